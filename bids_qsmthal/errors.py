@@ -1,0 +1,67 @@
+"""Errors a user can act on. Anything else that is raised is a bug.
+
+A message says where, what was found, what is expected and what to do, in one line.
+The exit codes are those of ``sysexits.h`` and of the BIDS App execution specification.
+"""
+
+from typing import ClassVar
+
+
+class QsmthalError(Exception):
+    """Base of every error with a message written for the user."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidBidsError(QsmthalError):
+    """The dataset is not valid BIDS."""
+
+    exit_code = 16
+
+
+class LevelUnavailableError(QsmthalError):
+    """The analysis level cannot run yet: group before participant, say."""
+
+    exit_code = 17
+
+
+class NothingFoundError(QsmthalError):
+    """The filters match nothing."""
+
+    exit_code = 18
+
+
+class UsageError(QsmthalError):
+    """The command line or the configuration asks for something impossible."""
+
+    exit_code = 64
+
+
+class DataError(QsmthalError):
+    """A file can be read, but what it holds is wrong."""
+
+    exit_code = 65
+
+
+class MissingInputError(QsmthalError):
+    """A file, a participant or a piece of metadata is not there."""
+
+    exit_code = 66
+
+
+class OutputError(QsmthalError):
+    """The output cannot be written."""
+
+    exit_code = 73
+
+
+class ReadWriteError(QsmthalError):
+    """The operating system failed to read or write."""
+
+    exit_code = 74
+
+
+class BusyError(QsmthalError):
+    """Temporary: another run works on the same output. Try again."""
+
+    exit_code = 75
