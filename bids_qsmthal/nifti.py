@@ -93,7 +93,7 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
     if not path.exists():
         raise MissingInputError(f"{path}: no such file.")
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: not a readable NIfTI image ({error}).") from error
     shape = image.shape
