@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 
-from bids_qsmthal.errors import DataError, MissingInputError, OutputError
+from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.files import write_whole
 from bids_qsmthal.image import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import DTypeLike, NDArray
 
 MAX_VOXELS = 2**31
@@ -72,21 +73,6 @@ def save(image: Image, path: Path, *, dtype: DTypeLike | None = None) -> None:
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=4, mtime=0) as stream:
         stream.write(content.to_bytes())
     write_whole(path, packed.getvalue())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears complete under its name, or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped

@@ -1,0 +1,62 @@
+"""Files that appear whole under their names, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place, flush it to disk, and rename it.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or the disk is full.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        _forget(beside)
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "free space or choose another output folder, then run the same command again."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    write_whole(path, text.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, keys in the order given."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tsv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as BIDS wants it: tabs, ``n/a`` for what is missing."""
+    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
+
+
+def _forget(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # The folder itself is gone or read-only: the caller reports the first failure.
+        return
