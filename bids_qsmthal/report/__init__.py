@@ -1,0 +1,1 @@
+"""What the researcher reads: pages and figures, made from values."""

@@ -1,0 +1,238 @@
+"""A page as a value, and its rendering to one HTML file that needs nothing from outside.
+
+A page is made of sections, a section of blocks. Each kind of block is a small value with the
+name of its template; adding a kind means adding one class here and one template file. All text
+is escaped by the templates, links are limited to harmless schemes, and a content security
+policy in the page forbids requests to anywhere and any script but our own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import ClassVar, Literal, Protocol
+
+import jinja2
+import pandas as pd
+
+from bids_qsmthal.report import wording
+
+Decision = Literal["include", "check", "exclude"]
+Level = Literal["note", "warning", "error"]
+
+MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}
+
+HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+$)", re.IGNORECASE)
+"""A link goes to the web, to a mail, into the page, or to a file beside it."""
+
+
+class Block(Protocol):
+    """Anything that a section can hold: a value that names its template."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture: ``content`` is the whole file, SVG, PNG or JPEG."""
+
+    template: ClassVar[str] = "figure.html"
+
+    title: str
+    caption: str
+    alt: str
+    content: bytes
+    kind: Literal["svg", "png", "jpeg"] = "svg"
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return data_uri(self.content, MEDIA_TYPES[self.kind])
+
+
+@dataclass(frozen=True, slots=True)
+class Flicker:
+    """Two pictures of one size in one place, to be switched by the reader."""
+
+    template: ClassVar[str] = "flicker.html"
+
+    title: str
+    caption: str
+    first: Figure
+    second: Figure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table with a link that saves it as TSV under ``name``.
+
+    ``status_column`` names a column whose words (include, check, exclude, pass, warn, fail) are
+    marked with a sign and a colour; ``folded`` shows only the title until it is opened.
+    """
+
+    template: ClassVar[str] = "table.html"
+
+    title: str
+    frame: pd.DataFrame
+    caption: str = ""
+    name: str = "table"
+    status_column: str = ""
+    folded: bool = False
+
+    @property
+    def uri(self) -> str:
+        """The table, in full precision, as a data URI of a TSV file."""
+        text = self.frame.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+        return data_uri(text.encode(), "text/tab-separated-values")
+
+    @property
+    def columns(self) -> list[tuple[str, bool]]:
+        """The name of each column, and whether it holds numbers."""
+        kinds = self.frame.dtypes
+        return [
+            (str(name), pd.api.types.is_numeric_dtype(kind))
+            for name, kind in zip(self.frame.columns, kinds, strict=True)
+        ]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells as the reader sees them."""
+        texts = [[wording.text(value) for value in column] for _, column in self.frame.items()]
+        return [list(row) for row in zip(*texts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Running text; an empty line separates paragraphs, web addresses become links."""
+
+    template: ClassVar[str] = "prose.html"
+
+    text: str
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The text between empty lines."""
+        return [part.strip() for part in re.split(r"\n\s*\n", self.text) if part.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Text to copy as it is: a command, a path, a bibliography."""
+
+    template: ClassVar[str] = "listing.html"
+
+    title: str
+    text: str
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A form with which the reader rates a scan and saves one row of a TSV file."""
+
+    template: ClassVar[str] = "rating.html"
+
+    participant_id: str
+    session_id: str
+    proposed: Decision
+    name: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number of the summary: what it is, its value with unit, and a remark."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to use the scan, and why."""
+
+    decision: Decision
+    reasons: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the reader should know, and what to do about it."""
+
+    text: str
+    action: str = ""
+    level: Level = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    subtitle: str = ""
+    summary: Sequence[Tile] = ()
+    verdict: Verdict | None = None
+    sections: Sequence[Section] = ()
+    warnings: Sequence[Notice] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    links: Sequence[tuple[str, str]] = ()
+
+
+def render(page: Page) -> str:
+    """Return the page as one HTML document; equal pages give equal text."""
+    environment = _environment()
+    return environment.get_template("page.html").render(
+        page=page,
+        anchors=_anchors([section.title for section in page.sections]),
+        policy=_policy(environment.get_template("page.js").render()),
+    )
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return content as an address that carries it."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _harmless(link: str) -> str:
+    """Return a link, or nothing where it could run code."""
+    return link if HARMLESS_LINK.match(link) else ""
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _anchors(titles: Sequence[str]) -> list[str]:
+    """Return a name for each heading that is unique and fit for an address."""
+    plain = [re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") for title in titles]
+    return [f"{number}-{name}" for number, name in enumerate(plain, 1)]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bids_qsmthal.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["harmless"] = _harmless
+    return environment

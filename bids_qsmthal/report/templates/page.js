@@ -1,0 +1,103 @@
+"use strict";
+
+// Figures: click or Enter shows one as large as the window.
+const enlarged = document.getElementById("enlarged");
+const largeImage = enlarged.querySelector("img");
+function enlarge(image) {
+  largeImage.src = image.src;
+  largeImage.alt = image.alt;
+  enlarged.showModal();
+}
+for (const image of document.querySelectorAll(".picture img")) {
+  image.classList.add("can-enlarge");
+  image.tabIndex = 0;
+  image.setAttribute("role", "button");
+  image.setAttribute("aria-label", image.alt + " (enlarge)");
+  image.addEventListener("click", () => enlarge(image));
+  image.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      enlarge(image);
+    }
+  });
+}
+largeImage.addEventListener("click", () => enlarged.close());
+
+// Two pictures in one place: switched by hand, or by a clock.
+for (const figure of document.querySelectorAll(".flicker")) {
+  const layers = [...figure.querySelectorAll(".layer")];
+  const showing = figure.querySelector(".showing");
+  const switchButton = figure.querySelector(".switch");
+  const playButton = figure.querySelector(".play");
+  let shown = 0;
+  let timer = null;
+  const show = (index) => {
+    shown = index;
+    layers.forEach((layer, number) => layer.classList.toggle("shown", number === index));
+    switchButton.setAttribute("aria-pressed", String(index === 1));
+  };
+  const announce = () => {
+    showing.textContent = "Showing: " + layers[shown].querySelector(".layer-name").textContent;
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    playButton.setAttribute("aria-pressed", "false");
+  };
+  switchButton.addEventListener("click", () => { stop(); show(1 - shown); announce(); });
+  playButton.addEventListener("click", () => {
+    if (timer !== null) { stop(); announce(); return; }
+    playButton.setAttribute("aria-pressed", "true");
+    showing.textContent = "Switching twice a second";
+    timer = setInterval(() => show(1 - shown), 500);
+  });
+  figure.querySelector(".stack").classList.add("switched");
+  figure.querySelector(".controls").hidden = false;
+  show(0);
+  announce();
+}
+
+// The rating: one row of a TSV file, saved by the browser.
+for (const form of document.querySelectorAll("form.rating")) {
+  const save = () => {
+    const clean = (text) => text.replace(/[\t\r\n"]+/g, " ").trim() || "n/a";
+    const data = new FormData(form);
+    const header = ["participant_id"];
+    const row = [clean(form.dataset.participant)];
+    if (form.dataset.session) {
+      header.push("session_id");
+      row.push(clean(form.dataset.session));
+    }
+    header.push("rating", "comment");
+    row.push(clean(String(data.get("rating") || "")), clean(String(data.get("comment") || "")));
+    const text = header.join("\t") + "\n" + row.join("\t") + "\n";
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" }));
+    link.download = form.dataset.name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    form.querySelector("[role=status]").textContent = "Saved " + form.dataset.name;
+  };
+  form.querySelector(".save-rating").addEventListener("click", save);
+  form.addEventListener("submit", (event) => { event.preventDefault(); save(); });
+}
+
+// The contents: mark the section that is in view.
+const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) { continue; }
+    for (const link of links.values()) { link.removeAttribute("aria-current"); }
+    const link = links.get(entry.target.id);
+    if (link) { link.setAttribute("aria-current", "true"); }
+  }
+}, { rootMargin: "-10% 0px -80% 0px" });
+for (const id of links.keys()) {
+  const target = document.getElementById(id);
+  if (target) { watcher.observe(target); }
+}
+
+// Paper shows everything.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) { details.open = true; }
+});

@@ -1,0 +1,53 @@
+"""Numbers as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import pandas as pd
+
+MINUS = "\N{MINUS SIGN}"
+MISSING = "n/a"
+
+
+def text(value: object) -> str:
+    """Return a table cell: four significant digits, thousands kept apart, ``n/a`` for missing."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return MISSING
+    if isinstance(value, numbers.Real) and math.isnan(value):
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return _signed(f"{int(value):,}")
+    return significant(float(value))
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, never in the form 1e+05 below 1e9."""
+    if not math.isfinite(value):
+        return _signed(str(value))
+    size = 0 if value == 0 else math.floor(math.log10(abs(value)))
+    if size < -4 or size >= 9:
+        return _signed(f"{value:.{digits - 1}e}")
+    return fixed(value, max(0, digits - 1 - size))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Return a number with so many decimals and a true minus sign; no minus before zero."""
+    written = f"{value:,.{decimals}f}"
+    return _signed(
+        written if any(digit in "123456789" for digit in written) else written.lstrip("-")
+    )
+
+
+def quantity(value: float | None, unit: str, decimals: int) -> str:
+    """Return a number with its unit, or ``n/a``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{fixed(value, decimals)} {unit}".rstrip()
+
+
+def _signed(written: str) -> str:
+    return written.replace("-", MINUS, 1) if written.startswith("-") else written
