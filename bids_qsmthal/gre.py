@@ -1,0 +1,205 @@
+"""One gradient-echo scan as the sidecars describe it: which file is which echo and part."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_qsmthal import nifti
+from bids_qsmthal.dataset import GreFiles, entities_of, metadata
+from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.qsm import Acquisition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+AFFINE_TOLERANCE_MM = 0.01
+"""Echoes of one scan share a grid; headers differ by rounding only."""
+
+PAIRS = (("mag", "phase"), ("real", "imag"))
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Where one part of one echo is: a file, or a volume of it."""
+
+    path: Path
+    volume: int | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreSeries:
+    """A gradient-echo scan whose files are complete and whose timing is known.
+
+    Attributes
+    ----------
+    parts
+        ``("mag", "phase")`` or ``("real", "imag")``.
+    first, second
+        Magnitude and phase, or real and imaginary part, one for each echo.
+    """
+
+    name: str
+    parts: tuple[str, str]
+    first: tuple[Echo, ...]
+    second: tuple[Echo, ...]
+    acquisition: Acquisition
+    manufacturer: str | None
+    phase_units: str | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file once, in the order of reading."""
+        return tuple(dict.fromkeys(echo.path for echo in (*self.first, *self.second)))
+
+
+def describe(files: GreFiles, root: Path) -> GreSeries:
+    """Check that a scan is complete and read its timing.
+
+    Raises
+    ------
+    MissingInputError
+        An echo, a part, or a piece of metadata is missing.
+    DataError
+        Shapes or affines differ between echoes, or echo times make no sense.
+    """
+    name = files.paths[0].name
+    echoes = _echoes_by_part(files.paths, root)
+    parts = _pair(echoes, name)
+    first, second = (_ordered(echoes[part], name) for part in parts)
+    _check_same_echoes(first, second, parts)
+    _check_same_grid([*first, *second])
+    described = [echo.metadata for echo in (*first, *second)]
+    return GreSeries(
+        name=name,
+        parts=parts,
+        first=first,
+        second=second,
+        acquisition=Acquisition(
+            echo_times_s=tuple(_echo_time_s(echo) for echo in first),
+            field_strength_t=_field_strength_t(described, name),
+        ),
+        manufacturer=_one(described, "Manufacturer"),
+        phase_units=_one([echo.metadata for echo in second], "Units"),
+    )
+
+
+def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
+    found: dict[str, list[Echo]] = defaultdict(list)
+    for path in paths:
+        part = dict(entities_of(path)[0]).get("part", "mag")
+        sidecar = metadata(path, root)
+        times = sidecar.get("EchoTime")
+        if isinstance(times, list):
+            found[part] += [
+                Echo(path, volume, {**sidecar, "EchoTime": time})
+                for volume, time in enumerate(times)
+            ]
+        else:
+            found[part].append(Echo(path, None, sidecar))
+    return found
+
+
+def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
+    for pair in PAIRS:
+        if all(echoes.get(part) for part in pair):
+            return pair
+    have = ", ".join(f"part-{part}" for part in sorted(echoes))
+    raise MissingInputError(
+        f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
+        "or part-real with part-imag. Export the missing part."
+    )
+
+
+def _echo_time_s(echo: Echo) -> float:
+    time = echo.metadata.get("EchoTime")
+    if not isinstance(time, int | float) or isinstance(time, bool):
+        raise MissingInputError(
+            f"{echo.path.name}: EchoTime in its sidecar is {time!r}, expected seconds; "
+            "add EchoTime to the JSON file."
+        )
+    return float(time)
+
+
+def _ordered(echoes: list[Echo], name: str) -> tuple[Echo, ...]:
+    ordered = sorted(echoes, key=_echo_time_s)
+    times = [_echo_time_s(echo) for echo in ordered]
+    if len(set(times)) < len(times):
+        files = ", ".join(dict.fromkeys(echo.path.name for echo in ordered))
+        raise DataError(f"{name}: echoes with the same EchoTime {times} s ({files}).")
+    by_number = sorted(echoes, key=_echo_number)
+    if by_number != ordered:
+        raise DataError(
+            f"{name}: echo times {[_echo_time_s(echo) for echo in by_number]} s do not ascend "
+            "with the echo numbers of the file names; mend the sidecars."
+        )
+    return tuple(ordered)
+
+
+def _echo_number(echo: Echo) -> int:
+    if echo.volume is not None:
+        return echo.volume
+    number = dict(entities_of(echo.path)[0]).get("echo", "0")
+    return int(number) if number.isdigit() else 0
+
+
+def _check_same_echoes(
+    first: tuple[Echo, ...], second: tuple[Echo, ...], parts: tuple[str, str]
+) -> None:
+    times = [[_echo_time_s(echo) for echo in part] for part in (first, second)]
+    if len(times[0]) != len(times[1]) or not np.allclose(times[0], times[1], rtol=0, atol=1e-6):
+        raise MissingInputError(
+            f"{first[0].path.name}: part-{parts[0]} has echo times {times[0]} s but "
+            f"part-{parts[1]} has {times[1]} s; an echo is missing or a sidecar is wrong."
+        )
+
+
+def _check_same_grid(echoes: Sequence[Echo]) -> None:
+    reference, affine = nifti.shape_and_affine(echoes[0].path)
+    for echo in echoes:
+        shape, other = nifti.shape_and_affine(echo.path)
+        volumes = shape[3] if len(shape) > 3 else 1
+        if echo.volume is not None and echo.volume >= volumes:
+            raise DataError(
+                f"{echo.path.name}: EchoTime lists more echoes than the {volumes} volumes held."
+            )
+        if echo.volume is None and volumes > 1:
+            raise MissingInputError(
+                f"{echo.path.name}: {volumes} volumes but one EchoTime; "
+                "give EchoTime as a list, one for each volume."
+            )
+        if shape[:3] != reference[:3]:
+            raise DataError(
+                f"{echo.path.name}: shape {shape[:3]} differs from {reference[:3]} of "
+                f"{echoes[0].path.name}; all echoes and parts must share one grid."
+            )
+        if not np.allclose(other, affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
+            raise DataError(
+                f"{echo.path.name}: its affine differs from that of {echoes[0].path.name}; "
+                "all echoes and parts must share one grid."
+            )
+    if min(reference[:3]) < 2:
+        raise DataError(f"{echoes[0].path.name}: shape {reference} is 2-D, expected a volume.")
+
+
+def _field_strength_t(described: Sequence[dict[str, Any]], name: str) -> float:
+    value = _one(described, "MagneticFieldStrength")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise MissingInputError(
+            f"{name}: MagneticFieldStrength in the sidecars is {value!r}, expected tesla; "
+            "add it to the JSON files."
+        )
+    return float(value)
+
+
+def _one(described: Sequence[dict[str, Any]], key: str) -> Any:  # noqa: ANN401 - JSON
+    """Return the one value that all sidecars agree on; ``None`` where none has it."""
+    values = [sidecar[key] for sidecar in described if key in sidecar]
+    if any(value != values[0] for value in values):
+        raise DataError(f"{key} differs between the sidecars of one scan: {values}.")
+    return values[0] if values else None
