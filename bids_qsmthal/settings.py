@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
 
 GIB = 2**30
 
@@ -53,3 +54,39 @@ class Resources:
 
 PARTICIPANT_BYTES = 4 * GIB
 """Upper bound on the memory of one participant at the study's matrix (measured: 3 GiB)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The choices of one run. A stage receives the part it needs, never the whole.
+
+    Attributes
+    ----------
+    datasets
+        Derivative datasets that replace stages, by name.
+    started
+        When the run began, as it appears in the names of logs.
+    command_line
+        The words of the user, for provenance.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    work_dir: Path
+    resources: Resources
+    levels: tuple[str, ...] = ("participant",)
+    selection: Selection = field(default_factory=Selection)
+    datasets: Mapping[str, Path] = field(default_factory=dict)
+    analysis: Path | None = None
+    database: Path | None = None
+    phase_sign: Literal["auto", "+1", "-1"] = "auto"
+    phase_units: Literal["auto", "rad", "mrad", "siemens"] = "auto"
+    gre_chop: Literal["auto", "yes", "no"] = "auto"
+    seed: int = 20180301
+    check_names: bool = True
+    clean_work: bool = False
+    stop_on_first_crash: bool = False
+    dry_run: bool = False
+    log_level: int = logging.INFO
+    started: str = ""
+    command_line: tuple[str, ...] = ()

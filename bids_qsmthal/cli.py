@@ -1,0 +1,231 @@
+"""The command line: words in, ``Settings`` out, an exit status back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal import options
+from bids_qsmthal.errors import DataError, MissingInputError, OutputError, QsmthalError, UsageError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from bids_qsmthal.settings import Resources, Settings
+
+log = logging.getLogger("bids_qsmthal")
+
+# Modules that take time to import are imported where they are needed: --help answers at once.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        return run(words)
+    except QsmthalError as error:
+        log.error("bids_qsmthal: %s", error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        log.error("bids_qsmthal: interrupted; run the same command again to go on")
+        return 130
+    finally:
+        log.removeHandler(handler)
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words ask for and return the exit status."""
+    if "--list-methods" in words or "--list_methods" in words:
+        from bids_qsmthal.methods import describe_all  # noqa: PLC0415
+
+        sys.stdout.write(describe_all())
+        return 0
+    if words and words[0] == "demo":
+        return _demo(options.demo_parser().parse_args(words[1:]))
+    settings = settings_from(parse(words), words)
+    log.setLevel(settings.log_level)
+    return process(settings)
+
+
+def process(settings: Settings) -> int:
+    """Run the levels that the settings name and return the exit status."""
+    from bids_qsmthal import levels  # noqa: PLC0415
+
+    return levels.run(settings)
+
+
+def parse(words: Sequence[str]) -> Namespace:
+    """Turn words into options; a configuration file gives defaults, the command line wins."""
+    parser = options.main_parser()
+    chosen = parser.parse_args(words)
+    if chosen.config is None:
+        return chosen
+    configured = _configuration(chosen.config)
+    known = set(vars(chosen)) - {"bids_dir", "output_dir", "analysis_level", "config"}
+    if strange := sorted(set(configured) - known):
+        raise UsageError(
+            f"{chosen.config}: unknown setting {', '.join(strange)}; "
+            f"known are {', '.join(sorted(known))}."
+        )
+    parser.set_defaults(**configured)
+    return parser.parse_args(words)
+
+
+def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
+    """Turn options into settings, checking the folders."""
+    from bids_qsmthal import brought, methods  # noqa: PLC0415
+    from bids_qsmthal.settings import Selection, Settings  # noqa: PLC0415
+
+    bids_dir, output_dir = chosen.bids_dir.resolve(), chosen.output_dir.resolve()
+    _check_output(bids_dir, output_dir)
+    return Settings(
+        bids_dir=bids_dir,
+        output_dir=output_dir,
+        work_dir=_work_dir(chosen.work_dir, bids_dir, output_dir),
+        resources=resources_from(chosen),
+        levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
+        selection=Selection(
+            participants=tuple(chosen.participant_label),
+            sessions=tuple(chosen.session_label),
+            runs=tuple(chosen.run_label),
+            filters=_filters(chosen.bids_filter_file),
+        ),
+        datasets=brought.parse(chosen.derivatives),
+        reconstruction=methods.reconstruction(chosen.unwrap, chosen.background, chosen.inversion),
+        analysis=chosen.analysis,
+        database=chosen.bids_database_dir,
+        phase_sign=chosen.phase_sign,
+        phase_units=chosen.phase_units,
+        gre_chop=chosen.gre_chop,
+        seed=chosen.seed,
+        check_names=not chosen.skip_bids_validation,
+        clean_work=chosen.clean_workdir,
+        stop_on_first_crash=chosen.stop_on_first_crash,
+        dry_run=chosen.dry_run,
+        log_level=log_level(chosen),
+        started=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        command_line=("bids_qsmthal", *words),
+    )
+
+
+def resources_from(chosen: Namespace) -> Resources:
+    """Return the budget of the run: what was asked for, or what this process may use."""
+    from bids_qsmthal.settings import Resources  # noqa: PLC0415
+
+    cores = chosen.nprocs or len(os.sched_getaffinity(0))
+    if chosen.omp_nthreads and chosen.omp_nthreads > cores:
+        raise UsageError(
+            f"--omp-nthreads {chosen.omp_nthreads} is more than the {cores} cores of the run."
+        )
+    return Resources(
+        cores=cores,
+        threads=chosen.omp_nthreads or 0,
+        memory_bytes=chosen.mem or _available_memory_bytes(),
+    )
+
+
+def log_level(chosen: Namespace) -> int:
+    """Turn ``-v`` and ``-q`` into a level of the logging module."""
+    return max(logging.DEBUG, min(logging.ERROR, 20 - 10 * chosen.verbose + 10 * chosen.quiet))
+
+
+def _demo(chosen: Namespace) -> int:
+    log.setLevel(log_level(chosen))
+    from bids_qsmthal import demo  # noqa: PLC0415
+
+    return demo.run(
+        chosen.directory.resolve(),
+        participants=chosen.participants,
+        seed=chosen.seed,
+        process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),
+    )
+
+
+def _demo_settings(chosen: Namespace, bids_dir: Path, output_dir: Path) -> Settings:
+    words = [str(bids_dir), str(output_dir), *options.LEVELS]
+    for name in ("work_dir", "nprocs", "omp_nthreads", "mem"):
+        if (value := getattr(chosen, name)) is not None:
+            text = f"{value // 2**10}K" if name == "mem" else str(value)
+            words += [f"--{name}", text]
+    words += ["-v"] * chosen.verbose + ["-q"] * chosen.quiet
+    return settings_from(parse(words), words)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    content = _read_configuration(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected names and values.")
+    return {str(key).lstrip("-").replace("-", "_"): value for key, value in content.items()}
+
+
+def _read_configuration(path: Path) -> Any:  # noqa: ANN401 - checked by the caller
+    import tomllib  # noqa: PLC0415
+
+    import yaml  # noqa: PLC0415
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such configuration file.") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
+
+
+def _filters(path: Path | None) -> dict[str, dict[str, Any]]:
+    if path is None:
+        return {}
+    from bids_qsmthal.dataset import ROLES, read_json  # noqa: PLC0415
+
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such filter file.")
+    content = read_json(path)
+    wrong = [key for key, value in content.items() if key not in ROLES or type(value) is not dict]
+    if wrong:
+        raise DataError(
+            f"{path}: {', '.join(wrong)} not understood; "
+            f"expected {', '.join(ROLES)}, each with an object of pybids entities."
+        )
+    return content
+
+
+def _check_output(bids_dir: Path, output_dir: Path) -> None:
+    inside = output_dir.is_relative_to(bids_dir)
+    if inside and output_dir.relative_to(bids_dir).parts[:1] != ("derivatives",):
+        raise OutputError(
+            f"{output_dir}: lies among the raw data of {bids_dir}; choose a folder outside, "
+            f"or {bids_dir / 'derivatives' / 'bids_qsmthal'}."
+        )
+
+
+def _work_dir(chosen: Path | None, bids_dir: Path, output_dir: Path) -> Path:
+    work_dir = chosen.resolve() if chosen else output_dir.parent / "work"
+    if chosen is None and work_dir.is_relative_to(bids_dir):
+        work_dir = bids_dir.parent / "work"
+    if work_dir.is_relative_to(bids_dir):
+        raise OutputError(f"{work_dir}: the work folder must not lie inside {bids_dir}.")
+    return work_dir
+
+
+def _available_memory_bytes() -> int:
+    """Return the memory of this machine or of the container, whichever is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [machine]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            word = Path(path).read_text(encoding="ascii").strip()
+        except OSError:
+            continue  # this kernel keeps the limit elsewhere, or there is none
+        if word.isdigit():
+            limits.append(int(word))
+    return min(limits)
