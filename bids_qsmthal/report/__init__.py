@@ -1,1 +1,48 @@
 """What the researcher reads: pages and figures, made from values."""
+
+from bids_qsmthal.report.contents import (
+    AnatomyMaps,
+    GreMaps,
+    LesionMaps,
+    ParticipantReport,
+    RegionMasks,
+    Registration,
+)
+from bids_qsmthal.report.methods import methods_text
+from bids_qsmthal.report.page import (
+    Figure,
+    Flicker,
+    Listing,
+    Notice,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Tile,
+    Verdict,
+    render,
+)
+from bids_qsmthal.report.store import write_page, write_participant
+
+__all__ = [
+    "AnatomyMaps",
+    "Figure",
+    "Flicker",
+    "GreMaps",
+    "LesionMaps",
+    "Listing",
+    "Notice",
+    "Page",
+    "ParticipantReport",
+    "Prose",
+    "RegionMasks",
+    "Registration",
+    "Section",
+    "Table",
+    "Tile",
+    "Verdict",
+    "methods_text",
+    "render",
+    "write_page",
+    "write_participant",
+]

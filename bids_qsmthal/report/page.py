@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar, Literal, Protocol
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -25,6 +26,8 @@ Decision = Literal["include", "check", "exclude"]
 Level = Literal["note", "warning", "error"]
 
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}
+
+UNQUOTED = " !$'()*+,/:;=?@[]^`{|}&"
 
 HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+$)", re.IGNORECASE)
 """A link goes to the web, to a mail, into the page, or to a file beside it."""
@@ -38,7 +41,7 @@ class Block(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture: ``content`` is the whole file, SVG, PNG or JPEG."""
+    """A picture: ``content`` is the whole file; ``name`` is for saving it beside the page."""
 
     template: ClassVar[str] = "figure.html"
 
@@ -47,10 +50,13 @@ class Figure:
     alt: str
     content: bytes
     kind: Literal["svg", "png", "jpeg"] = "svg"
+    name: str = ""
 
     @property
     def uri(self) -> str:
         """The picture as a data URI."""
+        if self.kind == "svg":  # text stays text: base64 inside base64 would grow by a third
+            return f"data:image/svg+xml,{quote(self.content, safe=UNQUOTED)}"
         return data_uri(self.content, MEDIA_TYPES[self.kind])
 
 

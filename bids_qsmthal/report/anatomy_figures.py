@@ -1,0 +1,147 @@
+"""Figures on the T1-weighted image: tissue, structures, thickness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
+from bids_qsmthal.report.slices import cut
+
+if TYPE_CHECKING:
+    from bids_qsmthal.image import Image
+    from bids_qsmthal.report.contents import AnatomyMaps
+    from bids_qsmthal.report.page import Figure
+
+THICKNESS_WINDOW = Window(1.0, 5.0, "thickness (mm)", "cividis")
+
+PALETTE = (
+    "#E69F00",
+    "#56B4E9",
+    "#00B98A",
+    "#F0E442",
+    "#4C8DFF",
+    "#FF6A13",
+    "#CC79A7",
+    "#B8B8B8",
+    "#9A6A00",
+    "#A4E0FF",
+    "#7CE0B8",
+    "#B59CFF",
+)
+
+
+def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
+    """Show thalamus and gray matter on the T1-weighted image."""
+    if anatomy.t1w is None or anatomy.thalamus is None:
+        return None
+    overlays = []
+    if anatomy.tissue is not None:
+        overlays.append(Overlay(anatomy.tissue, "gray matter", drawing.SKY, value=1, filled=True))
+    overlays += panels.sides(anatomy.thalamus, "")
+    where = cut(anatomy.t1w, show=anatomy.brain, through=anatomy.thalamus, count=6)
+    strip = Strip(
+        where, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=3
+    )
+    return panels.figure(
+        [strip],
+        "Thalamus and gray matter on T1w",
+        "desc-thalamus_T1w",
+        "Slices through the thalami.",
+    )
+
+
+def tissue(anatomy: AnatomyMaps) -> Figure | None:
+    """Show the tissue classes."""
+    if anatomy.t1w is None or anatomy.tissue is None:
+        return None
+    named = (("gray matter", drawing.SKY), ("white matter", drawing.ORANGE), ("CSF", drawing.GREEN))
+    overlays = [
+        Overlay(anatomy.tissue, name, color, value=value, filled=True)
+        for value, (name, color) in enumerate(named, 1)
+    ]
+    strip = Strip(
+        cut(anatomy.t1w, show=anatomy.brain, through=None),
+        panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"),
+        overlays,
+    )
+    return panels.figure(
+        [strip],
+        "Tissue classes",
+        "desc-tissue_dseg",
+        "Gray matter should follow the cortical ribbon and the deep nuclei, and lesions should "
+        "not be gray matter.",
+    )
+
+
+def thickness(anatomy: AnatomyMaps) -> Figure | None:
+    """Show cortical thickness in colour on the T1-weighted image."""
+    if anatomy.t1w is None or anatomy.thickness_mm is None:
+        return None
+    strip = Strip(
+        cut(anatomy.t1w, show=anatomy.brain, through=None),
+        panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"),
+        heat=Heat(anatomy.thickness_mm, THICKNESS_WINDOW),
+    )
+    return panels.figure(
+        [strip],
+        "Cortical thickness",
+        "desc-thickness_T1w",
+        "Thickness of the cortex in mm where it was measured.",
+    )
+
+
+def labels(
+    anatomy: AnatomyMaps, image: Image | None, names: Mapping[int, str], title: str, name: str
+) -> Figure | None:
+    """Show a label image on the T1-weighted image, one colour a structure of both sides."""
+    if anatomy.t1w is None or image is None or not np.any(image.data):
+        return None
+    values = [int(value) for value in np.unique(image.data) if value > 0]
+    close = cut(anatomy.t1w, show=image, through=image, count=8)
+    overlays = _label_overlays(image, {value: names.get(value, str(value)) for value in values})
+    strip = Strip(
+        close, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=4
+    )
+    return panels.figure([strip], title, name, "One colour for each structure, both sides alike.")
+
+
+def _label_overlays(image: Image, names: Mapping[int, str]) -> list[Overlay]:
+    """Return a tint for each label; left and right of a structure share colour and name."""
+    plain = {value: _without_side(name) for value, name in names.items()}
+    order = list(dict.fromkeys(plain.values()))
+    return [
+        Overlay(
+            image,
+            plain[value],
+            PALETTE[order.index(plain[value]) % len(PALETTE)],
+            value=value,
+            filled=True,
+        )
+        for value in names
+    ]
+
+
+def _without_side(name: str) -> str:
+    for side in ("Left-", "Right-", "Left ", "Right ", "left ", "right ", "L ", "R "):
+        name = name.removeprefix(side)
+    return name
+
+
+def deep_gray(anatomy: AnatomyMaps) -> Figure | None:
+    """Show the deep gray nuclei and the ventricles."""
+    title, name = "Deep gray matter and ventricles", "desc-deepgray_dseg"
+    return labels(anatomy, anatomy.deep_gray, anatomy.deep_gray_names, title, name)
+
+
+def nuclei(anatomy: AnatomyMaps) -> Figure | None:
+    """Show the nuclei of the thalamus."""
+    title, name = "Nuclei of the thalamus", "desc-nuclei_dseg"
+    return labels(anatomy, anatomy.nuclei, anatomy.nuclei_names, title, name)
+
+
+STAGES = (tissue, deep_gray, nuclei, thickness)
+"""The figures of the anatomy in its order."""

@@ -1,0 +1,72 @@
+"""Charts of numbers: distributions in regions, and how a result moves with the choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from bids_qsmthal.report import drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+LINES = (
+    (drawing.BLUE, "-"),
+    ("#D55E00", "--"),
+    ("#444444", ":"),
+    (drawing.PURPLE, "-."),
+    ("#007A5E", (0, (5, 1, 1, 1))),
+)
+"""Colour and dash of each line: told apart without colour too."""
+
+
+def histogram(
+    samples: Mapping[str, NDArray[np.floating]], label: str, limits: tuple[float, float]
+) -> bytes:
+    """Draw the distribution of values in regions, with their means; return the SVG file."""
+    canvas = Canvas(figsize=(8.0, 3.6))
+    axes = canvas.add_subplot()
+    edges = np.linspace(*limits, 61)
+    for (name, values), (color, dash) in zip(samples.items(), LINES, strict=False):
+        mean = float(np.mean(values))
+        density, _ = np.histogram(values, edges, density=True)
+        text = f"{name}: mean {mean:.1f}, SD {np.std(values):.1f}, n = {len(values)}"
+        axes.stairs(density, edges, color=color, linestyle=dash, linewidth=1.8, label=text)
+        axes.axvline(mean, color=color, linestyle=dash, linewidth=1.0, alpha=0.7)
+    axes.set(xlabel=label, ylabel="density", xlim=limits)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
+    return _finished(canvas, axes)
+
+
+def intervals(
+    names: Sequence[str],
+    values: NDArray[np.floating],
+    half_widths: NDArray[np.floating],
+    label: str,
+) -> bytes:
+    """Draw one value with its interval per row, the first marked as the one reported."""
+    canvas = Canvas(figsize=(8.0, 0.9 + 0.32 * len(names)))
+    axes = canvas.add_subplot()
+    rows = np.arange(len(names))[::-1]
+    axes.axvline(float(values[0]), color="#888888", linewidth=1.0)
+    for row, value, half, first in zip(rows, values, half_widths, rows == rows[0], strict=True):
+        color = drawing.BLUE if first else "#444444"
+        if np.isfinite(half):
+            axes.plot([value - half, value + half], [row, row], color=color, linewidth=1.6)
+        axes.plot([value], [row], "D" if first else "o", color=color, markersize=6)
+    axes.set_yticks(rows, names)
+    axes.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
+    axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
+    return _finished(canvas, axes)
+
+
+def _finished(canvas: Canvas, axes: Axes) -> bytes:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    canvas.tight_layout()
+    return drawing.to_svg(canvas)

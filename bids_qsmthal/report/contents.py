@@ -1,0 +1,184 @@
+"""What a participant's report is made from. Everything but the name may be missing.
+
+Images of one group share one world (RAS+ mm) but may lie on different grids and in any
+orientation; a scan that has not been moved yet comes with its matrix, as a ``Registration``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.image import Affine, Image
+    from bids_qsmthal.report.page import Notice, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GreMaps:
+    """The gradient-echo scan and the maps made from it.
+
+    Attributes
+    ----------
+    magnitude
+        Shape (x, y, z, echo), or (x, y, z) for one echo.
+    phase_rad
+        Phase as measured, of the shape of ``magnitude``.
+    echo_times_s
+        Echo times.
+    brain, qsm_mask
+        The brain, and the part of it that was inverted.
+    total_field_hz, local_field_hz, chi_ppm, r2star_per_s
+        Maps, shape (x, y, z).
+    """
+
+    magnitude: Image | None = None
+    phase_rad: Image | None = None
+    echo_times_s: Sequence[float] = ()
+    brain: Image | None = None
+    qsm_mask: Image | None = None
+    total_field_hz: Image | None = None
+    local_field_hz: Image | None = None
+    chi_ppm: Image | None = None
+    r2star_per_s: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RegionMasks:
+    """Regions in the space of the gradient-echo scan.
+
+    Attributes
+    ----------
+    thalamus
+        The final region, 1 left and 2 right.
+    thalamus_label
+        The same before erosion and cleaning.
+    veins, csf_reference, lesions
+        Masks.
+    """
+
+    thalamus: Image | None = None
+    thalamus_label: Image | None = None
+    veins: Image | None = None
+    csf_reference: Image | None = None
+    lesions: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnatomyMaps:
+    """T1-weighted image and what was found in it.
+
+    Attributes
+    ----------
+    tissue
+        1 gray matter, 2 white matter, 3 CSF.
+    deep_gray, nuclei
+        Label images; their names are in ``deep_gray_names`` and ``nuclei_names``.
+    thickness_mm
+        Cortical thickness, zero outside the cortex.
+    """
+
+    t1w: Image | None = None
+    brain: Image | None = None
+    tissue: Image | None = None
+    thalamus: Image | None = None
+    deep_gray: Image | None = None
+    deep_gray_names: Mapping[int, str] = field(default_factory=dict)
+    nuclei: Image | None = None
+    nuclei_names: Mapping[int, str] = field(default_factory=dict)
+    thickness_mm: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionMaps:
+    """FLAIR and T1w before and after contrast agent, with what was found in them."""
+
+    flair: Image | None = None
+    lesions: Image | None = None
+    t1w: Image | None = None
+    ce_t1w: Image | None = None
+    enhancing: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Registration:
+    """Two scans of one head.
+
+    Attributes
+    ----------
+    name
+        ``MEGRE to T1w``, say.
+    matrix
+        4x4: a point of the moving world (mm) to the fixed world.
+    outlines
+        Masks or labels of the fixed image by name, drawn on both.
+    quality
+        Measures of agreement, by name.
+    """
+
+    name: str
+    fixed: Image
+    moving: Image
+    matrix: Affine
+    outlines: Mapping[str, Image] = field(default_factory=dict)
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ParticipantReport:
+    """All that a participant's page shows.
+
+    Attributes
+    ----------
+    participant_id, session_id, run_id
+        With prefix: ``sub-01``, ``ses-1``, ``run-1``; empty where there is none.
+    measures
+        The tidy table of measures (``measure region hemisphere value unit ...``).
+    quality
+        One row a check; a column ``outcome`` holds pass, warn or fail.
+    sensitivity
+        One row a variant of the analysis, with columns ``variant``, ``value`` (ppb) and, where
+        known, ``standard_error``; the first row is the number reported.
+    samples_ppb
+        Susceptibility of the voxels of regions, by name, for the histogram.
+    ran
+        What ran, by step: see ``methods.methods_text``.
+    outputs
+        Files that a reader may correct, by what they hold: names below ``edits/``.
+    sources
+        Where brought-in numbers and images come from, by what they are.
+    """
+
+    participant_id: str
+    session_id: str = ""
+    run_id: str = ""
+    version: str = ""
+    verdict: Verdict | None = None
+    measures: pd.DataFrame | None = None
+    quality: pd.DataFrame | None = None
+    sensitivity: pd.DataFrame | None = None
+    samples_ppb: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    gre: GreMaps = field(default_factory=GreMaps)
+    regions: RegionMasks = field(default_factory=RegionMasks)
+    anatomy: AnatomyMaps = field(default_factory=AnatomyMaps)
+    lesions: LesionMaps = field(default_factory=LesionMaps)
+    registrations: Sequence[Registration] = ()
+    warnings: Sequence[Notice] = ()
+    ran: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+    @property
+    def stem(self) -> str:
+        """The beginning of the names of this session's files."""
+        return "_".join(
+            part for part in (self.participant_id, self.session_id, self.run_id) if part
+        )

@@ -1,0 +1,39 @@
+"""From a matplotlib figure to the bytes of a file, the same bytes every time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from PIL import Image as Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+# The Okabe-Ito colours, told apart by readers of every kind of colour vision.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
+BLUE, VERMILION, PURPLE, WHITE = "#0072B2", "#FF6A13", "#CC79A7", "#FFFFFF"
+
+EMBEDDED = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+
+
+def to_svg(canvas: Canvas) -> bytes:
+    """Return a figure as SVG, without dates, its raster images packed well."""
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "bids_qsmthal", "svg.fonttype": "path"}):
+        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return EMBEDDED.sub(_packed, stream.getvalue())
+
+
+def _packed(match: re.Match[bytes]) -> bytes:
+    """Store an embedded image with a palette where that loses nothing: a third of the size."""
+    with Picture.open(io.BytesIO(base64.b64decode(match.group(1)))) as picture:
+        opaque = picture.convert("RGB")
+    colours = opaque.getcolors(256)
+    small = opaque if colours is None else opaque.quantize(len(colours), dither=Picture.Dither.NONE)
+    stream = io.BytesIO()
+    small.save(stream, "png", optimize=True)
+    return b"data:image/png;base64," + base64.b64encode(stream.getvalue())

@@ -1,0 +1,235 @@
+"""Figures in the space of the gradient echo: from the signal to the regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.report.mosaic import Overlay, Strip, Window
+from bids_qsmthal.report.slices import Cut, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_qsmthal.image import Image
+    from bids_qsmthal.report.contents import GreMaps, RegionMasks
+    from bids_qsmthal.report.page import Figure
+
+CHI_WINDOW = Window(-100.0, 100.0, "susceptibility (ppb)")
+R2STAR_WINDOW = Window(0.0, 60.0, "R2* (1/s)")
+PHASE_WINDOW = Window(-np.pi, np.pi, "phase (rad)")
+
+ECHOES_SHOWN = 3
+AROUND_MM = 22.0
+"""What is shown around the regions: enough to recognise the place."""
+
+
+def magnitude(gre: GreMaps) -> Figure | None:
+    """Show the magnitude of the first, middle and last echo."""
+    if gre.magnitude is None:
+        return None
+    strips = []
+    for number, image in _echoes(gre.magnitude):
+        where = cut(image, show=gre.brain, through=None, count=6)
+        strips.append(
+            Strip(where, panels.bright(image, gre.brain, "signal"), (), _echo_title(gre, number))
+        )
+    return panels.figure(
+        strips,
+        "Gradient-echo magnitude",
+        "desc-magnitude_MEGRE",
+        "Signal should fall smoothly from echo to echo. Look for motion (ghosts, stripes), dark "
+        "holes above the sinuses and ears, and slices that are missing.",
+    )
+
+
+def phase(gre: GreMaps) -> Figure | None:
+    """Show the measured phase of the first, middle and last echo."""
+    if gre.phase_rad is None:
+        return None
+    strips = []
+    for number, image in _echoes(gre.phase_rad):
+        where = cut(image, show=gre.brain, through=None, count=6)
+        strips.append(Strip(where, PHASE_WINDOW, (), _echo_title(gre, number)))
+    return panels.figure(
+        strips,
+        "Gradient-echo phase",
+        "desc-phase_MEGRE",
+        "Phase as measured. Bands from black to white are wraps and normal; they become denser "
+        "with echo time. Noise without bands inside the brain, or slices that alternate, are "
+        "not normal.",
+    )
+
+
+def masks(gre: GreMaps) -> Figure | None:
+    """Show the brain mask and the mask that was inverted, on the magnitude."""
+    if gre.magnitude is None or gre.brain is None:
+        return None
+    _, image = _echoes(gre.magnitude)[0]
+    overlays = [Overlay(gre.brain, "brain", drawing.ORANGE)]
+    if gre.qsm_mask is not None:
+        overlays.append(Overlay(gre.qsm_mask, "inverted", drawing.SKY, line="--"))
+    strip = Strip(
+        cut(image, show=gre.brain, through=None),
+        panels.bright(image, gre.brain, "signal"),
+        overlays,
+    )
+    return panels.figure(
+        [strip],
+        "Masks",
+        "desc-brain_mask",
+        "The outline should follow the brain's surface, with neither skull nor missing brain.",
+    )
+
+
+def total_field(gre: GreMaps) -> Figure | None:
+    """Show the unwrapped field."""
+    return _field_map(
+        gre.total_field_hz,
+        gre,
+        "Total field",
+        "desc-total_fieldmap",
+        "Unwrapped and fitted over the echoes. It should be smooth; edges that jump by a whole "
+        "window are errors of unwrapping.",
+    )
+
+
+def local_field(gre: GreMaps) -> Figure | None:
+    """Show the field that is left without its background."""
+    return _field_map(
+        gre.local_field_hz,
+        gre,
+        "Local field",
+        "desc-local_fieldmap",
+        "After removal of the background field. No broad shading should be left near the rim.",
+    )
+
+
+def susceptibility(gre: GreMaps) -> Figure | None:
+    """Show the susceptibility map."""
+    if gre.chi_ppm is None:
+        return None
+    chi_ppb = in_ppb(gre.chi_ppm)
+    strip = Strip(cut(chi_ppb, show=gre.brain, through=None), CHI_WINDOW)
+    return panels.figure(
+        [strip],
+        "Susceptibility",
+        "desc-chi_Chimap",
+        "Bright is paramagnetic: iron in the basal ganglia, blood in veins. Streaks and broad "
+        "shadows are artefacts.",
+    )
+
+
+def relaxation(gre: GreMaps) -> Figure | None:
+    """Show R2*."""
+    if gre.r2star_per_s is None:
+        return None
+    strip = Strip(cut(gre.r2star_per_s, show=gre.brain, through=None), R2STAR_WINDOW)
+    return panels.figure(
+        [strip],
+        "R2*",
+        "desc-r2star_R2starmap",
+        "A second, independent view of iron. Bright areas above the sinuses are signal loss.",
+    )
+
+
+def thalamus_on_chi(gre: GreMaps, regions: RegionMasks) -> Figure | None:
+    """Show the regions that the number is taken from, on the susceptibility map."""
+    if gre.chi_ppm is None or regions.thalamus is None:
+        return None
+    chi_ppb = in_ppb(gre.chi_ppm)
+    places = [regions.thalamus, regions.csf_reference]
+    through = _union([place for place in places if place is not None])
+    overlays = _region_overlays(regions)
+    close = cut(chi_ppb, show=through, through=through, count=12)
+    strip = Strip(_widened(close, AROUND_MM), CHI_WINDOW, overlays, columns=6)
+    return panels.figure(
+        [strip],
+        "Thalamus, veins and CSF reference on susceptibility",
+        "desc-thalamus_Chimap",
+        "The means inside the solid thalamus outlines and inside the CSF reference make the "
+        "number of this report. The outlines should hold no vein, no CSF and no internal capsule "
+        "(dark band at the side); the reference should lie in plain CSF.",
+    )
+
+
+def in_ppb(chi_ppm: Image) -> Image:
+    """Return a susceptibility map in parts per billion."""
+    return chi_ppm.like(chi_ppm.data * np.float32(1000))
+
+
+def _field_map(
+    field_hz: Image | None, gre: GreMaps, title: str, name: str, caption: str
+) -> Figure | None:
+    if field_hz is None:
+        return None
+    values = np.abs(field_hz.data[field_hz.data != 0])
+    limit = _round_up(float(np.percentile(values, 98)) if values.size else 1.0)
+    strip = Strip(
+        cut(field_hz, show=gre.brain, through=None, count=6), Window(-limit, limit, "field (Hz)")
+    )
+    return panels.figure([strip], title, name, caption)
+
+
+def _echoes(image: Image) -> list[tuple[int, Image]]:
+    """Return the number and image of the first, the middle and the last echo."""
+    if image.data.ndim == 3:
+        return [(0, image)]
+    count = image.data.shape[3]
+    chosen = np.unique(np.linspace(0, count - 1, ECHOES_SHOWN).round().astype(int)).tolist()
+    return [(echo, image.like(np.ascontiguousarray(image.data[..., echo]))) for echo in chosen]
+
+
+def _echo_title(gre: GreMaps, number: int) -> str:
+    if number >= len(gre.echo_times_s):
+        return f"echo {number + 1}"
+    return (
+        f"echo {number + 1} of {len(gre.echo_times_s)}, TE {gre.echo_times_s[number] * 1e3:.1f} ms"
+    )
+
+
+def _round_up(value: float) -> float:
+    """Return the next number of the form 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(max(value, 1e-6)))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value))
+
+
+def _union(images: Sequence[Image]) -> Image:
+    first = images[0]
+    inside = first.data > 0
+    for image in images[1:]:
+        if image.shape == first.shape:
+            inside = inside | (image.data > 0)
+    return first.like(inside)
+
+
+def _region_overlays(regions: RegionMasks) -> list[Overlay]:
+    overlays = []
+    if regions.thalamus_label is not None:
+        overlays.append(
+            Overlay(regions.thalamus_label, "label before cleaning", drawing.WHITE, line=":")
+        )
+    if regions.thalamus is not None:
+        overlays += panels.sides(regions.thalamus, "")
+    if regions.veins is not None:
+        overlays.append(Overlay(regions.veins, "veins", drawing.VERMILION, filled=True))
+    if regions.csf_reference is not None:
+        overlays.append(Overlay(regions.csf_reference, "CSF reference", drawing.SKY))
+    if regions.lesions is not None:
+        overlays.append(Overlay(regions.lesions, "lesions", drawing.GREEN, line="--"))
+    return overlays
+
+
+def _widened(where: Cut, margin_mm: float) -> Cut:
+    """Return the same slices with more around them."""
+    box = []
+    for axis, part in enumerate(where.box):
+        more = round(margin_mm / where.base.grid.voxel_size_mm[axis])
+        box.append(slice(max(0, part.start - more), min(where.base.shape[axis], part.stop + more)))
+    return Cut(where.base, (box[0], box[1], box[2]), where.axis, where.indices)
+
+
+STAGES = (magnitude, phase, masks, total_field, local_field, susceptibility, relaxation)
+"""The figures of the reconstruction in its order."""

@@ -1,0 +1,151 @@
+"""The methods paragraph of one run, with the literature of what really ran."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jinja2
+import yaml
+
+FIELDS = re.compile(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}")
+ENTRY = re.compile(r"@\w+\{(\w+), ")
+CITATION = re.compile(r"\[(@\w+(?:; @\w+)*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """What was done in one part of the analysis; citations as [1, 2]."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One cited work."""
+
+    key: str
+    formatted: str
+    bibtex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The methods of a run."""
+
+    paragraphs: Sequence[Paragraph]
+    references: Sequence[Reference]
+
+    @property
+    def markdown(self) -> str:
+        """The whole text in Markdown."""
+        template = _environment().get_template("methods.md")
+        return template.render(sections=self.paragraphs, references=self.references)
+
+    @property
+    def bibtex(self) -> str:
+        """The cited works."""
+        return "".join(f"{reference.bibtex}\n" for reference in self.references)
+
+
+def methods_text(ran: Mapping[str, str]) -> tuple[str, str]:
+    """Return the methods in Markdown, and the BibTeX of what they cite."""
+    methods = describe(ran)
+    return methods.markdown, methods.bibtex
+
+
+def describe(ran: Mapping[str, str]) -> Methods:
+    """Put into words what ran.
+
+    Parameters
+    ----------
+    ran
+        The method of each step by the names of ``templates/methods.yaml``: ``{"background":
+        "pdf", "echoes": "11"}``. Steps that are not named did not run and are not mentioned. A
+        method the file does not know is named as it is, without a citation.
+    """
+    works = _bibliography()
+    cited: list[str] = []
+    paragraphs = []
+    for section in _wording():
+        said = [_sentence(step, known, ran) for step, known in section["steps"].items()]
+        text = " ".join(sentence for sentence in said if sentence)
+        if text:
+            paragraphs.append(Paragraph(section["heading"], _numbered(text, cited)))
+    return Methods(tuple(paragraphs), tuple(works[key] for key in cited))
+
+
+def _sentence(step: str, known: Mapping[str, str], ran: Mapping[str, str]) -> str:
+    if step not in ran:
+        return ""
+    plain = f"{step.replace('_', ' ').capitalize()}: {ran[step]}."
+    source = known.get(ran[step], known.get("*"))
+    if source is None:
+        return plain
+    return _environment().from_string(source).render(ran)
+
+
+def _numbered(text: str, cited: list[str]) -> str:
+    """Replace keys by numbers in the order of first citation; ``cited`` grows."""
+
+    def number(match: re.Match[str]) -> str:
+        keys = [key.removeprefix("@") for key in match.group(1).split("; ")]
+        cited.extend(key for key in keys if key not in cited)
+        return f"[{', '.join(str(cited.index(key) + 1) for key in keys)}]"
+
+    return CITATION.sub(number, text)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("bids_qsmthal.report"),
+        autoescape=False,  # noqa: S701 - Markdown, not HTML; pages escape it again
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _read(name: str) -> str:
+    return _environment().get_template(name).render() if name.endswith(".md") else _raw(name)
+
+
+def _raw(name: str) -> str:
+    environment = _environment()
+    if environment.loader is None:
+        raise RuntimeError("the templates have no loader")
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _wording() -> list[dict[str, Any]]:
+    sections: list[dict[str, Any]] = yaml.safe_load(_raw("methods.yaml"))
+    return sections
+
+
+@cache
+def _bibliography() -> dict[str, Reference]:
+    works = {}
+    for line in _raw("bibliography.bib").splitlines():
+        entry = ENTRY.match(line)
+        if entry:
+            works[entry.group(1)] = Reference(entry.group(1), _formatted(line), line)
+    return works
+
+
+def _formatted(entry: str) -> str:
+    """Return an entry in the style of a medical journal."""
+    part = {name: value.replace("{", "").replace("}", "") for name, value in FIELDS.findall(entry)}
+    authors = part["author"].split(" and ")
+    named = ", ".join(authors[:6]) + (", et al" if len(authors) > 6 else "")
+    named = named.replace(", others", ", et al")
+    place = part.get("journal", part.get("booktitle", ""))
+    volume = f";{part['volume']}" if "volume" in part else ""
+    pages = f":{part['pages'].replace('--', '-')}" if "pages" in part else ""
+    where = f"{place} {part['year']}{volume}{pages}".strip()
+    return f"{named}. {part['title']}. {where}. https://doi.org/{part['doi']}".replace("?.", "?")

@@ -1,0 +1,253 @@
+"""Mosaics of slices with the outlines of masks, as in a radiologist's light box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bids_qsmthal.report import drawing
+from bids_qsmthal.report.slices import SIDES, Cut
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.image import Affine, Image
+
+WIDTH_INCH = 11.0
+BAR_INCH = 1.0
+FOOT_INCH = 0.45
+GAP_PIXELS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is black, what is white, and what the values mean."""
+
+    low: float
+    high: float
+    label: str
+    colors: str = "gray"
+
+    def colored(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Return RGB bytes, shape (..., 3)."""
+        shade = Normalize(self.low, self.high, clip=True)(np.nan_to_num(values))
+        rgba = colormaps[self.colors](np.asarray(shade), bytes=True)
+        return np.asarray(rgba[..., :3])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """A mask (or one value of a label image) drawn on top, as an outline or a tint."""
+
+    image: Image
+    name: str
+    color: str
+    value: int | None = None
+    line: Literal["-", "--", ":"] = "-"
+    filled: bool = False
+
+    def tiles(self, where: Cut) -> NDArray[np.float32]:
+        """Return the share of the mask at each voxel shown."""
+        data = self.image.data > 0 if self.value is None else self.image.data == self.value
+        return where.tiles(self.image.like(data.astype(np.float32)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heat:
+    """Values shown in colour where they are above zero."""
+
+    image: Image
+    window: Window
+
+    def painted(self, picture: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the picture with the values on top."""
+        return np.where((values > 0)[..., None], self.window.colored(values), picture)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """One row or block of slices of one image."""
+
+    where: Cut
+    window: Window
+    overlays: Sequence[Overlay] = ()
+    title: str = ""
+    columns: int = 6
+    other: Image | None = None
+    other_world: Affine | None = None
+    heat: Heat | None = None
+
+    @property
+    def shown(self) -> Window:
+        """The window that the colour bar explains."""
+        return self.window if self.heat is None else self.heat.window
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """Rows and columns."""
+        count = len(self.where.indices)
+        columns = min(self.columns, count)
+        return -(-count // columns), columns
+
+    def values(self) -> NDArray[np.float32]:
+        """Return what is shown: the image itself, or another one sampled at its voxels."""
+        if self.other is None:
+            return self.where.own_tiles()
+        return self.where.tiles(self.other, world=self.other_world)
+
+
+def draw(strips: Sequence[Strip]) -> bytes:
+    """Draw blocks of slices under each other; return the SVG file."""
+    inner = WIDTH_INCH - BAR_INCH
+    heights = [inner * _aspect(strip) + (0.28 if strip.title else 0.0) for strip in strips]
+    height = sum(heights) + FOOT_INCH
+    canvas = Canvas(figsize=(WIDTH_INCH, height), facecolor="black")
+    top = height
+    for strip, block in zip(strips, heights, strict=True):
+        top -= block
+        picture = inner * _aspect(strip)
+        axes = canvas.add_axes((0, top / height, inner / WIDTH_INCH, picture / height))
+        _draw_strip(axes, strip)
+        if strip.title:
+            y = (top + picture + 0.07) / height
+            canvas.text(0.01, y, strip.title, color="white", fontsize=11, va="bottom")
+    for window, place in _bars(strips, heights):
+        _draw_bar(canvas, window, place, height)
+    _draw_legend(canvas, strips)
+    return drawing.to_svg(canvas)
+
+
+def _draw_strip(axes: Axes, strip: Strip) -> None:
+    picture = _picture(strip)
+    rows, columns = picture.shape[:2]
+    width_mm, height_mm = strip.where.pixel_mm
+    extent = (0.0, columns * width_mm, 0.0, rows * height_mm)
+    axes.imshow(picture, origin="lower", extent=extent, interpolation="none", aspect="auto")
+    x, y = (np.arange(columns) + 0.5) * width_mm, (np.arange(rows) + 0.5) * height_mm
+    for overlay in strip.overlays:
+        mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
+        if not overlay.filled and mask.max() > 0.5:
+            axes.contour(
+                x, y, mask, [0.5], colors=[overlay.color], linewidths=1.1, linestyles=[overlay.line]
+            )
+    axes.set_axis_off()
+    _write_labels(axes, strip, extent)
+
+
+def _picture(strip: Strip) -> NDArray[np.uint8]:
+    """Return the slices side by side in colour, with all that is painted on them."""
+    picture = strip.window.colored(_sheet(strip.values(), strip.layout, fill=strip.window.low))
+    if strip.heat is not None:
+        values = strip.where.tiles(strip.heat.image, order=0)
+        picture = strip.heat.painted(picture, _sheet(values, strip.layout, fill=0.0))
+    for overlay in strip.overlays:
+        if overlay.filled:
+            mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
+            tint = np.array(to_rgb(overlay.color)) * 255
+            share = (0.5 * (mask > 0.5))[..., None]
+            picture = ((1 - share) * picture + share * tint).astype(np.uint8)
+    return picture
+
+
+def _write_labels(axes: Axes, strip: Strip, extent: tuple[float, float, float, float]) -> None:
+    rows, columns = strip.layout
+    tile_width, tile_height = extent[1] / columns, extent[3] / rows
+    left, right = SIDES[strip.where.axis]
+    for number, label in enumerate(strip.where.labels()):
+        row, column = divmod(number, columns)
+        x, y = column * tile_width, extent[3] - (row + 1) * tile_height
+        style: dict[str, Any] = {"color": "white", "fontsize": 8, "clip_on": False}
+        axes.text(x + 0.02 * tile_width, y + 0.02 * tile_height, label, va="bottom", **style)
+        middle = y + tile_height / 2
+        axes.text(x + 0.01 * tile_width, middle, left, va="center", **style)
+        axes.text(x + 0.99 * tile_width, middle, right, va="center", ha="right", **style)
+
+
+def _draw_bar(canvas: Canvas, window: Window, place: tuple[float, float], height: float) -> None:
+    bottom, top = place
+    length = min(top - bottom - 0.3, 2.4)
+    middle = (top + bottom) / 2
+    left = (WIDTH_INCH - BAR_INCH + 0.12) / WIDTH_INCH
+    box = (left, (middle - length / 2) / height, 0.14 / WIDTH_INCH, length / height)
+    axes = canvas.add_axes(box)
+    shades = ScalarMappable(Normalize(window.low, window.high), window.colors)
+    bar = canvas.colorbar(shades, cax=axes)
+    bar.set_label(window.label, color="white", fontsize=8.5)
+    bar.set_ticks([window.low, (window.low + window.high) / 2, window.high])
+    bar.ax.tick_params(colors="white", labelsize=8)
+    bar.outline.set_edgecolor("white")
+
+
+def _bars(
+    strips: Sequence[Strip], heights: Sequence[float]
+) -> list[tuple[Window, tuple[float, float]]]:
+    """Return each window and the height range in inches of the strips that use it."""
+    bars: list[tuple[Window, tuple[float, float]]] = []
+    top = sum(heights) + FOOT_INCH
+    for strip, block in zip(strips, heights, strict=True):
+        bottom = top - block
+        if bars and bars[-1][0] == strip.shown:
+            bars[-1] = (strip.shown, (bottom, bars[-1][1][1]))
+        else:
+            bars.append((strip.shown, (bottom, top)))
+        top = bottom
+    return bars
+
+
+def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
+    handles: dict[str, Artist] = {}
+    for overlay in (overlay for strip in strips for overlay in strip.overlays):
+        if overlay.filled:
+            handles[overlay.name] = Patch(color=overlay.color, alpha=0.7, label=overlay.name)
+        else:
+            handles[overlay.name] = Line2D(
+                [], [], color=overlay.color, linestyle=overlay.line, label=overlay.name
+            )
+    if handles:
+        canvas.legend(
+            handles=list(handles.values()),
+            loc="lower left",
+            ncols=7,
+            fontsize=9,
+            frameon=False,
+            labelcolor="white",
+            bbox_to_anchor=(0.0, 0.0),
+            borderaxespad=0.3,
+            columnspacing=1.2,
+        )
+
+
+def _aspect(strip: Strip) -> float:
+    """Return height over width of a block of slices."""
+    rows, columns = strip.layout
+    right, up = (strip.where.box[axis] for axis in strip.where.in_plane)
+    width_mm, height_mm = strip.where.pixel_mm
+    width = columns * (right.stop - right.start + GAP_PIXELS) * width_mm
+    height = rows * (up.stop - up.start + GAP_PIXELS) * height_mm
+    return float(height / width)
+
+
+def _sheet(
+    tiles: NDArray[np.float32], layout: tuple[int, int], *, fill: float
+) -> NDArray[np.float32]:
+    """Lay tiles (n, up, right) out row by row from the top; origin at the lower left."""
+    rows, columns = layout
+    count, height, width = tiles.shape
+    height, width = height + GAP_PIXELS, width + GAP_PIXELS
+    sheet = np.full((rows * height, columns * width), fill, np.float32)
+    for number in range(count):
+        row, column = divmod(number, columns)
+        bottom, left = (rows - 1 - row) * height + 1, column * width + 1
+        sheet[bottom : bottom + height - 2, left : left + width - 2] = tiles[number]
+    return sheet

@@ -1,0 +1,52 @@
+"""What the figures share: windows, outlines, and the words around a mosaic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bids_qsmthal.image import Image
+from bids_qsmthal.report import drawing, mosaic
+from bids_qsmthal.report.mosaic import Overlay, Strip, Window
+from bids_qsmthal.report.page import Figure
+from bids_qsmthal.report.slices import tilt_degrees
+
+TILT_WORTH_A_WORD_DEGREES = 5.0
+
+
+def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figure:
+    """Draw a mosaic, and say in words what it shows: windows, sides, tilt."""
+    windows = {strip.shown.label: strip.shown for strip in strips}.values()
+    stated = "; ".join(f"{_number(w.low)} to {_number(w.high)}, {w.label}" for w in windows)
+    marks = list(dict.fromkeys(overlay.name for strip in strips for overlay in strip.overlays))
+    slices = sum(len(strip.where.indices) for strip in strips)
+    alt = f"{title}: {slices} slices" + (f" with {', '.join(marks)} marked" if marks else "")
+    tilt = max(tilt_degrees(strip.where.base) for strip in strips)
+    tilted = (
+        f" Slices follow the scan, which is tilted by {tilt:.0f} degrees; coordinates are those of "
+        "their middles."
+        if tilt > TILT_WORTH_A_WORD_DEGREES
+        else ""
+    )
+    full = f"{caption} Shown: {stated}. L and R are the participant's left and right.{tilted}"
+    return Figure(title, full.strip(), alt + ".", mosaic.draw(strips), "svg", name)
+
+
+def bright(image: Image, mask: Image | None, label: str) -> Window:
+    """Return a window from zero to the bright end of what is inside a mask."""
+    data = np.asarray(image.data, np.float32)
+    same = mask is not None and mask.shape == image.shape and bool(np.any(mask.data))
+    values = data[mask.data > 0] if same and mask is not None else data[data > 0]
+    top = float(np.percentile(values, 99.5)) if values.size else 1.0
+    return Window(0.0, top if top > 0 else 1.0, f"{label} (a.u.)")
+
+
+def sides(thalamus: Image, words: str) -> list[Overlay]:
+    """Return the outlines of both thalami; 1 is left, 2 is right."""
+    left = Overlay(thalamus, f"left thalamus{words}", drawing.YELLOW, value=1)
+    return [left, Overlay(thalamus, f"right thalamus{words}", drawing.PURPLE, value=2)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\u2212")

@@ -1,0 +1,291 @@
+"""The page of one participant: what was found, how sure it is, and how to correct it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.report import (
+    anatomy_figures,
+    charts,
+    gre_figures,
+    methods,
+    scan_figures,
+    wording,
+)
+from bids_qsmthal.report.page import (
+    Block,
+    Figure,
+    Listing,
+    Notice,
+    Page,
+    Prose,
+    Rating,
+    Section,
+    Table,
+    Tile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_qsmthal.report.contents import ParticipantReport
+
+HISTOGRAM_PPB = (-150.0, 150.0)
+NORMAL_QUANTILE = 1.959964
+"""Half width of a 95 % interval in standard errors."""
+
+FORMULA = (
+    "Relative susceptibility is mean chi(thalamus) \N{MINUS SIGN} mean chi(CSF reference), in ppb. "
+    "Larger values mean more paramagnetic tissue, that is, more iron."
+)
+
+
+def participant_page(report: ParticipantReport) -> Page:
+    """Return the page; what is missing is left out and said so."""
+    sections = (
+        _regions(report),
+        _checks(report),
+        _susceptibility(report),
+        _anatomy(report),
+        _registrations(report),
+        _lesions(report),
+        _measures(report),
+        _correction(report),
+        _methods(report),
+    )
+    return Page(
+        title=" ".join(p for p in (report.participant_id, report.session_id, report.run_id) if p),
+        subtitle="Thalamic iron: susceptibility, volumes and lesions",
+        summary=_tiles(report),
+        verdict=report.verdict,
+        sections=sections,
+        warnings=(*report.warnings, *_missing(report)),
+        versions=report.versions,
+        links=report.links,
+    )
+
+
+def _tiles(report: ParticipantReport) -> list[Tile]:
+    find = Lookup(report.measures)
+    error = find("chi_relative_csf_se", "thalamus", "LR")
+    value = find("chi_relative_csf", "thalamus", "LR")
+    note = "thalamus \N{MINUS SIGN} CSF, both sides"
+    if not math.isnan(error):
+        low, high = (value + sign * NORMAL_QUANTILE * error for sign in (-1, 1))
+        note += f"; 95 % interval {wording.fixed(low, 1)} to {wording.fixed(high, 1)} ppb"
+    tiles = [Tile("Relative susceptibility", wording.quantity(value, "ppb", 1), note)]
+    for side, name in (("L", "Left"), ("R", "Right")):
+        text = wording.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
+        tiles.append(Tile(f"{name} thalamus", text, "relative susceptibility"))
+    for label, measure, region, unit, decimals, scale in (
+        ("Thalamic volume", "volume", "thalamus", "mL", 2, 1e-3),
+        ("Gray matter volume", "volume", "gray_matter", "mL", 0, 1e-3),
+        ("Cortical thickness", "thickness_mean", "cortex", "mm", 2, 1.0),
+    ):
+        found = find(measure, region, "LR") * scale
+        tiles.append(Tile(label, wording.quantity(found, unit, decimals)))
+    tiles.append(_lesion_tile(find))
+    tiles.append(Tile("Enhancing lesions", wording.text(_whole(find("enhancing_count", "lesion")))))
+    return tiles
+
+
+def _lesion_tile(find: Lookup) -> Tile:
+    count = find("lesion_count", "lesion")
+    volume_ml = find("volume", "lesion") * 1e-3
+    note = "" if math.isnan(count) else f"{count:.0f} lesions"
+    return Tile("Lesion volume", wording.quantity(volume_ml, "mL", 2), note)
+
+
+def _whole(value: float) -> int | None:
+    return None if math.isnan(value) else round(value)
+
+
+class Lookup:
+    """Finds numbers in a tidy table of measures."""
+
+    def __init__(self, measures: pd.DataFrame | None) -> None:
+        self.measures = measures
+
+    def __call__(self, measure: str, region: str, hemisphere: str = "") -> float:
+        """Return a value, NaN if it is not there; the hemisphere counts where there are several."""
+        if self.measures is None:
+            return math.nan
+        table = self.measures
+        rows = table[(table["measure"] == measure) & (table["region"] == region)]
+        if len(rows) > 1:
+            rows = rows[rows["hemisphere"] == hemisphere]
+        return float(rows["value"].iloc[0]) if len(rows) == 1 else math.nan
+
+
+def _regions(report: ParticipantReport) -> Section:
+    blocks: list[Block | None] = [
+        Prose(FORMULA),
+        gre_figures.thalamus_on_chi(report.gre, report.regions),
+        anatomy_figures.thalamus_on_t1w(report.anatomy),
+        _histogram(report),
+        _sensitivity(report),
+    ]
+    return _section("The number", blocks)
+
+
+def _histogram(report: ParticipantReport) -> Figure | None:
+    samples = {name: values for name, values in report.samples_ppb.items() if len(values)}
+    if not samples:
+        return None
+    content = charts.histogram(samples, "susceptibility (ppb)", HISTOGRAM_PPB)
+    return Figure(
+        "Susceptibility in the regions",
+        "Distribution over the voxels of each region, as the map has them (not yet relative to "
+        "CSF); lines mark the means. Voxels of both signs count. "
+        "Shown: \N{MINUS SIGN}150 to 150 ppb.",
+        f"Histograms of susceptibility in {', '.join(samples)}.",
+        content,
+        "svg",
+        "desc-regions_histogram",
+    )
+
+
+def _sensitivity(report: ParticipantReport) -> Figure | None:
+    table = report.sensitivity
+    if table is None or table.empty:
+        return None
+    errors = (
+        table["standard_error"] if "standard_error" in table else pd.Series(np.nan, table.index)
+    )
+    names = [str(name) for name in table["variant"]]
+    content = charts.intervals(
+        names,
+        table["value"].to_numpy(float),
+        NORMAL_QUANTILE * errors.to_numpy(float),
+        "relative susceptibility (ppb)",
+    )
+    return Figure(
+        "How the number moves with the choices",
+        "The diamond is the number reported; each dot changes one choice. Bars are 95 % intervals.",
+        "Relative susceptibility under " + ", ".join(names) + ".",
+        content,
+        "svg",
+        "desc-sensitivity_chart",
+    )
+
+
+def _checks(report: ParticipantReport) -> Section:
+    if report.quality is None or report.quality.empty:
+        return Section("Quality control", (Prose("No check was made."),))
+    table = Table(
+        "Checks",
+        report.quality,
+        "Each measure with its threshold. The verdict follows from these; your own rating wins.",
+        f"{report.stem}_desc-quality",
+        status_column="outcome",
+    )
+    return Section("Quality control", (table,))
+
+
+def _susceptibility(report: ParticipantReport) -> Section:
+    made = [make(report.gre) for make in gre_figures.STAGES]
+    return _section("Susceptibility mapping", made)
+
+
+def _anatomy(report: ParticipantReport) -> Section:
+    maps = report.anatomy
+    return _section("Anatomy", [make(maps) for make in anatomy_figures.STAGES])
+
+
+def _registrations(report: ParticipantReport) -> Section:
+    return _section("Registration", [scan_figures.registration(r) for r in report.registrations])
+
+
+def _lesions(report: ParticipantReport) -> Section:
+    brain = report.anatomy.brain
+    made = [
+        scan_figures.lesions(report.lesions, brain),
+        scan_figures.enhancement(report.lesions, brain),
+    ]
+    return _section("Lesions", made)
+
+
+def _measures(report: ParticipantReport) -> Section:
+    if report.measures is None:
+        return Section("Measures", (Prose("No measure was made."),))
+    wanted = ["measure", "region", "hemisphere", "value", "unit", "n_voxels", "n_lost", "method"]
+    present = [name for name in (*wanted, "source", "qc") if name in report.measures]
+    name = f"{report.stem}_desc-qsmthal_measures"
+    blocks: list[Block] = [
+        Table("All measures", report.measures[present], "", name, folded=len(report.measures) > 30)
+    ]
+    if report.sources:
+        rows = pd.DataFrame(list(report.sources.items()), columns=["what", "taken from"])
+        blocks.append(Table("Brought in", rows, "Not computed here.", f"{report.stem}_sources"))
+    return Section("Measures", blocks)
+
+
+def _correction(report: ParticipantReport) -> Section:
+    blocks: list[Block] = [
+        Prose(
+            "If an outline is wrong, open the file in an editor such as ITK-SNAP or FSLeyes, "
+            "correct it on its own grid, and save it under the same name below edits/ in the "
+            "output folder. The next run uses it instead of its own result and remakes everything "
+            "that depends on it, and only that."
+        )
+    ]
+    if report.outputs:
+        rows = pd.DataFrame(list(report.outputs.items()), columns=["to correct", "save as"])
+        blocks.append(Table("Files to correct", rows, "", f"{report.stem}_edits"))
+    command = report.command or (
+        "bids_qsmthal BIDS_DIR OUTPUT_DIR participant "
+        f"--participant-label {report.participant_id.removeprefix('sub-')}\n"
+        "bids_qsmthal BIDS_DIR OUTPUT_DIR group"
+    )
+    blocks.append(Listing("Run again", command))
+    proposed = "check" if report.verdict is None else report.verdict.decision
+    blocks.append(
+        Rating(
+            report.participant_id,
+            report.session_id,
+            proposed,
+            f"{report.stem}_rating.tsv",
+            "OUTPUT_DIR/edits/exclusions.tsv",
+        )
+    )
+    return Section("Correct and rate", blocks)
+
+
+def _methods(report: ParticipantReport) -> Section:
+    described = methods.describe(report.ran)
+    if not described.paragraphs:
+        return Section("Methods", (Prose("No method was recorded."),))
+    blocks: list[Block] = [Prose(f"{part.heading}. {part.text}") for part in described.paragraphs]
+    numbered = [f"{n}. {work.formatted}" for n, work in enumerate(described.references, 1)]
+    blocks.append(Prose("References\n\n" + "\n\n".join(numbered)))
+    blocks.append(Listing("Markdown, to copy into a paper", described.markdown, folded=True))
+    blocks.append(Listing("BibTeX", described.bibtex, folded=True))
+    return Section("Methods", blocks)
+
+
+def _section(title: str, blocks: Sequence[Block | None]) -> Section:
+    present = [block for block in blocks if block is not None]
+    return Section(title, present or (Prose("Nothing to show: the input for this is missing."),))
+
+
+def _missing(report: ParticipantReport) -> list[Notice]:
+    """Say which kinds of image were not there, and what is missing for it."""
+    absent = (
+        (report.gre.chi_ppm, "no susceptibility map", "there is no number for iron"),
+        (report.anatomy.t1w, "no T1-weighted image", "there are no volumes and no thickness"),
+        (report.lesions.flair, "no FLAIR image", "lesions were not segmented"),
+        (
+            report.lesions.ce_t1w,
+            "no T1-weighted image after contrast agent",
+            "enhancing lesions were not looked for",
+        ),
+    )
+    return [
+        Notice(f"This page has {what}: {so}.", level="note")
+        for image, what, so in absent
+        if image is None
+    ]

@@ -1,0 +1,101 @@
+"""Figures that compare scans: lesions on FLAIR, contrast agent, registration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.report.mosaic import Overlay, Strip
+from bids_qsmthal.report.page import Flicker
+from bids_qsmthal.report.slices import Axis, Cut, cut
+
+if TYPE_CHECKING:
+    from bids_qsmthal.image import Image
+    from bids_qsmthal.report.contents import LesionMaps, Registration
+    from bids_qsmthal.report.page import Figure
+
+AXES: tuple[Axis, ...] = (2, 0)
+"""Registrations are judged on axial and sagittal slices."""
+
+
+def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
+    """Show lesions on FLAIR."""
+    if maps.flair is None:
+        return None
+    has_lesions = maps.lesions is not None and bool(np.any(maps.lesions.data))
+    through = maps.lesions if has_lesions else None
+    overlays = []
+    if maps.lesions is not None:
+        overlays.append(Overlay(maps.lesions, "lesion", drawing.VERMILION))
+    where = cut(maps.flair, show=brain, through=through, count=12)
+    window = panels.bright(maps.flair, brain, "FLAIR signal")
+    plain = Strip(_every_other(where), window, (), "FLAIR")
+    marked = Strip(where, window, overlays, "with lesions outlined")
+    found = "" if has_lesions else " No lesion was found."
+    return panels.figure(
+        [plain, marked],
+        "Lesions on FLAIR",
+        "desc-lesion_FLAIR",
+        "The upper row repeats every second slice without outlines." + found,
+    )
+
+
+def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
+    """Show T1w before and after contrast agent, with enhancing lesions outlined."""
+    if maps.t1w is None or maps.ce_t1w is None:
+        return None
+    some = maps.enhancing is not None and bool(np.any(maps.enhancing.data))
+    through = maps.enhancing if some else maps.lesions
+    through = through if through is not None and np.any(through.data) else None
+    overlays = []
+    if maps.enhancing is not None:
+        overlays.append(Overlay(maps.enhancing, "enhancing", drawing.VERMILION))
+    where = cut(maps.t1w, show=brain, through=through, count=6)
+    before, after = (panels.bright(image, brain, "T1w signal") for image in (maps.t1w, maps.ce_t1w))
+    strips = [
+        Strip(where, before, (), "before contrast agent"),
+        Strip(where, after, (), "after", other=maps.ce_t1w),
+        Strip(where, after, overlays, "after, enhancing lesions outlined", other=maps.ce_t1w),
+    ]
+    found = "" if some else " No enhancing lesion was found."
+    return panels.figure(
+        strips,
+        "Enhancement",
+        "desc-enhancing_T1w",
+        "Vessels and the choroid plexus enhance in everybody." + found,
+    )
+
+
+def registration(pair: Registration) -> Flicker:
+    """Show two scans of one head in one place, the outlines of the fixed one on both."""
+    show = next(iter(pair.outlines.values()), None)
+    colors = (drawing.ORANGE, drawing.SKY, drawing.YELLOW)
+    overlays = [
+        Overlay(image, name, color)
+        for (name, image), color in zip(pair.outlines.items(), colors, strict=False)
+    ]
+    cuts = [cut(pair.fixed, show=show, through=None, axis=axis, count=6) for axis in AXES]
+    plain = pair.name.lower().replace(" ", "")
+    pictures = []
+    for role, image, world in (
+        ("fixed", None, None),
+        ("moving", pair.moving, np.asarray(np.linalg.inv(pair.matrix), np.float64)),
+    ):
+        window = panels.bright(pair.fixed if image is None else image, None, "signal")
+        strips = [Strip(where, window, overlays, other=image, other_world=world) for where in cuts]
+        picture = panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{role}_reg", "")
+        pictures.append(picture)
+    measured = ", ".join(f"{name} {value:.3g}" for name, value in pair.quality.items())
+    return Flicker(
+        f"Registration: {pair.name}",
+        "The outlines belong to the fixed image and should fit both. Switch, or let it flicker, "
+        "and watch the ventricles and the brain's surface." + (f" {measured}." if measured else ""),
+        pictures[0],
+        pictures[1],
+    )
+
+
+def _every_other(where: Cut) -> Cut:
+    return Cut(where.base, where.box, where.axis, where.indices[::2])

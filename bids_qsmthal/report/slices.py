@@ -1,0 +1,162 @@
+"""Which slices of an image to show, and what other images hold there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.image import Image, reoriented
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.image import Affine
+
+Axis = Literal[0, 1, 2]
+Box = tuple[slice, slice, slice]
+
+AXIS_NAMES = ("x", "y", "z")
+SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
+"""What lies at the left and right edge of a sagittal, coronal and axial slice."""
+
+MARGIN_MM = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """Slices of one image along one axis of the RAS-nearest grid, all cropped alike.
+
+    Attributes
+    ----------
+    base
+        The image, its axes nearest to R, A, S.
+    box
+        The part of the grid that is shown.
+    axis
+        The axis the slices are stacked along: 0 sagittal, 1 coronal, 2 axial.
+    indices
+        The slices on the grid of ``base``.
+    """
+
+    base: Image
+    box: Box
+    axis: Axis
+    indices: tuple[int, ...]
+
+    @property
+    def in_plane(self) -> tuple[int, int]:
+        """The axes that run to the right and up in a slice."""
+        right, up = (axis for axis in range(3) if axis != self.axis)
+        return right, up
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Width and height of a pixel."""
+        sizes = self.base.grid.voxel_size_mm
+        right, up = self.in_plane
+        return sizes[right], sizes[up]
+
+    def labels(self) -> list[str]:
+        """Return the world coordinate of the middle of each slice, ``z = 12 mm``."""
+        middle = np.array([(part.start + part.stop - 1) / 2 for part in self.box])
+        texts = []
+        for index in self.indices:
+            middle[self.axis] = index
+            world = self.base.affine[:3, :3] @ middle + self.base.affine[:3, 3]
+            texts.append(
+                f"{AXIS_NAMES[self.axis]} = {world[self.axis]:.0f} mm".replace("-", "\u2212")
+            )
+        return texts
+
+    def own_tiles(self) -> NDArray[np.float32]:
+        """Return the slices of the image itself, shape (slices, up, right)."""
+        tiles = [self._slice(self.base.data, index).T for index in self.indices]
+        return np.stack(tiles).astype(np.float32)
+
+    def tiles(
+        self, image: Image, *, world: Affine | None = None, order: int = 1
+    ) -> NDArray[np.float32]:
+        """Sample another image at the voxels of the slices, shape (slices, up, right).
+
+        ``world`` takes a world point of the shown image to the world of the other one.
+        """
+        step = np.linalg.inv(image.affine) @ (np.eye(4) if world is None else world)
+        step = step @ self.base.affine
+        data = np.asarray(image.data, np.float32)
+        tiles = []
+        for index in self.indices:
+            points = step[:3, :3] @ self._voxels(index) + step[:3, 3:]
+            values = ndimage.map_coordinates(data, points, order=order, output=np.float32)
+            right, up = (self.box[axis] for axis in self.in_plane)
+            tiles.append(values.reshape(right.stop - right.start, up.stop - up.start).T)
+        return np.stack(tiles)
+
+    def _slice(self, data: NDArray[np.generic], index: int) -> NDArray[np.generic]:
+        part: list[slice | int] = list(self.box)
+        part[self.axis] = index
+        return data[tuple(part)]
+
+    def _voxels(self, index: int) -> NDArray[np.float64]:
+        ranges = [np.arange(part.start, part.stop) for part in self.box]
+        ranges[self.axis] = np.array([index])
+        return np.stack([axis.ravel() for axis in np.meshgrid(*ranges, indexing="ij")])
+
+
+def cut(
+    image: Image, *, show: Image | None, through: Image | None, axis: Axis = 2, count: int = 12
+) -> Cut:
+    """Choose slices of an image.
+
+    Parameters
+    ----------
+    image
+        A 3-D image in any orientation.
+    show
+        Mask whose bounding box is shown, with a margin; the head's own box by default.
+    through
+        Mask that the slices must pass through; ``show`` by default.
+    axis
+        Stack along x, y or z.
+    count
+        At most so many slices, evenly spaced.
+    """
+    base = reoriented(image)
+    box = _bounds(base, show)
+    target = _bounds(base, show if through is None else through, margin_mm=0.0)
+    first, last = target[axis].start, target[axis].stop - 1
+    if through is None:  # the outermost slices of a brain show little
+        spare = (last - first) / (count + 1)
+        first, last = first + spare, last - spare
+    indices = np.unique(np.linspace(first, last, count).round().astype(int))
+    return Cut(base, box, axis, tuple(indices.tolist()))
+
+
+def tilt_degrees(image: Image) -> float:
+    """Return the largest angle between an axis of the image and the nearest world axis."""
+    affine = reoriented(image).affine[:3, :3]
+    cosines = np.diag(affine) / np.linalg.norm(affine, axis=0)
+    return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
+
+
+def _bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box:
+    """Return the box of the base grid that holds a mask of any grid, with a margin."""
+    inside = _head(base) if mask is None or not np.any(mask.data) else mask
+    voxels = np.argwhere(np.asarray(inside.data) > 0).T
+    step = np.linalg.inv(base.affine) @ inside.affine
+    points = step[:3, :3] @ voxels + step[:3, 3:]
+    low, high = np.floor(points.min(1)), np.ceil(points.max(1))
+    margin = np.ceil(margin_mm / np.array(base.grid.voxel_size_mm))
+    start = np.clip(low - margin, 0, np.array(base.shape) - 1).astype(int)
+    stop = np.clip(high + margin, start, np.array(base.shape) - 1).astype(int) + 1
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return x, y, z
+
+
+def _head(base: Image) -> Image:
+    """Return where there is signal: above a tenth of the 99th percentile; all of it if nowhere."""
+    values = np.abs(np.nan_to_num(np.asarray(base.data, np.float32)))
+    signal = values > 0.1 * np.percentile(values[::2, ::2, ::2], 99)
+    return base.like(signal if signal.any() else np.ones_like(signal))
