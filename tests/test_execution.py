@@ -1,0 +1,74 @@
+import logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.dataset import Session
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.execution import Outcome, exit_code, run
+from bids_qsmthal.settings import GIB, Resources, Settings
+
+
+def process(session: Session, settings: Settings, threads: int) -> None:
+    """What a participant does here depends on its label."""
+    logging.getLogger("bids_qsmthal.test").info("threads %d", threads)
+    if session.subject.startswith("bad"):
+        raise DataError("bad.nii.gz: damaged; copy it again.")
+    if session.subject.startswith("bug"):
+        raise ZeroDivisionError("a bug")
+    if session.subject.startswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    (settings.output_dir / session.name).write_text("done")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "out").mkdir()
+    return Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path / "out",
+        work_dir=tmp_path / "work",
+        resources=Resources(cores=2, threads=0, memory_bytes=64 * GIB),
+        started="now",
+    )
+
+
+def sessions(tmp_path: Path, *labels: str) -> list[Session]:
+    return [Session(tmp_path, label) for label in labels]
+
+
+def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "01", "bad", "bug", "killed", "02")
+    ended = {outcome.name: outcome for outcome in run(wanted, settings, process)}
+    assert list(ended) == ["sub-01", "sub-bad", "sub-bug", "sub-killed", "sub-02"]
+    assert ended["sub-01"].exit_code == ended["sub-02"].exit_code == 0
+    assert (settings.output_dir / "sub-02").read_text() == "done"
+    assert (ended["sub-bad"].exit_code, ended["sub-bug"].exit_code) == (65, 1)
+    assert ended["sub-bad"].message == "bad.nii.gz: damaged; copy it again."
+    assert "please report it with" in ended["sub-bug"].message
+    assert "ZeroDivisionError" in (settings.output_dir / "logs" / "crash-sub-bug.txt").read_text()
+    assert "killed" in ended["sub-killed"].message
+    assert exit_code(list(ended.values())) == 1
+
+
+def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:
+    run(sessions(tmp_path, "01"), settings, process)
+    text = (settings.output_dir / "logs" / "sub-01_now.log").read_text()
+    assert "threads 2" in text
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0, 0], 0), ([65, 0], 1), ([65, 65], 65), ([65, 66], 1), ([1], 1), ([66], 66)],
+)
+def test_the_status_says_how_the_run_ended(codes: list[int], expected: int) -> None:
+    assert exit_code([Outcome(str(i), code, "", 0) for i, code in enumerate(codes)]) == expected
+
+
+def test_participants_run_side_by_side_as_memory_allows() -> None:
+    assert Resources(cores=16, threads=2, memory_bytes=64 * GIB).side_by_side(100) == 8
+    assert Resources(cores=16, threads=2, memory_bytes=9 * GIB).side_by_side(100) == 2
+    assert Resources(cores=1, threads=0, memory_bytes=GIB).side_by_side(100) == 1
+    assert Resources(cores=8, threads=0, memory_bytes=64 * GIB).threads_each(2) == 4
