@@ -1,6 +1,24 @@
 """Quantitative susceptibility mapping: arrays in, arrays out, no files."""
 
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T, Acquisition
+from bids_qsmthal.qsm.background import BACKGROUNDS
 from bids_qsmthal.qsm.grid import Array, Grid, Mask
+from bids_qsmthal.qsm.inversion import INVERSIONS
+from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
+from bids_qsmthal.qsm.relaxation import RELAXATIONS
+from bids_qsmthal.qsm.unwrapping import UNWRAPPINGS
 
-__all__ = ["GYROMAGNETIC_RATIO_HZ_PER_T", "Acquisition", "Array", "Grid", "Mask"]
+__all__ = [
+    "BACKGROUNDS",
+    "GYROMAGNETIC_RATIO_HZ_PER_T",
+    "INVERSIONS",
+    "RELAXATIONS",
+    "UNWRAPPINGS",
+    "Acquisition",
+    "Array",
+    "Grid",
+    "Maps",
+    "Mask",
+    "Reconstruction",
+    "reconstruct",
+]

@@ -1,0 +1,169 @@
+"""The physics of a dipole and the calculus of a grid: kernels, boxes, differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from scipy import fft
+
+from bids_qsmthal.qsm.grid import Grid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.qsm.grid import Array, Mask
+
+
+def frequencies(grid: Grid) -> tuple[Array, Array, Array]:
+    """Return k in cycles per mm along each axis, ready to broadcast over the half spectrum."""
+    (nx, ny, nz), (dx, dy, dz) = grid.shape, grid.voxel_size_mm
+    kx = fft.fftfreq(nx, dx).astype(np.float32)[:, None, None]
+    ky = fft.fftfreq(ny, dy).astype(np.float32)[None, :, None]
+    kz = fft.rfftfreq(nz, dz).astype(np.float32)[None, None, :]
+    return kx, ky, kz
+
+
+def dipole_kernel(grid: Grid) -> Array:
+    r"""Return the dipole kernel on the half spectrum of ``rfftn``, float32.
+
+    .. math:: D(k) = \frac{1}{3} - \frac{(k \cdot b_0)^2}{|k|^2}, \quad D(0) = 0
+
+    On an even axis the Nyquist frequency stands for both its signs. With an oblique B0 the kernel
+    differs between k and -k there, so the two are averaged: only then is the field real.
+    """
+    kx, ky, kz = frequencies(grid)
+    bx, by, bz = grid.b0_direction
+    along = bx * kx + by * ky + bz * kz
+    mirrored = -along
+    for axis, k, b in ((0, kx, bx), (1, ky, by), (2, kz, bz)):
+        n = grid.shape[axis]
+        if n % 2 == 0:
+            where = [slice(None)] * 3
+            where[axis] = slice(n // 2, n // 2 + 1)
+            mirrored[tuple(where)] += 2 * b * k[tuple(where)]
+    squared = kx**2 + ky**2 + kz**2
+    squared[0, 0, 0] = 1.0
+    kernel = np.float32(1 / 3) - (along**2 + mirrored**2) / (2 * squared)
+    kernel[0, 0, 0] = 0.0
+    return cast("Array", kernel.astype(np.float32, copy=False))
+
+
+def sphere_kernel(grid: Grid, radius_mm: float) -> Array:
+    r"""Return the spectrum of the mean over a ball, float32, real, 1 at k = 0.
+
+    .. math:: S(k) = 3 \frac{\sin x - x \cos x}{x^3}, \quad x = 2 \pi |k| r
+    """
+    kx, ky, kz = frequencies(grid)
+    x = 2 * np.pi * radius_mm * np.sqrt(kx**2 + ky**2 + kz**2).astype(np.float64)
+    small = x < 0.1
+    x[small] = 1.0
+    spectrum = 3 * (np.sin(x) - x * np.cos(x)) / x**3
+    spectrum[small] = 1.0
+    return cast("Array", spectrum.astype(np.float32))
+
+
+def laplace_kernel(grid: Grid) -> Array:
+    r"""Return :math:`G^H G` of the periodic forward difference (per mm) on the half spectrum."""
+    parts = []
+    for n, d, half in zip(grid.shape, grid.voxel_size_mm, (False, False, True), strict=True):
+        angle = 2 * np.pi * (np.arange(n // 2 + 1) / n if half else fft.fftfreq(n))
+        parts.append(((2 - 2 * np.cos(angle)) / d**2).astype(np.float32))
+    return cast("Array", parts[0][:, None, None] + parts[1][None, :, None] + parts[2])
+
+
+def convolve(values: Array, kernel: Array, workers: int = 1) -> Array:
+    """Convolve with a kernel given on the half spectrum; periodic."""
+    spectrum = fft.rfftn(values, workers=workers)
+    spectrum *= kernel
+    return cast("Array", fft.irfftn(spectrum, s=values.shape, workers=workers, overwrite_x=True))
+
+
+def gradient(values: Array, grid: Grid) -> NDArray[np.float32]:
+    """Return the forward difference per mm, shape (3, x, y, z); zero across the last face."""
+    out = np.zeros((3, *values.shape), dtype=np.float32)
+    for axis in range(3):
+        n = values.shape[axis]
+        here = _slab(axis, slice(0, n - 1))
+        out[axis][here] = values[_slab(axis, slice(1, n))] - values[here]
+        out[axis] /= np.float32(grid.voxel_size_mm[axis])
+    return out
+
+
+def gradient_adjoint(vectors: Array, grid: Grid) -> Array:
+    """Return the adjoint of ``gradient``: minus the backward divergence."""
+    out = np.zeros(vectors.shape[1:], dtype=np.float32)
+    for axis in range(3):
+        n = vectors.shape[axis + 1]
+        first = vectors[axis][_slab(axis, slice(0, n - 1))] / np.float32(grid.voxel_size_mm[axis])
+        out[_slab(axis, slice(0, n - 1))] -= first
+        out[_slab(axis, slice(1, n))] += first
+    return cast("Array", out)
+
+
+def _slab(axis: int, where: slice) -> tuple[slice, ...]:
+    """Return an index that cuts one axis."""
+    index = [slice(None)] * 3
+    index[axis] = where
+    return tuple(index)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A grid that holds a mask with room around it, at a size the FFT likes.
+
+    Attributes
+    ----------
+    grid
+        The grid of the box.
+    source, target
+        The part of the image inside the box, and where it lies in the box.
+    image_shape
+        Shape of the image the box was cut from.
+    """
+
+    grid: Grid
+    source: tuple[slice, slice, slice]
+    target: tuple[slice, slice, slice]
+    image_shape: tuple[int, int, int]
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return the image in the box, zero where the box leaves the image."""
+        out = np.zeros(self.grid.shape, dtype=image.dtype)
+        out[self.target] = image[self.source]
+        return out
+
+    def paste(self, boxed: NDArray[Any]) -> NDArray[Any]:
+        """Return the content of the box in the image, zero elsewhere."""
+        out = np.zeros(self.image_shape, dtype=boxed.dtype)
+        out[self.source] = boxed[self.target]
+        return out
+
+
+def box_around(mask: Mask, grid: Grid, margin_mm: float) -> Box:
+    """Return the smallest box with at least ``margin_mm`` between a mask and the box's copies.
+
+    The box may reach beyond the image. The discrete convolution is periodic, so a margin on one
+    side serves both sides: half of it lies before the mask and half behind.
+    """
+    source, target, shape = [], [], []
+    for axis in range(3):
+        inside = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 1)
+        margin = int(np.ceil(margin_mm / grid.voxel_size_mm[axis]))
+        length = last - first + max(margin, 2)
+        length = int(fft.next_fast_len(length + (length % 2), real=axis == 2))
+        start = first - (length - (last - first)) // 2
+        low, high = max(start, 0), min(start + length, mask.shape[axis])
+        source.append(slice(low, high))
+        target.append(slice(low - start, high - start))
+        shape.append(length)
+    boxed = Grid((shape[0], shape[1], shape[2]), grid.voxel_size_mm, grid.b0_direction)
+    x, y, z = mask.shape
+    return Box(
+        boxed,
+        (source[0], source[1], source[2]),
+        (target[0], target[1], target[2]),
+        (x, y, z),
+    )

@@ -1,0 +1,227 @@
+"""The chain from the complex signal to susceptibility."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.qsm.background import Background, ProjectionOntoDipoleFields
+from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.inversion import Inversion, Local, Medi, Susceptibility, csf_mask
+from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
+
+if TYPE_CHECKING:
+    from bids_qsmthal.qsm.acquisition import Acquisition
+    from bids_qsmthal.qsm.field import FieldMap
+    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconstruction:
+    """Every choice of the chain.
+
+    Attributes
+    ----------
+    fitting
+        Complex signal to total field, with its unwrapping.
+    relaxation
+        Magnitude to R2*.
+    background
+        Total to local field.
+    inversion
+        Local field to susceptibility.
+    most_residual_rad
+        Voxels whose phase misfits the line over the echoes by more than this lose their weight.
+    most_excess
+        So do voxels whose misfit is this many times what noise explains.
+    """
+
+    fitting: ComplexFit = field(default_factory=ComplexFit)
+    relaxation: Relaxation = field(default_factory=WeightedExponential)
+    background: Background = field(default_factory=ProjectionOntoDipoleFields)
+    inversion: Inversion = field(default_factory=Medi)
+    most_residual_rad: float = 0.3
+    most_excess: float = 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Maps:
+    """What comes out, all on the grid of the scan, shape (x, y, z), never NaN.
+
+    Attributes
+    ----------
+    chi_ppm
+        Susceptibility; zero outside ``mask``. With MEDI+0, CSF is at about zero.
+    local_field_hz, total_field_hz
+        Field of the sources inside the mask, and of everything; the local field is zero also
+        where the echoes do not agree with one frequency.
+    noise
+        Standard deviation of ``total_field_hz`` in Hz; zero outside the mask and where unknown.
+    r2star_hz
+        R2* in 1/s; all zero for a single echo.
+    mask
+        Where susceptibility was reconstructed.
+    csf_mask
+        The zero reference of MEDI+0; empty where it was not used.
+    quality
+        Figures for the measures table and the report.
+    converged
+        Whether every iterative step did.
+    warnings
+        Sentences for the user.
+    """
+
+    chi_ppm: Array
+    local_field_hz: Array
+    total_field_hz: Array
+    noise: Array
+    r2star_hz: Array
+    mask: Mask
+    csf_mask: Mask
+    quality: dict[str, float]
+    converged: bool
+    warnings: tuple[str, ...]
+
+
+def reconstruct(
+    magnitude: Array,
+    phase_rad: Array,
+    mask: Mask,
+    grid: Grid,
+    acquisition: Acquisition,
+    *,
+    settings: Reconstruction | None = None,
+) -> Maps:
+    """Return susceptibility and everything on the way to it.
+
+    Parameters
+    ----------
+    magnitude, phase_rad
+        Signal of each echo, shape (x, y, z, echo); phase grows with a positive frequency offset
+        (see ``phase.corrected``). Voxels that are not finite count as not measured.
+    mask
+        The brain, shape (x, y, z).
+    grid
+        Sampling and direction of B0.
+    acquisition
+        Echo times and field strength.
+    settings
+        The choices; the defaults are the ones that were measured best.
+
+    Raises
+    ------
+    DataError
+        If shapes disagree or the mask is empty.
+    """
+    chosen = settings or Reconstruction()
+    _check(magnitude, phase_rad, mask, grid, acquisition)
+    magnitude, phase_rad = _finite(magnitude, phase_rad)
+    measured = mask & (magnitude > 0).all(axis=-1)
+    if not measured.any():
+        raise DataError("No voxel of the mask has signal in every echo; check magnitude and mask.")
+    total = chosen.fitting(magnitude, phase_rad, measured, grid, acquisition)
+    r2star = chosen.relaxation(magnitude, measured, acquisition.echo_times_s)
+    trusted = _trusted(total, measured, chosen)
+    noise = np.where(trusted, total.noise_hz, np.inf).astype(np.float32)
+    local = chosen.background(total.frequency_hz, noise, measured, grid)
+    csf = np.zeros_like(mask)
+    if len(acquisition.echo_times_s) > 1:
+        csf = csf_mask(r2star, local.mask & trusted, grid)
+    combined = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
+    ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
+    seen = Local(local.field_hz * ppm_per_hz, noise, combined, local.mask, csf)
+    found = chosen.inversion(seen, grid)
+    return Maps(
+        chi_ppm=found.chi_ppm,
+        local_field_hz=np.where(trusted, local.field_hz, 0).astype(np.float32),
+        total_field_hz=total.frequency_hz,
+        noise=np.where(np.isfinite(total.noise_hz), total.noise_hz, 0).astype(np.float32),
+        r2star_hz=r2star,
+        mask=local.mask,
+        csf_mask=csf,
+        quality=_quality(total, trusted, mask, local.mask)
+        | {"csf_voxels": float(csf.sum()), "medi_iterations": float(found.iterations)},
+        converged=local.converged and found.converged,
+        warnings=_warnings(mask, local.mask, acquisition, found, csf),
+    )
+
+
+def _check(
+    magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid, acquisition: Acquisition
+) -> None:
+    """Refuse arrays that do not belong together."""
+    wanted = (*grid.shape, len(acquisition.echo_times_s))
+    for name, found in (("magnitude", magnitude.shape), ("phase", phase_rad.shape)):
+        if found != wanted:
+            raise DataError(
+                f"The {name} has shape {found}, but the grid and the {wanted[3]} echo times want "
+                f"{wanted}; check that every echo was given."
+            )
+    if mask.shape != grid.shape or not mask.any():
+        raise DataError(
+            f"The brain mask has shape {mask.shape} and {int(mask.sum())} voxels, but the scan "
+            f"has shape {grid.shape}; check the mask."
+        )
+
+
+def _finite(magnitude: Array, phase_rad: Array) -> tuple[Array, Array]:
+    """Return contiguous float32 arrays; voxels that are not finite get no signal."""
+    good = np.isfinite(magnitude) & np.isfinite(phase_rad)
+    if good.all():
+        return (
+            np.ascontiguousarray(magnitude, np.float32),
+            np.ascontiguousarray(phase_rad, np.float32),
+        )
+    return (
+        np.where(good, magnitude, 0).astype(np.float32),
+        np.where(good, phase_rad, 0).astype(np.float32),
+    )
+
+
+def _trusted(total: FieldMap, mask: Mask, chosen: Reconstruction) -> Mask:
+    """Return the voxels whose echoes agree with one frequency."""
+    misfit = total.residual > chosen.most_residual_rad
+    misfit |= (total.reduced_residual > chosen.most_excess) & (total.residual > 0.1)
+    trusted: Mask = mask & ~misfit & np.isfinite(total.noise_hz)
+    return trusted
+
+
+def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[str, float]:
+    """Return figures of merit."""
+    inside = brain & (total.residual > 0)
+    voxels = float(brain.sum())
+    noise = total.noise_hz[trusted]
+    rim = brain & ~ndimage.binary_erosion(brain, iterations=2)
+    lost = brain & ~(kept & trusted)
+    return {
+        "snr": total.snr,
+        "field_noise_hz": float(np.median(noise)) if noise.size else float("inf"),
+        "residual_rad": float(np.median(total.residual[inside])) if inside.any() else 0.0,
+        "outlier_fraction": float((brain & ~trusted).sum()) / voxels,
+        "mask_lost_fraction": float((brain & ~kept).sum()) / voxels,
+        "rim_lost_fraction": float((lost & rim).sum()) / max(float(rim.sum()), 1.0),
+    }
+
+
+def _warnings(
+    brain: Mask, kept: Mask, acquisition: Acquisition, found: Susceptibility, csf: Mask
+) -> tuple[str, ...]:
+    """Return what the user must know."""
+    said = []
+    if len(acquisition.echo_times_s) == 1:
+        said.append("One echo: no R2*, no CSF reference, and the phase offset stays in the field.")
+    elif not csf.any():
+        said.append("No ventricular CSF was found by its R2*: no CSF reference.")
+    lost = 1 - float(kept.sum()) / float(brain.sum())
+    if lost > 0.1:
+        said.append(f"{lost:.0%} of the brain mask was lost on the way to the local field.")
+    if not found.converged:
+        said.append("The dipole inversion did not converge.")
+    return tuple(said)

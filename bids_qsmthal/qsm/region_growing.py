@@ -1,0 +1,134 @@
+"""Compiled region growing, which ROMEO unwrapping is made of."""
+# The arguments are plain arrays and numbers; numba infers their types.
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def, no-any-return"
+
+import numpy as np
+from numba import njit
+
+from bids_qsmthal.qsm.echoes import wrap
+
+BINS = 256
+"""Quality is sorted into this many bins, as in ROMEO."""
+
+
+@njit(cache=True)
+def edge_quality(phase, magnitude, mask):
+    """Return a quality bin (0 no edge, 1 best ... BINS - 1 worst) for the edge to each next voxel.
+
+    Shape (3, x, y, z): the edge from a voxel to the next one along each axis.
+    """
+    quality = np.zeros((3, *phase.shape), np.uint8)
+    nx, ny, nz = phase.shape
+    for axis in range(3):
+        sx, sy, sz = int(axis == 0), int(axis == 1), int(axis == 2)
+        for x in range(nx - sx):
+            for y in range(ny - sy):
+                for z in range(nz - sz):
+                    if mask[x, y, z] and mask[x + sx, y + sy, z + sz]:
+                        weight = _phase_weight(phase, mask, (x, y, z), (sx, sy, sz))
+                        here, there = magnitude[x, y, z], magnitude[x + sx, y + sy, z + sz]
+                        if max(here, there) > 0:
+                            weight *= 0.5 + 0.5 * (min(here, there) / max(here, there)) ** 2
+                        quality[axis, x, y, z] = 1 + int((BINS - 2) * (1 - max(weight, 0.0)))
+    return quality
+
+
+@njit(cache=True)
+def _phase_weight(phase, mask, place, step):
+    """Return phase coherence times phase linearity on both sides of an edge, 0 to 1."""
+    (x, y, z), (sx, sy, sz) = place, step
+    here, there = phase[x, y, z], phase[x + sx, y + sy, z + sz]
+    rise = wrap(there - here)
+    weight = 1 - abs(rise) / np.pi
+    for side in (-1, 2):
+        a, b, c = x + side * sx, y + side * sy, z + side * sz
+        inside = 0 <= a < phase.shape[0] and 0 <= b < phase.shape[1] and 0 <= c < phase.shape[2]
+        if inside and mask[a, b, c]:
+            other = phase[a, b, c]
+            bend = wrap(here - other) if side < 0 else wrap(other - there)
+            weight *= 1 - 0.5 * abs(wrap(bend - rise)) / np.pi
+        else:
+            weight *= 0.75
+    return weight
+
+
+@njit(cache=True)
+def _push(heap_next, heads, edge, level):
+    """Put an edge on the stack of its quality bin."""
+    heap_next[edge] = heads[level]
+    heads[level] = edge
+
+
+@njit(cache=True)
+def _push_voxel(voxel, shape, quality, queue):
+    """Queue the six edges of a voxel; return the best bin among them."""
+    nx, ny, nz = shape
+    heap_next, heads, queued = queue
+    size = nx * ny * nz
+    strides = (ny * nz, nz, 1)
+    place = (voxel // (ny * nz), (voxel // nz) % ny, voxel % nz)
+    best = BINS
+    for axis in range(3):
+        for side in range(2):
+            if side == 1 and place[axis] == 0:
+                continue
+            edge = axis * size + voxel - side * strides[axis]
+            level = quality[edge]
+            if level > 0 and not queued[edge]:
+                queued[edge] = True
+                _push(heap_next, heads, edge, level)
+                best = min(best, level)
+    return best
+
+
+@njit(cache=True)
+def _grow_from(seed, phase, done, quality, queue):
+    """Unwrap the part of the mask that hangs together with a seed, in place."""
+    shape, flat_phase, region, label = phase
+    nx, ny, nz = shape
+    size = nx * ny * nz
+    strides = (ny * nz, nz, 1)
+    heap_next, heads, _ = queue
+    done[seed] = True
+    region[seed] = label
+    level = _push_voxel(seed, shape, quality, queue)
+    while level < BINS:
+        edge = heads[level]
+        if edge < 0:
+            level += 1
+            continue
+        heads[level] = heap_next[edge]
+        axis, low = edge // size, edge % size
+        high = low + strides[axis]
+        if done[low] and done[high]:
+            continue
+        old, new = (low, high) if done[low] else (high, low)
+        flat_phase[new] = flat_phase[old] + wrap(flat_phase[new] - flat_phase[old])
+        done[new] = True
+        region[new] = label
+        level = min(level, _push_voxel(new, shape, quality, queue))
+
+
+@njit(cache=True)
+def grow(phase, mask, quality):
+    """Grow every part of the mask; return unwrapped phase and the label of each part."""
+    shape = phase.shape
+    flat = phase.copy().ravel()
+    inside = mask.ravel()
+    edges = quality.ravel()
+    done = np.zeros(flat.size, np.bool_)
+    region = np.zeros(flat.size, np.int32)
+    queue = (
+        np.full(edges.size, -1, np.int32),
+        np.full(BINS, -1, np.int64),
+        np.zeros(edges.size, np.bool_),
+    )
+    label = 0
+    # The voxel with the best edges of its own is the safest place to begin each part.
+    for wanted in (3, 16, BINS):
+        for voxel in range(flat.size):
+            if inside[voxel] and not done[voxel] and (wanted == BINS or 0 < edges[voxel] <= wanted):
+                label += 1
+                _grow_from(voxel, (shape, flat, region, label), done, edges, queue)
+    return flat.reshape(shape), region.reshape(shape)

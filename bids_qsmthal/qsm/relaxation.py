@@ -1,0 +1,121 @@
+"""R2* from the decay of the magnitude over the echoes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from bids_qsmthal.qsm.grid import Array, Mask
+
+MOST_R2STAR_HZ = 1000.0
+"""T2* of 1 ms: nothing decays faster that a gradient echo still shows."""
+
+
+class Relaxation(Protocol):
+    """Anything that turns the decay of the magnitude into R2*."""
+
+    def __call__(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> Array:
+        """Return R2* in 1/s, zero outside the mask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedExponential:
+    r"""Fit :math:`S_0 e^{-R_2^* t}` with the weights of the noise; any echo times.
+
+    A log-linear fit weighted with the squared signal is the start of Gauss-Newton steps on the
+    signal itself, which remove the bias that the logarithm gives to noisy late echoes.
+    """
+
+    iterations: int = 4
+
+    def __call__(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> Array:
+        """Return R2* in 1/s, zero outside the mask."""
+        if len(echo_times_s) < 2:
+            return np.zeros(mask.shape, np.float32)
+        times = np.asarray(echo_times_s, np.float64)
+        return cast("Array", _exponential(magnitude, mask, times, self.iterations))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arlo:
+    r"""Auto-regression on linear operations; needs three or more evenly spaced echoes.
+
+    .. math:: R_2^* = \frac{\sum \delta_j S_j + (\Delta / 3) \sum \delta_j^2}{\cdots}
+
+    Falls back on ``WeightedExponential`` for uneven or fewer than three echoes.
+
+    References
+    ----------
+    Pei et al. (2015). Magn Reson Med 73(2), 843-850. doi:10.1002/mrm.25137
+    """
+
+    def __call__(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> Array:
+        """Return R2* in 1/s, zero outside the mask."""
+        gaps = np.diff(echo_times_s)
+        if len(gaps) < 2 or np.ptp(gaps) > 0.01 * float(gaps.mean()):
+            return WeightedExponential()(magnitude, mask, echo_times_s)
+        step = float(gaps.mean())
+        first, second, third = magnitude[..., :-2], magnitude[..., 1:-1], magnitude[..., 2:]
+        integral = step / 3 * (first + 4 * second + third)
+        drop = first - third
+        up = (integral * drop).sum(-1) + step / 3 * (drop**2).sum(-1)
+        down = (integral**2).sum(-1) + step / 3 * (integral * drop).sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.where(mask & (down > 0), up / down, 0)
+        return cast("Array", np.clip(np.nan_to_num(rate), 0, MOST_R2STAR_HZ).astype(np.float32))
+
+
+RELAXATIONS: dict[str, type[Relaxation]] = {"exponential": WeightedExponential, "arlo": Arlo}
+
+
+@njit(cache=True)
+def _exponential(magnitude, mask, times, iterations):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Return R2* of each voxel in the mask."""
+    out = np.zeros(mask.shape, np.float32)
+    for x in range(mask.shape[0]):
+        for y in range(mask.shape[1]):
+            for z in range(mask.shape[2]):
+                if mask[x, y, z]:
+                    out[x, y, z] = _decay(magnitude[x, y, z], times, iterations)
+    return out
+
+
+@njit(cache=True)
+def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Return R2* of one voxel."""
+    s0 = s1 = s2 = b0 = b1 = 0.0
+    for j in range(times.size):
+        s = float(signal[j])
+        if s > 0:
+            w = s * s
+            s0 += w
+            s1 += w * times[j]
+            s2 += w * times[j] ** 2
+            b0 += w * np.log(s)
+            b1 += w * times[j] * np.log(s)
+    determinant = s0 * s2 - s1 * s1
+    if determinant <= 0:
+        return 0.0
+    rate = (s1 * b0 - s0 * b1) / determinant
+    start = np.exp((s2 * b0 - s1 * b1) / determinant)
+    for _ in range(iterations):
+        a00 = a01 = a11 = g0 = g1 = 0.0
+        for j in range(times.size):
+            decay = np.exp(-min(max(rate, -100.0), MOST_R2STAR_HZ) * times[j])
+            slope = -times[j] * start * decay
+            misfit = float(signal[j]) - start * decay
+            a00 += decay * decay
+            a01 += decay * slope
+            a11 += slope * slope
+            g0 += decay * misfit
+            g1 += slope * misfit
+        determinant = a00 * a11 - a01 * a01
+        if determinant <= 0:
+            break
+        start += (a11 * g0 - a01 * g1) / determinant
+        rate += (a00 * g1 - a01 * g0) / determinant
+    return min(max(rate, 0.0), MOST_R2STAR_HZ)
