@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.image import Affine
+
 AFFINE_TOLERANCE_MM = 0.01
 """Echoes of one scan share a grid; headers differ by rounding only."""
 
@@ -203,3 +207,32 @@ def _one(described: Sequence[dict[str, Any]], key: str) -> Any:  # noqa: ANN401 
     if any(value != values[0] for value in values):
         raise DataError(f"{key} differs between the sidecars of one scan: {values}.")
     return values[0] if values else None
+
+
+def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
+    """Read every echo.
+
+    Returns
+    -------
+    first, second
+        Magnitude and phase as stored (or real and imaginary part), shape (x, y, z, echo).
+    affine
+        Voxel indices to RAS+ mm.
+    """
+    images = {path: nifti.load(path) for path in series.paths}
+    first, second = (
+        np.stack([_volume(images[echo.path].data, echo) for echo in part], axis=-1)
+        for part in (series.first, series.second)
+    )
+    return first, second, images[series.first[0].path].affine
+
+
+def _volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:
+    if not np.isfinite(data).any():
+        raise DataError(f"{echo.path.name}: no voxel holds a number; export the image again.")
+    volume: NDArray[Any] = data if echo.volume is None else data[..., echo.volume]
+    if np.nanmin(volume) == np.nanmax(volume):
+        raise DataError(
+            f"{echo.path.name}: every voxel is {np.nanmax(volume):g}; export the image again."
+        )
+    return volume
