@@ -10,13 +10,14 @@ import numpy as np
 from bids_qsmthal.report import drawing, panels
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
+from bids_qsmthal.roi.labels import THALAMUS, region
 
 if TYPE_CHECKING:
     from bids_qsmthal.image import Image
     from bids_qsmthal.report.contents import AnatomyMaps
     from bids_qsmthal.report.page import Figure
 
-THICKNESS_WINDOW = Window(1.0, 5.0, "thickness (mm)", "cividis")
+THICKNESS_WINDOW = Window(1.0, 5.0, "thickness (mm)", "viridis")
 
 PALETTE = (
     "#E69F00",
@@ -36,13 +37,14 @@ PALETTE = (
 
 def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
     """Show thalamus and gray matter on the T1-weighted image."""
-    if anatomy.t1w is None or anatomy.thalamus is None:
+    if anatomy.t1w is None or anatomy.deep_gray is None:
         return None
     overlays = []
     if anatomy.tissue is not None:
         overlays.append(Overlay(anatomy.tissue, "gray matter", drawing.SKY, value=1, filled=True))
-    overlays += panels.sides(anatomy.thalamus, "")
-    where = cut(anatomy.t1w, show=anatomy.brain, through=anatomy.thalamus, count=6)
+    overlays += panels.sides(anatomy.deep_gray, THALAMUS["L"], THALAMUS["R"])
+    thalami = anatomy.deep_gray.like(np.isin(anatomy.deep_gray.data, list(THALAMUS.values())))
+    where = cut(anatomy.t1w, show=anatomy.brain, through=thalami, count=6)
     strip = Strip(
         where, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=3
     )
@@ -100,9 +102,8 @@ def labels(
     """Show a label image on the T1-weighted image, one colour a structure of both sides."""
     if anatomy.t1w is None or image is None or not np.any(image.data):
         return None
-    values = [int(value) for value in np.unique(image.data) if value > 0]
     close = cut(anatomy.t1w, show=image, through=image, count=8)
-    overlays = _label_overlays(image, {value: names.get(value, str(value)) for value in values})
+    overlays = _label_overlays(image, names)
     strip = Strip(
         close, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=4
     )
@@ -111,24 +112,13 @@ def labels(
 
 def _label_overlays(image: Image, names: Mapping[int, str]) -> list[Overlay]:
     """Return a tint for each label; left and right of a structure share colour and name."""
-    plain = {value: _without_side(name) for value, name in names.items()}
+    values = [int(value) for value in np.unique(image.data) if value > 0]
+    plain = {value: region(value, names).name.replace("_", " ") for value in values}
     order = list(dict.fromkeys(plain.values()))
     return [
-        Overlay(
-            image,
-            plain[value],
-            PALETTE[order.index(plain[value]) % len(PALETTE)],
-            value=value,
-            filled=True,
-        )
-        for value in names
+        Overlay(image, name, PALETTE[order.index(name) % len(PALETTE)], value=value, filled=True)
+        for value, name in plain.items()
     ]
-
-
-def _without_side(name: str) -> str:
-    for side in ("Left-", "Right-", "Left ", "Right ", "left ", "right ", "L ", "R "):
-        name = name.removeprefix(side)
-    return name
 
 
 def deep_gray(anatomy: AnatomyMaps) -> Figure | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from bids_qsmthal.report import drawing
+from bids_qsmthal.report import drawing, wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,16 +30,16 @@ def histogram(
     """Draw the distribution of values in regions, with their means; return the SVG file."""
     canvas = Canvas(figsize=(8.0, 3.6))
     axes = canvas.add_subplot()
-    edges = np.linspace(*limits, 61)
+    edges = np.linspace(*limits, 81)
     for (name, values), (color, dash) in zip(samples.items(), LINES, strict=False):
         mean = float(np.mean(values))
         density, _ = np.histogram(values, edges, density=True)
-        text = f"{name}: mean {mean:.1f}, SD {np.std(values):.1f}, n = {len(values)}"
+        spread = wording.fixed(float(np.std(values)), 1)
+        text = f"{name}: mean {wording.fixed(mean, 1)}, SD {spread}, {len(values)} voxels"
         axes.stairs(density, edges, color=color, linestyle=dash, linewidth=1.8, label=text)
         axes.axvline(mean, color=color, linestyle=dash, linewidth=1.0, alpha=0.7)
     axes.set(xlabel=label, ylabel="density", xlim=limits)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     return _finished(canvas, axes)
 
 

@@ -77,8 +77,10 @@ class AnatomyMaps:
     ----------
     tissue
         1 gray matter, 2 white matter, 3 CSF.
-    deep_gray, nuclei
-        Label images; their names are in ``deep_gray_names`` and ``nuclei_names``.
+    deep_gray
+        FreeSurfer's indices; ``deep_gray_names`` names those that FreeSurfer does not know.
+    nuclei
+        Nuclei of the thalamus; their names are in ``nuclei_names``.
     thickness_mm
         Cortical thickness, zero outside the cortex.
     """
@@ -86,7 +88,6 @@ class AnatomyMaps:
     t1w: Image | None = None
     brain: Image | None = None
     tissue: Image | None = None
-    thalamus: Image | None = None
     deep_gray: Image | None = None
     deep_gray_names: Mapping[int, str] = field(default_factory=dict)
     nuclei: Image | None = None
@@ -137,6 +138,9 @@ class ParticipantReport:
     ----------
     participant_id, session_id, run_id
         With prefix: ``sub-01``, ``ses-1``, ``run-1``; empty where there is none.
+    gre_name
+        How the names of files made from the gradient echo begin, if otherwise than with these
+        three: ``sub-01_acq-highres_run-1``.
     measures
         The tidy table of measures (``measure region hemisphere value unit ...``).
     quality
@@ -148,8 +152,6 @@ class ParticipantReport:
         Susceptibility of the voxels of regions, by name, for the histogram.
     ran
         What ran, by step: see ``methods.methods_text``.
-    outputs
-        Files that a reader may correct, by what they hold: names below ``edits/``.
     sources
         Where brought-in numbers and images come from, by what they are.
     """
@@ -157,7 +159,7 @@ class ParticipantReport:
     participant_id: str
     session_id: str = ""
     run_id: str = ""
-    version: str = ""
+    gre_name: str = ""
     verdict: Verdict | None = None
     measures: pd.DataFrame | None = None
     quality: pd.DataFrame | None = None
@@ -171,14 +173,15 @@ class ParticipantReport:
     warnings: Sequence[Notice] = ()
     ran: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     links: Sequence[tuple[str, str]] = ()
 
     @property
     def stem(self) -> str:
-        """The beginning of the names of this session's files."""
+        """How the names of the files of this page begin."""
+        if self.gre_name:
+            return self.gre_name
         return "_".join(
             part for part in (self.participant_id, self.session_id, self.run_id) if part
         )

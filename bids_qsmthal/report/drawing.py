@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
 BLUE, VERMILION, PURPLE, WHITE = "#0072B2", "#FF6A13", "#CC79A7", "#FFFFFF"
 
+MOST_COLORS = 256
+
 EMBEDDED = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
 
@@ -29,11 +31,14 @@ def to_svg(canvas: Canvas) -> bytes:
 
 
 def _packed(match: re.Match[bytes]) -> bytes:
-    """Store an embedded image with a palette where that loses nothing: a third of the size."""
+    """Store an embedded image with a palette: a third of the size.
+
+    A gray image keeps every level; where tints give more than 256 colours, the nearest is taken.
+    """
     with Picture.open(io.BytesIO(base64.b64decode(match.group(1)))) as picture:
         opaque = picture.convert("RGB")
-    colours = opaque.getcolors(256)
-    small = opaque if colours is None else opaque.quantize(len(colours), dither=Picture.Dither.NONE)
+    used = opaque.getcolors(MOST_COLORS)
+    few = opaque.quantize(len(used or range(MOST_COLORS)), dither=Picture.Dither.NONE)
     stream = io.BytesIO()
-    small.save(stream, "png", optimize=True)
+    few.save(stream, "png", optimize=True)
     return b"data:image/png;base64," + base64.b64encode(stream.getvalue())

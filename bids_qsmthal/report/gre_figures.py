@@ -144,7 +144,7 @@ def thalamus_on_chi(gre: GreMaps, regions: RegionMasks) -> Figure | None:
     through = _union([place for place in places if place is not None])
     overlays = _region_overlays(regions)
     close = cut(chi_ppb, show=through, through=through, count=12)
-    strip = Strip(_widened(close, AROUND_MM), CHI_WINDOW, overlays, columns=6)
+    strip = Strip(_widened(close, AROUND_MM), CHI_WINDOW, overlays, columns=4)
     return panels.figure(
         [strip],
         "Thalamus, veins and CSF reference on susceptibility",
@@ -212,7 +212,7 @@ def _region_overlays(regions: RegionMasks) -> list[Overlay]:
             Overlay(regions.thalamus_label, "label before cleaning", drawing.WHITE, line=":")
         )
     if regions.thalamus is not None:
-        overlays += panels.sides(regions.thalamus, "")
+        overlays += panels.sides(regions.thalamus, 1, 2)
     if regions.veins is not None:
         overlays.append(Overlay(regions.veins, "veins", drawing.VERMILION, filled=True))
     if regions.csf_reference is not None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bids_qsmthal.report import drawing
+from bids_qsmthal.report import drawing, wording
 from bids_qsmthal.report.slices import SIDES, Cut
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 WIDTH_INCH = 11.0
 BAR_INCH = 1.0
-FOOT_INCH = 0.45
+LEGEND_ROW_INCH = 0.24
+LEGEND_COLUMNS = 6
 GAP_PIXELS = 2
+PLATE = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 0.8}
+"""What stands behind a label, so that it can be read on bright tissue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def draw(strips: Sequence[Strip]) -> bytes:
     """Draw blocks of slices under each other; return the SVG file."""
     inner = WIDTH_INCH - BAR_INCH
     heights = [inner * _aspect(strip) + (0.28 if strip.title else 0.0) for strip in strips]
-    height = sum(heights) + FOOT_INCH
+    height = sum(heights) + _foot(strips)
     canvas = Canvas(figsize=(WIDTH_INCH, height), facecolor="black")
     top = height
     for strip, block in zip(strips, heights, strict=True):
@@ -122,7 +125,7 @@ def draw(strips: Sequence[Strip]) -> bytes:
         if strip.title:
             y = (top + picture + 0.07) / height
             canvas.text(0.01, y, strip.title, color="white", fontsize=11, va="bottom")
-    for window, place in _bars(strips, heights):
+    for window, place in _bars(strips, heights, height):
         _draw_bar(canvas, window, place, height)
     _draw_legend(canvas, strips)
     return drawing.to_svg(canvas)
@@ -139,7 +142,7 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
         mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
         if not overlay.filled and mask.max() > 0.5:
             axes.contour(
-                x, y, mask, [0.5], colors=[overlay.color], linewidths=1.1, linestyles=[overlay.line]
+                x, y, mask, [0.5], colors=[overlay.color], linewidths=1.3, linestyles=[overlay.line]
             )
     axes.set_axis_off()
     _write_labels(axes, strip, extent)
@@ -167,7 +170,7 @@ def _write_labels(axes: Axes, strip: Strip, extent: tuple[float, float, float, f
     for number, label in enumerate(strip.where.labels()):
         row, column = divmod(number, columns)
         x, y = column * tile_width, extent[3] - (row + 1) * tile_height
-        style: dict[str, Any] = {"color": "white", "fontsize": 8, "clip_on": False}
+        style: dict[str, Any] = {"color": "white", "fontsize": 8, "bbox": PLATE}
         axes.text(x + 0.02 * tile_width, y + 0.02 * tile_height, label, va="bottom", **style)
         middle = y + tile_height / 2
         axes.text(x + 0.01 * tile_width, middle, left, va="center", **style)
@@ -184,17 +187,17 @@ def _draw_bar(canvas: Canvas, window: Window, place: tuple[float, float], height
     shades = ScalarMappable(Normalize(window.low, window.high), window.colors)
     bar = canvas.colorbar(shades, cax=axes)
     bar.set_label(window.label, color="white", fontsize=8.5)
-    bar.set_ticks([window.low, (window.low + window.high) / 2, window.high])
+    ticks = [window.low, (window.low + window.high) / 2, window.high]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", wording.MINUS) for tick in ticks])
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.outline.set_edgecolor("white")
 
 
 def _bars(
-    strips: Sequence[Strip], heights: Sequence[float]
+    strips: Sequence[Strip], heights: Sequence[float], top: float
 ) -> list[tuple[Window, tuple[float, float]]]:
     """Return each window and the height range in inches of the strips that use it."""
     bars: list[tuple[Window, tuple[float, float]]] = []
-    top = sum(heights) + FOOT_INCH
     for strip, block in zip(strips, heights, strict=True):
         bottom = top - block
         if bars and bars[-1][0] == strip.shown:
@@ -209,7 +212,7 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
     handles: dict[str, Artist] = {}
     for overlay in (overlay for strip in strips for overlay in strip.overlays):
         if overlay.filled:
-            handles[overlay.name] = Patch(color=overlay.color, alpha=0.7, label=overlay.name)
+            handles[overlay.name] = Patch(color=overlay.color, label=overlay.name)
         else:
             handles[overlay.name] = Line2D(
                 [], [], color=overlay.color, linestyle=overlay.line, label=overlay.name
@@ -218,7 +221,7 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
         canvas.legend(
             handles=list(handles.values()),
             loc="lower left",
-            ncols=7,
+            ncols=LEGEND_COLUMNS,
             fontsize=9,
             frameon=False,
             labelcolor="white",
@@ -226,6 +229,12 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
             borderaxespad=0.3,
             columnspacing=1.2,
         )
+
+
+def _foot(strips: Sequence[Strip]) -> float:
+    """Return the height in inches that the legend needs."""
+    names = {overlay.name for strip in strips for overlay in strip.overlays}
+    return 0.05 + LEGEND_ROW_INCH * -(-len(names) // LEGEND_COLUMNS)
 
 
 def _aspect(strip: Strip) -> float:

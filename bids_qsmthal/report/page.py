@@ -118,6 +118,7 @@ class Prose:
     template: ClassVar[str] = "prose.html"
 
     text: str
+    title: str = ""
 
     @property
     def paragraphs(self) -> list[str]:
@@ -138,12 +139,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A form with which the reader rates a scan and saves one row of a TSV file."""
+    """A form with which the reader decides about a scan and saves that as a row of a TSV file."""
 
     template: ClassVar[str] = "rating.html"
 
     participant_id: str
     session_id: str
+    run_id: str
     proposed: Decision
     name: str
     destination: str

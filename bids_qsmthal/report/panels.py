@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bids_qsmthal.image import Image
-from bids_qsmthal.report import drawing, mosaic
+from bids_qsmthal.report import drawing, mosaic, wording
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Figure
 from bids_qsmthal.report.slices import tilt_degrees
@@ -17,8 +17,7 @@ TILT_WORTH_A_WORD_DEGREES = 5.0
 
 def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figure:
     """Draw a mosaic, and say in words what it shows: windows, sides, tilt."""
-    windows = {strip.shown.label: strip.shown for strip in strips}.values()
-    stated = "; ".join(f"{_number(w.low)} to {_number(w.high)}, {w.label}" for w in windows)
+    stated = "; ".join(_stated(strips))
     marks = list(dict.fromkeys(overlay.name for strip in strips for overlay in strip.overlays))
     slices = sum(len(strip.where.indices) for strip in strips)
     alt = f"{title}: {slices} slices" + (f" with {', '.join(marks)} marked" if marks else "")
@@ -42,11 +41,22 @@ def bright(image: Image, mask: Image | None, label: str) -> Window:
     return Window(0.0, top if top > 0 else 1.0, f"{label} (a.u.)")
 
 
-def sides(thalamus: Image, words: str) -> list[Overlay]:
-    """Return the outlines of both thalami; 1 is left, 2 is right."""
-    left = Overlay(thalamus, f"left thalamus{words}", drawing.YELLOW, value=1)
-    return [left, Overlay(thalamus, f"right thalamus{words}", drawing.PURPLE, value=2)]
+def sides(labels: Image, left: int, right: int) -> list[Overlay]:
+    """Return the outlines of both thalami by their labels."""
+    return [
+        Overlay(labels, "left thalamus", drawing.YELLOW, value=left),
+        Overlay(labels, "right thalamus", drawing.PURPLE, value=right),
+    ]
+
+
+def _stated(strips: Sequence[Strip]) -> list[str]:
+    """Return the windows in words, those of one meaning together."""
+    ranges: dict[str, list[str]] = {}
+    for window in dict.fromkeys(strip.shown for strip in strips):
+        text = f"{_number(window.low)} to {_number(window.high)}"
+        ranges.setdefault(window.label, []).append(text)
+    return [f"{', '.join(texts)}, {label}" for label, texts in ranges.items()]
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "\u2212")
+    return f"{value:.3g}".replace("-", wording.MINUS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.products import BRINGABLE, PRODUCTS
 from bids_qsmthal.report import (
     anatomy_figures,
     charts,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.report.contents import ParticipantReport
 
-HISTOGRAM_PPB = (-150.0, 150.0)
+HISTOGRAM_PPB = (-100.0, 100.0)
 NORMAL_QUANTILE = 1.959964
 """Half width of a 95 % interval in standard errors."""
 
@@ -141,7 +142,7 @@ def _histogram(report: ParticipantReport) -> Figure | None:
         "Susceptibility in the regions",
         "Distribution over the voxels of each region, as the map has them (not yet relative to "
         "CSF); lines mark the means. Voxels of both signs count. "
-        "Shown: \N{MINUS SIGN}150 to 150 ppb.",
+        "Shown: \N{MINUS SIGN}100 to 100 ppb.",
         f"Histograms of susceptibility in {', '.join(samples)}.",
         content,
         "svg",
@@ -233,9 +234,8 @@ def _correction(report: ParticipantReport) -> Section:
             "that depends on it, and only that."
         )
     ]
-    if report.outputs:
-        rows = pd.DataFrame(list(report.outputs.items()), columns=["to correct", "save as"])
-        blocks.append(Table("Files to correct", rows, "", f"{report.stem}_edits"))
+    name = f"{report.stem}_edits"
+    blocks.append(Table("Files to correct", _correctable(report), "", name, folded=True))
     command = report.command or (
         "bids_qsmthal BIDS_DIR OUTPUT_DIR participant "
         f"--participant-label {report.participant_id.removeprefix('sub-')}\n"
@@ -247,21 +247,35 @@ def _correction(report: ParticipantReport) -> Section:
         Rating(
             report.participant_id,
             report.session_id,
+            report.run_id,
             proposed,
-            f"{report.stem}_rating.tsv",
+            "exclusions.tsv",
             "OUTPUT_DIR/edits/exclusions.tsv",
         )
     )
     return Section("Correct and rate", blocks)
 
 
+def _correctable(report: ParticipantReport) -> pd.DataFrame:
+    """Return what may be corrected and where the corrected file goes."""
+    folder = "/".join(part for part in (report.participant_id, report.session_id) if part)
+    anatomy = folder.replace("/", "_")
+    rows = []
+    for key in BRINGABLE:
+        product = PRODUCTS[key]
+        begin = report.stem if product.space == "MEGRE" else anatomy
+        place = f"OUTPUT_DIR/edits/{folder}/anat/{begin}_{product.ending}.nii.gz"
+        rows.append((product.description.rstrip("."), place))
+    return pd.DataFrame(rows, columns=["to correct", "save as"])
+
+
 def _methods(report: ParticipantReport) -> Section:
     described = methods.describe(report.ran)
     if not described.paragraphs:
         return Section("Methods", (Prose("No method was recorded."),))
-    blocks: list[Block] = [Prose(f"{part.heading}. {part.text}") for part in described.paragraphs]
+    blocks: list[Block] = [Prose(part.text, part.heading) for part in described.paragraphs]
     numbered = [f"{n}. {work.formatted}" for n, work in enumerate(described.references, 1)]
-    blocks.append(Prose("References\n\n" + "\n\n".join(numbered)))
+    blocks.append(Prose("\n\n".join(numbered), "References"))
     blocks.append(Listing("Markdown, to copy into a paper", described.markdown, folded=True))
     blocks.append(Listing("BibTeX", described.bibtex, folded=True))
     return Section("Methods", blocks)

@@ -31,14 +31,15 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
         overlays.append(Overlay(maps.lesions, "lesion", drawing.VERMILION))
     where = cut(maps.flair, show=brain, through=through, count=12)
     window = panels.bright(maps.flair, brain, "FLAIR signal")
-    plain = Strip(_every_other(where), window, (), "FLAIR")
-    marked = Strip(where, window, overlays, "with lesions outlined")
+    strips = []
+    for half in _halves(where):
+        strips += [Strip(half, window, (), "FLAIR"), Strip(half, window, overlays, "outlined")]
     found = "" if has_lesions else " No lesion was found."
     return panels.figure(
-        [plain, marked],
+        strips,
         "Lesions on FLAIR",
         "desc-lesion_FLAIR",
-        "The upper row repeats every second slice without outlines." + found,
+        "Each slice is shown without and with the outlines of the lesions." + found,
     )
 
 
@@ -97,5 +98,8 @@ def registration(pair: Registration) -> Flicker:
     )
 
 
-def _every_other(where: Cut) -> Cut:
-    return Cut(where.base, where.box, where.axis, where.indices[::2])
+def _halves(where: Cut) -> list[Cut]:
+    """Return the slices in two parts, or in one where they are few."""
+    middle = (len(where.indices) + 1) // 2
+    parts = [where.indices[:middle], where.indices[middle:]] if middle > 3 else [where.indices]
+    return [Cut(where.base, where.box, where.axis, part) for part in parts]

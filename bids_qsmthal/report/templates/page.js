@@ -57,20 +57,16 @@ for (const figure of document.querySelectorAll(".flicker")) {
   announce();
 }
 
-// The rating: one row of a TSV file, saved by the browser.
+// The decision: one row of a TSV file, saved by the browser.
 for (const form of document.querySelectorAll("form.rating")) {
   const save = () => {
     const clean = (text) => text.replace(/[\t\r\n"]+/g, " ").trim() || "n/a";
     const data = new FormData(form);
-    const header = ["participant_id"];
-    const row = [clean(form.dataset.participant)];
-    if (form.dataset.session) {
-      header.push("session_id");
-      row.push(clean(form.dataset.session));
-    }
-    header.push("rating", "comment");
-    row.push(clean(String(data.get("rating") || "")), clean(String(data.get("comment") || "")));
-    const text = header.join("\t") + "\n" + row.join("\t") + "\n";
+    const header = ["participant_id", "session_id", "run_id", "decision", "reason"];
+    const { participant, session, run } = form.dataset;
+    const row = [participant, session, run, data.get("decision"), data.get("reason")];
+    const line = (cells) => cells.map((cell) => clean(String(cell || ""))).join("\t") + "\n";
+    const text = line(header) + line(row);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" }));
     link.download = form.dataset.name;
