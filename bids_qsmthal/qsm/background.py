@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
+from scipy import fft
 
 from bids_qsmthal.qsm.grid import Grid
-from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
+from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel, sphere_kernel
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ class ProjectionOntoDipoleFields:
             return fit_outside(field, weight, inside, grid, start)
         energy = weight**2
         coarse = coarser(grid, factors)
-        total = _block_mean(energy, factors)
-        mean = _block_mean(energy * field, factors) / np.maximum(total, 1e-12)
-        filled = _block_mean(inside.astype(np.float32), factors) > 0
+        total = block_mean(energy, factors)
+        mean = block_mean(energy * field, factors) / np.maximum(total, 1e-12)
+        filled = block_mean(inside.astype(np.float32), factors) > 0
         start = (np.zeros_like(mean), self.coarse_iterations)
         found = fit_outside(mean, np.sqrt(total), filled, coarse, start)
         for axis, (factor, n) in enumerate(zip(factors, grid.shape, strict=True)):
@@ -131,7 +132,7 @@ def fit_outside(
     return conjugate_gradient(normal, right, start=begin, max_iterations=steps, tolerance=1e-3).x
 
 
-def _block_mean(values: Array, factors: tuple[int, ...]) -> Array:
+def block_mean(values: Array, factors: tuple[int, ...]) -> Array:
     """Return the mean over blocks; the last block may reach beyond the array (zeros)."""
     pad = [(0, -n % f) for n, f in zip(values.shape, factors, strict=True)]
     padded = np.pad(values, pad)
@@ -140,4 +141,63 @@ def _block_mean(values: Array, factors: tuple[int, ...]) -> Array:
     return cast("Array", padded.reshape(nx, fx, ny, fy, nz, fz).mean(axis=(1, 3, 5)))
 
 
-BACKGROUNDS: dict[str, type[Background]] = {"pdf": ProjectionOntoDipoleFields}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SphericalMean:
+    r"""Subtract spherical means of shrinking radius and undo the filter (V-SHARP).
+
+    The background is harmonic inside the mask, so it equals its mean over any ball that fits. Each
+    voxel uses the largest ball that stays inside; the rim needs small ones. The filter
+    :math:`1 - S` of the largest ball is undone by division, truncated where it is small.
+
+    Attributes
+    ----------
+    largest_mm, smallest_mm, step_mm
+        Radii of the balls; none is smaller than the largest voxel dimension.
+    threshold
+        Frequencies where the filter is below this are left out.
+
+    References
+    ----------
+    Wu et al. (2012). Magn Reson Med 67(1), 137-147. doi:10.1002/mrm.23000
+    """
+
+    largest_mm: float = 12.0
+    smallest_mm: float = 1.0
+    step_mm: float = 1.0
+    threshold: float = 0.05
+
+    def __call__(self, field_hz: Array, noise_hz: Array, mask: Mask, grid: Grid) -> LocalField:
+        """Return the local field in Hz, zero outside the mask."""
+        del noise_hz
+        box = box_around(mask, grid, 2 * self.largest_mm)
+        inside = box.cut(mask)
+        field = box.cut(np.where(mask, field_hz, 0).astype(np.float32))
+        spectrum, support = fft.rfftn(field), fft.rfftn(inside.astype(np.float32))
+        filtered, done = np.zeros_like(field), np.zeros_like(inside)
+        least = max(self.smallest_mm, *grid.voxel_size_mm)
+        largest = None
+        for radius_mm in np.arange(self.largest_mm, least - 1e-6, -self.step_mm):
+            ball = sphere_kernel(box.grid, float(radius_mm))
+            fits = inside & ~done & (fft.irfftn(support * ball, s=field.shape) > 0.999)
+            if largest is None and fits.any():
+                largest = ball
+            filtered[fits] = (field - fft.irfftn(spectrum * ball, s=field.shape))[fits]
+            done |= fits
+        if largest is None:
+            return LocalField(np.zeros_like(field_hz), np.zeros_like(mask), converged=False)
+        gain = 1 - largest
+        undo = np.where(np.abs(gain) > self.threshold, 1 / np.where(gain == 0, 1, gain), 0)
+        local = convolve(filtered, undo.astype(np.float32))
+        kept = box.paste(done)
+        return LocalField(_masked(box.paste(local), kept), kept, converged=True)
+
+
+def _masked(values: Array, mask: Mask) -> Array:
+    """Return the values in the mask, zero elsewhere and where they are not finite, float32."""
+    return np.where(mask & np.isfinite(values), values, 0).astype(np.float32)
+
+
+BACKGROUNDS: dict[str, type[Background]] = {
+    "pdf": ProjectionOntoDipoleFields,
+    "v-sharp": SphericalMean,
+}

@@ -1,0 +1,282 @@
+"""Vendor conventions of the phase: chopped slices, sign, overflowed magnitudes.
+
+What comes out is phase that grows with a positive frequency offset, so that paramagnetic tissue has
+positive susceptibility.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.qsm.acquisition import Acquisition
+from bids_qsmthal.qsm.background import SphericalMean, block_mean, coarser
+from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.inversion import Local, ThresholdedDivision
+from bids_qsmthal.qsm.scaling import scale_to_radians
+
+if TYPE_CHECKING:
+    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "Conventions",
+    "Corrected",
+    "PhaseReport",
+    "brain_like",
+    "complex_to_magnitude_phase",
+    "corrected",
+    "detect_chop",
+    "detect_sign",
+    "repair_overflow",
+    "scale_to_radians",
+    "unchop",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """What is known of the scanner's conventions, and what the user insists on.
+
+    Attributes
+    ----------
+    manufacturer
+        BIDS ``Manufacturer``; empty where unknown.
+    sign
+        ``"auto"``, or 1 where the phase grows with a positive frequency offset, -1 where it falls.
+    chop
+        ``"auto"``, ``"yes"`` where every other slice is negated, or ``"no"``.
+    """
+
+    manufacturer: str = ""
+    sign: Literal["auto", 1, -1] = "auto"
+    chop: Literal["auto", "yes", "no"] = "auto"
+
+
+class PhaseReport(NamedTuple):
+    """What was found and done, for the report.
+
+    Attributes
+    ----------
+    sign
+        Factor the phase was multiplied with.
+    sign_source
+        ``"user"``, ``"data"``, ``"manufacturer"`` or ``"assumed"``.
+    sign_evidence
+        Evidence of the data for sign 1 (positive) or -1 (negative); 0 where it was not looked at.
+    chopped
+        Whether every other slice was negated (and has been put right).
+    chop_source
+        ``"user"`` or ``"data"``.
+    overflowed
+        Number of negative magnitudes that were put right.
+    not_finite
+        Number of values that were not finite.
+    contradiction
+        A sentence where data and manufacturer disagree; else empty.
+    """
+
+    sign: int
+    sign_source: str
+    sign_evidence: float
+    chopped: bool
+    chop_source: str
+    overflowed: int
+    not_finite: int
+    contradiction: str
+
+
+class Corrected(NamedTuple):
+    """Magnitude and phase in our convention, shape (x, y, z, echo), and what was done."""
+
+    magnitude: Array
+    phase_rad: Array
+    report: PhaseReport
+
+
+def complex_to_magnitude_phase(real: Array, imaginary: Array) -> tuple[Array, Array]:
+    """Return magnitude and phase (rad) of a complex signal, float32."""
+    magnitude = np.hypot(real, imaginary).astype(np.float32)
+    return magnitude, np.arctan2(imaginary, real).astype(np.float32)
+
+
+def repair_overflow(magnitude: Array) -> tuple[Array, int]:
+    """Return the magnitude without negative values, and how many there were.
+
+    A magnitude cannot be negative. Where it is a negative whole number, an unsigned 16 bit number
+    was read as a signed one: 65536 is missing. Other negative values come from interpolation.
+    """
+    negative = magnitude < 0
+    count = int(negative.sum())
+    if not count:
+        return magnitude, 0
+    whole = negative & (magnitude == np.round(magnitude)) & (magnitude >= -32768)
+    repaired = np.where(whole, magnitude + 65536, np.maximum(magnitude, 0))
+    return cast("Array", repaired.astype(magnitude.dtype)), count
+
+
+def detect_chop(magnitude: Array, phase_rad: Array) -> bool:
+    """Tell whether every other slice (third axis) is negated.
+
+    The angle between neighbouring slices, weighted with the signal, is near 0 without and near pi
+    with chopping. The first echo is looked at: the field has had least time to turn the phase.
+    """
+    if magnitude.shape[2] < 2:
+        return False
+    first = magnitude[..., 0] if magnitude.ndim == 4 else magnitude
+    angle = phase_rad[..., 0] if phase_rad.ndim == 4 else phase_rad
+    step = np.nan_to_num(angle[:, :, 1:] - angle[:, :, :-1])
+    weight = np.nan_to_num(first[:, :, 1:] * first[:, :, :-1])
+    agreement = (weight * np.cos(step)).sum(axis=(0, 1), dtype=np.float64)
+    return bool(agreement.sum() < 0)
+
+
+def unchop(phase_rad: Array) -> Array:
+    """Return the phase with every other slice (third axis) turned by pi, in (-pi, pi]."""
+    out = phase_rad.copy()
+    odd = out[:, :, 1::2]
+    out[:, :, 1::2] = odd - np.where(odd > 0, np.pi, -np.pi).astype(out.dtype)
+    return out
+
+
+def brain_like(magnitude: Array) -> Mask:
+    """Return the bright inside of the head by a threshold (Otsu's), for checks without a mask."""
+    first = np.nan_to_num(magnitude[..., 0])
+    positive = first[first > 0]
+    if not positive.size:
+        return np.zeros(first.shape, bool)
+    counts, edges = np.histogram(positive, 256, (0, float(np.percentile(positive, 99.5))))
+    middle = (edges[1:] + edges[:-1]) / 2
+    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+    mean_below = np.cumsum(counts * middle) / np.maximum(below, 1)
+    mean_above = ((counts * middle).sum() - np.cumsum(counts * middle)) / np.maximum(above, 1)
+    threshold = middle[int(np.argmax(below * above * (mean_below - mean_above) ** 2))]
+    opened = ndimage.binary_opening(first > threshold, iterations=2)
+    labels, count = ndimage.label(opened)
+    if not count:
+        return np.zeros(first.shape, bool)
+    largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
+    return cast("Mask", ndimage.binary_fill_holes(labels == largest))
+
+
+def detect_sign(
+    magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid, acquisition: Acquisition
+) -> float:
+    """Return the evidence that phase grows (positive) or falls (negative) with frequency.
+
+    A quick susceptibility map is made on a coarse grid. Iron and deoxygenated blood are strongly
+    paramagnetic and the diamagnetic tissues are all weak, so deep in the brain the distribution has
+    its long tail on the positive side; with the wrong sign, on the negative side. The value is the
+    tail's asymmetry: (99.5th percentile + 0.5th - 2 medians) over their distance, -1 to 1. The
+    signal must be finite.
+    """
+    factors = tuple(max(1, round(2.0 / d)) for d in grid.voxel_size_mm)
+    small, inside = coarser(grid, factors), block_mean(mask.astype(np.float32), factors) > 0.9
+    times = acquisition.echo_times_s[:4]  # enough for a sign, and long echoes cost time
+    coarse = np.stack(
+        [
+            block_mean(magnitude[..., j] * np.exp(1j * phase_rad[..., j]), factors)
+            for j in range(len(times))
+        ],
+        axis=-1,
+    )
+    short = Acquisition(echo_times_s=times, field_strength_t=acquisition.field_strength_t)
+    inside &= (np.abs(coarse) > 0).all(axis=-1)
+    if inside.sum() < 1000:
+        return 0.0
+    size, angle = np.abs(coarse).astype(np.float32), np.angle(coarse).astype(np.float32)
+    total = ComplexFit()(size, angle, inside, small, short)
+    good = inside & (total.residual < 0.2)
+    local = SphericalMean()(total.frequency_hz, total.noise_hz, good, small)
+    seen = Local(local.field_hz, total.noise_hz, size[..., 0], local.mask, np.zeros_like(inside))
+    chi = ThresholdedDivision()(seen, small).chi_ppm
+    depth = ndimage.distance_transform_edt(np.pad(local.mask, 1), sampling=small.voxel_size_mm)
+    deep = depth[1:-1, 1:-1, 1:-1] > 10
+    if deep.sum() < 1000:
+        return 0.0
+    low, middle, high = np.percentile(chi[deep], (0.5, 50, 99.5))
+    return float((high + low - 2 * middle) / max(high - low, 1e-12))
+
+
+LEAST_EVIDENCE = 0.05
+"""Below this asymmetry of the tails the data do not tell the sign."""
+
+
+def corrected(
+    magnitude: Array,
+    phase_rad: Array,
+    grid: Grid,
+    acquisition: Acquisition,
+    conventions: Conventions,
+    mask: Mask | None = None,
+) -> Corrected:
+    """Return magnitude and phase in our convention and a report of what was done.
+
+    Parameters
+    ----------
+    magnitude, phase_rad
+        Raw signal of each echo, shape (x, y, z, echo); see ``complex_to_magnitude_phase`` for
+        real and imaginary parts and ``scale_to_radians`` for the phase's scale.
+    grid, acquisition
+        Sampling, direction of B0, echo times.
+    conventions
+        Manufacturer and overrides.
+    mask
+        The brain; found roughly from the magnitude when there is none.
+    """
+    bad = ~(np.isfinite(magnitude) & np.isfinite(phase_rad))
+    not_finite = int(bad.sum())
+    if not_finite:
+        magnitude, phase_rad = np.where(bad, 0, magnitude), np.where(bad, 0, phase_rad)
+    magnitude, overflowed = repair_overflow(magnitude)
+    chopped = conventions.chop == "yes"
+    if conventions.chop == "auto":
+        chopped = detect_chop(magnitude, phase_rad)
+    if chopped:
+        phase_rad = unchop(phase_rad)
+    sign, source, evidence, contradiction = conventions.sign, "user", 0.0, ""
+    if sign == "auto":
+        inside = brain_like(magnitude) if mask is None else mask
+        evidence = detect_sign(magnitude, phase_rad, inside, grid, acquisition)
+        sign, source, contradiction = _decide(evidence, conventions.manufacturer)
+    report = PhaseReport(
+        sign=sign,
+        sign_source=source,
+        sign_evidence=evidence,
+        chopped=chopped,
+        chop_source="data" if conventions.chop == "auto" else "user",
+        overflowed=overflowed,
+        not_finite=not_finite,
+        contradiction=contradiction,
+    )
+    return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
+
+
+def _decide(evidence: float, manufacturer: str) -> tuple[Literal[1, -1], str, str]:
+    """Return sign, its source, and a sentence where data and manufacturer disagree."""
+    name = manufacturer.strip().lower()
+    known: Literal[0, 1, -1] = 0
+    if "siemens" in name or "philips" in name:
+        known = 1
+    elif name in ("ge", "g.e.") or name.startswith("ge ") or "general electric" in name:
+        known = -1
+    if abs(evidence) < LEAST_EVIDENCE:
+        if known:
+            return known, "manufacturer", ""
+        return 1, "assumed", "Neither the data nor the manufacturer tells the sign of the phase."
+    seen: Literal[1, -1] = 1 if evidence > 0 else -1
+    if known and known != seen:
+        return (
+            seen,
+            "data",
+            (
+                f"The data say that the phase sign is {seen:+d} (evidence {evidence:+.2f}), but "
+                f"{manufacturer} usually has {known:+d}; the data were believed. Override if wrong."
+            ),
+        )
+    return seen, "data", ""
