@@ -54,8 +54,27 @@ def shape_and_affine(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     return tuple(int(n) for n in image.shape), _affine(image, path)
 
 
-def save(image: Image, path: Path, *, dtype: DTypeLike | None = None) -> None:
+def stored_scale(path: Path) -> tuple[float, float]:
+    """Return slope and intercept by which the stored numbers were scaled on reading."""
+    proxy = _open(path).dataobj
+    return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
+
+
+def save(
+    image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: float = 1.0
+) -> None:
     """Write a NIfTI file whole or not at all; equal images give equal bytes.
+
+    Parameters
+    ----------
+    image
+        Values as stored: readers multiply them by ``slope``.
+    path
+        Ends in ``.nii.gz``.
+    dtype
+        Type in the file; that of the data by default.
+    slope
+        Scale factor of the header.
 
     Raises
     ------
@@ -69,9 +88,13 @@ def save(image: Image, path: Path, *, dtype: DTypeLike | None = None) -> None:
     content.header.set_xyzt_units("mm", "sec")
     content.set_sform(image.affine, code=1)
     content.set_qform(image.affine, code=1)
+    whole = bytearray(content.to_bytes())
+    if slope != 1.0:
+        # nibabel would divide the data by a slope set in the header; these are stored values.
+        whole[112:116] = np.float32(slope).astype("<f4").tobytes()
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=4, mtime=0) as stream:
-        stream.write(content.to_bytes())
+        stream.write(whole)
     write_whole(path, packed.getvalue())
 
 
