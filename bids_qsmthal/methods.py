@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHOICES: dict[str, Mapping[str, type[Any]]] = {
-    "unwrapping": UNWRAPPINGS,
-    "background": BACKGROUNDS,
-    "inversion": INVERSIONS,
+    "--unwrap": UNWRAPPINGS,
+    "--background": BACKGROUNDS,
+    "--inversion": INVERSIONS,
 }
-OPTIONS = {"unwrapping": "--unwrap", "background": "--background", "inversion": "--inversion"}
 
 
 def reconstruction(
@@ -31,29 +30,34 @@ def reconstruction(
     UsageError
         A name is not known.
     """
-    names = {"unwrapping": unwrapping, "background": background, "inversion": inversion}
-    chosen = {step: _method(step, name) for step, name in names.items() if name is not None}
-    return replace(Reconstruction(), **chosen)
+    default = Reconstruction()
+    fitting = default.fitting
+    return replace(
+        default,
+        fitting=replace(fitting, unwrapping=_method("--unwrap", unwrapping, fitting.unwrapping)),
+        background=_method("--background", background, default.background),
+        inversion=_method("--inversion", inversion, default.inversion),
+    )
 
 
 def describe_all() -> str:
     """Return every method with its description and source, for ``--list-methods``."""
     default = Reconstruction()
+    defaults = (default.fitting.unwrapping, default.background, default.inversion)
     lines: list[str] = []
-    for step, methods in CHOICES.items():
-        lines.append(f"{OPTIONS[step]} NAME")
+    for (option, methods), usual in zip(CHOICES.items(), defaults, strict=True):
+        lines.append(f"{option} NAME")
         for name, method in methods.items():
-            mark = " (default)" if isinstance(getattr(default, step), method) else ""
-            lines.append(f"  {name}{mark}")
+            lines.append(f"  {name}{' (default)' if type(usual) is method else ''}")
             lines.append(textwrap.indent(inspect.getdoc(method) or "", "      "))
             lines.append("")
     return "\n".join(lines) + "\n"
 
 
-def _method(step: str, name: str) -> Any:  # noqa: ANN401 - one of several dataclasses
-    methods = CHOICES[step]
+def _method(option: str, name: str | None, usual: Any) -> Any:  # noqa: ANN401 - any of the methods
+    methods = CHOICES[option]
+    if name is None:
+        return usual
     if name not in methods:
-        raise UsageError(
-            f"{OPTIONS[step]} {name}: unknown; choose one of {', '.join(sorted(methods))}."
-        )
+        raise UsageError(f"{option} {name}: unknown; choose one of {', '.join(sorted(methods))}.")
     return methods[name]()

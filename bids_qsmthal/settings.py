@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from bids_qsmthal.qsm import Reconstruction
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,6 +79,7 @@ class Settings:
     levels: tuple[str, ...] = ("participant",)
     selection: Selection = field(default_factory=Selection)
     datasets: Mapping[str, Path] = field(default_factory=dict)
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"
