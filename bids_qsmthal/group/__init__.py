@@ -1,0 +1,80 @@
+"""The story of the group level: measures and covariates in, tables and one page out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.group import analysis_file, assembly, fitting, page, tables_out
+
+if TYPE_CHECKING:
+    from bids_qsmthal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FOLDER = "group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupResult:
+    """What the group level did."""
+
+    folder: Path
+    page: Path
+    n_participants: int
+    """How many are in the analysis, after exclusions."""
+
+    not_fitted: tuple[str, ...]
+    """Models without a result; models.tsv says why."""
+
+
+def run(settings: Settings) -> GroupResult:
+    """Run the group level as the settings of a whole run ask."""
+    return process(settings.bids_dir, settings.output_dir, analysis=settings.analysis)
+
+
+def process(bids_dir: Path, output_dir: Path, *, analysis: Path | None = None) -> GroupResult:
+    """Collect the participants' measures, fit the models, and write tables and a page.
+
+    Parameters
+    ----------
+    bids_dir
+        The dataset, for participants.tsv, sessions.tsv and phenotype/.
+    output_dir
+        Where the participant level wrote; ``group/`` is made in it. What the user wrote into
+        ``edits/exclusions.tsv`` wins over quality control.
+    analysis
+        The user's analysis file; the study's models where there is none. A column that no table
+        has is an error in the user's file, and only leaves out models in the packaged one.
+
+    Raises
+    ------
+    LevelUnavailableError
+        No participant has results yet.
+    DataError
+        A table is malformed.
+    MissingInputError
+        A column or the analysis file is missing.
+    UsageError
+        The analysis file is wrong.
+    """
+    wanted = analysis_file.read(analysis)
+    cohort = assembly.assemble(bids_dir, output_dir, wanted, strict=analysis is not None)
+    log.info("%d participants in the analysis %s.", len(cohort.frame), wanted.name)
+
+    results = fitting.fit_all(wanted, cohort)
+
+    folder = output_dir / FOLDER
+    tables_out.write(folder, wanted, cohort, results)
+    written = page.write(folder, wanted, cohort, results)
+    not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
+    for name in not_fitted:
+        log.warning("Model %s is not fitted: %s.", name, results.fits[name].note)
+    return GroupResult(
+        folder=folder,
+        page=written,
+        n_participants=len(cohort.frame),
+        not_fitted=not_fitted,
+    )

@@ -1,0 +1,43 @@
+"""Analysis files: the packaged ones and the user's own."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from bids_qsmthal.errors import MissingInputError, UsageError
+from bids_qsmthal.group import tables_in
+from bids_qsmthal.statistics import analysis
+from bids_qsmthal.statistics.analysis import Analysis
+
+DEFAULT = "chiang2018"
+
+
+def read(path: Path | None) -> Analysis:
+    """Return the analysis of a file, or the packaged one where no file is given.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file.
+    UsageError
+        It is not YAML, or not an analysis.
+    """
+    if path is None:
+        return analysis.read(yaml.safe_load(packaged()), f"{DEFAULT}.yaml")
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such analysis file.")
+    try:
+        document = yaml.safe_load(tables_in.text(path))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: not valid YAML ({reason}).") from error
+    return analysis.read(document, path.name)
+
+
+def packaged() -> str:
+    """Return the text of the packaged analysis, for users to start from."""
+    place = resources.files("bids_qsmthal") / "data" / "analyses" / f"{DEFAULT}.yaml"
+    return place.read_text(encoding="utf-8")

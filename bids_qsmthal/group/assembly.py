@@ -1,0 +1,216 @@
+"""From files to the table that is analysed, with a count of everyone on the way."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.errors import MissingInputError
+from bids_qsmthal.group import covariates, exclusions, measures
+from bids_qsmthal.group.covariates import Source
+from bids_qsmthal.statistics.analysis import Analysis, Variable
+
+log = logging.getLogger(__name__)
+
+EDITS = Path("edits") / "exclusions.tsv"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Cohort:
+    """Everyone who is analysed."""
+
+    sessions: pd.DataFrame
+    """One row a participant and session: identity, variables, their sources, all measures."""
+
+    frame: pd.DataFrame
+    """One row a participant, of the session the analysis asks for."""
+
+    exclusions: pd.DataFrame
+    flow: pd.DataFrame
+    units: dict[str, str]
+    """Unit of each measure in the wide table."""
+
+    scans: dict[str, list[str]]
+    """Names of the scans of each participant, as their reports are called."""
+
+    absent: dict[str, str] = field(default_factory=dict)
+    """Variables for which there is no source at all, and why."""
+
+
+def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bool) -> Cohort:
+    """Return the cohort of an analysis.
+
+    Parameters
+    ----------
+    bids_dir, output_dir
+        The dataset with the covariates, and the results of the participant level.
+    analysis
+        Which variables are wanted, and what excludes a participant.
+    strict
+        Whether a variable that no table has is an error (the user asked for it) or only makes the
+        models that need it impossible (the packaged analysis).
+
+    Raises
+    ------
+    LevelUnavailableError
+        There are no results.
+    DataError
+        A table is malformed.
+    MissingInputError
+        No table has a column the user's analysis asks for.
+    """
+    tidy, units = measures.in_one_unit(measures.read(output_dir))
+    gates = {_measure_column(analysis.variables[name]) for name in analysis.exclude_when}
+    decisions = exclusions.decide(tidy, gates, output_dir / EDITS)
+    usable, n_unusable = exclusions.apply(tidy, decisions)
+    wide = measures.wide(usable)
+    sources = covariates.find(bids_dir)
+    values, absent = _variables(analysis, wide, units, sources, strict=strict)
+    sessions = pd.concat([values, wide], axis=1).reset_index()
+    frame = _one_each(sessions, analysis.session)
+    return Cohort(
+        sessions=sessions,
+        frame=frame,
+        exclusions=decisions,
+        flow=_flow(tidy, decisions, covariates.listed(sources), frame, n_unusable),
+        units=units,
+        scans={
+            str(who): sorted(rows["scan"].unique())
+            for who, rows in tidy.groupby("participant_id", sort=True)
+        },
+        absent=absent,
+    )
+
+
+def _measure_column(variable: Variable) -> str:
+    return measures.column_name(variable.measure, variable.region, variable.hemisphere)
+
+
+def _variables(
+    analysis: Analysis,
+    wide: pd.DataFrame,
+    units: dict[str, str],
+    sources: list[Source],
+    *,
+    strict: bool,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the columns of all variables, and why some have no source."""
+    assert isinstance(wide.index, pd.MultiIndex)  # noqa: S101 - for the type checker
+    made: dict[str, pd.Series[Any]] = {}
+    absent: dict[str, str] = {}
+    for name, variable in analysis.variables.items():
+        column = covariates.collect(variable, sources, wide.index)
+        measured = _measured(variable, wide, units)
+        if column is None and measured is None:
+            absent[name] = _say_absent(variable, sources, strict=strict)
+            made[name] = pd.Series(np.nan, index=wide.index)
+        elif column is None:
+            assert measured is not None  # noqa: S101 - for the type checker
+            made[name] = measured
+        else:
+            made[name] = column["value"]
+        if variable.measure and variable.columns:
+            joined = _filled(variable, column, measured, wide.index)
+            made[name], made[f"{name}_source"] = joined["value"], joined["source"]
+    return pd.DataFrame(made, index=wide.index).infer_objects(), absent
+
+
+def _measured(
+    variable: Variable, wide: pd.DataFrame, units: dict[str, str]
+) -> pd.Series[float] | None:
+    column = _measure_column(variable)
+    if not variable.measure or column not in wide:
+        return None
+    return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
+
+
+def _filled(
+    variable: Variable,
+    column: pd.DataFrame | None,
+    measured: pd.Series[float] | None,
+    rows: pd.MultiIndex,
+) -> pd.DataFrame:
+    """Return what the tables say, and what the images say where the tables are silent."""
+    blank = pd.DataFrame({"value": np.nan, "source": "n/a"}, index=rows)
+    said = column if column is not None else blank
+    if measured is None:
+        return said
+    needed = said["value"].isna() & measured.notna()
+    if column is not None and needed.any():
+        log.warning(
+            "%s: %d participant(s) without a value in the tables; taken from the images.",
+            variable.name, int(needed.sum()),
+        )  # fmt: skip
+    return pd.DataFrame(
+        {
+            "value": said["value"].where(~needed, measured).infer_objects(),
+            "source": said["source"].where(~needed, f"image: {variable.measure}"),
+        }
+    )
+
+
+def _say_absent(variable: Variable, sources: list[Source], *, strict: bool) -> str:
+    if not variable.columns:
+        reason = f"no participant has the measure {_measure_column(variable)}"
+        log.warning("%s: %s.", variable.name, reason)
+        return reason
+    wanted = " or ".join(variable.columns)
+    reason = f"no column {wanted} in participants.tsv, sessions.tsv or phenotype/"
+    if strict:
+        raise MissingInputError(
+            f"Variable '{variable.name}': {reason}. There are: "
+            f"{', '.join(covariates.columns(sources)) or 'none'}. Name the column under "
+            f"'Columns' of this variable in the analysis file."
+        )
+    log.warning("%s: %s; models that need it are not fitted.", variable.name, reason)
+    return reason
+
+
+def _one_each(sessions: pd.DataFrame, wanted: str) -> pd.DataFrame:
+    """Return the session of each participant that the analysis asks for."""
+    ordered = sessions.sort_values(["participant_id", "session_id"])
+    if wanted in ("first", "last"):
+        keep: Literal["first", "last"] = "first" if wanted == "first" else "last"
+        return ordered.drop_duplicates("participant_id", keep=keep).reset_index(drop=True)
+    return ordered.loc[ordered["session_id"] == f"ses-{wanted}"].reset_index(drop=True)
+
+
+def _flow(
+    tidy: pd.DataFrame,
+    decisions: pd.DataFrame,
+    listed: list[str],
+    frame: pd.DataFrame,
+    n_unusable: int,
+) -> pd.DataFrame:
+    """Return how many participants there are at each step."""
+    found = set(tidy["participant_id"])
+    remaining = set(frame["participant_id"])
+    lines: list[tuple[str, int, str]] = []
+    if listed:
+        lines.append(("listed in participants.tsv", len(listed), ""))
+        lacking = sorted(set(listed) - found)
+        if lacking:
+            lines.append(("of these without results", len(lacking), _few(lacking)))
+        unknown = sorted(found - set(listed))
+        if unknown:
+            lines.append(("with results but not listed", len(unknown), _few(unknown)))
+            log.warning("participants.tsv does not list %s: covariates are missing.", _few(unknown))
+    lines.append(("with results", len(found), ""))
+    left_out = decisions[~decisions["participant_id"].isin(remaining)]
+    left_out = left_out.drop_duplicates("participant_id")
+    for reason, rows in left_out.groupby("reason", sort=True):
+        lines.append((f"excluded: {reason}", len(rows), _few(list(rows["participant_id"]))))
+    lines.append(("in the analysis", len(remaining), ""))
+    if n_unusable:
+        lines.append(("single values left out by quality control", n_unusable, ""))
+    return pd.DataFrame(lines, columns=["step", "n", "detail"])
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

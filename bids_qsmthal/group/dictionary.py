@@ -1,0 +1,153 @@
+"""What each column of the group tables means: the JSON beside every TSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bids_qsmthal.statistics.analysis import Analysis, Variable
+
+IDENTITY = {
+    "participant_id": "Participant",
+    "session_id": "Session; n/a where there is only one",
+    "run_id": "Run of the gradient echo; n/a where there is only one",
+}
+
+COEFFICIENT = {
+    "model": "Name of the model in the analysis file",
+    "outcome": "Outcome, left of the ~ of the formula",
+    "term": "Coefficient, contrast or, where nothing could be fitted, empty or the term wanted",
+    "coefficient": "Change of the outcome per unit of the term (log odds ratio if logistic)",
+    "standard_error": "Standard error of the coefficient",
+    "statistic": "Coefficient divided by its standard error",
+    "df_residual": "Participants minus coefficients",
+    "ci_low": "Lower end of the 95 % confidence interval",
+    "ci_high": "Upper end of the 95 % confidence interval",
+    "p": "Two-sided p of no association: Student's t (ols, hc3), normal (huber, logistic)",
+    "partial_r": "Correlation of outcome and term with the other terms held fixed",
+    "n": "Participants in the model: all variables known, not excluded, inside the filter",
+    "r_squared": "Share of the variance of the outcome that the model explains",
+    "adjusted_r_squared": "The same, corrected for the number of coefficients",
+    "residual_sd": "Standard deviation of the residuals, in units of the outcome",
+    "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic",
+    "formula": "Formula of the model",
+    "filter": "Who is in the model, if not everyone",
+    "note": "What to know before using the row; why a number is missing",
+}
+
+COHORT = {
+    "variable": "Variable of the analysis file",
+    "label": "Its name for readers",
+    "unit": "Unit of mean to maximum",
+    "level": "Level that is counted; n/a for a measured variable",
+    "n": "Participants with a value",
+    "n_missing": "Participants without a value",
+    "count": "Participants at the level",
+    "percent": "Count in percent of n",
+    "mean": "Mean",
+    "sd": "Standard deviation (n - 1)",
+    "median": "Median",
+    "q1": "First quartile",
+    "q3": "Third quartile",
+    "minimum": "Smallest value",
+    "maximum": "Largest value",
+}
+
+NORMALITY = {
+    "variable": "Variable of the analysis file",
+    "transform": "Rung of Tukey's ladder of powers",
+    "n": "Values",
+    "skewness": "Moment coefficient of skewness; 0 for a normal distribution",
+    "kurtosis": "Moment coefficient of kurtosis; 3 for a normal distribution",
+    "p_skewness": "p of the test of skewness (D'Agostino 1970)",
+    "p_kurtosis": "p of the test of kurtosis (Anscombe & Glynn 1983)",
+    "k_squared": "Omnibus statistic of D'Agostino, Belanger & D'Agostino (1990)",
+    "p": "Its p, chi-squared with two degrees of freedom",
+    "k_squared_adjusted": "The same with Royston's adjustment: what STATA's ladder prints",
+    "p_adjusted": "Its p; a small one speaks against a normal distribution",
+    "w": "Shapiro-Wilk statistic",
+    "p_shapiro": "Its p",
+    "note": "Why a rung could not be tested",
+}
+
+POWER = {
+    "question": "What is computed: the detectable correlation or the needed sample",
+    "model": "Name of the model; n/a where no model is meant",
+    "n": "Participants",
+    "n_covariates": "Predictors held fixed beside the one of interest",
+    "power": "Chance of finding the effect",
+    "alpha": "Two-sided level of significance",
+    "r": "(Partial) correlation",
+    "note": "Why there is no number",
+}
+
+EXCLUSIONS = IDENTITY | {
+    "decision": "include, check (used, but look at it) or exclude",
+    "reason": "Why",
+    "source": "automatic: by quality control; edited: by the user, in edits/exclusions.tsv",
+}
+
+FLOW = {"step": "Step from dataset to model", "n": "Participants", "detail": "Who, or why"}
+
+TABLE = {
+    "label": "Line of the table",
+    "term": "Coefficient that is shown",
+    "outcome": "Outcome of the model",
+    "coefficient": COEFFICIENT["coefficient"],
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": COEFFICIENT["p"],
+    "p_holm": "p corrected for the lines of the table (Holm 1979): any false positive",
+    "p_fdr": "p corrected for the lines of the table (Benjamini & Hochberg 1995): share of false",
+    "partial_r": COEFFICIENT["partial_r"],
+    "n": COEFFICIENT["n"],
+    "note": COEFFICIENT["note"],
+}
+
+
+def describe(columns: list[str], words: Mapping[str, str]) -> dict[str, Any]:
+    """Return the dictionary of a table; ``_unadjusted`` and ``_adjusted`` are understood."""
+    made: dict[str, Any] = {}
+    for column in columns:
+        plain = column.removesuffix("_unadjusted").removesuffix("_adjusted")
+        side = column.removeprefix(plain).removeprefix("_")
+        text = words[column] if column in words else words[plain]
+        made[column] = {"Description": f"{text} ({side} model)" if side else text}
+    return made
+
+
+def describe_measures(
+    columns: list[str], analysis: Analysis, units: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the dictionary of the wide table: variables of the analysis, then all measures."""
+    made: dict[str, Any] = {}
+    for column in columns:
+        if column in IDENTITY:
+            made[column] = {"Description": IDENTITY[column]}
+        elif column in analysis.variables:
+            made[column] = _variable(analysis.variables[column])
+        elif column.endswith("_source"):
+            made[column] = {"Description": "Where the value before comes from"}
+        else:
+            made[column] = {"Description": f"Measure {column}", "Units": units.get(column, "")}
+    return made
+
+
+def _variable(variable: Variable) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Description": variable.label}
+    if variable.unit:
+        entry["Units"] = variable.unit
+    if variable.levels:
+        entry["Levels"] = {_code(level.value): name for name, level in variable.levels.items()}
+    parts = []
+    if variable.columns:
+        parts.append(f"column {' or '.join(variable.columns)} of the BIDS tables")
+    if variable.measure:
+        named = ", ".join(filter(None, (variable.region, variable.hemisphere)))
+        parts.append(f"measure {variable.measure}" + (f" ({named})" if named else ""))
+    entry["Derivative"] = ", else ".join(parts)
+    return entry
+
+
+def _code(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,127 @@
+"""Who is left out, and why: decided by quality control, overruled by the user."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.group import tables_in
+from bids_qsmthal.group.measures import DECISIONS, column_name
+
+log = logging.getLogger(__name__)
+
+KEY = ["participant_id", "session_id", "run_id"]
+
+COLUMNS = [*KEY, "decision", "reason", "source"]
+
+
+def decide(measures: pd.DataFrame, gates: set[str], edits: Path) -> pd.DataFrame:
+    """Return a decision with its reason for each participant, session and run.
+
+    Parameters
+    ----------
+    measures
+        The tidy measures.
+    gates
+        Names (as in the wide table) of the measures whose exclusion excludes the participant.
+    edits
+        A table of the same columns that the user wrote; where it differs, it wins. Session and run
+        may be left away and then mean all.
+
+    Raises
+    ------
+    DataError
+        The user's table is malformed.
+    """
+    automatic = _automatic(measures, gates)
+    if not edits.exists():
+        return automatic
+    return _overrule(automatic, _read_edits(edits), edits)
+
+
+def apply(measures: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the measures that may be used, and how many single values were left out.
+
+    Rows of excluded participants go; a single value judged unusable becomes missing, unless the
+    user included the participant by hand.
+    """
+    said = decisions[[*KEY, "decision", "source"]].rename(columns={"source": "decided"})
+    merged = measures.merge(said, on=KEY, how="left")
+    # Anatomy may be measured once for several runs, or in a session without a decision of its own.
+    used = merged[merged["decision"].fillna("include") != "exclude"]
+    by_hand = used["decided"].fillna("").eq("edited")
+    unusable = used["qc"].eq("exclude") & ~by_hand & used["value"].notna()
+    values = used["value"].where(~unusable)
+    return used.assign(value=values)[list(measures.columns)], int(unusable.sum())
+
+
+def _automatic(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
+    columns = [
+        column_name(*names)
+        for names in measures[["measure", "region", "hemisphere"]].itertuples(index=False)
+    ]
+    rank = measures["qc"].map({decision: place for place, decision in enumerate(DECISIONS)})
+    flagged = measures[KEY].assign(rank=rank.astype(int), column=columns)
+    lines = []
+    for key, rows in flagged.groupby(KEY, sort=True):
+        gating = rows[rows["column"].isin(gates)]
+        # A doubt about any measure is shown; only an unusable gate excludes the participant.
+        worst = 2 if (gating["rank"] == 2).any() else min(int(rows["rank"].max()), 1)
+        blamed = gating if worst == 2 else rows
+        named = list(blamed.loc[blamed["rank"] >= max(worst, 1), "column"])
+        decision = DECISIONS[worst]
+        reason = "n/a" if worst == 0 else f"quality control: {_few(named)}"
+        lines.append([*key, decision, reason, "automatic"])
+    return _whole_session(pd.DataFrame(lines, columns=COLUMNS))
+
+
+def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
+    """Exclude all runs of a session whose anatomy, measured once for all of them, is unusable."""
+    shared = decided[decided["run_id"].eq("n/a") & decided["decision"].eq("exclude")]
+    for _, row in shared.iterrows():
+        here = (decided[KEY[:2]] == row[KEY[:2]]).all(axis=1)
+        decided.loc[here, ["decision", "reason"]] = [row["decision"], row["reason"]]
+    return decided
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def _read_edits(path: Path) -> pd.DataFrame:
+    edits = tables_in.participant_ids(tables_in.read(path), path)
+    if "decision" not in edits:
+        raise DataError(f"{path}: no column 'decision'. There are: {', '.join(edits.columns)}.")
+    wrong = edits[~edits["decision"].str.lower().isin(DECISIONS)]
+    if not wrong.empty:
+        raise DataError(
+            f"{path}: decision '{wrong['decision'].iloc[0]}' of "
+            f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(DECISIONS)}."
+        )
+    for column, prefix in (("session_id", "ses-"), ("run_id", "run-")):
+        cells = edits[column] if column in edits else pd.Series("n/a", index=edits.index)
+        missing = tables_in.is_missing(cells)
+        edits[column] = (prefix + cells.str.removeprefix(prefix)).where(~missing, "n/a")
+    return edits.assign(decision=edits["decision"].str.lower())
+
+
+def _overrule(automatic: pd.DataFrame, edits: pd.DataFrame, path: Path) -> pd.DataFrame:
+    decided = automatic.copy()
+    reasons = edits["reason"] if "reason" in edits else pd.Series("n/a", index=edits.index)
+    for (_, edit), reason in zip(edits.iterrows(), reasons, strict=True):
+        here = decided["participant_id"] == edit["participant_id"]
+        for column in ("session_id", "run_id"):
+            if edit[column] != "n/a":
+                here &= decided[column] == edit[column]
+        if not here.any():
+            named = " ".join(edit[column] for column in KEY if edit[column] != "n/a")
+            log.warning("%s: %s has no results; the row has no effect.", path, named)
+        # A user starts from our table, so only a changed decision is the user's own.
+        changed = here & (decided["decision"] != edit["decision"])
+        decided.loc[changed, ["decision", "source"]] = [edit["decision"], "edited"]
+        decided.loc[changed, "reason"] = str(reason)
+    return decided

@@ -1,0 +1,177 @@
+"""The measures of all participants: many tidy files in, one wide table out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.errors import DataError, LevelUnavailableError
+from bids_qsmthal.group import tables_in
+
+COLUMNS = [
+    "participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value", "unit",
+    "n_voxels", "n_lost", "method", "source", "qc",
+]  # fmt: skip
+
+KEY = ["participant_id", "session_id", "scan", "run_id", "measure", "region", "hemisphere"]
+
+ENDING = "_desc-qsmthal_measures.tsv"
+
+DECISIONS = ("include", "check", "exclude")
+
+CONVERSIONS = {
+    ("mm3", "mL"): 1e-3,
+    ("mL", "mm3"): 1e3,
+    ("ppm", "ppb"): 1e3,
+    ("ppb", "ppm"): 1e-3,
+    ("cm", "mm"): 10.0,
+    ("month", "year"): 1 / 12,
+    ("week", "year"): 7 / 365.25,
+    ("day", "year"): 1 / 365.25,
+}
+"""What a number in the first unit is multiplied with to be in the second."""
+
+SPELLINGS = {
+    "mm^3": "mm3", "mm³": "mm3", "cm3": "mL", "cm^3": "mL", "cm³": "mL", "cc": "mL", "ml": "mL",
+    "years": "year", "yr": "year", "yrs": "year", "y": "year", "a": "year", "months": "month",
+    "weeks": "week", "days": "day", "d": "day",
+}  # fmt: skip
+
+
+def read(output_dir: Path) -> pd.DataFrame:
+    """Return the measures of every participant under each other.
+
+    ``value`` is a number, NaN where the file says n/a; all other columns are text. ``scan`` is
+    added: how the names of the participant's files begin.
+
+    Raises
+    ------
+    LevelUnavailableError
+        No participant has results.
+    DataError
+        A file is malformed, or holds a measure twice.
+    """
+    paths = [
+        *output_dir.glob(f"sub-*/anat/sub-*{ENDING}"),
+        *output_dir.glob(f"sub-*/ses-*/anat/sub-*{ENDING}"),
+    ]
+    if not paths:
+        raise LevelUnavailableError(
+            f"{output_dir}: no participant has a measures.tsv yet; run the participant level first."
+        )
+    frame = _together(sorted(paths))
+    frame["value"] = tables_in.numbers(
+        frame["value"], f"{output_dir}, measures.tsv, column 'value'", frame["participant_id"]
+    )
+    frame["qc"] = frame["qc"].str.lower().replace("n/a", "include")
+    wrong = frame[~frame["qc"].isin(DECISIONS)]
+    if not wrong.empty:
+        raise DataError(
+            f"{output_dir}, measures.tsv of {wrong['participant_id'].iloc[0]}: qc is "
+            f"'{wrong['qc'].iloc[0]}'; expected one of {', '.join(DECISIONS)}."
+        )
+    repeated = frame[frame.duplicated(KEY)]
+    if not repeated.empty:
+        row = repeated.iloc[0]
+        raise DataError(
+            f"{output_dir}, measures.tsv of {row['participant_id']}: {row['measure']} of "
+            f"{row['region']} ({row['hemisphere']}) is there twice; remove one."
+        )
+    return frame
+
+
+def column_name(measure: str, region: str, hemisphere: str) -> str:
+    """Return the name of a measure in the wide table."""
+    parts = [part for part in (measure, region, hemisphere) if part and part != "n/a"]
+    return "_".join(parts).replace("-", "_")
+
+
+def wide(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a participant and session; several runs are averaged.
+
+    A measure that says whether something is there is true where any run says so.
+    """
+    names = frame[["measure", "region", "hemisphere"]].drop_duplicates()
+    spelled = [column_name(*row) for row in names.itertuples(index=False)]
+    named = frame.merge(names.assign(column=spelled), on=["measure", "region", "hemisphere"])
+    values = named.pivot_table(
+        index=["participant_id", "session_id"],
+        columns="column",
+        values="value",
+        aggfunc="mean",
+        dropna=False,
+        observed=True,
+    )
+    present = [name for name in values.columns if str(name).startswith("enhancing_present")]
+    values[present] = np.ceil(values[present])
+    everyone = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]].drop_duplicates())
+    return values.reindex(everyone.sort_values())
+
+
+def convert(values: pd.Series[float], found: str, wanted: str, where: str) -> pd.Series[float]:
+    """Return values in another unit.
+
+    Raises
+    ------
+    DataError
+        There is no known way from the one unit to the other.
+    """
+    found, wanted = (SPELLINGS.get(unit, unit) for unit in (found, wanted))
+    if not wanted or not found or found in (wanted, "n/a"):
+        return values
+    if (found, wanted) not in CONVERSIONS:
+        raise DataError(f"{where}: the unit is '{found}'; expected {wanted}.")
+    return values * CONVERSIONS[found, wanted]
+
+
+def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the table with each measure in the unit it has most often, and these units.
+
+    Raises
+    ------
+    DataError
+        A measure comes in units that cannot be converted into each other.
+    """
+    units: dict[str, str] = {}
+    values = frame["value"].copy()
+    for (measure, region, hemisphere), rows in frame.groupby(
+        ["measure", "region", "hemisphere"], sort=False
+    ):
+        found = rows["unit"].replace(SPELLINGS)
+        name = column_name(str(measure), str(region), str(hemisphere))
+        units[name] = str(found.mode().iloc[0])
+        for unit in found.unique():
+            if unit != units[name]:
+                index = found.index[found == unit]
+                where = f"measures.tsv of {frame.loc[index[0], 'participant_id']}, {name}"
+                values.loc[index] = convert(values.loc[index], str(unit), units[name], where)
+    return frame.assign(value=values), units
+
+
+def _together(paths: list[Path]) -> pd.DataFrame:
+    """Return the files as one table of text; one parse, since there may be ten thousand."""
+    header = "\t".join(COLUMNS)
+    bodies = []
+    scans: list[str] = []
+    for path in paths:
+        first, _, body = tables_in.text(path).partition("\n")
+        body = body.rstrip("\n")
+        if first.rstrip("\t ") != header:
+            raise DataError(f"{path}: the columns are '{first}'; expected '{header}'.")
+        if body.count("\t") != (len(COLUMNS) - 1) * (body.count("\n") + 1) and body:
+            raise DataError(f"{path}: a row does not have {len(COLUMNS)} cells.")
+        if body:
+            bodies.append(body)
+            scans += [path.name.removesuffix(ENDING)] * (body.count("\n") + 1)
+    frame = pd.read_csv(
+        io.StringIO("\n".join([header, *bodies])),
+        sep="\t",
+        dtype="str",
+        keep_default_na=False,
+        quoting=3,
+    )
+    identity = frame["participant_id"].str.removeprefix("sub-")
+    return frame.assign(participant_id="sub-" + identity, scan=scans)

@@ -1,0 +1,78 @@
+"""Who was studied: one row a variable or a level of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+COLUMNS = [
+    "variable", "label", "unit", "level", "n", "n_missing", "count", "percent", "mean", "sd",
+    "median", "q1", "q3", "minimum", "maximum",
+]  # fmt: skip
+
+
+def summarise(
+    frame: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    units: Mapping[str, str],
+    levels: Mapping[str, Mapping[str, float | str]],
+) -> pd.DataFrame:
+    """Return mean, SD, median, quartiles and range, or counts where a variable has levels.
+
+    Parameters
+    ----------
+    frame
+        One row a participant; the columns named in ``labels`` are summarised.
+    labels, units
+        Name for readers and unit of each variable.
+    levels
+        Word for each value of the variables that are not measured but counted.
+    """
+    rows: list[dict[str, object]] = []
+    for name, label in labels.items():
+        column = frame[name]
+        base: dict[str, object] = {
+            "variable": name,
+            "label": label,
+            "unit": units.get(name, ""),
+            "n": int(column.notna().sum()),
+            "n_missing": int(column.isna().sum()),
+        }
+        counted = levels.get(name) or _text_levels(column)
+        rows += _counts(base, column, counted) if counted else [base | _moments(column)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _text_levels(column: pd.Series) -> Mapping[str, float | str]:
+    if pd.api.types.is_numeric_dtype(column):
+        return {}
+    return {str(value): str(value) for value in sorted(column.dropna().unique())}
+
+
+def _counts(
+    base: dict[str, object], column: pd.Series, levels: Mapping[str, float | str]
+) -> list[dict[str, object]]:
+    known = column.dropna()
+    rows = []
+    for word, value in levels.items():
+        count = int((known == value).sum())
+        percent = 100 * count / len(known) if len(known) else float("nan")
+        rows.append(base | {"level": word, "count": count, "percent": percent})
+    return rows
+
+
+def _moments(column: pd.Series) -> dict[str, object]:
+    known = column.dropna().astype(float)
+    if known.empty:
+        return {}
+    return {
+        "mean": known.mean(),
+        "sd": known.std(ddof=1) if len(known) > 1 else float("nan"),
+        "median": known.median(),
+        "q1": known.quantile(0.25),
+        "q3": known.quantile(0.75),
+        "minimum": known.min(),
+        "maximum": known.max(),
+    }

@@ -1,0 +1,43 @@
+"""Logistic regression, and the check that its estimate exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy import optimize
+
+Floats = NDArray[np.float64]
+
+
+def fit(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 - statsmodels is untyped
+    """Return the maximum likelihood fit; coefficients are log odds ratios."""
+    return sm.GLM(outcome, predictors, family=sm.families.Binomial()).fit(tol=1e-12)
+
+
+def why_not(outcome: Floats, predictors: Floats) -> str:
+    """Return why there is no estimate: wrong values or separation; nothing where there is one."""
+    if not np.isin(outcome, [0.0, 1.0]).all():
+        return "a binomial outcome must be 0 or 1"
+    if separated(outcome, predictors):
+        return "perfect separation: a combination of predictors tells the two outcomes apart"
+    return ""
+
+
+def separated(outcome: Floats, predictors: Floats) -> bool:
+    r"""Return whether some :math:`b` has :math:`(2y_i-1)x_i^Tb \ge 0` for all and not all zero.
+
+    Then the likelihood has no maximum, whatever a solver reports.
+
+    References
+    ----------
+    Albert & Anderson (1984). Biometrika 71(1), 1-10. doi:10.1093/biomet/71.1.1
+    """
+    scales = np.abs(predictors).max(axis=0)
+    signed = (2 * outcome - 1)[:, None] * (predictors / np.where(scales > 0, scales, 1.0))
+    result = optimize.linprog(
+        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(outcome)), bounds=(-1, 1)
+    )
+    return bool(-result.fun > 1e-7)

@@ -1,0 +1,24 @@
+"""Several tests at once: adjusted p values beside the raw ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+
+def adjust(p: pd.Series[float]) -> pd.DataFrame:
+    """Return ``p_holm`` and ``p_fdr`` of a family of tests; missing ones are not counted.
+
+    References
+    ----------
+    Holm (1979). Scand J Statist 6(2), 65-70. https://www.jstor.org/stable/4615733
+    Benjamini & Hochberg (1995). J R Stat Soc B 57(1), 289-300.
+    doi:10.1111/j.2517-6161.1995.tb02031.x
+    """
+    adjusted = pd.DataFrame({"p_holm": np.nan, "p_fdr": np.nan}, index=p.index)
+    known = p.notna()
+    if known.any():
+        adjusted.loc[known, "p_holm"] = multipletests(p[known], method="holm")[1]
+        adjusted.loc[known, "p_fdr"] = multipletests(p[known], method="fdr_bh")[1]
+    return adjusted

@@ -1,0 +1,282 @@
+"""Linear models: one row a coefficient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from scipy import stats
+
+from bids_qsmthal.errors import UsageError
+from bids_qsmthal.statistics import design, logistic
+from bids_qsmthal.statistics.design import Design, Floats
+
+Family = Literal["gaussian", "binomial"]
+Method = Literal["ols", "hc3", "huber"]
+
+FEW_DEGREES_OF_FREEDOM = 10
+"""Below this many a fit is given with a remark (Austin & Steyerberg 2015 ask for two
+participants a coefficient at the least; doi:10.1016/j.jclinepi.2014.12.014)."""
+
+COLUMNS = [
+    "model", "outcome", "term", "coefficient", "standard_error", "statistic", "df_residual",
+    "ci_low", "ci_high", "p", "partial_r", "n", "r_squared", "adjusted_r_squared", "residual_sd",
+    "method", "formula", "filter", "note",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What is fitted, in words of the analysis file."""
+
+    name: str
+    formula: str
+    filter: str = ""
+    family: Family = "gaussian"
+    method: Method = "ols"
+    description: str = ""
+    contrasts: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Weights of coefficients for each named contrast."""
+
+    group_by: tuple[str, ...] = ()
+    """Fitted once in each level of these variables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Fit:
+    """A fitted model, or the reason why there is none."""
+
+    model: Model
+    design: Design | None
+    coefficients: pd.DataFrame
+    """One row a coefficient, the columns named in ``COLUMNS``."""
+
+    fitted: bool
+    note: str = ""
+    residuals: Floats = field(default_factory=lambda: np.empty(0))
+
+    def row(self, term: str) -> pd.Series:
+        """Return the row of a term; all missing, with the note, where there is none."""
+        found = self.coefficients[self.coefficients["term"] == term]
+        if found.empty:
+            return unfitted(self.model, self.note or "not in the model", term=term).iloc[0]
+        return found.iloc[0]
+
+
+def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
+    """Fit a model to the complete rows of a table.
+
+    Notes
+    -----
+    Ordinary least squares with intervals from Student's t. A column that earlier ones determine
+    (collinear, or constant) is left out as R's ``lm`` does, and its row and those of its partners
+    say so. A model that cannot be fitted comes back with ``fitted=False`` and a note.
+
+    Raises
+    ------
+    UsageError
+        The formula or filter is wrong, or names a variable the table lacks.
+    """
+    made = design.build(model.formula, frame, filter=model.filter)
+    kept, aliased = design.independent_columns(made.predictors)
+    reason = _why_not(made, kept)
+    if not reason and model.family == "binomial":
+        reason = logistic.why_not(made.outcome, made.predictors[:, kept])
+    if reason:
+        rows = [unfitted(model, reason, term=name, n=made.n) for name in made.names]
+        table = pd.concat(rows, ignore_index=True)
+        return Fit(model=model, design=made, coefficients=table, fitted=False, note=reason)
+    table, residuals = _estimate(model, made, kept, confidence)
+    table["note"] = [_note(made, kept, aliased, name) for name in table["term"]]
+    table = table.assign(
+        model=model.name,
+        outcome=made.outcome_name,
+        n=made.n,
+        method=model.method if model.family == "gaussian" else "logistic",
+        formula=model.formula,
+        filter=model.filter,
+    )[COLUMNS]
+    return Fit(model=model, design=made, coefficients=table, fitted=True, residuals=residuals)
+
+
+def grouped(model: Model, frame: pd.DataFrame) -> list[Model]:
+    """Return a model for each combination of levels of what it is grouped by."""
+    if not model.group_by:
+        return [model]
+    combinations = frame[list(model.group_by)].dropna().drop_duplicates()
+    models = []
+    for values in combinations.sort_values(list(model.group_by)).itertuples(index=False):
+        named = dict(zip(model.group_by, values, strict=True))
+        label = ", ".join(f"{name}={value}" for name, value in named.items())
+        conditions = [f"{name} == {value!r}" for name, value in named.items()]
+        conditions += [f"({model.filter})"] if model.filter else []
+        models.append(
+            replace(model, name=f"{model.name}[{label}]", filter=" and ".join(conditions))
+        )
+    return models
+
+
+def unfitted(model: Model, reason: str, *, term: str, n: int = 0) -> pd.DataFrame:
+    """Return a row that says why there is no coefficient."""
+    outcome = model.formula.partition("~")[0].strip()
+    row = dict.fromkeys(COLUMNS, np.nan) | {
+        "model": model.name, "outcome": outcome, "term": term, "n": n, "method": model.method,
+        "formula": model.formula, "filter": model.filter, "note": reason,
+    }  # fmt: skip
+    return pd.DataFrame([row], columns=COLUMNS)
+
+
+def not_fitted(model: Model, reason: str) -> Fit:
+    """Return a model that was never tried, with the reason."""
+    return Fit(
+        model=model,
+        design=None,
+        coefficients=unfitted(model, reason, term=""),
+        fitted=False,
+        note=reason,
+    )
+
+
+def _why_not(made: Design, kept: list[int]) -> str:
+    """Return why a design cannot be fitted, or nothing."""
+    if made.n == 0:
+        return f"no participant has all variables ({_losses(made)})"
+    if made.n <= len(made.names):
+        return (
+            f"too few participants: {made.n} complete for {len(made.names)} coefficients, "
+            f"at least {len(made.names) + 1} are needed"
+        )
+    if np.ptp(made.outcome) == 0:
+        return f"the outcome is the same ({made.outcome[0]:g}) in all {made.n} participants"
+    if not kept:
+        return "no predictor varies"
+    return ""
+
+
+def _losses(made: Design) -> str:
+    losses = made.losses
+    parts = [f"{losses.n_found} found"]
+    if losses.n_filtered:
+        parts.append(f"{losses.n_filtered} outside the filter")
+    parts += [f"{n} without {name}" for name, n in losses.missing.items()]
+    if losses.n_not_finite:
+        parts.append(f"{losses.n_not_finite} with a value the formula cannot take")
+    return ", ".join(parts)
+
+
+def _estimate(
+    model: Model, made: Design, kept: list[int], confidence: float
+) -> tuple[pd.DataFrame, Floats]:
+    """Return the rows of all coefficients and contrasts, and the residuals."""
+    results = _results(model, made, kept)
+    n_columns = len(made.names)
+    weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
+    for name, parts in model.contrasts.items():
+        weights[name] = _contrast_weights(model, made, parts)
+    rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
+    table = pd.DataFrame(rows)
+    gaussian = model.family == "gaussian" and model.method != "huber"
+    table["r_squared"] = results.rsquared if gaussian else np.nan
+    table["adjusted_r_squared"] = results.rsquared_adj if gaussian else np.nan
+    table["residual_sd"] = float(np.sqrt(results.scale)) if gaussian else np.nan
+    slopes = ~table["term"].isin([design.INTERCEPT])
+    if gaussian and model.method == "ols":
+        t = table["statistic"]
+        table["partial_r"] = (t / np.sqrt(t**2 + table["df_residual"])).where(slopes)
+    else:
+        table["partial_r"] = np.nan
+    residuals = results.resid_response if model.family == "binomial" else results.resid
+    return table, np.asarray(residuals, dtype=float)
+
+
+def _results(model: Model, made: Design, kept: list[int]) -> Any:  # noqa: ANN401 - untyped library
+    predictors = made.predictors[:, kept]
+    if model.family == "binomial":
+        return logistic.fit(made.outcome, predictors)
+    if model.method == "huber":
+        # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
+        return sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit()
+    results = sm.OLS(made.outcome, predictors, hasconst=True).fit(method="qr")
+    if model.method == "hc3":
+        return results.get_robustcov_results("HC3", use_t=True)
+    return results
+
+
+def _row(
+    results: Any,  # noqa: ANN401
+    term: str,
+    weight: Floats,
+    kept: list[int],
+    confidence: float,
+) -> dict[str, object]:
+    """Return one linear combination of coefficients with its interval."""
+    left_out = np.delete(weight, kept).any()
+    if left_out:
+        return {"term": term} | dict.fromkeys(
+            ["coefficient", "standard_error", "statistic", "df_residual", "ci_low", "ci_high", "p"],
+            np.nan,
+        )
+    combination = weight[kept]
+    estimate = float(combination @ results.params)
+    error = float(np.sqrt(combination @ results.cov_params() @ combination))
+    uses_t = bool(results.use_t)
+    df = float(results.df_resid) if uses_t else np.inf
+    reach = stats.t.ppf(0.5 + confidence / 2, df) * error
+    statistic = estimate / error if error > 0 else np.nan
+    return {
+        "term": term,
+        "coefficient": estimate,
+        "standard_error": error,
+        "statistic": statistic,
+        "df_residual": float(results.df_resid),
+        "ci_low": estimate - reach,
+        "ci_high": estimate + reach,
+        "p": float(2 * stats.t.sf(abs(statistic), df)),
+    }
+
+
+def _contrast_weights(model: Model, made: Design, parts: dict[str, float]) -> Floats:
+    weights = np.zeros(len(made.names))
+    for name, weight in parts.items():
+        if name not in made.names:
+            raise UsageError(
+                f"Model '{model.name}': a contrast names '{name}', which is no coefficient. "
+                f"There are: {', '.join(made.names)}."
+            )
+        weights[made.names.index(name)] = weight
+    return weights
+
+
+def _note(made: Design, kept: list[int], aliased: list[int], term: str) -> str:
+    """Return what a reader must know about one coefficient."""
+    notes = []
+    if term in made.names:
+        notes += _alias_notes(made, kept, aliased, made.names.index(term))
+    df = made.n - len(kept)
+    if df < FEW_DEGREES_OF_FREEDOM:
+        notes.append(f"only {made.n} participants for {len(kept)} coefficients: do not rely on it")
+    if made.losses.n_not_finite:
+        notes.append(
+            f"{made.losses.n_not_finite} left out: the formula cannot take their value "
+            "(the log of zero, say)"
+        )
+    return "; ".join(notes)
+
+
+def _alias_notes(made: Design, kept: list[int], aliased: list[int], place: int) -> list[str]:
+    notes = []
+    for column in aliased:
+        others = design.partners(made.predictors, kept, column)
+        name = made.names[column]
+        if place == column:
+            if [made.names[i] for i in others] in ([design.INTERCEPT], []):
+                value = made.predictors[0, column]
+                return [f"the same ({value:g}) in all {made.n} participants: not estimable"]
+            named = ", ".join(made.names[i] for i in others)
+            return [f"collinear with {named}: not estimable"]
+        if place in others and made.names[place] != design.INTERCEPT:
+            notes.append(f"collinear with {name}, which was left out: stands for both")
+    return notes

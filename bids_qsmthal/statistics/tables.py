@@ -1,0 +1,125 @@
+"""The tables of a paper: chosen coefficients side by side, as numbers and as printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bids_qsmthal.statistics import multiplicity
+from bids_qsmthal.statistics.regression import Fit
+
+SIDES = ("unadjusted", "adjusted")
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line: a term, and the models it is read from."""
+
+    label: str
+    term: str
+    unadjusted: str = ""
+    adjusted: str = ""
+    decimals: int | None = None
+    """Digits after the point; ``None`` gives two significant digits, and two decimals at least."""
+
+    significant_digits: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What a table shows."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    description: str = ""
+
+
+def numbers(table: Table, fits: Mapping[str, Fit]) -> pd.DataFrame:
+    """Return the table in full precision: one line a row, missing where not fitted."""
+    lines: list[dict[str, object]] = []
+    for row in table.rows:
+        line: dict[str, object] = {"label": row.label, "term": row.term}
+        notes = []
+        for side in SIDES:
+            name = getattr(row, side)
+            if not name:
+                continue
+            found = fits[name].row(row.term)
+            line["outcome"] = found["outcome"]
+            for column in ("coefficient", "ci_low", "ci_high", "p", "partial_r", "n"):
+                line[f"{column}_{side}"] = found[column]
+            if found["note"]:
+                notes.append(f"{side}: {found['note']}")
+        line["note"] = "; ".join(notes)
+        lines.append(line)
+    made = pd.DataFrame(lines)
+    for side in SIDES:
+        if f"p_{side}" in made:
+            adjusted = multiplicity.adjust(made[f"p_{side}"].astype(float))
+            place = list(made.columns).index(f"p_{side}") + 1
+            made.insert(place, f"p_fdr_{side}", adjusted["p_fdr"])
+            made.insert(place, f"p_holm_{side}", adjusted["p_holm"])
+    return made
+
+
+def printed(table: Table, made: pd.DataFrame) -> pd.DataFrame:
+    """Return the table as a paper prints it: texts, rounded, * where p < 0.05."""
+    lines = []
+    for row, (_, line) in zip(table.rows, made.iterrows(), strict=True):
+        cells = {"": row.label}
+        for side in SIDES:
+            if f"p_{side}" not in made:
+                continue
+            word = side.capitalize()
+            cells[f"{word} coefficient"] = rounded(line[f"coefficient_{side}"], row)
+            low, high = (rounded(line[f"{end}_{side}"], row) for end in ("ci_low", "ci_high"))
+            cells[f"{word} 95% CI"] = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
+            cells[f"{word} p"] = print_p(float(line[f"p_{side}"]))
+        lines.append(cells)
+    return pd.DataFrame(lines)
+
+
+def print_p(p: float) -> str:
+    """Return a p value in the manner of the American Journal of Neuroradiology.
+
+    Three decimals below 0.1 and two above, no zero before the point, none at the end below 0.1.
+    A value that rounding would put on the line of significance keeps more digits.
+    """
+    if math.isnan(p):
+        return "n/a"
+    if p < 0.001:
+        return "<.001*"
+    star = "*" if p < SIGNIFICANT else ""
+    if p > 0.99:
+        return ">.99"
+    if p >= 0.1:
+        return f"{p:.2f}".removeprefix("0")
+    text = f"{p:.3f}" if f"{p:.3f}" != "0.050" else f"{p:.5f}"
+    return text.removeprefix("0").rstrip("0") + star
+
+
+def rounded(value: float, row: Row) -> str:
+    """Return a number with the digits of its line of the table."""
+    if math.isnan(value):
+        return "n/a"
+    decimals = row.decimals
+    if decimals is None:
+        decimals = max(_decimals(value, row.significant_digits), row.significant_digits)
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _decimals(value: float, significant_digits: int) -> int:
+    """Return the decimals that show so many significant digits."""
+    if value == 0:
+        return significant_digits
+    shown = float(f"{value:.{significant_digits - 1}e}")
+    return significant_digits - 1 - math.floor(math.log10(abs(shown)))

@@ -1,0 +1,293 @@
+"""The group level from files to files."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal import group
+from bids_qsmthal.errors import DataError, LevelUnavailableError, MissingInputError, UsageError
+from bids_qsmthal.group import analysis_file
+from tests import cohorts
+
+TSV = {"sep": "\t", "na_values": "n/a", "keep_default_na": False}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The group folder of a cohort with the published sufficient statistics."""
+    bids_dir, output_dir = cohorts.write(cohorts.published(), tmp_path_factory.mktemp("published"))
+    return group.process(bids_dir, output_dir).folder
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.tsv", **TSV)
+
+
+def plain(path: Path) -> str:
+    return path.read_text().replace("\N{MINUS SIGN}", "-")
+
+
+def small(root: Path, n: int = 30) -> tuple[Path, Path, pd.DataFrame]:
+    cohort = cohorts.simulated(n, np.random.default_rng(5), {"age": 0.3})
+    return *cohorts.write(cohort, root), cohort
+
+
+def test_the_published_sufficient_statistics_print_the_published_table_1(study: Path) -> None:
+    printed = plain(study / "table1.md")
+    for line in (
+        "Thalamic volume | 9.0 | -28.0 to 46.1 | .63 |",
+        "Total gray matter volume | -860 | -2026 to 305 | .15 |",
+        "Cortical thickness | -0.0007 | -0.003 to 0.002 | .62 |",
+        r"White matter T2 lesion volume | 0.026 | 0.0016 to 0.051 | .037\* |",
+    ):
+        assert line in printed
+
+
+def test_the_published_sufficient_statistics_print_the_published_table_2(study: Path) -> None:
+    printed = plain(study / "table2.md")
+    for line in (
+        r"Presence of enhancing lesions | 8.40 | 0.41 to 16.40 | .04\* |",
+        "Age | 0.19 | -0.037 to 0.42 | .099 |",
+        "Sex | 0.75 | -4.36 to 5.85 | .77 |",
+        "Use of disease-modifying therapies | -0.57 | -5.46 to 4.32 | .82 |",
+        "Disease duration | -0.023 | -0.33 to 0.28 | .88 |",
+    ):
+        assert line in printed
+
+
+def test_the_printed_statistics_agree_with_the_printed_standard_deviations(study: Path) -> None:
+    cohort = read(study, "cohort").set_index("variable")
+    assert round(cohort.loc["chi", "sd"], 1) == 11.7
+    assert round(cohort.loc["thalamic_volume", "sd"] / 1000, 1) == 2.1
+    assert round(cohort.loc["gray_matter_volume", "sd"] / 1000) == 67
+    assert round(cohort.loc["cortical_thickness", "sd"], 2) == 0.16
+    assert round(cohort.loc["age", "sd"]) == 10
+    assert round(cohort.loc["duration", "sd"], 1) == 7.8
+
+
+def test_ninety_five_participants_detect_the_published_correlation(study: Path) -> None:
+    power = read(study, "power").set_index("model")
+    assert round(power.loc["lesion_unadjusted", "r"], 2) == 0.28
+
+
+def test_every_table_has_a_dictionary_of_its_columns(study: Path) -> None:
+    for path in study.glob("*.tsv"):
+        described = json.loads(path.with_suffix(".json").read_text())
+        assert list(described) == list(pd.read_csv(path, **TSV).columns)
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    bids_dir, output_dir, _ = small(tmp_path, 12)
+    first = {p: p.read_bytes() for p in group.process(bids_dir, output_dir).folder.rglob("*.*")}
+    second = {p: p.read_bytes() for p in group.process(bids_dir, output_dir).folder.rglob("*.*")}
+    assert first == second
+
+
+def test_without_any_participant_the_level_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(LevelUnavailableError, match="run the participant level first"):
+        group.process(tmp_path, tmp_path)
+
+
+def test_three_participants_give_flagged_rows_and_no_crash(tmp_path: Path) -> None:
+    bids_dir, output_dir, _ = small(tmp_path, 3)
+    result = group.process(bids_dir, output_dir)
+    models = read(result.folder, "models")
+    adjusted = models[models["model"] == "lesion_adjusted"]
+    assert adjusted["coefficient"].isna().all()
+    assert adjusted["note"].str.contains("3 complete for 6 coefficients, at least 7").all()
+    assert "lesion_adjusted" in result.not_fitted
+    unadjusted = models[models["model"] == "lesion_unadjusted"]
+    assert unadjusted["coefficient"].notna().all()
+    assert unadjusted["note"].str.contains("do not rely on it").all()
+
+
+def test_a_covariate_that_nobody_has_leaves_out_the_models_that_need_it(tmp_path: Path) -> None:
+    bids_dir, output_dir, _ = small(tmp_path)
+    path = bids_dir / "participants.tsv"
+    pd.read_csv(path, sep="\t").drop(columns="dmt").to_csv(path, sep="\t", index=False)
+    result = group.process(bids_dir, output_dir)
+    models = read(result.folder, "models").set_index("model")
+    assert "no column dmt in participants.tsv" in models.loc["chi_dmt", "note"]
+    assert np.isnan(models.loc["chi_dmt", "coefficient"])
+    assert models.loc["chi_age", "coefficient"].notna().all()
+    assert "no column dmt" in (result.folder / "group.html").read_text()
+
+
+def test_a_column_the_users_analysis_asks_for_must_be_there(tmp_path: Path) -> None:
+    bids_dir, output_dir, _ = small(tmp_path)
+    path = bids_dir / "participants.tsv"
+    pd.read_csv(path, sep="\t").drop(columns="dmt").to_csv(path, sep="\t", index=False)
+    own = tmp_path / "own.yaml"
+    without_edss = re.sub(r"  edss:\n.*\n.*\n", "", analysis_file.packaged())
+    own.write_text(without_edss.replace("edss, dmt", "dmt"))
+    with pytest.raises(MissingInputError, match=r"no column dmt .*There are: age, sex.*'Columns'"):
+        group.process(bids_dir, output_dir, analysis=own)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (("Models:", "Modells:"), UsageError, "unknown key 'Modells'"),
+        (("chi ~ age}", "chi ~ agee}"), UsageError, "no variable 'agee'. There are: chi"),
+        (("chi ~ age}", "chi age}"), UsageError, "expected 'outcome ~ predictors'"),
+        (("chi ~ age}", "chi ~ age.sum()}"), UsageError, "'age.sum' is not one of the functions"),
+        (("Adjusted: chi_adjusted", "Adjusted: chi_adjust"), UsageError, "no model 'chi_adjust'"),
+        (("{Name: chi_age,", "{Name: chi_sex,"), UsageError, "'chi_sex' is used more than once"),
+        (("Name: chiang2018", "Name: [1"), UsageError, "not valid YAML"),
+        (("Measure: volume", "Measure: 3"), UsageError, "'Measure' is a int; expected a str"),
+    ],
+)
+def test_a_wrong_analysis_file_is_refused_with_the_place(
+    tmp_path: Path, change: tuple[str, str], error: type[Exception], message: str
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(analysis_file.packaged().replace(*change))
+    with pytest.raises(error) as raised:
+        analysis_file.read(own)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def break_participants(bids_dir: Path, change: tuple[str, str]) -> None:
+    path = bids_dir / "participants.tsv"
+    path.write_text(path.read_text().replace(*change, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("sub-0002", "sub-0001"), "sub-0001 is there twice"),
+        (("participant_id", "subject"), "no column 'participant_id'. There are: subject, age"),
+        (("\tF\t", "\tX\t"), "unknown level 'X' of sub-"),
+        (("sub-0001\t", "sub-0001\told\t"), "line 2: 7 cells under 6 column names"),
+        (("sub-0001\t", "sub-0001\tabout "), "is not a number"),
+        (("disease_duration", "age"), "the column 'age' is there twice"),
+    ],
+)
+def test_wrong_participants_tables_are_refused_with_the_place(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    bids_dir, output_dir, _ = small(tmp_path)
+    break_participants(bids_dir, change)
+    with pytest.raises(DataError) as raised:
+        group.process(bids_dir, output_dir)
+    assert message in str(raised.value)
+    assert "participants.tsv" in str(raised.value)
+
+
+def test_a_participant_with_unusable_images_is_excluded_with_the_reason(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    cohorts.write_measures(output_dir, "sub-0001", values, qc={"chi": "exclude"})
+    result = group.process(bids_dir, output_dir)
+    decisions = read(result.folder, "exclusions").set_index("participant_id")
+    assert decisions.loc["sub-0001", "decision"] == "exclude"
+    assert "chi_relative_csf_thalamus_LR" in decisions.loc["sub-0001", "reason"]
+    assert result.n_participants == 29
+    flow = read(result.folder, "flow").set_index("step")["n"]
+    assert flow["with results"] == 30
+    assert flow["in the analysis"] == 29
+    assert flow["excluded: quality control: chi_relative_csf_thalamus_LR"] == 1
+
+
+def test_an_unusable_lesion_mask_costs_only_the_lesion_models(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    cohorts.write_measures(output_dir, "sub-0001", values, qc={"lesion_volume": "exclude"})
+    models = read(group.process(bids_dir, output_dir).folder, "models").set_index("model")
+    assert (models.loc["lesion_unadjusted", "n"] == 29).all()
+    assert (models.loc["thickness_unadjusted", "n"] == 30).all()
+
+
+def test_the_users_decision_wins_over_quality_control(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    cohorts.write_measures(output_dir, "sub-0001", values, qc={"chi": "exclude"})
+    edits = output_dir / "edits" / "exclusions.tsv"
+    edits.parent.mkdir()
+    edits.write_text(
+        "participant_id\tdecision\treason\nsub-0001\tinclude\tlooked at it\n"
+        "sub-0002\texclude\tmoved\n"
+    )
+    result = group.process(bids_dir, output_dir)
+    decisions = read(result.folder, "exclusions").set_index("participant_id")
+    assert list(decisions.loc["sub-0001", ["decision", "source"]]) == ["include", "edited"]
+    assert list(decisions.loc["sub-0002", ["decision", "reason"]]) == ["exclude", "moved"]
+    used = set(read(result.folder, "measures")["participant_id"])
+    assert "sub-0001" in used
+    assert "sub-0002" not in used
+
+
+def test_volumes_in_mixed_units_are_brought_to_one(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    expected = values["thalamic_volume"]
+    values["thalamic_volume"] = expected / 1000
+    cohorts.write_measures(output_dir, "sub-0001", values, units={"thalamic_volume": "mL"})
+    wide = read(group.process(bids_dir, output_dir).folder, "measures")
+    assert wide["thalamic_volume"].iloc[0] == pytest.approx(expected)
+
+
+def test_a_unit_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    cohorts.write_measures(output_dir, "sub-0001", values, units={"thalamic_volume": "percent"})
+    with pytest.raises(DataError, match=r"sub-0001, volume_thalamus_LR: the unit is 'percent'"):
+        group.process(bids_dir, output_dir)
+
+
+def test_several_runs_are_averaged_and_the_first_session_is_used(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    values = cohort.iloc[0].to_dict()
+    for path in (output_dir / "sub-0001").rglob("*.tsv"):
+        path.unlink()
+    for run, chi in (("run-1", -30.0), ("run-2", -20.0)):
+        cohorts.write_measures(output_dir, "sub-0001", values | {"chi": chi}, labels=("ses-a", run))
+    cohorts.write_measures(output_dir, "sub-0001", values | {"chi": 5.0}, labels=("ses-b", "n/a"))
+    result = group.process(bids_dir, output_dir)
+    wide = read(result.folder, "measures").set_index(["participant_id", "session_id"])
+    assert wide.loc[("sub-0001", "ses-a"), "chi"] == -25.0
+    assert wide.loc[("sub-0001", "ses-b"), "chi"] == 5.0
+    assert result.n_participants == 30
+
+
+def test_the_presence_of_enhancement_comes_from_the_images_where_the_table_lacks_it(
+    tmp_path: Path,
+) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    path = bids_dir / "participants.tsv"
+    people = pd.read_csv(path, sep="\t", dtype=str)
+    people.loc[0, "enhancing_lesions"] = "n/a"
+    people.loc[1, "enhancing_lesions"] = "1"
+    people.to_csv(path, sep="\t", index=False)
+    measures = cohorts.write_measures(output_dir, "sub-0001", cohort.iloc[0].to_dict())
+    row = "sub-0001\tn/a\tn/a\tenhancing_present\tn/a\tn/a\t1\tn/a\tn/a\tn/a\ttest\ttest\tinclude\n"
+    measures.write_text(measures.read_text() + row)
+    wide = read(group.process(bids_dir, output_dir).folder, "measures")
+    assert list(wide["enhancing"].iloc[:2]) == [1, 1]
+    assert wide["enhancing_source"].iloc[0] == "image: enhancing_present"
+    assert wide["enhancing_source"].iloc[1] == "participants.tsv: enhancing_lesions"
+
+
+def test_codes_are_read_through_the_data_dictionary(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path)
+    path = bids_dir / "participants.tsv"
+    people = pd.read_csv(path, sep="\t", dtype=str)
+    people["sex"] = people["sex"].map({"F": "1", "M": "2"})
+    people.to_csv(path, sep="\t", index=False)
+    levels = {"sex": {"Levels": {"1": "female", "2": "male"}}}
+    path.with_suffix(".json").write_text(json.dumps(levels))
+    wide = read(group.process(bids_dir, output_dir).folder, "measures")
+    assert list(wide["sex"]) == list(cohort["sex"])
+
+
+def test_the_page_names_each_participants_report_and_loads_nothing_from_outside(
+    study: Path,
+) -> None:
+    text = (study / "group.html").read_text()
+    assert 'href="../sub-0001.html"' in text
+    assert 'src="http' not in text
