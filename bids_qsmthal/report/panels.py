@@ -12,7 +12,8 @@ from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Figure
 from bids_qsmthal.report.slices import tilt_degrees
 
-TILT_WORTH_A_WORD_DEGREES = 5.0
+TILT_DEGREES = 5.0
+"""Slices that are tilted by more are said to be."""
 
 
 def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figure:
@@ -22,13 +23,8 @@ def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figu
     slices = sum(len(strip.where.indices) for strip in strips)
     alt = f"{title}: {slices} slices" + (f" with {', '.join(marks)} marked" if marks else "")
     tilt = max(tilt_degrees(strip.where.base) for strip in strips)
-    tilted = (
-        f" Slices follow the scan, which is tilted by {tilt:.0f} degrees; coordinates are those of "
-        "their middles."
-        if tilt > TILT_WORTH_A_WORD_DEGREES
-        else ""
-    )
-    full = f"{caption} Shown: {stated}. L and R are the participant's left and right.{tilted}"
+    tilted = f" Slices are tilted by {tilt:.0f}\N{DEGREE SIGN}." if tilt > TILT_DEGREES else ""
+    full = f"{caption} Shown: {stated}.{tilted}"
     return Figure(title, full.strip(), alt + ".", mosaic.draw(strips), "svg", name)
 
 

@@ -39,6 +39,13 @@ HISTOGRAM_PPB = (-100.0, 100.0)
 NORMAL_QUANTILE = 1.959964
 """Half width of a 95 % interval in standard errors."""
 
+READING = (
+    "In the pictures L and R (P and A) are the participant's own sides. Gray values run from black "
+    "to white over the window stated below each picture, and values beyond it are clipped. Slices "
+    "are those of the scan, uninterpolated; the coordinate is that of the slice's middle in mm of "
+    "the scanner (RAS+). Click a picture to enlarge it."
+)
+
 FORMULA = (
     "Relative susceptibility is mean chi(thalamus) \N{MINUS SIGN} mean chi(CSF reference), in ppb. "
     "Larger values mean more paramagnetic tissue, that is, more iron."
@@ -124,7 +131,7 @@ class Lookup:
 
 def _regions(report: ParticipantReport) -> Section:
     blocks: list[Block | None] = [
-        Prose(FORMULA),
+        Prose(f"{FORMULA}\n\n{READING}"),
         gre_figures.thalamus_on_chi(report.gre, report.regions),
         anatomy_figures.thalamus_on_t1w(report.anatomy),
         _histogram(report),

@@ -24,6 +24,9 @@ SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
 
 MARGIN_MM = 4.0
 
+ROUNDING_VOXELS = 1e-3
+"""A mask on the same grid must not gain a slice by the rounding of an inverse matrix."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
@@ -147,7 +150,8 @@ def _bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Bo
     voxels = np.argwhere(np.asarray(inside.data) > 0).T
     step = np.linalg.inv(base.affine) @ inside.affine
     points = step[:3, :3] @ voxels + step[:3, 3:]
-    low, high = np.floor(points.min(1)), np.ceil(points.max(1))
+    low = np.floor(points.min(1) + ROUNDING_VOXELS)
+    high = np.ceil(points.max(1) - ROUNDING_VOXELS)
     margin = np.ceil(margin_mm / np.array(base.grid.voxel_size_mm))
     start = np.clip(low - margin, 0, np.array(base.shape) - 1).astype(int)
     stop = np.clip(high + margin, start, np.array(base.shape) - 1).astype(int) + 1

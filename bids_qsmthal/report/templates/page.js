@@ -60,7 +60,7 @@ for (const figure of document.querySelectorAll(".flicker")) {
 // The decision: one row of a TSV file, saved by the browser.
 for (const form of document.querySelectorAll("form.rating")) {
   const save = () => {
-    const clean = (text) => text.replace(/[\t\r\n"]+/g, " ").trim() || "n/a";
+    const clean = (text) => text.replace(/[\s"]+/g, " ").trim() || "n/a";
     const data = new FormData(form);
     const header = ["participant_id", "session_id", "run_id", "decision", "reason"];
     const { participant, session, run } = form.dataset;

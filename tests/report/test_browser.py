@@ -1,0 +1,143 @@
+"""Pages in a real browser."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.report import write_participant
+
+SCREENS = {"desktop": 1280, "phone": 390}
+
+
+@pytest.fixture(scope="module")
+def report_file(full_report, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "sub-01.html"
+    write_participant(full_report, path, path.parent / "figures")
+    return path
+
+
+@pytest.mark.parametrize("width", SCREENS.values(), ids=SCREENS)
+def test_a_report_opens_without_complaint_and_fits_the_screen(browser, report_file, width) -> None:
+    browser.open(report_file, width)
+    assert browser.complaints() == []
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    assert browser.value("document.title") == "sub-01 ses-1"
+
+
+def test_every_picture_is_there_and_described(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    pictures = browser.value(
+        "[...document.querySelectorAll('main img')].map(i => [i.naturalWidth, i.alt])"
+    )
+    assert len(pictures) == 19
+    assert all(width > 100 and alt for width, alt in pictures)
+
+
+def test_the_keyboard_reaches_everything_that_can_be_used(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    browser.press("Tab")
+    assert browser.value("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(150):
+        browser.press("Tab")
+        name = browser.value(
+            "(e => e.dataset.seen = e.className + ' ' + e.tagName)(document.activeElement)"
+        )
+        reached.add(name.strip())
+        if name.strip() == "BODY":
+            break
+    missed = browser.value(
+        "[...document.querySelectorAll('main a, button, summary, [tabindex=\"0\"]')]"
+        ".filter(e => e.checkVisibility() && !e.dataset.seen).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert missed == []
+    assert {"switch BUTTON", "can-enlarge IMG", "save-rating BUTTON", "INPUT"} <= reached
+
+
+def test_a_picture_is_enlarged_and_put_back_with_the_keyboard(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    browser.value("document.querySelector('main .picture img').focus()")
+    browser.press("Enter")
+    assert browser.value("document.getElementById('enlarged').open")
+    assert browser.value("document.querySelector('#enlarged img').naturalWidth") > 100
+    browser.press("Escape")
+    assert not browser.value("document.getElementById('enlarged').open")
+
+
+def test_registration_is_switched_with_the_keyboard(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    shown = "document.querySelector('.layer.shown .layer-name').textContent"
+    assert browser.value(shown) == "MEGRE to T1w: fixed"
+    browser.value("document.querySelector('.switch').focus()")
+    browser.press(" ")
+    assert browser.value(shown) == "MEGRE to T1w: moving"
+    heights = browser.value(
+        "[...document.querySelectorAll('.layer')].map(l => l.getBoundingClientRect().top)"
+    )
+    assert heights[0] == heights[1]
+
+
+def test_the_decision_is_saved_as_the_group_level_reads_it(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    saved = browser.value(
+        """new Promise(done => {
+          const form = document.querySelector('form.rating');
+          form.elements.decision.value = 'exclude';
+          form.elements.reason.value = 'moved\\ta "lot"';
+          URL.createObjectURL = blob => { blob.text().then(done); return 'blob:none'; };
+          HTMLAnchorElement.prototype.click = () => {};
+          form.querySelector('.save-rating').click();
+        })"""
+    )
+    assert saved == (
+        "participant_id\tsession_id\trun_id\tdecision\treason\n"
+        "sub-01\tses-1\tn/a\texclude\tmoved a lot\n"
+    )
+
+
+def test_the_browser_runs_no_script_but_ours(browser, report_file, tmp_path) -> None:
+    text = report_file.read_text()
+    planted = text.replace("</main>", "<script>document.title = 'taken'</script></main>")
+    other = tmp_path / "planted.html"
+    other.write_text(planted)
+    browser.open(other, 1280)
+    assert browser.value("document.title") == "sub-01 ses-1"
+    assert any("Content Security Policy" in complaint for complaint in browser.complaints())
+
+
+def test_dark_and_light_have_contrast(browser, report_file) -> None:
+    for scheme in ("dark", "light"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.call("Emulation.setEmulatedMedia", features=[feature])
+        browser.open(report_file, 1280)
+        ratios = browser.value(CONTRAST)
+        assert min(ratios) >= 4.5, scheme
+
+
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = color => rgb(color).map(c => c / 255)
+    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = getComputedStyle(e).backgroundColor;
+      if (!color.startsWith('rgba(') || !color.endsWith(', 0)')) { return color; }
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const kinds = 'p, dt, dd, td, th, a, button, h1, h2, figcaption, .badge, .mark';
+  return [...document.querySelectorAll(kinds)]
+    .filter(e => e.checkVisibility() && e.textContent.trim())
+    .map(e => [light(getComputedStyle(e).color), light(behind(e))].sort((a, b) => b - a))
+    .map(([high, low]) => (high + 0.05) / (low + 0.05));
+})()"""
+
+
+def test_paper_shows_what_is_folded(browser, report_file) -> None:
+    browser.open(report_file, 1280)
+    pdf = base64.b64decode(browser.call("Page.printToPDF")["data"])
+    assert pdf.startswith(b"%PDF")
+    closed = browser.value("[...document.querySelectorAll('details')].filter(d => !d.open).length")
+    assert closed == 0

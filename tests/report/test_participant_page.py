@@ -1,0 +1,83 @@
+import re
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.report import GreMaps, ParticipantReport, render, write_participant
+from bids_qsmthal.report.participant_page import participant_page
+from bids_qsmthal.report.store import pictures
+
+
+@pytest.fixture(scope="module")
+def page(full_report):
+    return participant_page(full_report)
+
+
+def test_the_summary_says_the_number_with_its_interval(page) -> None:
+    tiles = {tile.label: (tile.value, tile.note) for tile in page.summary}
+    value, note = tiles["Relative susceptibility"]
+    assert value == "\u221218.0 ppb"
+    assert note.endswith("95 % interval \u221220.0 to \u221216.0 ppb")
+    assert tiles["Left thalamus"][0] == "\u221217.2 ppb"
+    assert tiles["Right thalamus"][0] == "\u221218.8 ppb"
+    assert tiles["Thalamic volume"][0] == "14.00 mL"
+    assert tiles["Gray matter volume"][0] == "612 mL"
+    assert tiles["Cortical thickness"][0] == "2.46 mm"
+    assert tiles["Lesion volume"] == ("5.23 mL", "14 lesions")
+    assert tiles["Enhancing lesions"][0] == "0"
+
+
+def test_a_report_of_nothing_says_what_is_missing_and_claims_no_number() -> None:
+    page = participant_page(ParticipantReport(participant_id="sub-9"))
+    assert {tile.value for tile in page.summary} == {"n/a"}
+    said = " ".join(notice.text for notice in page.warnings)
+    for missing in ("susceptibility map", "T1-weighted image", "FLAIR", "contrast agent"):
+        assert missing in said
+    assert pictures(page) == []
+    assert "Nothing to show" in render(page)
+
+
+def test_every_stage_has_its_picture_with_a_description_and_a_name(page) -> None:
+    shown = {picture.name: picture for picture in pictures(page)}
+    assert len(shown) == len(pictures(page))
+    wanted = "magnitude phase brain total local chi r2star thalamus tissue deepgray nuclei "
+    wanted += "thickness lesion enhancing megretot1wfixed megretot1wmoving regions sensitivity"
+    named = {re.match(r"desc-(\w+)_", name).group(1) for name in shown}
+    assert named == set(wanted.split())
+    assert all(picture.alt.strip() for picture in shown.values())
+
+
+def test_captions_state_the_windows(page) -> None:
+    captions = {picture.name: picture.caption for picture in pictures(page)}
+    assert "\u2212100 to 100, susceptibility (ppb)" in captions["desc-chi_Chimap"]
+    assert "0 to 60, R2* (1/s)" in captions["desc-r2star_R2starmap"]
+
+
+def test_markup_in_values_is_shown_as_text(page) -> None:
+    text = render(page)
+    assert text.count("<script>") == 1
+    assert "&lt;script&gt;document.title" in text
+
+
+def test_files_to_correct_are_named_as_the_next_run_looks_for_them(page) -> None:
+    text = render(page)
+    folder = "OUTPUT_DIR/edits/sub-01/ses-1/anat/sub-01_ses-1_"
+    assert f"{folder}space-T1w_label-lesion_mask.nii.gz" in text
+    assert f"{folder}space-MEGRE_label-thalamus_desc-final_mask.nii.gz" in text
+
+
+def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(full_report, tmp_path) -> None:
+    first = write_participant(full_report, tmp_path / "a.html", tmp_path / "a")
+    second = write_participant(full_report, tmp_path / "b.html", tmp_path / "b")
+    assert len(first) == 20
+    assert (tmp_path / "a" / "sub-01_ses-1_desc-chi_Chimap.svg").stat().st_size > 1000
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_single_echo_in_another_orientation_is_drawn(head) -> None:
+    flipped = head["echoes"].like(np.ascontiguousarray(head["echoes"].data[..., 0]))
+    report = ParticipantReport(participant_id="sub-1", gre=GreMaps(magnitude=flipped))
+    assert [picture.name for picture in pictures(participant_page(report))] == [
+        "desc-magnitude_MEGRE"
+    ]
