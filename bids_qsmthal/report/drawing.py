@@ -18,6 +18,8 @@ ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
 BLUE, VERMILION, PURPLE, WHITE = "#0072B2", "#FF6A13", "#CC79A7", "#FFFFFF"
 
 MOST_COLORS = 256
+MOST_PNG_BYTES = 450_000
+JPEG_QUALITY = 90
 
 EMBEDDED = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
@@ -34,6 +36,7 @@ def _packed(match: re.Match[bytes]) -> bytes:
     """Store an embedded image with a palette: a third of the size.
 
     A gray image keeps every level; where tints give more than 256 colours, the nearest is taken.
+    Images of very fine scans would make pages too large to send and become JPEG.
     """
     with Picture.open(io.BytesIO(base64.b64decode(match.group(1)))) as picture:
         opaque = picture.convert("RGB")
@@ -41,4 +44,8 @@ def _packed(match: re.Match[bytes]) -> bytes:
     few = opaque.quantize(len(used or range(MOST_COLORS)), dither=Picture.Dither.NONE)
     stream = io.BytesIO()
     few.save(stream, "png", optimize=True)
-    return b"data:image/png;base64," + base64.b64encode(stream.getvalue())
+    if stream.tell() <= MOST_PNG_BYTES:
+        return b"data:image/png;base64," + base64.b64encode(stream.getvalue())
+    stream = io.BytesIO()
+    opaque.save(stream, "jpeg", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    return b"data:image/jpeg;base64," + base64.b64encode(stream.getvalue())
