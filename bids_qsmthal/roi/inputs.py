@@ -1,0 +1,125 @@
+"""What the regions are measured from, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.errors import DataError
+
+if TYPE_CHECKING:
+    from bids_qsmthal.image import Affine, Image
+
+NO_NAMES: Mapping[int, str] = MappingProxyType({})
+NO_METRICS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Supplied:
+    """Masks drawn by the user on the GRE grid; each replaces the stage that would make it.
+
+    Attributes
+    ----------
+    thalamus
+        1 left, 2 right, final: measured as it is.
+    reference
+        CSF reference; any value above 0.
+    veins
+        Veins to leave out; any value above 0.
+    """
+
+    thalamus: Image | None = None
+    reference: Image | None = None
+    veins: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmentation:
+    """What is known on the T1w grid (or any grid of its own).
+
+    Attributes
+    ----------
+    deepgray
+        Labels with FreeSurfer's indices (10/49 thalamus, 4/43 lateral ventricle, ...).
+    gre_to_t1w
+        4x4 matrix from a RAS world point (mm) of the GRE scan to the world of these images.
+    names
+        Names of labels that FreeSurfer does not number, such as ``{201: "Left-Red-Nucleus"}``.
+    thalamus_probability
+        Left and right, 0..1: replace the label where partial volume is concerned.
+    nuclei, nuclei_names
+        Thalamic nuclei and what their indices mean.
+    atria
+        1 left, 2 right; the posterior third of the lateral ventricles if None.
+    vein_prior, csf_probability
+        0..1.
+    lesions
+        Any value above 0.
+    """
+
+    deepgray: Image
+    gre_to_t1w: Affine
+    names: Mapping[int, str] = field(default_factory=lambda: NO_NAMES)
+    thalamus_probability: tuple[Image, Image] | None = None
+    nuclei: Image | None = None
+    nuclei_names: Mapping[int, str] = field(default_factory=lambda: NO_NAMES)
+    atria: Image | None = None
+    vein_prior: Image | None = None
+    csf_probability: Image | None = None
+    lesions: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """Maps on the GRE grid, what is known on the T1w grid, and what the user brought.
+
+    Attributes
+    ----------
+    chi_ppm
+        Susceptibility, shape (x, y, z).
+    magnitude
+        Combination of the echoes.
+    qsm_mask
+        Where ``chi_ppm`` was reconstructed.
+    r2star_hz
+        None for a single echo.
+    segmentation
+        None if there is no T1w; then a thalamus must be supplied.
+    supplied
+        Masks that replace stages.
+    metrics
+        Quality measures of earlier stages, by the names in ``quality.LIMITS``.
+    method
+        How susceptibility was made, for the table.
+    """
+
+    chi_ppm: Image
+    magnitude: Image
+    qsm_mask: Image
+    r2star_hz: Image | None = None
+    segmentation: Segmentation | None = None
+    supplied: Supplied = field(default_factory=Supplied)
+    metrics: Mapping[str, float] = field(default_factory=lambda: NO_METRICS)
+    method: str = "n/a"
+
+    def __post_init__(self) -> None:
+        for name, image in (
+            ("magnitude", self.magnitude),
+            ("QSM mask", self.qsm_mask),
+            ("R2* map", self.r2star_hz),
+            ("supplied thalamus", self.supplied.thalamus),
+            ("supplied CSF reference", self.supplied.reference),
+            ("supplied vein mask", self.supplied.veins),
+        ):
+            if image is not None and image.shape != self.chi_ppm.shape:
+                raise DataError(
+                    f"The {name} has shape {image.shape}, but the susceptibility map has "
+                    f"{self.chi_ppm.shape}: resample it to the GRE grid."
+                )
+        if self.segmentation is None and self.supplied.thalamus is None:
+            raise DataError(
+                "There is neither a segmentation nor a supplied thalamus mask to measure in: "
+                "add a T1w image or bring a mask."
+            )

@@ -1,0 +1,191 @@
+"""The story of the measurement: places, masks, numbers, how far they can be trusted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.roi.quality import quality
+from bids_qsmthal.roi.regions import located
+from bids_qsmthal.roi.sensitivity import sensitivity
+from bids_qsmthal.roi.stages import Masks, Settings, masked
+from bids_qsmthal.roi.table import measures
+from bids_qsmthal.roi.thalamus import SIDES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from bids_qsmthal.image import Image
+    from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.regions import Regions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """Numbers, masks and their trustworthiness.
+
+    Attributes
+    ----------
+    table
+        Tidy measures: measure region hemisphere value unit n_voxels n_lost method source qc.
+    sensitivity
+        The relative susceptibility under other choices: choice variant hemisphere value
+        difference unit n_voxels.
+    quality
+        name value unit threshold verdict reason source.
+    verdict
+        ``include``, ``check`` or ``exclude``.
+    masks
+        On the GRE grid: ``deepgray`` (labels), ``thalamus`` (final, 1 left 2 right),
+        ``thalamus_labelled``, ``reference`` (1 left 2 right), ``global_csf``, ``veins``,
+        ``lesions``.
+    names
+        What the labels of ``deepgray`` mean, by index, where FreeSurfer has no name.
+    rung
+        Which step of the reference ladder was used.
+    warnings
+        One sentence for each thing the reader must know.
+    """
+
+    table: pd.DataFrame
+    sensitivity: pd.DataFrame
+    quality: pd.DataFrame
+    verdict: str
+    masks: Mapping[str, Image]
+    rung: str
+    warnings: tuple[str, ...]
+
+
+def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
+    """Measure the thalami and the other regions against CSF.
+
+    Relative susceptibility = mean chi (thalamus) - mean chi (CSF reference), in ppb, over all
+    voxels of both signs; larger is more paramagnetic, that is more iron.
+
+    Raises
+    ------
+    DataError
+        Nothing is left of a thalamus or of the reference.
+    """
+    settings = settings or Settings()
+    regions = located(inputs)
+    masks = masked(inputs, regions, settings=settings)
+    _require_something(masks)
+    table = measures(inputs, regions, masks, settings=settings)
+    checks, verdict = quality(_checked(inputs, masks, table), limits=settings.limits)
+    log.info("CSF reference: %s, %d voxels", masks.reference.rung, masks.reference.mask.sum())
+    return Result(
+        table=table.assign(qc=verdict),
+        sensitivity=sensitivity(inputs, regions, masks, settings=settings),
+        quality=checks,
+        verdict=verdict,
+        masks=_images(inputs, regions, masks),
+        rung=masks.reference.rung,
+        warnings=_warnings(inputs, masks, checks),
+    )
+
+
+def _require_something(masks: Masks) -> None:
+    for name, side in SIDES.items():
+        counts = masks.thalamus.counts[name]
+        if not (masks.thalamus.labels == side).any():
+            raise DataError(
+                f"No voxel of the {name} thalamus is left of {counts.labelled} labelled "
+                f"({counts.mask} outside the QSM mask): check the registration and the masks."
+            )
+    if not masks.reference.mask.any():
+        raise DataError(
+            "The CSF reference holds no voxel inside the QSM mask: check the supplied mask."
+        )
+
+
+def _checked(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, float]:
+    """Return the quality measures by name, with those of earlier stages."""
+    value = table.set_index(["measure", "region", "hemisphere"])["value"]
+    counts = masks.thalamus.counts
+    labelled = sum(side.labelled for side in counts.values())
+    left, right = (counts[name].labelled for name in ("L", "R"))
+    reference = masks.reference.labels
+    chi = 1e3 * inputs.chi_ppm.data
+    checked = {
+        "thalamus_voxels_kept": float(sum(side.kept for side in counts.values())),
+        "thalamus_lost_to_mask": sum(side.mask for side in counts.values()) / max(labelled, 1),
+        "thalamus_asymmetry": 2 * (right - left) / max(labelled, 1),
+        "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
+        "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
+        "reference_step": float(masks.reference.step),
+        "reference_sd_ppb": float(value["chi_sd", "csf_reference", "LR"]),
+        "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
+        "chi_relative_csf_se_ppb": float(value["chi_relative_csf_se", "thalamus", "LR"]),
+    }
+    if {1, 2} <= set(np.unique(reference).tolist()):
+        checked["reference_asymmetry_ppb"] = float(
+            chi[reference == 2].mean() - chi[reference == 1].mean()
+        )
+    if masks.global_csf.any():
+        checked["reference_against_global_ppb"] = float(
+            chi[masks.reference.mask].mean() - chi[masks.global_csf].mean()
+        )
+    if ("chi_relative_csf", "pallidum", "LR") in value.index:
+        checked["pallidum_relative_csf_ppb"] = float(value["chi_relative_csf", "pallidum", "LR"])
+    return {**checked, **inputs.metrics}
+
+
+def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:
+    like = inputs.chi_ppm.like
+    images = {
+        "thalamus": like(masks.thalamus.labels),
+        "thalamus_labelled": like(masks.thalamus.labelled),
+        "reference": like(masks.reference.labels),
+        "global_csf": like(masks.global_csf),
+        "veins": like(masks.veins),
+        "lesions": like(regions.lesions),
+    }
+    if regions.labels is not None:
+        images["deepgray"] = regions.labels.labels
+    if regions.nuclei is not None:
+        images["nuclei"] = regions.nuclei.labels
+    return images
+
+
+def _warnings(inputs: Inputs, masks: Masks, checks: pd.DataFrame) -> tuple[str, ...]:
+    said = [f"{row.reason} ({row.name_} = {row.value:.4g} {row.unit})" for row in _beyond(checks)]
+    if inputs.r2star_hz is None:
+        said.append(
+            "There is no R2* map (single echo): veins and choroid plexus are told by "
+            "susceptibility and magnitude alone."
+        )
+    if masks.thalamus.rim_removed is False and masks.source["thalamus"] != "supplied":
+        said.append("The rim of the thalamus was kept: too little would have remained.")
+    said += [
+        f"The {name} mask was supplied by the user."
+        for name, source in masks.source.items()
+        if source == "supplied"
+    ]
+    return tuple(said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    reason: str
+    name_: str
+    value: float
+    unit: str
+
+
+def _beyond(checks: pd.DataFrame) -> list[_Finding]:
+    beyond = checks[checks["reason"] != ""]
+    return [
+        _Finding(str(reason), str(name), float(value), str(unit))
+        for reason, name, value, unit in zip(
+            beyond["reason"], beyond["name"], beyond["value"], beyond["unit"], strict=True
+        )
+    ]

@@ -1,0 +1,94 @@
+"""Shapes measured in mm: erosion, dilation and depth on voxels of any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_qsmthal.qsm import Array, Mask
+
+Box: TypeAlias = tuple[slice, slice, slice]
+"""Part of a grid."""
+
+Labels: TypeAlias = NDArray[np.integer[Any]]
+"""Integer labels of shape (x, y, z); 0 is background."""
+
+VoxelSize: TypeAlias = tuple[float, float, float]
+"""Size of a voxel along its three axes, in mm."""
+
+
+def box_of(mask: Mask, *, margin: Sequence[int] = (0, 0, 0)) -> Box | None:
+    """Return the smallest box that holds a mask, grown by a margin in voxels; None if empty."""
+    edges = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero(mask.any(axis=others))
+        if not filled.size:
+            return None
+        first, last = int(filled[0]) - margin[axis], int(filled[-1]) + 1 + margin[axis]
+        edges.append(slice(max(first, 0), min(last, mask.shape[axis])))
+    return edges[0], edges[1], edges[2]
+
+
+def margin_voxels(margin_mm: float, voxel_size_mm: VoxelSize) -> tuple[int, int, int]:
+    """Return how many voxels along each axis cover a distance."""
+    x, y, z = (int(np.ceil(margin_mm / size)) for size in voxel_size_mm)
+    return x, y, z
+
+
+def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
+    """Return the distance of each voxel centre to the border of a mask: positive inside.
+
+    The border lies between voxels: half a voxel outside the outermost ones inside. Half the
+    smallest voxel edge stands for that half, so a thick voxel is never called deeper than it is.
+    """
+    half = 0.5 * min(voxel_size_mm)
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size_mm)
+    inside = inside[1:-1, 1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm)
+    if not mask.any():
+        outside = np.full(mask.shape, np.inf)
+    depth: Array = np.where(mask, inside - half, half - outside).astype(np.float32)
+    return depth
+
+
+def eroded(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
+    """Return the voxels whose whole sphere of ``radius_mm`` lies inside the mask."""
+    if radius_mm <= 0:
+        return mask.copy()
+    kept: Mask = signed_depth_mm(mask, voxel_size_mm) >= radius_mm
+    return kept
+
+
+def dilated(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
+    """Return the voxels whose centre lies within ``radius_mm`` of a voxel centre of the mask."""
+    grown = np.asarray(mask, dtype=bool).copy()
+    box = box_of(grown, margin=margin_voxels(radius_mm, voxel_size_mm))
+    if box is None:
+        return grown
+    distance = ndimage.distance_transform_edt(~grown[box], sampling=voxel_size_mm)
+    grown[box] = distance <= radius_mm + 1e-6
+    return grown
+
+
+def largest_components(mask: Mask, *, count: int) -> Mask:
+    """Return the largest face-connected components of a mask."""
+    labels, number = ndimage.label(mask)
+    if number <= count:
+        return mask.copy()
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept: Mask = np.isin(labels, np.argsort(sizes)[-count:])
+    return kept
+
+
+def robust_centre_and_spread(values: Array) -> tuple[float, float]:
+    """Return median and 1.4826 MAD: the mean and SD of a normal sample, deaf to outliers."""
+    centre = float(np.median(values))
+    return centre, 1.4826 * float(np.median(np.abs(values - centre)))

@@ -1,0 +1,263 @@
+"""The CSF reference: where susceptibility is zero by definition.
+
+The atria of the lateral ventricles (Chiang et al. 2018, doi 10.3174/ajnr.A5560) hold the largest
+pools of pure CSF and also the choroid plexus, which is vascular and often calcified. The
+candidates are therefore eroded and cleaned by R2*, magnitude and susceptibility, and a written
+ladder says what happens when too little is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.roi.morphology import eroded, largest_components, robust_centre_and_spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bids_qsmthal.qsm import Array, Mask
+    from bids_qsmthal.roi.morphology import Labels, VoxelSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceRule:
+    """How the CSF reference is chosen.
+
+    Attributes
+    ----------
+    region
+        Where the ladder starts: ``atria``, ``ventricles``, ``global`` or ``brain``.
+    erosions_mm
+        Erosions of the atria to try, deepest first: 2, 1 and 0 voxels of a 1 mm T1w image. The
+        border errs by about that much whatever the size of the GRE voxels, and a voxel counts
+        only if its whole box is that deep.
+    minimum_voxels
+        Fewer voxels lead to the next rung (methods, 4.4). Below a hundred, noise of 10-20 ppb a
+        voxel with its spatial correlation moves the mean by more than about 2 ppb.
+    minimum_side_share
+        Each side must hold this share of the voxels, or the next rung is tried: the reference
+        is both atria, so a gradient of background field cancels.
+    r2star_limit_hz
+        CSF decays slower than this (MEDI+0, Liu 2018, doi 10.1002/mrm.26946).
+    outlier_spreads
+        Distance from the median, in 1.4826 MAD, beyond which a voxel is not CSF: 3.5 (Iglewicz
+        and Hoaglin 1993), or one in 2000 of a normal sample.
+    centre_radius_mm, brain_erosion_mm
+        Global CSF lies within this radius of the brain centre and this deep in the brain (MEDI+0).
+    """
+
+    region: str = "atria"
+    erosions_mm: tuple[float, ...] = (2.0, 1.0, 0.0)
+    minimum_voxels: int = 100
+    minimum_side_share: float = 0.15
+    r2star_limit_hz: float = 5.0
+    outlier_spreads: float = 3.5
+    centre_radius_mm: float = 30.0
+    brain_erosion_mm: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReferenceImages:
+    """What the reference is chosen from, all of shape (x, y, z) on the GRE grid.
+
+    Attributes
+    ----------
+    chi_ppm, magnitude, r2star_hz
+        The maps; ``r2star_hz`` is None for a single echo.
+    usable
+        Where susceptibility was reconstructed.
+    side
+        1 left, 2 right of the midplane.
+    atria_depth_mm, ventricles_depth_mm
+        How deep in the label the shallowest point of each voxel lies; None without labels.
+    csf_probability
+        Share of CSF in each voxel; None if unknown.
+    """
+
+    chi_ppm: Array
+    magnitude: Array
+    usable: Mask
+    side: Labels
+    r2star_hz: Array | None = None
+    atria_depth_mm: Array | None = None
+    ventricles_depth_mm: Array | None = None
+    csf_probability: Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """The voxels chosen and why.
+
+    Attributes
+    ----------
+    labels
+        uint8, shape (x, y, z): 1 left, 2 right.
+    rung
+        The step of the ladder that was used, such as ``atria eroded by 1 mm``.
+    step
+        Its number; 0 is the first choice.
+    rejected
+        Voxels of that step lost to each criterion.
+    """
+
+    labels: Labels
+    rung: str
+    step: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> Mask:
+        """Both sides together."""
+        mask: Mask = self.labels > 0
+        return mask
+
+
+def csf_reference(
+    images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule
+) -> Reference:
+    """Return the first rung of the ladder that holds enough clean CSF on both sides.
+
+    The rungs: atria eroded by each of ``rule.erosions_mm``; the whole lateral ventricles, eroded
+    and not; global CSF; the whole brain, which always suffices and is not CSF.
+    """
+    for step, (rung, candidates) in enumerate(_ladder(images, voxel_size_mm, rule)):
+        if rung == BRAIN:
+            return _result(candidates, images, rung, step, {})
+        kept, rejected = cleaned(candidates, images, rule=rule)
+        if _enough(kept, images.side, rule):
+            return _result(kept, images, rung, step, rejected)
+    raise AssertionError("the ladder ends with the whole brain")
+
+
+BRAIN = "whole brain"
+GLOBAL = "global CSF"
+
+
+def _ladder(
+    images: ReferenceImages, voxel_size_mm: VoxelSize, rule: ReferenceRule
+) -> Iterator[tuple[str, Mask]]:
+    """Yield the name and the candidates of each rung from the first that the rule allows."""
+    order = ("atria", "ventricles", "global", "brain")
+    start = order.index(rule.region)
+    if start <= 0 and images.atria_depth_mm is not None:
+        for radius in rule.erosions_mm:
+            deep = images.usable & (images.atria_depth_mm >= radius)
+            yield f"atria eroded by {radius:g} mm", deep
+    if start <= 1 and images.ventricles_depth_mm is not None:
+        for radius in rule.erosions_mm[1:]:
+            deep = images.usable & (images.ventricles_depth_mm >= radius)
+            yield f"lateral ventricles eroded by {radius:g} mm", deep
+    if start <= 2:
+        yield GLOBAL, global_csf(images, voxel_size_mm, rule=rule)
+    yield BRAIN, images.usable
+
+
+def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule) -> Mask:
+    """Return all CSF in the middle of the brain, ventricular or not.
+
+    With R2* this is the mask of MEDI+0 (Liu 2018): slow decay, the three largest components
+    within 30 mm of the brain's centre as seeds, then every component that meets one of them
+    inside the brain eroded by 10 mm. Without R2*, a CSF share of at least nine tenths takes the
+    place of slow decay; without either, nothing is found.
+    """
+    fluid = images.usable.copy()
+    if images.r2star_hz is not None:
+        fluid &= (images.r2star_hz < rule.r2star_limit_hz) & (images.r2star_hz >= 0)
+    elif images.csf_probability is None:
+        return np.zeros_like(images.usable)
+    if images.csf_probability is not None:
+        fluid &= images.csf_probability >= 0.9
+    deep = fluid & eroded(images.usable, voxel_size_mm, rule.brain_erosion_mm)
+    if not deep.any():
+        return deep
+    points = np.argwhere(images.usable).mean(axis=0)
+    offsets = [
+        (np.arange(n) - centre) * size
+        for n, centre, size in zip(images.usable.shape, points, voxel_size_mm, strict=True)
+    ]
+    x, y, z = np.ix_(*offsets)
+    near = x**2 + y**2 + z**2 <= rule.centre_radius_mm**2
+    seeds = largest_components(deep & near, count=3)
+    components, _ = ndimage.label(deep)
+    met = np.unique(components[seeds])
+    chosen: Mask = np.isin(components, met[met > 0])
+    return chosen
+
+
+def cleaned(
+    candidates: Mask, images: ReferenceImages, *, rule: ReferenceRule
+) -> tuple[Mask, dict[str, int]]:
+    """Return the candidates that look like CSF, and how many failed each test.
+
+    Choroid plexus decays faster than CSF; calcification is dark and diamagnetic; vessels are
+    paramagnetic. R2* is limited by the larger of ``rule.r2star_limit_hz`` and what its own
+    noise in these voxels allows, so a noisy map does not cut into CSF. Clusters that fail take
+    their neighbours with them, because plexus does not end at a voxel's edge; single voxels
+    that fail (noise) do not.
+    """
+    failed = np.zeros_like(candidates)
+    rejected = {}
+    tests = (
+        ("r2star", _decays_fast(candidates, images, rule)),
+        ("magnitude", _dark(candidates, images.magnitude, rule)),
+        ("chi", _outlying(candidates, images.chi_ppm, rule)),
+    )
+    for name, bad in tests:
+        rejected[name] = int((bad & ~failed).sum())
+        failed |= bad
+    grown = failed | (ndimage.binary_dilation(_clusters(failed)) & candidates)
+    rejected["neighbour"] = int((grown & ~failed).sum())
+    return candidates & ~grown, rejected
+
+
+def _decays_fast(candidates: Mask, images: ReferenceImages, rule: ReferenceRule) -> Mask:
+    if images.r2star_hz is None or not candidates.any():
+        return np.zeros_like(candidates)
+    centre, spread = robust_centre_and_spread(images.r2star_hz[candidates])
+    limit = max(rule.r2star_limit_hz, centre + rule.outlier_spreads * spread)
+    # Twice the limit is nearer to tissue (15-25 /s at 3 T) than to CSF, however noisy the map.
+    fast: Mask = candidates & (images.r2star_hz > min(limit, 2 * rule.r2star_limit_hz))
+    return fast
+
+
+def _dark(candidates: Mask, magnitude: Array, rule: ReferenceRule) -> Mask:
+    if not candidates.any():
+        return np.zeros_like(candidates)
+    centre, spread = robust_centre_and_spread(magnitude[candidates])
+    # Receive sensitivity alone varies by some 5 % over the ventricles, however low the noise.
+    dark: Mask = candidates & (
+        magnitude < centre - rule.outlier_spreads * max(spread, 0.05 * centre)
+    )
+    return dark
+
+
+def _outlying(candidates: Mask, values: Array, rule: ReferenceRule) -> Mask:
+    if not candidates.any():
+        return np.zeros_like(candidates)
+    centre, spread = robust_centre_and_spread(values[candidates])
+    outlying: Mask = candidates & (np.abs(values - centre) > rule.outlier_spreads * spread)
+    return outlying
+
+
+def _clusters(failed: Mask) -> Mask:
+    labels, _ = ndimage.label(failed, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    clusters: Mask = (sizes >= 2)[labels]
+    return clusters
+
+
+def _enough(mask: Mask, side: Labels, rule: ReferenceRule) -> bool:
+    total = int(mask.sum())
+    least = min(int((mask & (side == one)).sum()) for one in (1, 2))
+    return total >= rule.minimum_voxels and least >= rule.minimum_side_share * total
+
+
+def _result(
+    mask: Mask, images: ReferenceImages, rung: str, step: int, rejected: dict[str, int]
+) -> Reference:
+    return Reference(np.where(mask, images.side, 0).astype(np.uint8), rung, step, rejected)
