@@ -1,0 +1,18 @@
+"""Lesions on FLAIR, enhancing lesions after gadolinium, and a reader's edits of both."""
+
+from bids_qsmthal.lesions.context import Context
+from bids_qsmthal.lesions.flair import Lesions, segment_flair
+from bids_qsmthal.lesions.growth import edited, grow, seeds_at
+from bids_qsmthal.lesions.settings import FlairLesions
+from bids_qsmthal.lesions.table import lesion_table
+
+__all__ = [
+    "Context",
+    "FlairLesions",
+    "Lesions",
+    "edited",
+    "grow",
+    "lesion_table",
+    "seeds_at",
+    "segment_flair",
+]

@@ -1,0 +1,121 @@
+"""What is known of a head before its lesions are sought: brain, tissue priors, structures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Image
+
+Mask = NDArray[np.bool_]
+Volume = NDArray[np.float32]
+
+LATERAL_VENTRICLES = (4, 43, 5, 44)
+VENTRICLES = (*LATERAL_VENTRICLES, 14, 15)
+BRAINSTEM = (16,)
+DEEP_GRAY = (10, 11, 12, 13, 26, 49, 50, 51, 52, 58)
+LIMBIC = (17, 18, 53, 54)  # hippocampus and amygdala
+CEREBELLUM = (6, 7, 8, 45, 46, 47)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """Masks and priors of one head, on the T1w grid (or on the FLAIR grid when there is no T1w).
+
+    Attributes
+    ----------
+    brain
+        Brain with the CSF inside the skull, bool.
+    prior_gm, prior_wm, prior_csf
+        Probability of each tissue from a registered template, float32 in 0..1, right to about
+        2 mm; all three or none.
+    labels
+        FreeSurfer numbers: 4/43 lateral ventricles, 14, 15, 16 brainstem, deep gray 10-13, 17,
+        18, 26 and 49-54, 58, cerebellum 7, 8, 46, 47 if known.
+    """
+
+    brain: Image
+    prior_gm: Image | None = None
+    prior_wm: Image | None = None
+    prior_csf: Image | None = None
+    labels: Image | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse maps of different grids and incomplete priors."""
+        maps = (self.prior_gm, self.prior_wm, self.prior_csf, self.labels)
+        for image in maps:
+            if image is not None and image.shape != self.brain.shape:
+                raise DataError(
+                    f"lesions: a prior has the grid {image.shape}, the brain mask has"
+                    f" {self.brain.shape}; resample it to the grid of the brain mask"
+                )
+        if len({prior is None for prior in maps[:3]}) > 1:
+            raise DataError("lesions: found some tissue priors, expected GM, WM and CSF or none")
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether the tissue priors are there."""
+        return self.prior_wm is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """The part of a grid that holds the brain, and the size of its voxels."""
+
+    slices: tuple[slice, slice, slice]
+    shape: tuple[int, int, int]
+    voxel_size_mm: tuple[float, float, float]
+
+    def cut(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of a whole volume that lies in the box."""
+        return data[self.slices]
+
+    def paste(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return a whole volume that is zero outside the box."""
+        whole = np.zeros(self.shape, data.dtype)
+        whole[self.slices] = data
+        return whole
+
+    def blur(self, data: NDArray[Any], sigma_mm: float) -> Volume:
+        """Convolve with a Gaussian of the given standard deviation."""
+        sigma = [sigma_mm / size for size in self.voxel_size_mm]
+        blurred: Volume = ndimage.gaussian_filter(data.astype(np.float32), sigma, truncate=3.0)
+        return blurred
+
+    def ball(self, radius_mm: float) -> Mask:
+        """Return the voxels within a distance of a central one, as a structuring element."""
+        reach = [int(radius_mm / size + 1e-6) for size in self.voxel_size_mm]
+        axes = [
+            np.arange(-n, n + 1) * size for n, size in zip(reach, self.voxel_size_mm, strict=True)
+        ]
+        squares = np.meshgrid(*[axis**2 for axis in axes], indexing="ij", sparse=True)
+        return np.asarray(squares[0] + squares[1] + squares[2] <= radius_mm**2 + 1e-6)
+
+    def dilate(self, mask: Mask, radius_mm: float) -> Mask:
+        """Return the voxels within a distance of a mask."""
+        return self.distance_mm(mask) <= radius_mm + 1e-6
+
+    def distance_mm(self, mask: Mask) -> Volume:
+        """Return the distance of each voxel to the mask; infinite where the mask is empty."""
+        if not mask.any():
+            return np.full(mask.shape, np.inf, np.float32)
+        distance: Volume = ndimage.distance_transform_edt(~mask, self.voxel_size_mm)
+        return distance.astype(np.float32)
+
+
+def box_around(brain: Image, margin_mm: float = 3.0) -> Box:
+    """Return the smallest box that holds the brain and a margin."""
+    found = ndimage.find_objects((brain.data > 0).astype(np.int8))
+    if not found:
+        raise DataError("lesions: the brain mask is empty; look at the brain extraction")
+    size = brain.grid.voxel_size_mm
+    cuts = [
+        slice(max(0, cut.start - int(margin_mm / d) - 1), cut.stop + int(margin_mm / d) + 1)
+        for cut, d in zip(found[0], size, strict=True)
+    ]
+    return Box((cuts[0], cuts[1], cuts[2]), brain.shape, size)

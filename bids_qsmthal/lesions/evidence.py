@@ -1,0 +1,306 @@
+"""How well each voxel fits a lesion and how well normal tissue of its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.lesions.context import (
+    BRAINSTEM,
+    CEREBELLUM,
+    DEEP_GRAY,
+    LIMBIC,
+    Box,
+    Context,
+    Mask,
+    Volume,
+)
+from bids_qsmthal.lesions.settings import FlairLesions
+from bids_qsmthal.lesions.tissue import (
+    CSF,
+    GM,
+    WM,
+    TissueModel,
+    Vector,
+    class_priors,
+    density,
+    fit_tissue,
+    gain_field,
+)
+
+_TEMPLATE_ERROR_MM = 2.0  # of a registered template's ventricles and gyri
+_LOCAL_MM = 12.0  # normal white matter is compared with that around it
+_HEIGHTS_SD = 10.0  # lesions reach about 10 noise levels of white matter above gray matter
+_CORTEX_MM = 10.0  # depth of most sulci and their cortex below the brain's surface
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Log-odds of lesion against normal tissue, and what growth needs to know.
+
+    Attributes
+    ----------
+    log_odds
+        Logarithm of p(lesion) / p(normal) of each voxel alone.
+    excess
+        FLAIR above the normal white matter around.
+    smallest_peak
+        Excess that the peak of a lesion must reach.
+    allowed
+        Where a lesion may grow.
+    fluid
+        CSF and what is outside the brain.
+    brain
+        Brain that FLAIR covers.
+    quality
+        Numbers to judge the fit by.
+    warnings
+        What a reader should know.
+    """
+
+    log_odds: Volume
+    excess: Volume
+    smallest_peak: float
+    allowed: Mask
+    fluid: Mask
+    brain: Mask
+    quality: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+def flair_and_t1w(
+    flair: Volume, t1w: Volume, brain: Mask, context: Context, box: Box, settings: FlairLesions
+) -> Evidence:
+    """Return the evidence of both contrasts and the priors."""
+    priors = _priors(context, box)
+    atlas = _atlas(context, box)
+    special = box.dilate(np.isin(atlas, (*DEEP_GRAY, *LIMBIC, *CEREBELLUM, *BRAINSTEM)), 2.0)
+    model = fit_tissue(t1w, flair, priors, brain & ~special)
+    _check(model)
+    flair = flair / gain_field(model, brain.shape)
+    border = (model.mean[CSF, 0] + model.mean[GM, 0]) / 2
+    model = _with_pure_csf(model, flair, brain & (priors[CSF] > 0.5) & (t1w < border))
+    level, spread = _local_white_matter(flair, t1w, brain & (priors[WM] > 0.5), model, box)
+    _own_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
+    smooth = box.blur(flair, settings.smoothing_mm) - level
+    priors = _without_structures(priors, atlas)
+    # Lesions lie in white matter, and the template may be off by its error.
+    near_white = ndimage.grey_dilation(priors[WM], footprint=box.ball(_TEMPLATE_ERROR_MM))
+    normal = _Normal(model, priors, spread)
+    odds = _log_odds(smooth, t1w, normal, settings.prior_lesion * near_white, brain)
+    odds[box.dilate(np.isin(atlas, LIMBIC), _TEMPLATE_ERROR_MM)] = -8
+    fluid = ((t1w < border) & (smooth < model.mean[GM, 1])) | ~brain
+    return Evidence(
+        log_odds=odds,
+        excess=smooth - np.float32(model.mean[WM, 1]),
+        smallest_peak=float(
+            model.mean[GM, 1] + settings.peak_gm_sd * model.spread[GM, 1] - model.mean[WM, 1]
+        ),
+        allowed=brain & ~fluid & (odds > -4),
+        fluid=(t1w < border) | ~brain,
+        brain=brain,
+        quality=_quality(model),
+        warnings=_warnings(model),
+    )
+
+
+def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) -> Evidence:
+    """Return the evidence of FLAIR without T1w or priors: bright, and away from the cortex.
+
+    Gray and white matter are one class here, whose mode and spread (from its darker half, free
+    of lesions) are estimated after CSF is cut off at half of the median.
+    """
+    tissue = brain & (flair > 0.5 * np.median(flair[brain]))
+    level, spread = _mode(flair[tissue])
+    smooth = box.blur(flair, settings.smoothing_mm)
+    z = (smooth - level) / spread
+    prior = settings.prior_lesion * (box.distance_mm(~brain) > _CORTEX_MM)
+    normal = (1 - prior) * np.exp(-0.5 * np.minimum(z, 30) ** 2) / np.sqrt(2 * np.pi)
+    lesion = prior * _onset(z, 1.5, 0.5) / _HEIGHTS_SD
+    odds = np.log((lesion + 1e-30) / (normal + 1e-30)).astype(np.float32)
+    fluid = ~tissue
+    return Evidence(
+        log_odds=np.where(brain, odds, np.float32(-8)),
+        excess=(smooth - level).astype(np.float32),
+        smallest_peak=3.0 * spread,
+        allowed=tissue & (odds > -4),
+        fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
+        brain=brain,
+        quality={"tissue_flair_sd_percent": 100 * spread / level},
+        warnings=(
+            "no T1w with tissue priors: lesions from FLAIR alone, none sought within"
+            f" {_CORTEX_MM:g} mm of the brain's surface; expect misses and false positives",
+        ),
+    )
+
+
+def _mode(values: Volume) -> tuple[float, float]:
+    """Return the mode by trimming, and the standard deviation of the side below it."""
+    centre = float(np.median(values))
+    for _ in range(8):
+        spread = 1.4826 * float(np.median(np.abs(values - centre)))
+        centre = float(values[np.abs(values - centre) < 1.5 * spread].mean())
+    below = centre - values[(values < centre) & (values > 0.5 * centre)]
+    return centre, 1.4826 * float(np.median(below))
+
+
+def _priors(context: Context, box: Box) -> tuple[Volume, Volume, Volume]:
+    """Return the priors in the box, softened by half of the template's error."""
+    gm, wm, csf = (
+        box.blur(box.cut(prior.data), _TEMPLATE_ERROR_MM / 2)
+        for prior in (context.prior_gm, context.prior_wm, context.prior_csf)
+        if prior is not None
+    )
+    return gm, wm, csf
+
+
+def _atlas(context: Context, box: Box) -> Volume:
+    """Return the labels in the box; zero everywhere without an atlas."""
+    if context.labels is None:
+        return np.zeros(tuple(c.stop - c.start for c in box.slices), np.int32)
+    return np.asarray(box.cut(context.labels.data))
+
+
+def _check(model: TissueModel) -> None:
+    """Refuse contrasts that are no T1w and FLAIR pair."""
+    t1w, flair = model.mean.T
+    if not (t1w[WM] > t1w[GM] > t1w[CSF] and flair[CSF] < min(flair[GM], flair[WM])):
+        raise DataError(
+            f"T1w means of GM, WM, CSF are {t1w.round(1).tolist()}, FLAIR means"
+            f" {flair.round(1).tolist()}; expected T1w with WM > GM > CSF and FLAIR with dark CSF:"
+            " look at the registration and at which file is which"
+        )
+
+
+def _with_pure_csf(model: TissueModel, flair: Volume, dark: Mask) -> TissueModel:
+    """Return the model with CSF's FLAIR free of partial volume, by median and deviation."""
+    if dark.sum() < 100:
+        return model
+    middle = float(np.median(flair[dark]))
+    spread = 1.4826 * float(np.median(np.abs(flair[dark] - middle)))
+    return model.with_flair_of_csf(middle, min(spread, float(model.spread[CSF, 1])))
+
+
+def _local_white_matter(
+    flair: Volume, t1w: Volume, white: Mask, model: TissueModel, box: Box
+) -> tuple[Volume, Volume]:
+    """Return the shift of white matter's FLAIR and its standard deviation around each voxel.
+
+    Means over normal white matter, drawn to the global ones where there is little of it.
+    """
+    centre, spread = model.mean[WM].astype(np.float32), model.spread[WM].astype(np.float32)
+    normal = white & (np.abs(t1w - centre[0]) < 2 * spread[0])
+    normal &= np.abs(flair - centre[1]) < 3 * spread[1]
+    weight = normal.astype(np.float32)
+    little = np.float32(0.02)
+    total = box.blur(weight, _LOCAL_MM) + little
+    rest = weight * (flair - centre[1])
+    level = box.blur(rest, _LOCAL_MM) / total
+    square = box.blur(weight * (flair - centre[1] - level) ** 2, _LOCAL_MM)
+    variance = (square + little * spread[1] ** 2) / total
+    return level, np.sqrt(np.maximum(variance, spread[1] ** 2))
+
+
+def _own_level(
+    level: Volume, spread: Volume, flair: Volume, structure: Mask, model: TissueModel
+) -> None:
+    """Give a structure its own level and spread: the brainstem is brighter than white matter."""
+    if structure.sum() < 1000:
+        return
+    middle = np.median(flair[structure])
+    deviation = 1.4826 * np.median(np.abs(flair[structure] - middle))
+    level[structure] = middle - model.mean[WM, 1]
+    spread[structure] = max(deviation, float(model.spread[WM, 1]))
+
+
+def _without_structures(
+    priors: tuple[Volume, Volume, Volume], atlas: Volume
+) -> tuple[Volume, Volume, Volume]:
+    """Return priors by which the brainstem is white matter, compared with itself."""
+    stem = np.isin(atlas, BRAINSTEM)
+    gm, wm, csf = (prior.copy() for prior in priors)
+    gm[stem], wm[stem], csf[stem] = 0, 1, 0
+    return gm, wm, csf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Normal:
+    """Normal tissue at each voxel: the classes, their priors, and white matter's own spread."""
+
+    model: TissueModel
+    priors: tuple[Volume, Volume, Volume]
+    spread: Volume
+
+
+def _log_odds(
+    excess: Volume, t1w: Volume, normal: _Normal, prior_lesion: Volume, brain: Mask
+) -> Volume:
+    """Return log p(lesion) / p(normal) of each voxel, -8 outside the brain.
+
+    Lesion: FLAIR uniform over ``_HEIGHTS_SD`` standard deviations above gray matter, T1w normal
+    about the middle of gray and white matter and wide enough for black holes.
+    """
+    where = np.flatnonzero(brain)
+    values = np.stack((t1w.ravel()[where], excess.ravel()[where]), -1)
+    prior = prior_lesion.ravel()[where]
+    lesion = prior * _lesion_density(values, normal.model)
+    other = (1 - prior) * _normal_density(values, normal, where)
+    odds = np.full(brain.shape, -8, np.float32)
+    odds.ravel()[where] = np.log((lesion + 1e-30) / (other + 1e-30))
+    return odds
+
+
+def _normal_density(values: Volume, normal: _Normal, where: NDArray[np.intp]) -> Vector:
+    """Return the density of normal tissue at (n, 2) values of the voxels ``where``."""
+    model = normal.model
+    # A hundredth left open: enough for a cortex where the template has none, yet few false GM.
+    shares = class_priors(np.stack([p.ravel()[where] for p in normal.priors], -1), floor=0.01)
+    calm = model.spread[WM, 1] / normal.spread.ravel()[where]
+    total = np.zeros(len(values))
+    for k, (mean, covariance) in enumerate(model.classes()):
+        here = values
+        if k == WM:  # its own spread at each place
+            here = values.copy()
+            here[:, 1] = mean[1] + (values[:, 1] - mean[1]) * calm
+        total += shares[:, k] * density(here, mean, covariance)
+    return total
+
+
+def _lesion_density(values: Volume, model: TissueModel) -> Vector:
+    """Return the density of lesion at (n, 2) values of T1w and FLAIR."""
+    (t1w_gm, flair_gm), (t1w_wm, _), (t1w_csf, _) = model.mean
+    height = _onset(values[:, 1], flair_gm, 0.5 * model.spread[GM, 1])
+    centre, wide = (t1w_gm + t1w_wm) / 2, (t1w_wm - t1w_csf) / 3
+    shade = np.exp(-0.5 * ((values[:, 0] - centre) / wide) ** 2) / (np.sqrt(2 * np.pi) * wide)
+    return np.asarray(height * shade / (_HEIGHTS_SD * model.spread[WM, 1]))
+
+
+def _onset(values: Volume, start: float, width: float) -> Volume:
+    """Return a step from 0 to 1 at ``start``, smooth over ``width``."""
+    return np.asarray(1 / (1 + np.exp(-np.clip((values - start) / width, -30, 30))), np.float32)
+
+
+def _quality(model: TissueModel) -> dict[str, float]:
+    """Return the contrast and noise of FLAIR."""
+    flair, spread = model.mean[:, 1], model.spread[:, 1]
+    return {
+        "wm_flair_sd_percent": float(100 * spread[WM] / flair[WM]),
+        "gm_wm_flair_contrast_sd": float((flair[GM] - flair[WM]) / spread[WM]),
+        "gm_wm_t1w_contrast_sd": float(
+            (model.mean[WM, 0] - model.mean[GM, 0]) / model.spread[WM, 0]
+        ),
+    }
+
+
+def _warnings(model: TissueModel) -> tuple[str, ...]:
+    """Return what makes this pair of images hard."""
+    found = []
+    if model.spread[WM, 1] > 0.15 * model.mean[WM, 1]:
+        found.append("FLAIR is noisy: white matter varies by over 15 %; small lesions are lost")
+    if model.mean[GM, 0] + model.spread[WM, 0] > model.mean[WM, 0]:
+        found.append("gray and white matter hardly differ on T1w; false lesions at the cortex")
+    return tuple(found)

@@ -1,0 +1,201 @@
+"""White matter lesions from FLAIR and T1w, without training data.
+
+Normal tissue is modelled in both contrasts (``tissue``); a lesion is what is bright on FLAIR
+and improbable as normal tissue of its place. Seeds are found in a Markov random field and grown
+to half of their height. In the tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and
+the lesion growth algorithm of Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
+from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
+from bids_qsmthal.lesions.growth import components, grow_to_half_height, peaks
+from bids_qsmthal.lesions.settings import FlairLesions
+from bids_qsmthal.lesions.table import lesion_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesions:
+    """Lesions found on FLAIR.
+
+    Attributes
+    ----------
+    mask
+        bool, on the T1w grid (on the FLAIR grid when there is no T1w).
+    probability
+        Posterior of lesion before growth, float32, same grid.
+    mask_flair
+        The mask on the FLAIR grid.
+    table
+        One row per lesion: id, volume_mm3, location, x_mm, y_mm, z_mm.
+    quality
+        Numbers to judge the input and the fit by.
+    warnings
+        What a reader should know.
+    """
+
+    mask: Image
+    probability: Image
+    mask_flair: Image
+    table: pd.DataFrame
+    quality: dict[str, float]
+    warnings: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of lesions."""
+        return len(self.table)
+
+    @property
+    def volume_mm3(self) -> float:
+        """Total volume."""
+        return float(self.mask.data.sum() * self.mask.voxel_volume_mm3)
+
+
+def segment_flair(
+    flair: Image,
+    t1w: Image | None,
+    context: Context,
+    *,
+    flair_to_t1w: Affine | None = None,
+    settings: FlairLesions | None = None,
+) -> Lesions:
+    """Segment T2 lesions.
+
+    Parameters
+    ----------
+    flair
+        FLAIR, any voxel size; a smooth gain is estimated here.
+    t1w
+        T1w on the grid of ``context``, corrected for its gain (N4); None when there is none.
+    context
+        Brain mask and, with a T1w, priors and labels.
+    flair_to_t1w
+        4x4 matrix from the world of FLAIR to the world of T1w; None means the same world.
+    settings
+        Constants of the method.
+
+    Returns
+    -------
+    Lesions
+        Masks, table, quality and warnings.
+
+    Raises
+    ------
+    DataError
+        If FLAIR and brain mask hardly overlap, or have no contrast.
+    """
+    settings = settings or FlairLesions()
+    world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
+    box = box_around(context.brain)
+    on_grid, brain, warnings = _bring(flair, context, box, world)
+    if t1w is not None and context.has_priors:
+        evidence = flair_and_t1w(on_grid, box.cut(t1w.data), brain, context, box, settings)
+    else:
+        evidence = flair_alone(on_grid, brain, box, settings)
+    mask, posterior = _segment(evidence, box, settings)
+    whole = context.brain.like(box.paste(mask))
+    return Lesions(
+        mask=whole,
+        probability=context.brain.like(box.paste(posterior)),
+        mask_flair=_on_flair(whole, flair, world),
+        table=lesion_table(whole, context),
+        quality=evidence.quality,
+        warnings=(*warnings, *evidence.warnings),
+    )
+
+
+def _bring(
+    flair: Image, context: Context, box: Box, world: Affine
+) -> tuple[Volume, Mask, tuple[str, ...]]:
+    """Return FLAIR in the box, the brain that it covers, and warnings about the cover."""
+    there = np.asarray(np.linalg.inv(world), np.float64)
+    sampled = resample(flair, context.brain, world=there, order=3)
+    inside = resample(flair.like(np.ones(flair.shape, np.float32)), context.brain, world=there)
+    brain = box.cut(context.brain.data) > 0
+    seen = brain & (box.cut(inside.data) > 0.5) & (box.cut(sampled.data) > 0)
+    cover = seen.sum() / brain.sum()
+    if cover < 0.5:
+        raise DataError(
+            f"FLAIR covers {100 * cover:.0f} % of the brain mask, expected most of it;"
+            " look at the registration of FLAIR to T1w"
+        )
+    warnings = (f"FLAIR covers only {100 * cover:.0f} % of the brain",) if cover < 0.9 else ()
+    return np.maximum(box.cut(sampled.data), 0), seen, warnings
+
+
+def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask, Volume]:
+    """Return the mask and the posterior of lesion."""
+    posterior = _random_field(evidence, box, settings.neighbours)
+    seeds = posterior > settings.seed_probability
+    labels, count = components(seeds)
+    seeds &= (peaks(labels, count, evidence.excess, 0.9) > evidence.smallest_peak)[labels]
+    grown = grow_to_half_height(
+        seeds, evidence.excess, evidence.allowed, box, reach_mm=settings.reach_mm
+    )
+    return _plausible(grown, evidence, box, settings), posterior
+
+
+def _random_field(evidence: Evidence, box: Box, strength: float, rounds: int = 6) -> Volume:
+    """Return the mean-field posterior of a Potts model with Gaussian neighbourhoods.
+
+    The neighbourhood has a standard deviation of 0.7 mm, so that the six nearest neighbours at
+    1 mm count most.
+    """
+    odds = np.clip(evidence.log_odds, -8, 8)
+    posterior = np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+    for _ in range(rounds):
+        around = box.blur(posterior, 0.7)
+        field = odds + np.float32(strength) * (2 * around - 1)
+        posterior = (evidence.brain / (1 + np.exp(-field))).astype(np.float32)
+    return posterior
+
+
+def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions) -> Mask:
+    """Drop what is too small, and what lies in fluid: choroid plexus, septum, flow artefacts.
+
+    A lesion at a ventricle has white matter on its other side; a part with most of its surface
+    in CSF is not one.
+    """
+    labels, count = components(mask)
+    kept = np.zeros(count + 1, bool)
+    volume_mm3 = float(np.prod(box.voxel_size_mm))
+    smallest_mm3 = np.pi / 6 * settings.minimum_extent_mm**3 / 2
+    for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
+        cut = tuple(slice(max(0, c.start - 1), c.stop + 1) for c in found)
+        part = labels[cut] == number
+        extent = max(
+            (c.stop - c.start) * size for c, size in zip(found, box.voxel_size_mm, strict=True)
+        )
+        shell = ndimage.binary_dilation(part) & ~part
+        wet = float(evidence.fluid[cut][shell].mean())
+        large = part.sum() * volume_mm3 >= smallest_mm3
+        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5
+    result: Mask = kept[labels]
+    return result
+
+
+def _on_flair(mask: Image, flair: Image, world: Affine) -> Image:
+    """Return the voxels of FLAIR of which at least half is lesion."""
+    fine = mask.grid.voxel_size_mm
+    steps = [max(1, round(size / min(fine))) for size in flair.grid.voxel_size_mm]
+    share = np.zeros(flair.shape, np.float32)
+    source = mask.like(mask.data.astype(np.float32))
+    for offset in np.ndindex(*steps):
+        shift = [(o + 0.5) / n - 0.5 for o, n in zip(offset, steps, strict=True)]
+        affine = flair.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ shift
+        share += resample(source, Image(flair.data, affine), world=world).data
+    return flair.like(share >= 0.5 * np.prod(steps))
