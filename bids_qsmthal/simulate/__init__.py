@@ -1,0 +1,32 @@
+"""The digital cohort: participants with known truth, for demonstration, tests and benchmarks."""
+
+from bids_qsmthal.simulate.cohort import (
+    MeasuresCohort,
+    Planned,
+    draw_cohort,
+    draw_people,
+    measures_cohort,
+)
+from bids_qsmthal.simulate.dataset import write_dataset, write_participant
+from bids_qsmthal.simulate.parameters import PROTOCOLS, VENDORS, Parameters, Protocol, Vendor
+from bids_qsmthal.simulate.participants import Participant, Scan, participant
+from bids_qsmthal.simulate.truth import Truth
+
+__all__ = [
+    "PROTOCOLS",
+    "VENDORS",
+    "MeasuresCohort",
+    "Parameters",
+    "Participant",
+    "Planned",
+    "Protocol",
+    "Scan",
+    "Truth",
+    "Vendor",
+    "draw_cohort",
+    "draw_people",
+    "measures_cohort",
+    "participant",
+    "write_dataset",
+    "write_participant",
+]

@@ -1,0 +1,293 @@
+"""What fills each point of a participant's head: shares of tissues, on any grid.
+
+A head is a function of space. Each scan samples it on its own grid in its own pose, so no scan
+is a resampled version of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM
+from bids_qsmthal.simulate.tissues import NAMES, ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bids_qsmthal.simulate.heads import Head
+    from bids_qsmthal.simulate.templates import Part
+
+Float = NDArray[np.float32]
+
+SHARPNESS: Final = 3
+"""Exponent that turns the blurred priors of an average brain into the borders of one brain."""
+
+CHUNK: Final = 1_000_000
+SUBCUTANEOUS_MM: Final = 5.0
+SIDES: Final = (
+    "thalamus",
+    "caudate",
+    "putamen",
+    "pallidum",
+    "hippocampus",
+    "amygdala",
+    "rednucleus",
+    "substantianigra",
+    "dentate",
+)
+DEEP_LABELS: Final = tuple(
+    f"{name}_{side}" for name in SIDES if name != "amygdala" for side in "LR"
+)
+"""Order of the labels 1, 2, ... of the deep gray truth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inner:
+    """What only points inside the dura have.
+
+    Attributes
+    ----------
+    deep
+        Shares of ``DEEP_LABELS``, shape (labels, n).
+    ventricle, atria
+        Shares of the lateral ventricles and of their atria.
+    thalamus_offset_ppb
+        Susceptibility of the thalamic nuclei about the mean of the thalami.
+    """
+
+    deep: Float
+    ventricle: Float
+    atria: Float
+    thalamus_offset_ppb: Float
+
+    def labels(self) -> NDArray[np.uint8]:
+        """Return the deep gray label of each point that is mostly one structure, else 0."""
+        best = self.deep.argmax(axis=0)
+        share = np.take_along_axis(self.deep, best[None], axis=0)[0]
+        return np.where(share >= 0.5, best + 1, 0).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Composition of some points of a grid.
+
+    Attributes
+    ----------
+    flat
+        Index of each point in the raveled grid, shape (n,).
+    shares
+        Shape (tissues, n), in the order of ``tissues.NAMES``; sums to 1.
+    inner
+        None outside the dura.
+    """
+
+    flat: NDArray[np.intp]
+    shares: Float
+    inner: Inner | None = None
+
+    def share(self, *names: str) -> Float:
+        """Return the share of some tissues together."""
+        return np.asarray(self.shares[[ROW[name] for name in names]].sum(axis=0))
+
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Return which points are mostly lesion, enhancing lesion, plexus, ventricle, atria."""
+        share = {
+            "lesion": self.share("lesion", "enhancing"),
+            "enhancing": self.share("enhancing"),
+            "plexus": self.share("plexus", "calcification"),
+        }
+        if self.inner is not None:
+            share |= {"ventricle": self.inner.ventricle, "atria": self.inner.atria}
+        return {name: values >= 0.5 for name, values in share.items()}
+
+
+def sampled(level: Image, affine: Affine, shape: tuple[int, int, int]) -> Float:
+    """Sample a smooth map of the head on a grid whose ``affine`` leads to head mm."""
+    step = np.linalg.inv(level.affine) @ affine
+    return np.asarray(
+        ndimage.affine_transform(
+            level.data, step[:3, :3], step[:3, 3], shape, np.float32, order=1, mode="nearest"
+        )
+    )
+
+
+def compositions(
+    head: Head, affine: Affine, shape: tuple[int, int, int], *, brain_only: bool = False
+) -> Iterator[Chunk]:
+    """Compose a head on a grid, some points at a time.
+
+    Parameters
+    ----------
+    head
+        The participant.
+    affine, shape
+        The grid; ``affine`` leads from voxels to head mm.
+    brain_only
+        Leave out what is beyond the dura. Air outside the head is always left out.
+    """
+    depth = sampled(head.envelope.depth, affine, shape).reshape(-1)
+    inside = np.flatnonzero(depth <= DURA_MM)
+    for start in range(0, inside.size, CHUNK):
+        flat = inside[start : start + CHUNK]
+        yield _brain(head, flat, _points(flat, affine, shape), depth[flat])
+    if brain_only:
+        return
+    outer = sampled(head.envelope.outer, affine, shape).reshape(-1)
+    around = np.flatnonzero((depth > DURA_MM) & (outer < 1.0))
+    air = sampled(head.envelope.air, affine, shape).reshape(-1)
+    eyes = sampled(head.envelope.eyes, affine, shape).reshape(-1)
+    for start in range(0, around.size, CHUNK):
+        flat = around[start : start + CHUNK]
+        yield Chunk(flat, shell_shares(depth[flat], outer[flat], air[flat], eyes[flat]))
+
+
+def _points(flat: NDArray[np.intp], affine: Affine, shape: tuple[int, int, int]) -> Float:
+    index = np.stack(np.unravel_index(flat, shape)).astype(np.float32)
+    rotation = affine[:3, :3].astype(np.float32)
+    return np.asarray(rotation @ index + affine[:3, 3:].astype(np.float32))
+
+
+def _step(level: Float, width: float = 1.0) -> Float:
+    """Share of a point on the negative side of a level set whose border is ``width`` mm soft."""
+    return np.clip(np.float32(0.5) - level / np.float32(width), 0, 1)
+
+
+def shell_shares(depth: Float, outer: Float, air: Float, eyes: Float) -> Float:
+    """Return the composition outside the dura, shape (tissues, n)."""
+    shares = np.zeros((len(NAMES), depth.size), np.float32)
+    rest = np.ones_like(depth)
+
+    def give(name: str, share: Float) -> None:
+        nonlocal rest
+        shares[ROW[name]] += rest * share
+        rest = rest * (1 - share)
+
+    give("air", np.maximum(_step(-outer), _step(air)))
+    give("eye", _step(eyes))
+    give("dura", _step(depth - SKULL_MM))
+    marrow = _step(np.abs(depth - 0.5 * (SKULL_MM + SCALP_MM)) - 1.2)
+    give("marrow", marrow)
+    give("skull", _step(depth - SCALP_MM))
+    give("mucosa", _step(air - 1.5))
+    give("fat", _step(-outer - SUBCUTANEOUS_MM))
+    shares[ROW["muscle"]] += rest
+    return shares
+
+
+def _brain(head: Head, flat: NDArray[np.intp], points_mm: Float, depth: Float) -> Chunk:
+    """Compose points inside the dura."""
+    atlas_mm = head.warp.to_atlas(points_mm)
+    to_index = np.linalg.inv(head.templates.affine).astype(np.float32)
+    index = to_index[:3, :3] @ atlas_mm + to_index[:3, 3:]
+    shares = np.zeros((len(NAMES), flat.size), np.float32)
+    shares[:3] = _classes(head, index, depth)
+    deep = _add_structures(head, index, atlas_mm, shares)
+    ventricle = _add_ventricles(head, index, shares, deep)
+    shares /= shares.sum(axis=0)
+    atria = np.zeros(flat.size, np.float32)
+    where, share = _inside(head.templates.atria, index)
+    atria[where] = share * ventricle[where]
+    _add_plexus(head, points_mm, shares, ventricle)
+    _add_lesions(head, points_mm, shares)
+    return Chunk(flat, shares, Inner(deep, ventricle, atria, nuclei_offset_ppb(head, atlas_mm)))
+
+
+def _classes(head: Head, index: Float, depth: Float) -> Float:
+    """Return shares of gray, white and CSF from the sharpened priors, shape (3, n)."""
+    prior = np.empty((3, depth.size), np.float32)
+    for row, source in enumerate((head.templates.gray, head.templates.white, head.templates.csf)):
+        prior[row] = ndimage.map_coordinates(source, index, order=1, output=np.float32)
+    prior[0] *= np.float32(1 - head.cortical_loss)
+    prior[2] += _step(-depth) + np.float32(0.02)
+    prior **= SHARPNESS
+    return np.asarray(prior / prior.sum(axis=0))
+
+
+def _inside(part: Part, index: Float) -> tuple[NDArray[np.intp], Float]:
+    """Return the points of a box that a structure reaches, and its share there."""
+    local = index - np.array(part.corner, np.float32)[:, None]
+    last = np.array(part.probability.shape, np.float32)[:, None] - 1
+    where = np.flatnonzero(((local >= 0) & (local <= last)).all(axis=0))
+    probability = ndimage.map_coordinates(
+        part.probability, local[:, where], order=1, output=np.float32
+    )
+    # A border smoothed by 0.8 mm has a slope of about 0.5 per mm.
+    share = np.clip(0.5 + 2 * (probability - 0.5), 0, 1)
+    kept = share > 0
+    return where[kept], share[kept]
+
+
+def _add_structures(head: Head, index: Float, atlas_mm: Float, shares: Float) -> Float:
+    """Put the deep structures over the classes; return the shares of ``DEEP_LABELS``."""
+    deep = np.zeros((len(DEEP_LABELS), shares.shape[1]), np.float32)
+    for name, part in head.templates.structures.items():
+        where, share = _inside(part, index)
+        tissue = name.partition("_")[0]
+        shares[:, where] *= 1 - share
+        deep[:, where] *= 1 - share
+        if name in DEEP_LABELS:
+            deep[DEEP_LABELS.index(name), where] = share
+        if tissue == "thalamus":
+            lateral = np.clip((np.abs(atlas_mm[0, where]) - 8) / 14, 0, 1)
+            shares[ROW["thalamus_lateral"], where] += share * lateral
+            share = share * (1 - lateral)
+        shares[ROW[tissue], where] += share
+    return deep
+
+
+def _add_ventricles(head: Head, index: Float, shares: Float, deep: Float) -> Float:
+    """Fill the ventricles with CSF; return the shares of the lateral ones."""
+    lateral = np.zeros(shares.shape[1], np.float32)
+    for name, part in head.templates.ventricles.items():
+        where, share = _inside(part, index)
+        shares[:, where] *= 1 - share
+        deep[:, where] *= 1 - share
+        shares[ROW["csf"], where] += share
+        if name != "ventricle_M":
+            lateral[where] += share
+    return lateral
+
+
+def _add_plexus(head: Head, points_mm: Float, shares: Float, ventricle: Float) -> None:
+    """Put the choroid plexus into the atria."""
+    for centre_mm, radii_mm in head.plexus:
+        away = (points_mm - centre_mm[:, None]) / radii_mm[:, None]
+        near = np.flatnonzero((away**2).sum(axis=0) < 4)
+        level = (np.sqrt((away[:, near] ** 2).sum(axis=0)) - 1) * radii_mm.min()
+        share = _step(level.astype(np.float32)) * np.clip(2 * ventricle[near], 0, 1)
+        shares[:, near] *= 1 - share
+        calcified = head.calcified_share
+        shares[ROW["plexus"], near] += share * (1 - calcified)
+        shares[ROW["calcification"], near] += share * calcified
+
+
+def _add_lesions(head: Head, points_mm: Float, shares: Float) -> None:
+    """Replace tissue by lesions, never CSF."""
+    at = np.linalg.inv(head.lesions.affine).astype(np.float32)
+    index = at[:3, :3] @ points_mm + at[:3, 3:]
+    for name, level in (("lesion", head.lesions), ("enhancing", head.enhancing)):
+        values = ndimage.map_coordinates(
+            level.data, index, order=1, mode="nearest", output=np.float32
+        )
+        where = np.flatnonzero(values < 0.5)
+        share = _step(values[where]) * (1 - shares[ROW["csf"], where])
+        shares[:, where] *= 1 - share
+        shares[ROW[name], where] += share
+
+
+def nuclei_offset_ppb(head: Head, atlas_mm: Float) -> Float:
+    """Return the susceptibility of thalamic nuclei about the mean of the thalami.
+
+    The pulvinar holds more iron than the medial, and these more than the ventral lateral nuclei
+    (Langkammer 2012); smooth here, as the nuclei's borders are in vivo.
+    """
+    posterior = np.tanh((-20 - atlas_mm[1]) / 5)
+    lateral = np.tanh((np.abs(atlas_mm[0]) - 14) / 4)
+    side = np.sign(atlas_mm[0]) * np.float32(head.thalamus_asymmetry_ppb / 2)
+    return np.asarray(8 * posterior - 5 * lateral + side - head.nuclei_mean_ppb, np.float32)

@@ -1,0 +1,112 @@
+"""A simulated cohort on disk: raw BIDS, and the truth in a folder beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from bids_qsmthal import __version__, nifti
+from bids_qsmthal.files import write_json, write_text, write_tsv
+from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.participants import Participant, participant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bids_qsmthal.simulate.cohort import Planned
+
+README: Final = """\
+Simulated multi-echo gradient echo, T1w, post-contrast T1w and FLAIR images of digital participants
+with known thalamic susceptibility. Nobody was scanned. Made by bids_qsmthal {version}; what is true
+of each participant (maps, labels, volumes, motion) is in the folder `truth` beside this dataset.
+
+Limits: the anatomy is a warped, sharpened average brain; skull, scalp and sinuses are shells and
+ellipsoids; noise is white; no flow, no chemical shift of fat, no motion during a scan. Cortical
+thickness has no truth.
+"""
+
+DICTIONARY: Final[dict[str, Any]] = {
+    "age": {"Description": "Age at the scan", "Units": "year"},
+    "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
+    "disease_duration": {"Description": "Time since diagnosis", "Units": "year"},
+    "dmt": {
+        "Description": "Disease-modifying therapy",
+        "Levels": {"0": "untreated", "1": "treated"},
+    },
+    "edss": {"Description": "Expanded Disability Status Scale, 0 to 10"},
+    "enhancing_lesions": {
+        "Description": "Lesions that take up gadolinium",
+        "Levels": {"0": "none", "1": "at least one"},
+    },
+}
+
+
+def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
+    """Make every participant of a cohort and write them as valid BIDS.
+
+    Parameters
+    ----------
+    folder
+        The dataset; made where missing. Truth goes to ``truth`` beside it.
+    cohort
+        Participants are made one after the other, and forgotten once written.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder of the truth.
+    """
+    truth_folder = folder.parent / "truth"
+    rows, truths = [], []
+    for planned in cohort:
+        made = participant(planned.parameters, planned.seed)
+        name = f"sub-{planned.label}"
+        write_participant(folder, truth_folder, name, made)
+        rows.append(planned.row)
+        truths.append(_truth_row(planned, made))
+    write_json(folder / "dataset_description.json", _description())
+    write_text(folder / "README", README.format(version=__version__))
+    write_tsv(folder / "participants.tsv", pd.DataFrame(rows))
+    write_json(folder / "participants.json", DICTIONARY)
+    write_tsv(truth_folder / "participants_truth.tsv", pd.DataFrame(truths))
+    return truth_folder
+
+
+def write_participant(folder: Path, truth_folder: Path, name: str, made: Participant) -> None:
+    """Write one participant's scans and truth; ``name`` as in ``sub-01``."""
+    for scan in made.scans:
+        path = folder / name / "anat" / f"{name}_{scan.name}.nii.gz"
+        nifti.save(scan.image, path, slope=scan.slope)
+        write_json(path.with_name(f"{name}_{scan.name}.json"), dict(scan.sidecar))
+    for ending, image in made.truth.images.items():
+        nifti.save(image, truth_folder / name / f"{name}_{ending}.nii.gz")
+    labels = pd.DataFrame({"index": range(1, len(DEEP_LABELS) + 1), "name": DEEP_LABELS})
+    write_tsv(truth_folder / name / f"{name}_desc-deepgray_dseg.tsv", labels)
+    write_json(truth_folder / name / "truth.json", {"participant_id": name, **made.truth.numbers})
+
+
+def _description() -> dict[str, object]:
+    return {
+        "Name": "Simulated participants for bids_qsmthal",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "License": "CC0",
+        "Authors": ["The bids_qsmthal developers"],
+        "GeneratedBy": [{"Name": "bids_qsmthal", "Version": __version__}],
+    }
+
+
+def _truth_row(planned: Planned, made: Participant) -> dict[str, object]:
+    values: Any = made.truth.numbers
+    return {
+        **planned.row,
+        "chi_relative_csf": values["chi_relative_csf"]["LR"],
+        "thalamus_mm3": values["volume_mm3"]["thalamus_LR"],
+        "gray_matter_mm3": values["volume_mm3"]["gray_matter"],
+        "lesion_mm3": values["volume_mm3"]["lesion"],
+        "enhancing_count": values["enhancing_count"],
+        "protocol": planned.parameters.protocol.name,
+        "vendor": planned.parameters.vendor.name,
+    }

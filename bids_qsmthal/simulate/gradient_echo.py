@@ -1,0 +1,227 @@
+"""The multi-echo gradient-echo scan: fields, signal on a fine grid, image, truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.qsm import Grid
+from bids_qsmthal.simulate.compositions import compositions, sampled
+from bids_qsmthal.simulate.fields import dipole_field, shimmed, upsampled
+from bids_qsmthal.simulate.poses import finer
+from bids_qsmthal.simulate.signals import cropped, noisy, spoiled_gradient_echo
+from bids_qsmthal.simulate.tissues import NAMES, ROW, VEIN_CHI_PPM, VEIN_R2STAR_HZ, property_of
+from bids_qsmthal.simulate.veins import vein_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bids_qsmthal.simulate.compositions import Chunk, Inner
+    from bids_qsmthal.simulate.heads import Head
+    from bids_qsmthal.simulate.parameters import Parameters, Protocol
+
+Float = NDArray[np.float32]
+
+WHITE_LEVEL: Final = 300.0
+"""White matter at TE = 0 in stored units."""
+
+BACKGROUND_STEP_MM: Final = 2.0
+BACKGROUND_SHAPE: Final = (144, 160, 192)
+"""Grid of the background field: the head, air around it, and neck below it."""
+
+LOCAL_ROWS: Final = tuple(
+    NAMES.index(name)
+    for name in NAMES
+    if name not in ("dura", "skull", "marrow", "fat", "muscle", "eye", "mucosa", "air")
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FineModel:
+    """Tissue on the fine grid of a gradient-echo scan, raveled masks as bool (x, y, z).
+
+    Attributes
+    ----------
+    image
+        Any array with the fine grid's affine (voxel to world).
+    chi_ppm, r2star_hz, spin_density
+        Of brain and veins; the spin density holds T1 weighting, white matter is 1.
+    brain, ventricle, atria, plexus, lesion
+        Shares, 0 to 1, uint8 per cent to save memory.
+    deep
+        Labels of ``DEEP_LABELS``.
+    vein
+        Share of veins.
+    """
+
+    affine: Affine
+    chi_ppm: Float
+    r2star_hz: Float
+    spin_density: Float
+    brain: NDArray[np.bool_]
+    ventricle: NDArray[np.bool_]
+    atria: NDArray[np.bool_]
+    plexus: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
+    deep: NDArray[np.uint8]
+    vein: Float
+
+    @property
+    def grid(self) -> Grid:
+        """The fine grid, with B0."""
+        return Image(self.chi_ppm, self.affine).grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """Frequency offsets on the fine grid, Hz: from brain and veins, and of everything."""
+
+    local_hz: Float
+    total_hz: Float
+
+
+def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> FineModel:
+    """Sample the head on the fine grid of a scan.
+
+    Parameters
+    ----------
+    head, pose
+        The participant, and head to world of the scan.
+    affine
+        Voxel to world of the images.
+    protocol
+        Shape, oversampling, repetition time and flip angle.
+    """
+    fine = finer(affine, protocol.oversampling)
+    x, y, z = (n * f for n, f in zip(protocol.shape, protocol.oversampling, strict=True))
+    shape = (x, y, z)
+    to_head = np.linalg.inv(pose) @ fine
+    floats = {name: np.zeros(shape, np.float32) for name in ("chi", "r2star", "density")}
+    masks = {
+        name: np.zeros(shape, np.bool_)
+        for name in ("brain", "ventricle", "atria", "plexus", "lesion")
+    }
+    deep = np.zeros(shape, np.uint8)
+    weights = _tissue_weights(head, protocol)
+    texture = sampled(head.texture, to_head, shape).reshape(-1)
+    for chunk in compositions(head, to_head, shape):
+        chi, r2star, density = weights @ chunk.shares
+        floats["density"].reshape(-1)[chunk.flat] = density
+        floats["r2star"].reshape(-1)[chunk.flat] = r2star
+        if chunk.inner is None:
+            continue
+        chi += _chi_variation_ppm(chunk, chunk.inner, texture[chunk.flat])
+        floats["chi"].reshape(-1)[chunk.flat] = chi
+        deep.reshape(-1)[chunk.flat] = chunk.inner.labels()
+        found = chunk.masks() | {"brain": chunk.shares[ROW["dura"] :].sum(axis=0) < 0.5}
+        for name, mask in masks.items():
+            mask.reshape(-1)[chunk.flat] = found[name]
+    vein = vein_share(head.veins, to_head, shape)
+    floats["chi"] += vein * (np.float32(VEIN_CHI_PPM) - floats["chi"])
+    floats["r2star"] += vein * (np.float32(VEIN_R2STAR_HZ) - floats["r2star"])
+    return FineModel(
+        affine=fine,
+        chi_ppm=floats["chi"],
+        r2star_hz=floats["r2star"],
+        spin_density=floats["density"],
+        deep=deep,
+        vein=vein,
+        **masks,
+    )
+
+
+def _tissue_weights(head: Head, protocol: Protocol) -> Float:
+    """Rows: susceptibility of the brain (ppm), R2* (1/s), signal at TE = 0; one column a tissue."""
+    chi = np.zeros(len(NAMES), np.float32)
+    chi[list(LOCAL_ROWS)] = head.chi_ppb[list(LOCAL_ROWS)] / 1000
+    signal = property_of("proton_density") * spoiled_gradient_echo(
+        property_of("t1_s"),
+        repetition_time_s=protocol.repetition_time_s,
+        flip_angle_deg=protocol.flip_angle_deg,
+    )
+    return np.stack([chi, property_of("r2star_hz"), signal / signal[ROW["white"]]]).astype(
+        np.float32
+    )
+
+
+def _chi_variation_ppm(chunk: Chunk, inner: Inner, texture: Float) -> Float:
+    """Return what the nuclei and the unevenness of tissue add: 6 ppb in gray, 4 in white matter."""
+    nuclei = chunk.share("thalamus", "thalamus_lateral") * inner.thalamus_offset_ppb
+    uneven = 6 * chunk.share("gray") + 4 * chunk.share("white")
+    return np.asarray((nuclei + uneven * texture) / 1000, np.float32)
+
+
+def fields(head: Head, pose: Affine, model: FineModel, centre_frequency_hz: float) -> Fields:
+    """Return the field of brain and veins, and that of the whole head after shimming."""
+    hz_per_ppm = np.float32(centre_frequency_hz * 1e-6)
+    local = dipole_field(model.chi_ppm, model.grid) * hz_per_ppm
+    total = _background_field_ppm(head, pose, model) * hz_per_ppm
+    total += local
+    return Fields(local, shimmed(total, model.brain, model.grid))
+
+
+def _background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
+    """Return the field of head against air, with its bones, fat and cavities, on the fine grid.
+
+    Everything is counted from air, which fills the rest of space; the brain enters as water.
+    """
+    size_mm = np.array(model.grid.voxel_size_mm)
+    affine = model.affine.copy()
+    affine[:3, :3] *= BACKGROUND_STEP_MM / size_mm
+    # The middle of this grid: under the middle of the brain, as there is more head below.
+    middle = (pose @ (0.0, -18.0, -60.0, 1.0))[:3]
+    affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(BACKGROUND_SHAPE) - 1) / 2)
+    chi = np.zeros(BACKGROUND_SHAPE, np.float32)
+    excess_ppm = property_of("chi_ppb") / 1000
+    excess_ppm[list(LOCAL_ROWS)] = 0.0
+    excess_ppm -= excess_ppm[ROW["air"]]
+    for chunk in compositions(head, np.linalg.inv(pose) @ affine, BACKGROUND_SHAPE):
+        chi.reshape(-1)[chunk.flat] = excess_ppm @ chunk.shares
+    # One voxel of smoothing ends the ringing of sharp edges in the discrete transform. It smooths
+    # the field by as much, which changes nothing where the field is harmonic: inside the brain.
+    chi = ndimage.gaussian_filter(chi, 1.0)
+    field = dipole_field(chi, Image(chi, affine).grid, padding=1.5)
+    start = (np.linalg.inv(affine) @ model.affine[:, 3])[:3]
+    return upsampled(field, model.grid.shape, size_mm / BACKGROUND_STEP_MM, start)
+
+
+def acquired(
+    model: FineModel,
+    total_hz: Float,
+    parameters: Parameters,
+    generator: np.random.Generator,
+) -> Iterator[NDArray[np.complex64]]:
+    """Yield the complex image of each echo; phase grows with positive frequency offset."""
+    protocol = parameters.protocol
+    echo_times_s = protocol.acquisition.echo_times_s
+    shape = model.chi_ppm.shape
+    coil = smooth_field(shape, generator) * np.float32(parameters.coil_phase_rad)
+    level = WHITE_LEVEL * (1 + parameters.bias * smooth_field(shape, generator))
+    amplitude = model.spin_density * level
+    white_hz = property_of("r2star_hz")[ROW["white"]]
+    sigma = WHITE_LEVEL * np.exp(-white_hz * echo_times_s[0]) / parameters.snr
+    for echo_time_s in echo_times_s:
+        signal = np.empty(shape, np.complex64)
+        for plane in range(shape[0]):
+            magnitude = amplitude[plane] * np.exp(-model.r2star_hz[plane] * np.float32(echo_time_s))
+            phase = coil[plane] + np.float32(2 * np.pi * echo_time_s) * total_hz[plane]
+            signal[plane].real = magnitude * np.cos(phase)
+            signal[plane].imag = magnitude * np.sin(phase)
+        yield noisy(cropped(signal, protocol.oversampling), float(sigma), generator)
+
+
+def smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> Float:
+    """Return a random third-order polynomial of space within -1 and 1: what a coil adds."""
+    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
+    field = np.zeros(shape, np.float32)
+    for powers in np.ndindex(4, 4, 4):
+        if 0 < sum(powers) <= 3:
+            weight = np.float32(generator.normal(0, 1 / sum(powers)))
+            x, y, z = (axis**power for axis, power in zip(axes, powers, strict=True))
+            field += weight * x[:, None, None] * y[None, :, None] * z[None, None, :]
+    return np.asarray(field / np.abs(field).max())

@@ -1,0 +1,175 @@
+"""One digital head: drawn once, then scanned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.image import Image
+from bids_qsmthal.simulate.compositions import compositions
+from bids_qsmthal.simulate.envelope import Envelope, envelope
+from bids_qsmthal.simulate.lesions import EMPTY_MM, Terrain, draw_lesions
+from bids_qsmthal.simulate.templates import Templates, templates
+from bids_qsmthal.simulate.tissues import ROW, property_of
+from bids_qsmthal.simulate.veins import Vein, draw_veins
+from bids_qsmthal.simulate.warps import Warp, random_warp
+
+if TYPE_CHECKING:
+    from bids_qsmthal.simulate.parameters import Parameters
+
+TERRAIN_STEP_MM: Final = 1.5
+TERRAIN_CORNER_MM: Final = np.array([-84.0, -120.0, -84.0])
+TERRAIN_SHAPE: Final = (113, 145, 121)
+TEXTURE_STEP_MM: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A participant's anatomy as a function of space; coordinates are head mm, RAS.
+
+    Attributes
+    ----------
+    templates, warp, envelope
+        The atlas, the map into it, and the head around the brain.
+    lesions, enhancing
+        Level sets in mm.
+    plexus
+        Centre and semi-axes (mm) of the choroid plexus in each atrium.
+    calcified_share
+        Share of the plexus that is calcification.
+    veins
+        Tubes.
+    texture
+        Smooth noise of unit variance: tissue is not uniform.
+    chi_ppb
+        Susceptibility of each tissue in this participant.
+    thalamus_asymmetry_ppb, nuclei_mean_ppb
+        Right minus left thalamus; mean of the nuclei's pattern, taken off.
+    cortical_loss
+        Share by which the gray prior is weakened.
+    """
+
+    templates: Templates
+    warp: Warp
+    envelope: Envelope
+    lesions: Image
+    enhancing: Image
+    plexus: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    calcified_share: float
+    veins: tuple[Vein, ...]
+    texture: Image
+    chi_ppb: NDArray[np.float32]
+    thalamus_asymmetry_ppb: float
+    nuclei_mean_ppb: float
+    cortical_loss: float
+
+
+def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
+    """Draw one participant's anatomy and susceptibility."""
+    atlas = templates()
+    warp = random_warp(
+        atlas,
+        scale=parameters.scale,
+        deformation_mm=parameters.deformation_mm,
+        atrophy=parameters.atrophy,
+        generator=generator,
+    )
+    empty = _terrain_image(np.full(TERRAIN_SHAPE, EMPTY_MM, np.float32))
+    head = Head(
+        templates=atlas,
+        warp=warp,
+        envelope=envelope(atlas, warp),
+        lesions=empty,
+        enhancing=empty,
+        plexus=(),
+        calcified_share=0.35 if parameters.calcified_plexus else 0.0,
+        veins=draw_veins(warp, generator),
+        texture=_texture(generator),
+        chi_ppb=_susceptibilities(parameters, generator),
+        thalamus_asymmetry_ppb=float(generator.normal(0, 2.0)),
+        nuclei_mean_ppb=0.0,
+        cortical_loss=0.12 * parameters.atrophy,
+    )
+    return _furnished(head, parameters, generator)
+
+
+def _furnished(head: Head, parameters: Parameters, generator: np.random.Generator) -> Head:
+    """Add what depends on where the tissues are: lesions, plexus, the nuclei's mean."""
+    white = np.zeros(TERRAIN_SHAPE, np.float32)
+    ventricle = np.zeros(TERRAIN_SHAPE, np.float32)
+    atria = np.zeros(TERRAIN_SHAPE, np.float32)
+    grid = _terrain_image(white)
+    offsets_ppb: list[NDArray[np.float32]] = []
+    for chunk in compositions(head, grid.affine, grid.shape, brain_only=True):
+        if chunk.inner is None:
+            continue
+        white.reshape(-1)[chunk.flat] = chunk.share("white")
+        ventricle.reshape(-1)[chunk.flat] = chunk.inner.ventricle
+        atria.reshape(-1)[chunk.flat] = chunk.inner.atria
+        thalamus = chunk.share("thalamus", "thalamus_lateral") > 0.5
+        offsets_ppb.append(chunk.inner.thalamus_offset_ppb[thalamus])
+    lesions = draw_lesions(
+        Terrain(grid.like(white), ventricle),
+        lesion_ml=parameters.lesion_ml,
+        enhancing=parameters.enhancing,
+        generator=generator,
+    )
+    return replace(
+        head,
+        lesions=lesions.level,
+        enhancing=lesions.enhancing,
+        plexus=_plexus(atria, grid),
+        nuclei_mean_ppb=float(np.concatenate(offsets_ppb).mean()),
+    )
+
+
+def _terrain_image(data: NDArray[np.float32]) -> Image:
+    affine = np.diag([TERRAIN_STEP_MM, TERRAIN_STEP_MM, TERRAIN_STEP_MM, 1.0])
+    affine[:3, 3] = TERRAIN_CORNER_MM
+    return Image(data, affine)
+
+
+def _plexus(
+    atria: NDArray[np.float32], grid: Image
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
+    """Place one glomus in each atrium, towards its middle."""
+    x_mm = np.arange(atria.shape[0]) * TERRAIN_STEP_MM + grid.affine[0, 3]
+    radii = np.array((2.2, 4.0, 3.0), np.float32)
+    found = []
+    for side in (x_mm < 0, x_mm > 0):
+        index = np.argwhere((atria > 0.5) & side[:, None, None])
+        if len(index):
+            centre = index.mean(axis=0) * TERRAIN_STEP_MM + grid.affine[:3, 3]
+            found.append((centre.astype(np.float32), radii))
+    return tuple(found)
+
+
+def _texture(generator: np.random.Generator) -> Image:
+    shape = (52, 66, 56)
+    noise = generator.standard_normal(shape, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(noise, 1.5, mode="wrap")
+    affine = np.diag([TEXTURE_STEP_MM] * 3 + [1.0])
+    affine[:3, 3] = (-104, -140, -112)
+    return Image(smooth / smooth.std(), affine)
+
+
+def _susceptibilities(
+    parameters: Parameters, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw the nuclei about their means: 10 % between people of one age."""
+    chi = property_of("chi_ppb")
+    for name in (
+        "caudate",
+        "putamen",
+        "pallidum",
+        "rednucleus",
+        "substantianigra",
+        "dentate",
+    ):
+        chi[ROW[name]] *= np.float32(generator.normal(1, 0.1))
+    chi[ROW["thalamus"]] = chi[ROW["thalamus_lateral"]] = parameters.thalamus_chi_ppb
+    return chi

@@ -1,0 +1,171 @@
+"""Random multiple sclerosis lesions as level sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from bids_qsmthal.image import Image
+
+Float = NDArray[np.float32]
+
+PLACES: Final = {"periventricular": 0.5, "deep": 0.3, "juxtacortical": 0.2}
+"""Share of the seeds; McDonald criteria name these sites (infratentorial ones are left out)."""
+
+EMPTY_MM: Final = 9.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terrain:
+    """Where lesions may grow, on a grid of the head.
+
+    Attributes
+    ----------
+    white
+        Share of white matter, with the grid.
+    ventricle
+        Share of the lateral ventricles.
+    """
+
+    white: Image
+    ventricle: Float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesions:
+    """Level sets in mm, negative inside; enhancing lesions are apart."""
+
+    level: Image
+    enhancing: Image
+
+
+def draw_lesions(
+    terrain: Terrain, *, lesion_ml: float, enhancing: int, generator: np.random.Generator
+) -> Lesions:
+    """Draw lesions until their volume is reached, then move all borders to meet it.
+
+    Parameters
+    ----------
+    terrain
+        Tissue of the participant.
+    lesion_ml
+        Volume of all lesions, enhancing ones included.
+    enhancing
+        Number of enhancing lesions.
+    generator
+        Source of randomness.
+    """
+    grid = terrain.white
+    step_mm = float(grid.voxel_volume_mm3 ** (1 / 3))
+    level = np.full(grid.shape, EMPTY_MM, np.float32)
+    active = level.copy()
+    allowed = (0.5 - terrain.white.data) * 4
+    seeds = _seeds(terrain, step_mm, generator)
+    for number in range(enhancing):
+        centre = _free_seed(seeds, active, generator)
+        _grow(active, centre, generator.uniform(2.6, 4.5), step_mm, generator)
+        del number
+    active = np.maximum(active, allowed)
+    wanted_mm3 = lesion_ml * 1000
+    volume = _volume_mm3(np.minimum(level, active), step_mm)
+    for _ in range(4000):
+        if volume >= wanted_mm3:
+            break
+        for _ in range(4):
+            radius_mm = min(float(generator.lognormal(0.75, 0.5)), 9.0)
+            _grow(level, _seed(seeds, generator), radius_mm, step_mm, generator)
+        volume = _volume_mm3(np.maximum(level, allowed), step_mm) + _volume_mm3(active, step_mm)
+    level = np.maximum(level, allowed)
+    # Enhancing lesions stand alone: the others keep 2 mm away.
+    level = np.maximum(level, 2.0 - active)
+    rest_mm3 = wanted_mm3 - _volume_mm3(active, step_mm)
+    level = _with_volume(level, max(rest_mm3, 0.0), step_mm)
+    return Lesions(grid.like(level), grid.like(active))
+
+
+def _seeds(
+    terrain: Terrain, step_mm: float, generator: np.random.Generator
+) -> dict[str, NDArray[np.intp]]:
+    """Return candidate centres for each place, shuffled, shape (n, 3)."""
+    white = terrain.white.data > 0.8
+    from_ventricle = ndimage.distance_transform_edt(terrain.ventricle < 0.5, step_mm)
+    depth = ndimage.distance_transform_edt(white, step_mm)
+    height = np.arange(white.shape[2]) * step_mm + terrain.white.affine[2, 3]
+    supratentorial = white & (height > -15)[None, None, :]
+    masks = {
+        "periventricular": supratentorial & (from_ventricle < 5),
+        "deep": supratentorial & (depth > 4) & (from_ventricle > 8),
+        "juxtacortical": supratentorial & (depth < 3) & (from_ventricle > 15),
+    }
+    return {name: generator.permutation(np.argwhere(mask)) for name, mask in masks.items()}
+
+
+def _seed(seeds: dict[str, NDArray[np.intp]], generator: np.random.Generator) -> NDArray[np.intp]:
+    place = str(generator.choice(list(PLACES), p=list(PLACES.values())))
+    candidates = seeds[place]
+    return np.asarray(candidates[generator.integers(len(candidates))])
+
+
+def _free_seed(
+    seeds: dict[str, NDArray[np.intp]], level: Float, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return a seed at least 6 mm from the lesions so far."""
+    for _ in range(100):
+        seed = _seed(seeds, generator)
+        if level[tuple(seed)] > 6:
+            break
+    return seed
+
+
+def _grow(
+    level: Float,
+    centre: NDArray[np.intp],
+    radius_mm: float,
+    step_mm: float,
+    generator: np.random.Generator,
+) -> None:
+    """Add a blob to a level set: an ellipsoid, bent by smooth noise."""
+    stretch = generator.uniform(0.75, 1.5, 3)
+    stretch /= np.prod(stretch) ** (1 / 3)
+    turn = np.linalg.qr(generator.standard_normal((3, 3)))[0]
+    reach = int(np.ceil((radius_mm * 1.8 + 3) / step_mm))
+    low = np.maximum(centre - reach, 0)
+    high = np.minimum(centre + reach + 1, level.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    away = (
+        np.stack(
+            np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"),
+            -1,
+        )
+        - centre
+    )
+    away = (away * step_mm) @ turn / stretch
+    noise = ndimage.gaussian_filter(
+        generator.standard_normal(away.shape[:3]), max(radius_mm / 2.5 / step_mm, 0.8)
+    )
+    noise *= 0.22 * radius_mm / max(float(noise.std()), 1e-9)
+    blob = np.linalg.norm(away, axis=-1) - radius_mm + noise
+    level[box] = np.minimum(level[box], blob)
+
+
+def _volume_mm3(level: Float, step_mm: float) -> float:
+    return float(np.clip(0.5 - level, 0, 1).sum(dtype=np.float64)) * step_mm**3
+
+
+def _with_volume(level: Float, wanted_mm3: float, step_mm: float) -> Float:
+    """Move the border in or out, by 2 mm at most, until the volume is as wanted."""
+    low, high = -2.0, 2.0
+    if wanted_mm3 <= 0:
+        return np.full_like(level, EMPTY_MM)
+    for _ in range(25):
+        middle = (low + high) / 2
+        if _volume_mm3(level + np.float32(middle), step_mm) > wanted_mm3:
+            low = middle
+        else:
+            high = middle
+    return level + np.float32((low + high) / 2)

@@ -1,0 +1,176 @@
+"""What a digital participant is made from: protocols, vendors, and one person's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bids_qsmthal.qsm import Acquisition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """One multi-echo gradient-echo protocol.
+
+    Attributes
+    ----------
+    name
+        How the protocol is asked for.
+    voxel_size_mm, shape
+        Of the images.
+    oversampling
+        How many fine voxels make one image voxel, for each axis; the scan is simulated on the fine
+        grid and cut out of its k-space.
+    acquisition
+        Echo times and field strength.
+    repetition_time_s, flip_angle_deg
+        They set the contrast of the magnitude.
+    """
+
+    name: str
+    voxel_size_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    oversampling: tuple[int, int, int]
+    acquisition: Acquisition
+    repetition_time_s: float
+    flip_angle_deg: float
+
+
+def _echoes(first_s: float, spacing_s: float, number: int) -> Acquisition:
+    times = tuple(round(first_s + spacing_s * echo, 6) for echo in range(number))
+    return Acquisition(echo_times_s=times, field_strength_t=3.0)
+
+
+COARSE: Final = Protocol(
+    name="coarse",
+    voxel_size_mm=(1.5, 1.5, 2.0),
+    shape=(116, 140, 68),
+    oversampling=(2, 2, 2),
+    acquisition=_echoes(0.005, 0.005, 4),
+    repetition_time_s=0.03,
+    flip_angle_deg=15.0,
+)
+"""Fast to reconstruct: for demonstrations and tests."""
+
+CLINICAL: Final = Protocol(
+    name="clinical",
+    voxel_size_mm=(0.75, 0.75, 3.0),
+    shape=(240, 288, 48),
+    oversampling=(1, 1, 4),
+    acquisition=_echoes(0.0043, 0.0047, 11),
+    repetition_time_s=0.057,
+    flip_angle_deg=20.0,
+)
+"""A common clinical resolution with thick slices."""
+
+STUDY: Final = Protocol(
+    name="study",
+    voxel_size_mm=(0.5, 0.5, 2.0),
+    shape=(352, 416, 70),
+    oversampling=(1, 1, 3),
+    acquisition=_echoes(0.0043, 0.0047, 11),
+    repetition_time_s=0.057,
+    flip_angle_deg=20.0,
+)
+"""Resolution, repetition time and first echo of Chiang et al., AJNR 2018;39:467-472."""
+
+PROTOCOLS: Final = {protocol.name: protocol for protocol in (COARSE, CLINICAL, STUDY)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """How a scanner writes complex images.
+
+    Attributes
+    ----------
+    name
+        How the convention is asked for.
+    manufacturer, model
+        As written to the sidecars.
+    storage
+        ``integer``: phase in steps of pi/4096; ``milliradian``: phase in mrad with slope and
+        intercept; ``complex``: real and imaginary part.
+    phase_sign
+        +1 where phase grows with positive frequency offset, -1 where it falls.
+    chopped
+        Whether alternate slices are negated.
+    """
+
+    name: str
+    manufacturer: str
+    model: str
+    storage: Literal["integer", "milliradian", "complex"]
+    phase_sign: Literal[1, -1] = 1
+    chopped: bool = False
+
+
+SIEMENS: Final = Vendor(name="siemens", manufacturer="Siemens", model="Prisma", storage="integer")
+PHILIPS: Final = Vendor(
+    name="philips", manufacturer="Philips", model="Ingenia", storage="milliradian"
+)
+GE: Final = Vendor(
+    name="ge", manufacturer="GE", model="DISCOVERY MR750", storage="complex", phase_sign=-1
+)
+GE_CHOPPED: Final = Vendor(
+    name="ge-chopped",
+    manufacturer="GE",
+    model="DISCOVERY MR750",
+    storage="complex",
+    phase_sign=-1,
+    chopped=True,
+)
+VENDORS: Final = {vendor.name: vendor for vendor in (SIEMENS, PHILIPS, GE, GE_CHOPPED)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """One participant and the scans made of them.
+
+    Attributes
+    ----------
+    protocol, vendor
+        Of the gradient-echo scan.
+    thalamus_chi_ppb
+        Mean susceptibility of the thalami relative to ventricular CSF.
+    lesion_ml, enhancing
+        Volume of T2 lesions, and how many of them take up gadolinium.
+    atrophy
+        0 none to 1 severe: enlarges the ventricles, shrinks the thalami, thins the cortex.
+    scale
+        Linear size of the head relative to the template, which is about 5 % larger than the
+        average adult head.
+    deformation_mm
+        Root mean square of the random local deformation of the template.
+    oblique_deg, tilt_deg
+        Rotation of the gradient-echo slab about the left-right and the anterior-posterior axis.
+    motion
+        Root mean square of rotations (degrees) and translations (mm) between scans.
+    snr
+        White matter of the first echo over the standard deviation of the noise in each of the
+        real and imaginary parts.
+    t1w_snr
+        The same for the magnitude images.
+    bias
+        Half-range of the receive field, relative.
+    coil_phase_rad
+        Half-range of the phase offset that all echoes share.
+    calcified_plexus
+        Whether the choroid plexus of the atria is calcified.
+    """
+
+    protocol: Protocol = COARSE
+    vendor: Vendor = SIEMENS
+    thalamus_chi_ppb: float = -18.0
+    lesion_ml: float = 8.0
+    enhancing: int = 0
+    atrophy: float = 0.3
+    scale: float = 0.95
+    deformation_mm: float = 2.5
+    oblique_deg: float = 0.0
+    tilt_deg: float = 0.0
+    motion: float = 0.8
+    snr: float = 60.0
+    t1w_snr: float = 30.0
+    bias: float = 0.25
+    coil_phase_rad: float = 1.5
+    calcified_plexus: bool = False

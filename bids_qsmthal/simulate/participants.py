@@ -1,0 +1,212 @@
+"""A digital participant: every scan with its sidecar, and what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.simulate.compositions import compositions
+from bids_qsmthal.simulate.gradient_echo import acquired, fields, fine_model, smooth_field
+from bids_qsmthal.simulate.heads import Head, draw_head
+from bids_qsmthal.simulate.parameters import Parameters, Vendor
+from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
+from bids_qsmthal.simulate.structural import (
+    T1W_SHAPE,
+    WHITE_LEVEL,
+    flair_grid,
+    flair_scan,
+    structural_scan,
+    t1w_grid,
+    t1w_signal,
+    t1w_with_truth,
+)
+from bids_qsmthal.simulate.truth import (
+    Truth,
+    gre_images,
+    structural_images,
+    structural_values,
+    susceptibility_values,
+)
+from bids_qsmthal.simulate.vendors import encoded
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """One file of the dataset.
+
+    Attributes
+    ----------
+    name
+        What follows ``sub-<label>_``: entities and suffix.
+    image
+        Integers as stored.
+    slope
+        Stored value to value, for the header.
+    sidecar
+        Metadata.
+    """
+
+    name: str
+    image: Image
+    sidecar: Mapping[str, Any]
+    slope: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Participant:
+    """Scans and truth of one digital participant."""
+
+    scans: tuple[Scan, ...]
+    truth: Truth
+
+
+def participant(parameters: Parameters, seed: int) -> Participant:
+    """Make a digital participant; the same parameters and seed give the same bytes."""
+    anatomy, poses, gre, structural = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
+    )
+    head = draw_head(parameters, anatomy)
+    pose = draw_poses(parameters.motion, poses)
+    gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, gre)
+    scans, truth = _structural(head, pose, parameters, structural)
+    values: dict[str, object] = {
+        **truth.numbers,
+        **gre_truth.numbers,
+        "phase_sign": parameters.vendor.phase_sign,
+        "chopped": parameters.vendor.chopped,
+        "calcified_plexus": parameters.calcified_plexus,
+        "rigid_head_to_world": {name: matrix.tolist() for name, matrix in pose.items()},
+        "world_gre_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["gre"])).tolist(),
+        "world_flair_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["flair"])).tolist(),
+        "world_gad_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["gad"])).tolist(),
+        "parameters": {**asdict(parameters), "seed": seed},
+    }
+    images = {**truth.images, **gre_truth.images}
+    return Participant((*gre_scans, *scans), Truth(values, images))
+
+
+def _gradient_echo(
+    head: Head, pose: Affine, parameters: Parameters, generator: np.random.Generator
+) -> tuple[list[Scan], Truth]:
+    """Return the files of the gradient-echo scan, and what is true on its grid."""
+    protocol = parameters.protocol
+    turn = rigid((parameters.oblique_deg, parameters.tilt_deg, 0.0), (0, 0, 0))
+    affine = scan_affine(
+        protocol.shape,
+        protocol.voxel_size_mm,
+        rotation=turn,
+        centre_mm=(pose[:3] @ (0, -18, 6, 1)).tolist(),
+    )
+    model = fine_model(head, pose, affine, protocol)
+    field = fields(head, pose, model, protocol.acquisition.centre_frequency_hz)
+    scans = []
+    for echo, signal in enumerate(acquired(model, field.total_hz, parameters, generator), start=1):
+        for stored in encoded(signal, parameters.vendor):
+            sidecar = _gre_sidecar(parameters, echo)
+            if stored.units is not None:
+                sidecar["Units"] = stored.units
+            name = f"echo-{echo}_part-{stored.part}_MEGRE"
+            scans.append(Scan(name, Image(stored.integers, affine), sidecar, stored.slope))
+    grid = Image(model.chi_ppm, affine).grid
+    values = {
+        **susceptibility_values(model),
+        "b0_direction_image_axes": list(grid.b0_direction),
+        "echo_times_s": list(protocol.acquisition.echo_times_s),
+        "gre_voxel_mm": list(protocol.voxel_size_mm),
+    }
+    return scans, Truth(values, gre_images(model, field, affine, protocol.oversampling))
+
+
+def _structural(
+    head: Head,
+    pose: Mapping[str, Affine],
+    parameters: Parameters,
+    generator: np.random.Generator,
+) -> tuple[list[Scan], Truth]:
+    """Return T1w, post-contrast T1w and FLAIR, and what is true on the T1w grid."""
+    t1w, truth = t1w_with_truth(head, pose["t1w"])
+    gad = structural_scan(head, pose["gad"], t1w_grid(), T1W_SHAPE, t1w_signal(gadolinium=True))
+    flair = flair_scan(
+        head, pose["flair"], flair_grid(rigid((generator.normal(0, 5), 0, 0), (0, 0, 0)))
+    )
+    scans = []
+    for name, image in (("T1w", t1w), ("ce-gadolinium_T1w", gad), ("FLAIR", flair)):
+        data = _received(image.data, parameters, generator)
+        sidecar = _structural_sidecar(name, parameters.vendor)
+        scans.append(Scan(name, image.like(data), sidecar))
+    images = structural_images(truth)
+    images["space-FLAIR_label-lesion_mask"] = flair_lesions(head, pose["flair"], flair)
+    return scans, Truth(structural_values(truth), images)
+
+
+def flair_lesions(head: Head, pose: Affine, flair: Image) -> Image:
+    """Return the lesions where FLAIR voxels lie."""
+    mask = np.zeros(flair.shape, np.uint8)
+    to_head = np.linalg.inv(pose) @ flair.affine
+    for chunk in compositions(head, to_head, flair.shape, brain_only=True):
+        mask.reshape(-1)[chunk.flat] = chunk.masks()["lesion"]
+    return flair.like(mask)
+
+
+def _received(
+    signal: Float, parameters: Parameters, generator: np.random.Generator
+) -> NDArray[np.int16]:
+    """Return a magnitude image: receive field, Rician noise, integers."""
+    level = 1 + np.float32(parameters.bias) * smooth_field(signal.shape, generator)
+    sigma = np.float32(WHITE_LEVEL / parameters.t1w_snr)
+    real = signal * level + sigma * generator.standard_normal(signal.shape, dtype=np.float32)
+    imaginary = sigma * generator.standard_normal(signal.shape, dtype=np.float32)
+    return np.asarray(np.round(np.hypot(real, imaginary)), dtype=np.int16)
+
+
+def _gre_sidecar(parameters: Parameters, echo: int) -> dict[str, Any]:
+    protocol = parameters.protocol
+    return {
+        "EchoTime": protocol.acquisition.echo_times_s[echo - 1],
+        "EchoNumber": echo,
+        "RepetitionTime": protocol.repetition_time_s,
+        "FlipAngle": protocol.flip_angle_deg,
+        **_scanner(parameters.vendor, protocol.acquisition.field_strength_t),
+        "MRAcquisitionType": "3D",
+    }
+
+
+TIMING: Final = {
+    "T1w": {
+        "RepetitionTime": 2.3,
+        "EchoTime": 0.00298,
+        "InversionTime": 0.9,
+        "FlipAngle": 9,
+        "MRAcquisitionType": "3D",
+    },
+    "FLAIR": {
+        "RepetitionTime": 9.0,
+        "EchoTime": 0.095,
+        "InversionTime": 2.5,
+        "FlipAngle": 150,
+        "MRAcquisitionType": "2D",
+        "SliceThickness": 3.0,
+    },
+}
+
+
+def _structural_sidecar(name: str, vendor: Vendor) -> dict[str, Any]:
+    sidecar = {**_scanner(vendor, 3.0), "Modality": "MR", **TIMING[name.rpartition("_")[2]]}
+    if name.startswith("ce-"):
+        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+    return sidecar
+
+
+def _scanner(vendor: Vendor, field_strength_t: float) -> dict[str, Any]:
+    return {
+        "MagneticFieldStrength": field_strength_t,
+        "Manufacturer": vendor.manufacturer,
+        "ManufacturersModelName": vendor.model,
+    }

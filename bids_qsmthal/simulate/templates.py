@@ -1,0 +1,164 @@
+"""The packaged atlas as digital participants need it: tissue and structure maps on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal import nifti
+from bids_qsmthal.image import Affine, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Float = NDArray[np.float32]
+
+STRUCTURES: Final = {
+    "thalamus": (10, 49),
+    "caudate": (11, 50),
+    "putamen": (12, 51),
+    "pallidum": (13, 52),
+    "hippocampus": (17, 53),
+    "amygdala": (18, 54),
+}
+"""Left and right index of the gray structures, FreeSurfer's numbers."""
+
+LATERAL_VENTRICLES: Final = (4, 43)
+MIDLINE_VENTRICLES: Final = (14, 15)
+BRAINSTEM: Final = 16
+
+CLASSES: Final = (
+    # Prior, brightness of the class in the template (its maximum is 1), spread, weight.
+    ("GM", 0.68, 0.08, 0.7),
+    ("WM", 0.87, 0.08, 1.0),
+    ("CSF", 0.42, 0.12, 1.2),
+)
+"""Read off the template's histogram; the weights give the tissue shares of an adult brain
+(gray 46, white 39, CSF 15 %) where an average brain gives gray 58 and CSF 8 %."""
+
+SMALL_NUCLEI: Final = {
+    # Centre and semi-axes in mm, right side, in the space of the atlas; sizes after the volumes of
+    # Keuken 2014 (doi 10.1016/j.neuroimage.2013.10.001); the dentate is drawn solid.
+    "rednucleus": ((5.0, -21.0, -9.0), (2.9, 3.0, 3.6)),
+    "substantianigra": ((10.5, -17.5, -12.0), (2.2, 5.5, 2.6)),
+    "dentate": ((15.0, -57.0, -34.0), (4.0, 7.0, 3.5)),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A probability map in a box of the atlas grid; ``corner`` is the box's first voxel."""
+
+    probability: Float
+    corner: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Templates:
+    """The atlas, everything on one 1 mm grid.
+
+    Attributes
+    ----------
+    affine
+        Voxel to RAS mm.
+    gray, white, csf
+        Probabilities of the tissues, 0 to 1.
+    brain
+        Everything inside the skull; 0.5 is its border.
+    structures
+        Name such as ``thalamus_L`` to its probability in a box.
+    ventricles
+        ``ventricle_L``, ``ventricle_R`` (lateral), ``ventricle_M`` (third and fourth).
+    atria
+        Trigones of both lateral ventricles.
+    """
+
+    affine: Affine
+    gray: Float
+    white: Float
+    csf: Float
+    brain: Float
+    structures: Mapping[str, Part]
+    ventricles: Mapping[str, Part]
+    atria: Part
+
+
+@lru_cache(maxsize=1)
+def templates() -> Templates:
+    """Read the packaged atlas once per process."""
+    t1w = _stored("T1w")
+    brain = ndimage.binary_fill_holes(t1w.data > 0)
+    gray, white, csf = _tissues(t1w.data, brain)
+    labels = _stored("desc-deepgray_dseg").data
+    structures = {"brainstem": _part(labels == BRAINSTEM)}
+    structures |= _small_nuclei(t1w.shape, t1w.affine)
+    for name, pair in STRUCTURES.items():
+        for side, index in zip("LR", pair, strict=True):
+            structures[f"{name}_{side}"] = _part(labels == index)
+    ventricles = {
+        "ventricle_L": _part(labels == LATERAL_VENTRICLES[0]),
+        "ventricle_R": _part(labels == LATERAL_VENTRICLES[1]),
+        "ventricle_M": _part(np.isin(labels, MIDLINE_VENTRICLES)),
+    }
+    return Templates(
+        affine=t1w.affine,
+        gray=gray,
+        white=white,
+        csf=csf,
+        brain=ndimage.gaussian_filter(brain.astype(np.float32), 1.0),
+        structures=structures,
+        ventricles=ventricles,
+        atria=_part(_stored("desc-atria_dseg").data > 0),
+    )
+
+
+def _stored(name: str) -> Image:
+    with as_file(files("bids_qsmthal") / "data" / "atlas" / f"{name}.nii.gz") as path:
+        return nifti.load(path, dtype=np.uint8)
+
+
+def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
+    """Return gray, white matter and CSF by prior and brightness together.
+
+    The priors alone are an average of many brains, with hardly a sulcus open; the brightness of the
+    average image, modelled by one normal law for each tissue, brings back sulci and folia.
+    """
+    bright = t1w.astype(np.float32) / max(int(t1w.max()), 1)
+    found = []
+    for name, mean, deviation, weight in CLASSES:
+        prior = _stored(f"label-{name}_probseg").data.astype(np.float32) / 255
+        likelihood = np.exp(-0.5 * ((bright - mean) / deviation) ** 2)
+        found.append(weight * prior * likelihood * brain + np.float32(1e-6))
+    total = np.sum(found, axis=0)
+    return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
+
+
+def _part(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Part:
+    """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
+    margin = 4
+    box = tuple(
+        slice(max(s.start - margin, 0), s.stop + margin)
+        for s in ndimage.find_objects(mask.astype(np.uint8))[0]
+    )
+    smooth = ndimage.gaussian_filter(mask[box].astype(np.float32), sigma_mm)
+    x, y, z = (s.start for s in box)
+    return Part(smooth, (x, y, z))
+
+
+def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, Part]:
+    grid = np.indices(shape, dtype=np.float32)
+    parts = {}
+    for name, (centre_mm, radii_mm) in SMALL_NUCLEI.items():
+        for side, sign in (("L", -1), ("R", 1)):
+            middle = np.linalg.solve(affine, (sign * centre_mm[0], *centre_mm[1:], 1.0))[:3]
+            radius = np.sqrt(
+                sum(((g - m) / r) ** 2 for g, m, r in zip(grid, middle, radii_mm, strict=True))
+            )
+            parts[f"{name}_{side}"] = _part(radius <= 1, sigma_mm=0.6)
+    return parts

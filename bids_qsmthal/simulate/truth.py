@@ -1,0 +1,152 @@
+"""What is true of a participant: numbers, and images on the grids of the scans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.signals import block_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.simulate.gradient_echo import Fields, FineModel
+    from bids_qsmthal.simulate.structural import StructuralTruth
+
+Float = NDArray[np.float32]
+
+VEIN_MASK_SHARE: Final = 0.3
+"""Voxels with more vein than this are vein in the mask; the shares are written beside."""
+
+NO_VEIN_SHARE: Final = 0.01
+"""Fine voxels with less vein than this are tissue."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """Truth of one participant.
+
+    Attributes
+    ----------
+    numbers
+        Numbers, nested mappings as written to ``truth.json``.
+    images
+        File name ending (``space-T1w_dseg``) to image.
+    """
+
+    numbers: Mapping[str, object]
+    images: Mapping[str, Image]
+
+
+def gre_images(
+    model: FineModel, fields: Fields, affine: Affine, factor: tuple[int, int, int]
+) -> dict[str, Image]:
+    """Return maps (means over each voxel) and masks (majority) on the gradient-echo grid."""
+
+    def mean(values: NDArray[np.generic]) -> Float:
+        return block_mean(values.astype(np.float32, copy=False), factor)
+
+    inside = mean(model.brain)
+    brain = inside >= 0.5
+    vein = mean(model.vein)
+    maps = {
+        "Chimap": mean(model.chi_ppm) * brain,
+        # Of the part of a voxel that is brain: the skull beside it decays at once.
+        "R2starmap": mean(model.r2star_hz * model.brain)
+        / np.maximum(mean(model.brain), 0.5)
+        * brain,
+        "desc-local_fieldmap": mean(fields.local_hz) * brain,
+        "desc-total_fieldmap": mean(fields.total_hz) * brain,
+    }
+    shares = [mean(model.deep == label) for label in range(1, len(DEEP_LABELS) + 1)]
+    deep = np.zeros(brain.shape, np.uint8)
+    for label, share in enumerate(shares, start=1):
+        deep[share >= 0.5] = label
+    masks = {
+        "desc-brain_mask": brain,
+        "label-ventricle_mask": mean(model.ventricle & ~model.plexus) >= 0.5,
+        "label-atria_mask": mean(model.atria & ~model.plexus) >= 0.5,
+        "label-plexus_mask": mean(model.plexus) >= 0.5,
+        "label-lesion_mask": mean(model.lesion) >= 0.5,
+        "label-vein_mask": vein >= VEIN_MASK_SHARE,
+        "label-vein_percent": np.round(100 * vein),
+        "desc-deepgray_dseg": deep,
+        "label-thalamus_mask": np.where(deep <= 2, deep, 0),
+    }
+    found = {name: Image(data.astype(np.float32), affine) for name, data in maps.items()}
+    found |= {
+        f"space-MEGRE_{name}": Image(data.astype(np.uint8), affine) for name, data in masks.items()
+    }
+    return found
+
+
+def susceptibility_values(model: FineModel) -> dict[str, object]:
+    """Return the true relative susceptibilities (ppb), over fine voxels without vein or lesion."""
+    clean = (model.vein < NO_VEIN_SHARE) & ~model.lesion
+    csf_ppb = 1000 * float(
+        model.chi_ppm[model.atria & ~model.plexus & clean].mean(dtype=np.float64)
+    )
+    brain_ppb = 1000 * float(model.chi_ppm[model.brain].mean(dtype=np.float64))
+    chi = model.chi_ppm[model.deep > 0].astype(np.float64) * 1000
+    label = np.where(clean, model.deep, 0)[model.deep > 0]
+
+    def mean(*wanted: int) -> float:
+        return float(chi[np.isin(label, wanted)].mean())
+
+    regions = {}
+    for number in range(1, len(DEEP_LABELS), 2):
+        name = DEEP_LABELS[number - 1].removesuffix("_L")
+        regions[name] = mean(number, number + 1) - csf_ppb
+    return {
+        "chi_relative_csf": {
+            "L": mean(1) - csf_ppb,
+            "R": mean(2) - csf_ppb,
+            "LR": mean(1, 2) - csf_ppb,
+        },
+        "chi_relative_brain": {"LR": mean(1, 2) - brain_ppb},
+        "chi_csf_ppb": csf_ppb,
+        "chi_brain_mean_ppb": brain_ppb,
+        "roi_chi_relative_csf": regions,
+    }
+
+
+def structural_images(truth: StructuralTruth) -> dict[str, Image]:
+    """Return the masks on the T1w grid under their names."""
+    brain = truth.tissue.like((truth.tissue.data > 0).astype(np.uint8))
+    return {
+        "space-T1w_dseg": truth.tissue,
+        "space-T1w_desc-deepgray_dseg": truth.deep,
+        "space-T1w_label-brain_mask": brain,
+        "space-T1w_label-lesion_mask": truth.lesion,
+        "space-T1w_label-enhancing_mask": truth.enhancing,
+        "space-T1w_label-ventricle_mask": truth.ventricle,
+        "space-T1w_label-atria_mask": truth.atria,
+        "space-T1w_label-plexus_mask": truth.plexus,
+    }
+
+
+def structural_values(truth: StructuralTruth) -> dict[str, object]:
+    """Return volumes (mm3) and counts on the T1w grid."""
+    voxel = truth.tissue.voxel_volume_mm3
+    volumes = {name: value * voxel for name, value in truth.volumes_mm3.items()}
+    for name in DEEP_LABELS[::2]:
+        region = name.removesuffix("_L")
+        volumes[f"{region}_LR"] = volumes[f"{region}_L"] + volumes[f"{region}_R"]
+    volumes["ventricle_lateral"] = float(truth.ventricle.data.sum()) * voxel
+    volumes["intracranial"] = float((truth.tissue.data > 0).sum()) * voxel
+    volumes["lesion"] = float(truth.lesion.data.sum()) * voxel
+    volumes["enhancing"] = float(truth.enhancing.data.sum()) * voxel
+    everywhere = np.ones((3, 3, 3))
+    enhancing = ndimage.label(truth.enhancing.data, everywhere)[1]
+    return {
+        "volume_mm3": volumes,
+        "lesion_count": ndimage.label(truth.lesion.data, everywhere)[1],
+        "enhancing_count": enhancing,
+        "enhancing_present": int(enhancing > 0),
+    }
