@@ -144,10 +144,10 @@ class ParticipantReport:
     measures
         The tidy table of measures (``measure region hemisphere value unit ...``).
     quality
-        One row a check; a column ``outcome`` holds pass, warn or fail.
+        One row a check; a column ``verdict`` holds include, check or exclude.
     sensitivity
-        One row a variant of the analysis, with columns ``variant``, ``value`` (ppb) and, where
-        known, ``standard_error``; the first row is the number reported.
+        One row a variant of the analysis and side, with columns ``choice``, ``variant``,
+        ``hemisphere`` and ``value`` (ppb); the first variant is the number reported.
     samples_ppb
         Susceptibility of the voxels of regions, by name, for the histogram.
     ran

@@ -63,7 +63,7 @@ class Overlay:
     def tiles(self, where: Cut) -> NDArray[np.float32]:
         """Return the share of the mask at each voxel shown."""
         data = self.image.data > 0 if self.value is None else self.image.data == self.value
-        return where.tiles(self.image.like(data.astype(np.float32)))
+        return where.tiles(self.image.like(data.astype(np.uint8)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,8 @@ Level = Literal["note", "warning", "error"]
 
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}
 
-UNQUOTED = " !$'()*+,/:;=?@[]^`{|}&"
+QUOTED = {ord(sign): quote(sign) for sign in '%#"<>\n\r\t'}
+"""What would end an address, or its attribute; the rest of a drawing may stand as it is."""
 
 HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+$)", re.IGNORECASE)
 """A link goes to the web, to a mail, into the page, or to a file beside it."""
@@ -56,7 +57,7 @@ class Figure:
     def uri(self) -> str:
         """The picture as a data URI."""
         if self.kind == "svg":  # text stays text: base64 inside base64 would grow by a third
-            return f"data:image/svg+xml,{quote(self.content, safe=UNQUOTED)}"
+            return f"data:image/svg+xml,{self.content.decode().translate(QUOTED)}"
         return data_uri(self.content, MEDIA_TYPES[self.kind])
 
 

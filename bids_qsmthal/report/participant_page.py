@@ -39,6 +39,8 @@ HISTOGRAM_PPB = (-100.0, 100.0)
 NORMAL_QUANTILE = 1.959964
 """Half width of a 95 % interval in standard errors."""
 
+NUMBER_ERROR = ("chi_relative_csf_se", "thalamus", "LR")
+
 READING = (
     "In the pictures L and R (P and A) are the participant's own sides. Gray values run from black "
     "to white over the window stated below each picture, and values beyond it are clipped. Slices "
@@ -79,7 +81,7 @@ def participant_page(report: ParticipantReport) -> Page:
 
 def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
-    error = find("chi_relative_csf_se", "thalamus", "LR")
+    error = find(*NUMBER_ERROR)
     value = find("chi_relative_csf", "thalamus", "LR")
     note = "thalamus \N{MINUS SIGN} CSF, both sides"
     if not math.isnan(error):
@@ -135,7 +137,7 @@ def _regions(report: ParticipantReport) -> Section:
         gre_figures.thalamus_on_chi(report.gre, report.regions),
         anatomy_figures.thalamus_on_t1w(report.anatomy),
         _histogram(report),
-        _sensitivity(report),
+        *_sensitivity(report),
     ]
     return _section("The number", blocks)
 
@@ -157,28 +159,29 @@ def _histogram(report: ParticipantReport) -> Figure | None:
     )
 
 
-def _sensitivity(report: ParticipantReport) -> Figure | None:
+def _sensitivity(report: ParticipantReport) -> list[Block]:
+    """Show both thalami together in a chart, and every number in a table."""
     table = report.sensitivity
     if table is None or table.empty:
-        return None
-    errors = (
-        table["standard_error"] if "standard_error" in table else pd.Series(np.nan, table.index)
-    )
-    names = [str(name) for name in table["variant"]]
-    content = charts.intervals(
-        names,
-        table["value"].to_numpy(float),
-        NORMAL_QUANTILE * errors.to_numpy(float),
-        "relative susceptibility (ppb)",
-    )
-    return Figure(
+        return []
+    both = table[table["hemisphere"] == "LR"]
+    names = [
+        variant if choice == variant else f"{choice}: {variant}"
+        for choice, variant in zip(both["choice"], both["variant"], strict=True)
+    ]
+    half_widths = np.full(len(both), np.nan)
+    half_widths[0] = NORMAL_QUANTILE * Lookup(report.measures)(*NUMBER_ERROR)
+    label = "relative susceptibility (ppb)"
+    figure = Figure(
         "How the number moves with the choices",
-        "The diamond is the number reported; each dot changes one choice. Bars are 95 % intervals.",
-        "Relative susceptibility under " + ", ".join(names) + ".",
-        content,
+        "The diamond is the number reported with its 95 % interval; each dot changes one choice.",
+        f"Relative susceptibility of both thalami under {', '.join(names)}.",
+        charts.intervals(names, both["value"].to_numpy(float), half_widths, label),
         "svg",
         "desc-sensitivity_chart",
     )
+    name = f"{report.stem}_desc-sensitivity"
+    return [figure, Table("The number under other choices", table, "", name, folded=True)]
 
 
 def _checks(report: ParticipantReport) -> Section:
@@ -189,7 +192,7 @@ def _checks(report: ParticipantReport) -> Section:
         report.quality,
         "Each measure with its threshold. The verdict follows from these; your own rating wins.",
         f"{report.stem}_desc-quality",
-        status_column="outcome",
+        status_column="verdict",
     )
     return Section("Quality control", (table,))
 

@@ -88,11 +88,10 @@ class Cut:
         """
         step = np.linalg.inv(image.affine) @ (np.eye(4) if world is None else world)
         step = step @ self.base.affine
-        data = np.asarray(image.data, np.float32)
         tiles = []
         for index in self.indices:
             points = step[:3, :3] @ self._voxels(index) + step[:3, 3:]
-            values = ndimage.map_coordinates(data, points, order=order, output=np.float32)
+            values = ndimage.map_coordinates(image.data, points, order=order, output=np.float32)
             right, up = (self.box[axis] for axis in self.in_plane)
             tiles.append(values.reshape(right.stop - right.start, up.stop - up.start).T)
         return np.stack(tiles)
@@ -147,7 +146,7 @@ def tilt_degrees(image: Image) -> float:
 def _bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box:
     """Return the box of the base grid that holds a mask of any grid, with a margin."""
     inside = _head(base) if mask is None or not np.any(mask.data) else mask
-    voxels = np.argwhere(np.asarray(inside.data) > 0).T
+    voxels = _ends(np.asarray(inside.data) > 0)
     step = np.linalg.inv(base.affine) @ inside.affine
     points = step[:3, :3] @ voxels + step[:3, 3:]
     low = np.floor(points.min(1) + ROUNDING_VOXELS)
@@ -157,6 +156,19 @@ def _bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Bo
     stop = np.clip(high + margin, start, np.array(base.shape) - 1).astype(int) + 1
     x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     return x, y, z
+
+
+def _ends(inside: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """Return the first and last voxel of each column of a mask, shape (3, n).
+
+    The extremes of any direction are among them, and they are far fewer than all voxels.
+    """
+    columns = np.argwhere(inside.any(axis=2))
+    held = inside[columns[:, 0], columns[:, 1]]
+    first = held.argmax(axis=1)
+    last = held.shape[1] - 1 - held[:, ::-1].argmax(axis=1)
+    ends = [np.column_stack([columns, end]) for end in (first, last)]
+    return np.asarray(np.concatenate(ends).T)
 
 
 def _head(base: Image) -> Image:

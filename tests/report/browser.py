@@ -44,7 +44,7 @@ class Browser:
             os.dup2(103, 3)
             os.dup2(104, 4)
 
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(
             [program, *SWITCHES, f"--user-data-dir={self.folder}", "about:blank"],
             pass_fds=(3, 4),
             preexec_fn=wire,  # noqa: PLW1509 - single-threaded test process

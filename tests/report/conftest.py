@@ -85,8 +85,15 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
         session_id="ses-1",
         verdict=Verdict("check", (f"signal to noise is low {hostile}",)),
         measures=measures,
-        quality=pd.DataFrame({"check": [hostile], "value": [1.5], "outcome": ["warn"]}),
-        sensitivity=pd.DataFrame({"variant": ["as reported", "veins kept"], "value": [-18, -16.0]}),
+        quality=pd.DataFrame({"check": [hostile], "value": [1.5], "verdict": ["check"]}),
+        sensitivity=pd.DataFrame(
+            {
+                "choice": ["default", "default", "veins"],
+                "variant": ["default", "default", "not removed"],
+                "hemisphere": ["L", "LR", "LR"],
+                "value": [-17.0, -18.0, -16.0],
+            }
+        ),
         samples_ppb={"left thalamus": head["chi"].data[head["thalamus"].data == 1] * 1e3},
         gre=GreMaps(
             magnitude=head["echoes"],
