@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.report.contents import ParticipantReport
 
 HISTOGRAM_PPB = (-100.0, 100.0)
-NORMAL_QUANTILE = 1.959964
-"""Half width of a 95 % interval in standard errors."""
-
-NUMBER_ERROR = ("chi_relative_csf_se", "thalamus", "LR")
-
 READING = (
     "In the pictures L and R (P and A) are the participant's own sides. Gray values run from black "
     "to white over the window stated below each picture, and values beyond it are clipped. Slices "
@@ -81,11 +76,10 @@ def participant_page(report: ParticipantReport) -> Page:
 
 def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
-    error = find(*NUMBER_ERROR)
     value = find("chi_relative_csf", "thalamus", "LR")
+    low, high = _interval(find)
     note = "thalamus \N{MINUS SIGN} CSF, both sides"
-    if not math.isnan(error):
-        low, high = (value + sign * NORMAL_QUANTILE * error for sign in (-1, 1))
+    if not math.isnan(low):
         note += f"; 95 % interval {wording.fixed(low, 1)} to {wording.fixed(high, 1)} ppb"
     tiles = [Tile("Relative susceptibility", wording.quantity(value, "ppb", 1), note)]
     for side, name in (("L", "Left"), ("R", "Right")):
@@ -101,6 +95,11 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     tiles.append(_lesion_tile(find))
     tiles.append(Tile("Enhancing lesions", wording.text(_whole(find("enhancing_count", "lesion")))))
     return tiles
+
+
+def _interval(find: Lookup) -> tuple[float, float]:
+    low, high = (find(f"chi_relative_csf_ci_{end}", "thalamus", "LR") for end in ("low", "high"))
+    return low, high
 
 
 def _lesion_tile(find: Lookup) -> Tile:
@@ -121,14 +120,19 @@ class Lookup:
         self.measures = measures
 
     def __call__(self, measure: str, region: str, hemisphere: str = "") -> float:
-        """Return a value, NaN if it is not there; the hemisphere counts where there are several."""
+        """Return a value, NaN if it is not there.
+
+        The row of the hemisphere is meant, else the one without any, else the only one.
+        """
         if self.measures is None:
             return math.nan
         table = self.measures
         rows = table[(table["measure"] == measure) & (table["region"] == region)]
-        if len(rows) > 1:
-            rows = rows[rows["hemisphere"] == hemisphere]
-        return float(rows["value"].iloc[0]) if len(rows) == 1 else math.nan
+        sides = rows["hemisphere"].fillna("n/a")
+        for wanted in (sides == hemisphere, sides.isin(["n/a", ""]), sides.notna()):
+            if wanted.any():
+                return float(rows["value"][wanted].iloc[0]) if wanted.sum() == 1 else math.nan
+        return math.nan
 
 
 def _regions(report: ParticipantReport) -> Section:
@@ -169,8 +173,9 @@ def _sensitivity(report: ParticipantReport) -> list[Block]:
         variant if choice == variant else f"{choice}: {variant}"
         for choice, variant in zip(both["choice"], both["variant"], strict=True)
     ]
+    low, high = _interval(Lookup(report.measures))
     half_widths = np.full(len(both), np.nan)
-    half_widths[0] = NORMAL_QUANTILE * Lookup(report.measures)(*NUMBER_ERROR)
+    half_widths[0] = (high - low) / 2
     label = "relative susceptibility (ppb)"
     figure = Figure(
         "How the number moves with the choices",
