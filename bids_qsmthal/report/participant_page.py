@@ -93,7 +93,9 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
         found = find(measure, region, "LR") * scale
         tiles.append(Tile(label, wording.quantity(found, unit, decimals)))
     tiles.append(_lesion_tile(find))
-    tiles.append(Tile("Enhancing lesions", wording.text(_whole(find("enhancing_count", "lesion")))))
+    tiles.append(
+        Tile("Enhancing lesions", wording.text(_whole(find("enhancing_count", "enhancing"))))
+    )
     return tiles
 
 
@@ -122,14 +124,14 @@ class Lookup:
     def __call__(self, measure: str, region: str, hemisphere: str = "") -> float:
         """Return a value, NaN if it is not there.
 
-        The row of the hemisphere is meant, else the one without any, else the only one.
+        The row of the hemisphere is meant, else the one without any.
         """
         if self.measures is None:
             return math.nan
         table = self.measures
         rows = table[(table["measure"] == measure) & (table["region"] == region)]
         sides = rows["hemisphere"].fillna("n/a")
-        for wanted in (sides == hemisphere, sides.isin(["n/a", ""]), sides.notna()):
+        for wanted in (sides == hemisphere, sides.isin(["n/a", ""])):
             if wanted.any():
                 return float(rows["value"][wanted].iloc[0]) if wanted.sum() == 1 else math.nan
         return math.nan

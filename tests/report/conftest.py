@@ -72,7 +72,7 @@ def measures() -> pd.DataFrame:
         ("thickness_mean", "cortex", "n/a", 2.456, "mm"),
         ("volume", "lesion", "n/a", 5230.0, "mm3"),
         ("lesion_count", "lesion", "n/a", 14.0, "1"),
-        ("enhancing_count", "lesion", "n/a", 0.0, "1"),
+        ("enhancing_count", "enhancing", None, 0.0, "1"),
     ]
     return pd.DataFrame(rows, columns=["measure", "region", "hemisphere", "value", "unit"])
 

@@ -81,3 +81,12 @@ def test_a_single_echo_in_another_orientation_is_drawn(head) -> None:
     assert [picture.name for picture in pictures(participant_page(report))] == [
         "desc-magnitude_MEGRE"
     ]
+
+
+def test_one_side_never_stands_for_the_other(measures) -> None:
+    left = measures[measures["hemisphere"] == "L"]
+    page = participant_page(ParticipantReport(participant_id="sub-1", measures=left))
+    tiles = {tile.label: tile.value for tile in page.summary}
+    assert tiles["Left thalamus"] == "\u221217.2 ppb"
+    assert tiles["Right thalamus"] == "n/a"
+    assert tiles["Relative susceptibility"] == "n/a"
