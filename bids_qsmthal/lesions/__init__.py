@@ -1,16 +1,20 @@
 """Lesions on FLAIR, enhancing lesions after gadolinium, and a reader's edits of both."""
 
 from bids_qsmthal.lesions.context import Context
+from bids_qsmthal.lesions.enhancing import Enhancement, find_enhancing
 from bids_qsmthal.lesions.flair import Lesions, segment_flair
 from bids_qsmthal.lesions.growth import edited, grow, seeds_at
-from bids_qsmthal.lesions.settings import FlairLesions
+from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
 from bids_qsmthal.lesions.table import lesion_table
 
 __all__ = [
     "Context",
+    "Enhancement",
+    "EnhancingLesions",
     "FlairLesions",
     "Lesions",
     "edited",
+    "find_enhancing",
     "grow",
     "lesion_table",
     "seeds_at",

@@ -37,3 +37,37 @@ class FlairLesions:
     smoothing_mm: float = 0.5
     reach_mm: float = 4.0
     minimum_extent_mm: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnhancingLesions:
+    """Settings of the search for enhancing lesions.
+
+    Attributes
+    ----------
+    threshold_sd
+        Signal above the expected one, in standard deviations of normal white matter and of the
+        registration's error. One in 30,000 normal voxels is above 4; a brain has a million, but
+        those of a lesion and its rim are some ten thousand.
+    registration_error_mm
+        Error of the rigid registration that edges must exceed; half a voxel at 1 mm.
+    near_lesion_mm
+        An enhancing lesion lies in a T2 lesion or within this distance of one.
+    surface_mm
+        Nothing is sought this close to the brain's surface: dura, sinuses, cortical veins.
+    slenderness
+        Length over width from which a part is a vessel; lesions are rather round.
+    minimum_extent_mm
+        Smallest longest axis.
+    visible_share
+        An enhancement this strong, as a share of the signal of white matter, should be seen;
+        used to say how sure an absence is.
+    """
+
+    threshold_sd: float = 4.0
+    registration_error_mm: float = 0.5
+    near_lesion_mm: float = 2.0
+    surface_mm: float = 3.0
+    slenderness: float = 3.0
+    minimum_extent_mm: float = 3.0
+    visible_share: float = 0.2

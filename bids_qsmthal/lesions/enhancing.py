@@ -1,0 +1,305 @@
+"""Gadolinium-enhancing lesions from T1w before and after contrast.
+
+The image after contrast is predicted from the one before, by a transfer of intensities and a
+smooth gain; what is brighter than noise and registration explain, lies in a T2 lesion, and is
+no vessel, plexus or dura, enhances.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.lesions.context import (
+    VENTRICLES,
+    Box,
+    Context,
+    Mask,
+    Volume,
+    box_around,
+)
+from bids_qsmthal.lesions.flair import Lesions
+from bids_qsmthal.lesions.growth import components, grow_to_half_height
+from bids_qsmthal.lesions.settings import EnhancingLesions
+from bids_qsmthal.lesions.table import lesion_table
+from bids_qsmthal.lesions.tissue import polynomials
+
+log = logging.getLogger(__name__)
+
+_BINS = 64  # of T1w intensity, for the transfer of intensities
+_SAMPLES = 100_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enhancement:
+    """Enhancing lesions.
+
+    Attributes
+    ----------
+    mask
+        bool, on the T1w grid.
+    table
+        One row per enhancing lesion: id, volume_mm3, location, x_mm, y_mm, z_mm, peak_sd.
+    confidence
+        0..1, a score and not a probability. Present: 1 - exp(-(peak - threshold) / threshold) of
+        the brightest, at least 0.5. Absent: share of the T2 lesions where an enhancement of
+        ``visible_share`` would have been above the threshold.
+    quality
+        Numbers to judge the input by.
+    warnings
+        What a reader should know.
+    """
+
+    mask: Image
+    table: pd.DataFrame
+    confidence: float
+    quality: dict[str, float]
+    warnings: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of enhancing lesions."""
+        return len(self.table)
+
+    @property
+    def volume_mm3(self) -> float:
+        """Total volume."""
+        return float(self.mask.data.sum() * self.mask.voxel_volume_mm3)
+
+    @property
+    def present(self) -> bool:
+        """Whether any lesion enhances."""
+        return self.count > 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Uptake:
+    """Signal after contrast above the expected one, and how many deviations that is."""
+
+    excess: Volume
+    deviations: Volume
+    noise: Volume
+    fluid: Mask
+    brain: Mask
+    white: float
+
+
+def find_enhancing(
+    t1w: Image,
+    ce_t1w: Image,
+    lesions: Lesions | None,
+    context: Context,
+    *,
+    ce_to_t1w: Affine | None = None,
+    settings: EnhancingLesions | None = None,
+) -> Enhancement:
+    """Find enhancing lesions.
+
+    Parameters
+    ----------
+    t1w
+        T1w before contrast, corrected for its gain.
+    ce_t1w
+        T1w after contrast, any grid and gain.
+    lesions
+        T2 lesions on the grid of ``t1w``; None searches all white matter, which needs priors and
+        gives more false positives.
+    context
+        Brain mask, and priors and labels if known, on the grid of ``t1w``.
+    ce_to_t1w
+        4x4 matrix from the world of ``ce_t1w`` to that of ``t1w``; None means the same world.
+    settings
+        Constants of the method.
+
+    Returns
+    -------
+    Enhancement
+        Mask, table, confidence, quality and warnings.
+    """
+    settings = settings or EnhancingLesions()
+    world = np.eye(4) if ce_to_t1w is None else np.asarray(ce_to_t1w, np.float64)
+    box = box_around(context.brain)
+    place, warnings = _search_region(lesions, context, box, settings)
+    uptake = _uptake(t1w, ce_t1w, context, box, world, settings)
+    mask, heights = _pick(uptake, place, context, box, settings)
+    whole = context.brain.like(box.paste(mask))
+    table = lesion_table(whole, context).assign(peak_sd=heights)
+    return Enhancement(
+        mask=whole,
+        table=table,
+        confidence=_confidence(heights, uptake, place, settings),
+        quality={
+            "noise_percent": 100 * float(np.median(uptake.noise[uptake.brain])) / uptake.white
+        },
+        warnings=warnings,
+    )
+
+
+def _search_region(
+    lesions: Lesions | None, context: Context, box: Box, settings: EnhancingLesions
+) -> tuple[Mask, tuple[str, ...]]:
+    """Return where an enhancing lesion may be, and warnings."""
+    if lesions is not None:
+        if lesions.mask.shape != context.brain.shape:
+            raise DataError(
+                f"lesion mask has the grid {lesions.mask.shape}, T1w has {context.brain.shape};"
+                " segment the lesions with the T1w"
+            )
+        return box.dilate(box.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
+    warning = "no T2 lesions known: enhancement was sought in all white matter; expect vessels"
+    if context.prior_wm is None:
+        return box.cut(context.brain.data) > 0, (warning,)
+    return box.cut(context.prior_wm.data) > 0.9, (warning,)
+
+
+def _uptake(
+    t1w: Image,
+    ce_t1w: Image,
+    context: Context,
+    box: Box,
+    world: Affine,
+    settings: EnhancingLesions,
+) -> _Uptake:
+    """Return what contrast agent added."""
+    there = np.asarray(np.linalg.inv(world), np.float64)
+    after = np.maximum(box.cut(resample(ce_t1w, context.brain, world=there, order=3).data), 0)
+    before = box.cut(t1w.data).astype(np.float32)
+    brain = (box.cut(context.brain.data) > 0) & (after > 0) & (before > 0)
+    if brain.sum() < 0.5 * context.brain.data.sum():
+        raise DataError(
+            "post-contrast T1w covers less than half of the brain; look at its registration"
+        )
+    expected, gain = _expected(before, after, brain)
+    excess = box.blur(after / gain - expected, 0.5)
+    white = _bright_tissue(before, brain)
+    level = float(np.median(expected[white]))
+    noise = 1.4826 * float(np.median(np.abs(excess[white] - np.median(excess[white]))))
+    slope = np.sqrt(
+        sum(
+            (component / size) ** 2
+            for component, size in zip(
+                np.gradient(box.blur(expected, 0.5)), box.voxel_size_mm, strict=True
+            )
+        )
+    )
+    total = np.sqrt(noise**2 + (settings.registration_error_mm * slope) ** 2).astype(np.float32)
+    half = 0.5 * float(np.median(before[white]))
+    return _Uptake(excess, excess / total, total, (before < half) | ~brain, brain, level)
+
+
+def _bright_tissue(t1w: Volume, brain: Mask) -> Mask:
+    """Return white matter by its brightness: the middle of the upper half of the T1w."""
+    low, high = np.quantile(t1w[brain], (0.6, 0.95))
+    return brain & (t1w > low) & (t1w < high)
+
+
+def _expected(before: Volume, after: Volume, brain: Mask) -> tuple[Volume, Volume]:
+    """Return the image expected without uptake, and the gain of the image after contrast.
+
+    The transfer is the median of the image after contrast in each bin of the one before; the
+    gain is a polynomial of third order. Medians do not see vessels and lesions, a few per cent.
+    """
+    everywhere = np.flatnonzero(brain)
+    sampled = everywhere[:: max(1, everywhere.size // _SAMPLES)]
+    x, y, z = np.unravel_index(sampled, brain.shape)
+    basis = np.stack([a[x] * b[y] * c[z] for a, b, c in polynomials(brain.shape)], -1)
+    old, new = before.ravel()[sampled], after.ravel()[sampled]
+    weights = np.zeros(basis.shape[1])
+    for _ in range(4):
+        knots, medians = _transfer(old, new * np.exp(-basis @ weights))
+        ratio = np.log(np.maximum(new, 1e-6) / np.interp(old, knots, medians))
+        rest = ratio - basis @ weights
+        calm = np.abs(rest - np.median(rest)) < 3 * 1.4826 * np.median(np.abs(rest))
+        weights = np.linalg.lstsq(basis[calm], ratio[calm], rcond=None)[0]
+        weights[0] -= (basis @ weights).mean()
+    expected = np.interp(before, knots, medians).astype(np.float32)
+    logarithm = np.zeros(brain.shape, np.float32)
+    for weight, (a, b, c) in zip(weights, polynomials(brain.shape), strict=True):
+        plane = (weight * a[:, None] * b).astype(np.float32)
+        logarithm += plane[:, :, None] * c.astype(np.float32)
+    return expected, np.exp(logarithm)
+
+
+def _transfer(
+    old: NDArray[np.floating], new: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return knots of a monotone curve from old to new intensities."""
+    edges = np.unique(np.quantile(old, np.linspace(0, 1, _BINS + 1)))
+    owner = np.clip(np.searchsorted(edges, old, "right") - 1, 0, len(edges) - 2)
+    index = np.arange(len(edges) - 1)
+    knots = np.asarray(ndimage.median(old, owner, index), np.float64)
+    medians = np.asarray(ndimage.median(new, owner, index), np.float64)
+    return knots, np.maximum(np.maximum.accumulate(medians), 1e-6)
+
+
+def _pick(
+    uptake: _Uptake, place: Mask, context: Context, box: Box, settings: EnhancingLesions
+) -> tuple[Mask, list[float]]:
+    """Return the mask of enhancing lesions and the peak of each in standard deviations."""
+    inner = box.distance_mm(~uptake.brain) > settings.surface_mm
+    bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
+    seeds = bright & place & inner & ~_ventricles(context, box)
+    grown = grow_to_half_height(seeds, uptake.excess, bright | seeds, box, reach_mm=10.0)
+    labels, count = components(grown)
+    kept = np.zeros(count + 1, bool)
+    for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
+        cut = tuple(slice(max(0, c.start - 1), c.stop + 1) for c in found)
+        part = labels[cut] == number
+        kept[number] = _is_lesion(part, place[cut], uptake.fluid[cut], box, settings)
+    mask: Mask = kept[labels]
+    labels, count = components(mask)
+    heights = ndimage.maximum(uptake.deviations, labels, range(1, count + 1)) if count else []
+    return mask, [float(height) for height in heights]
+
+
+def _ventricles(context: Context, box: Box) -> Mask:
+    """Return ventricles, which hold the choroid plexus."""
+    if context.labels is None:
+        return np.zeros(tuple(c.stop - c.start for c in box.slices), bool)
+    return np.asarray(np.isin(box.cut(context.labels.data), VENTRICLES))
+
+
+def _is_lesion(part: Mask, place: Mask, fluid: Mask, box: Box, settings: EnhancingLesions) -> bool:
+    """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and plexus (wet)."""
+    extents = np.sort(_extents_mm(part, box))
+    volume_mm3 = part.sum() * float(np.prod(box.voxel_size_mm))
+    # Half of the ball of the smallest extent, as growth to half height may shave a small lesion.
+    if volume_mm3 < np.pi / 12 * settings.minimum_extent_mm**3:
+        return False
+    if extents[-1] < settings.minimum_extent_mm or (part & place).sum() < 0.5 * part.sum():
+        return False
+    shell = ndimage.binary_dilation(part) & ~part
+    return bool(fluid[shell].mean() < 0.5 and extents[-1] < settings.slenderness * extents[-2])
+
+
+def _extents_mm(part: Mask, box: Box) -> NDArray[np.float64]:
+    """Return full lengths along the principal axes, as of a uniform ellipsoid (4.47 deviations).
+
+    A voxel's own width counts: its variance is a twelfth of its size squared.
+    """
+    size = np.asarray(box.voxel_size_mm)
+    points = np.argwhere(part) * size
+    scatter = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
+    lengths = np.sqrt(20 * np.linalg.eigvalsh(scatter + np.diag(size**2 / 12)))
+    return np.asarray(lengths)
+
+
+def _confidence(
+    heights: list[float], uptake: _Uptake, place: Mask, settings: EnhancingLesions
+) -> float:
+    """Return how sure presence or absence is; see ``Enhancement``."""
+    if heights:
+        above = (max(heights) - settings.threshold_sd) / settings.threshold_sd
+        return max(0.5, 1 - float(np.exp(-above)))
+    noise = uptake.noise[place & uptake.brain]
+    if noise.size == 0:
+        return 1.0
+    seen = settings.visible_share * uptake.white > settings.threshold_sd * noise
+    return float(seen.mean())
