@@ -1,15 +1,24 @@
 """Quantitative susceptibility mapping: arrays in, arrays out, no files."""
 
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T, Acquisition
-from bids_qsmthal.qsm.background import BACKGROUNDS
+from bids_qsmthal.qsm.background import Background, JointDipoleFields, ProjectionOntoDipoleFields
+from bids_qsmthal.qsm.csf import CSF_REFERENCES
 from bids_qsmthal.qsm.grid import Array, Grid, Mask
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
 from bids_qsmthal.qsm.relaxation import RELAXATIONS
+from bids_qsmthal.qsm.spherical import SphericalMean
 from bids_qsmthal.qsm.unwrapping import UNWRAPPINGS
+
+BACKGROUNDS: dict[str, type[Background]] = {
+    "joint": JointDipoleFields,
+    "pdf": ProjectionOntoDipoleFields,
+    "v-sharp": SphericalMean,
+}
 
 __all__ = [
     "BACKGROUNDS",
+    "CSF_REFERENCES",
     "GYROMAGNETIC_RATIO_HZ_PER_T",
     "INVERSIONS",
     "RELAXATIONS",

@@ -8,56 +8,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from scipy import ndimage
 
-from bids_qsmthal.qsm.background import weights
-from bids_qsmthal.qsm.medi import (
-    RADIANS_PER_PPM,
-    GaussNewton,
-    Problem,
-    Solver,
-    SplitBregman,
-    edge_mask,
-)
-from bids_qsmthal.qsm.operators import (
-    box_around,
-    convolve,
-    dipole_kernel,
-    laplace_kernel,
-    sphere_kernel,
-)
+from bids_qsmthal.qsm.functional import functional
+from bids_qsmthal.qsm.measurement import Measurement, inside
+from bids_qsmthal.qsm.medi import Solver, SplitBregman
+from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel, laplace_kernel
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.qsm.grid import Array, Grid
 
 log = logging.getLogger(__name__)
-
-
-class Local(NamedTuple):
-    """What an inversion may look at.
-
-    Attributes
-    ----------
-    field_ppm
-        Local field, relative to the main field, shape (x, y, z).
-    noise
-        Standard deviation of the field in any unit; infinite where it is not known.
-    magnitude
-        Magnitude image with the anatomy's edges.
-    mask
-        Where the field can be believed.
-    csf
-        Voxels of cerebrospinal fluid for the zero reference; may be empty.
-    """
-
-    field_ppm: Array
-    noise: Array
-    magnitude: Array
-    mask: Mask
-    csf: Mask
 
 
 class Susceptibility(NamedTuple):
@@ -73,7 +36,7 @@ class Susceptibility(NamedTuple):
 class Inversion(Protocol):
     """Anything that turns a local field into susceptibility."""
 
-    def __call__(self, local: Local, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
 
 
@@ -89,14 +52,14 @@ class ThresholdedDivision:
     threshold: float = 0.2
     margin_mm: float = 20.0
 
-    def __call__(self, local: Local, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid)
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
-        boxed = box.cut(np.where(local.mask, local.field_ppm, 0).astype(np.float32))
+        boxed = box.cut(inside(local.field_ppm, local.mask))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
-        return Susceptibility(_inside(chi, local.mask), converged=True)
+        return Susceptibility(inside(chi, local.mask), converged=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,22 +74,22 @@ class ClosedFormL2:
     weight_mm2: float = 0.02
     margin_mm: float = 20.0
 
-    def __call__(self, local: Local, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid)
         stiff = kernel**2 + np.float32(self.weight_mm2) * laplace_kernel(box.grid)
         stiff[0, 0, 0] = 1
-        boxed = box.cut(np.where(local.mask, local.field_ppm, 0).astype(np.float32))
+        boxed = box.cut(inside(local.field_ppm, local.mask))
         chi = box.paste(convolve(boxed, (kernel / stiff).astype(np.float32)))
-        return Susceptibility(_inside(chi, local.mask), converged=True)
+        return Susceptibility(inside(chi, local.mask), converged=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Medi:
     r"""Morphology-enabled dipole inversion with CSF as zero reference (MEDI+0).
 
-    See ``medi`` for the functional and the meaning of lambda.
+    See ``functional`` for the functional and the meaning of lambda.
 
     Attributes
     ----------
@@ -156,44 +119,26 @@ class Medi:
     margin_mm: float = 20.0
     solver: Solver = field(default_factory=SplitBregman)
 
-    def __call__(self, local: Local, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         if not local.mask.any():
             return Susceptibility(np.zeros(grid.shape, np.float32), converged=False)
         box = box_around(local.mask, grid, self.margin_mm)
-        cut = Local(*(box.cut(a) for a in local))
-        # A float of infinity times zero outside the image would be NaN.
-        cut = cut._replace(field_ppm=_inside(cut.field_ppm, cut.mask))
-        result = self.solver(self.problem(cut, box.grid))
-        chi = box.paste(result.chi) / np.float32(RADIANS_PER_PPM)
+        problem, radians_per_ppm = functional(
+            Measurement(*(box.cut(a) for a in local)),
+            box.grid,
+            (self.regularisation, self.csf_regularisation),
+            edge_share=self.edge_share,
+            smv_radius_mm=self.smv_radius_mm,
+        )
+        result = self.solver(problem)
+        chi = box.paste(result.chi) / np.float32(radians_per_ppm)
         return Susceptibility(
-            _inside(chi, local.mask),
+            inside(chi, local.mask),
             converged=result.converged,
             objective=result.objective,
             iterations=result.iterations,
             transforms=result.transforms,
-        )
-
-    def problem(self, local: Local, grid: Grid) -> Problem:
-        """Return the functional for a field on a grid with room round the mask."""
-        kernel, mask = dipole_kernel(grid), local.mask
-        value, noise = local.field_ppm, np.where(np.isfinite(local.noise), local.noise, 0)
-        if self.smv_radius_mm > 0:
-            ball = sphere_kernel(grid, self.smv_radius_mm)
-            mask = mask & (convolve(mask.astype(np.float32), ball) > 0.999)
-            kernel = kernel * (1 - ball)
-            value = value - convolve(value, ball)
-            noise = np.sqrt(np.maximum(convolve(noise**2, ball), 0) + noise**2)
-        edges = edge_mask(local.magnitude, local.mask, grid, self.edge_share)
-        weight = weights(noise.astype(np.float32), mask)
-        return Problem(
-            field=(np.float32(RADIANS_PER_PPM) * _inside(value, mask)).astype(np.float32),
-            energy=(np.float32(self.regularisation) * weight**2).astype(np.float32),
-            edges=edges,
-            csf=local.csf & local.mask,
-            csf_weight=self.csf_regularisation,
-            kernel=kernel,
-            grid=grid,
         )
 
 
@@ -212,7 +157,7 @@ class TotalVariation:
     margin_mm: float = 20.0
     iterations: int = 24
 
-    def __call__(self, local: Local, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         plain = Medi(
             regularisation=self.regularisation,
@@ -223,56 +168,9 @@ class TotalVariation:
         return plain(local._replace(magnitude=np.zeros_like(local.magnitude)), grid)
 
 
-def _inside(values: Array, mask: Mask) -> Array:
-    """Return the values in the mask, zero elsewhere and where they are not finite, float32."""
-    return cast("Array", np.where(mask & np.isfinite(values), values, 0).astype(np.float32))
-
-
-def csf_mask(r2star_hz: Array, mask: Mask, grid: Grid, most_r2star_hz: float = 5.0) -> Mask:
-    """Return ventricular CSF for the zero reference of MEDI+0: low R2* near the brain's middle.
-
-    Components of low R2* within 30 mm of the centroid: the three largest are seeds; in the brain
-    eroded by 10 mm, every component that overlaps a seed is kept.
-
-    References
-    ----------
-    Liu et al. (2018). Magn Reson Med 79(5), 2795-2803. doi:10.1002/mrm.26946
-    """
-    if not mask.any():
-        return np.zeros_like(mask)
-    sizes = np.asarray(grid.voxel_size_mm)
-    centre = np.array([float(np.mean(i)) for i in np.nonzero(mask)])
-    axes = np.ogrid[tuple(slice(0, n) for n in mask.shape)]
-    distance_squared = sum(((axes[a] - centre[a]) * sizes[a]) ** 2 for a in range(3))
-    low = mask & (r2star_hz < most_r2star_hz)
-    near, count = ndimage.label(low & (distance_squared < 30.0**2))
-    if not count:
-        return np.zeros_like(mask)
-    volume = np.bincount(near.ravel())
-    volume[0] = 0
-    seeds = np.isin(near, np.argsort(volume)[::-1][: min(3, count)]) & (near > 0)
-    deep = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=grid.voxel_size_mm)
-    parts, _ = ndimage.label(low & (deep[1:-1, 1:-1, 1:-1] > 10.0))
-    kept = np.setdiff1d(np.unique(parts[seeds]), [0])
-    return np.isin(parts, kept)
-
-
 INVERSIONS: dict[str, type[Inversion]] = {
     "medi": Medi,
     "tv": TotalVariation,
     "l2": ClosedFormL2,
     "tkd": ThresholdedDivision,
 }
-
-__all__ = [
-    "INVERSIONS",
-    "ClosedFormL2",
-    "GaussNewton",
-    "Inversion",
-    "Local",
-    "Medi",
-    "Susceptibility",
-    "ThresholdedDivision",
-    "TotalVariation",
-    "csf_mask",
-]

@@ -1,16 +1,4 @@
-r"""Morphology-enabled dipole inversion (MEDI): one functional, two solvers.
-
-.. math::
-
-    E(\chi) = \|M_G \nabla \chi\|_1 + \lambda \|w (e^{i D \chi} - e^{i f})\|_2^2
-              + \frac{\lambda_{CSF}}{2} \|M_{CSF} (\chi - \bar\chi_{CSF})\|_2^2
-
-Units
------
-The toolbox measures chi and f in radians over one echo spacing, so its lambda means something else
-at every field strength and echo spacing. Here both are in radians at a fixed scale of
-``RADIANS_PER_PPM``, and w has mean 1 in the mask: one lambda, one meaning.
-"""
+"""Solvers of the MEDI functional: accelerated splitting, and Gauss-Newton as published."""
 
 from __future__ import annotations
 
@@ -19,56 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
-from numba import njit
 from scipy import fft
 
 from bids_qsmthal.qsm import admm
-from bids_qsmthal.qsm.operators import (
-    convolve,
-    gradient,
-    gradient_adjoint,
-)
+from bids_qsmthal.qsm.functional import Problem, objective, reweighted
+from bids_qsmthal.qsm.operators import convolve, gradient, gradient_adjoint
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.qsm.grid import Array
 
 log = logging.getLogger(__name__)
-
-RADIANS_PER_PPM = 4.0
-"""Scale of the functional: the phase of 1 ppm at 3 T after 5 ms, 2 pi x 127.7 Hz x 5 ms = 4.0."""
-
-
-class Problem(NamedTuple):
-    """The functional on a box: everything the solvers share.
-
-    Attributes
-    ----------
-    field
-        Local field in rad at the fixed scale.
-    energy
-        lambda w^2.
-    edges
-        Bit ``axis`` is set where the gradient along that axis is free; uint8.
-    csf
-        CSF voxels.
-    csf_weight
-        lambda_CSF.
-    kernel
-        Dipole kernel on the half spectrum.
-    grid
-        Grid of the box.
-    """
-
-    field: Array
-    energy: Array
-    edges: NDArray[np.uint8]
-    csf: Mask
-    csf_weight: float
-    kernel: Array
-    grid: Grid
 
 
 class Result(NamedTuple):
@@ -86,98 +35,6 @@ class Solver(Protocol):
 
     def __call__(self, problem: Problem) -> Result:
         """Return the minimiser."""
-
-
-def objective(problem: Problem, chi: Array, simulated: Array | None = None) -> float:
-    """Return the value of the functional; ``simulated`` is D chi where it is at hand."""
-    if simulated is None:
-        simulated = convolve(chi, problem.kernel)
-    sizes = tuple(np.float32(d) for d in problem.grid.voxel_size_mm)
-    total = _data_and_gradient(chi, simulated, problem.field, problem.energy, problem.edges, sizes)
-    if problem.csf_weight > 0 and problem.csf.any():
-        total += problem.csf_weight / 2 * float(problem.csf.sum()) * float(chi[problem.csf].var())
-    return float(total)
-
-
-@njit(cache=True)
-def _data_and_gradient(chi, simulated, field, energy, edges, sizes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Return the data and gradient terms, summed in double precision."""
-    nx, ny, nz = chi.shape
-    total = 0.0
-    for x in range(nx):
-        for y in range(ny):
-            row = 0.0
-            for z in range(nz):
-                here = chi[x, y, z]
-                bits = edges[x, y, z]
-                if not bits & 1 and x + 1 < nx:
-                    row += abs(chi[x + 1, y, z] - here) / sizes[0]
-                if not bits & 2 and y + 1 < ny:
-                    row += abs(chi[x, y + 1, z] - here) / sizes[1]
-                if not bits & 4 and z + 1 < nz:
-                    row += abs(chi[x, y, z + 1] - here) / sizes[2]
-                if energy[x, y, z] > 0:
-                    d = simulated[x, y, z] - field[x, y, z]
-                    row += energy[x, y, z] * (2 - 2 * np.cos(d))
-            total += row
-    return total
-
-
-def edge_mask(magnitude: Array, mask: Mask, grid: Grid, share: float = 0.9) -> NDArray[np.uint8]:
-    """Return, as bits of each voxel, the axes along which the magnitude has an edge.
-
-    The toolbox's rule: the threshold starts at 1 % of the largest value and moves by 5 % until the
-    number of gradient components above it crosses ``share`` of the number of voxels in the mask,
-    which leaves about 30 % of the components as edges.
-
-    References
-    ----------
-    Liu et al. (2012). NeuroImage 59(3), 2560-2568. doi:10.1016/j.neuroimage.2011.08.082
-    """
-    image = np.where(mask, magnitude, 0).astype(np.float32)
-    steps = np.abs(gradient(image, grid))
-    steps[:, ~mask] = 0
-    ordered = np.sort(steps[:, mask], axis=None)
-    wanted = share * int(mask.sum())
-
-    def above(threshold: float) -> int:
-        return int(ordered.size - np.searchsorted(ordered, np.float32(threshold), side="right"))
-
-    threshold = 0.01 * float(image.max(initial=0.0))
-    if threshold > 0:
-        factor = 1.05 if above(threshold) > wanted else 0.95
-        while (above(threshold) > wanted) == (factor > 1) and threshold > 1e-12:
-            threshold *= factor
-    bits = np.zeros(mask.shape, np.uint8)
-    for axis in range(3):
-        bits |= ((steps[axis] > threshold) & mask).astype(np.uint8) << axis
-    return bits
-
-
-def merit_factor(problem: Problem, simulated: Array) -> Array:
-    """Return by how much MERIT raises the noise of each voxel (1 for most).
-
-    A voxel whose misfit is more than six standard deviations is trusted less.
-    """
-    misfit = np.abs(np.exp(1j * simulated) - np.exp(1j * problem.field)).astype(np.float32)
-    inside = problem.energy > 0
-    if not inside.any():
-        return np.ones_like(misfit)
-    weighted = misfit * np.sqrt(problem.energy)
-    rest = weighted - weighted[inside].mean()
-    limit = 6 * float(rest[inside].std())
-    factor = np.maximum(np.abs(rest) / max(limit, 1e-30), 1)
-    return cast("Array", np.where(inside, factor, 1).astype(np.float32) ** 2)
-
-
-def _reweighted(problem: Problem, simulated: Array) -> Problem:
-    """Return the problem with the weights of outliers lowered, their mean kept."""
-    inside = problem.energy > 0
-    weight = np.sqrt(problem.energy)
-    lowered = weight / merit_factor(problem, simulated)
-    if inside.any():
-        lowered *= weight[inside].mean(dtype=np.float64) / lowered[inside].mean(dtype=np.float64)
-    return problem._replace(energy=(lowered**2).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +201,7 @@ class _Loop:
 
     def reweight(self) -> None:
         """Let MERIT lower the weights of voxels that the model cannot explain."""
-        self.problem = _reweighted(self.problem, self.simulated)
+        self.problem = reweighted(self.problem, self.simulated)
 
 
 def _floats(numbers: tuple[float, ...]) -> tuple[np.float32, ...]:
@@ -392,7 +249,7 @@ class GaussNewton:
             count += 1
             if self.reweighting:
                 simulated = convolve(chi, problem.kernel, self.workers)
-                problem = _reweighted(problem, simulated)
+                problem = reweighted(problem, simulated)
                 value = objective(problem, chi, simulated)
         return Result(chi, value, count, transforms, converged=bool(change <= self.tolerance))
 

@@ -14,10 +14,12 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.qsm.acquisition import Acquisition
-from bids_qsmthal.qsm.background import SphericalMean, block_mean, coarser
+from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
-from bids_qsmthal.qsm.inversion import Local, ThresholdedDivision
+from bids_qsmthal.qsm.inversion import ThresholdedDivision
+from bids_qsmthal.qsm.measurement import Measurement, block_factors, block_mean, coarser_grid
 from bids_qsmthal.qsm.scaling import scale_to_radians
+from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
@@ -175,8 +177,8 @@ def detect_sign(
     tail's asymmetry: (99.5th percentile + 0.5th - 2 medians) over their distance, -1 to 1. The
     signal must be finite.
     """
-    factors = tuple(max(1, round(2.0 / d)) for d in grid.voxel_size_mm)
-    small, inside = coarser(grid, factors), block_mean(mask.astype(np.float32), factors) > 0.9
+    factors = block_factors(grid, 2.0)
+    small, inside = coarser_grid(grid, factors), block_mean(mask.astype(np.float32), factors) > 0.9
     times = acquisition.echo_times_s[:4]  # enough for a sign, and long echoes cost time
     coarse = np.stack(
         [
@@ -191,12 +193,13 @@ def detect_sign(
         return 0.0
     size, angle = np.abs(coarse).astype(np.float32), np.angle(coarse).astype(np.float32)
     total = ComplexFit()(size, angle, inside, small, short)
-    good = inside & (total.residual < 0.2)
-    local = SphericalMean()(total.frequency_hz, total.noise_hz, good, small)
-    seen = Local(local.field_hz, total.noise_hz, size[..., 0], local.mask, np.zeros_like(inside))
+    noise = np.where(total.residual < 0.2, total.noise_hz, np.inf).astype(np.float32)
+    nothing = np.zeros_like(inside)
+    seen = Measurement(total.frequency_hz, noise, size[..., 0], inside, nothing)
+    local = SphericalMean()(seen, small)
+    seen = seen._replace(field_ppm=local.field_ppm, mask=local.mask)
     chi = ThresholdedDivision()(seen, small).chi_ppm
-    depth = ndimage.distance_transform_edt(np.pad(local.mask, 1), sampling=small.voxel_size_mm)
-    deep = depth[1:-1, 1:-1, 1:-1] > 10
+    deep = depth(local.mask, small) > 10
     if deep.sum() < 1000:
         return 0.0
     low, middle, high = np.percentile(chi[deep], (0.5, 50, 99.5))

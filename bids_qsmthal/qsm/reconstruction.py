@@ -10,9 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.errors import DataError
-from bids_qsmthal.qsm.background import Background, ProjectionOntoDipoleFields
+from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
+from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
 from bids_qsmthal.qsm.field import ComplexFit
-from bids_qsmthal.qsm.inversion import Inversion, Local, Medi, Susceptibility, csf_mask
+from bids_qsmthal.qsm.inversion import Inversion, Medi, Susceptibility
+from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Reconstruction:
         Magnitude to R2*.
     background
         Total to local field.
+    csf
+        R2* to the CSF that is the zero reference.
     inversion
         Local field to susceptibility.
     most_residual_rad
@@ -45,10 +49,11 @@ class Reconstruction:
 
     fitting: ComplexFit = field(default_factory=ComplexFit)
     relaxation: Relaxation = field(default_factory=WeightedExponential)
-    background: Background = field(default_factory=ProjectionOntoDipoleFields)
+    background: Background = field(default_factory=JointDipoleFields)
+    csf: CsfReference = field(default_factory=GlobalCsf)
     inversion: Inversion = field(default_factory=Medi)
     most_residual_rad: float = 0.3
-    most_excess: float = 6.0
+    most_excess: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,18 +134,27 @@ def reconstruct(
     total = chosen.fitting(magnitude, phase_rad, measured, grid, acquisition)
     r2star = chosen.relaxation(magnitude, measured, acquisition.echo_times_s)
     trusted = _trusted(total, measured, chosen)
-    noise = np.where(trusted, total.noise_hz, np.inf).astype(np.float32)
-    local = chosen.background(total.frequency_hz, noise, measured, grid)
     csf = np.zeros_like(mask)
     if len(acquisition.echo_times_s) > 1:
-        csf = csf_mask(r2star, local.mask & trusted, grid)
-    combined = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
+        csf = chosen.csf(r2star, trusted, grid)
     ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
-    seen = Local(local.field_hz * ppm_per_hz, noise, combined, local.mask, csf)
-    found = chosen.inversion(seen, grid)
+    # A misfit beyond the noise is noise, too: the model does not hold in that voxel.
+    noise_hz = np.where(trusted, total.noise_hz * np.maximum(total.reduced_residual, 1), np.inf)
+    seen = Measurement(
+        field_ppm=total.frequency_hz * ppm_per_hz,
+        noise_ppm=(noise_hz * ppm_per_hz).astype(np.float32),
+        magnitude=np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude)),
+        mask=measured,
+        csf=csf,
+    )
+    local = chosen.background(seen, grid)
+    seen = seen._replace(field_ppm=local.field_ppm, mask=local.mask)
+    wild = outliers(local.field_ppm, seen)
+    trusted &= ~wild
+    found = chosen.inversion(seen.without(wild), grid)
     return Maps(
         chi_ppm=found.chi_ppm,
-        local_field_hz=np.where(trusted, local.field_hz, 0).astype(np.float32),
+        local_field_hz=np.where(trusted, local.field_ppm / ppm_per_hz, 0).astype(np.float32),
         total_field_hz=total.frequency_hz,
         noise=np.where(np.isfinite(total.noise_hz), total.noise_hz, 0).astype(np.float32),
         r2star_hz=r2star,
