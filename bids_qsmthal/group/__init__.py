@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, tables_out
+from bids_qsmthal.statistics.resampling import Resampling
 
 if TYPE_CHECKING:
     from bids_qsmthal.settings import Settings
@@ -32,10 +33,14 @@ class GroupResult:
 
 def run(settings: Settings) -> GroupResult:
     """Run the group level as the settings of a whole run ask."""
-    return process(settings.bids_dir, settings.output_dir, analysis=settings.analysis)
+    return process(
+        settings.bids_dir, settings.output_dir, analysis=settings.analysis, seed=settings.seed
+    )
 
 
-def process(bids_dir: Path, output_dir: Path, *, analysis: Path | None = None) -> GroupResult:
+def process(
+    bids_dir: Path, output_dir: Path, *, analysis: Path | None = None, seed: int = 20180301
+) -> GroupResult:
     """Collect the participants' measures, fit the models, and write tables and a page.
 
     Parameters
@@ -48,6 +53,8 @@ def process(bids_dir: Path, output_dir: Path, *, analysis: Path | None = None) -
     analysis
         The user's analysis file; the study's models where there is none. A column that no table
         has is an error in the user's file, and only leaves out models in the packaged one.
+    seed
+        Of permutations and bootstraps.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def process(bids_dir: Path, output_dir: Path, *, analysis: Path | None = None) -
     cohort = assembly.assemble(bids_dir, output_dir, wanted, strict=analysis is not None)
     log.info("%d participants in the analysis %s.", len(cohort.frame), wanted.name)
 
-    results = fitting.fit_all(wanted, cohort)
+    results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
 
     folder = output_dir / FOLDER
     tables_out.write(folder, wanted, cohort, results)

@@ -9,7 +9,7 @@ import yaml
 
 from bids_qsmthal.errors import MissingInputError, UsageError
 from bids_qsmthal.group import tables_in
-from bids_qsmthal.statistics import analysis
+from bids_qsmthal.statistics import document
 from bids_qsmthal.statistics.analysis import Analysis
 
 DEFAULT = "chiang2018"
@@ -26,15 +26,15 @@ def read(path: Path | None) -> Analysis:
         It is not YAML, or not an analysis.
     """
     if path is None:
-        return analysis.read(yaml.safe_load(packaged()), f"{DEFAULT}.yaml")
+        return document.read(yaml.safe_load(packaged()), f"{DEFAULT}.yaml")
     if not path.is_file():
         raise MissingInputError(f"{path}: no such analysis file.")
     try:
-        document = yaml.safe_load(tables_in.text(path))
+        content = yaml.safe_load(tables_in.text(path))
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path}: not valid YAML ({reason}).") from error
-    return analysis.read(document, path.name)
+    return document.read(content, path.name)
 
 
 def packaged() -> str:

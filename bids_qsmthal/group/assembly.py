@@ -13,6 +13,7 @@ import pandas as pd
 from bids_qsmthal.errors import MissingInputError
 from bids_qsmthal.group import covariates, exclusions, measures
 from bids_qsmthal.group.covariates import Source
+from bids_qsmthal.statistics import harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ class Cohort:
     """One row a participant, of the session the analysis asks for."""
 
     exclusions: pd.DataFrame
+    harmonised: pd.DataFrame
+    """What was done to each measure at each site; empty where nothing was asked."""
+
     flow: pd.DataFrame
     units: dict[str, str]
     """Unit of each measure in the wide table."""
@@ -65,15 +69,21 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
         No table has a column the user's analysis asks for.
     """
     tidy, units = measures.in_one_unit(measures.read(output_dir))
-    gates = {_measure_column(analysis.variables[name]) for name in analysis.exclude_when}
+    gates = {measure_column(analysis.variables[name]) for name in analysis.exclude_when}
     decisions = exclusions.decide(tidy, gates, output_dir / EDITS)
     usable, n_unusable = exclusions.apply(tidy, decisions)
     wide = measures.wide(usable)
     sources = covariates.find(bids_dir)
     values, absent = _variables(analysis, wide, units, sources, strict=strict)
+    values["quality"] = _quality(decisions, wide.index)
+    values["years"] = covariates.years_since_first(sources, values.index)
     sessions = pd.concat([values, wide], axis=1).reset_index()
+    harmonised = pd.DataFrame(columns=harmonisation.COLUMNS)
+    if analysis.harmonisation and not set(analysis.harmonisation.names) & set(absent):
+        sessions, harmonised = harmonisation.harmonise(sessions, analysis.harmonisation)
     frame = _one_each(sessions, analysis.session)
     return Cohort(
+        harmonised=harmonised,
         sessions=sessions,
         frame=frame,
         exclusions=decisions,
@@ -87,7 +97,8 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     )
 
 
-def _measure_column(variable: Variable) -> str:
+def measure_column(variable: Variable) -> str:
+    """Return the column of the wide table that a variable is taken from."""
     return measures.column_name(variable.measure, variable.region, variable.hemisphere)
 
 
@@ -123,7 +134,7 @@ def _variables(
 def _measured(
     variable: Variable, wide: pd.DataFrame, units: dict[str, str]
 ) -> pd.Series[float] | None:
-    column = _measure_column(variable)
+    column = measure_column(variable)
     if not variable.measure or column not in wide:
         return None
     return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
@@ -154,9 +165,17 @@ def _filled(
     )
 
 
+def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
+    """Return whether any run in use of a session is doubtful."""
+    used = decisions[decisions["decision"] != "exclude"]
+    doubtful = used["decision"].eq("check").groupby([used["participant_id"], used["session_id"]])
+    worst = doubtful.any().map({True: "check", False: "include"})
+    return worst.reindex(rows).fillna("include")
+
+
 def _say_absent(variable: Variable, sources: list[Source], *, strict: bool) -> str:
     if not variable.columns:
-        reason = f"no participant has the measure {_measure_column(variable)}"
+        reason = f"no participant has the measure {measure_column(variable)}"
         log.warning("%s: %s.", variable.name, reason)
         return reason
     wanted = " or ".join(variable.columns)

@@ -93,6 +93,38 @@ def collect(variable: Variable, sources: list[Source], rows: pd.MultiIndex) -> p
     return None
 
 
+def years_since_first(sources: list[Source], rows: pd.Index) -> pd.Series[float]:
+    """Return the years between each session and the participant's first (``acq_time``).
+
+    Zero for whoever has one session; NaN where a date is missing.
+
+    Raises
+    ------
+    DataError
+        A time of acquisition cannot be read.
+    """
+    times = pd.Series(pd.NaT, index=rows, dtype="datetime64[ns]")
+    for source in sources:
+        if not {"session_id", "acq_time"} <= set(source.frame.columns):
+            continue
+        cells = source.frame["acq_time"]
+        missing = tables_in.is_missing(cells)
+        read = pd.to_datetime(cells.where(~missing), errors="coerce", format="ISO8601", utc=True)
+        if (read.isna() & ~missing).any():
+            wrong = cells[read.isna() & ~missing].iloc[0]
+            raise DataError(
+                f"{source.path}, column 'acq_time': '{wrong}' is not a time such as "
+                "2020-03-01T09:30:00."
+            )
+        found = _align(read.dt.tz_localize(None), source.frame, rows)
+        times = times.fillna(pd.to_datetime(found))
+    people = rows.get_level_values("participant_id")
+    first = times.groupby(people).transform("min")
+    days = (times - first).dt.total_seconds() / 86_400
+    alone = pd.Series(people, index=rows).map(pd.Series(people).value_counts()).eq(1)
+    return (days / 365.25).where(~alone, 0.0)
+
+
 def _parsed(variable: Variable, column: str, source: Source) -> pd.Series[Any]:
     cells = source.frame[column]
     where = f"{source.path}, column '{column}'"
@@ -135,7 +167,7 @@ def _levels(
     return cells.where(~missing).map(values)
 
 
-def _align(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.MultiIndex) -> pd.Series[Any]:
+def _align(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Series[Any]:
     """Return the values on the rows wanted: by session where the table has sessions."""
     if "session_id" in frame:
         keys = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bids_qsmthal.statistics.analysis import Analysis, Variable
+from bids_qsmthal.statistics.analysis import COMPUTED, Analysis, Variable
 
 IDENTITY = {
     "participant_id": "Participant",
@@ -87,6 +87,82 @@ EXCLUSIONS = IDENTITY | {
     "source": "automatic: by quality control; edited: by the user, in edits/exclusions.tsv",
 }
 
+DIAGNOSTICS = {
+    "model": COEFFICIENT["model"],
+    "n": COEFFICIENT["n"],
+    "skewness_kurtosis_p": "p of normal residuals (D'Agostino, adjusted by Royston)",
+    "shapiro_p": "p of normal residuals (Shapiro-Wilk)",
+    "breusch_pagan_p": "p of equal residual variance (Breusch-Pagan, studentised by Koenker)",
+    "reset_p": "p of a straight relation (Ramsey's RESET with squares and cubes)",
+    "largest_vif": "Largest variance inflation factor",
+    "largest_vif_term": "The term that has it",
+    "largest_cooks_distance": "Largest Cook's distance",
+    "most_influential": "The participant who has it",
+    "n_influential": "Participants with a Cook's distance above 4/n",
+    "largest_leverage": "Largest leverage",
+    "advice": "What these figures suggest",
+    "note": COEFFICIENT["note"],
+}
+
+SENSITIVITY = {
+    "model": "Model of the table whose coefficient is looked at again",
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "specification": "What is done differently",
+    "kind": "model, inference, sample, term (another form) or measure (another measure)",
+    "coefficient": "Coefficient; for another measure in that measure's unit",
+    "ci_low": "Lower end of the 95 % interval; the smallest coefficient for leave one out",
+    "ci_high": "Upper end of the 95 % interval; the largest coefficient for leave one out",
+    "p": "p; the largest one for leave one out",
+    "partial_r": COEFFICIENT["partial_r"],
+    "n": COEFFICIENT["n"],
+    "note": COEFFICIENT["note"],
+}
+
+LONGITUDINAL = {
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "kind": "fixed effect, or standard deviation of a random one",
+    "term": "Coefficient or random effect",
+    "coefficient": "Estimate by restricted maximum likelihood",
+    "standard_error": COEFFICIENT["standard_error"],
+    "ci_low": "Lower end of the 95 % interval (Wald)",
+    "ci_high": "Upper end of the 95 % interval (Wald)",
+    "p": "Two-sided p (Wald, normal)",
+    "n_participants": "Participants in the model",
+    "n_sessions": "Sessions in the model",
+    "log_likelihood": "Restricted log likelihood",
+    "formula": "Fixed part",
+    "random": "Random part, as lme4 writes it",
+    "filter": COEFFICIENT["filter"],
+    "note": COEFFICIENT["note"],
+}
+
+MEDIATION = {
+    "model": "Name of the mediation in the analysis file",
+    "path": "Path; total = direct + indirect",
+    "coefficient": "Its coefficient",
+    "ci_low": "Lower end of the 95 % bootstrap interval (percentile)",
+    "ci_high": "Upper end of the 95 % bootstrap interval (percentile)",
+    "n": COEFFICIENT["n"],
+    "cause": "Assumed cause",
+    "mediator": "Assumed mediator",
+    "outcome": "Outcome",
+    "covariates": "Held fixed",
+    "note": COEFFICIENT["note"],
+}
+
+HARMONISATION = {
+    "variable": "Harmonised measure",
+    "site": "Site",
+    "n": "Participants of the site",
+    "mean_before": "Mean before ComBat",
+    "mean_after": "Mean after ComBat",
+    "sd_before": "Standard deviation before ComBat",
+    "sd_after": "Standard deviation after ComBat",
+    "note": "What makes the result doubtful",
+}
+
 FLOW = {"step": "Step from dataset to model", "n": "Participants", "detail": "Who, or why"}
 
 TABLE = {
@@ -126,6 +202,8 @@ def describe_measures(
             made[column] = {"Description": IDENTITY[column]}
         elif column in analysis.variables:
             made[column] = _variable(analysis.variables[column])
+        elif column in COMPUTED:
+            made[column] = {"Description": COMPUTED[column]}
         elif column.endswith("_source"):
             made[column] = {"Description": "Where the value before comes from"}
         else:

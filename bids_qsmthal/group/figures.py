@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GRAY = "#555555"
+
+MAIN = "as in the table"
+
+MANY_POINTS = 400
+"""Above this a cloud is drawn as an image instead of shapes."""
 
 
 def forest(lines: pd.DataFrame) -> bytes:
@@ -47,24 +53,71 @@ def forest(lines: pd.DataFrame) -> bytes:
     return _finished(canvas, [axes])
 
 
-def partial_regression(fit: Fit, term: str, x_label: str, y_label: str) -> bytes:
+def partial_regressions(panels: Sequence[tuple[Fit, str, str]]) -> bytes:
     """Draw outcome against one term, both after removing what the other terms explain.
 
     The slope of the line is the coefficient of the term in the whole model (Frisch, Waugh and
     Lovell); with one predictor it is the plain scatter plot, centred.
+
+    Parameters
+    ----------
+    panels
+        Fit, term and title of each.
     """
-    assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
-    names = fit.design.names
-    others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != term]]
-    column = fit.design.predictors[:, names.index(term)]
-    x, y = _rest(column, others), _rest(fit.design.outcome, others)
-    canvas = Canvas(figsize=(5.0, 4.0), layout="constrained")
+    canvas, grid = _grid(len(panels), width=3.4, height=3.0)
+    for axes, (fit, term, title) in zip(grid, panels, strict=True):
+        assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
+        names = fit.design.names
+        others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != term]]
+        column = fit.design.predictors[:, names.index(term)]
+        x, y = _rest(column, others), _rest(fit.design.outcome, others)
+        _cloud(axes, x, y)
+        row = fit.row(term)
+        _line_with_band(axes, x, y, float(row["coefficient"]), float(row["df_residual"]))
+        what = " | others" if others.shape[1] > 1 else ", centred"
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(term + what, fontsize=9)
+        axes.set_ylabel(fit.design.outcome_name + what, fontsize=9)
+    return _finished(canvas, grid)
+
+
+def residuals(fits: Sequence[Fit]) -> bytes:
+    """Draw, for each model, the quantiles of the residuals, and residuals by fitted value."""
+    canvas, grid = _grid(2 * len(fits), width=3.4, height=2.6, columns=2)
+    for place, fit in enumerate(fits):
+        assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
+        left, right = grid[2 * place], grid[2 * place + 1]
+        left.set_title(fit.model.name, fontsize=10)
+        _quantiles(left, fit.residuals)
+        left.set_xlabel("normal quantile", fontsize=9)
+        left.set_ylabel("residual", fontsize=9)
+        right.axhline(0, color=GRAY, linewidth=1)
+        _cloud(right, fit.design.outcome - fit.residuals, fit.residuals)
+        right.set_xlabel("fitted value", fontsize=9)
+    return _finished(canvas, grid)
+
+
+def specification_curve(rows: pd.DataFrame, title: str) -> bytes:
+    """Draw one coefficient under every specification as a partial correlation.
+
+    Parameters
+    ----------
+    rows
+        Columns ``specification``, ``kind``, ``partial_r``, ``n``, ``low`` and ``high``.
+    """
+    ordered = rows.sort_values("partial_r", kind="stable").reset_index(drop=True)
+    canvas = Canvas(figsize=(8.0, 1.1 + 0.28 * len(ordered)), layout="constrained")
     axes = canvas.add_subplot()
-    axes.scatter(x, y, s=18, color=drawing.BLUE, alpha=min(0.7, 0.2 + 60 / len(x)), linewidths=0)
-    row = fit.row(term)
-    _line_with_band(axes, x, y, float(row["coefficient"]), float(row["df_residual"]))
-    adjusted = " (adjusted)" if others.shape[1] > 1 else " (centred)"
-    axes.set(xlabel=x_label + adjusted, ylabel=y_label + adjusted)
+    axes.axvline(0, color=GRAY, linewidth=1)
+    for height, row in ordered.iterrows():
+        main = row["specification"] == MAIN
+        color, marker = (drawing.BLUE, "s") if main else ("black", "o")
+        axes.plot([row["low"], row["high"]], [height, height], color=color, linewidth=1.4)
+        axes.plot(row["partial_r"], height, marker, color=color, markersize=6 if main else 4)
+    names = [f"{row.specification} (n = {row.n})" for row in ordered.itertuples()]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel("partial correlation with 95 % confidence interval", fontsize=9)
+    axes.set_title(title, fontsize=10)
     return _finished(canvas, [axes])
 
 
@@ -90,21 +143,6 @@ def quantile_normal(values: pd.Series[float], label: str) -> bytes:
     return _finished(canvas, panels)
 
 
-def residuals(fit: Fit, label: str) -> bytes:
-    """Draw the quantile-normal plot of the residuals, and residuals against fitted values."""
-    assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
-    canvas = Canvas(figsize=(8.0, 3.6), layout="constrained")
-    canvas.suptitle(label, fontsize=11)
-    left, right = canvas.subplots(1, 2)
-    _quantiles(left, fit.residuals)
-    left.set(xlabel="normal quantile", ylabel="residual")
-    fitted = fit.design.outcome - fit.residuals
-    right.axhline(0, color=GRAY, linewidth=1)
-    right.scatter(fitted, fit.residuals, s=14, color=drawing.BLUE, linewidths=0, alpha=0.6)
-    right.set(xlabel="fitted value", ylabel="residual")
-    return _finished(canvas, [left, right])
-
-
 def _rest(values: Floats, others: Floats) -> Floats:
     weights = np.linalg.lstsq(others, values, rcond=None)[0]
     rest: Floats = values - others @ weights
@@ -120,13 +158,38 @@ def _line_with_band(axes: Axes, x: Floats, y: Floats, slope: float, df: float) -
     axes.fill_between(grid, slope * grid - reach, slope * grid + reach, color=GRAY, alpha=0.2)
 
 
+def _grid(n: int, *, width: float, height: float, columns: int = 3) -> tuple[Canvas, list[Axes]]:
+    """Return a canvas with ``n`` panels, the last row perhaps not full."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    canvas = Canvas(figsize=(width * columns, height * rows), layout="constrained")
+    panels = [canvas.add_subplot(rows, columns, place) for place in range(1, n + 1)]
+    for axes in panels:
+        axes.tick_params(labelsize=8)
+    return canvas, panels
+
+
+def _cloud(axes: Axes, x: Floats, y: Floats) -> None:
+    """Draw points; many of them as an image, which stays small."""
+    axes.scatter(
+        x,
+        y,
+        s=14,
+        color=drawing.BLUE,
+        alpha=min(0.7, 0.1 + 60 / len(x)),
+        linewidths=0,
+        rasterized=len(x) > MANY_POINTS,
+    )
+
+
 def _quantiles(axes: Axes, values: Floats) -> None:
     ordered = np.sort(values)
     # Blom's positions, nearly the expected order statistics of a normal sample.
     positions = (np.arange(1, len(ordered) + 1) - 0.375) / (len(ordered) + 0.25)
     normal = stats.norm.ppf(positions)
     axes.plot(normal, ordered.mean() + ordered.std(ddof=1) * normal, color=GRAY, linewidth=1)
-    axes.scatter(normal, ordered, s=10, color=drawing.BLUE, linewidths=0)
+    many = len(ordered) > MANY_POINTS
+    axes.scatter(normal, ordered, s=10, color=drawing.BLUE, linewidths=0, rasterized=many)
     axes.tick_params(labelsize=7)
 
 

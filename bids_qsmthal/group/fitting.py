@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bids_qsmthal.group.assembly import Cohort
+from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.statistics import cohort as summary
-from bids_qsmthal.statistics import normality, power, regression, tables
-from bids_qsmthal.statistics.analysis import Analysis, model_variables
+from bids_qsmthal.statistics import (
+    diagnostics,
+    expressions,
+    longitudinal,
+    mediation,
+    normality,
+    power,
+    regression,
+    sensitivity,
+    tables,
+)
+from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity, model_variables
 from bids_qsmthal.statistics.regression import Fit
+from bids_qsmthal.statistics.resampling import Resampling
+from bids_qsmthal.statistics.sensitivity import Specification
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -25,11 +38,17 @@ class Results:
     normality: pd.DataFrame
     power: pd.DataFrame
     flow: pd.DataFrame
+    diagnostics: pd.DataFrame
+    sensitivity: pd.DataFrame
+    longitudinal: pd.DataFrame
+    mediation: pd.DataFrame
 
 
-def fit_all(analysis: Analysis, cohort: Cohort) -> Results:
+def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     """Return every model, table and summary an analysis asks for."""
     fits = _fits(analysis, cohort)
+    who = cohort.frame["participant_id"]
+    examined = [diagnostics.examine(fit, who) for fit in fits.values()]
     return Results(
         fits=fits,
         models=pd.concat([fit.coefficients for fit in fits.values()], ignore_index=True),
@@ -40,6 +59,10 @@ def fit_all(analysis: Analysis, cohort: Cohort) -> Results:
             {name: (_n(fit), _n_covariates(fit)) for name, fit in fits.items() if fit.design}
         ),
         flow=pd.concat([cohort.flow, _model_flow(fits)], ignore_index=True),
+        diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
+        sensitivity=_sensitivity(analysis, cohort, how),
+        longitudinal=_longitudinal(analysis, cohort),
+        mediation=_mediation(analysis, cohort, how),
     )
 
 
@@ -57,6 +80,92 @@ def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
         for part in regression.grouped(model, cohort.frame):
             fits[part.name] = regression.fit(part, cohort.frame)
     return fits
+
+
+def _sensitivity(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
+    """Return the adjusted coefficient of every line of every table under other choices."""
+    if analysis.sensitivity is None:
+        return pd.DataFrame(columns=sensitivity.COLUMNS)
+    models = {model.name: model for model in analysis.models}
+    questions = [
+        sensitivity.Question(
+            adjusted=models[row.adjusted or row.unadjusted],
+            term=row.term,
+            unadjusted=models[row.unadjusted] if row.adjusted and row.unadjusted else None,
+        )
+        for table in analysis.tables
+        for row in table.rows
+    ]
+    possible = [
+        question
+        for question in questions
+        if not set(model_variables(question.adjusted)) & set(cohort.absent)
+    ]
+    specifications = _specifications(analysis.sensitivity, cohort)
+    return sensitivity.explore(possible, cohort.frame, specifications, how)
+
+
+def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
+    made = [
+        Specification(name=name, kind="sample", filter=text)
+        for name, text in wanted.filters.items()
+        if not set(expressions.filter_variables(text)) & set(cohort.absent)
+    ]
+    made += [
+        Specification(name=name, kind="term", terms=terms) for name, terms in wanted.terms.items()
+    ]
+    for alternative in wanted.measures:
+        made += _alternatives(alternative, cohort)
+    return made
+
+
+def _alternatives(alternative: Alternative, cohort: Cohort) -> list[Specification]:
+    """Return a specification for a measure, or one for every region that has it."""
+    column = measure_column(alternative.variable)
+    named = {alternative.name: column}
+    if alternative.variable.region == "*":
+        pattern = re.compile(re.escape(column).replace(r"\*", r"(\w+?)") + r"$")
+        found = {name: pattern.match(str(name)) for name in cohort.units}
+        named = {
+            f"{alternative.name}: {match.group(1)}": name
+            for name, match in found.items()
+            if match and match.group(1) != "thalamus"
+        }
+    return [
+        Specification(
+            name=name,
+            kind="measure",
+            columns={alternative.replaces: source},
+            absent="" if source in cohort.frame else f"no participant has the measure {source}",
+        )
+        for name, source in named.items()
+    ]
+
+
+def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
+    parts = []
+    for model in analysis.longitudinal:
+        lacking = [name for name in model.variables if name in cohort.absent]
+        if lacking:
+            reason = "; ".join(f"{name}: {cohort.absent[name]}" for name in lacking)
+            parts.append(longitudinal.not_fitted(model, reason))
+        else:
+            parts.append(longitudinal.fit(model, cohort.sessions))
+    columns = longitudinal.COLUMNS
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
+    parts = []
+    for path in analysis.mediation:
+        lacking = [name for name in path.variables if name in cohort.absent]
+        if lacking:
+            reason = "; ".join(f"{name}: {cohort.absent[name]}" for name in lacking)
+            parts.append(mediation.not_fitted(path, reason))
+        else:
+            parts.append(mediation.fit(path, cohort.frame, how))
+    columns = mediation.COLUMNS
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def _n(fit: Fit) -> int:

@@ -53,8 +53,10 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Who is in the analysis", _flow(cohort, results)),
         Section("Cohort", [Table("Cohort", results.cohort, name="cohort")]),
         *[Section(table.name, _table(table, analysis, results)) for table in analysis.tables],
-        Section("Associations", _scatter(analysis, results)),
+        *_further(cohort, results),
+        Section("Sensitivity to choices", _sensitivity(analysis, results)),
         Section("Normality", _normality(analysis, cohort, results)),
+        Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
         Section("All models", [Table("All coefficients", results.models, name="models")]),
     ]
@@ -115,7 +117,7 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
             figures.forest(lines),
         )
         blocks.insert(1, figure)
-    return blocks
+    return [*blocks, *_pictures(wanted, results)]
 
 
 def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
@@ -135,34 +137,76 @@ def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high"])
 
 
-def _scatter(analysis: Analysis, results: Results) -> list[Block]:
-    """Draw every line of every table that could be fitted, adjusted where it is."""
-    blocks: list[Block] = []
-    for table in analysis.tables:
-        for row in table.rows:
-            fit = results.fits.get(row.adjusted or row.unadjusted)
-            if fit is None or not _drawable(fit, row.term):
-                continue
-            assert fit.design is not None  # noqa: S101 - a fitted model has one
+def _pictures(wanted: Wanted, results: Results) -> list[Block]:
+    """Draw every line of a table that could be fitted, adjusted where it is."""
+    panels = []
+    for row in wanted.rows:
+        fit = results.fits.get(row.adjusted or row.unadjusted)
+        if fit is not None and _drawable(fit, row.term):
+            panels.append((fit, row.term, row.label))
+    if not panels:
+        return [Prose("There are too few participants for figures of the models.")]
+    fits = list({fit.model.name: fit for fit, _, _ in panels}.values())
+    return [
+        Figure(
+            f"Associations of {wanted.name}",
+            "Each point is a participant; both axes after removing what the other terms of the "
+            "model explain. The slope of the line is the coefficient of the table; the band is "
+            "the 95 % confidence band of the mean.",
+            f"Scatter plots of the lines of {wanted.name}; the numbers are in the table.",
+            figures.partial_regressions(panels),
+        ),
+        Figure(
+            f"Residuals of {wanted.name}",
+            "Left: points near the line speak for normal residuals. Right: a funnel or a bend "
+            "speaks against equal variance or a straight relation.",
+            f"Residual plots of the models of {wanted.name}; tests are in the diagnostics table.",
+            figures.residuals(fits),
+        ),
+    ]
+
+
+def _sensitivity(analysis: Analysis, results: Results) -> list[Block]:
+    blocks: list[Block] = [Prose(words.read_sensitivity(results.sensitivity, analysis))]
+    for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
+        usable = _with_intervals(rows.dropna(subset=["partial_r"]))
+        if len(usable) > 1:
+            title = f"{term} in {model}"
             blocks.append(
                 Figure(
-                    f"{table.name}: {row.label}",
-                    f"Each point is a participant. Line: model {fit.model.name} with the 95 % "
-                    "band of its mean. Both axes after removing what the other terms explain.",
-                    f"Scatter plot of {fit.design.outcome_name} against {row.term}.",
-                    figures.partial_regression(fit, row.term, row.term, fit.design.outcome_name),
+                    f"Specification curve: {title}",
+                    "The same question under every choice that could be tried; the square is the "
+                    "one in the table. Choices were not picked by their result.",
+                    f"Partial correlations of {title} under different choices.",
+                    figures.specification_curve(usable, title),
                 )
             )
-            blocks.append(
-                Figure(
-                    f"Residuals of {fit.model.name} for {row.label}",
-                    "Left: points near the line speak for normal residuals. Right: a funnel or a "
-                    "bend speaks against equal variance or a straight line.",
-                    f"Residual plots of model {fit.model.name}.",
-                    figures.residuals(fit, fit.model.name),
-                )
-            )
-    return blocks or [Prose("There are too few participants for figures of the models.")]
+    blocks.append(Table("All specifications", results.sensitivity, name="sensitivity", folded=True))
+    return blocks
+
+
+def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the interval of a partial correlation, brought from the coefficient's own."""
+    t = rows["coefficient"] / ((rows["ci_high"] - rows["ci_low"]) / 2)
+    r = rows["partial_r"].astype(float)
+    # The half width of the interval is the coefficient's share of its distance from zero.
+    reach = np.abs(np.arctanh(r) / t.astype(float))
+    middle = np.arctanh(r)
+    return rows.assign(low=np.tanh(middle - reach), high=np.tanh(middle + reach))
+
+
+def _further(cohort: Cohort, results: Results) -> list[Section]:
+    """Return the sections that only some analyses have."""
+    parts = [
+        ("Change over time", results.longitudinal, "longitudinal"),
+        ("Mediation", results.mediation, "mediation"),
+        ("Harmonisation across sites", cohort.harmonised, "harmonisation"),
+    ]
+    return [
+        Section(title, [Table(title, frame, name=name)])
+        for title, frame, name in parts
+        if len(frame)
+    ]
 
 
 def _drawable(fit: regression.Fit, term: str) -> bool:
@@ -193,6 +237,13 @@ def _normality(analysis: Analysis, cohort: Cohort, results: Results) -> list[Blo
                 )
             )
     return blocks
+
+
+def _diagnostics(results: Results) -> list[Block]:
+    return [
+        Prose(words.read_diagnostics(results.diagnostics)),
+        Table("Diagnostics", results.diagnostics, name="diagnostics", folded=True),
+    ]
 
 
 def _power(results: Results) -> list[Block]:

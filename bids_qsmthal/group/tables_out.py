@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_qsmthal.files import write_json, write_text, write_tsv
+from bids_qsmthal.files import write_json, write_text
 from bids_qsmthal.group import dictionary
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
@@ -26,7 +26,15 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("power", results.power, dictionary.POWER),
         ("exclusions", cohort.exclusions, dictionary.EXCLUSIONS),
         ("flow", results.flow, dictionary.FLOW),
+        ("diagnostics", results.diagnostics, dictionary.DIAGNOSTICS),
+        ("sensitivity", results.sensitivity, dictionary.SENSITIVITY),
     ]
+    optional = [
+        ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
+        ("mediation", results.mediation, dictionary.MEDIATION),
+        ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
+    ]
+    described += [(name, frame, words) for name, frame, words in optional if len(frame)]
     for name, frame, words in described:
         _write(folder / name, frame, words)
     for table in analysis.tables:
@@ -37,7 +45,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         write_text(folder / f"{table.name}.md", markdown(printed, caption))
         write_text(folder / f"{table.name}.tex", latex(printed, caption, table.name))
     wide = cohort.sessions
-    write_tsv(folder / "measures.tsv", wide)
+    _write_tsv(folder / "measures.tsv", wide)
     columns = [str(name) for name in wide.columns]
     write_json(
         folder / "measures.json", dictionary.describe_measures(columns, analysis, cohort.units)
@@ -68,10 +76,18 @@ def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
 
 
 def _write(stem: Path, frame: pd.DataFrame, words: Mapping[str, str]) -> None:
-    blank = frame.replace({"": float("nan")})
-    write_tsv(stem.with_suffix(".tsv"), blank)
+    _write_tsv(stem.with_suffix(".tsv"), frame)
     columns = [str(name) for name in frame.columns]
     write_json(stem.with_suffix(".json"), dictionary.describe(columns, words))
+
+
+def _write_tsv(path: Path, frame: pd.DataFrame) -> None:
+    """Write ten digits: more differ between machines by the order of their additions."""
+    blank = frame.replace({"": float("nan")})
+    text = blank.to_csv(
+        sep="\t", index=False, na_rep="n/a", lineterminator="\n", float_format="%.10g"
+    )
+    write_text(path, text)
 
 
 def _pipes(cells: list[str]) -> str:

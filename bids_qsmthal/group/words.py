@@ -97,6 +97,43 @@ def read_power(power: pd.DataFrame) -> str:
     )
 
 
+def read_diagnostics(results: pd.DataFrame) -> str:
+    """Return what residuals suggest, model by model, where anything stands out."""
+    examined = results[results["advice"] != ""]
+    if examined.empty:
+        return "No model could be examined."
+    remarkable = examined[examined["advice"] != "nothing stands out"]
+    lines = [f"{row.model}: {row.advice}." for row in remarkable.itertuples()]
+    quiet = len(examined) - len(remarkable)
+    lines.append(f"In {quiet} of {len(examined)} models nothing stands out.")
+    return "\n\n".join(lines)
+
+
+def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
+    """Return how far each coefficient of the tables depends on choices."""
+    lines = []
+    for (model, term), rows in results.groupby(["model", "term"], sort=False):
+        tried = rows[rows["p"].notna()]
+        if tried.empty:
+            continue
+        estimates = tried["coefficient"].astype(float)
+        main = estimates.iloc[0]
+        same_sign = int((estimates * main > 0).sum())
+        below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
+        label = analysis.variables[str(term)].label if term in analysis.variables else str(term)
+        lines.append(
+            f"{label} in {model}: {len(tried)} specifications tried; same sign in {same_sign}, "
+            f"p below .05 in {below}."
+        )
+    if not lines:
+        return "There are too few participants, or nothing else was asked for."
+    lines.append(
+        "The specifications share the same participants, so they are not independent "
+        "confirmations; they show whether the result hangs on one choice."
+    )
+    return "\n\n".join(lines)
+
+
 def _step(term: str, analysis: Analysis) -> str:
     variable = analysis.variables.get(term)
     if variable is None:

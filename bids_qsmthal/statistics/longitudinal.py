@@ -1,0 +1,187 @@
+"""Several sessions of each participant: linear mixed models."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from scipy import stats
+
+from bids_qsmthal.statistics import design, expressions
+from bids_qsmthal.statistics.design import Design, Floats
+
+COLUMNS = [
+    "model", "outcome", "kind", "term", "coefficient", "standard_error", "ci_low", "ci_high", "p",
+    "n_participants", "n_sessions", "log_likelihood", "formula", "random", "filter", "note",
+]  # fmt: skip
+
+FEWEST_REPEATED = 5
+"""Below this many participants with two sessions the variance between them cannot be told
+(Bolker 2015, Ecological statistics, chapter 13: five to six levels of a random effect)."""
+
+OPTIMISERS = ("bfgs", "lbfgs", "powell")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedModel:
+    """A model with an intercept, and perhaps slopes, of each participant's own."""
+
+    name: str
+    formula: str
+    random_slopes: tuple[str, ...] = ()
+    filter: str = ""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that is needed."""
+        names = (
+            *expressions.formula_variables(self.formula),
+            *self.random_slopes,
+            *expressions.filter_variables(self.filter),
+        )
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def random(self) -> str:
+        """The random part as lme4 writes it."""
+        return f"({' + '.join(['1', *self.random_slopes])} | participant_id)"
+
+
+def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return fixed effects, and standard deviations of the random ones, by REML.
+
+    Parameters
+    ----------
+    frame
+        One row a participant and session, with a column ``participant_id``.
+
+    Notes
+    -----
+    Intervals and p are Wald's with a normal distribution; with few participants they are too
+    narrow. The likelihood is maximised on centred and scaled columns, then brought back.
+    """
+    reason, made = _prepared(model, frame)
+    if reason or made is None:
+        return _unfitted(model, reason, made)
+    who = frame.loc[made.rows, "participant_id"].to_numpy()
+    slopes = frame.loc[made.rows, list(model.random_slopes)].to_numpy(dtype=float)
+    scale = float(made.outcome.std(ddof=1))
+    results = _maximised(made.outcome / scale, made.predictors, who, slopes)
+    fixed = _fixed(results, made, scale, confidence)
+    random = _random(results, model, scale)
+    table = pd.concat([fixed, random], ignore_index=True)
+    note = "" if results.converged else "did not converge: do not use it"
+    if results.converged and _singular(results):
+        note = "a random standard deviation is at zero: the data do not support this random part"
+    return table.assign(
+        model=model.name,
+        outcome=made.outcome_name,
+        n_participants=len(set(who)),
+        n_sessions=made.n,
+        # Scaling the outcome changes the density by a constant factor for each free residual.
+        log_likelihood=float(results.llf) - (made.n - len(made.names)) * np.log(scale),
+        formula=model.formula,
+        random=model.random,
+        filter=model.filter,
+        note=note,
+    )[COLUMNS]
+
+
+def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | None]:
+    """Return why there is nothing to fit, or the design."""
+    usable = frame.dropna(subset=list(model.random_slopes)) if model.random_slopes else frame
+    made = design.build(model.formula, usable, filter=model.filter)
+    sessions = frame.loc[made.rows, "participant_id"].value_counts()
+    repeated = int((sessions > 1).sum())
+    if repeated < FEWEST_REPEATED:
+        return (
+            f"{repeated} participants with two complete sessions; {FEWEST_REPEATED} are needed"
+        ), made
+    if made.n <= len(made.names) + 1:
+        return f"too few sessions: {made.n} for {len(made.names)} coefficients", made
+    aliased = design.independent_columns(made.predictors)[1]
+    if aliased:
+        named = ", ".join(made.names[column] for column in aliased)
+        return f"collinear or constant: {named}", made
+    return "", made
+
+
+def _maximised(outcome: Floats, predictors: Floats, who: Any, slopes: Floats) -> Any:  # noqa: ANN401
+    """Return the fit with the highest likelihood that some optimiser finds."""
+    scales = np.where(predictors.std(axis=0) > 0, np.abs(predictors).max(axis=0), 1.0)
+    random = np.column_stack([np.ones(len(outcome)), slopes])
+    best: Any = None
+    with warnings.catch_warnings():
+        # Each attempt may fail loudly; what counts is the best one, and whether it converged.
+        warnings.simplefilter("ignore")
+        model = sm.MixedLM(outcome, predictors / scales, groups=who, exog_re=random)
+        for optimiser in OPTIMISERS:
+            try:
+                found = model.fit(reml=True, method=optimiser, maxiter=2000)
+            except (np.linalg.LinAlgError, ValueError):
+                continue
+            if best is None or found.llf > best.llf + 1e-9:
+                best = found
+    if best is None:
+        raise np.linalg.LinAlgError("no optimiser found a maximum of the likelihood")
+    best.column_scales = scales
+    return best
+
+
+def _fixed(results: Any, made: Design, scale: float, confidence: float) -> pd.DataFrame:  # noqa: ANN401
+    factor = scale / results.column_scales
+    estimates = np.asarray(results.fe_params) * factor
+    errors = np.asarray(results.bse_fe) * factor
+    reach = stats.norm.ppf(0.5 + confidence / 2) * errors
+    return pd.DataFrame(
+        {
+            "kind": "fixed",
+            "term": made.names,
+            "coefficient": estimates,
+            "standard_error": errors,
+            "ci_low": estimates - reach,
+            "ci_high": estimates + reach,
+            "p": 2 * stats.norm.sf(np.abs(estimates / errors)),
+        }
+    )
+
+
+def _random(results: Any, model: MixedModel, scale: float) -> pd.DataFrame:  # noqa: ANN401
+    spread = np.sqrt(np.maximum(np.diag(np.atleast_2d(results.cov_re)), 0)) * scale
+    names = ["SD of participants' intercepts"]
+    names += [f"SD of participants' slopes on {slope}" for slope in model.random_slopes]
+    rows = pd.DataFrame({"kind": "random", "term": names, "coefficient": spread})
+    residual = {
+        "kind": "random",
+        "term": "SD of residuals",
+        "coefficient": float(np.sqrt(results.scale)) * scale,
+    }
+    return pd.concat([rows, pd.DataFrame([residual])], ignore_index=True)
+
+
+def _singular(results: Any) -> bool:  # noqa: ANN401
+    return bool(np.linalg.eigvalsh(np.atleast_2d(results.cov_re))[0] < 1e-6 * results.scale)
+
+
+def _unfitted(model: MixedModel, reason: str, made: Design | None) -> pd.DataFrame:
+    row = dict.fromkeys(COLUMNS, np.nan) | {
+        "model": model.name,
+        "outcome": model.formula.partition("~")[0].strip(),
+        "kind": "fixed",
+        "term": "",
+        "n_sessions": made.n if made else 0,
+        "formula": model.formula,
+        "random": model.random,
+        "filter": model.filter,
+        "note": reason,
+    }
+    return pd.DataFrame([row], columns=COLUMNS)
+
+
+def not_fitted(model: MixedModel, reason: str) -> pd.DataFrame:
+    """Return the row of a model that was never tried, with the reason."""
+    return _unfitted(model, reason, None)

@@ -1,0 +1,111 @@
+"""Whether an association may run through a third variable: the product of two coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.statistics import design, expressions
+from bids_qsmthal.statistics.design import Floats
+from bids_qsmthal.statistics.resampling import Resampling
+
+COLUMNS = [
+    "model", "path", "coefficient", "ci_low", "ci_high", "n", "cause", "mediator", "outcome",
+    "covariates", "note",
+]  # fmt: skip
+
+PATHS = (
+    "cause to mediator (a)",
+    "mediator to outcome (b)",
+    "direct (c')",
+    "indirect (a b)",
+    "total (c)",
+)
+
+CAUTION = (
+    "percentile bootstrap; a mediated effect is shown only if the arrows are right and nothing "
+    "unmeasured moves mediator and outcome together, which no regression can tell"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mediation:
+    """Cause, mediator and outcome, each a variable or a transform of one."""
+
+    name: str
+    cause: str
+    mediator: str
+    outcome: str
+    covariates: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that is needed."""
+        return expressions.formula_variables(self._formula)
+
+    @property
+    def _formula(self) -> str:
+        return f"{self.outcome} ~ {' + '.join([self.mediator, self.cause, *self.covariates])}"
+
+    def design(self, frame: pd.DataFrame) -> design.Design:
+        """Return outcome, and predictors in the order mediator, cause, covariates."""
+        return design.build(self._formula, frame)
+
+
+def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+    """Return one row a path, with bootstrap intervals; total = direct + indirect exactly.
+
+    References
+    ----------
+    Preacher & Hayes (2008). Behav Res Methods 40(3), 879-891. doi:10.3758/BRM.40.3.879
+    """
+    made = path.design(frame)
+    n_columns = len(made.names)
+    kept, aliased = design.independent_columns(made.predictors)
+    if made.n < n_columns + 2 or aliased:
+        named = ", ".join(made.names[column] for column in aliased)
+        few = f"too few participants: {made.n} for {n_columns} coefficients"
+        return not_fitted(path, f"collinear or constant: {named}" if aliased and kept else few)
+    # formulaic keeps the order in which the terms are written.
+    mediator, cause = made.names.index(path.mediator), made.names.index(path.cause)
+    estimates = _paths(made.outcome, made.predictors, mediator, cause)
+    rng = np.random.default_rng(how.seed)
+    drawn = np.full((how.n_bootstraps, len(PATHS)), np.nan)
+    for draw in range(how.n_bootstraps):
+        rows = rng.integers(0, made.n, made.n)
+        if len(design.independent_columns(made.predictors[rows])[1]) == 0:
+            drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    table = pd.DataFrame(
+        {"path": PATHS, "coefficient": estimates, "ci_low": low, "ci_high": high, "n": made.n}
+    )
+    return _named(table, path, CAUTION)
+
+
+def not_fitted(path: Mediation, reason: str) -> pd.DataFrame:
+    """Return the row of a mediation that was not fitted, with the reason."""
+    return _named(pd.DataFrame({"path": ["indirect (a b)"]}), path, reason)
+
+
+def _paths(outcome: Floats, predictors: Floats, mediator: int, cause: int) -> Floats:
+    """Return the coefficients of the five paths."""
+    without = np.delete(predictors, mediator, axis=1)
+    place = cause - (cause > mediator)
+    whole = np.linalg.lstsq(predictors, outcome, rcond=None)[0]
+    a = np.linalg.lstsq(without, predictors[:, mediator], rcond=None)[0][place]
+    total = np.linalg.lstsq(without, outcome, rcond=None)[0][place]
+    b, direct = whole[mediator], whole[cause]
+    return np.array([a, b, direct, a * b, total])
+
+
+def _named(table: pd.DataFrame, path: Mediation, note: str) -> pd.DataFrame:
+    return table.assign(
+        model=path.name,
+        cause=path.cause,
+        mediator=path.mediator,
+        outcome=path.outcome,
+        covariates=" + ".join(path.covariates),
+        note=note,
+    ).reindex(columns=COLUMNS)
