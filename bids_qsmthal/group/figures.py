@@ -109,7 +109,7 @@ def specification_curve(rows: pd.DataFrame, title: str) -> bytes:
     canvas = Canvas(figsize=(8.0, 1.1 + 0.28 * len(ordered)), layout="constrained")
     axes = canvas.add_subplot()
     axes.axvline(0, color=GRAY, linewidth=1)
-    for height, row in ordered.iterrows():
+    for height, (_, row) in enumerate(ordered.iterrows()):
         main = row["specification"] == MAIN
         color, marker = (drawing.BLUE, "s") if main else ("black", "o")
         axes.plot([row["low"], row["high"]], [height, height], color=color, linewidth=1.4)
