@@ -81,6 +81,11 @@ def save(
     OutputError
         The folder cannot be written, or the disk is full.
     """
+    write_whole(path, packed(image, dtype=dtype, slope=slope))
+
+
+def packed(image: Image, *, dtype: DTypeLike | None = None, slope: float = 1.0) -> bytes:
+    """Return the bytes of the ``.nii.gz`` file that ``save`` writes."""
     data = image.data if dtype is None else image.data.astype(dtype)
     if data.dtype == np.bool_:
         data = data.astype(np.uint8)
@@ -92,10 +97,10 @@ def save(
     if slope != 1.0:
         # nibabel would divide the data by a slope set in the header; these are stored values.
         whole[112:116] = np.float32(slope).astype("<f4").tobytes()
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=4, mtime=0) as stream:
+    compressed = io.BytesIO()
+    with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=4, mtime=0) as stream:
         stream.write(whole)
-    write_whole(path, packed.getvalue())
+    return compressed.getvalue()
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
