@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_qsmthal.simulate.cohort import Planned
+
+log = logging.getLogger(__name__)
 
 README: Final = """\
 Simulated multi-echo gradient echo, T1w, post-contrast T1w and FLAIR images of digital participants
@@ -61,6 +64,7 @@ def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
     truth_folder = folder.parent / "truth"
     rows, truths = [], []
     for planned in cohort:
+        log.info("simulating sub-%s", planned.label)
         made = participant(planned.parameters, planned.seed)
         name = f"sub-{planned.label}"
         write_participant(folder, truth_folder, name, made)
