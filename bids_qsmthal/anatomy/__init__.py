@@ -1,0 +1,32 @@
+"""Brain, tissues, thalamus and nuclei, cortical thickness from a T1w image; registration."""
+
+from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
+from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
+from bids_qsmthal.anatomy.preparation import (
+    BiasField,
+    Normalisation,
+    Preparation,
+    Prepared,
+    prepare,
+)
+from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid
+from bids_qsmthal.anatomy.segmentation import LABELS, Anatomy, Segmentation, segment
+
+__all__ = [
+    "LABELS",
+    "Anatomy",
+    "BiasField",
+    "BrainExtraction",
+    "Normalisation",
+    "Preparation",
+    "Prepared",
+    "Rigid",
+    "RigidRegistration",
+    "Segmentation",
+    "brain_mask",
+    "itk_affine_text",
+    "prepare",
+    "read_itk_affine_text",
+    "rigid",
+    "segment",
+]

@@ -1,0 +1,284 @@
+"""The one door to ANTs: images there and back, bias field, registration by stages.
+
+ANTs keeps points in LPS; everything else here keeps RAS. What comes back from this module holds
+arrays and RAS matrices only, so that it can be pickled, compared and cached.
+
+Registrations are described to ``antsRegistration`` word by word, because the Python interface of
+antspyx hides the seed and the sampling. A given seed and number of threads gives the same result;
+the number of threads is that of the process (``ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS``, which the
+command line sets before ITK is loaded).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import ants
+import numpy as np
+from ants.internal import get_lib_fn, get_pointer_string, process_arguments
+from numpy.typing import NDArray
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Affine, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+AntsImage: TypeAlias = Any
+"""``ants.ANTsImage``; the package is untyped."""
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+MAX_SHEAR = 1e-3
+"""Largest cosine between two axes of a grid that ITK can hold (it knows no shear)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of a registration, in the words of ``antsRegistration``.
+
+    Attributes
+    ----------
+    transform
+        Such as ``Rigid[0.1]`` or ``SyN[0.2,3,0]``.
+    metric
+        ``MI`` (mutual information, 32 bins) or ``CC`` (cross-correlation, radius 2).
+    iterations, shrink, smooth_voxels
+        One number for each level, coarse to fine.
+    sampling
+        Share of the voxels that mutual information looks at.
+    """
+
+    transform: str
+    metric: str
+    iterations: tuple[int, ...]
+    shrink: tuple[int, ...]
+    smooth_voxels: tuple[float, ...]
+    sampling: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """Where a point of the fixed world lies in the moving world.
+
+    Attributes
+    ----------
+    matrix
+        4x4, applied last: moving = matrix (fixed + forward(fixed)).
+    forward_mm, inverse_mm
+        Displacements (RAS, mm, shape (x, y, z, 3)) on the grid of ``grid_affine``; None when
+        the alignment is linear. ``inverse_mm`` goes the other way:
+        fixed = p + inverse(p), p = matrix^-1 moving.
+    grid_affine
+        Voxel to world of the displacements.
+    """
+
+    matrix: Affine
+    forward_mm: NDArray[np.float32] | None = None
+    inverse_mm: NDArray[np.float32] | None = None
+    grid_affine: Affine | None = None
+
+
+def to_ants(image: Image) -> AntsImage:
+    """Hand a volume to ANTs as float.
+
+    Raises
+    ------
+    DataError
+        The axes of the image are not at right angles, which ITK cannot hold.
+    """
+    axes = (RAS_TO_LPS @ image.affine)[:3, :3]
+    size = np.linalg.norm(axes, axis=0)
+    direction = axes / size
+    shear = np.abs(direction.T @ direction - np.eye(3)).max()
+    if shear > MAX_SHEAR:
+        raise DataError(
+            f"registration: the axes of the image are sheared (cosine {shear:.3f} between two "
+            "axes, expected 0); resample it to a grid with right angles."
+        )
+    origin = (RAS_TO_LPS @ image.affine)[:3, 3]
+    data = np.nan_to_num(np.ascontiguousarray(image.data, dtype=np.float32), posinf=0, neginf=0)
+    return ants.from_numpy(data, origin.tolist(), size.tolist(), direction)
+
+
+def from_ants(image: AntsImage, like: Image) -> Image:
+    """Take a volume back; the grid is that of ``like``, to the last bit."""
+    return like.like(np.ascontiguousarray(image.numpy(), dtype=np.float32))
+
+
+def bias_corrected(
+    image: Image, mask: Image, *, shrink: int, iterations: Sequence[int], spline_mm: float
+) -> Image:
+    """Divide out the slowly varying gain (N4, Tustison 2010, doi 10.1109/TMI.2010.2046908).
+
+    The field is estimated on voxels of ``mask`` and kept at mean one (in the logarithm) there,
+    so that intensities keep their scale.
+    """
+    field = ants.n4_bias_field_correction(
+        to_ants(image),
+        mask=to_ants(mask),
+        shrink_factor=shrink,
+        convergence={"iters": list(iterations), "tol": 1e-6},
+        spline_param=spline_mm,
+        return_bias_field=True,
+    ).numpy()
+    gain = np.log(np.maximum(field, 1e-6))
+    gain -= gain[mask.data > 0].mean()
+    return image.like((image.data * np.exp(-gain)).astype(np.float32))
+
+
+def align(
+    fixed: Image,
+    moving: Image,
+    stages: Sequence[Stage],
+    *,
+    initial: Affine | None = None,
+    masks: tuple[Image | None, Image | None] = (None, None),
+    seed: int = 1,
+) -> Alignment:
+    """Register two images.
+
+    Parameters
+    ----------
+    fixed, moving
+        Volumes, shape (x, y, z).
+    stages
+        What to do, in order; linear stages first.
+    initial
+        4x4 RAS matrix, fixed world to moving world, to start from; the centres of mass by default.
+    masks
+        Where the metric looks, in the fixed and in the moving image.
+    seed
+        Of the random sampling.
+
+    Raises
+    ------
+    DataError
+        ANTs gave up.
+    """
+    with tempfile.TemporaryDirectory(prefix="align-") as folder:
+        prefix = f"{folder}/found"
+        pointers = _Pointers(fixed, moving, masks)
+        words = ["-d", "3", "--float", "1", "--random-seed", str(seed), "-o", f"[{prefix}]"]
+        words += ["-u", "0", "-z", "1", "--winsorize-image-intensities", "[0.005,0.995]"]
+        words += pointers.masks
+        words += ["-r", _initial(pointers, initial, Path(folder))]
+        for stage in stages:
+            words += _words(stage, pointers.pair)
+        if get_lib_fn("antsRegistration")(process_arguments(words)) != 0:
+            raise DataError(
+                "registration: ANTs could not align the two images; check that both show the head."
+            )
+        return _read(Path(folder))
+
+
+class _Pointers:
+    """Images as the words by which ANTs finds them in memory; keeps them alive meanwhile."""
+
+    def __init__(
+        self, fixed: Image, moving: Image, masks: tuple[Image | None, Image | None]
+    ) -> None:
+        self._images = [to_ants(fixed), to_ants(moving)]
+        self._masks = [_mask(mask, of) for mask, of in zip(masks, (fixed, moving), strict=True)]
+        self.pair = ",".join(get_pointer_string(image) for image in self._images)
+        given = any(mask is not None for mask in masks)
+        names = ",".join(get_pointer_string(mask) for mask in self._masks)
+        self.masks = ["-x", f"[{names}]"] if given else []
+
+
+def _mask(mask: Image | None, of: Image) -> AntsImage:
+    """Hand a mask to ANTs; everywhere when none is given."""
+    chosen = np.ones(of.shape) if mask is None else mask.data > 0
+    return to_ants(of.like(chosen)).clone("unsigned char")
+
+
+def _initial(pointers: _Pointers, initial: Affine | None, folder: Path) -> str:
+    if initial is None:
+        return f"[{pointers.pair},1]"
+    path = folder / "initial.txt"
+    path.write_text(itk_affine_text(initial))
+    return str(path)
+
+
+def _words(stage: Stage, pair: str) -> list[str]:
+    metric = (
+        f"MI[{pair},1,32,Regular,{stage.sampling:g}]" if stage.metric == "MI" else f"CC[{pair},1,2]"
+    )
+    iterations = "x".join(f"{count:d}" for count in stage.iterations)
+    return [
+        *("-t", stage.transform, "-m", metric, "-c", f"[{iterations},1e-6,10]"),
+        *("-f", "x".join(f"{factor:d}" for factor in stage.shrink)),
+        *("-s", "x".join(f"{sigma:g}" for sigma in stage.smooth_voxels)),
+    ]
+
+
+def _read(folder: Path) -> Alignment:
+    matrix = _linear(folder / "found0GenericAffine.mat")
+    warp = folder / "found1Warp.nii.gz"
+    if not warp.exists():
+        return Alignment(matrix)
+    forward, affine = _displacement(warp)
+    inverse, _ = _displacement(folder / "found1InverseWarp.nii.gz")
+    return Alignment(matrix, forward, inverse, affine)
+
+
+def _linear(path: Path) -> Affine:
+    found = ants.read_transform(str(path))
+    matrix, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
+    return ras_from_itk(matrix, centre)
+
+
+def _displacement(path: Path) -> tuple[NDArray[np.float32], Affine]:
+    """Read a displacement field: RAS mm and the voxel-to-world matrix of its grid."""
+    field = ants.image_read(str(path))
+    vectors = np.ascontiguousarray(field.numpy(), dtype=np.float32)
+    vectors[..., :2] *= -1
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(field.direction) * np.asarray(field.spacing)
+    affine[:3, 3] = field.origin
+    return vectors, RAS_TO_LPS @ affine
+
+
+def ras_from_itk(parameters: NDArray[np.float64], centre: NDArray[np.float64]) -> Affine:
+    """Turn the 12 parameters and the centre of an ITK affine (LPS) into a RAS 4x4."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(parameters[:9], (3, 3))
+    matrix[:3, 3] = parameters[9:12] + centre - matrix[:3, :3] @ centre
+    ras: Affine = RAS_TO_LPS @ matrix @ RAS_TO_LPS
+    return ras
+
+
+def itk_affine_text(matrix: Affine) -> str:
+    """Write a 4x4 matrix on RAS points as an ITK text transform (which is on LPS points).
+
+    A resampler (``antsApplyTransforms``) maps points of the reference image to the moving image,
+    so the file ``from-A_to-B_mode-image`` holds the map of points from B to A.
+    """
+    itk = RAS_TO_LPS @ matrix @ RAS_TO_LPS
+    numbers = " ".join(repr(float(value)) for value in [*itk[:3, :3].ravel(), *itk[:3, 3]])
+    return (
+        "#Insight Transform File V1.0\n#Transform 0\n"
+        "Transform: AffineTransform_double_3_3\n"
+        f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+    )
+
+
+def read_itk_affine_text(text: str) -> Affine:
+    """Read what ``itk_affine_text`` writes, or any ITK text affine.
+
+    Raises
+    ------
+    DataError
+        The text holds no 12-parameter transform.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if name in ("Parameters", "FixedParameters"):
+            found[name] = np.array([float(word) for word in rest.split()])
+    if found.get("Parameters", np.empty(0)).size != 12:
+        raise DataError("transform: no ITK affine with 12 parameters in the text; write it again.")
+    return ras_from_itk(found["Parameters"], found.get("FixedParameters", np.zeros(3)))

@@ -1,0 +1,202 @@
+"""The brain in an image of a head: a mask that holds brain and the fluid round it.
+
+The two networks are those of deepbet (Fisch et al. 2024, doi 10.1016/j.compbiomed.2024.108845;
+MIT licence), converted to ONNX. The first finds the box of the brain in a coarse image, the
+second outlines the brain inside that box.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from scipy import ndimage
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Image, reoriented, resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+COARSE_SHAPE = (128, 128, 128)
+FINE_SHAPE = (256, 256, 256)
+"""The shapes that the networks were trained on."""
+
+MIN_PLANE_SHARE = 0.02
+"""A plane belongs to the box where the coarse mask covers more than this share (deepbet)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrainExtraction:
+    """How the brain is outlined.
+
+    Attributes
+    ----------
+    threshold
+        Probability from which a voxel is brain.
+    box_margin
+        Margin round the coarse box, as a share of its size on each side (deepbet).
+    plausible_volume_ml
+        Smallest and largest intracranial volume of a child's or an adult's whole head
+        (newborns to the largest adults, doi 10.1038/s41586-022-04554-y); outside, the caller
+        is warned.
+    threads
+        Threads of the networks; part of what makes a result repeat to the bit.
+    """
+
+    threshold: float = 0.5
+    box_margin: float = 0.1
+    plausible_volume_ml: tuple[float, float] = (700.0, 2200.0)
+    threads: int = 1
+
+
+def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Image:
+    """Outline the brain in an image of any contrast and orientation.
+
+    Parameters
+    ----------
+    image
+        The head or the brain, shape (x, y, z); any voxel size.
+    settings
+        How; the defaults if not given.
+
+    Returns
+    -------
+    Image
+        Boolean, on the grid of ``image``: brain and the fluid inside the skull, in one piece
+        and without holes.
+
+    Raises
+    ------
+    DataError
+        The image is flat or constant, or nothing in it looks like a brain.
+    """
+    how = settings or BrainExtraction()
+    _check(image)
+    upright = reoriented(image)
+    head = np.nan_to_num(upright.data.astype(np.float32), posinf=0.0, neginf=0.0)
+    coarse = _sampled_nearest(head, COARSE_SHAPE)
+    low, high = np.quantile(coarse, (0.005, 0.995)).tolist()
+    if high <= low:
+        raise DataError("brain extraction: the image is constant; give an image of a head.")
+    probability = _infer("deepbet_box", _normalised(coarse, low, high), how.threads)
+    box = _box(_largest_part(probability > how.threshold), head.shape, how.box_margin)
+    fine = _normalised(_sampled_nearest(head[box], FINE_SHAPE), low, high)
+    inside = _infer("deepbet_mask", fine, how.threads)
+    mask = np.zeros(head.shape, dtype=bool)
+    mask[box] = _sampled_linear(inside, mask[box].shape) > how.threshold
+    mask = ndimage.binary_fill_holes(_largest_part(mask))
+    found = resample(Image(mask.astype(np.uint8), upright.affine), image, order=0)
+    return found.like(found.data > 0)
+
+
+def volume_warnings(mask: Image, *, settings: BrainExtraction | None = None) -> list[str]:
+    """Say in words what is odd about a brain mask: its volume, or that it touches the edges."""
+    how = settings or BrainExtraction()
+    low, high = how.plausible_volume_ml
+    volume_ml = float(mask.data.sum()) * mask.voxel_volume_mm3 / 1000
+    found = []
+    if not low <= volume_ml <= high:
+        found.append(f"intracranial volume {volume_ml:.0f} mL, expected {low:g} to {high:g} mL")
+    borders = [mask.data.take(index, axis).any() for axis in range(3) for index in (0, -1)]
+    if any(borders):
+        found.append(f"the brain reaches {sum(borders)} of the 6 faces of the image")
+    return found
+
+
+def _check(image: Image) -> None:
+    if image.data.ndim != 3:
+        raise DataError(
+            f"brain extraction: the image has shape {image.data.shape}, expected three axes of "
+            "space; give one volume."
+        )
+    extent_mm = np.array(image.shape) * image.grid.voxel_size_mm
+    if min(image.shape) < 8 or extent_mm.min() < 60:
+        size = " x ".join(f"{length:.0f}" for length in extent_mm)
+        raise DataError(
+            f"brain extraction: the image has {image.shape} voxels over {size} mm, expected a head "
+            "in three dimensions; give a 3-D scan."
+        )
+
+
+def _normalised(head: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Bring intensities to those the networks know."""
+    scaled = np.clip((head - low) / (high - low), 0.0, 1.0)
+    standard = (scaled - scaled.mean()) / scaled.std(ddof=1)
+    result: NDArray[np.float32] = (0.226 * standard + 0.449).astype(np.float32)
+    return result
+
+
+def _sampled_nearest(data: NDArray[np.float32], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Sample at the voxel that holds each new voxel's centre, as the networks were trained."""
+    index = [
+        np.floor((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(shape, data.shape, strict=True)
+    ]
+    return data[np.ix_(*index)]
+
+
+def _sampled_linear(data: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Sample trilinearly; voxel grids cover the same box."""
+    step = np.array(data.shape) / np.array(shape)
+    sampled: NDArray[np.float32] = ndimage.affine_transform(
+        data, np.diag(step), 0.5 * step - 0.5, shape, np.float32, order=1, mode="nearest"
+    )
+    return sampled
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        raise DataError(
+            "brain extraction: nothing in the image looks like a brain; check that it shows a "
+            "head, or give a brain mask."
+        )
+    largest: NDArray[np.bool_] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return largest
+
+
+def _box(
+    mask: NDArray[np.bool_], shape: tuple[int, ...], margin: float
+) -> tuple[slice, slice, slice]:
+    """Return the box of a coarse mask in voxels of the full image, with its margin."""
+    slices = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        planes = np.nonzero(mask.mean(axis=others) > MIN_PLANE_SHARE)[0]
+        if planes.size == 0:
+            raise DataError("brain extraction: what looks like a brain is too small to be one.")
+        scale = shape[axis] / mask.shape[axis]
+        middle = scale * (planes[-1] + 1 + planes[0]) / 2
+        half = scale * (planes[-1] + 1 - planes[0]) * (1 + 2 * margin) / 2
+        start, stop = round(middle - half), round(middle + half)
+        slices.append(slice(max(0, start), min(shape[axis], stop)))
+    return slices[0], slices[1], slices[2]
+
+
+def _infer(name: str, head: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
+    """Return the probability of brain, same shape as the input."""
+    outputs = _network(name, threads).run(None, {"image": head[None, None]})
+    probability: NDArray[np.float32] = outputs[0][0, 1]
+    return probability
+
+
+@lru_cache(maxsize=2)
+def _network(name: str, threads: int) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # The arena would hold on to the gigabyte of the largest layer between participants.
+    options.enable_cpu_mem_arena = False
+    with as_file(files("bids_qsmthal") / "data" / "weights" / f"{name}.onnx") as path:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )

@@ -1,0 +1,311 @@
+"""From a T1w image to what all later steps need: even intensities, brain, template, priors."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.anatomy.ants_bridge import Alignment, Stage, align, bias_corrected
+from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warnings
+from bids_qsmthal.anatomy.frame import Frame
+from bids_qsmthal.anatomy.warping import Warp, from_alignment, sampled
+from bids_qsmthal.image import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasField:
+    """N4 (Tustison 2010, doi 10.1109/TMI.2010.2046908).
+
+    Attributes
+    ----------
+    shrink
+        Each voxel of the estimate covers this many voxels along each axis.
+    iterations
+        At each level of the spline mesh.
+    spline_mm
+        Distance of control points at the first level.
+    """
+
+    shrink: int = 4
+    iterations: tuple[int, ...] = (50, 50, 50)
+    spline_mm: float = 200.0
+
+
+AFFINE = Stage(
+    transform="SyN[0.2,3,0]", metric="CC", iterations=(40,), shrink=(2,), smooth_voxels=(1,)
+)
+COARSE = Stage(
+    transform="SyN[0.2,3,0]",
+    metric="CC",
+    iterations=(60, 40),
+    shrink=(4, 2),
+    smooth_voxels=(2, 1),
+)
+FINE = Stage(
+    transform="SyN[0.2,3,0]", metric="CC", iterations=(40,), shrink=(2,), smooth_voxels=(1,)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """Registration of the template to the brain (SyN, Avants 2008, 10.1016/j.media.2007.06.004).
+
+    Attributes
+    ----------
+    coarse_mm
+        Voxel size of the whole-brain pass.
+    stages
+        Of the whole-brain pass.
+    fine
+        The second pass, at the voxel size of the image, in a box round the deep nuclei and the
+        ventricles; None to go without.
+    margin_mm
+        Of that box.
+    min_correlation
+        Below this correlation of brain and warped template the registration has failed; warped
+        templates of good registrations reach .9, a template turned upside down .5.
+    """
+
+    coarse_mm: float = 2.0
+    stages: tuple[Stage, ...] = (AFFINE, COARSE)
+    fine: Stage | None = FINE
+    margin_mm: float = 8.0
+    min_correlation: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """All choices of ``prepare``."""
+
+    brain: BrainExtraction = field(default_factory=BrainExtraction)
+    bias: BiasField = field(default_factory=BiasField)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A participant's T1w image made ready; every image is on the grid of the T1w file.
+
+    Attributes
+    ----------
+    t1w
+        Corrected for the gain of the coils (N4), float32.
+    brain
+        Boolean: brain and the fluid inside the skull.
+    prior_gm, prior_wm, prior_csf
+        Tissue probabilities of the template, 0 to 1, float32; they sum to one in the template's
+        brain.
+    labels
+        Deep gray nuclei, ventricles, brainstem; FreeSurfer's numbers.
+    regions
+        1, 2 cerebrum left, right; 3, 4 cerebellum; 5 brainstem.
+    thalamus_prior
+        Left, right; float32.
+    nuclei, atria
+        Labels of thalamic nuclei; 1 left and 2 right atrium.
+    vein_prior
+        Where deep veins run beside the thalamus, 0 to 1.
+    to_template
+        Where each point of the T1w image lies in the template.
+    quality
+        Figures that say how well each step went.
+    warnings
+        In words, for the report.
+    """
+
+    t1w: Image
+    brain: Image
+    prior_gm: Image
+    prior_wm: Image
+    prior_csf: Image
+    labels: Image
+    regions: Image
+    thalamus_prior: tuple[Image, Image]
+    nuclei: Image
+    atria: Image
+    vein_prior: Image
+    to_template: Warp
+    quality: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    t1w: Image, *, settings: Preparation | None = None, brain: Image | None = None, seed: int = 1
+) -> Prepared:
+    """Make a T1w image ready.
+
+    Parameters
+    ----------
+    t1w
+        Whole head or brain only, any orientation, shape (x, y, z).
+    settings
+        How.
+    brain
+        A brain mask brought or edited by the user; found if not given.
+    seed
+        Of the registration.
+
+    Raises
+    ------
+    DataError
+        The image shows no brain, or its grid cannot be used.
+    """
+    how = settings or Preparation()
+    mask = brain_mask(t1w, settings=how.brain) if brain is None else brain
+    logger.info("brain: %.0f mL", mask.data.sum() * mask.voxel_volume_mm3 / 1000)
+    frame = Frame.around(mask, 10.0)
+    inside = frame.cut(mask)
+    even = bias_corrected(
+        frame.cut(t1w),
+        inside,
+        shrink=how.bias.shrink,
+        iterations=how.bias.iterations,
+        spline_mm=how.bias.spline_mm,
+    )
+    warp = normalise(even, inside, settings=how.normalisation, seed=seed)
+    carried = carry(warp, even)
+    correlation = _correlation(even.data, carried["T1w"], inside.data)
+    warnings = volume_warnings(mask, settings=how.brain)
+    if correlation < how.normalisation.min_correlation:
+        warnings.append(
+            f"registration to the template failed (correlation {correlation:.2f}, expected at "
+            f"least {how.normalisation.min_correlation:g})"
+        )
+    quality = {
+        "brain_volume_ml": float(mask.data.sum()) * mask.voxel_volume_mm3 / 1000,
+        "template_correlation": correlation,
+    }
+    return Prepared(
+        t1w=_whole_corrected(t1w, even, frame),
+        brain=mask,
+        prior_gm=frame.paste(carried["label-GM_probseg"]),
+        prior_wm=frame.paste(carried["label-WM_probseg"]),
+        prior_csf=frame.paste(carried["label-CSF_probseg"]),
+        labels=frame.paste(carried["desc-deepgray_dseg"]),
+        regions=frame.paste(carried["desc-regions_dseg"]),
+        thalamus_prior=(
+            frame.paste(carried["hemi-L_label-thalamus_probseg"]),
+            frame.paste(carried["hemi-R_label-thalamus_probseg"]),
+        ),
+        nuclei=frame.paste(carried["desc-thalamicnuclei_dseg"]),
+        atria=frame.paste(carried["desc-atria_dseg"]),
+        vein_prior=frame.paste(carried["label-vein_probseg"]),
+        to_template=warp,
+        quality=quality,
+        warnings=tuple(warnings),
+    )
+
+
+SOFT = (
+    "T1w",
+    "label-GM_probseg",
+    "label-WM_probseg",
+    "label-CSF_probseg",
+    "hemi-L_label-thalamus_probseg",
+    "hemi-R_label-thalamus_probseg",
+    "label-vein_probseg",
+)
+HARD = (
+    "desc-deepgray_dseg",
+    "desc-regions_dseg",
+    "desc-thalamicnuclei_dseg",
+    "desc-atria_dseg",
+)
+
+
+def carry(warp: Warp, onto: Image) -> dict[str, NDArray[Any]]:
+    """Sample every file of the atlas at the voxels of an image."""
+    points = warp.template_points(onto)
+    soft = sampled([atlas.probability(name) for name in SOFT], points)
+    hard = sampled([atlas.template(name) for name in HARD], points, order=0)
+    return dict(zip(SOFT + HARD, [*soft, *hard], strict=True))
+
+
+def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int) -> Warp:
+    """Register the template to a brain: the whole at coarse voxels, then its middle again.
+
+    Parameters
+    ----------
+    even
+        T1w image with even intensities, upright, shape (x, y, z).
+    inside
+        Its brain.
+    settings, seed
+        How.
+    """
+    brain = even.like(np.where(inside.data, even.data, 0).astype(np.float32))
+    template = atlas.probability("T1w")
+    coarse = coarser(brain, settings.coarse_mm)
+    found = align(coarse, coarser(template, settings.coarse_mm), settings.stages, seed=seed)
+    warp = from_alignment(found)
+    if settings.fine is None:
+        return warp
+    box = _deep_box(warp, brain, settings.margin_mm)
+    here = _cropped(brain, box)
+    there = here.like(sampled([template], warp.template_points(here))[0])
+    refined: Alignment = align(here, there, (settings.fine,), initial=np.eye(4), seed=seed)
+    if refined.forward_mm is None or refined.grid_affine is None:
+        return warp
+    fade = _fade(refined.forward_mm.shape[:3], settings.margin_mm / here.grid.voxel_size_mm[0])
+    field_mm = Image(refined.forward_mm * fade[..., None], refined.grid_affine)
+    return Warp(warp.matrix, (*warp.displacements_mm, field_mm), warp.inverse_mm)
+
+
+def coarser(image: Image, size_mm: float) -> Image:
+    """Average an image over larger voxels, isotropic; finer axes only."""
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    factor = np.maximum(size_mm / sizes, 1.0)
+    # Gaussian whose width makes the new voxel the average of what it covers.
+    sigma = np.sqrt(np.maximum(factor**2 - 1, 0) / 12)
+    smooth = ndimage.gaussian_filter(image.data.astype(np.float32), sigma)
+    shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
+    offset = 0.5 * factor - 0.5
+    data = ndimage.affine_transform(smooth, np.diag(factor), offset, shape, order=1)
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ offset
+    affine[:3, :3] = affine[:3, :3] * factor
+    return Image(np.ascontiguousarray(data, dtype=np.float32), affine)
+
+
+def _deep_box(warp: Warp, onto: Image, margin_mm: float) -> tuple[slice, slice, slice]:
+    """Box round the deep nuclei and the lateral ventricles as the coarse pass places them."""
+    labels = sampled([atlas.template("desc-deepgray_dseg")], warp.template_points(onto), order=0)[0]
+    deep = onto.like((labels > 0) & (labels != 16) & (labels != 15))
+    return Frame.around(deep, margin_mm).box
+
+
+def _cropped(image: Image, box: tuple[slice, slice, slice]) -> Image:
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return Image(np.ascontiguousarray(image.data[box]), affine)
+
+
+def _fade(shape: tuple[int, ...], margin_voxels: float) -> NDArray[np.float32]:
+    """Return weights that rise from 0 at the faces of a box to 1 at the margin."""
+    weights = np.ones(shape, dtype=np.float32)
+    for axis, size in enumerate(shape):
+        steps = np.minimum(np.arange(size), np.arange(size)[::-1]) / margin_voxels
+        line = np.clip(steps, 0, 1).astype(np.float32)
+        weights *= line.reshape([-1 if other == axis else 1 for other in range(3)])
+    return weights
+
+
+def _correlation(first: NDArray[Any], second: NDArray[Any], mask: NDArray[np.bool_]) -> float:
+    return float(np.corrcoef(first[mask], second[mask])[0, 1])
+
+
+def _whole_corrected(t1w: Image, even: Image, frame: Frame) -> Image:
+    """Put the corrected head back; outside the frame the image stays as it was."""
+    corrected = frame.paste(even.data)
+    covered = frame.paste(np.ones(even.shape, dtype=np.bool_))
+    return t1w.like(np.where(covered.data, corrected.data, t1w.data).astype(np.float32))

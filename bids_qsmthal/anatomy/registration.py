@@ -1,0 +1,217 @@
+"""Rigid registration of two scans of one head, with a judgement of the result."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.anatomy.ants_bridge import Stage, align
+from bids_qsmthal.anatomy.frame import Frame
+from bids_qsmthal.image import Affine, Image, reoriented
+
+logger = logging.getLogger(__name__)
+
+STAGES = (
+    Stage(
+        transform="Rigid[0.1]",
+        metric="MI",
+        iterations=(200, 100, 50),
+        shrink=(4, 2, 1),
+        smooth_voxels=(2, 1, 0),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RigidRegistration:
+    """How two scans are registered, and when the result is called failed.
+
+    Attributes
+    ----------
+    stages
+        Of ``antsRegistration``.
+    probe_mm
+        The result is moved by this much along each axis, both ways; at a true match the images
+        then share less information each time.
+    min_overlap
+        Share of the smaller mask, as seen by the other image, that must lie in the other mask.
+    """
+
+    stages: tuple[Stage, ...] = STAGES
+    probe_mm: float = 4.0
+    min_overlap: float = 0.85
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rigid:
+    """Where a point of the moving scan's world lies in the fixed scan's world.
+
+    Attributes
+    ----------
+    matrix
+        4x4 on RAS points, moving to fixed.
+    quality
+        ``information``: normalised mutual information, 1 (none) to 2; ``information_start``: the
+        same before; ``sharpness``: smallest loss of information when the result is shifted by
+        the probe distance, in shares of ``information`` - 1; ``overlap``: of the masks;
+        ``shift_mm``, ``rotation_deg``: how far the brain moved.
+    warnings
+        Why the result should not be trusted; empty when it can be.
+    """
+
+    matrix: Affine
+    quality: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the failure rule applies."""
+        return bool(self.warnings)
+
+
+def rigid(
+    fixed: Image,
+    moving: Image,
+    *,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    settings: RigidRegistration | None = None,
+    seed: int = 1,
+) -> Rigid:
+    """Register two scans of one head.
+
+    Parameters
+    ----------
+    fixed, moving
+        Any two contrasts, shape (x, y, z).
+    fixed_mask, moving_mask
+        The brain in each; strongly advised, as skull and neck move on their own.
+    settings
+        How.
+    seed
+        Of the random sampling.
+    """
+    how = settings or RigidRegistration()
+    target, target_mask = _framed(fixed, fixed_mask)
+    source, source_mask = _framed(moving, moving_mask)
+    start = _start(target, source, target_mask, source_mask)
+    # The mask of the moving image would make the metric fall silent at the rim; the fixed one
+    # is enough to keep skull and neck out.
+    found = align(target, source, how.stages, initial=start, masks=(target_mask, None), seed=seed)
+    matrix: Affine = np.linalg.inv(found.matrix).astype(np.float64)
+    quality = {
+        "information": _information(target, source, found.matrix, target_mask),
+        "information_start": _information(target, source, np.eye(4), target_mask),
+        "sharpness": _sharpness(target, source, found.matrix, target_mask, how.probe_mm),
+        "overlap": _overlap(target_mask, source_mask, found.matrix),
+        **_motion(matrix, target_mask),
+    }
+    logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)
+    return Rigid(matrix, quality, _doubts(quality, how))
+
+
+def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:
+    """Bring an image and its mask upright, and cut away what is far from the mask."""
+    if mask is None:
+        upright = reoriented(image)
+        return upright, upright.like(np.isfinite(upright.data))
+    frame = Frame.around(mask, 15.0)
+    inside = frame.cut(mask)
+    return frame.cut(image), inside.like(inside.data > 0)
+
+
+def _start(target: Image, source: Image, target_mask: Image, source_mask: Image) -> Affine:
+    """Begin from the scanner's frame or from matching centres, whichever shares more."""
+    centres = np.eye(4)
+    centres[:3, 3] = _centre(source_mask) - _centre(target_mask)
+    scores = [_information(target, source, step, target_mask) for step in (np.eye(4), centres)]
+    return np.eye(4) if scores[0] >= scores[1] else centres
+
+
+def _centre(mask: Image) -> NDArray[np.float64]:
+    voxel = np.array(ndimage.center_of_mass(mask.data))
+    middle: NDArray[np.float64] = mask.affine[:3, :3] @ voxel + mask.affine[:3, 3]
+    return middle
+
+
+def _points(mask: Image, limit: int = 60_000) -> NDArray[np.float64]:
+    """Voxel indices of a mask, thinned evenly."""
+    voxels = np.argwhere(mask.data)
+    return voxels[:: max(1, len(voxels) // limit)].astype(np.float64)
+
+
+def _information(target: Image, source: Image, matrix: Affine, target_mask: Image) -> float:
+    """Return the normalised mutual information (Studholme 1999) of two images in a mask."""
+    voxels = _points(target_mask)
+    step = np.linalg.inv(source.affine) @ matrix @ target.affine
+    there = voxels @ step[:3, :3].T + step[:3, 3]
+    limits = np.array(source.shape) - 1
+    seen = ((there >= 0) & (there <= limits)).all(1)
+    if seen.sum() < 1000:
+        return 1.0
+    index = tuple(voxels[seen].astype(int).T)
+    first = target.data[index].astype(np.float64)
+    second = ndimage.map_coordinates(source.data.astype(np.float32), there[seen].T, order=1)
+    ranges = [np.quantile(values, (0.005, 0.995)) for values in (first, second)]
+    clipped = [
+        np.clip(values, *limit) for values, limit in zip((first, second), ranges, strict=True)
+    ]
+    joint, _, _ = np.histogram2d(clipped[0], clipped[1], bins=32)
+    share = joint / joint.sum()
+    entropies = [_entropy(share.sum(1)), _entropy(share.sum(0)), _entropy(share.ravel())]
+    return (entropies[0] + entropies[1]) / max(entropies[2], 1e-12)
+
+
+def _entropy(share: NDArray[np.float64]) -> float:
+    positive = share[share > 0]
+    return float(-(positive * np.log(positive)).sum())
+
+
+def _sharpness(
+    target: Image, source: Image, matrix: Affine, target_mask: Image, probe_mm: float
+) -> float:
+    best = _information(target, source, matrix, target_mask)
+    losses = []
+    for axis in range(3):
+        for sign in (-1, 1):
+            shift = np.eye(4)
+            shift[axis, 3] = sign * probe_mm
+            losses.append(best - _information(target, source, matrix @ shift, target_mask))
+    return min(losses) / max(best - 1, 1e-6)
+
+
+def _overlap(target_mask: Image, source_mask: Image, matrix: Affine) -> float:
+    """Share of the source's mask, as far as the target sees it, inside the target's mask."""
+    voxels = _points(source_mask)
+    step = np.linalg.inv(target_mask.affine) @ np.linalg.inv(matrix) @ source_mask.affine
+    there = np.rint(voxels @ step[:3, :3].T + step[:3, 3]).astype(int)
+    seen = ((there >= 0) & (there < np.array(target_mask.shape))).all(1)
+    if not seen.any():
+        return 0.0
+    return float(target_mask.data[tuple(there[seen].T)].sum()) / len(voxels)
+
+
+def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
+    centre = _centre(mask)
+    moved = matrix[:3, :3] @ centre + matrix[:3, 3] - centre
+    angle = np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))
+    return {"shift_mm": float(np.linalg.norm(moved)), "rotation_deg": float(np.rad2deg(angle))}
+
+
+def _doubts(quality: dict[str, float], how: RigidRegistration) -> tuple[str, ...]:
+    found = []
+    if quality["sharpness"] <= 0:
+        found.append(
+            f"registration: a shift by {how.probe_mm:g} mm makes the match no worse; the two "
+            "scans may not be of the same head, or one lacks contrast"
+        )
+    if quality["overlap"] < how.min_overlap:
+        found.append(
+            f"registration: the brain masks overlap by {100 * quality['overlap']:.0f} %, expected "
+            f"at least {100 * how.min_overlap:.0f} %"
+        )
+    return tuple(found)
