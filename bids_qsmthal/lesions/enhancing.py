@@ -155,8 +155,8 @@ def _search_region(
         return box.dilate(box.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
     warning = "no T2 lesions known: enhancement was sought in all white matter; expect vessels"
     if context.prior_wm is None:
-        return box.cut(context.brain.data) > 0, (warning,)
-    return box.cut(context.prior_wm.data) > 0.9, (warning,)
+        return np.asarray(box.cut(context.brain.data) > 0), (warning,)
+    return np.asarray(box.cut(context.prior_wm.data) > 0.9), (warning,)
 
 
 def _uptake(
@@ -197,7 +197,7 @@ def _uptake(
 def _bright_tissue(t1w: Volume, brain: Mask) -> Mask:
     """Return white matter by its brightness: the middle of the upper half of the T1w."""
     low, high = np.quantile(t1w[brain], (0.6, 0.95))
-    return brain & (t1w > low) & (t1w < high)
+    return np.asarray(brain & (t1w > low) & (t1w < high))
 
 
 def _expected(before: Volume, after: Volume, brain: Mask) -> tuple[Volume, Volume]:
@@ -276,7 +276,9 @@ def _is_lesion(part: Mask, place: Mask, fluid: Mask, box: Box, settings: Enhanci
     if extents[-1] < settings.minimum_extent_mm or (part & place).sum() < 0.5 * part.sum():
         return False
     shell = ndimage.binary_dilation(part) & ~part
-    return bool(fluid[shell].mean() < 0.5 and extents[-1] < settings.slenderness * extents[-2])
+    slender = extents[-1] > settings.slenderness * extents[-2]
+    vessel = slender and extents[-2] < settings.vessel_width_mm
+    return bool(fluid[shell].mean() < 0.5 and not vessel)
 
 
 def _extents_mm(part: Mask, box: Box) -> NDArray[np.float64]:

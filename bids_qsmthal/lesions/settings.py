@@ -55,8 +55,10 @@ class EnhancingLesions:
         An enhancing lesion lies in a T2 lesion or within this distance of one.
     surface_mm
         Nothing is sought this close to the brain's surface: dura, sinuses, cortical veins.
-    slenderness
-        Length over width from which a part is a vessel; lesions are rather round.
+    slenderness, vessel_width_mm
+        A part longer than this many widths and thinner than this is a vessel. Veins within
+        lesions are thin lines below 2 mm (Sati et al. 2016, doi:10.1038/nrneurol.2016.166);
+        twice that after blurring.
     minimum_extent_mm
         Smallest longest axis.
     visible_share
@@ -68,6 +70,7 @@ class EnhancingLesions:
     registration_error_mm: float = 0.5
     near_lesion_mm: float = 2.0
     surface_mm: float = 3.0
-    slenderness: float = 3.0
+    slenderness: float = 2.0
+    vessel_width_mm: float = 4.0
     minimum_extent_mm: float = 3.0
     visible_share: float = 0.2
