@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.roi import ReferenceImages, ReferenceRule, csf_reference
+from bids_qsmthal.roi.morphology import signed_depth_mm
+
+SIZE_MM = (1.0, 1.0, 2.0)
+SHAPE = (60, 70, 36)
+
+
+def _ball(centre, radius_mm):
+    x, y, z = (np.arange(n) * size for n, size in zip(SHAPE, SIZE_MM, strict=True))
+    distance = (x[:, None, None] - centre[0]) ** 2 + (y[:, None] - centre[1]) ** 2
+    return distance + (z - centre[2]) ** 2 < radius_mm**2
+
+
+def _brain(radius_mm=8.0, plexus_mm=0.0, noise_ppm=0.004):
+    """Two ball-shaped atria with plexus inside, and bodies of the ventricles before them."""
+    rng = np.random.default_rng(5)
+    atria = _ball((20, 20, 36), radius_mm) | _ball((40, 20, 36), radius_mm)
+    bodies = np.zeros(SHAPE, dtype=bool)
+    for start in (18, 38):
+        bodies[start : start + 5, 20:50, 15:21] = True
+    csf = atria | bodies
+    plexus = (_ball((20, 22, 33), plexus_mm) | _ball((40, 22, 33), plexus_mm)) & atria
+    fluid = csf & ~plexus
+    chi = np.where(fluid, 0.0, -0.02) + rng.normal(0, noise_ppm, SHAPE)
+    chi[plexus] = -0.15
+    side = np.ones(SHAPE, dtype=np.uint8)
+    side[30:] = 2
+    images = ReferenceImages(
+        chi_ppm=chi.astype(np.float32),
+        magnitude=(100 + rng.normal(0, 1, SHAPE) - 60 * plexus).astype(np.float32),
+        usable=np.ones(SHAPE, dtype=bool),
+        side=side,
+        r2star_hz=np.where(fluid, 2, 20).astype(np.float32) + 40 * plexus,
+        atria_depth_mm=signed_depth_mm(atria, SIZE_MM),
+        ventricles_depth_mm=signed_depth_mm(csf, SIZE_MM),
+    )
+    return images, fluid, plexus
+
+
+def test_large_atria_are_eroded_by_two_millimetres_and_both_sides_count():
+    images, fluid, _ = _brain()
+
+    found = csf_reference(images, SIZE_MM, rule=ReferenceRule())
+
+    assert found.rung == "atria eroded by 2 mm"
+    assert found.step == 0
+    assert (fluid[found.mask]).all()
+    assert (images.atria_depth_mm[found.mask] >= 2).all()
+    left, right = (found.labels == 1).sum(), (found.labels == 2).sum()
+    assert left + right == found.mask.sum() >= 100
+    assert not (found.labels == 1)[30:].any()
+    assert abs(left - right) < 0.1 * left
+
+
+def test_calcified_plexus_is_left_out_with_its_border():
+    images, fluid, plexus = _brain(plexus_mm=3.5)
+
+    found = csf_reference(images, SIZE_MM, rule=ReferenceRule())
+
+    assert plexus.sum() > 100
+    assert not (found.mask & plexus).any()
+    assert fluid[found.mask].mean() >= 0.98
+    assert sum(found.rejected.values()) > plexus.sum() / 2
+
+
+@pytest.mark.parametrize("missing", ["r2star_hz", "magnitude"])
+def test_calcified_plexus_is_left_out_even_if_one_contrast_is_missing(missing):
+    images, _, plexus = _brain(plexus_mm=2.5)
+    blank = None if missing == "r2star_hz" else np.full(SHAPE, 100.0, np.float32)
+
+    found = csf_reference(replace(images, **{missing: blank}), SIZE_MM, rule=ReferenceRule())
+
+    assert found.mask.sum() >= 100
+    assert not (found.mask & plexus).any()
+
+
+@pytest.mark.parametrize(
+    ("radius_mm", "rung"),
+    [(6.0, "atria eroded by 2 mm"), (4.8, "atria eroded by 1 mm"), (3.2, "atria eroded by 0 mm")],
+)
+def test_smaller_atria_are_eroded_less(radius_mm, rung):
+    images, fluid, _ = _brain(radius_mm=radius_mm)
+
+    found = csf_reference(images, SIZE_MM, rule=ReferenceRule())
+
+    assert found.rung == rung
+    assert fluid[found.mask].mean() >= 0.98
+
+
+def test_without_enough_atria_the_ladder_goes_down_to_the_ventricles_and_then_to_all_csf():
+    images, fluid, _ = _brain(radius_mm=2.0)
+    ventricles = csf_reference(images, SIZE_MM, rule=ReferenceRule())
+    assert ventricles.rung == "lateral ventricles eroded by 1 mm"
+
+    unlabelled = replace(images, atria_depth_mm=None, ventricles_depth_mm=None)
+    everywhere = csf_reference(
+        unlabelled, SIZE_MM, rule=ReferenceRule(brain_erosion_mm=5.0)
+    )
+
+    assert everywhere.rung == "global CSF"
+    assert fluid[everywhere.mask].mean() >= 0.98
+
+
+def test_with_no_csf_at_all_the_whole_brain_is_the_reference_and_says_so():
+    images, _, _ = _brain()
+    dry = replace(
+        images,
+        atria_depth_mm=None,
+        ventricles_depth_mm=None,
+        r2star_hz=np.full(SHAPE, 20.0, np.float32),
+    )
+
+    found = csf_reference(dry, SIZE_MM, rule=ReferenceRule())
+
+    assert found.rung == "whole brain"
+    assert found.mask.all()
+
+
+def test_one_lost_atrium_is_not_replaced_by_the_other():
+    images, _, _ = _brain()
+    usable = images.usable.copy()
+    usable[30:, :30] = False
+
+    found = csf_reference(replace(images, usable=usable), SIZE_MM, rule=ReferenceRule())
+
+    assert "atria" not in found.rung
+    assert {1, 2} <= set(np.unique(found.labels))
+
+
+def test_a_user_can_start_the_ladder_lower():
+    images, _, _ = _brain()
+
+    found = csf_reference(images, SIZE_MM, rule=ReferenceRule(region="ventricles"))
+
+    assert found.rung.startswith("lateral ventricles")
