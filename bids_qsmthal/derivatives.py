@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os.path
 import platform
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bids_qsmthal import __version__, nifti
 from bids_qsmthal.files import write_json, write_text, write_tsv
 from bids_qsmthal.products import PRODUCTS, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -181,11 +185,23 @@ def checksums(paths: Iterable[Path]) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def parameters(method: object) -> dict[str, Any]:
-    """Describe a method, a frozen dataclass of its parameters, for a sidecar."""
-    if not is_dataclass(method) or isinstance(method, type):
-        raise TypeError(f"{method!r} is not a dataclass instance")
-    return {"Name": type(method).__name__, **asdict(method)}
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON
+    """Turn settings, methods and their parameters into what JSON can hold.
+
+    A method is a frozen dataclass: its class is its name, its fields are its parameters.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        return {"Name": type(value).__name__, **named}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _joined(entities: Entities) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.errors import UsageError
-from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, UNWRAPPINGS, Reconstruction
+from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, RELAXATIONS, UNWRAPPINGS, Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,15 @@ def reconstruction(
         background=_method("--background", background, default.background),
         inversion=_method("--inversion", inversion, default.inversion),
     )
+
+
+def name_of(method: object) -> str:
+    """Return the name by which a user chooses a method."""
+    for methods in (*CHOICES.values(), RELAXATIONS):
+        for name, kind in methods.items():
+            if type(method) is kind:
+                return name
+    return type(method).__name__
 
 
 def describe_all() -> str:

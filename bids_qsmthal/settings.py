@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from bids_qsmthal import anatomy, roi
+from bids_qsmthal.lesions import FlairLesions
 from bids_qsmthal.qsm import Reconstruction
 
 if TYPE_CHECKING:
@@ -79,7 +81,11 @@ class Settings:
     levels: tuple[str, ...] = ("participant",)
     selection: Selection = field(default_factory=Selection)
     datasets: Mapping[str, Path] = field(default_factory=dict)
+    preparation: anatomy.Preparation = field(default_factory=anatomy.Preparation)
+    segmentation: anatomy.Segmentation = field(default_factory=anatomy.Segmentation)
+    lesions: FlairLesions = field(default_factory=FlairLesions)
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
+    regions: roi.Settings = field(default_factory=roi.Settings)
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"

@@ -53,9 +53,9 @@ class Stages:
             log.debug("%s took %.1f CPU-s", title, time.process_time() - before)
         return cast("R", result)
 
-    def skip(self, title: str, reason: str) -> None:
-        """Say that a stage is left out, and why."""
-        self._number += 1
+    def skip(self, title: str, reason: str, *, count: int = 1) -> None:
+        """Say that a stage, or several that go together, is left out, and why."""
+        self._number += count
         log.info("[%d/%d] %s: left out, %s", self._number, self._total, title, reason)
 
     def _elapsed(self) -> str:

@@ -11,9 +11,9 @@ from bids_qsmthal.execution import Outcome, exit_code, run
 from bids_qsmthal.settings import GIB, Resources, Settings
 
 
-def process(session: Session, settings: Settings, threads: int) -> None:
+def process(session: Session, settings: Settings) -> None:
     """What a participant does here depends on its label."""
-    logging.getLogger("bids_qsmthal.test").info("threads %d", threads)
+    logging.getLogger("bids_qsmthal.test").info("threads %s", os.environ["OMP_NUM_THREADS"])
     if session.subject.startswith("bad"):
         raise DataError("bad.nii.gz: damaged; copy it again.")
     if session.subject.startswith("bug"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.dataset import Session
     from bids_qsmthal.settings import Settings
 
-    Process = Callable[[Session, Settings, int], None]
+    Process = Callable[[Session, Settings], None]
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +93,8 @@ class _Pool:
             initargs=self._setup,
             max_tasks_per_child=1,
         ) as pool:
-            threads = self._setup[0]
             futures = {
-                pool.submit(_work, session, self._settings, self._process, threads): session
+                pool.submit(_work, session, self._settings, self._process): session
                 for session in sessions
             }
             for future in as_completed(futures):
@@ -139,14 +138,14 @@ def _start_worker(threads: int, records: Queue[logging.LogRecord], level: int) -
     root.propagate = False
 
 
-def _work(session: Session, settings: Settings, process: Process, threads: int) -> Outcome:
+def _work(session: Session, settings: Settings, process: Process) -> Outcome:
     """Process one session; whatever goes wrong stays with it."""
     start = time.monotonic()
     code, message = 0, ""
     try:
         with _alone(session, settings), _log_file(session, settings):
             try:
-                process(session, settings, threads)
+                process(session, settings)
             except QsmthalError as error:
                 code, message = error.exit_code, str(error)
                 log.error("%s", error)
@@ -216,7 +215,7 @@ class _Prefix(logging.Filter):
         super().__init__()
         self._prefix = name
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
-        marked = logging.makeLogRecord(record.__dict__)
-        marked.msg, marked.args = f"{self._prefix} {record.getMessage()}", None
-        return marked
+    def filter(self, record: logging.LogRecord) -> bool:
+        # The record is this process's own: its file handler comes later and shows the prefix too.
+        record.msg, record.args = f"{self._prefix} {record.getMessage()}", None
+        return True

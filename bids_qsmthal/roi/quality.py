@@ -81,7 +81,7 @@ LIMITS: tuple[Limit, ...] = (
         check=(6000, 24000),
         exclude=(3000, 40000),
         reason="the thalami have an implausible volume",
-        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5560), +-20 %",
+        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), +-20 %",
     ),
     Limit(
         name="reference_step",

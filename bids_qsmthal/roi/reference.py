@@ -1,6 +1,6 @@
 """The CSF reference: where susceptibility is zero by definition.
 
-The atria of the lateral ventricles (Chiang et al. 2018, doi 10.3174/ajnr.A5560) hold the largest
+The atria of the lateral ventricles (Chiang et al. 2018, doi 10.3174/ajnr.A5537) hold the largest
 pools of pure CSF and also the choroid plexus, which is vascular and often calcified. The
 candidates are therefore eroded and cleaned by R2*, magnitude and susceptibility, and a written
 ladder says what happens when too little is left.

@@ -1,0 +1,74 @@
+"""The story of one participant: read it like the methods section of a paper."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from bids_qsmthal import brought, report
+from bids_qsmthal.derivatives import Derivatives, raw_uri
+from bids_qsmthal.files import write_text
+from bids_qsmthal.participant import head, iron, page, saving, table
+from bids_qsmthal.stages import Stages
+
+if TYPE_CHECKING:
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def process(session: Session, settings: Settings) -> None:
+    """Take one participant, session and scan from raw images to measures and a report.
+
+    Raises
+    ------
+    QsmthalError
+        Something is wrong with the input, in words for the user.
+    """
+    out = outputs(session, settings)
+    replaced = brought.find(session, settings.datasets, settings.output_dir)
+    for key, item in replaced.items():
+        log.info("%s is taken from %s (%s)", key, item.path, item.source)
+    work_dir = settings.work_dir / session.name
+    stages = Stages(work_dir, head.STAGES + iron.STAGES)
+
+    anatomy = head.find(session, settings, stages, replaced)
+    susceptibility = iron.find(session, settings, stages, replaced, anatomy)
+    qc = page.verdict(anatomy, susceptibility)
+    measures = table.collect(session, anatomy, susceptibility, qc)
+
+    saving.save_head(session, anatomy, settings, out)
+    if susceptibility is not None:
+        saving.save_iron(session, susceptibility, settings, out)
+    saving.save_table(measures, out)
+    shown = page.contents(session, settings, anatomy, susceptibility, measures)
+    report.write_participant(shown, out.page, out.session_folder / "figures")
+    _save_methods(settings, shown)
+    if settings.clean_work:
+        shutil.rmtree(work_dir)
+
+
+def outputs(session: Session, settings: Settings) -> Derivatives:
+    """Return where the outputs of a session go."""
+    scans = {
+        "MEGRE": session.gre.paths[0] if session.gre else None,
+        "T1w": session.t1w,
+        "FLAIR": session.flair,
+    }
+    return Derivatives(
+        output_dir=settings.output_dir,
+        entities=session.entities,
+        gre_entities=session.gre.entities if session.gre else (),
+        references={
+            space: raw_uri(path, session.root) if path else "n/a" for space, path in scans.items()
+        },
+    )
+
+
+def _save_methods(settings: Settings, shown: report.ParticipantReport) -> None:
+    """Write the methods paragraph with its literature beside the logs."""
+    markdown, bibtex = report.methods_text(shown.ran)
+    write_text(settings.output_dir / "logs" / f"{shown.stem}_CITATION.md", markdown)
+    write_text(settings.output_dir / "logs" / f"{shown.stem}_CITATION.bib", bibtex)

@@ -1,0 +1,208 @@
+"""The gradient echo: from the signal to susceptibility, and to the numbers of the thalamus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal import anatomy, gre, nifti, qsm, roi
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.participant import signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.anatomy import Rigid
+    from bids_qsmthal.brought import Brought
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.participant.head import Head
+    from bids_qsmthal.participant.signal import Signal
+    from bids_qsmthal.settings import Settings
+    from bids_qsmthal.stages import Stages
+
+STAGES = 4
+"""How many stages this part has, whether they run or are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Iron:
+    """What came out of one gradient-echo scan.
+
+    Attributes
+    ----------
+    combined
+        Root sum of squares of the echoes.
+    brain
+        The mask that was handed to the reconstruction.
+    to_t1w
+        ``None`` without T1w.
+    regions
+        ``None`` where nothing says where the thalamus is.
+    """
+
+    signal: Signal
+    combined: Image
+    brain: Image
+    maps: qsm.Maps
+    to_t1w: Rigid | None
+    regions: roi.Result | None
+
+    @property
+    def gre_to_t1w(self) -> Affine:
+        """A point of the gradient echo's world in the world of the segmentation."""
+        return np.eye(4) if self.to_t1w is None else self.to_t1w.matrix
+
+    def image(self, data: np.ndarray) -> Image:
+        """Put data of the reconstruction on their grid."""
+        return self.combined.like(data)
+
+
+def find(
+    session: Session,
+    settings: Settings,
+    stages: Stages,
+    replaced: Mapping[str, Brought],
+    head: Head,
+) -> Iron | None:
+    """Reconstruct the gradient echo and measure the thalami in it."""
+    if session.gre is None:
+        stages.skip("susceptibility and the thalami", "there is no gradient echo", count=STAGES)
+        return None
+    scan = signal.read(gre.describe(session.gre, session.root), settings)
+    combined = scan.combined
+    to_t1w = _to_t1w(combined, head, settings, stages)
+    matrix = np.eye(4) if to_t1w is None else to_t1w.matrix
+    brain = _brain(combined, head, matrix, stages, replaced)
+    maps = stages.run(
+        "field, background, susceptibility",
+        qsm.reconstruct,
+        scan.magnitude.data,
+        scan.phase_rad.data,
+        brain.data,
+        combined.grid,
+        scan.series.acquisition,
+        settings=settings.reconstruction,
+    )
+    maps = _with_brought(maps, combined, replaced)
+    inputs = _inputs(maps, combined, head, matrix, replaced)
+    regions = None
+    if inputs is None:
+        stages.skip("thalamus, veins, reference", "there is no T1w and no segmentation was brought")
+    else:
+        regions = stages.run(
+            "thalamus, veins, reference", roi.measure, inputs, settings=settings.regions
+        )
+    return Iron(
+        signal=scan, combined=combined, brain=brain, maps=maps, to_t1w=to_t1w, regions=regions
+    )
+
+
+def _to_t1w(combined: Image, head: Head, settings: Settings, stages: Stages) -> Rigid | None:
+    if head.prepared is None:
+        stages.skip("gradient echo to T1w", "there is no T1w")
+        return None
+    return stages.run(
+        "gradient echo to T1w",
+        anatomy.rigid,
+        head.prepared.t1w,
+        combined,
+        fixed_mask=head.prepared.brain,
+        moving_mask=None,
+        seed=settings.seed,
+    )
+
+
+def _brain(
+    combined: Image, head: Head, matrix: Affine, stages: Stages, replaced: Mapping[str, Brought]
+) -> Image:
+    """Return the brain on the grid of the gradient echo: brought, carried over, or found in it."""
+    if "brain_gre" in replaced:
+        stages.skip("brain in the gradient echo", f"brought by {replaced['brain_gre'].source}")
+        brought = nifti.load(replaced["brain_gre"].path, dtype=np.int16)
+        found = resample(brought, combined, order=0)
+    elif head.prepared is not None:
+        stages.skip("brain in the gradient echo", "carried over from T1w")
+        mask = head.prepared.brain.like(head.prepared.brain.data.astype(np.float32))
+        carried = resample(mask, combined, world=matrix)
+        found = carried.like(carried.data > 0.5)
+    else:
+        found = stages.run("brain in the gradient echo", anatomy.brain_mask, combined)
+    inside = found.data > 0
+    if not inside.any():
+        raise DataError(
+            "The brain mask is empty on the grid of the gradient echo; check that both scans show "
+            "the same head, or bring a mask with --derivatives."
+        )
+    return found.like(inside)
+
+
+def _with_brought(maps: qsm.Maps, grid: Image, replaced: Mapping[str, Brought]) -> qsm.Maps:
+    """Put maps that were brought in the places of ours."""
+    if "chi" in replaced:
+        maps = replace(maps, chi_ppm=resample(nifti.load(replaced["chi"].path), grid).data)
+    if "r2star" in replaced:
+        maps = replace(maps, r2star_hz=resample(nifti.load(replaced["r2star"].path), grid).data)
+    return maps
+
+
+def _inputs(
+    maps: qsm.Maps, grid: Image, head: Head, matrix: Affine, replaced: Mapping[str, Brought]
+) -> roi.Inputs | None:
+    """Gather what the regions are measured from; ``None`` where no thalamus can be known."""
+    supplied = roi.Supplied(
+        thalamus=_on(grid, "thalamus", replaced),
+        reference=_on(grid, "csf_reference", replaced),
+        veins=_on(grid, "vein", replaced),
+    )
+    segmentation = _segmentation(head, matrix, replaced)
+    if segmentation is None and supplied.thalamus is None:
+        return None
+    return roi.Inputs(
+        chi_ppm=grid.like(maps.chi_ppm),
+        magnitude=grid,
+        qsm_mask=grid.like(maps.mask),
+        r2star_hz=grid.like(maps.r2star_hz) if maps.r2star_hz.any() else None,
+        segmentation=segmentation,
+        supplied=supplied,
+        metrics=maps.quality,
+        method=replaced["chi"].source if "chi" in replaced else "QSM",
+    )
+
+
+def _segmentation(
+    head: Head, matrix: Affine, replaced: Mapping[str, Brought]
+) -> roi.Segmentation | None:
+    """Return the labels of T1w, or those that were brought for the gradient echo."""
+    if "deepgray_gre" in replaced:
+        labels = nifti.load(replaced["deepgray_gre"].path, dtype=np.int16)
+        return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), names={}, nuclei_names={})
+    if head.anatomy is None:
+        brought = replaced.get("deepgray")
+        if brought is None:
+            return None
+        labels = nifti.load(brought.path, dtype=np.int16)
+        return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), lesions=head.lesion_mask)
+    found = head.anatomy
+    return roi.Segmentation(
+        deepgray=found.deepgray,
+        gre_to_t1w=matrix,
+        names=atlas.names("desc-deepgray_dseg"),
+        thalamus_probability=found.thalamus_probability,
+        nuclei=found.nuclei,
+        nuclei_names=atlas.names("desc-thalamicnuclei_dseg"),
+        atria=found.atria,
+        vein_prior=found.vein_prior,
+        csf_probability=found.csf,
+        lesions=head.lesion_mask,
+    )
+
+
+def _on(grid: Image, key: str, replaced: Mapping[str, Brought]) -> Image | None:
+    """Load a label image that was brought onto the grid of the gradient echo."""
+    if key not in replaced:
+        return None
+    return resample(nifti.load(replaced[key].path, dtype=np.int16), grid, order=0)

@@ -1,0 +1,240 @@
+"""What a participant's report shows, gathered from the results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from bids_qsmthal import __version__, report
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.derivatives import package_versions
+from bids_qsmthal.image import Image
+from bids_qsmthal.methods import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.anatomy import Rigid
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.participant.head import Head
+    from bids_qsmthal.participant.iron import Iron
+    from bids_qsmthal.report.page import Decision
+    from bids_qsmthal.settings import Settings
+
+
+REFERENCE_WORDS = {
+    "atria": "atria",
+    "lateral": "ventricles",
+    "global": "csf",
+    "whole": "brain",
+    "brought": "brought",
+}
+"""The word of the methods text for the first word of each rung of the reference ladder."""
+
+
+def contents(
+    session: Session, settings: Settings, head: Head, iron: Iron | None, table: pd.DataFrame
+) -> report.ParticipantReport:
+    """Gather what the page shows."""
+    regions = iron.regions if iron else None
+    name = dict(session.entities)
+    return report.ParticipantReport(
+        participant_id=f"sub-{name['sub']}",
+        session_id=f"ses-{session.session}" if session.session else "",
+        run_id=f"run-{session.run}" if session.run else "",
+        gre_name="_".join(f"{key}-{value}" for key, value in session.gre_entities),
+        verdict=_verdict(iron),
+        measures=table,
+        quality=regions.quality if regions else None,
+        sensitivity=regions.sensitivity if regions else None,
+        samples_ppb=_samples(iron),
+        gre=_gre(iron),
+        regions=_regions(iron),
+        anatomy=_anatomy(head),
+        lesions=report.LesionMaps(
+            flair=_moved(head.flair, head.flair_to_t1w) or head.flair,
+            lesions=head.lesion_mask,
+            t1w=head.t1w,
+            ce_t1w=_moved(head.ce_t1w, head.ce_to_t1w),
+            enhancing=head.enhancement.mask if head.enhancement else None,
+        ),
+        registrations=tuple(_registrations(head, iron)),
+        warnings=tuple(
+            report.Notice(text) for text in (*head.warnings, *_iron_warnings(session, iron))
+        ),
+        ran=ran(settings, head, iron),
+        versions={"bids_qsmthal": __version__, **package_versions()},
+        sources=dict(head.sources),
+        command=" ".join(settings.command_line),
+        links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
+    )
+
+
+def verdict(head: Head, iron: Iron | None) -> str:
+    """Return include, check or exclude, as the measures table says it."""
+    if iron is not None and iron.regions is not None:
+        return iron.regions.verdict
+    return "check" if head.warnings or iron is not None else "include"
+
+
+def _verdict(iron: Iron | None) -> report.Verdict | None:
+    if iron is None or iron.regions is None:
+        return None
+    checks = iron.regions.quality
+    reasons = checks.loc[checks["verdict"] != "include", "reason"]
+    return report.Verdict(cast("Decision", iron.regions.verdict), tuple(reasons))
+
+
+def _samples(iron: Iron | None) -> dict[str, NDArray[np.floating]]:
+    if iron is None or iron.regions is None:
+        return {}
+    masks, chi_ppb = iron.regions.masks, 1000 * iron.maps.chi_ppm
+    return {
+        "left thalamus": chi_ppb[masks["thalamus"].data == 1],
+        "right thalamus": chi_ppb[masks["thalamus"].data == 2],
+        "CSF reference": chi_ppb[masks["reference"].data > 0],
+    }
+
+
+def _gre(iron: Iron | None) -> report.GreMaps:
+    if iron is None:
+        return report.GreMaps()
+    maps, image = iron.maps, iron.image
+    return report.GreMaps(
+        magnitude=iron.signal.magnitude,
+        phase_rad=iron.signal.phase_rad,
+        echo_times_s=iron.signal.series.acquisition.echo_times_s,
+        brain=iron.brain,
+        qsm_mask=image(maps.mask),
+        total_field_hz=image(maps.total_field_hz),
+        local_field_hz=image(maps.local_field_hz),
+        chi_ppm=image(maps.chi_ppm),
+        r2star_per_s=image(maps.r2star_hz) if maps.r2star_hz.any() else None,
+    )
+
+
+def _regions(iron: Iron | None) -> report.RegionMasks:
+    if iron is None or iron.regions is None:
+        return report.RegionMasks()
+    masks = iron.regions.masks
+    return report.RegionMasks(
+        thalamus=masks["thalamus"],
+        thalamus_label=masks["thalamus_labelled"],
+        veins=masks["veins"],
+        csf_reference=masks["reference"],
+        lesions=masks.get("lesions"),
+    )
+
+
+def _anatomy(head: Head) -> report.AnatomyMaps:
+    found = head.anatomy
+    if found is None:
+        return report.AnatomyMaps()
+    return report.AnatomyMaps(
+        t1w=found.t1w,
+        brain=found.brain,
+        tissue=found.tissue,
+        deep_gray=found.deepgray,
+        deep_gray_names=atlas.names("desc-deepgray_dseg"),
+        nuclei=found.nuclei,
+        nuclei_names=atlas.names("desc-thalamicnuclei_dseg"),
+        thickness_mm=found.thickness_mm,
+    )
+
+
+def _moved(image: Image | None, rigid: Rigid | None) -> Image | None:
+    """Put a scan into the world of T1w: its header moves, no voxel is resampled."""
+    if image is None or rigid is None:
+        return None
+    return Image(image.data, rigid.matrix @ image.affine)
+
+
+def _registrations(head: Head, iron: Iron | None) -> Iterable[report.Registration]:
+    if head.prepared is None:
+        return
+    moving = [
+        ("FLAIR to T1w", head.flair, head.flair_to_t1w),
+        ("post-contrast T1w to T1w", head.ce_t1w, head.ce_to_t1w),
+    ]
+    if iron is not None:
+        moving.append(("MEGRE to T1w", iron.combined, iron.to_t1w))
+    outlines = {"brain": head.prepared.brain}
+    for name, image, rigid in moving:
+        if image is not None and rigid is not None:
+            yield report.Registration(
+                name=name,
+                fixed=head.prepared.t1w,
+                moving=image,
+                matrix=rigid.matrix,
+                outlines=outlines,
+                quality=rigid.quality,
+            )
+
+
+def _iron_warnings(session: Session, iron: Iron | None) -> list[str]:
+    if iron is None:
+        return ["There is no gradient echo: no susceptibility."] if session.gre is None else []
+    said = [*iron.maps.warnings]
+    if iron.signal.report.contradiction:
+        said.append(iron.signal.report.contradiction)
+    if iron.regions is None:
+        said.append(
+            "Nothing says where the thalamus is: add a T1w image, or bring a segmentation with "
+            "--derivatives."
+        )
+        return said
+    return [*said, *iron.regions.warnings]
+
+
+def ran(settings: Settings, head: Head, iron: Iron | None) -> dict[str, str]:
+    """Name the method of each step that ran, in the words of the methods text."""
+    said = {"app": __version__}
+    if head.prepared is not None:
+        said |= {
+            "bias_field": "n4",
+            "brain": head.sources.get("brain", "deepbet"),
+            "registration": "ants",
+            "atlas": atlas.SPACE,
+            "thickness": "distance",
+            "tissue": "mixture",
+        }
+        if head.lesion_mask is not None:
+            said["lesion_filling"] = "yes"
+    if head.lesion_mask is not None:
+        said["lesions"] = head.sources.get("lesion", "outlier")
+    if head.enhancement is not None:
+        said["enhancement"] = "subtraction"
+    if iron is not None:
+        said |= _qsm_ran(settings, head, iron)
+    return said
+
+
+def _qsm_ran(settings: Settings, head: Head, iron: Iron) -> dict[str, str]:
+    chosen, acquisition = settings.reconstruction, iron.signal.series.acquisition
+    times_ms = [1000 * time for time in acquisition.echo_times_s]
+    said = {
+        "echoes": str(len(times_ms)),
+        "echo_times_ms": f"{times_ms[0]:.3g} to {times_ms[-1]:.3g}",
+        "field_strength_t": f"{acquisition.field_strength_t:g}",
+        "voxel_size_mm": " x ".join(f"{size:.3g}" for size in iron.combined.grid.voxel_size_mm),
+        "unwrapping": name_of(chosen.fitting.unwrapping),
+        "field_fit": "nonlinear",
+        "relaxation": name_of(chosen.relaxation),
+        "background": name_of(chosen.background),
+        "inversion": name_of(chosen.inversion),
+    }
+    if iron.signal.report.chopped:
+        said["phase_correction"] = "every other slice was negated"
+    if "chi" in head.sources:
+        said["qsm_source"] = head.sources["chi"]
+    if iron.regions is not None:
+        said |= {
+            "thalamus": "yes",
+            "csf_reference": REFERENCE_WORDS.get(iron.regions.rung.split()[0], iron.regions.rung),
+            "relative_susceptibility": "yes",
+        }
+    return said

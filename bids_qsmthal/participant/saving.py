@@ -1,0 +1,176 @@
+"""Images, transforms and tables of a participant to their places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.anatomy import atlas, itk_affine_text
+from bids_qsmthal.derivatives import plain, raw_uri
+from bids_qsmthal.files import write_json, write_text, write_tsv
+from bids_qsmthal.participant.table import DICTIONARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from bids_qsmthal.anatomy import Rigid
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.derivatives import Derivatives
+    from bids_qsmthal.image import Image
+    from bids_qsmthal.participant.head import Head
+    from bids_qsmthal.participant.iron import Iron
+    from bids_qsmthal.settings import Settings
+
+Content = tuple[str, "Image | None", "type[np.generic]"]
+"""Key of the product, the image, and the type it is stored in."""
+
+
+def save_head(session: Session, head: Head, settings: Settings, out: Derivatives) -> None:
+    """Save what was made from T1w, FLAIR and post-contrast T1w."""
+    sources = _uris(session, (session.t1w, session.flair))
+    method = {
+        "Preparation": plain(settings.preparation),
+        "Segmentation": plain(settings.segmentation),
+    }
+    found = head.anatomy
+    contents: list[Content] = []
+    if found is not None:
+        contents += [
+            ("t1w", found.t1w, np.float32),
+            ("brain", found.brain, np.uint8),
+            ("tissue", found.tissue, np.uint8),
+            ("gm", found.gm, np.float32),
+            ("wm", found.wm, np.float32),
+            ("csf", found.csf, np.float32),
+            ("deepgray", found.deepgray, np.int16),
+            ("nuclei", found.nuclei, np.int16),
+            ("thickness", found.thickness_mm, np.float32),
+        ]
+        out.save_labels("tissue", _tissue_table())
+        out.save_labels("deepgray", _label_table("desc-deepgray_dseg"))
+        out.save_labels("nuclei", _label_table("desc-thalamicnuclei_dseg"))
+    for contents_now in (contents, _lesion_contents(head)):
+        _save_all(contents_now, sources, method, out)
+    if head.enhancement is not None:
+        ce = _uris(session, (session.t1w, session.t1w_gad))
+        _save_all([("enhancing", head.enhancement.mask, np.uint8)], ce, {}, out)
+    for name, rigid in (("FLAIR", head.flair_to_t1w), ("ceT1w", head.ce_to_t1w)):
+        _save_rigid(name, rigid, out, space="T1w")
+
+
+def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives) -> None:
+    """Save what was made from the gradient echo."""
+    maps, image = iron.maps, iron.image
+    t2star_s = np.divide(
+        1, maps.r2star_hz, out=np.zeros_like(maps.r2star_hz), where=maps.r2star_hz > 0
+    )
+    contents: list[Content] = [
+        ("chi", image(maps.chi_ppm), np.float32),
+        ("r2star", image(maps.r2star_hz), np.float32),
+        ("t2star", image(t2star_s), np.float32),
+        ("local_field", image(maps.local_field_hz), np.float32),
+        ("total_field", image(maps.total_field_hz), np.float32),
+        ("noise", image(maps.noise), np.float32),
+        ("brain_gre", iron.brain, np.uint8),
+        ("qsm_mask", image(maps.mask), np.uint8),
+    ]
+    method = {
+        "Reconstruction": plain(settings.reconstruction),
+        "Acquisition": plain(iron.signal.series.acquisition),
+        "Phase": iron.signal.report._asdict(),
+        "Converged": maps.converged,
+    }
+    sources = _uris(session, iron.signal.series.paths)
+    if len(iron.signal.series.first) == 1:
+        contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
+    _save_all(contents, sources, method, out)
+    if iron.regions is not None:
+        _save_regions(iron, settings, sources, out)
+    _save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
+
+
+def save_table(table: pd.DataFrame, out: Derivatives) -> None:
+    """Save the measures and their dictionary."""
+    write_tsv(out.path("desc-qsmthal_measures", ".tsv"), table)
+    write_json(out.path("desc-qsmthal_measures", ".json"), DICTIONARY)
+
+
+def _save_regions(iron: Iron, settings: Settings, sources: Sequence[str], out: Derivatives) -> None:
+    found = iron.regions
+    if found is None:
+        return
+    masks = found.masks
+    contents: list[Content] = [
+        ("deepgray_gre", masks.get("deepgray"), np.int16),
+        ("thalamus", masks["thalamus"], np.uint8),
+        ("csf_reference", masks["reference"], np.uint8),
+        ("vein", masks["veins"], np.uint8),
+        ("lesion_gre", masks.get("lesions"), np.uint8),
+        ("nuclei_gre", masks.get("nuclei"), np.int16),
+    ]
+    _save_all(contents, sources, {"Regions": plain(settings.regions)}, out)
+    if "deepgray" in masks:
+        out.save_labels("deepgray_gre", _label_table("desc-deepgray_dseg"))
+    if "nuclei" in masks:
+        out.save_labels("nuclei_gre", _label_table("desc-thalamicnuclei_dseg"))
+    write_tsv(out.path("desc-qsmthal_quality", ".tsv"), found.quality)
+    write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), found.sensitivity)
+
+
+def _lesion_contents(head: Head) -> list[Content]:
+    contents: list[Content] = []
+    space = "lesion" if head.t1w is not None else "lesion_flair"
+    contents.append((space, head.lesion_mask, np.uint8))
+    if head.lesions is not None and head.t1w is not None:
+        contents.append(("lesion_probability", head.lesions.probability, np.float32))
+        contents.append(("lesion_flair", head.lesions.mask_flair, np.uint8))
+    return contents
+
+
+def _save_all(
+    contents: Iterable[Content],
+    sources: Sequence[str],
+    method: Mapping[str, Any],
+    out: Derivatives,
+) -> None:
+    for key, image, dtype in contents:
+        if image is not None:
+            out.save(key, image, sources=sources, method=method, dtype=dtype)
+
+
+def _save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) -> None:
+    """Save a rigid motion in ITK's text form, both ways.
+
+    ITK moves an image with the map of points that goes the other way: from the target's world.
+    """
+    if rigid is None:
+        return
+    both = {
+        f"from-{name}_to-T1w_mode-image_xfm": np.linalg.inv(rigid.matrix).astype(np.float64),
+        f"from-T1w_to-{name}_mode-image_xfm": rigid.matrix,
+    }
+    for ending, matrix in both.items():
+        write_text(out.path(ending, ".txt", space=space), itk_affine_text(matrix))
+
+
+def _label_table(name: str) -> pd.DataFrame:
+    """Return the look-up table of an atlas file, as BIDS wants it beside a label image."""
+    names = atlas.names(name)
+    return pd.DataFrame({"index": list(names), "name": list(names.values())})
+
+
+def _tissue_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "index": [1, 2, 3],
+            "name": ["Gray matter", "White matter", "Cerebrospinal fluid"],
+            "abbreviation": ["GM", "WM", "CSF"],
+        }
+    )
+
+
+def _uris(session: Session, paths: Iterable[Path | None]) -> list[str]:
+    return [raw_uri(path, session.root) for path in paths if path is not None]
