@@ -81,12 +81,13 @@ def keep(expression: str, frame: pd.DataFrame) -> pd.Series[bool]:
     """
     if not expression.strip():
         return pd.Series(data=True, index=frame.index)
-    known = frame[list(filter_variables(expression))].notna().all(axis=1)
+    columns = [_column(name, frame, expression) for name in filter_variables(expression)]
+    known = np.all([column.notna() for column in columns], axis=0)
     try:
         passed = _evaluate(_parse(expression, expression).body, frame, expression)
     except TypeError as error:
         raise UsageError(f"Filter '{expression}': a number is compared with a text.") from error
-    return pd.Series(np.asarray(passed, dtype=bool), index=frame.index) & known
+    return pd.Series(np.asarray(passed, dtype=bool) & known, index=frame.index)
 
 
 def _parse(text: str, whole: str) -> ast.Expression:
@@ -108,7 +109,8 @@ def _formula_names(tree: ast.Expression, formula: str) -> list[str]:
                     f"{', '.join(sorted(FUNCTIONS))}."
                 )
             called.add(node.func)
-    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
+    return [node.id for node in sorted(named, key=lambda node: node.col_offset)]
 
 
 def _evaluate(node: ast.expr, frame: pd.DataFrame, whole: str) -> Any:  # noqa: ANN401

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +65,14 @@ def harmonise(frame: pd.DataFrame, how: Harmonisation) -> tuple[pd.DataFrame, pd
     complete = frame.dropna(subset=list(how.names))
     sites = complete[how.site].astype(str)
     _check_sites(sites, how)
-    warnings = _confounding(complete, sites, how)
+    doubts = _confounding(complete, sites, how)
     if sites.nunique() < 2:
         return frame, _summary(complete, complete, sites, how, ["one site: nothing to harmonise"])
     made = frame.copy()
     made[list(how.variables)] = np.nan
     values = complete[list(how.variables)].to_numpy(dtype=float)
     made.loc[complete.index, list(how.variables)] = _combat(values, complete, sites, how)
-    return made, _summary(complete, made.loc[complete.index], sites, how, warnings)
+    return made, _summary(complete, made.loc[complete.index], sites, how, doubts)
 
 
 def _combat(
@@ -88,7 +89,9 @@ def _combat(
         covariates[name] = complete[name].to_numpy()
     texts = [name for name in how.keep if not pd.api.types.is_numeric_dtype(complete[name])]
     # The library reports its progress to stdout, which belongs to results.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # It estimates the prior even where none is used, from a single measure perhaps.
+        warnings.simplefilter("ignore", RuntimeWarning)
         found = neuroCombat(
             dat=values.T,
             covars=covariates,
@@ -121,7 +124,7 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
     """
     dummies = pd.get_dummies(sites).to_numpy(dtype=float)
     kept = pd.get_dummies(complete[list(how.keep)], drop_first=True).astype(float)
-    warnings = []
+    doubts = []
     for name in kept.columns:
         values = kept[name].to_numpy()
         if np.ptp(values) == 0:
@@ -135,11 +138,11 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
         within = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
         share = 1 - float(within @ within) / float(np.sum((values - values.mean()) ** 2))
         if share > STRONGLY_CONFOUNDED:
-            warnings.append(
+            doubts.append(
                 f"{100 * share:.0f} % of the variance of {name} lies between sites: what "
                 "harmonisation does to its effect cannot be checked"
             )
-    return warnings
+    return doubts
 
 
 def _summary(

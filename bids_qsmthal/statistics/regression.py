@@ -82,7 +82,7 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
     """
     made = design.build(model.formula, frame, filter=model.filter)
     kept, aliased = design.independent_columns(made.predictors)
-    reason = _why_not(made, kept)
+    reason = _why_not(model, made, kept)
     if not reason and model.family == "binomial":
         reason = logistic.why_not(made.outcome, made.predictors[:, kept])
     if reason:
@@ -140,7 +140,7 @@ def not_fitted(model: Model, reason: str) -> Fit:
     )
 
 
-def _why_not(made: Design, kept: list[int]) -> str:
+def _why_not(model: Model, made: Design, kept: list[int]) -> str:
     """Return why a design cannot be fitted, or nothing."""
     if made.n == 0:
         return f"no participant has all variables ({_losses(made)})"
@@ -151,9 +151,14 @@ def _why_not(made: Design, kept: list[int]) -> str:
         )
     if np.ptp(made.outcome) == 0:
         return f"the outcome is the same ({made.outcome[0]:g}) in all {made.n} participants"
-    if not kept:
-        return "no predictor varies"
+    if model.method == "hc3" and np.any(_leverage(made.predictors[:, kept]) > 1 - 1e-10):
+        return "one participant alone decides a coefficient: robust errors do not exist"
     return ""
+
+
+def _leverage(predictors: Floats) -> Floats:
+    leverage: Floats = np.sum(np.linalg.qr(predictors)[0] ** 2, axis=1)
+    return leverage
 
 
 def _losses(made: Design) -> str:
@@ -198,7 +203,9 @@ def _results(model: Model, made: Design, kept: list[int]) -> Any:  # noqa: ANN40
         return logistic.fit(made.outcome, predictors)
     if model.method == "huber":
         # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
-        return sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit()
+        return sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
+            maxiter=500, tol=1e-10, conv="coefs"
+        )
     results = sm.OLS(made.outcome, predictors, hasconst=True).fit(method="qr")
     if model.method == "hc3":
         return results.get_robustcov_results("HC3", use_t=True)

@@ -1,0 +1,77 @@
+# The referee of the statistics tests: reads cases from a JSON file, answers in another.
+# Debian: r-base-core r-cran-jsonlite r-cran-lme4 r-cran-sandwich r-cran-pwr r-cran-fbasics r-cran-mass
+#   r-cran-lmtest r-cran-car
+suppressPackageStartupMessages({
+  library(jsonlite); library(lme4); library(sandwich); library(pwr); library(MASS)
+})
+
+linear <- function(case, data) {
+  fit <- lm(as.formula(case$formula), data = data)
+  known <- coef(fit)
+  table <- coef(summary(fit))
+  rows <- match(names(known), rownames(table))
+  limits <- confint(fit)
+  hc3 <- tryCatch(sqrt(diag(vcovHC(fit, type = "HC3"))), error = function(e) NULL)
+  list(
+    terms = names(known), coefficient = unname(known), standard_error = table[rows, 2],
+    p = table[rows, 4], ci_low = limits[, 1], ci_high = limits[, 2], n = nobs(fit),
+    r_squared = summary(fit)$r.squared, adjusted_r_squared = summary(fit)$adj.r.squared,
+    residual_sd = summary(fit)$sigma, hc3 = unname(hc3), cooks = unname(cooks.distance(fit)),
+    leverage = unname(hatvalues(fit))
+  )
+}
+
+diagnostics <- function(case, data) {
+  fit <- lm(as.formula(case$formula), data = data)
+  list(bp = unname(lmtest::bptest(fit)$p.value),
+       reset = unname(lmtest::resettest(fit, power = 2:3, type = "fitted")$p.value),
+       vif = unname(car::vif(fit)))
+}
+
+logistic <- function(case, data) {
+  fit <- glm(as.formula(case$formula), data = data, family = binomial(),
+             control = glm.control(epsilon = 1e-14))
+  table <- coef(summary(fit))
+  list(terms = rownames(table), coefficient = table[, 1], standard_error = table[, 2],
+       p = table[, 4])
+}
+
+huber <- function(case, data) {
+  fit <- rlm(as.formula(case$formula), data = data, maxit = 5000, acc = 1e-14)
+  list(terms = names(coef(fit)), coefficient = unname(coef(fit)))
+}
+
+normality <- function(case, data) {
+  values <- data[[case$variable]]
+  test <- fBasics::dagoTest(values)@test
+  w <- shapiro.test(values)
+  list(k_squared = unname(test$statistic), p = unname(test$p.value),
+       w = unname(w$statistic), p_shapiro = w$p.value)
+}
+
+power <- function(case, data) {
+  list(r = pwr.r.test(n = case$n, power = 0.8, sig.level = 0.05)$r,
+       n = pwr.r.test(r = case$r, power = 0.8, sig.level = 0.05)$n,
+       power = pwr.r.test(n = case$n, r = case$r, sig.level = 0.05)$power)
+}
+
+mixed <- function(case, data) {
+  fit <- lmer(as.formula(case$formula), data = data, REML = TRUE,
+              control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10)))
+  list(terms = names(fixef(fit)), coefficient = unname(fixef(fit)),
+       standard_error = unname(sqrt(diag(as.matrix(vcov(fit))))),
+       random = as.data.frame(VarCorr(fit))[is.na(as.data.frame(VarCorr(fit))$var2), "sdcor"],
+       log_likelihood = as.numeric(logLik(fit)))
+}
+
+adjusted <- function(case, data) {
+  list(holm = p.adjust(data$p, "holm"), fdr = p.adjust(data$p, "BH"))
+}
+
+arguments <- commandArgs(trailingOnly = TRUE)
+cases <- fromJSON(arguments[1], simplifyDataFrame = FALSE, simplifyMatrix = FALSE)
+answers <- lapply(cases, function(case) {
+  data <- if (is.null(case$data)) NULL else read.csv(case$data, stringsAsFactors = TRUE)
+  get(case$kind)(case, data)
+})
+write(toJSON(answers, digits = NA, na = "null", auto_unbox = TRUE, null = "null"), arguments[2])
