@@ -11,6 +11,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from bids_qsmthal.report.page import source
+
 FIELDS = re.compile(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}")
 ENTRY = re.compile(r"@\w+\{(\w+), ")
 CITATION = re.compile(r"\[(@\w+(?:; @\w+)*)\]")
@@ -111,27 +113,16 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _read(name: str) -> str:
-    return _environment().get_template(name).render() if name.endswith(".md") else _raw(name)
-
-
-def _raw(name: str) -> str:
-    environment = _environment()
-    if environment.loader is None:
-        raise RuntimeError("the templates have no loader")
-    return environment.loader.get_source(environment, name)[0]
-
-
 @cache
 def _wording() -> list[dict[str, Any]]:
-    sections: list[dict[str, Any]] = yaml.safe_load(_raw("methods.yaml"))
+    sections: list[dict[str, Any]] = yaml.safe_load(source("methods.yaml"))
     return sections
 
 
 @cache
 def _bibliography() -> dict[str, Reference]:
     works = {}
-    for line in _raw("bibliography.bib").splitlines():
+    for line in source("bibliography.bib").splitlines():
         entry = ENTRY.match(line)
         if entry:
             works[entry.group(1)] = Reference(entry.group(1), _formatted(line), line)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import resources
 from typing import ClassVar, Literal, Protocol
 from urllib.parse import quote
 
@@ -202,11 +203,15 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as one HTML document; equal pages give equal text."""
-    environment = _environment()
-    return environment.get_template("page.html").render(
-        page=page,
-        anchors=_anchors([section.title for section in page.sections]),
-        policy=_policy(environment.get_template("page.js").render()),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            anchors=_anchors([section.title for section in page.sections]),
+            script=source("page.js"),
+            policy=policy(source("page.js")),
+        )
     )
 
 
@@ -220,11 +225,13 @@ def _harmless(link: str) -> str:
     return link if HARMLESS_LINK.match(link) else ""
 
 
-def _policy(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+def policy(*scripts: str) -> str:
+    """Return a content security policy that allows these scripts and nothing from outside."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
+    allowed = " ".join(f"'sha256-{digest.decode('ascii')}'" for digest in digests)
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -235,13 +242,20 @@ def _anchors(titles: Sequence[str]) -> list[str]:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return what renders the templates: everything escaped, nothing undefined."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("bids_qsmthal.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["harmless"] = _harmless
-    return environment
+    found.filters["harmless"] = _harmless
+    return found
+
+
+def source(name: str) -> str:
+    """Return a template as it is written."""
+    templates = resources.files("bids_qsmthal.report") / "templates"
+    return (templates / name).read_text(encoding="utf-8").rstrip("\n")

@@ -126,8 +126,8 @@ def cut(
         At most so many slices, evenly spaced.
     """
     base = reoriented(image)
-    box = _bounds(base, show)
-    target = _bounds(base, show if through is None else through, margin_mm=0.0)
+    box = bounds(base, show)
+    target = bounds(base, show if through is None else through, margin_mm=0.0)
     first, last = target[axis].start, target[axis].stop - 1
     if through is None:  # the outermost slices of a brain show little
         spare = (last - first) / (count + 1)
@@ -143,8 +143,8 @@ def tilt_degrees(image: Image) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
-def _bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box:
-    """Return the box of the base grid that holds a mask of any grid, with a margin."""
+def bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box:
+    """Return the box of a grid that holds a mask of any grid (the head by default)."""
     inside = _head(base) if mask is None or not np.any(mask.data) else mask
     voxels = _ends(np.asarray(inside.data) > 0)
     step = np.linalg.inv(base.affine) @ inside.affine

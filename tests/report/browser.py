@@ -12,6 +12,8 @@ SWITCHES = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -28,6 +30,12 @@ def executable() -> str | None:
         if found := shutil.which(name):
             return found
     return None
+
+
+def is_serious(entry: dict) -> bool:
+    # Without a graphics card a screenshot makes the renderer wait, and it says so.
+    slow = "GL Driver Message (OpenGL, Performance" in entry["text"]
+    return entry["level"] in {"error", "warning"} and not slow
 
 
 class Browser:
@@ -65,6 +73,7 @@ class Browser:
         self.session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters) -> dict:
         self.number += 1
@@ -88,8 +97,13 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        loader = self.call("Page.navigate", url=path.as_uri())["loaderId"]
+        while not any(
+            event.get("method") == "Page.lifecycleEvent"
+            and event["params"]["loaderId"] == loader
+            and event["params"]["name"] == "load"
+            for event in self.events
+        ):
             self.events.append(self._next())
 
     def value(self, script: str):
@@ -121,7 +135,7 @@ class Browser:
         found = []
         for event in self.events:
             method, given = event.get("method", ""), event.get("params", {})
-            if method == "Log.entryAdded" and given["entry"]["level"] in {"error", "warning"}:
+            if method == "Log.entryAdded" and is_serious(given["entry"]):
                 found.append(given["entry"]["text"])
             if method == "Runtime.exceptionThrown":
                 found.append(str(given["exceptionDetails"]))

@@ -1,6 +1,7 @@
 """A small head whose contents are known, and reports made from it."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from bids_qsmthal.report import (
     RegionMasks,
     Registration,
     Verdict,
+    write_participant,
 )
 from tests.report.browser import Browser, executable
 
@@ -145,6 +147,14 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
         versions={"numpy": "2.3"},
         links=(("Group", "group/group.html"),),
     )
+
+
+@pytest.fixture(scope="session")
+def written(full_report: ParticipantReport, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of the full report, the page first and the viewer last."""
+    folder = tmp_path_factory.mktemp("report")
+    figures = folder / "sub-01" / "ses-1" / "figures"
+    return write_participant(full_report, folder / "sub-01_ses-1.html", figures)
 
 
 @pytest.fixture(scope="session")

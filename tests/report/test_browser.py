@@ -5,16 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.report import write_participant
-
 SCREENS = {"desktop": 1280, "phone": 390}
 
 
-@pytest.fixture(scope="module")
-def report_file(full_report, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "sub-01.html"
-    write_participant(full_report, path, path.parent / "figures")
-    return path
+@pytest.fixture
+def report_file(written) -> Path:
+    return written[0]
 
 
 @pytest.mark.parametrize("width", SCREENS.values(), ids=SCREENS)

@@ -34,7 +34,7 @@ def test_nothing_ran_gives_no_claim() -> None:
 
 def test_every_work_cited_anywhere_is_in_the_bibliography_with_an_identifier() -> None:
     works = methods._bibliography()
-    text = methods._raw("methods.yaml").replace("[@key]", "")
+    text = methods.source("methods.yaml").replace("[@key]", "")
     cited = set(re.findall(r"@(\w+)", text))
     assert cited <= set(works)
     assert set(works) <= cited

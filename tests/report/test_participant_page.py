@@ -66,12 +66,14 @@ def test_files_to_correct_are_named_as_the_next_run_looks_for_them(page) -> None
     assert f"{folder}space-MEGRE_label-thalamus_desc-final_mask.nii.gz" in text
 
 
-def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(full_report, tmp_path) -> None:
-    first = write_participant(full_report, tmp_path / "a.html", tmp_path / "a")
-    second = write_participant(full_report, tmp_path / "b.html", tmp_path / "b")
-    assert len(first) == 20
-    assert (tmp_path / "a" / "sub-01_ses-1_desc-chi_Chimap.svg").stat().st_size > 1000
-    for one, other in zip(first, second, strict=True):
+def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(
+    full_report, written, tmp_path
+) -> None:
+    figures = tmp_path / "sub-01" / "ses-1" / "figures"
+    again = write_participant(full_report, tmp_path / "sub-01_ses-1.html", figures)
+    assert len(written) == 21
+    assert (figures / "sub-01_ses-1_desc-chi_Chimap.svg").stat().st_size > 1000
+    for one, other in zip(written, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
 
 
