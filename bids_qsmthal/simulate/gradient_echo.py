@@ -30,6 +30,10 @@ Float = NDArray[np.float32]
 WHITE_LEVEL: Final = 300.0
 """White matter at TE = 0 in stored units."""
 
+FAT_LEFT: Final = 0.15
+"""Share of the fat signal that water-selective excitation leaves. Its chemical shift is not
+simulated; unsuppressed, a scalp twice as bright as the brain would ring across it."""
+
 BACKGROUND_STEP_MM: Final = 2.0
 BACKGROUND_SHAPE: Final = (144, 160, 192)
 """Grid of the background field: the head, air around it, and neck below it."""
@@ -144,6 +148,7 @@ def _tissue_weights(head: Head, protocol: Protocol) -> Float:
         repetition_time_s=protocol.repetition_time_s,
         flip_angle_deg=protocol.flip_angle_deg,
     )
+    signal[[ROW["fat"], ROW["marrow"]]] *= FAT_LEFT
     return np.stack([chi, property_of("r2star_hz"), signal / signal[ROW["white"]]]).astype(
         np.float32
     )

@@ -149,7 +149,9 @@ class Parameters:
         White matter of the first echo over the standard deviation of the noise in each of the
         real and imaginary parts.
     t1w_snr
-        The same for the magnitude images.
+        The same for the structural images.
+    t1w_voxel_mm
+        Of the T1w scans; FLAIR has the same in plane and three times that between slices.
     bias
         Half-range of the receive field, relative.
     coil_phase_rad
@@ -171,6 +173,7 @@ class Parameters:
     motion: float = 0.8
     snr: float = 60.0
     t1w_snr: float = 30.0
+    t1w_voxel_mm: float = 1.0
     bias: float = 0.25
     coil_phase_rad: float = 1.5
     calcified_plexus: bool = False

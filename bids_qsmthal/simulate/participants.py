@@ -16,7 +16,6 @@ from bids_qsmthal.simulate.heads import Head, draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
 from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
 from bids_qsmthal.simulate.structural import (
-    T1W_SHAPE,
     WHITE_LEVEL,
     flair_grid,
     flair_scan,
@@ -131,15 +130,18 @@ def _structural(
     generator: np.random.Generator,
 ) -> tuple[list[Scan], Truth]:
     """Return T1w, post-contrast T1w and FLAIR, and what is true on the T1w grid."""
-    t1w, truth = t1w_with_truth(head, pose["t1w"])
-    gad = structural_scan(head, pose["gad"], t1w_grid(), T1W_SHAPE, t1w_signal(gadolinium=True))
-    flair = flair_scan(
-        head, pose["flair"], flair_grid(rigid((generator.normal(0, 5), 0, 0), (0, 0, 0)))
-    )
+    voxel_mm = parameters.t1w_voxel_mm
+    grid = t1w_grid(voxel_mm)
+    t1w, truth = t1w_with_truth(head, pose["t1w"], grid)
+    gad = structural_scan(head, pose["gad"], grid, t1w_signal(gadolinium=True))
+    turn = rigid((generator.normal(0, 5), 0, 0), (0, 0, 0))
+    flair = flair_scan(head, pose["flair"], flair_grid(voxel_mm, turn))
     scans = []
     for name, image in (("T1w", t1w), ("ce-gadolinium_T1w", gad), ("FLAIR", flair)):
         data = _received(image.data, parameters, generator)
         sidecar = _structural_sidecar(name, parameters.vendor)
+        if name == "FLAIR":
+            sidecar["SliceThickness"] = 3 * voxel_mm
         scans.append(Scan(name, image.like(data), sidecar))
     images = structural_images(truth)
     images["space-FLAIR_label-lesion_mask"] = flair_lesions(head, pose["flair"], flair)
@@ -192,7 +194,6 @@ TIMING: Final = {
         "InversionTime": 2.5,
         "FlipAngle": 150,
         "MRAcquisitionType": "2D",
-        "SliceThickness": 3.0,
     },
 }
 

@@ -74,15 +74,16 @@ def _decimated(fine: Complex, axis: int, factor: int) -> Complex:
         return fine
     length = fine.shape[axis]
     kept = length // factor
-    spectrum = fft.fft(fine, axis=axis)
+    spectrum = np.moveaxis(fft.fft(fine, axis=axis), axis, 2)
     wave = np.round(fft.fftfreq(kept) * kept).astype(int)
-    spectrum = np.take(spectrum, wave % length, axis=axis)
-    ramp = np.exp(2j * np.pi * wave / length * (factor - 1) / 2) / factor
+    ramp = np.exp(2j * np.pi * wave / length * (factor - 1) / 2).astype(np.complex64) / factor
+    central = spectrum[..., wave % length] * ramp
     if kept % 2 == 0:
-        # The Nyquist sample stands for +k and -k; its ramp is the mean of both.
-        ramp[kept // 2] = ramp[kept // 2].real
-    spectrum *= ramp.astype(np.complex64).reshape([-1 if a == axis else 1 for a in range(3)])
-    return np.asarray(fft.ifft(spectrum, axis=axis, overwrite_x=True), dtype=np.complex64)
+        # The Nyquist sample stands for +k and -k alike: their mean.
+        other = spectrum[..., kept // 2] * np.conj(ramp[kept // 2])
+        central[..., kept // 2] = (central[..., kept // 2] + other) / 2
+    image = fft.ifft(central, axis=2, overwrite_x=True)
+    return np.ascontiguousarray(np.moveaxis(image, 2, axis), dtype=np.complex64)
 
 
 def block_mean(fine: NDArray[np.float32], factor: tuple[int, int, int]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bids_qsmthal.image import Affine, Image
 from bids_qsmthal.simulate.compositions import DEEP_LABELS, compositions, sampled
-from bids_qsmthal.simulate.poses import scan_affine
+from bids_qsmthal.simulate.poses import finer, scan_affine
 from bids_qsmthal.simulate.signals import fluid_attenuated, mprage
 from bids_qsmthal.simulate.tissues import ROW, property_of, t1_with_gadolinium_s
 
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
-T1W_SHAPE: Final = (172, 216, 196)
-T1W_VOXEL_MM: Final = (1.0, 1.0, 1.0)
-FLAIR_SHAPE: Final = (180, 216, 54)
-FLAIR_VOXEL_MM: Final = (1.0, 1.0, 3.0)
+T1W_FIELD_OF_VIEW_MM: Final = (172.0, 216.0, 196.0)
+FLAIR_FIELD_OF_VIEW_MM: Final = (180.0, 216.0, 162.0)
 WHITE_LEVEL: Final = 110.0
 """White matter in stored units."""
 
@@ -68,8 +66,8 @@ class StructuralTruth:
         Labels 1, 2, ... in the order of ``DEEP_LABELS``.
     lesion, enhancing, ventricle, atria, plexus
         Masks.
-    volumes_mm3
-        Sums of shares: partial voxels count by what they hold.
+    volumes_voxels
+        Sums of shares, in voxels: partial voxels count by what they hold.
     """
 
     tissue: Image
@@ -79,30 +77,31 @@ class StructuralTruth:
     ventricle: Image
     atria: Image
     plexus: Image
-    volumes_mm3: dict[str, float]
+    volumes_voxels: dict[str, float]
 
 
-def structural_scan(
-    head: Head, pose: Affine, affine: Affine, shape: tuple[int, int, int], signal: Float
-) -> Image:
+def structural_scan(head: Head, pose: Affine, grid: Image, signal: Float) -> Image:
     """Sample a contrast on a grid.
 
     Parameters
     ----------
     head, pose
         The participant, and head to world of the scan.
-    affine, shape
-        The grid; voxel to world.
+    grid
+        Voxel to world; its data are not read.
     signal
         Signal of each tissue.
     """
-    to_head = np.linalg.inv(pose) @ affine
-    image = np.zeros(shape, np.float32)
-    for chunk in compositions(head, to_head, shape):
+    to_head = np.linalg.inv(pose) @ grid.affine
+    image = np.zeros(grid.shape, np.float32)
+    for chunk in compositions(head, to_head, grid.shape):
         image.reshape(-1)[chunk.flat] = signal @ chunk.shares
-    texture = sampled(head.texture, to_head, shape)
-    image *= 1 + np.float32(0.015) * texture
-    return Image(image, affine)
+    return grid.like(image * _unevenness(head, to_head, grid.shape))
+
+
+def _unevenness(head: Head, to_head: Affine, shape: tuple[int, int, int]) -> Float:
+    """Return the factor by which tissue differs from its mean: 1.5 %."""
+    return 1 + np.float32(0.015) * sampled(head.texture, to_head, shape)
 
 
 def t1w_signal(*, gadolinium: bool) -> Float:
@@ -121,35 +120,42 @@ def flair_signal() -> Float:
     return np.asarray(signal * WHITE_LEVEL / signal[ROW["white"]], dtype=np.float32)
 
 
-def flair_scan(head: Head, pose: Affine, affine: Affine) -> Image:
-    """Sample FLAIR: each 3 mm slice is the mean of three thin ones, as a box profile makes it."""
-    thin = affine.copy()
-    thin[:3, 2] /= 3
-    thin[:3, 3] -= thin[:3, 2]
-    x, y, z = FLAIR_SHAPE
-    image = structural_scan(head, pose, thin, (x, y, 3 * z), flair_signal())
-    return Image(image.data.reshape(x, y, z, 3).mean(axis=3), affine)
+def flair_scan(head: Head, pose: Affine, grid: Image) -> Image:
+    """Sample FLAIR: each thick slice is the mean of three thin ones, as a box profile makes it."""
+    thin = finer(grid.affine, (1, 1, 3))
+    x, y, z = grid.shape
+    image = structural_scan(head, pose, empty(thin, (x, y, 3 * z)), flair_signal())
+    return grid.like(image.data.reshape(x, y, z, 3).mean(axis=3))
 
 
-def t1w_grid() -> Affine:
-    """Return voxel to world of the T1w scans."""
-    return scan_affine(T1W_SHAPE, T1W_VOXEL_MM, flip_x=False, centre_mm=(0, -18, -4))
+def t1w_grid(voxel_mm: float) -> Image:
+    """Return the grid of the T1w scans."""
+    x, y, z = (round(length / voxel_mm) for length in T1W_FIELD_OF_VIEW_MM)
+    size = (voxel_mm, voxel_mm, voxel_mm)
+    return empty(scan_affine((x, y, z), size, flip_x=False, centre_mm=(0, -18, -4)), (x, y, z))
 
 
-def flair_grid(rotation: Affine) -> Affine:
-    """Return voxel to world of the FLAIR scan, its slices turned as the technician turned them."""
-    return scan_affine(FLAIR_SHAPE, FLAIR_VOXEL_MM, rotation=rotation)
+def flair_grid(voxel_mm: float, rotation: Affine) -> Image:
+    """Return the grid of the FLAIR scan, its slices turned as the technician turned them."""
+    size = (voxel_mm, voxel_mm, 3 * voxel_mm)
+    lengths = zip(FLAIR_FIELD_OF_VIEW_MM, size, strict=True)
+    x, y, z = (round(length / step) for length, step in lengths)
+    return empty(scan_affine((x, y, z), size, rotation=rotation), (x, y, z))
 
 
-def t1w_with_truth(head: Head, pose: Affine) -> tuple[Image, StructuralTruth]:
+def empty(affine: Affine, shape: tuple[int, int, int]) -> Image:
+    """Return a grid without data of its own."""
+    return Image(np.broadcast_to(np.zeros((), np.uint8), shape), affine)
+
+
+def t1w_with_truth(head: Head, pose: Affine, grid: Image) -> tuple[Image, StructuralTruth]:
     """Sample T1w and everything that is true there, in one pass."""
-    affine = t1w_grid()
-    to_head = np.linalg.inv(pose) @ affine
-    image = np.zeros(T1W_SHAPE, np.float32)
-    marks = {name: np.zeros(T1W_SHAPE, np.uint8) for name in MASKS}
+    to_head = np.linalg.inv(pose) @ grid.affine
+    image = np.zeros(grid.shape, np.float32)
+    marks = {name: np.zeros(grid.shape, np.uint8) for name in MASKS}
     signal = t1w_signal(gadolinium=False)
     volumes: dict[str, float] = {}
-    for chunk in compositions(head, to_head, T1W_SHAPE):
+    for chunk in compositions(head, to_head, grid.shape):
         image.reshape(-1)[chunk.flat] = signal @ chunk.shares
         if chunk.inner is None:
             continue
@@ -158,11 +164,11 @@ def t1w_with_truth(head: Head, pose: Affine) -> tuple[Image, StructuralTruth]:
             marks[name].reshape(-1)[chunk.flat] = values
         for name, value in _volumes(chunk, chunk.inner).items():
             volumes[name] = volumes.get(name, 0.0) + value
-    image *= 1 + np.float32(0.015) * sampled(head.texture, to_head, T1W_SHAPE)
+    image *= _unevenness(head, to_head, grid.shape)
     truth = StructuralTruth(
-        **{name: Image(data, affine) for name, data in marks.items()}, volumes_mm3=volumes
+        **{name: grid.like(data) for name, data in marks.items()}, volumes_voxels=volumes
     )
-    return Image(image, affine), truth
+    return grid.like(image), truth
 
 
 def _volumes(chunk: Chunk, inner: Inner) -> dict[str, float]:

@@ -134,7 +134,7 @@ def structural_images(truth: StructuralTruth) -> dict[str, Image]:
 def structural_values(truth: StructuralTruth) -> dict[str, object]:
     """Return volumes (mm3) and counts on the T1w grid."""
     voxel = truth.tissue.voxel_volume_mm3
-    volumes = {name: value * voxel for name, value in truth.volumes_mm3.items()}
+    volumes = {name: value * voxel for name, value in truth.volumes_voxels.items()}
     for name in DEEP_LABELS[::2]:
         region = name.removesuffix("_L")
         volumes[f"{region}_LR"] = volumes[f"{region}_L"] + volumes[f"{region}_R"]
