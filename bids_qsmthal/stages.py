@@ -1,7 +1,8 @@
 """Stages that are computed once: results are kept in the work folder and found again.
 
-A result is reused only where the content of its inputs, its parameters, the code of this package
-and the versions of the libraries under it are the same.
+A result is reused only where the content of its inputs, its parameters, the code that made it and
+the versions of the libraries under it are the same. Rooms of one floor know nothing of each other
+(the import contracts see to that), so a change in one leaves the results of the others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Stages:
     """Runs the stages of one participant, one after another, and says what it does."""
 
     def __init__(self, work_dir: Path, total: int) -> None:
-        self._memory = joblib.Memory(work_dir / code_version(), verbose=0)
+        self._work_dir = work_dir
         self._total = total
         self._number = 0
         self._start = time.monotonic()
@@ -40,7 +41,10 @@ class Stages:
     def run(self, title: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, from the work folder where it is known."""
         self._number += 1
-        stage = self._memory.cache(function)
+        room = function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
+        stage = joblib.Memory(self._work_dir / f"{room}-{code_version(room)}", verbose=0).cache(
+            function
+        )
         known = stage.check_call_in_cache(*args, **kwargs)
         log.info(
             "[%d/%d] %s%s (%s elapsed)",
@@ -63,21 +67,34 @@ class Stages:
         return f"{minutes}:{seconds:02d}"
 
 
+SHARED = ("image.py", "files.py", "nifti.py", "errors.py", "qsm/grid.py", "qsm/acquisition.py")
+"""What every room stands on."""
+
+DATA = {"anatomy": ("data/atlas", "data/weights")}
+"""Packaged files that a room reads."""
+
+
 @cache
-def code_version() -> str:
-    """Return a short digest of this package's files and of the libraries' versions."""
+def code_version(room: str) -> str:
+    """Return a short digest of the code and data of a room and of the libraries' versions."""
     digest = hashlib.sha256(repr(sorted(package_versions().items())).encode())
-    for name, content in _files(resources.files("bids_qsmthal"), ""):
-        digest.update(name.encode())
-        digest.update(content)
+    package = resources.files("bids_qsmthal")
+    for part in (*SHARED, room, *DATA.get(room, ())):
+        for name, content in _files(package.joinpath(part), part):
+            digest.update(name.encode())
+            digest.update(content)
     return digest.hexdigest()[:16]
 
 
-def _files(folder: Traversable, name: str) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.is_dir() and entry.name != "__pycache__":
-            found += _files(entry, f"{name}/{entry.name}")
-        elif entry.name.endswith((".py", ".gz", ".tsv", ".onnx")):
-            found.append((f"{name}/{entry.name}", entry.read_bytes()))
-    return found
+def _files(place: Traversable, name: str) -> list[tuple[str, bytes]]:
+    if place.is_file():
+        return [(name, place.read_bytes())]
+    if not place.is_dir():
+        return []
+    entries = sorted(place.iterdir(), key=lambda entry: entry.name)
+    return [
+        found
+        for entry in entries
+        if entry.name != "__pycache__"
+        for found in _files(entry, f"{name}/{entry.name}")
+    ]

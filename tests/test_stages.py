@@ -58,6 +58,7 @@ def test_a_damaged_result_is_remade(tmp_path: Path, image: Image) -> None:
     np.testing.assert_array_equal(result.data, image.data + 1)
 
 
-def test_the_code_has_one_version() -> None:
-    assert code_version() == code_version()
-    assert len(code_version()) == 16
+def test_each_room_has_its_own_version() -> None:
+    versions = {room: code_version(room) for room in ("anatomy", "lesions", "qsm", "roi")}
+    assert len(set(versions.values())) == 4
+    assert all(len(version) == 16 for version in versions.values())

@@ -9,7 +9,7 @@ from bids_qsmthal.anatomy.preparation import (
     Prepared,
     prepare,
 )
-from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid
+from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
 from bids_qsmthal.anatomy.segmentation import LABELS, Anatomy, Segmentation, segment
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "prepare",
     "read_itk_affine_text",
     "rigid",
+    "rigid_brains",
     "segment",
 ]

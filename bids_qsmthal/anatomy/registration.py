@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.ants_bridge import Stage, align
+from bids_qsmthal.anatomy.brain import brain_mask
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.image import Affine, Image, reoriented
 
@@ -112,6 +113,11 @@ def rigid(
     }
     logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)
     return Rigid(matrix, quality, _doubts(quality, how))
+
+
+def rigid_brains(fixed: Image, moving: Image, fixed_brain: Image, *, seed: int = 1) -> Rigid:
+    """Register two scans of one head by their brains; the one of ``moving`` is found first."""
+    return rigid(fixed, moving, fixed_mask=fixed_brain, moving_mask=brain_mask(moving), seed=seed)
 
 
 def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:

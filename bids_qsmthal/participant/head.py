@@ -81,7 +81,7 @@ def find(
         seed=settings.seed,
     )
     context = _context(prepared)
-    flair_to_t1w = _rigid("FLAIR to T1w", prepared, flair, settings, stages)
+    flair_to_t1w = rigid("FLAIR to T1w", prepared, flair, settings, stages)
     found = _lesions(prepared, flair, flair_to_t1w, settings, stages)
     lesion_mask = _brought("lesion", replaced, t1w, masks=True) or (found.mask if found else None)
     segmented = stages.run(
@@ -91,7 +91,7 @@ def find(
         lesion_mask,
         settings=settings.segmentation,
     )
-    ce_to_t1w = _rigid("post-contrast T1w to T1w", prepared, ce_t1w, settings, stages)
+    ce_to_t1w = rigid("post-contrast T1w to T1w", prepared, ce_t1w, settings, stages)
     return Head(
         t1w=t1w,
         flair=flair,
@@ -130,20 +130,15 @@ def _without_t1w(
     )
 
 
-def _rigid(
+def rigid(
     title: str, prepared: Prepared, moving: Image | None, settings: Settings, stages: Stages
 ) -> Rigid | None:
+    """Register a scan to T1w by the brains in both."""
     if moving is None:
         stages.skip(title, "it was not scanned")
         return None
     return stages.run(
-        title,
-        anatomy.rigid,
-        prepared.t1w,
-        moving,
-        fixed_mask=prepared.brain,
-        moving_mask=None,
-        seed=settings.seed,
+        title, anatomy.rigid_brains, prepared.t1w, moving, prepared.brain, seed=settings.seed
     )
 
 

@@ -12,6 +12,7 @@ from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Affine, Image, resample
 from bids_qsmthal.participant import signal
+from bids_qsmthal.participant.head import rigid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,15 +106,7 @@ def _to_t1w(combined: Image, head: Head, settings: Settings, stages: Stages) -> 
     if head.prepared is None:
         stages.skip("gradient echo to T1w", "there is no T1w")
         return None
-    return stages.run(
-        "gradient echo to T1w",
-        anatomy.rigid,
-        head.prepared.t1w,
-        combined,
-        fixed_mask=head.prepared.brain,
-        moving_mask=None,
-        seed=settings.seed,
-    )
+    return rigid("gradient echo to T1w", head.prepared, combined, settings, stages)
 
 
 def _brain(
