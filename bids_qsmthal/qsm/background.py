@@ -93,12 +93,10 @@ class ProjectionOntoDipoleFields:
 
     def __call__(self, total: Measurement, grid: Grid) -> LocalField:
         """Return the local field in ppm, zero outside the mask."""
-        local = inside(total.field_ppm, total.mask)
-        local = self._pass(local, total, grid, self.coarse_iterations)
-        wild = outliers(local, total)
-        if wild.any():
-            total = total.without(wild)
-            local = self._pass(local, total, grid, self.coarse_iterations // 2)
+        # A short first look finds the outliers; what it did to please them is thrown away.
+        first = self._pass(total, grid, self.coarse_iterations // 3)
+        total = total.without(outliers(first, total))
+        local = self._pass(total, grid, self.coarse_iterations)
         if self.fine_iterations:
             box = box_around(total.mask, grid, self.fine_margin_mm)
             weight, mask = box.cut(total.weight), box.cut(total.mask)
@@ -107,17 +105,17 @@ class ProjectionOntoDipoleFields:
             local = local - box.paste(convolve(found, kernel))
         return LocalField(inside(local, total.mask), total.mask, converged=True)
 
-    def _pass(self, local: Array, total: Measurement, grid: Grid, iterations: int) -> Array:
+    def _pass(self, total: Measurement, grid: Grid, iterations: int) -> Array:
         """Return the field less that of the sources which a coarse grid sees outside."""
         box = box_around(total.mask, grid, self.margin_mm)
-        seen = Measurement(*(box.cut(a) for a in total._replace(field_ppm=local)))
+        seen = Measurement(*(box.cut(a) for a in total))
         factors = block_factors(grid, self.coarse_mm)
         small, blocks = coarser(seen, factors), coarser_grid(box.grid, factors)
         kernel = dipole_kernel(blocks)
         sources = fit_outside(small.field_ppm, small.weight, small.mask, kernel, iterations)
         sources = repeat_blocks(sources, factors, box.grid.shape)
         background = convolve(np.where(seen.mask, 0, sources), dipole_kernel(box.grid))
-        return inside(local - box.paste(background), total.mask)
+        return inside(total.field_ppm - box.paste(background), total.mask)
 
 
 def fit_outside(local: Array, weight: Array, mask: Mask, kernel: Array, steps: int) -> Array:

@@ -104,7 +104,10 @@ class ComplexFit:
         )
         slope += (unwrapped[mask] - wrapped) / step_s
         intercept, moments = echoes.intercepts(*signal, times, slope)
-        sigma = _noise_level(residual, moments[0], len(times))
+        if len(times) > 2:
+            sigma = _noise_level(residual, moments[0], len(times))
+        else:
+            sigma = _noise_of_two_echoes(_spread(intercept, mask), moments, mask)
         smooth = robust_polynomial(_spread(intercept, mask), moments[0], mask, self.order)[mask]
         if not self._offset_is_smooth(intercept - smooth, moments, sigma):
             level = (sigma, max(len(times) - 2, 1))
@@ -197,8 +200,15 @@ def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:
     inside = mask[3:] & mask[2:-1] & mask[1:-2] & mask[:-3]
     if not inside.any():
         return 0.0
-    third = (phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
+    third = _wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
     return float(1.4826 * np.median(np.abs(third) * signal[2:-1][inside]) / np.sqrt(20))
+
+
+def _noise_of_two_echoes(intercept: Array, moments: Array, mask: Mask) -> float:
+    """Return the noise that the phase at time zero shows: two echoes leave no misfit."""
+    s0, s1, s2 = moments.astype(np.float64)
+    per_noise = np.sqrt(s2 / np.maximum(s0 * s2 - s1**2, 1e-30))
+    return _noise_from_neighbours(intercept, _spread(1 / per_noise, mask), mask)
 
 
 def _noise_two(moments: Array, sigma: float) -> Array:

@@ -81,7 +81,8 @@ class SplitBregman:
     def __call__(self, problem: Problem) -> Result:
         """Return the minimiser, or the best iterate where the objective rises."""
         loop = _Loop(self, problem)
-        best_chi, best, change = loop.chi.copy(), objective(problem, loop.chi, loop.chi), np.inf
+        start = objective(problem, loop.chi, loop.chi)
+        best_chi, best, change = loop.chi.copy(), start, np.inf
         for iteration in range(1, self.iterations + 1):
             watch = iteration == self.iterations or iteration % 8 == 0
             before = loop.chi.copy() if watch else loop.chi
@@ -91,8 +92,8 @@ class SplitBregman:
                 value = objective(loop.problem, loop.chi, loop.simulated)
                 if value < best:
                     best, best_chi = value, loop.chi.copy()
-                elif not np.isfinite(value) or value > MOST_RISE * best:
-                    log.warning("MEDI objective rose to %.3g; stopped at %.3g", value, best)
+                elif not value <= MOST_RISE * start:
+                    log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best)
                     break
             if iteration in self.reweighting:
                 loop.reweight()
@@ -103,8 +104,8 @@ class SplitBregman:
         )
 
 
-MOST_RISE = 1.5
-"""An objective this many times the best so far counts as divergence."""
+MOST_RISE = 2.0
+"""An objective this many times that of no susceptibility at all counts as divergence."""
 
 
 def _relative_change(after: Array, before: Array) -> float:

@@ -31,23 +31,26 @@ def dipole_kernel(grid: Grid) -> Array:
     .. math:: D(k) = \frac{1}{3} - \frac{(k \cdot b_0)^2}{|k|^2}, \quad D(0) = 0
 
     On an even axis the Nyquist frequency stands for both its signs. With an oblique B0 the kernel
-    differs between k and -k there, so the two are averaged: only then is the field real.
+    differs between them, so it is averaged over them: only then is the field real, and does a
+    flipped image give the flipped field.
     """
-    kx, ky, kz = frequencies(grid)
-    bx, by, bz = grid.b0_direction
-    along = bx * kx + by * ky + bz * kz
-    mirrored = -along
-    for axis, k, b in ((0, kx, bx), (1, ky, by), (2, kz, bz)):
-        n = grid.shape[axis]
-        if n % 2 == 0:
-            where = [slice(None)] * 3
-            where[axis] = slice(n // 2, n // 2 + 1)
-            mirrored[tuple(where)] += 2 * b * k[tuple(where)]
-    squared = kx**2 + ky**2 + kz**2
+    lines = frequencies(grid)
+    squared = lines[0] ** 2 + lines[1] ** 2 + lines[2] ** 2
     squared[0, 0, 0] = 1.0
-    kernel = np.float32(1 / 3) - (along**2 + mirrored**2) / (2 * squared)
+    along, nyquist = np.zeros_like(squared), np.zeros_like(squared)
+    for axis, (line, b, n) in enumerate(zip(lines, grid.b0_direction, grid.shape, strict=True)):
+        component = b * line
+        if n % 2 == 0:
+            # The mean over both signs of (a + c)^2 is a^2 + c^2.
+            middle = tuple(
+                slice(n // 2, n // 2 + 1) if a == axis else slice(None) for a in range(3)
+            )
+            nyquist[middle] += component[middle] ** 2
+            component[middle] = 0
+        along += component
+    kernel = np.float32(1 / 3) - (along**2 + nyquist) / squared
     kernel[0, 0, 0] = 0.0
-    return cast("Array", kernel.astype(np.float32, copy=False))
+    return kernel.astype(np.float32, copy=False)
 
 
 def sphere_kernel(grid: Grid, radius_mm: float) -> Array:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from bids_qsmthal.qsm import region_growing
-from bids_qsmthal.qsm.operators import box_around, laplace_kernel
+from bids_qsmthal.qsm.operators import box_around, convolve, laplace_kernel
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
@@ -63,33 +63,46 @@ class Romeo:
 class Laplacian:
     """Solve Poisson's equation for the phase, then make it congruent with what was measured.
 
+    The right-hand side is the divergence of the wrapped differences between neighbours inside the
+    mask. A few corrections, each with the wrapped differences of what is left, take care of the
+    edge of the mask, where a single solution would be wrong.
+
     References
     ----------
     Schofield & Zhu (2003). Opt Lett 28(14), 1194-1196. doi:10.1364/OL.28.001194
     """
 
     margin_mm: float = 20.0
+    corrections: int = 40
 
     def __call__(self, phase_rad: Array, magnitude: Array, mask: Mask, grid: Grid) -> Array:
         """Return the unwrapped phase in rad, zero outside the mask."""
         del magnitude
+        if not mask.any():
+            return np.zeros(mask.shape, np.float32)
         box = box_around(mask, grid, self.margin_mm)
         phase = box.cut(np.where(mask, phase_rad, 0).astype(np.float32))
+        inside = box.cut(mask)
         kernel = laplace_kernel(box.grid)
+        kernel[0, 0, 0] = np.inf
+        smooth = np.zeros_like(phase)
+        for _ in range(self.corrections):
+            curvature = np.zeros_like(phase)
+            for axis, size_mm in enumerate(grid.voxel_size_mm):
+                step = _wrapped_step(phase - smooth, inside, axis) / np.float32(size_mm**2)
+                curvature += np.roll(step, 1, axis) - step
+            smooth += convolve(curvature, 1 / kernel)
+        rest = np.angle(np.exp(1j * (phase - smooth))[inside].mean())
+        turns = np.round((smooth + np.float32(rest) - phase) / TWO_PI)
+        whole = box.paste((phase + TWO_PI * turns).astype(np.float32))
+        return np.where(mask, whole, 0).astype(np.float32)
 
-        def laplacian(values: Array) -> Array:
-            return cast("Array", fft.irfftn(kernel * fft.rfftn(values), s=values.shape))
 
-        curvature = np.cos(phase) * laplacian(np.sin(phase))
-        curvature -= np.sin(phase) * laplacian(np.cos(phase))
-        kernel[0, 0, 0] = 1
-        spectrum = fft.rfftn(curvature) / kernel
-        spectrum[0, 0, 0] = 0
-        smooth = box.paste(fft.irfftn(spectrum, s=phase.shape).astype(np.float32))
-        offset = np.angle(np.exp(1j * (phase_rad - smooth))[mask].mean()) if mask.any() else 0.0
-        smooth += np.float32(offset)
-        whole = phase_rad + TWO_PI * np.round((smooth - phase_rad) / TWO_PI)
-        return cast("Array", np.where(mask, whole, 0).astype(np.float32))
+def _wrapped_step(angle: Array, mask: Mask, axis: int) -> Array:
+    """Return the wrapped difference to the next voxel where both are inside, else zero."""
+    step = np.roll(angle, -1, axis) - angle
+    both = mask & np.roll(mask, -1, axis)
+    return np.where(both, step - np.float32(TWO_PI) * np.round(step / np.float32(TWO_PI)), 0)
 
 
 UNWRAPPINGS: dict[str, type[Unwrapping]] = {"romeo": Romeo, "laplacian": Laplacian}

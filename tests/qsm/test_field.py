@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from bids_qsmthal.qsm import Acquisition, Grid
+from bids_qsmthal.qsm.field import ComplexFit, robust_polynomial
+from tests.qsm.phantoms import ball, distances_mm
+
+GRID = Grid((36, 36, 24), (2.0, 2.0, 2.0))
+EVEN = (0.005, 0.010, 0.015, 0.020, 0.025)
+UNEVEN = (0.003, 0.0071, 0.0148, 0.0201, 0.0312)
+
+
+def scan(times, snr: float, *, seed: int = 3, offset_turns: float = 0.2, bumpy: bool = False):
+    x, y, z = distances_mm(GRID)
+    mask = ball(GRID, 30, stretch=(1, 1, 0.7))
+    field_hz = (4 * z + 0.05 * x**2 - 0.03 * y**2 + 12 * np.sin(x / 6)).astype(np.float32)
+    offset = 2 * np.pi * offset_turns * (1 + x / 40 - (y / 50) ** 2)
+    if bumpy:
+        offset = offset + np.sin(x) * np.cos(1.3 * y + z)
+    t = np.array(times)
+    decay = np.exp(-20 * t)
+    signal = decay * np.exp(1j * (offset[..., None] + 2 * np.pi * field_hz[..., None] * t))
+    noise = np.random.default_rng(seed).standard_normal((*signal.shape, 2)) @ np.array([1, 1j])
+    signal = signal + noise / snr
+    acquisition = Acquisition(echo_times_s=tuple(times), field_strength_t=3.0)
+    arrays = np.abs(signal).astype(np.float32), np.angle(signal).astype(np.float32)
+    weight = decay**2
+    if bumpy:
+        bound = np.sqrt(weight.sum() / (weight.sum() * (weight * t**2).sum() - (weight @ t) ** 2))
+    else:
+        bound = 1 / np.sqrt((weight * t**2).sum())
+    return arrays, mask, field_hz, acquisition, bound / snr / (2 * np.pi)
+
+
+@pytest.mark.parametrize("times", [EVEN, UNEVEN, EVEN[:3], (0.005, 0.012)])
+@pytest.mark.parametrize("snr", [50, 100])
+def test_the_error_reaches_the_cramer_rao_bound(times, snr: float) -> None:
+    arrays, mask, truth_hz, acquisition, bound_hz = scan(times, snr)
+    fit = ComplexFit()(*arrays, mask, GRID, acquisition)
+    error_hz = (fit.frequency_hz - truth_hz)[mask]
+    assert fit.offset == "polynomial"
+    assert np.sqrt(np.mean(error_hz**2)) < 1.3 * bound_hz
+
+
+def test_a_rough_phase_offset_is_left_to_each_voxel() -> None:
+    arrays, mask, truth_hz, acquisition, bound_hz = scan(EVEN, 80, bumpy=True)
+    fit = ComplexFit()(*arrays, mask, GRID, acquisition)
+    error_hz = (fit.frequency_hz - truth_hz)[mask]
+    assert fit.offset == "voxel"
+    assert np.sqrt(np.mean(error_hz**2)) < 1.3 * bound_hz
+
+
+def test_the_noise_map_says_how_large_the_error_is() -> None:
+    arrays, mask, truth_hz, acquisition, _ = scan(EVEN, 60)
+    fit = ComplexFit()(*arrays, mask, GRID, acquisition)
+    score = ((fit.frequency_hz - truth_hz) / fit.noise_hz)[mask]
+    assert np.std(score) == pytest.approx(1.0, abs=0.1)
+    assert fit.snr == pytest.approx(60 * np.sqrt((np.exp(-40 * np.array(EVEN))).sum()), rel=0.1)
+
+
+def test_an_echo_that_disagrees_raises_the_residual_of_its_voxel() -> None:
+    arrays, mask, _, acquisition, _ = scan(EVEN, 100)
+    spoiled = arrays[1].copy()
+    spoiled[18, 18, 12, 3] += 1.5
+    fit = ComplexFit()(arrays[0], spoiled, mask, GRID, acquisition)
+    assert fit.reduced_residual[18, 18, 12] > 8
+    assert np.median(fit.reduced_residual[mask]) == pytest.approx(1.0, abs=0.15)
+
+
+def test_one_echo_gives_the_field_up_to_a_constant() -> None:
+    arrays, mask, truth_hz, acquisition, _ = scan((0.02,), 100, offset_turns=0.0)
+    fit = ComplexFit()(*arrays, mask, GRID, acquisition)
+    error_hz = (fit.frequency_hz - truth_hz)[mask]
+    assert np.std(error_hz) < 0.3
+    assert np.median(fit.noise_hz[mask]) == pytest.approx(np.std(error_hz), rel=0.4)
+
+
+def test_outside_the_mask_nothing_is_measured() -> None:
+    arrays, mask, _, acquisition, _ = scan(EVEN, 60)
+    fit = ComplexFit()(*arrays, mask, GRID, acquisition)
+    assert not fit.frequency_hz[~mask].any()
+    assert np.isinf(fit.noise_hz[~mask]).all()
+
+
+def test_a_steep_wrapped_polynomial_is_found_among_outliers(rng) -> None:
+    x, y, z = distances_mm(GRID)
+    mask = ball(GRID, 30, stretch=(1, 1, 0.7))
+    truth = 0.5 + 0.25 * x - 0.15 * z + 0.002 * x * y + 1e-4 * z**3
+    angle = truth + rng.normal(0, 0.1, GRID.shape)
+    wild = rng.random(GRID.shape) < 0.1
+    angle[wild] = rng.uniform(-np.pi, np.pi, int(wild.sum()))
+    wrapped = np.angle(np.exp(1j * angle)).astype(np.float32)
+    found = robust_polynomial(wrapped, np.ones(int(mask.sum()), np.float32), mask, 3)
+    misfit = np.angle(np.exp(1j * (found - truth)))[mask]
+    assert np.abs(misfit).max() < 0.06

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from bids_qsmthal.qsm import INVERSIONS, Grid
+from bids_qsmthal.qsm.measurement import Measurement
+from bids_qsmthal.qsm.operators import convolve, dipole_kernel
+from tests.qsm.phantoms import ball
+
+CHI_PPM = 0.1
+
+
+def seen(grid: Grid, chi: np.ndarray, mask: np.ndarray) -> Measurement:
+    field = convolve(chi.astype(np.float32), dipole_kernel(grid)) * mask
+    magnitude = ((1 + 2 * (chi > 0)) * mask).astype(np.float32)
+    return Measurement(field, np.ones_like(field), magnitude, mask, np.zeros_like(mask))
+
+
+@pytest.mark.parametrize("name", sorted(INVERSIONS))
+def test_a_ball_is_found_again(name: str) -> None:
+    grid = Grid((48, 44, 30), (1.0, 1.0, 1.6), (0.0, 0.28, 0.96))
+    chi, mask = CHI_PPM * ball(grid, 6), ball(grid, 20)
+    found = INVERSIONS[name]()(seen(grid, chi, mask), grid).chi_ppm
+    contrast = found[ball(grid, 4.5)].mean() - found[mask & ~ball(grid, 8)].mean()
+    assert contrast == pytest.approx(CHI_PPM, rel=0.25)
+
+
+@pytest.mark.parametrize("name", sorted(INVERSIONS))
+def test_nothing_lies_outside_the_mask_and_an_empty_mask_is_no_crash(name, grid, rng) -> None:
+    mask = ball(grid, 6)
+    noisy = seen(grid, rng.standard_normal(grid.shape), mask)
+    assert not INVERSIONS[name]()(noisy, grid).chi_ppm[~mask].any()
+    assert not INVERSIONS[name]()(noisy._replace(mask=mask & False), grid).chi_ppm.any()
+
+
+@pytest.mark.parametrize("name", ["tkd", "l2"])
+def test_direct_methods_are_linear(name: str, grid: Grid, rng) -> None:
+    mask = ball(grid, 8)
+    a, b = (seen(grid, rng.standard_normal(grid.shape), mask) for _ in range(2))
+    method = INVERSIONS[name]()
+    both = a._replace(field_ppm=2 * a.field_ppm - 3 * b.field_ppm)
+    expected = 2 * method(a, grid).chi_ppm - 3 * method(b, grid).chi_ppm
+    np.testing.assert_allclose(method(both, grid).chi_ppm, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", sorted(INVERSIONS))
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 1, 0)])
+def test_the_answer_turns_with_the_axes(name: str, order) -> None:
+    grid = Grid((36, 32, 24), (1.0, 1.25, 1.6), (0.36, -0.48, 0.8))
+    chi, mask = CHI_PPM * ball(grid, 6, (2, 0, 1)), ball(grid, 15)
+    turned = Grid(
+        tuple(grid.shape[a] for a in order),
+        tuple(grid.voxel_size_mm[a] for a in order),
+        tuple(grid.b0_direction[a] for a in order),
+    )
+    one = seen(grid, chi, mask)
+    other = Measurement(*(np.ascontiguousarray(np.transpose(a, order)) for a in one))
+    found = INVERSIONS[name]()(one, grid).chi_ppm
+    again = np.transpose(INVERSIONS[name]()(other, turned).chi_ppm, np.argsort(order))
+    assert np.abs(again - found)[mask].max() < 0.04 * CHI_PPM
+
+
+@pytest.mark.parametrize("name", ["tkd", "l2"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_answer_flips_with_the_image(name: str, axis: int) -> None:
+    grid = Grid((35, 31, 25), (1.0, 1.25, 1.6), (0.36, -0.48, 0.8))
+    chi, mask = CHI_PPM * ball(grid, 6, (2, 0, 1)), ball(grid, 14)
+    b0 = list(grid.b0_direction)
+    b0[axis] *= -1
+    flipped = Grid(grid.shape, grid.voxel_size_mm, tuple(b0))
+    one = seen(grid, chi, mask)
+    other = Measurement(*(np.ascontiguousarray(np.flip(a, axis)) for a in one))
+    found = INVERSIONS[name](margin_mm=24.0)(one, grid).chi_ppm
+    again = np.flip(INVERSIONS[name](margin_mm=24.0)(other, flipped).chi_ppm, axis)
+    assert np.abs(again - found)[mask].max() < 0.02 * CHI_PPM
