@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.image import Affine, Image
 
 WIDTH_INCH = 11.0
-BAR_INCH = 1.0
+BAR_INCH = 1.05
 LEGEND_ROW_INCH = 0.24
 LEGEND_COLUMNS = 6
 GAP_PIXELS = 2
@@ -188,7 +188,7 @@ def _draw_bar(canvas: Canvas, window: Window, place: tuple[float, float], height
     bar = canvas.colorbar(shades, cax=axes)
     bar.set_label(window.label, color="white", fontsize=8.5)
     ticks = [window.low, (window.low + window.high) / 2, window.high]
-    bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", wording.MINUS) for tick in ticks])
+    bar.set_ticks(ticks, labels=[wording.brief(tick) for tick in ticks])
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.outline.set_edgecolor("white")
 

@@ -28,12 +28,12 @@ def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figu
     return Figure(title, full.strip(), alt + ".", mosaic.draw(strips), "svg", name)
 
 
-def bright(image: Image, mask: Image | None, label: str) -> Window:
-    """Return a window from zero to the bright end of what is inside a mask."""
+def bright(image: Image, mask: Image | None, label: str, *, percentile: float = 99.5) -> Window:
+    """Return a window from zero to a percentile of what is inside a mask."""
     data = np.asarray(image.data, np.float32)
     same = mask is not None and mask.shape == image.shape and bool(np.any(mask.data))
     values = data[mask.data > 0] if same and mask is not None else data[data > 0]
-    top = float(np.percentile(values, 99.5)) if values.size else 1.0
+    top = float(np.percentile(values, percentile)) if values.size else 1.0
     return Window(0.0, top if top > 0 else 1.0, f"{label} (a.u.)")
 
 
@@ -49,10 +49,6 @@ def _stated(strips: Sequence[Strip]) -> list[str]:
     """Return the windows in words, those of one meaning together."""
     ranges: dict[str, list[str]] = {}
     for window in dict.fromkeys(strip.shown for strip in strips):
-        text = f"{_number(window.low)} to {_number(window.high)}"
+        text = f"{wording.brief(window.low)} to {wording.brief(window.high)}"
         ranges.setdefault(window.label, []).append(text)
     return [f"{', '.join(texts)}, {label}" for label, texts in ranges.items()]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", wording.MINUS)

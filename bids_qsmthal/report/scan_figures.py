@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bids_qsmthal.report.contents import LesionMaps, Registration
     from bids_qsmthal.report.page import Figure
 
+TISSUE_PERCENTILE = 98.0
+"""After contrast agent the brightest voxels are vessels, which must not darken the rest."""
+
 AXES: tuple[Axis, ...] = (2, 0)
 """Registrations are judged on axial and sagittal slices."""
 
@@ -54,7 +57,10 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     if maps.enhancing is not None:
         overlays.append(Overlay(maps.enhancing, "enhancing", drawing.VERMILION))
     where = cut(maps.t1w, show=brain, through=through, count=6)
-    before, after = (panels.bright(image, brain, "T1w signal") for image in (maps.t1w, maps.ce_t1w))
+    before, after = (
+        panels.bright(image, brain, "T1w signal", percentile=TISSUE_PERCENTILE)
+        for image in (maps.t1w, maps.ce_t1w)
+    )
     strips = [
         Strip(where, before, (), "before contrast agent"),
         Strip(where, after, (), "after", other=maps.ce_t1w),

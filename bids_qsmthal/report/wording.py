@@ -42,6 +42,12 @@ def fixed(value: float, decimals: int) -> str:
     )
 
 
+def brief(value: float) -> str:
+    """Return a number with three significant digits and no zeros after the last: 100, 12.5."""
+    written = significant(value, 3)
+    return written.rstrip("0").rstrip(".") if "." in written and "e" not in written else written
+
+
 def quantity(value: float | None, unit: str, decimals: int) -> str:
     """Return a number with its unit, or ``n/a``."""
     if value is None or math.isnan(value):

@@ -38,3 +38,11 @@ def test_a_rounded_zero_has_no_minus() -> None:
 def test_a_missing_quantity_has_no_unit() -> None:
     assert wording.quantity(math.nan, "ppb", 1) == "n/a"
     assert wording.quantity(-18.04, "ppb", 1) == "\u221218.0 ppb"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(100.0, "100"), (-100, "\u2212100"), (25412.0, "25,412"), (58.84, "58.8"), (0.0, "0")],
+)
+def test_a_tick_is_brief(value: float, text: str) -> None:
+    assert wording.brief(value) == text
