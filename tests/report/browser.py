@@ -106,6 +106,13 @@ class Browser:
         ):
             self.events.append(self._next())
 
+    def follow(self, link: str) -> None:
+        """Click a link (a CSS selector) and wait for the page it leads to."""
+        self.events.clear()
+        self.value(f"setTimeout(() => document.querySelector('{link}').click(), 200), 0")
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+
     def value(self, script: str):
         answer = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True

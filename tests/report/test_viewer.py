@@ -3,7 +3,6 @@ import gzip
 import io
 import json
 import re
-import time
 
 import nibabel as nib
 import numpy as np
@@ -111,8 +110,7 @@ def test_a_region_can_be_hidden(browser, viewer_file, tmp_path) -> None:
 
 def test_report_and_viewer_link_to_each_other(browser, viewer_file) -> None:
     browser.open(viewer_file, 1280)
-    browser.value("setTimeout(() => document.querySelector('header a').click()), 0")
-    time.sleep(1)
+    browser.follow("header a")
     assert browser.value("document.title") == "sub-01 ses-1"
     assert browser.value("document.querySelector('.links a').href").endswith(
         "sub-01/ses-1/figures/sub-01_ses-1_viewer.html"
