@@ -70,7 +70,7 @@ def opened(browser, path, width: int = 1280) -> None:
     assert browser.value(READY) == "7"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_the_viewer_opens_from_a_file_without_complaint(browser, viewer_file, width) -> None:
     opened(browser, viewer_file, width)
     assert browser.complaints() == []
@@ -94,6 +94,7 @@ def test_the_left_thalamus_is_drawn_on_the_left(browser, viewer_file, tmp_path) 
     assert np.nonzero(yellow)[1].mean() < np.nonzero(purple)[1].mean()
 
 
+@pytest.mark.slow
 def test_a_region_can_be_hidden(browser, viewer_file, tmp_path) -> None:
     opened(browser, viewer_file)
 
