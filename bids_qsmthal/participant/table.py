@@ -37,6 +37,9 @@ DICTIONARY: dict[str, Any] = {
             "chi_median": "its median over voxels",
             "chi_relative_csf": "mean chi(region) - mean chi(CSF reference); larger = more iron",
             "chi_relative_csf_se": "standard error of chi_relative_csf",
+            "chi_relative_csf_ci_low": "lower end of its 95 % interval",
+            "chi_relative_csf_ci_high": "upper end of its 95 % interval",
+            "chi_relative_csf_global": "mean chi(region) - mean chi(all CSF in the brain's middle)",
             "chi_relative_brain": "mean chi(region) - mean chi(brain)",
             "r2star_mean": "mean R2* of the region",
             "volume": "volume of the region on the grid of T1w",
@@ -44,6 +47,8 @@ DICTIONARY: dict[str, Any] = {
             "lesion_count": "number of T2 lesions",
             "enhancing_count": "number of gadolinium-enhancing lesions",
             "enhancing_present": "1 if any lesion enhances, 0 if none",
+            "qsm_*": "figures of the reconstruction: signal to noise, noise of the field, share of "
+            "the mask lost, convergence",
         },
     },
     "region": {"Description": "Where it was measured."},
@@ -68,14 +73,26 @@ def collect(session: Session, head: Head, iron: Iron | None, qc: str) -> pd.Data
     if iron is not None:
         parts.append(pd.DataFrame([*_reconstruction(iron)]))
         if iron.regions is not None:
-            parts.append(iron.regions.table)
+            parts.append(_named_sources(iron.regions.table, head))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     table = table.reindex(columns=list(COLUMNS))
     table["participant_id"] = f"sub-{session.subject}"
     table["session_id"] = f"ses-{session.session}" if session.session else None
     table["run_id"] = session.run
     table["qc"] = table["qc"].fillna(qc)
+    counts = ["n_voxels", "n_lost"]
+    table[counts] = table[counts].astype("Int64")
     return table
+
+
+def _named_sources(table: pd.DataFrame, head: Head) -> pd.DataFrame:
+    """Put the name of who made the segmentation or the mask where the table has its kind."""
+    brought = head.sources
+    segmentation = brought.get("deepgray_gre") or brought.get("deepgray") or OURS
+    supplied = brought.get("thalamus", OURS)
+    return table.assign(
+        source=table["source"].replace({"segmentation": segmentation, "supplied": supplied})
+    )
 
 
 def row(  # noqa: PLR0913 - the columns of a row
