@@ -12,7 +12,7 @@ MEASURES = {
     "chi": ("chi_relative_csf", "thalamus", "LR", "ppb"),
     "thalamic_volume": ("volume", "thalamus", "LR", "mm3"),
     "gray_matter_volume": ("volume", "gray_matter", "n/a", "mm3"),
-    "cortical_thickness": ("thickness_mean", "cortex", "n/a", "mm"),
+    "cortical_thickness": ("thickness_mean", "cortex", "LR", "mm"),
     "lesion_volume": ("volume", "lesion", "n/a", "mm3"),
 }
 COLUMNS = [
@@ -40,7 +40,7 @@ CHARACTERISTICS = {
     "age": (0.1915, 0.2285),
     "sex": (0.746, 5.105),
     "dmt": (-0.57, 4.89),
-    "duration": (-0.023, 0.305),
+    "duration": (-0.023, 0.3075),
 }
 COUNTS = {"enhancing": 9, "sex": 31, "dmt": 57}
 CHI_SD = 11.695

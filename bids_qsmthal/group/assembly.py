@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.errors import MissingInputError
-from bids_qsmthal.group import covariates, exclusions, measures
+from bids_qsmthal.group import companions, covariates, exclusions, measures
 from bids_qsmthal.group.covariates import Source
 from bids_qsmthal.statistics import harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable
@@ -68,9 +69,12 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     MissingInputError
         No table has a column the user's analysis asks for.
     """
-    tidy, units = measures.in_one_unit(measures.read(output_dir))
-    gates = {measure_column(analysis.variables[name]) for name in analysis.exclude_when}
-    decisions = exclusions.decide(tidy, gates, output_dir / EDITS)
+    tidy = measures.read(output_dir)
+    tidy = pd.concat([tidy, companions.other_choices(output_dir, tidy)], ignore_index=True)
+    tidy, units = measures.in_one_unit(tidy)
+    gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
+    checks = companions.quality(output_dir)
+    decisions = exclusions.decide(tidy, checks, gates, output_dir / EDITS)
     usable, n_unusable = exclusions.apply(tidy, decisions)
     wide = measures.wide(usable)
     sources = covariates.find(bids_dir)
@@ -97,9 +101,20 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     )
 
 
-def measure_column(variable: Variable) -> str:
-    """Return the column of the wide table that a variable is taken from."""
-    return measures.column_name(variable.measure, variable.region, variable.hemisphere)
+def measure_column(variable: Variable, units: Mapping[str, str]) -> str:
+    """Return the column of the wide table that a variable is taken from.
+
+    Where the analysis names no hemisphere, both together will do; where it names no region, the
+    only one that has the measure.
+    """
+    exact = measures.column_name(variable.measure, variable.region, variable.hemisphere)
+    if exact in units or not variable.measure:
+        return exact
+    if not variable.hemisphere and f"{exact}_LR" in units:
+        return f"{exact}_LR"
+    begin = f"{variable.measure}_"
+    candidates = [name for name in units if name.startswith(begin)] if not variable.region else []
+    return candidates[0] if len(candidates) == 1 else exact
 
 
 def _variables(
@@ -134,7 +149,7 @@ def _variables(
 def _measured(
     variable: Variable, wide: pd.DataFrame, units: dict[str, str]
 ) -> pd.Series[float] | None:
-    column = measure_column(variable)
+    column = measure_column(variable, units)
     if not variable.measure or column not in wide:
         return None
     return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
@@ -175,7 +190,8 @@ def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
 
 def _say_absent(variable: Variable, sources: list[Source], *, strict: bool) -> str:
     if not variable.columns:
-        reason = f"no participant has the measure {measure_column(variable)}"
+        named = measures.column_name(variable.measure, variable.region, variable.hemisphere)
+        reason = f"no participant has the measure {named}"
         log.warning("%s: %s.", variable.name, reason)
         return reason
     wanted = " or ".join(variable.columns)

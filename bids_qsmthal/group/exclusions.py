@@ -18,13 +18,17 @@ KEY = ["participant_id", "session_id", "run_id"]
 COLUMNS = [*KEY, "decision", "reason", "source"]
 
 
-def decide(measures: pd.DataFrame, gates: set[str], edits: Path) -> pd.DataFrame:
+def decide(
+    measures: pd.DataFrame, checks: pd.DataFrame, gates: set[str], edits: Path
+) -> pd.DataFrame:
     """Return a decision with its reason for each participant, session and run.
 
     Parameters
     ----------
     measures
         The tidy measures.
+    checks
+        Checks that some scan did not pass: scan, verdict, reason.
     gates
         Names (as in the wide table) of the measures whose exclusion excludes the participant.
     edits
@@ -36,7 +40,7 @@ def decide(measures: pd.DataFrame, gates: set[str], edits: Path) -> pd.DataFrame
     DataError
         The user's table is malformed.
     """
-    automatic = _automatic(measures, gates)
+    automatic = _with_checks(_automatic(measures, gates), measures, checks)
     if not edits.exists():
         return automatic
     return _overrule(automatic, _read_edits(edits), edits)
@@ -59,23 +63,43 @@ def apply(measures: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def _automatic(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
-    columns = [
-        column_name(*names)
-        for names in measures[["measure", "region", "hemisphere"]].itertuples(index=False)
-    ]
-    rank = measures["qc"].map({decision: place for place, decision in enumerate(DECISIONS)})
-    flagged = measures[KEY].assign(rank=rank.astype(int), column=columns)
-    lines = []
-    for key, rows in flagged.groupby(KEY, sort=True):
-        gating = rows[rows["column"].isin(gates)]
-        # A doubt about any measure is shown; only an unusable gate excludes the participant.
-        worst = 2 if (gating["rank"] == 2).any() else min(int(rows["rank"].max()), 1)
-        blamed = gating if worst == 2 else rows
-        named = list(blamed.loc[blamed["rank"] >= max(worst, 1), "column"])
-        decision = DECISIONS[worst]
-        reason = "n/a" if worst == 0 else f"quality control: {_few(named)}"
-        lines.append([*key, decision, reason, "automatic"])
-    return _whole_session(pd.DataFrame(lines, columns=COLUMNS))
+    """Return the decision of each scan from the ``qc`` of its measures.
+
+    A doubt about any measure is shown; only an unusable gate excludes the participant.
+    """
+    places = measures[["measure", "region", "hemisphere"]].drop_duplicates()
+    names = [column_name(*place) for place in places.itertuples(index=False)]
+    named = measures.merge(places.assign(column=names), on=list(places.columns))
+    rank = named["qc"].map({decision: place for place, decision in enumerate(DECISIONS)})
+    named["rank"] = rank.where(named["column"].isin(gates), rank.clip(upper=1)).astype(int)
+    worst = named.groupby(KEY)["rank"].transform("max")
+    blamed = named[(named["rank"] == worst) & (worst > 0)]
+    reasons = blamed.groupby(KEY)["column"].agg(lambda found: f"quality control: {_few(found)}")
+    decided = named.groupby(KEY)["rank"].max().map(dict(enumerate(DECISIONS)))
+    made = pd.DataFrame({"decision": decided, "reason": reasons}).reset_index()
+    made["reason"] = made["reason"].fillna("n/a")
+    return _whole_session(made.assign(source="automatic")[COLUMNS])
+
+
+def _with_checks(
+    decided: pd.DataFrame, measures: pd.DataFrame, checks: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the decisions with the verdict and the reasons of the checks that failed."""
+    if checks.empty:
+        return decided
+    rank = {decision: place for place, decision in enumerate(DECISIONS)}
+    who = measures[[*KEY, "scan"]].drop_duplicates("scan")
+    failed = checks.merge(who, on="scan").assign(rank=lambda frame: frame["verdict"].map(rank))
+    worst = failed.groupby(KEY)["rank"].transform("max")
+    blamed = failed[failed["rank"] == worst].drop_duplicates([*KEY, "reason"])
+    reasons = blamed.groupby(KEY).agg(rank=("rank", "first"), why=("reason", "; ".join))
+    made = decided.merge(reasons.reset_index(), on=KEY, how="left")
+    before = made["decision"].map(rank)
+    after = made["rank"].fillna(0).clip(lower=before).astype(int)
+    return made.assign(
+        decision=after.map(dict(enumerate(DECISIONS))),
+        reason=made["reason"].where(made["why"].isna(), made["why"]),
+    )[COLUMNS]
 
 
 def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +111,8 @@ def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
     return decided
 
 
-def _few(names: list[str]) -> str:
+def _few(found: pd.Series[str]) -> str:
+    names = list(found)
     shown = ", ".join(names[:4])
     return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
 

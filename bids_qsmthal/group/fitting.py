@@ -121,7 +121,7 @@ def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
 
 def _alternatives(alternative: Alternative, cohort: Cohort) -> list[Specification]:
     """Return a specification for a measure, or one for every region that has it."""
-    column = measure_column(alternative.variable)
+    column = measure_column(alternative.variable, cohort.units)
     named = {alternative.name: column}
     if alternative.variable.region == "*":
         pattern = re.compile(re.escape(column).replace(r"\*", r"(\w+?)") + r"$")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bids_qsmthal.errors import DataError, LevelUnavailableError
-from bids_qsmthal.group import tables_in
+from bids_qsmthal.group import companions, tables_in
 
 COLUMNS = [
     "participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value", "unit",
@@ -62,7 +61,8 @@ def read(output_dir: Path) -> pd.DataFrame:
         raise LevelUnavailableError(
             f"{output_dir}: no participant has a measures.tsv yet; run the participant level first."
         )
-    frame = _together(sorted(paths))
+    frame = companions.together(sorted(paths), ENDING, COLUMNS)
+    frame["participant_id"] = "sub-" + frame["participant_id"].str.removeprefix("sub-")
     frame["value"] = tables_in.numbers(
         frame["value"], f"{output_dir}, measures.tsv, column 'value'", frame["participant_id"]
     )
@@ -149,29 +149,3 @@ def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
                 where = f"measures.tsv of {frame.loc[index[0], 'participant_id']}, {name}"
                 values.loc[index] = convert(values.loc[index], str(unit), units[name], where)
     return frame.assign(value=values), units
-
-
-def _together(paths: list[Path]) -> pd.DataFrame:
-    """Return the files as one table of text; one parse, since there may be ten thousand."""
-    header = "\t".join(COLUMNS)
-    bodies = []
-    scans: list[str] = []
-    for path in paths:
-        first, _, body = tables_in.text(path).partition("\n")
-        body = body.rstrip("\n")
-        if first.rstrip("\t ") != header:
-            raise DataError(f"{path}: the columns are '{first}'; expected '{header}'.")
-        if body.count("\t") != (len(COLUMNS) - 1) * (body.count("\n") + 1) and body:
-            raise DataError(f"{path}: a row does not have {len(COLUMNS)} cells.")
-        if body:
-            bodies.append(body)
-            scans += [path.name.removesuffix(ENDING)] * (body.count("\n") + 1)
-    frame = pd.read_csv(
-        io.StringIO("\n".join([header, *bodies])),
-        sep="\t",
-        dtype="str",
-        keep_default_na=False,
-        quoting=3,
-    )
-    identity = frame["participant_id"].str.removeprefix("sub-")
-    return frame.assign(participant_id="sub-" + identity, scan=scans)

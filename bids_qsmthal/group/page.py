@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,13 @@ from bids_qsmthal.report.page import (
     Tile,
     render,
 )
+from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import Table as Wanted
+
+MANY_SCANS = 500
+"""Above this only the reports of doubtful and excluded participants are linked."""
 
 FEWEST_FOR_FIGURES = 8
 """A cloud of fewer points says nothing."""
@@ -46,13 +51,19 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
 def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
     """Return the page as a value."""
     notices = [
-        Notice(f"{name}: {reason}.", "Models that need it are not fitted.")
+        Notice(
+            f"{analysis.variables[name].label}: {reason}; models that need it are not fitted.",
+            "Add the column, or name yours under 'Columns' in a copy of the analysis file and give "
+            "it to --analysis."
+            if analysis.variables[name].columns
+            else "See the participants' reports for why it was not measured.",
+        )
         for name, reason in cohort.absent.items()
     ]
     sections = [
         Section("Who is in the analysis", _flow(cohort, results)),
-        Section("Cohort", [Table("Cohort", results.cohort, name="cohort")]),
-        *[Section(table.name, _table(table, analysis, results)) for table in analysis.tables],
+        Section("Cohort", _cohort(results)),
+        *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
         *_further(cohort, results),
         Section("Sensitivity to choices", _sensitivity(analysis, results)),
         Section("Normality", _normality(analysis, cohort, results)),
@@ -66,8 +77,32 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         summary=_tiles(cohort, results),
         sections=sections,
         warnings=notices,
-        links=[(scan, f"../{scan}.html") for scans in cohort.scans.values() for scan in scans],
+        links=_links(cohort),
     )
+
+
+def _links(cohort: Cohort) -> list[tuple[str, str]]:
+    """Return the tables beside the page, then the report of each scan."""
+    tables_beside = [(name, name) for name in ("measures.tsv", "models.tsv", "exclusions.tsv")]
+    scans = [scan for scans in cohort.scans.values() for scan in scans]
+    if len(scans) > MANY_SCANS:
+        doubtful = cohort.exclusions[cohort.exclusions["decision"] != "include"]
+        scans = [
+            scan for who in dict.fromkeys(doubtful["participant_id"]) for scan in cohort.scans[who]
+        ][:MANY_SCANS]
+    return [*tables_beside, *((scan, f"../{scan}.html") for scan in scans)]
+
+
+def _heading(name: str) -> str:
+    """Return ``Table 1`` for ``table1``."""
+    return re.sub(r"(\D)(\d+)$", r"\1 \2", name).replace("_", " ").capitalize()
+
+
+def _cohort(results: Results) -> list[Block]:
+    return [
+        Table("Characteristics", summary.printed(results.cohort), name="cohort_printed"),
+        Table("Cohort in full", results.cohort, name="cohort", folded=True),
+    ]
 
 
 def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
@@ -82,11 +117,16 @@ def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
 
 
 def _flow(cohort: Cohort, results: Results) -> list[Block]:
+    of_models = results.flow["step"].str.startswith("model ")
+    remarkable = cohort.exclusions[cohort.exclusions["decision"] != "include"]
     return [
-        Table("From dataset to models", results.flow, name="flow"),
+        Table("From dataset to analysis", results.flow[~of_models], name="flow"),
         Table(
-            "Decisions",
-            cohort.exclusions,
+            "Participants of each model", results.flow[of_models], name="flow_models", folded=True
+        ),
+        Table(
+            "Doubtful and excluded",
+            remarkable,
             caption="To overrule one, copy group/exclusions.tsv to edits/exclusions.tsv, change "
             "the decision there and run the group level again.",
             name="exclusions",
@@ -101,23 +141,34 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
     blocks: list[Block] = [
         Table(
             wanted.title,
-            tables.printed(wanted, numbers),
+            _narrow(tables.printed(wanted, numbers)),
             caption=f"{wanted.description} * p < .05, not corrected for several tests.",
             name=f"{wanted.name}_printed",
         ),
         Prose(words.read_table(wanted, numbers, analysis)),
-        Table(f"{wanted.name} in full precision", numbers, name=wanted.name, folded=True),
+        Table(f"{_heading(wanted.name)} in full precision", numbers, name=wanted.name, folded=True),
     ]
     lines = _forest_lines(wanted, results)
     if not lines.empty:
         figure = Figure(
-            f"Forest plot of {wanted.name}",
+            f"Forest plot of {_heading(wanted.name)}",
             "Partial correlation of each line of the table, with its 95 % confidence interval.",
             f"Forest plot of the coefficients of {wanted.name}; the numbers are in the table.",
             figures.forest(lines),
         )
         blocks.insert(1, figure)
     return [*blocks, *_pictures(wanted, results)]
+
+
+def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
+    """Return a printed table with each interval behind its coefficient, to fit a screen."""
+    made = {" ": printed[""]}
+    for side in (name.capitalize() for name in tables.SIDES):
+        if f"{side} p" in printed:
+            both = printed[f"{side} coefficient"] + " (" + printed[f"{side} 95% CI"] + ")"
+            made[f"{side} (95% CI)"] = both.str.replace("n/a (n/a)", "n/a", regex=False)
+            made[f"{side} p"] = printed[f"{side} p"]
+    return pd.DataFrame(made)
 
 
 def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
@@ -149,7 +200,7 @@ def _pictures(wanted: Wanted, results: Results) -> list[Block]:
     fits = list({fit.model.name: fit for fit, _, _ in panels}.values())
     return [
         Figure(
-            f"Associations of {wanted.name}",
+            f"Associations of {_heading(wanted.name)}",
             "Each point is a participant; both axes after removing what the other terms of the "
             "model explain. The slope of the line is the coefficient of the table; the band is "
             "the 95 % confidence band of the mean.",
@@ -157,7 +208,7 @@ def _pictures(wanted: Wanted, results: Results) -> list[Block]:
             figures.partial_regressions(panels),
         ),
         Figure(
-            f"Residuals of {wanted.name}",
+            f"Residuals of {_heading(wanted.name)}",
             "Left: points near the line speak for normal residuals. Right: a funnel or a bend "
             "speaks against equal variance or a straight relation.",
             f"Residual plots of the models of {wanted.name}; tests are in the diagnostics table.",

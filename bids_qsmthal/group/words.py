@@ -27,25 +27,35 @@ def read_row(row: Row, line: pd.Series, analysis: Analysis) -> str:
     if math.isnan(estimate):
         reason = f" ({line['note']})" if line["note"] else ""
         return f"{row.label}: no result{reason}."
-    compatible = p < tables.SIGNIFICANT
-    finding = (
-        f"{'larger' if estimate > 0 else 'smaller'} with {_step(row.term, analysis)}"
-        if compatible
-        else f"no association with {_step(row.term, analysis)} was found"
-    )
     shown = [tables.rounded(value, row) for value in (estimate, low, high)]
-    held = ", other terms of the model held fixed" if row.adjusted else ""
-    subject = _subject(str(line["outcome"]), analysis)
-    text = (
-        f"{subject}: {finding}{held}: {shown[0]} per unit (95% CI {shown[1]} to {shown[2]}, "
-        f"p {_p(p)}, n = {int(line[f'n_{side}'])})."
-    )
+    subject, unit = _subject(str(line["outcome"]), analysis)
+    step = _step(row.term, analysis)
+    figures = f"95% CI {shown[1]} to {shown[2]}{unit}, p {_p(p)}, n = {int(line[f'n_{side}'])}"
+    if p < tables.SIGNIFICANT:
+        size = shown[0].lstrip("\N{MINUS SIGN}")
+        way = "larger" if estimate > 0 else "smaller"
+        text = f"{row.label}: {step}, {subject} was {size}{unit} {way} on average ({figures})."
+        text += _doubt(line, side)
+    else:
+        text = (
+            f"{row.label}: no association was shown. {step[0].upper()}{step[1:]}, {subject} "
+            f"differed by {shown[0]}{unit}, and the data are compatible with anything in the "
+            f"interval ({figures})."
+        )
+    if row.adjusted:
+        text += " The other terms of the model are held fixed."
+    return text + (f" Note: {line['note']}." if line["note"] else "")
+
+
+def _doubt(line: pd.Series, side: str) -> str:
+    """Return what correction for several tests makes of a p below the level."""
     corrected = float(line.get(f"p_holm_{side}", float("nan")))
-    if compatible and corrected >= tables.SIGNIFICANT:
-        text += f" After correction for the lines of this table (Holm) p is {_p(corrected)}."
-    if line["note"]:
-        text += f" Note: {line['note']}."
-    return text
+    if math.isnan(corrected) or corrected < tables.SIGNIFICANT:
+        return ""
+    return (
+        f" Corrected for the lines of this table (Holm) p {_p(corrected)}, so it may well be a "
+        "chance finding."
+    )
 
 
 def read_table(table: Table, numbers: pd.DataFrame, analysis: Analysis) -> str:
@@ -137,27 +147,30 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
 def _step(term: str, analysis: Analysis) -> str:
     variable = analysis.variables.get(term)
     if variable is None:
-        return term
+        return f"per unit of {term}"
+    label = _inside(variable.label)
     if len(variable.levels) == 2:
-        return _two_levels(variable)
-    label = variable.label[0].lower() + variable.label[1:]
-    return f"higher {label}" + (f" (per {variable.unit})" if variable.unit else "")
+        ordered = sorted(variable.levels.items(), key=lambda entry: str(entry[1].value))
+        low, high = (word for word, _ in ordered)
+        return f"for {label} '{high}' against '{low}'"
+    return f"per {variable.unit or 'unit'} more of {label}"
 
 
-def _two_levels(variable: Variable) -> str:
-    ordered = sorted(variable.levels.items(), key=lambda entry: str(entry[1].value))
-    low, high = (word for word, _ in ordered)
-    return f"{variable.label.lower()} ({high} against {low})"
-
-
-def _subject(outcome: str, analysis: Analysis) -> str:
-    names: Mapping[str, Variable] = analysis.variables
-    if outcome in names:
-        return names[outcome].label
-    for name, variable in names.items():
+def _subject(outcome: str, analysis: Analysis) -> tuple[str, str]:
+    """Return the outcome as it reads in a sentence, and its unit."""
+    variables: Mapping[str, Variable] = analysis.variables
+    if outcome in variables:
+        unit = variables[outcome].unit
+        return _inside(variables[outcome].label), f" {unit}" if unit else ""
+    for name, variable in variables.items():
         if outcome == f"log({name})":
-            return f"{variable.label} (natural logarithm)"
-    return outcome
+            return f"the natural logarithm of {_inside(variable.label)}", ""
+    return outcome, ""
+
+
+def _inside(label: str) -> str:
+    """Return a label as it stands within a sentence; abbreviations keep their capitals."""
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def _p(p: float) -> str:

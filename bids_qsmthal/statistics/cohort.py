@@ -45,6 +45,33 @@ def summarise(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def printed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary as a paper prints it: mean and SD with range, or count and percent."""
+    lines = []
+    for row in table.to_dict("records"):
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        line = {"Characteristic": f"{row['label']}{unit}", "n": row["n"]}
+        if isinstance(row["level"], str):
+            line["Characteristic"] = f"{row['label']}: {row['level']}"
+            value = f"{row['count']:.0f} ({row['percent']:.0f} %)" if row["n"] else "n/a"
+            spread = ""
+        elif not row["n"]:
+            value, spread = "n/a", "n/a"
+        else:
+            value = f"{_short(row['mean'])} \N{PLUS-MINUS SIGN} {_short(row['sd'])}"
+            spread = f"{_short(row['minimum'])} to {_short(row['maximum'])}"
+        lines.append(line | {"Mean \N{PLUS-MINUS SIGN} SD, or count": value, "Range": spread})
+    return pd.DataFrame(lines)
+
+
+def _short(value: float) -> str:
+    """Return three significant digits, whole numbers whole."""
+    if pd.isna(value):
+        return "n/a"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def _text_levels(column: pd.Series) -> Mapping[str, float | str]:
     if pd.api.types.is_numeric_dtype(column):
         return {}
