@@ -2,6 +2,7 @@
 
 from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
+from bids_qsmthal.anatomy.freesurfer import Measured, read_subject, read_synthseg
 from bids_qsmthal.anatomy.preparation import (
     BiasField,
     Normalisation,
@@ -17,6 +18,7 @@ __all__ = [
     "Anatomy",
     "BiasField",
     "BrainExtraction",
+    "Measured",
     "Normalisation",
     "Preparation",
     "Prepared",
@@ -27,6 +29,8 @@ __all__ = [
     "itk_affine_text",
     "prepare",
     "read_itk_affine_text",
+    "read_subject",
+    "read_synthseg",
     "rigid",
     "rigid_brains",
     "segment",

@@ -43,7 +43,7 @@ class Stage:
     Attributes
     ----------
     transform
-        Such as ``Rigid[0.1]`` or ``SyN[0.2,3,0]``.
+        Such as ``Rigid[0.1]`` or ``Affine[0.1]``.
     metric
         ``MI`` (mutual information, 32 bins) or ``CC`` (cross-correlation, radius 2).
     iterations, shrink, smooth_voxels
@@ -58,28 +58,6 @@ class Stage:
     shrink: tuple[int, ...]
     smooth_voxels: tuple[float, ...]
     sampling: float = 0.25
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Alignment:
-    """Where a point of the fixed world lies in the moving world.
-
-    Attributes
-    ----------
-    matrix
-        4x4, applied last: moving = matrix (fixed + forward(fixed)).
-    forward_mm, inverse_mm
-        Displacements (RAS, mm, shape (x, y, z, 3)) on the grid of ``grid_affine``; None when
-        the alignment is linear. ``inverse_mm`` goes the other way:
-        fixed = p + inverse(p), p = matrix^-1 moving.
-    grid_affine
-        Voxel to world of the displacements.
-    """
-
-    matrix: Affine
-    forward_mm: NDArray[np.float32] | None = None
-    inverse_mm: NDArray[np.float32] | None = None
-    grid_affine: Affine | None = None
 
 
 def to_ants(image: Image) -> AntsImage:
@@ -138,15 +116,15 @@ def align(
     initial: Affine | None = None,
     masks: tuple[Image | None, Image | None] = (None, None),
     seed: int = 1,
-) -> Alignment:
-    """Register two images.
+) -> Affine:
+    """Register two images linearly: 4x4 on RAS points, fixed world to moving world.
 
     Parameters
     ----------
     fixed, moving
         Volumes, shape (x, y, z).
     stages
-        What to do, in order; linear stages first.
+        What to do, in order.
     initial
         4x4 RAS matrix, fixed world to moving world, to start from; the centres of mass by default.
     masks
@@ -172,7 +150,7 @@ def align(
             raise DataError(
                 "registration: ANTs could not align the two images; check that both show the head."
             )
-        return _read(Path(folder))
+        return _linear(Path(folder) / "found0GenericAffine.mat")
 
 
 class _Pointers:
@@ -215,31 +193,10 @@ def _words(stage: Stage, pair: str) -> list[str]:
     ]
 
 
-def _read(folder: Path) -> Alignment:
-    matrix = _linear(folder / "found0GenericAffine.mat")
-    warp = folder / "found1Warp.nii.gz"
-    if not warp.exists():
-        return Alignment(matrix)
-    forward, affine = _displacement(warp)
-    inverse, _ = _displacement(folder / "found1InverseWarp.nii.gz")
-    return Alignment(matrix, forward, inverse, affine)
-
-
 def _linear(path: Path) -> Affine:
     found = ants.read_transform(str(path))
     matrix, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
     return ras_from_itk(matrix, centre)
-
-
-def _displacement(path: Path) -> tuple[NDArray[np.float32], Affine]:
-    """Read a displacement field: RAS mm and the voxel-to-world matrix of its grid."""
-    field = ants.image_read(str(path))
-    vectors = np.ascontiguousarray(field.numpy(), dtype=np.float32)
-    vectors[..., :2] *= -1
-    affine = np.eye(4)
-    affine[:3, :3] = np.asarray(field.direction) * np.asarray(field.spacing)
-    affine[:3, 3] = field.origin
-    return vectors, RAS_TO_LPS @ affine
 
 
 def ras_from_itk(parameters: NDArray[np.float64], centre: NDArray[np.float64]) -> Affine:

@@ -10,10 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.anatomy.ants_bridge import Alignment, Stage, align, bias_corrected
+from bids_qsmthal.anatomy.ants_bridge import Stage, align, bias_corrected
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warnings
+from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
-from bids_qsmthal.anatomy.warping import Warp, from_alignment, sampled
+from bids_qsmthal.anatomy.warping import Warp, sampled
 from bids_qsmthal.image import Image
 
 if TYPE_CHECKING:
@@ -42,45 +43,38 @@ class BiasField:
 
 
 AFFINE = Stage(
-    transform="SyN[0.2,3,0]", metric="CC", iterations=(40,), shrink=(2,), smooth_voxels=(1,)
-)
-COARSE = Stage(
-    transform="SyN[0.2,3,0]",
-    metric="CC",
-    iterations=(60, 40),
+    transform="Affine[0.1]",
+    metric="MI",
+    iterations=(200, 100),
     shrink=(4, 2),
     smooth_voxels=(2, 1),
-)
-FINE = Stage(
-    transform="SyN[0.2,3,0]", metric="CC", iterations=(40,), shrink=(2,), smooth_voxels=(1,)
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
-    """Registration of the template to the brain (SyN, Avants 2008, 10.1016/j.media.2007.06.004).
+    """Registration of the template to the brain.
 
     Attributes
     ----------
-    coarse_mm
-        Voxel size of the whole-brain pass.
-    stages
-        Of the whole-brain pass.
-    fine
-        The second pass, at the voxel size of the image, in a box round the deep nuclei and the
-        ventricles; None to go without.
-    margin_mm
-        Of that box.
+    affine_mm
+        Voxel size of the affine stage.
+    affine
+        The affine stage.
+    deformation_mm
+        Voxel size of the deformable stage.
+    deformation
+        The deformable stage.
     min_correlation
-        Below this correlation of brain and warped template the registration has failed; warped
-        templates of good registrations reach .9, a template turned upside down .5.
+        Below this correlation of brain and warped template the registration has failed: good
+        ones reach .85 to .95, the affine stage alone .4 to .6.
     """
 
-    coarse_mm: float = 2.0
-    stages: tuple[Stage, ...] = (AFFINE, COARSE)
-    fine: Stage | None = FINE
-    margin_mm: float = 8.0
-    min_correlation: float = 0.7
+    affine_mm: float = 2.0
+    affine: Stage = AFFINE
+    deformation_mm: float = 1.0
+    deformation: Deformation = field(default_factory=Deformation)
+    min_correlation: float = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +226,7 @@ def carry(warp: Warp, onto: Image) -> dict[str, NDArray[Any]]:
 
 
 def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int) -> Warp:
-    """Register the template to a brain: the whole at coarse voxels, then its middle again.
+    """Register the template to a brain.
 
     Parameters
     ----------
@@ -243,29 +237,24 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
     settings, seed
         How.
     """
-    brain = even.like(np.where(inside.data, even.data, 0).astype(np.float32))
+    level = float(np.percentile(even.data[inside.data], 99))
+    brain = even.like((np.where(inside.data, even.data, 0) / level).astype(np.float32))
     template = atlas.probability("T1w")
-    coarse = coarser(brain, settings.coarse_mm)
-    found = align(coarse, coarser(template, settings.coarse_mm), settings.stages, seed=seed)
-    warp = from_alignment(found)
-    if settings.fine is None:
-        return warp
-    box = _deep_box(warp, brain, settings.margin_mm)
-    here = _cropped(brain, box)
-    there = here.like(sampled([template], warp.template_points(here))[0])
-    refined: Alignment = align(here, there, (settings.fine,), initial=np.eye(4), seed=seed)
-    if refined.forward_mm is None or refined.grid_affine is None:
-        return warp
-    fade = _fade(refined.forward_mm.shape[:3], settings.margin_mm / here.grid.voxel_size_mm[0])
-    field_mm = Image(refined.forward_mm * fade[..., None], refined.grid_affine)
-    return Warp(warp.matrix, (*warp.displacements_mm, field_mm), warp.inverse_mm)
+    coarse = isotropic(brain, settings.affine_mm)
+    linear = align(coarse, isotropic(template, settings.affine_mm), (settings.affine,), seed=seed)
+    fixed = isotropic(brain, settings.deformation_mm)
+    moving = fixed.like(sampled([template], Warp(linear, ()).template_points(fixed))[0])
+    forward = deform(fixed, moving, settings.deformation)
+    return Warp(linear, (forward,), inverted(forward))
 
 
-def coarser(image: Image, size_mm: float) -> Image:
-    """Average an image over larger voxels, isotropic; finer axes only."""
+def isotropic(image: Image, size_mm: float) -> Image:
+    """Sample an image at cubic voxels, averaging over the larger ones."""
     sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
-    factor = np.maximum(size_mm / sizes, 1.0)
-    # Gaussian whose width makes the new voxel the average of what it covers.
+    factor = size_mm / sizes
+    if np.allclose(factor, 1, atol=0.02):
+        return image
+    # A Gaussian whose width makes a new voxel the average of what it covers.
     sigma = np.sqrt(np.maximum(factor**2 - 1, 0) / 12)
     smooth = ndimage.gaussian_filter(image.data.astype(np.float32), sigma)
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
@@ -275,29 +264,6 @@ def coarser(image: Image, size_mm: float) -> Image:
     affine[:3, 3] += affine[:3, :3] @ offset
     affine[:3, :3] = affine[:3, :3] * factor
     return Image(np.ascontiguousarray(data, dtype=np.float32), affine)
-
-
-def _deep_box(warp: Warp, onto: Image, margin_mm: float) -> tuple[slice, slice, slice]:
-    """Box round the deep nuclei and the lateral ventricles as the coarse pass places them."""
-    labels = sampled([atlas.template("desc-deepgray_dseg")], warp.template_points(onto), order=0)[0]
-    deep = onto.like((labels > 0) & (labels != 16) & (labels != 15))
-    return Frame.around(deep, margin_mm).box
-
-
-def _cropped(image: Image, box: tuple[slice, slice, slice]) -> Image:
-    affine = image.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
-    return Image(np.ascontiguousarray(image.data[box]), affine)
-
-
-def _fade(shape: tuple[int, ...], margin_voxels: float) -> NDArray[np.float32]:
-    """Return weights that rise from 0 at the faces of a box to 1 at the margin."""
-    weights = np.ones(shape, dtype=np.float32)
-    for axis, size in enumerate(shape):
-        steps = np.minimum(np.arange(size), np.arange(size)[::-1]) / margin_voxels
-        line = np.clip(steps, 0, 1).astype(np.float32)
-        weights *= line.reshape([-1 if other == axis else 1 for other in range(3)])
-    return weights
 
 
 def _correlation(first: NDArray[Any], second: NDArray[Any], mask: NDArray[np.bool_]) -> float:

@@ -103,12 +103,12 @@ def rigid(
     # The mask of the moving image would make the metric fall silent at the rim; the fixed one
     # is enough to keep skull and neck out.
     found = align(target, source, how.stages, initial=start, masks=(target_mask, None), seed=seed)
-    matrix: Affine = np.linalg.inv(found.matrix).astype(np.float64)
+    matrix: Affine = np.linalg.inv(found).astype(np.float64)
     quality = {
-        "information": _information(target, source, found.matrix, target_mask),
+        "information": _information(target, source, found, target_mask),
         "information_start": _information(target, source, np.eye(4), target_mask),
-        "sharpness": _sharpness(target, source, found.matrix, target_mask, how.probe_mm),
-        "overlap": _overlap(target_mask, source_mask, found.matrix),
+        "sharpness": _sharpness(target, source, found, target_mask, how.probe_mm),
+        "overlap": _overlap(target_mask, source_mask, found),
         **_motion(matrix, target_mask),
     }
     logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)

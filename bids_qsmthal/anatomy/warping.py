@@ -14,8 +14,6 @@ from bids_qsmthal.image import Affine, Image
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_qsmthal.anatomy.ants_bridge import Alignment
-
 Points = NDArray[np.float32]
 """World points in mm, RAS; shape (3, x, y, z)."""
 
@@ -24,16 +22,17 @@ Points = NDArray[np.float32]
 class Warp:
     """Where each point of the T1w image lies in the template.
 
-    A point is moved by each refinement from the last found to the first, then by the matrix.
+    A point is moved by the displacements from the last found to the first, then by the matrix.
 
     Attributes
     ----------
     matrix
         4x4, RAS world to RAS world.
     displacements_mm
-        Images of shape (x, y, z, 3), RAS; the coarse one first, refinements after it.
+        Images of shape (x, y, z, 3), RAS.
     inverse_mm
-        Displacement of the coarse stage the other way, in the world of the T1w image.
+        Displacement the other way, in the world of the T1w image: a template point p lies at
+        q + inverse(q) with q = matrix^-1 p.
     """
 
     matrix: Affine
@@ -46,14 +45,6 @@ class Warp:
         for field in reversed(self.displacements_mm):
             points += vectors_at(field, points)
         return transformed(self.matrix, points)
-
-
-def from_alignment(found: Alignment) -> Warp:
-    """Keep a registration with the T1w image fixed and the template moving."""
-    if found.forward_mm is None or found.inverse_mm is None or found.grid_affine is None:
-        return Warp(found.matrix, ())
-    forward = Image(found.forward_mm, found.grid_affine)
-    return Warp(found.matrix, (forward,), Image(found.inverse_mm, found.grid_affine))
 
 
 def world_points(image: Image) -> Points:

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.anatomy import read_subject, read_synthseg
+from bids_qsmthal.errors import DataError, MissingInputError
+
+SHARED = Path(__file__).parents[3] / "shared/data/real/freesurfer"
+
+ASEG = """# Title Segmentation Statistics
+# cvs_version {version}
+# Measure TotalGray, TotalGrayVol, Total gray matter volume, 600000.5, mm^3
+# Measure EstimatedTotalIntraCranialVol, eTIV, Estimated Total Intracranial Volume, 1500000, mm^3
+  1  10  7000  7000.5  {left}  80 10 27 114 87
+  2  49  6500  6500.0  {right}  80 10 27 114 87
+"""
+
+
+def _subject(folder: Path, table: str) -> Path:
+    (folder / "stats").mkdir(parents=True)
+    (folder / "stats/aseg.stats").write_text(table)
+    return folder
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
+def test_a_real_freesurfer_7_subject_is_read_to_the_last_digit():
+    measured = read_subject(SHARED / "soichi")
+
+    assert measured.source == "FreeSurfer 7.0.0"
+    assert measured.volumes_mm3["thalamus_L"] == 8178.8
+    assert measured.volumes_mm3["thalamus_R"] == 7387.3
+    assert measured.volumes_mm3["gray_matter"] == 625759.696158
+    assert measured.volumes_mm3["intracranial"] == 1420434.160521
+    assert measured.thickness_mean_mm["L"] == 2.39891
+    low, high = sorted((measured.thickness_mean_mm["L"], measured.thickness_mean_mm["R"]))
+    assert low < measured.thickness_mean_mm["whole"] < high
+
+
+@pytest.mark.parametrize("name", ["Thalamus", "Thalamus-Proper", "Thalamus-Proper*"])
+def test_every_version_s_name_of_the_thalamus_is_known(tmp_path, name):
+    table = ASEG.format(version="5.1.0", left=f"Left-{name}", right=f"Right-{name}")
+
+    volumes = read_subject(_subject(tmp_path, table)).volumes_mm3
+
+    assert volumes["thalamus_L"] == 7000.5
+    assert volumes["thalamus_LR"] == 13500.5
+
+
+def test_thickness_of_both_hemispheres_is_weighted_by_their_area(tmp_path):
+    table = ASEG.format(version="7", left="Left-Thalamus", right="Right-Thalamus")
+    folder = _subject(tmp_path, table)
+    for side, thickness, area in (("l", 2.0, 100.0), ("r", 3.0, 300.0)):
+        (folder / f"stats/{side}h.aparc.stats").write_text(
+            f"# Measure Cortex, WhiteSurfArea, White Surface Total Area, {area}, mm^2\n"
+            f"# Measure Cortex, MeanThickness, Mean Thickness, {thickness}, mm\n"
+        )
+
+    assert read_subject(folder).thickness_mean_mm == {"L": 2.0, "R": 3.0, "whole": 2.75}
+
+
+def test_thalamic_nuclei_are_read_where_they_are(tmp_path):
+    table = ASEG.format(version="7", left="Left-Thalamus", right="Right-Thalamus")
+    folder = _subject(tmp_path, table)
+    (folder / "mri").mkdir()
+    (folder / "mri/ThalamicNuclei.v12.T1.volumes.txt").write_text("Left-LGN 151.25\n")
+
+    assert read_subject(folder).nuclei_mm3 == {"Left-LGN": 151.25}
+
+
+def test_an_unfinished_subject_is_named(tmp_path):
+    with pytest.raises(MissingInputError, match=r"aseg\.stats"):
+        read_subject(tmp_path)
+
+
+def test_a_table_without_thalamus_or_with_words_for_numbers_is_an_error(tmp_path):
+    without = ASEG.format(version="7", left="Left-Caudate", right="Right-Caudate")
+    words = ASEG.format(version="7", left="Left-Thalamus", right="Right-Thalamus")
+
+    with pytest.raises(DataError, match="thalamus"):
+        read_subject(_subject(tmp_path / "a", without))
+    with pytest.raises(DataError, match="many"):
+        read_subject(_subject(tmp_path / "b", words.replace("7000.5", "many")))
+
+
+def test_synthseg_rows_are_found_by_the_name_of_the_scan(tmp_path):
+    structures = (
+        *("cerebral cortex", "cerebellum cortex", "cerebral white matter"),
+        *("cerebellum white matter", "thalamus", "caudate", "putamen", "pallidum"),
+        *("hippocampus", "amygdala", "accumbens area", "lateral ventricle"),
+    )
+    names = [f"{side} {name}" for side in ("left", "right") for name in structures]
+    numbers = [float(10 * index) for index in range(1, len(names) + 1)]
+    table = tmp_path / "volumes.csv"
+    lines = [",".join(["subject", "total intracranial", *names])]
+    lines += [",".join([scan, "1500", *map(str, numbers)]) for scan in ("sub-01_T1w", "sub-02_T1w")]
+    table.write_text("\n".join(lines))
+
+    volumes = read_synthseg(table, "sub-02").volumes_mm3
+
+    assert volumes["thalamus_L"] == numbers[names.index("left thalamus")]
+    assert volumes["thalamus_R"] == numbers[names.index("right thalamus")]
+    gray = [n for n in names if "white" not in n and "ventricle" not in n]
+    assert volumes["gray_matter"] == sum(numbers[names.index(n)] for n in gray)
+    with pytest.raises(DataError, match="2 rows"):
+        read_synthseg(table, "sub-")
