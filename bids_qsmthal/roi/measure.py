@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +76,7 @@ def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
         Nothing is left of a thalamus or of the reference.
     """
     settings = settings or Settings()
+    inputs = _finite(inputs)
     regions = located(inputs)
     masks = masked(inputs, regions, settings=settings)
     _require_something(masks)
@@ -90,6 +91,23 @@ def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
         masks=_images(inputs, regions, masks),
         rung=masks.reference.rung,
         warnings=_warnings(inputs, masks, checks),
+    )
+
+
+def _finite(inputs: Inputs) -> Inputs:
+    """Return maps without NaN; voxels that had one are outside the mask."""
+    maps = [inputs.chi_ppm, inputs.magnitude]
+    maps += [] if inputs.r2star_hz is None else [inputs.r2star_hz]
+    good = np.logical_and.reduce([np.isfinite(image.data) for image in maps])
+    if good.all():
+        return inputs
+    filled = [image.like(np.where(good, image.data, 0).astype(np.float32)) for image in maps]
+    return replace(
+        inputs,
+        chi_ppm=filled[0],
+        magnitude=filled[1],
+        r2star_hz=None if inputs.r2star_hz is None else filled[2],
+        qsm_mask=inputs.qsm_mask.like(good & (np.asarray(inputs.qsm_mask.data) > 0)),
     )
 
 

@@ -68,7 +68,7 @@ class Regions:
 def located(inputs: Inputs) -> Regions:
     """Carry every label and probability to the GRE grid."""
     chi = inputs.chi_ppm
-    usable = (np.asarray(inputs.qsm_mask.data) > 0) & np.isfinite(chi.data)
+    usable = np.asarray(inputs.qsm_mask.data) > 0
     if inputs.segmentation is None:
         return _without_segmentation(inputs, usable)
     known = inputs.segmentation

@@ -44,6 +44,9 @@ class Settings:
         When a participant is to be checked or left out.
     confidence
         Coverage of the intervals.
+    repeat_sd_ppb
+        How much the number changes when the same person is scanned again: 2.4 ppb within a
+        site for deep gray matter (methods, 4.7). No single image shows it.
     """
 
     reference: ReferenceRule = field(default_factory=ReferenceRule)
@@ -51,6 +54,7 @@ class Settings:
     thalamus: ThalamusRule = field(default_factory=ThalamusRule)
     limits: tuple[Limit, ...] = LIMITS
     confidence: float = 0.95
+    repeat_sd_ppb: float = 2.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

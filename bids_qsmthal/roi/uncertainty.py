@@ -11,6 +11,8 @@ from scipy import fft
 from bids_qsmthal.roi.morphology import box_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bids_qsmthal.qsm import Array, Mask
     from bids_qsmthal.roi.morphology import VoxelSize
 
@@ -41,6 +43,30 @@ def mean(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> Mean:
     sd = float(inside.std(ddof=1)) if count > 1 else float("nan")
     error = float(np.sqrt(_variance_of_mean(values, mask, voxel_size_mm))) if count > 1 else sd
     return Mean(float(inside.mean()), sd, error, count)
+
+
+def plain(values: Array, mask: Mask) -> Mean:
+    """Return mean and SD without an error, for regions too large to need one."""
+    inside = values[mask].astype(np.float64)
+    if inside.size == 0:
+        return Mean(float("nan"), float("nan"), float("nan"), 0)
+    return Mean(float(inside.mean()), float(inside.std()), float("nan"), inside.size)
+
+
+def pooled(parts: Sequence[Mean]) -> Mean:
+    """Return the mean over regions that lie too far apart for their noise to be shared."""
+    held = [part for part in parts if part.count]
+    count = sum(part.count for part in held)
+    if not count:
+        return Mean(float("nan"), float("nan"), float("nan"), 0)
+    value = sum(part.count * part.value for part in held) / count
+    squares = sum(
+        (part.count - 1) * np.nan_to_num(part.sd) ** 2 + part.count * (part.value - value) ** 2
+        for part in held
+    )
+    error = np.sqrt(sum((part.count * part.standard_error) ** 2 for part in held)) / count
+    sd = float(np.sqrt(squares / (count - 1))) if count > 1 else float("nan")
+    return Mean(float(value), sd, float(error), count)
 
 
 def _variance_of_mean(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> float:

@@ -147,7 +147,7 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     if box is None:
         return found
     thalami, usable = images.thalami[box], images.usable[box]
-    chi = images.chi_ppm[box]
+    chi = _filled(images.chi_ppm[box], thalami, usable)
     contrast = _contrast(chi, thalami & usable, voxel_size_mm, rule)
     if images.prior is not None:
         contrast = contrast + np.float32(rule.prior_gain) * images.prior[box]
@@ -155,7 +155,8 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     sought &= thalami | ~images.iron_rich[box]
     sure = vesselness(chi, voxel_size_mm, radii_mm=rule.radii_mm) > 0
     if images.r2star_hz is not None:
-        r2star = _contrast(images.r2star_hz[box], thalami & usable, voxel_size_mm, rule)
+        decay = _filled(images.r2star_hz[box], thalami, usable)
+        r2star = _contrast(decay, thalami & usable, voxel_size_mm, rule)
         sure |= r2star > rule.growth_spreads
     seeds = sought & sure & (contrast > rule.seed_spreads)
     grown = ndimage.binary_propagation(
@@ -163,6 +164,14 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     )
     found[box] = dilated(grown, voxel_size_mm, rule.dilation_mm) & usable
     return found
+
+
+def _filled(values: Array, tissue: Mask, usable: Mask) -> Array:
+    """Return values with tissue where nothing was measured: the edge of a mask is no vein."""
+    seen = tissue & usable
+    level = np.median(values[seen]) if seen.any() else 0.0
+    filled: Array = np.where(usable, values, level).astype(np.float32)
+    return filled
 
 
 def _contrast(values: Array, tissue: Mask, voxel_size_mm: VoxelSize, rule: VeinRule) -> Array:

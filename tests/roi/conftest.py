@@ -134,5 +134,10 @@ def make_head(voxel_size_mm=(1.0, 1.0, 2.5), shape=(80, 92, 26), noise_ppm=0.004
 
 
 @pytest.fixture(scope="session")
+def head_of():
+    return make_head
+
+
+@pytest.fixture(scope="session")
 def head():
     return make_head()

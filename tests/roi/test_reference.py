@@ -98,9 +98,7 @@ def test_without_enough_atria_the_ladder_goes_down_to_the_ventricles_and_then_to
     assert ventricles.rung == "lateral ventricles eroded by 1 mm"
 
     unlabelled = replace(images, atria_depth_mm=None, ventricles_depth_mm=None)
-    everywhere = csf_reference(
-        unlabelled, SIZE_MM, rule=ReferenceRule(brain_erosion_mm=5.0)
-    )
+    everywhere = csf_reference(unlabelled, SIZE_MM, rule=ReferenceRule(brain_erosion_mm=5.0))
 
     assert everywhere.rung == "global CSF"
     assert fluid[everywhere.mask].mean() >= 0.98

@@ -97,7 +97,7 @@ def test_the_least_depth_in_a_ball_is_the_distance_of_the_farthest_corner_to_its
     centres = np.moveaxis(np.indices(onto.shape), 0, -1) + onto.affine[:3, 3] * (1, 1, 0.4)
     centres = centres * (1, 1, 2.5) - (1.0, -2.0, 3.0)
     # The lattice ends a quarter of a millimetre inside the box along each axis.
-    corner = np.linalg.norm(np.abs(centres) + (0.25, 0.25, 1.0), axis=-1)
+    corner = np.linalg.norm(np.abs(centres) + np.array((0.25, 0.25, 1.0)), axis=-1)
     near = np.isfinite(depth) & (np.abs(12.0 - corner) < 2)
     assert np.abs(depth - (12.0 - corner))[near].max() < 0.9
     assert abs(np.mean((depth - (12.0 - corner))[near])) < 0.25

@@ -1,0 +1,243 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_qsmthal import roi
+from bids_qsmthal.errors import DataError
+
+THALAMUS_PPB = -10.0
+"""Of the phantom, against its CSF."""
+
+
+def _value(result, measure, region="thalamus", hemisphere="LR"):
+    table = result.table.set_index(["measure", "region", "hemisphere"])
+    assert table.index.is_unique
+    return table.loc[(measure, region, hemisphere), "value"]
+
+
+@pytest.fixture(scope="module")
+def measured(head):
+    return roi.measure(head.inputs())
+
+
+def test_the_relative_susceptibility_is_thalamus_minus_csf_in_ppb(measured):
+    for hemisphere in ("L", "R", "LR"):
+        assert _value(measured, "chi_relative_csf", hemisphere=hemisphere) == pytest.approx(
+            THALAMUS_PPB, abs=1.0
+        )
+    difference = _value(measured, "chi_mean") - _value(measured, "chi_mean", "csf_reference")
+    assert _value(measured, "chi_relative_csf") == pytest.approx(difference, abs=1e-4)
+
+
+@pytest.mark.parametrize("size_mm", [(1.5, 1.5, 2.0), (0.75, 0.75, 3.0)])
+def test_the_answer_does_not_depend_on_the_shape_of_the_voxels(head_of, size_mm):
+    shape = tuple(round(extent / size) for extent, size in zip((80, 92, 64), size_mm, strict=True))
+    result = roi.measure(head_of(size_mm, shape).inputs())
+
+    assert _value(result, "chi_relative_csf") == pytest.approx(THALAMUS_PPB, abs=1.5)
+    assert result.rung.startswith("atria")
+
+
+def test_more_iron_is_a_larger_number_and_an_offset_of_the_map_is_none(head):
+    more = head.chi_ppm.data + np.where(roi_of(head) > 0, 0.02, 0).astype(np.float32)
+    shifted = head.chi_ppm.data + np.float32(0.5)
+
+    first = roi.measure(head.inputs())
+    second = roi.measure(head.inputs(chi_ppm=head.chi_ppm.like(more)))
+    third = roi.measure(head.inputs(chi_ppm=head.chi_ppm.like(shifted)))
+
+    gain = _value(second, "chi_relative_csf") - _value(first, "chi_relative_csf")
+    assert gain == pytest.approx(20.0, abs=0.3)
+    for measure in ("chi_relative_csf", "chi_relative_brain", "chi_relative_csf_global"):
+        assert _value(third, measure) == pytest.approx(_value(first, measure), abs=0.01)
+
+
+def roi_of(head):
+    return roi.measure(head.inputs()).masks["thalamus_labelled"].data
+
+
+def test_left_and_right_are_told_apart(head):
+    labels = roi_of(head)
+    one_sided = head.chi_ppm.data + np.where(labels == 1, 0.03, 0).astype(np.float32)
+
+    before = roi.measure(head.inputs())
+    after = roi.measure(head.inputs(chi_ppm=head.chi_ppm.like(one_sided)))
+
+    def gain(hemisphere):
+        return _value(after, "chi_relative_csf", hemisphere=hemisphere) - _value(
+            before, "chi_relative_csf", hemisphere=hemisphere
+        )
+
+    assert gain("L") == pytest.approx(30.0, abs=0.5)
+    assert gain("R") == pytest.approx(0.0, abs=0.5)
+    world = np.argwhere(labels == 1) @ head.chi_ppm.affine[:3, :3].T + head.chi_ppm.affine[:3, 3]
+    assert world[:, 0].mean() < 0
+
+
+def test_the_masks_are_pure_and_the_vein_is_out(head, measured):
+    vein = head.vein_share > 0.4
+    labelled = measured.masks["thalamus_labelled"].data > 0
+    final = measured.masks["thalamus"].data > 0
+
+    assert (vein & labelled).sum() > 10
+    assert (final & vein).sum() <= 0.1 * (vein & labelled).sum()
+    assert final.sum() > 0.4 * labelled.sum()
+    kept = measured.sensitivity.query("choice == 'veins' and hemisphere == 'LR'")
+    assert kept["difference"].item() > 0.5
+
+
+def test_counts_in_the_table_are_those_of_the_masks(measured):
+    rows = measured.table.query("measure == 'chi_mean' and region == 'thalamus'")
+
+    for _, row in rows.iterrows():
+        sides = {"L": [1], "R": [2], "LR": [1, 2]}[row["hemisphere"]]
+        kept = np.isin(measured.masks["thalamus"].data, sides).sum()
+        labelled = np.isin(measured.masks["thalamus_labelled"].data, sides).sum()
+        assert row["n_voxels"] == kept
+        assert row["n_lost"] == labelled - kept
+
+
+def test_the_table_is_tidy_and_has_r2star_beside_susceptibility(measured):
+    table = measured.table
+
+    assert list(table.columns) == [
+        "measure",
+        "region",
+        "hemisphere",
+        "value",
+        "unit",
+        "n_voxels",
+        "n_lost",
+        "method",
+        "source",
+        "qc",
+    ]
+    assert not table.duplicated(["measure", "region", "hemisphere"]).any()
+    assert table["value"].notna().all()
+    assert _value(measured, "r2star_mean") == pytest.approx(19.0, abs=0.5)
+    assert _value(measured, "chi_relative_csf", "pallidum") == pytest.approx(120.0, abs=5.0)
+    assert set(table["hemisphere"]) <= {"L", "R", "LR", "n/a"}
+
+
+def test_the_interval_is_centred_and_wider_than_the_noise(measured):
+    value = _value(measured, "chi_relative_csf")
+    low = _value(measured, "chi_relative_csf_ci_low")
+    high = _value(measured, "chi_relative_csf_ci_high")
+    error = _value(measured, "chi_relative_csf_se")
+
+    assert (low + high) / 2 == pytest.approx(value, abs=1e-3)
+    assert (high - low) / 2 == pytest.approx(1.959964 * error, rel=1e-4)
+    assert error >= 2.4
+
+
+def test_masks_of_the_user_replace_ours_and_are_named(head, measured):
+    drawn = np.zeros(head.chi_ppm.shape, dtype=np.uint8)
+    ours = measured.masks["thalamus"].data
+    drawn[ours > 0] = ours[ours > 0]
+    drawn[:, : drawn.shape[1] // 2] = 0
+    supplied = roi.Supplied(
+        thalamus=head.chi_ppm.like(drawn),
+        reference=head.chi_ppm.like(measured.masks["global_csf"].data),
+    )
+
+    result = roi.measure(head.inputs(supplied=supplied))
+
+    np.testing.assert_array_equal(result.masks["thalamus"].data, drawn)
+    assert result.rung == "supplied mask"
+    row = result.table.query("measure == 'chi_relative_csf' and region == 'thalamus'").iloc[0]
+    assert row["source"] == "supplied"
+    assert sum("supplied by the user" in said for said in result.warnings) == 2
+
+
+def test_a_supplied_thalamus_is_enough_without_t1w(head, measured):
+    supplied = roi.Supplied(thalamus=measured.masks["thalamus"])
+    rule = replace(roi.ReferenceRule(), brain_erosion_mm=3.0)
+
+    result = roi.measure(
+        head.inputs(segmentation=None, supplied=supplied), settings=roi.Settings(reference=rule)
+    )
+
+    assert result.rung == "global CSF"
+    assert _value(result, "chi_relative_csf") == pytest.approx(THALAMUS_PPB, abs=1.5)
+
+
+def test_a_supplied_vein_mask_is_cut_out(head):
+    labels = roi_of(head)
+    half = np.zeros(labels.shape, dtype=bool)
+    half[:, :, labels.shape[2] // 2 :] = True
+
+    result = roi.measure(head.inputs(supplied=roi.Supplied(veins=head.chi_ppm.like(half))))
+
+    assert not (result.masks["thalamus"].data > 0)[half].any()
+
+
+def test_a_single_echo_works_and_says_what_it_cannot_give(head):
+    result = roi.measure(head.inputs(r2star_hz=None))
+
+    assert _value(result, "chi_relative_csf") == pytest.approx(THALAMUS_PPB, abs=1.5)
+    assert "r2star_mean" not in set(result.table["measure"])
+    assert any("single echo" in said for said in result.warnings)
+
+
+def test_atria_are_found_if_nobody_labelled_them(head):
+    known = roi.Segmentation(deepgray=head.deepgray, gre_to_t1w=head.gre_to_t1w)
+
+    result = roi.measure(head.inputs(segmentation=known))
+
+    assert result.rung.startswith("atria")
+    points = np.argwhere(result.masks["reference"].data > 0)
+    world = points @ (head.gre_to_t1w @ head.chi_ppm.affine)[:3, :3].T
+    world += (head.gre_to_t1w @ head.chi_ppm.affine)[:3, 3]
+    assert (world[:, 1] < -10).all()
+
+
+def test_sensitivity_holds_every_choice_and_starts_at_the_reported_value(measured):
+    table = measured.sensitivity
+
+    assert set(table["choice"]) == {"default", "veins", "rim", "lesions", "reference"}
+    default = table.query("choice == 'default' and hemisphere == 'LR'")
+    assert default["value"].item() == pytest.approx(_value(measured, "chi_relative_csf"), abs=1e-3)
+    assert default["difference"].item() == 0
+    references = table.query("choice == 'reference' and hemisphere == 'LR'").set_index("variant")
+    assert references.loc["atria", "difference"] == pytest.approx(0, abs=1e-4)
+    brain = references.loc["whole brain", "value"]
+    assert brain == pytest.approx(_value(measured, "chi_relative_brain"), abs=1e-3)
+
+
+def test_thalami_outside_the_mask_are_an_error_with_counts(head):
+    empty = head.mask.like(np.zeros(head.mask.shape, dtype=bool))
+
+    with pytest.raises(DataError, match=r"L thalamus is left of [1-9].* outside the QSM mask"):
+        roi.measure(head.inputs(qsm_mask=empty))
+
+
+def test_an_image_on_another_grid_is_refused(head):
+    small = head.deepgray
+
+    with pytest.raises(DataError, match="magnitude has shape"):
+        head.inputs(magnitude=small)
+
+
+def test_neither_segmentation_nor_mask_is_refused(head):
+    with pytest.raises(DataError, match="bring a mask"):
+        head.inputs(segmentation=None)
+
+
+def test_voxels_without_a_number_are_not_measured(head):
+    holes = head.chi_ppm.data.copy()
+    holes[::3] = np.nan
+
+    result = roi.measure(head.inputs(chi_ppm=head.chi_ppm.like(holes)))
+
+    assert _value(result, "chi_relative_csf") == pytest.approx(THALAMUS_PPB, abs=2.0)
+    counts = result.table.query("measure == 'chi_mean' and hemisphere == 'LR'")
+    assert counts["value"].notna().all()
+
+
+def test_the_same_input_gives_the_same_bytes(head, measured):
+    again = roi.measure(head.inputs())
+
+    assert again.table.to_csv() == measured.table.to_csv()
+    for name, image in measured.masks.items():
+        np.testing.assert_array_equal(again.masks[name].data, image.data)
