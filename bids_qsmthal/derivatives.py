@@ -34,7 +34,8 @@ IGNORED = """\
 # Beside BIDS: pages, figures, logs, group tables, manual edits, and kinds of file that BIDS
 # derivatives do not name yet.
 *.html
-**/figures/
+**/figures
+**/figures/**
 logs/
 group/
 edits/
@@ -50,6 +51,7 @@ CITATION.*
 **/*_xfm.nii.gz
 **/*_lesions.tsv
 **/*_quality.tsv
+**/*_sensitivity.tsv
 """
 
 
@@ -132,7 +134,7 @@ class Derivatives:
     def _sidecar(
         self, product: Product, sources: Sequence[str], method: Mapping[str, Any]
     ) -> dict[str, Any]:
-        content: dict[str, Any] = {"Description": product.description}
+        content: dict[str, Any] = {"Description": product.description, **product.required}
         if product.units:
             content["Units"] = product.units
         if product.entities.startswith("space-"):

@@ -8,6 +8,10 @@ from typing import Literal
 Space = Literal["MEGRE", "T1w", "FLAIR"]
 
 
+MASK_TYPES = {"brain": "Brain", "lesion": "Lesion", "enhancing": "Lesion"}
+"""What BIDS calls a mask by the last label of its name; all others are regions of interest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """One kind of output image.
@@ -31,6 +35,15 @@ class Product:
     suffix: str
     units: str | None
     description: str
+
+    @property
+    def required(self) -> dict[str, str | bool]:
+        """Metadata that BIDS asks of this kind of image."""
+        if self.suffix == "mask":
+            return {"Type": MASK_TYPES.get(self.entities.rsplit("-", 1)[-1], "ROI")}
+        if self.suffix in {"T1w", "Chimap", "R2starmap", "T2starmap"}:
+            return {"SkullStripped": self.suffix != "T1w"}
+        return {}
 
     @property
     def ending(self) -> str:

@@ -213,6 +213,12 @@ def ran(settings: Settings, head: Head, iron: Iron | None) -> dict[str, str]:
     return said
 
 
+def _inversion(method: object) -> str:
+    """Name the inversion; MEDI that keeps CSF uniform is MEDI+0."""
+    name = name_of(method)
+    return "medi0" if name == "medi" and getattr(method, "csf_regularisation", 0) > 0 else name
+
+
 def _qsm_ran(settings: Settings, head: Head, iron: Iron) -> dict[str, str]:
     chosen, acquisition = settings.reconstruction, iron.signal.series.acquisition
     times_ms = [1000 * time for time in acquisition.echo_times_s]
@@ -225,7 +231,8 @@ def _qsm_ran(settings: Settings, head: Head, iron: Iron) -> dict[str, str]:
         "field_fit": "nonlinear",
         "relaxation": name_of(chosen.relaxation),
         "background": name_of(chosen.background),
-        "inversion": name_of(chosen.inversion),
+        "inversion": _inversion(chosen.inversion),
+        "phase_offset": "polynomial",
     }
     if iron.signal.report.chopped:
         said["phase_correction"] = "every other slice was negated"

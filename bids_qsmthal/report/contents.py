@@ -28,7 +28,7 @@ class GreMaps:
     magnitude
         Shape (x, y, z, echo), or (x, y, z) for one echo.
     phase_rad
-        Phase as measured, of the shape of ``magnitude``.
+        Phase that grows with a positive frequency offset, of the shape of ``magnitude``.
     echo_times_s
         Echo times.
     brain, qsm_mask
