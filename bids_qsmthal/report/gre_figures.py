@@ -57,9 +57,9 @@ def phase(gre: GreMaps) -> Figure | None:
         strips,
         "Gradient-echo phase",
         "desc-phase_MEGRE",
-        "Phase in the convention of this app (scale, sign and slices put right). Bands from black to white are wraps and normal; they become denser "
-        "with echo time. Noise without bands inside the brain, or slices that alternate, are "
-        "not normal.",
+        "Phase in the convention of this app (scale, sign and slices put right). Bands from "
+        "black to white are wraps and normal; they become denser with echo time. Noise without "
+        "bands inside the brain, or slices that alternate, are not normal.",
     )
 
 
