@@ -18,6 +18,9 @@ Mask = NDArray[np.bool_]
 LATERAL_VENTRICLES = (4, 43)
 MIDLINE_VENTRICLES = (14, 15)
 
+LOGISTIC = np.pi / np.sqrt(3)
+"""Slope of the logistic curve whose standard deviation is one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepGray:
@@ -30,12 +33,16 @@ class DeepGray:
         deviation); registrations of this kind leave about one voxel.
     reach_mm
         No border moves farther than this.
+    outlier_share
+        Share of voxels whose intensity says nothing (partial volume, vessels, lesions, nuclei
+        of other kinds): bounds how far intensity can overrule the atlas.
     ventricle_reach_mm
         Fluid this near to the warped ventricles can belong to them.
     """
 
     border_uncertainty_mm: float = 1.0
     reach_mm: float = 3.0
+    outlier_share: float = 0.05
     ventricle_reach_mm: float = 4.0
 
 
@@ -45,8 +52,8 @@ def refined_thalamus(
     """Move the border of one thalamus to where intensities change.
 
     The thalamus grows brighter towards the capsule; its intensity is therefore a plane in space
-    fitted to its inside. Outside it are white matter of the neighbourhood and fluid. A voxel's
-    share of thalamus is the posterior of the three, the prior being the distance from the warped
+    fitted to its inside. Outside are the tissues of the neighbourhood. A voxel's share of thalamus
+    is the posterior of inside against outside, the prior being the distance from the warped
     border in units of its uncertainty.
 
     Parameters
@@ -72,27 +79,47 @@ def refined_thalamus(
         return result
     box = _box(prior > 0.5, voxel_mm, how.reach_mm + 6.0)
     signed_mm = _signed_distance(prior[box] > 0.5, voxel_mm)
-    near = np.abs(signed_mm) < how.reach_mm
     values = t1w[box].astype(np.float64)
+    span = tissue.means[2] - tissue.means[0]
     inside_mean, inside_sd = _plane(values, signed_mm >= 1.5, voxel_mm)
-    white = (tissue.wm[box] > 0.95) & (signed_mm < -1.0) & (signed_mm > -8.0)
-    white_mean, white_sd = _level(values[white], tissue.means[2], tissue.spread[2])
-    fluid_mean, fluid_sd = tissue.means[0], tissue.spread[0]
-    chance = 1 / (1 + np.exp(-1.7 * signed_mm / how.border_uncertainty_mm))
-    fluid_share = np.clip(ndimage.gaussian_filter(tissue.csf[box], 1.0), 0.02, 0.98)
-    thalamus = chance * _normal(values, inside_mean, inside_sd)
-    outside = (1 - chance) * (
-        fluid_share * _normal(values, fluid_mean, fluid_sd)
-        + (1 - fluid_share) * _normal(values, white_mean, white_sd)
+    inside = _normal(values, inside_mean, inside_sd)
+    outside = _outside(values, tissue, box, signed_mm)
+    inside, outside = (
+        (1 - how.outlier_share) * density + how.outlier_share / span
+        for density in (inside, outside)
     )
-    posterior = thalamus / np.maximum(thalamus + outside, 1e-30)
-    posterior = np.where(near, posterior, signed_mm > 0)
-    # The share of fluid in a border voxel is no thalamus.
-    posterior = np.minimum(ndimage.gaussian_filter(posterior, 0.5), 1 - tissue.csf[box])
-    whole = _largest(posterior > 0.5)
-    keep = ndimage.binary_dilation(whole)
-    result[box] = np.where(keep, posterior, 0)
+    chance = 1 / (1 + np.exp(-LOGISTIC * signed_mm / how.border_uncertainty_mm))
+    posterior = chance * inside / (chance * inside + (1 - chance) * outside)
+    posterior = np.where(np.abs(signed_mm) < how.reach_mm, posterior, signed_mm > 0)
+    posterior = ndimage.gaussian_filter(posterior, 0.6)
+    whole = _largest(ndimage.binary_opening(posterior > 0.5))
+    whole = ndimage.binary_propagation(
+        whole, mask=ndimage.binary_dilation(whole) & (posterior > 0.5)
+    )
+    # Beside the voxels that are thalamus lie those which it shares with something else; what
+    # is fluid there is no thalamus.
+    rim = ndimage.binary_dilation(whole)
+    result[box] = np.where(rim, np.minimum(posterior, 1 - tissue.csf[box]), 0)
     return result
+
+
+def _outside(
+    values: NDArray[np.float64],
+    tissue: Fractions,
+    box: tuple[slice, ...],
+    signed_mm: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Density of intensities beside the thalamus: the three tissues as they are mixed there."""
+    around = ((signed_mm < -1.0) & (signed_mm > -6.0)).astype(np.float32)
+    amounts = [
+        ndimage.gaussian_filter(part[box] * around, 2.0)
+        for part in (tissue.csf, tissue.gm, tissue.wm)
+    ]
+    total = np.maximum(sum(amounts), 1e-6)
+    density = np.zeros(values.shape)
+    for amount, mean, spread in zip(amounts, tissue.means, tissue.spread, strict=True):
+        density += np.clip(amount / total, 0.02, 1) * _normal(values, mean, spread)
+    return density
 
 
 def refined_ventricles(
@@ -187,18 +214,12 @@ def _plane(
     return fitted, max(spread, 1e-6)
 
 
-def _level(values: NDArray[np.float64], mean: float, spread: float) -> tuple[float, float]:
-    """Return mean and spread of values, or those given when there are few values."""
-    if values.size < 50:
-        return mean, spread
-    middle = float(np.median(values))
-    return middle, max(1.4826 * float(np.median(np.abs(values - middle))), 1e-6)
-
-
 def _normal(
     values: NDArray[np.float64], mean: NDArray[np.float64] | float, spread: float
 ) -> NDArray[np.float64]:
-    density: NDArray[np.float64] = np.exp(-0.5 * ((values - mean) / spread) ** 2) / spread
+    density: NDArray[np.float64] = np.exp(-0.5 * ((values - mean) / spread) ** 2) / (
+        spread * np.sqrt(2 * np.pi)
+    )
     return density
 
 
