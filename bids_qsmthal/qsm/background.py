@@ -27,6 +27,7 @@ from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.qsm.operators import Box
 
 log = logging.getLogger(__name__)
 
@@ -93,29 +94,45 @@ class ProjectionOntoDipoleFields:
 
     def __call__(self, total: Measurement, grid: Grid) -> LocalField:
         """Return the local field in ppm, zero outside the mask."""
+        factors = block_factors(grid, self.coarse_mm)
         # A short first look finds the outliers; what it did to please them is thrown away.
-        first = self._pass(total, grid, self.coarse_iterations // 3)
-        total = total.without(outliers(first, total))
-        local = self._pass(total, grid, self.coarse_iterations)
+        glance = self._coarse(coarser(total, factors), grid, factors, self.coarse_iterations // 3)
+        shape = grid.shape
+        seen = repeat_blocks(glance[1].paste(convolve(glance[0], glance[2])), factors, shape)
+        total = total.without(outliers(inside(total.field_ppm - seen, total.mask), total))
+        sources, box, _ = self._coarse(
+            coarser(total, factors), grid, factors, self.coarse_iterations
+        )
+        local = subtracted(total, sources, box.refined(factors, grid.shape), factors)
         if self.fine_iterations:
             box = box_around(total.mask, grid, self.fine_margin_mm)
-            weight, mask = box.cut(total.weight), box.cut(total.mask)
-            kernel = dipole_kernel(box.grid)
+            kernel, weight, mask = (
+                dipole_kernel(box.grid),
+                box.cut(total.weight),
+                box.cut(total.mask),
+            )
             found = fit_outside(box.cut(local), weight, mask, kernel, self.fine_iterations)
-            local = local - box.paste(convolve(found, kernel))
-        return LocalField(inside(local, total.mask), total.mask, converged=True)
+            local = inside(local - box.paste(convolve(found, kernel)), total.mask)
+        return LocalField(local, total.mask, converged=True)
 
-    def _pass(self, total: Measurement, grid: Grid, iterations: int) -> Array:
-        """Return the field less that of the sources which a coarse grid sees outside."""
-        box = box_around(total.mask, grid, self.margin_mm)
-        seen = Measurement(*(box.cut(a) for a in total))
-        factors = block_factors(grid, self.coarse_mm)
-        small, blocks = coarser(seen, factors), coarser_grid(box.grid, factors)
-        kernel = dipole_kernel(blocks)
-        sources = fit_outside(small.field_ppm, small.weight, small.mask, kernel, iterations)
-        sources = repeat_blocks(sources, factors, box.grid.shape)
-        background = convolve(np.where(seen.mask, 0, sources), dipole_kernel(box.grid))
-        return inside(total.field_ppm - box.paste(background), total.mask)
+    def _coarse(
+        self, small: Measurement, grid: Grid, factors: tuple[int, int, int], iterations: int
+    ) -> tuple[Array, Box, Array]:
+        """Return the sources that a coarse grid sees outside, its box and its kernel."""
+        box = box_around(small.mask, coarser_grid(grid, factors), self.margin_mm)
+        kernel, mask = dipole_kernel(box.grid), box.cut(small.mask)
+        field_ppm, weight = box.cut(small.field_ppm), box.cut(small.weight)
+        return fit_outside(field_ppm, weight, mask, kernel, iterations), box, kernel
+
+
+def subtracted(
+    total: Measurement, sources: Array, box: Box, factors: tuple[int, int, int]
+) -> Array:
+    """Return the field less that of coarse sources outside the mask; ``box`` is the fine one."""
+    fine = repeat_blocks(sources, factors, box.grid.shape)
+    fine[box.cut(total.mask)] = 0
+    background = box.paste(convolve(fine, dipole_kernel(box.grid)))
+    return inside(total.field_ppm - background, total.mask)
 
 
 def fit_outside(local: Array, weight: Array, mask: Mask, kernel: Array, steps: int) -> Array:
@@ -176,14 +193,13 @@ class JointDipoleFields:
         start = self.first(total, grid)
         local = total._replace(field_ppm=start.field_ppm, mask=start.mask)
         local = local.without(outliers(start.field_ppm, local))
-        box = box_around(start.mask, grid, self.margin_mm)
-        cut = Measurement(*(box.cut(a) for a in local))
         factors = block_factors(grid, self.coarse_mm)
-        blocks = coarser_grid(box.grid, factors)
+        small = coarser(local, factors)
+        box = box_around(small.mask, coarser_grid(grid, factors), self.margin_mm)
+        boxed = Measurement(*(box.cut(a) for a in small))
         weights = (self.regularisation, self.csf_regularisation)
-        problem, radians_per_ppm = functional(coarser(cut, factors), blocks, weights)
+        problem, radians_per_ppm = functional(boxed, box.grid, weights)
         result = self.solver(free_outside(problem))
-        sources = repeat_blocks(result.chi, factors, box.grid.shape) / np.float32(radians_per_ppm)
-        background = convolve(np.where(cut.mask, 0, sources), dipole_kernel(box.grid))
-        field_ppm = inside(start.field_ppm - box.paste(background), start.mask)
+        sources = np.where(boxed.mask, 0, result.chi) / np.float32(radians_per_ppm)
+        field_ppm = subtracted(local, sources, box.refined(factors, grid.shape), factors)
         return LocalField(field_ppm, start.mask, start.converged and result.converged)

@@ -116,7 +116,7 @@ class Medi:
     csf_regularisation: float = 100.0
     edge_share: float = 0.9
     smv_radius_mm: float = 0.0
-    margin_mm: float = 20.0
+    margin_mm: float = 12.0
     solver: Solver = field(default_factory=SplitBregman)
 
     def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:

@@ -143,6 +143,27 @@ class Box:
         out[self.source] = boxed[self.target]
         return out
 
+    def refined(self, factors: tuple[int, int, int], image: tuple[int, int, int]) -> Box:
+        """Return the same box where every voxel is a block of voxels of an image."""
+
+        def times(parts: tuple[slice, ...], shape: tuple[int, ...]) -> list[slice]:
+            return [
+                slice(s.start * f, min(s.stop * f, n))
+                for s, f, n in zip(parts, factors, shape, strict=True)
+            ]
+
+        (nx, ny, nz), (fx, fy, fz) = self.grid.shape, factors
+        dx, dy, dz = (d / f for d, f in zip(self.grid.voxel_size_mm, factors, strict=True))
+        grid = Grid((nx * fx, ny * fy, nz * fz), (dx, dy, dz), self.grid.b0_direction)
+        source = times(self.source, image)
+        target = [
+            slice(t.start * f, t.start * f + s.stop - s.start)
+            for t, f, s in zip(self.target, factors, source, strict=True)
+        ]
+        return Box(
+            grid, (source[0], source[1], source[2]), (target[0], target[1], target[2]), image
+        )
+
 
 def box_around(mask: Mask, grid: Grid, margin_mm: float) -> Box:
     """Return the smallest box with at least ``margin_mm`` between a mask and the box's copies.
