@@ -1,0 +1,386 @@
+"""Speed and accuracy of the susceptibility chain.
+
+``python benchmarks/qsm.py speed``             CPU-seconds, transforms, memory at the study's matrix
+``python benchmarks/qsm.py scaling``           cost against voxels and echoes
+``python benchmarks/qsm.py accuracy [FOLDER]`` every method against truth
+
+FOLDER has ``bids/`` and ``truth/`` as ``bids_qsmthal demo`` writes them; without it, participants
+are simulated. CPU-seconds count user and system time of all threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import fft, ndimage
+
+from bids_qsmthal import gre, nifti, qsm, simulate
+from bids_qsmthal.dataset import GreFiles
+from bids_qsmthal.image import Image
+from bids_qsmthal.qsm import phase
+from bids_qsmthal.qsm.medi import GaussNewton
+from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
+
+STUDY = qsm.Grid((416, 320, 70), (0.5, 0.5, 2.0), (0.0, 0.17364818, 0.98480775))
+STUDY_TIMES_S = tuple(round(0.0043 + 0.0047 * echo, 6) for echo in range(11))
+
+
+def cpu_s() -> float:
+    """Return user and system time of this process so far."""
+    return time.process_time()
+
+
+def peak_gb() -> float:
+    """Return the largest memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+@dataclass
+class Timed:
+    """A step of the chain that notes what it costs."""
+
+    step: Any
+    spent: list[tuple[float, float]] = field(default_factory=list)
+    result: Any = None
+
+    def __call__(self, *args: Any) -> Any:  # noqa: ANN401 - any step
+        """Run the step."""
+        cpu, wall = cpu_s(), time.perf_counter()
+        self.result = self.step(*args)
+        self.spent.append((cpu_s() - cpu, time.perf_counter() - wall))
+        return self.result
+
+
+class Scan(NamedTuple):
+    """What goes into the chain."""
+
+    magnitude: np.ndarray
+    phase_rad: np.ndarray
+    mask: np.ndarray
+    grid: qsm.Grid
+    acquisition: qsm.Acquisition
+
+
+def ellipsoid(
+    grid: qsm.Grid, centre_mm: tuple[float, ...], radii_mm: tuple[float, ...]
+) -> np.ndarray:
+    """Return the voxels of an ellipsoid."""
+    axes = np.ogrid[tuple(slice(0, n) for n in grid.shape)]
+    return (
+        sum(
+            (((axis - n / 2) * d - c) / r) ** 2
+            for axis, n, d, c, r in zip(
+                axes, grid.shape, grid.voxel_size_mm, centre_mm, radii_mm, strict=True
+            )
+        )
+        <= 1
+    )
+
+
+def head(grid: qsm.Grid, times_s: tuple[float, ...], snr: float = 60.0) -> Scan:
+    """Return a scan of an ellipsoidal head with ventricles, nuclei, vessels and an air sinus."""
+    length, width, height = (n * d for n, d in zip(grid.shape, grid.voxel_size_mm, strict=True))
+    mask = ellipsoid(grid, (0, 0, 0), (0.42 * length, 0.43 * width, 0.49 * height))
+    chi = np.where(mask, -0.03, 0).astype(np.float32)
+    rate_hz = np.full(grid.shape, 20.0, np.float32)
+    for centre, radii, value, rate in (
+        ((0, 0, 10), (28, 12, 12), 0.0, 1.5),
+        ((10, 25, 0), (14, 9, 9), 0.10, 40.0),
+        ((10, -25, 0), (14, 9, 9), 0.06, 30.0),
+        ((-20, 9, 2), (12, 8, 8), -0.01, 25.0),
+        ((-20, -9, 2), (12, 8, 8), -0.01, 25.0),
+        ((-50, 0, 30), (3, 30, 2), 0.3, 45.0),
+    ):
+        where = ellipsoid(grid, centre, radii)
+        chi[where], rate_hz[where] = value, rate
+    rng = np.random.default_rng(7)
+    chi += mask * ndimage.gaussian_filter(
+        rng.standard_normal(grid.shape, dtype=np.float32), [2 / d for d in grid.voxel_size_mm]
+    )
+    air = ellipsoid(grid, (0.44 * length, 0, -0.42 * height), (14, 14, 12)) & ~mask
+    acquisition = qsm.Acquisition(echo_times_s=times_s, field_strength_t=3.0)
+    hz = np.float32(acquisition.centre_frequency_hz * 1e-6)
+    field_hz = convolve(chi + np.where(air, np.float32(6), np.float32(0)), dipole_kernel(grid)) * hz
+    shape = (*grid.shape, len(times_s))
+    magnitude, angle = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for echo, time_s in enumerate(times_s):
+        signal = (mask * np.exp(-rate_hz * np.float32(time_s))).astype(np.complex64)
+        signal *= np.exp(1j * np.float32(2 * np.pi * time_s) * field_hz)
+        signal.real += rng.standard_normal(grid.shape, dtype=np.float32) / snr
+        signal.imag += rng.standard_normal(grid.shape, dtype=np.float32) / snr
+        magnitude[..., echo], angle[..., echo] = np.abs(signal), np.angle(signal)
+    return Scan(magnitude, angle, mask, grid, acquisition)
+
+
+STEPS = ("fitting", "relaxation", "csf", "background", "inversion")
+
+
+def timed_chain(scan: Scan, settings: qsm.Reconstruction) -> dict[str, Timed]:
+    """Run the chain and return its steps with what they cost."""
+    steps = {name: Timed(getattr(settings, name)) for name in STEPS}
+    whole = Timed(lambda: qsm.reconstruct(*scan, settings=replace(settings, **steps)))
+    whole()
+    return {**steps, "fit to chi": whole}
+
+
+def compile_first() -> None:
+    """Run the chain on a small head so that compilation is on nobody's clock."""
+    small = head(qsm.Grid((48, 40, 24), (4.0, 4.0, 5.0), STUDY.b0_direction), STUDY_TIMES_S[:4])
+    qsm.reconstruct(*small)
+
+
+def fft_cost_s(grid: qsm.Grid) -> float:
+    """Return the CPU-seconds of one real transform (mean of there and back)."""
+    values = np.ones(grid.shape, np.float32)
+    fft.irfftn(fft.rfftn(values), s=grid.shape)
+    start = cpu_s()
+    for _ in range(4):
+        fft.irfftn(fft.rfftn(values), s=grid.shape)
+    return (cpu_s() - start) / 8
+
+
+def speed() -> None:
+    """Print what the study's matrix costs."""
+    compile_first()
+    scan = head(STUDY, STUDY_TIMES_S)
+    base = peak_gb()
+    steps = timed_chain(scan, qsm.Reconstruction())
+    print(f"{'step':12} {'CPU-s':>8} {'wall s':>8}")
+    for name, step in steps.items():
+        cpu, wall = step.spent[0]
+        print(f"{name:12} {cpu:8.2f} {wall:8.2f}")
+    found = steps["inversion"].result
+    box = box_around(scan.mask, scan.grid, qsm.Reconstruction().inversion.margin_mm)
+    share = found.transforms * fft_cost_s(box.grid)
+    print(f"inversion: {found.transforms} real transforms of {box.grid.shape}, {share:.2f} CPU-s;")
+    print(f"  the loop costs {steps['inversion'].spent[0][0] / share:.2f} times its transforms")
+    print(f"peak memory {peak_gb():.2f} GB, of which the scan and its making {base:.2f} GB")
+
+
+def scaling() -> None:
+    """Print cost against voxels and against echoes."""
+    compile_first()
+    for step_mm in (4.0, 3.0, 2.0):
+        shape = tuple(round(length / step_mm) for length in (208, 160, 140))
+        scan = head(qsm.Grid(shape, (step_mm,) * 3, STUDY.b0_direction), STUDY_TIMES_S[:5])
+        steps = timed_chain(scan, qsm.Reconstruction())
+        show(f"{scan.mask.size / 1e6:.2f} M voxels, 5 echoes", steps)
+    for echoes in (3, 6, 11):
+        scan = head(
+            qsm.Grid((104, 80, 70), (2.0, 2.0, 2.0), STUDY.b0_direction), STUDY_TIMES_S[:echoes]
+        )
+        show(
+            f"{scan.mask.size / 1e6:.2f} M voxels, {echoes} echoes",
+            timed_chain(scan, qsm.Reconstruction()),
+        )
+
+
+def show(title: str, steps: dict[str, Timed]) -> None:
+    """Print one line of costs."""
+    print(f"{title:28}", *(f"{name} {step.spent[0][0]:.2f}" for name, step in steps.items()))
+
+
+class Case(NamedTuple):
+    """A scan and its truth."""
+
+    name: str
+    scan: Scan
+    truth: dict[str, np.ndarray]
+    thalamus_ppb: float
+
+
+def folder_cases(folder: Path) -> list[Case]:
+    """Read participants with truth."""
+    return [_read_case(path, folder) for path in sorted((folder / "bids").glob("sub-*"))]
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "joint + MEDI+0 (default)": {},
+    "joint + MEDI+0 Gauss-Newton": {"inversion": qsm.INVERSIONS["medi"](solver=GaussNewton())},
+    "joint + MEDI (no CSF)": {"inversion": qsm.INVERSIONS["medi"](csf_regularisation=0.0)},
+    "joint + TV": {"inversion": qsm.INVERSIONS["tv"]()},
+    "joint + L2": {"inversion": qsm.INVERSIONS["l2"]()},
+    "joint + TKD": {"inversion": qsm.INVERSIONS["tkd"]()},
+    "PDF + MEDI+0": {"background": qsm.BACKGROUNDS["pdf"]()},
+    "V-SHARP + MEDI+0": {"background": qsm.BACKGROUNDS["v-sharp"]()},
+    "PDF + TV": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["tv"]()},
+    "PDF + L2": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["l2"]()},
+    "PDF + TKD": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["tkd"]()},
+}
+
+
+def _read_case(path: Path, folder: Path) -> Case:
+    """Read one participant of a folder, whatever the vendor stored."""
+    name = path.name
+    files = tuple(sorted((path / "anat").glob(f"{name}_echo-*_part-*_MEGRE.nii.gz")))
+    series = gre.describe(GreFiles(entities=(), paths=files), folder / "bids")
+    first, second, affine = gre.load(series)
+    if series.parts == ("real", "imag"):
+        magnitude, angle = phase.complex_to_magnitude_phase(first, second)
+    else:
+        magnitude, angle = first, np.empty_like(second)
+        for index, echo in enumerate(series.second):
+            slope, intercept = nifti.stored_scale(echo.path)
+            angle[..., index] = phase.scale_to_radians(
+                second[..., index],
+                units=series.phase_units,
+                manufacturer=series.manufacturer,
+                header_slope=slope,
+                header_intercept=intercept,
+            )
+    truth_folder = folder / "truth" / name
+    truth = {
+        key: nifti.load(truth_folder / f"{name}_{stem}.nii.gz").data
+        for key, stem in TRUTH_IMAGES.items()
+    }
+    value = json.loads((truth_folder / "truth.json").read_text())["chi_relative_csf"]["LR"]
+    mask = truth["brain"] > 0
+    grid = Image(mask, affine).grid
+    conventions = phase.Conventions(manufacturer=series.manufacturer or "")
+    found = phase.corrected(magnitude, angle, grid, series.acquisition, conventions, mask)
+    scan = Scan(found.magnitude, found.phase_rad, mask, grid, series.acquisition)
+    return Case(name, scan, truth, value)
+
+
+TRUTH_IMAGES = {
+    "chi": "Chimap",
+    "brain": "space-MEGRE_desc-brain_mask",
+    "thalamus": "space-MEGRE_label-thalamus_mask",
+    "atria": "space-MEGRE_label-atria_mask",
+    "vein": "space-MEGRE_label-vein_mask",
+    "lesion": "space-MEGRE_label-lesion_mask",
+    "deep": "space-MEGRE_desc-deepgray_dseg",
+}
+
+
+def simulated_cases(folder: Path, participants: int = 8) -> list[Case]:
+    """Simulate participants with thalami from -45 to +10 ppb and read them back."""
+    for index, value in enumerate(np.linspace(-45, 10, participants)):
+        parameters = simulate.Parameters(
+            thalamus_chi_ppb=float(value),
+            vendor=list(simulate.VENDORS.values())[index % len(simulate.VENDORS)],
+            oblique_deg=float(4 * index % 25),
+        )
+        name = f"sub-{index + 1:02d}"
+        made = simulate.participant(parameters, seed=1000 + index)
+        simulate.write_participant(folder / "bids", folder / "truth", name, made)
+    return folder_cases(folder)
+
+
+class Score(NamedTuple):
+    """How near a map is to the truth."""
+
+    error_ppb: float
+    nrmse: float
+    xsim: float
+    hfen: float
+    nuclei_slope: float
+    cpu_s: float
+
+
+def score(case: Case, chi: np.ndarray, spent_s: float) -> Score:
+    """Score a map inside the true brain less two voxels, with the true regions."""
+    truth = case.truth
+    core = ndimage.binary_erosion(truth["brain"] > 0, iterations=2)
+    clean = (truth["vein"] == 0) & (truth["lesion"] == 0)
+    atria = truth["atria"] > 0
+    thalamus = chi[(truth["thalamus"] > 0) & clean].mean() - chi[atria].mean()
+    regions = [
+        (truth["deep"] == k) & (truth["vein"] == 0) for k in range(1, int(truth["deep"].max()) + 1)
+    ]
+    regions = [*(r for r in regions if r.sum() >= 15), atria]
+    true_means = [truth["chi"][r].mean() for r in regions]
+    slope = np.polyfit(true_means, [chi[r].mean() for r in regions], 1)[0]
+    return Score(
+        error_ppb=float(1e3 * thalamus - case.thalamus_ppb),
+        nrmse=_nrmse(chi, truth["chi"], core),
+        xsim=_xsim(chi, truth["chi"], core),
+        hfen=_nrmse(*(ndimage.gaussian_laplace(m * core, 1.5) for m in (chi, truth["chi"])), core),
+        nuclei_slope=float(slope),
+        cpu_s=spent_s,
+    )
+
+
+def _nrmse(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    a, b = found[mask].astype(float), truth[mask].astype(float)
+    a, b = a - a.mean(), b - b.mean()
+    return float(100 * np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def _xsim(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Return XSIM (Milovic 2024, doi:10.1002/mrm.30271): SSIM with the constants of QSM."""
+    a, b = (np.where(mask, m - m[mask].mean(), 0).astype(float) for m in (found, truth))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return ndimage.uniform_filter(values, 5)
+
+    sample = 125 / 124
+    ma, mb = mean(a), mean(b)
+    va, vb = sample * (mean(a * a) - ma**2), sample * (mean(b * b) - mb**2)
+    both = sample * (mean(a * b) - ma * mb)
+    c1, c2 = 0.01**2, 0.001**2
+    value = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return float(value[mask].mean())
+
+
+def accuracy(folder: Path | None) -> None:
+    """Print the table of methods."""
+    compile_first()
+    if folder is None:
+        with tempfile.TemporaryDirectory() as made:
+            cases = simulated_cases(Path(made))
+    else:
+        cases = folder_cases(folder)
+    print(f"{len(cases)} participants; thalamus - CSF {[round(c.thalamus_ppb) for c in cases]} ppb")
+    print(
+        "| method | mean abs error ppb (mean) | slope of error | NRMSE % | xSIM | HFEN % |"
+        " nuclei slope | CPU-s |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name, changes in METHODS.items():
+        rows = []
+        for case in cases:
+            start = cpu_s()
+            maps = qsm.reconstruct(*case.scan, settings=replace(qsm.Reconstruction(), **changes))
+            rows.append(score(case, maps.chi_ppm, cpu_s() - start))
+        print(_row(name, rows, [case.thalamus_ppb for case in cases]), flush=True)
+
+
+def _row(name: str, rows: list[Score], truth_ppb: list[float]) -> str:
+    """Return a line of the table."""
+    error = np.array([row.error_ppb for row in rows])
+    slope = np.polyfit(truth_ppb, error, 1)[0] if len(rows) > 2 else np.nan
+    mean = Score(*np.mean(rows, axis=0))
+    return (
+        f"| {name} | {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.2f} | "
+        f"{mean.nrmse:.0f} | {mean.xsim:.2f} | {mean.hfen:.0f} | {mean.nuclei_slope:.2f} | "
+        f"{mean.cpu_s:.1f} |"
+    )
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "scaling", "accuracy"))
+    parser.add_argument("folder", nargs="?", type=Path)
+    words = parser.parse_args()
+    if words.what == "speed":
+        speed()
+    elif words.what == "scaling":
+        scaling()
+    else:
+        accuracy(words.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
