@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
@@ -74,21 +75,49 @@ def thickness_map(
     """
     size = np.array(voxel_mm, dtype=np.float64)
     result = np.zeros(gm.shape, dtype=np.float32)
-    inner = _crossings(wm, size)
     ribbon = cortex & (gm > 0.5)
-    if len(inner) == 0 or not ribbon.any():
+    inner = _surface(wm, size)
+    if len(inner.points) == 0 or not ribbon.any():
         return result
     voxels = np.argwhere(ribbon)
     places = voxels * size
-    to_inner, found = cKDTree(inner).query(places)
-    outer = _crossings(gm + wm, size)
-    ridge = _ridge(voxels, gm.shape, to_inner, inner[found] - places, size, settings)
-    to_outer, _ = cKDTree(np.concatenate([outer, ridge])).query(places)
-    # A voxel centre can lie a little outside its own borders; there the distance counts back.
-    inside_white = wm[ribbon] > 0.5
-    total = np.where(inside_white, 0.0, to_inner) + to_outer
-    result[ribbon] = np.minimum(total, settings.largest_mm)
+    to_inner, direction = inner.distance(places)
+    fluid = np.clip(1 - gm - wm, 0, 1)
+    ridge = _ridge(voxels, fluid, to_inner, direction, size, settings)
+    to_outer, _ = _surface(gm + wm, size).joined(ridge).distance(places)
+    result[ribbon] = np.minimum(to_inner + to_outer, settings.largest_mm)
     return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Surface:
+    """Points of a surface (mm), unit normals there, and what to take off distances to them."""
+
+    points: Points
+    normals: Points
+    inset_mm: NDArray[np.float64]
+
+    def distance(self, places: Points) -> tuple[NDArray[np.float64], Points]:
+        """Return the distance of places to the surface, and the unit vectors towards it.
+
+        The nearest of the points lies beside the foot of the perpendicular, which would make
+        distances too long; the surface is therefore taken as flat round that point, as far as
+        the spacing of the points (at most half the diagonal of a face) can explain.
+        """
+        straight, nearest = cKDTree(self.points).query(places)
+        towards = self.points[nearest] - places
+        flat = np.abs(np.einsum("ij,ij->i", towards, self.normals[nearest]))
+        shortest = np.sqrt(np.maximum(straight**2 - 0.5, 0))
+        length = np.maximum(np.maximum(flat, shortest) - self.inset_mm[nearest], 0)
+        return length, towards / np.maximum(straight, 1e-9)[:, None]
+
+    def joined(self, other: _Surface) -> _Surface:
+        """Put two surfaces together."""
+        return _Surface(
+            np.concatenate([self.points, other.points]),
+            np.concatenate([self.normals, other.normals]),
+            np.concatenate([self.inset_mm, other.inset_mm]),
+        )
 
 
 def mean_thickness_mm(thickness: Float, gm: Float, where: Mask) -> float:
@@ -104,17 +133,24 @@ def mean_thickness_mm(thickness: Float, gm: Float, where: Mask) -> float:
     return float((thickness[chosen] * area).sum() / area.sum())
 
 
-def _crossings(level: Float, size: NDArray[np.float64]) -> Points:
-    """Points (mm) where a map crosses one half, on the edges between neighbouring voxels."""
-    points = []
+def _surface(level: Float, size: NDArray[np.float64]) -> _Surface:
+    """Find where a map crosses one half, on the edges between neighbouring voxels."""
+    smooth = ndimage.gaussian_filter(level, 0.7)
+    gradient = np.stack(np.gradient(smooth), axis=-1) / size.astype(np.float32)
+    points, normals = [], []
     for axis, (first, second) in _pairs():
         low, high = level[first], level[second]
         crossed = (low > 0.5) != (high > 0.5)
         where = np.argwhere(crossed).astype(np.float64)
         a, b = low[crossed].astype(np.float64), high[crossed].astype(np.float64)
-        where[:, axis] += (0.5 - a) / (b - a)
+        share = (0.5 - a) / (b - a)
+        where[:, axis] += share
         points.append(where * size)
-    return np.concatenate(points)
+        slope = gradient[first][crossed] * (1 - share)[:, None]
+        slope += gradient[second][crossed] * share[:, None]
+        normals.append(slope / np.maximum(np.linalg.norm(slope, axis=1), 1e-6)[:, None])
+    found = np.concatenate(points)
+    return _Surface(found, np.concatenate(normals), np.zeros(len(found)))
 
 
 def _pairs() -> Iterator[tuple[int, tuple[tuple[slice, ...], ...]]]:
@@ -127,18 +163,21 @@ def _pairs() -> Iterator[tuple[int, tuple[tuple[slice, ...], ...]]]:
 
 def _ridge(
     voxels: NDArray[np.int64],
-    shape: tuple[int, ...],
+    fluid: Float,
     distance_mm: NDArray[np.float64],
-    direction: Points,
+    unit: Points,
     size: NDArray[np.float64],
     settings: Thickness,
-) -> Points:
-    """Points where two banks of a sulcus touch: neighbours that look to opposite inner surfaces."""
-    row = np.full(shape, -1, dtype=np.int32)
+) -> _Surface:
+    """Find where two banks of a sulcus touch: neighbours that look to opposite inner surfaces.
+
+    A gap narrower than a voxel shows as a little fluid along the ridge; each bank ends half of
+    the gap before it.
+    """
+    row = np.full(fluid.shape, -1, dtype=np.int32)
     row[tuple(voxels.T)] = np.arange(len(voxels))
-    unit = direction / np.maximum(distance_mm, 1e-9)[:, None]
     limit = np.cos(np.deg2rad(settings.ridge_angle_deg))
-    points = []
+    points, normals, insets = [], [], []
     for axis, (first, second) in _pairs():
         a, b = row[first], row[second]
         both = (a >= 0) & (b >= 0)
@@ -151,5 +190,20 @@ def _ridge(
         share = np.clip(0.5 + (distance_mm[b] - distance_mm[a]) / (2 * size[axis]), 0, 1)
         place = voxels[a] * size
         place[:, axis] += share * size[axis]
+        across = unit[b] - unit[a]
+        across /= np.maximum(np.linalg.norm(across, axis=1), 1e-6)[:, None]
+        gap = _around(fluid, voxels[a], axis) * size[axis] * np.abs(across[:, axis])
         points.append(place)
-    return np.concatenate(points)
+        normals.append(across)
+        insets.append(gap / 2)
+    return _Surface(np.concatenate(points), np.concatenate(normals), np.concatenate(insets))
+
+
+def _around(fluid: Float, voxels: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+    """Sum a map over the four voxels along an axis round the edge that starts at each voxel."""
+    total = np.zeros(len(voxels))
+    for step in (-1, 0, 1, 2):
+        index = voxels.copy()
+        index[:, axis] = np.clip(index[:, axis] + step, 0, fluid.shape[axis] - 1)
+        total += fluid[tuple(index.T)]
+    return total
