@@ -70,7 +70,7 @@ def test_a_cohort_from_the_same_plan_is_used_again(tmp_path, monkeypatch):
 
 
 def test_a_cohort_that_was_cut_off_is_made_again(tmp_path, monkeypatch):
-    def fail(folder, cohort):
+    def fail(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(simulate, "write_dataset", fail)
