@@ -7,13 +7,21 @@ from bids_qsmthal.qsm.grid import Array, Grid, Mask
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
 from bids_qsmthal.qsm.relaxation import RELAXATIONS
-from bids_qsmthal.qsm.spherical import SphericalMean
+from bids_qsmthal.qsm.spherical import (
+    IteratedSphericalMean,
+    LaplacianBoundaryValues,
+    RegularisedSphericalMean,
+    SphericalMean,
+)
 from bids_qsmthal.qsm.unwrapping import UNWRAPPINGS
 
 BACKGROUNDS: dict[str, type[Background]] = {
     "joint": JointDipoleFields,
     "pdf": ProjectionOntoDipoleFields,
     "v-sharp": SphericalMean,
+    "resharp": RegularisedSphericalMean,
+    "ismv": IteratedSphericalMean,
+    "lbv": LaplacianBoundaryValues,
 }
 
 __all__ = [
