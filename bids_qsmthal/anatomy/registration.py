@@ -20,9 +20,10 @@ STAGES = (
     Stage(
         transform="Rigid[0.1]",
         metric="MI",
-        iterations=(200, 100, 50),
+        iterations=(200, 100, 20),
         shrink=(4, 2, 1),
         smooth_voxels=(2, 1, 0),
+        sampling=0.1,
     ),
 )
 

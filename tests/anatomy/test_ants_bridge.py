@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from bids_qsmthal.anatomy.ants_bridge import (
+    bias_corrected,
+    from_ants,
+    itk_affine_text,
+    ras_from_itk,
+    read_itk_affine_text,
+    to_ants,
+)
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Image
+
+
+def _turned(angle, axis=2):
+    c, s = np.cos(angle), np.sin(angle)
+    matrix = np.eye(4)
+    i, j = [k for k in range(3) if k != axis]
+    matrix[i, i], matrix[i, j], matrix[j, i], matrix[j, j] = c, -s, s, c
+    return matrix
+
+
+def test_an_oblique_image_comes_back_from_ants_unchanged(rng):
+    affine = _turned(0.3, 0) @ _turned(-0.2, 1) @ np.diag([1.0, 1.5, 2.0, 1.0])
+    affine[:3, 3] = (-30, 12, 7)
+    image = Image(rng.normal(size=(5, 6, 7)).astype(np.float32), affine)
+
+    there = to_ants(image)
+
+    assert np.array_equal(from_ants(there, image).data, image.data)
+    point = affine @ [1, 2, 3, 1]
+    itk = np.array(there.origin) + there.direction @ (np.array(there.spacing) * [1, 2, 3])
+    assert itk == pytest.approx(point[:3] * [-1, -1, 1])
+
+
+def test_a_sheared_grid_is_refused_in_words():
+    affine = np.eye(4)
+    affine[0, 1] = 0.2
+
+    with pytest.raises(DataError, match="sheared"):
+        to_ants(Image(np.zeros((4, 4, 4), np.float32), affine))
+
+
+def test_an_itk_file_holds_the_same_map_in_lps():
+    matrix = _turned(0.4) @ _turned(0.1, 0)
+    matrix[:3, 3] = (1.5, -2.25, 3.125)
+
+    text = itk_affine_text(matrix)
+
+    assert read_itk_affine_text(text) == pytest.approx(matrix, abs=1e-12)
+    numbers = next(line for line in text.splitlines() if line.startswith("Parameters:"))
+    assert [float(word) for word in numbers.split()[-3:]] == pytest.approx([-1.5, 2.25, 3.125])
+
+
+def test_the_centre_of_an_itk_affine_is_honoured():
+    # A half turn about z round the point (10, 0, 0) of LPS, which is (-10, 0, 0) in RAS.
+    found = ras_from_itk(np.array([-1, 0, 0, 0, -1, 0, 0, 0, 1, 0, 0, 0.0]), np.array([10.0, 0, 0]))
+
+    assert found @ [-10, 0, 5, 1] == pytest.approx([-10, 0, 5, 1])
+    assert found @ [0, 0, 0, 1] == pytest.approx([-20, 0, 0, 1])
+
+
+def test_text_without_an_affine_is_an_error():
+    with pytest.raises(DataError, match="12 parameters"):
+        read_itk_affine_text("#Insight Transform File V1.0\n")
+
+
+def test_the_bias_field_is_divided_out(rng):
+    shape = (40, 40, 40)
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    tissue = np.where(np.sin(4 * x) * np.cos(3 * y) > 0, 100.0, 60.0)
+    gain = np.exp(0.4 * x - 0.3 * y * z)
+    image = Image((tissue * gain + rng.normal(0, 1, shape)).astype(np.float32), np.eye(4) * 3)
+    image.affine[3, 3] = 1
+    mask = image.like(np.ones(shape, bool))
+
+    even = bias_corrected(image, mask, shrink=2, iterations=(50, 50), spline_mm=60)
+
+    bright = tissue > 80
+    before = image.data[bright].std() / image.data[bright].mean()
+    after = even.data[bright].std() / even.data[bright].mean()
+    assert before > 0.15
+    assert after < 0.05
