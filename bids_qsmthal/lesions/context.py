@@ -81,20 +81,36 @@ class Box:
         whole[self.slices] = data
         return whole
 
+    def frame(self, whole: Image) -> Image:
+        """Return the part of an image in the box, at its place in the world."""
+        affine = whole.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [cut.start for cut in self.slices]
+        return Image(self.cut(whole.data), affine)
+
     def blur(self, data: NDArray[Any], sigma_mm: float) -> Volume:
         """Convolve with a Gaussian of the given standard deviation."""
         sigma = [sigma_mm / size for size in self.voxel_size_mm]
         blurred: Volume = ndimage.gaussian_filter(data.astype(np.float32), sigma, truncate=3.0)
         return blurred
 
-    def ball(self, radius_mm: float) -> Mask:
-        """Return the voxels within a distance of a central one, as a structuring element."""
-        reach = [int(radius_mm / size + 1e-6) for size in self.voxel_size_mm]
-        axes = [
-            np.arange(-n, n + 1) * size for n, size in zip(reach, self.voxel_size_mm, strict=True)
+    def blur_widely(self, data: NDArray[Any], sigma_mm: float) -> Volume:
+        """Convolve with three boxes: near a Gaussian, at a cost that its width does not change.
+
+        The variance of three boxes of n voxels is (n^2 - 1) / 4.
+        """
+        widths = [
+            2 * round((np.sqrt(4 * (sigma_mm / size) ** 2 + 1) - 1) / 2) + 1
+            for size in self.voxel_size_mm
         ]
-        squares = np.meshgrid(*[axis**2 for axis in axes], indexing="ij", sparse=True)
-        return np.asarray(squares[0] + squares[1] + squares[2] <= radius_mm**2 + 1e-6)
+        blurred: Volume = data.astype(np.float32)
+        for _ in range(3):
+            blurred = ndimage.uniform_filter(blurred, widths)
+        return blurred
+
+    def cube(self, reach_mm: float) -> tuple[int, int, int]:
+        """Return the voxels along each axis of a cube whose corners are about that far."""
+        x, y, z = (2 * round(reach_mm / np.sqrt(3) / size) + 1 for size in self.voxel_size_mm)
+        return x, y, z
 
     def dilate(self, mask: Mask, radius_mm: float) -> Mask:
         """Return the voxels within a distance of a mask."""

@@ -49,8 +49,8 @@ class Enhancement:
         One row per enhancing lesion: id, volume_mm3, location, x_mm, y_mm, z_mm, peak_sd.
     confidence
         0..1, a score and not a probability. Present: 1 - exp(-(peak - threshold) / threshold) of
-        the brightest, at least 0.5. Absent: share of the T2 lesions where an enhancement of
-        ``visible_share`` would have been above the threshold.
+        the brightest, at least 0.5. Absent: share of the T2 lesions and their rim where the
+        smallest enhancement of ``visible_share`` would have had a voxel above the threshold.
     quality
         Numbers to judge the input by.
     warnings
@@ -134,7 +134,7 @@ def find_enhancing(
     return Enhancement(
         mask=whole,
         table=table,
-        confidence=_confidence(heights, uptake, place, settings),
+        confidence=_confidence(heights, uptake, place, box, settings),
         quality={
             "noise_percent": 100 * float(np.median(uptake.noise[uptake.brain])) / uptake.white
         },
@@ -169,7 +169,8 @@ def _uptake(
 ) -> _Uptake:
     """Return what contrast agent added."""
     there = np.asarray(np.linalg.inv(world), np.float64)
-    after = np.maximum(box.cut(resample(ce_t1w, context.brain, world=there, order=3).data), 0)
+    frame = box.frame(context.brain)
+    after = np.maximum(resample(ce_t1w, frame, world=there, order=3).data, 0)
     before = box.cut(t1w.data).astype(np.float32)
     brain = (box.cut(context.brain.data) > 0) & (after > 0) & (before > 0)
     if brain.sum() < 0.5 * context.brain.data.sum():
@@ -294,14 +295,16 @@ def _extents_mm(part: Mask, box: Box) -> NDArray[np.float64]:
 
 
 def _confidence(
-    heights: list[float], uptake: _Uptake, place: Mask, settings: EnhancingLesions
+    heights: list[float], uptake: _Uptake, place: Mask, box: Box, settings: EnhancingLesions
 ) -> float:
     """Return how sure presence or absence is; see ``Enhancement``."""
     if heights:
         above = (max(heights) - settings.threshold_sd) / settings.threshold_sd
         return max(0.5, 1 - float(np.exp(-above)))
-    noise = uptake.noise[place & uptake.brain]
-    if noise.size == 0:
+    searched = place & uptake.brain
+    if not searched.any():
         return 1.0
+    reach = [max(1, round(settings.minimum_extent_mm / size)) for size in box.voxel_size_mm]
+    noise = ndimage.minimum_filter(uptake.noise, reach)[searched]
     seen = settings.visible_share * uptake.white > settings.threshold_sd * noise
     return float(seen.mean())

@@ -13,6 +13,7 @@ from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
     DEEP_GRAY,
+    LATERAL_VENTRICLES,
     LIMBIC,
     Box,
     Context,
@@ -87,12 +88,13 @@ def flair_and_t1w(
     level, spread = _local_white_matter(flair, t1w, brain & (priors[WM] > 0.5), model, box)
     _own_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
     smooth = box.blur(flair, settings.smoothing_mm) - level
-    priors = _without_structures(priors, atlas)
+    never = _never(t1w, priors[GM], atlas, model, box)
+    priors = _with_mixed_brainstem(priors, atlas)
     # Lesions lie in white matter, and the template may be off by its error.
-    near_white = ndimage.grey_dilation(priors[WM], footprint=box.ball(_TEMPLATE_ERROR_MM))
+    near_white = ndimage.maximum_filter(priors[WM], box.cube(_TEMPLATE_ERROR_MM))
     normal = _Normal(model, priors, spread)
     odds = _log_odds(smooth, t1w, normal, settings.prior_lesion * near_white, brain)
-    odds[box.dilate(np.isin(atlas, LIMBIC), _TEMPLATE_ERROR_MM)] = -8
+    odds[never] = -8
     fluid = ((t1w < border) & (smooth < model.mean[GM, 1])) | ~brain
     return Evidence(
         log_odds=odds,
@@ -112,7 +114,8 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
     """Return the evidence of FLAIR without T1w or priors: bright, and away from the cortex.
 
     Gray and white matter are one class here, whose mode and spread (from its darker half, free
-    of lesions) are estimated after CSF is cut off at half of the median.
+    of lesions) are estimated after CSF is cut off at half of the median. Gray matter is 10-20 %
+    brighter than white, so a lesion must exceed the mode by a fifth, and peak at three tenths.
     """
     tissue = brain & (flair > 0.5 * np.median(flair[brain]))
     level, spread = _mode(flair[tissue])
@@ -120,13 +123,13 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
     z = (smooth - level) / spread
     prior = settings.prior_lesion * (box.distance_mm(~brain) > _CORTEX_MM)
     normal = (1 - prior) * np.exp(-0.5 * np.minimum(z, 30) ** 2) / np.sqrt(2 * np.pi)
-    lesion = prior * _onset(z, 1.5, 0.5) / _HEIGHTS_SD
+    lesion = prior * _onset(z, max(1.5, 0.2 * level / spread), 0.5) / _HEIGHTS_SD
     odds = np.log((lesion + 1e-30) / (normal + 1e-30)).astype(np.float32)
     fluid = ~tissue
     return Evidence(
         log_odds=np.where(brain, odds, np.float32(-8)),
         excess=(smooth - level).astype(np.float32),
-        smallest_peak=3.0 * spread,
+        smallest_peak=max(3.0 * spread, 0.3 * level),
         allowed=tissue & (odds > -4),
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
         brain=brain,
@@ -197,10 +200,10 @@ def _local_white_matter(
     normal &= np.abs(flair - centre[1]) < 3 * spread[1]
     weight = normal.astype(np.float32)
     little = np.float32(0.02)
-    total = box.blur(weight, _LOCAL_MM) + little
+    total = box.blur_widely(weight, _LOCAL_MM) + little
     rest = weight * (flair - centre[1])
-    level = box.blur(rest, _LOCAL_MM) / total
-    square = box.blur(weight * (flair - centre[1] - level) ** 2, _LOCAL_MM)
+    level = box.blur_widely(rest, _LOCAL_MM) / total
+    square = box.blur_widely(weight * (flair - centre[1] - level) ** 2, _LOCAL_MM)
     variance = (square + little * spread[1] ** 2) / total
     return level, np.sqrt(np.maximum(variance, spread[1] ** 2))
 
@@ -217,14 +220,35 @@ def _own_level(
     spread[structure] = max(deviation, float(model.spread[WM, 1]))
 
 
-def _without_structures(
+def _with_mixed_brainstem(
     priors: tuple[Volume, Volume, Volume], atlas: Volume
 ) -> tuple[Volume, Volume, Volume]:
-    """Return priors by which the brainstem is white matter, compared with itself."""
+    """Return priors by which the brainstem, tracts between nuclei, is white as much as gray."""
     stem = np.isin(atlas, BRAINSTEM)
     gm, wm, csf = (prior.copy() for prior in priors)
-    gm[stem], wm[stem], csf[stem] = 0, 1, 0
+    gm[stem], wm[stem], csf[stem] = 0.5, 0.5, 0
     return gm, wm, csf
+
+
+def _never(t1w: Volume, gray: Volume, atlas: Volume, model: TissueModel, box: Box) -> Mask:
+    """Return where no seed is believed, however bright it is on FLAIR.
+
+    Hippocampus and its neighbours have the longest T2 of normal gray matter (Georgiades et al.
+    2001, AJNR 22:1732-1737, PMC7974454); folia of the cerebellar cortex are finer than its
+    template; septum and fornix between the ventricles are thinner than a voxel and flow; fat and
+    vessels are brighter than white matter on T1w, lesions are not.
+    """
+    limbic = box.dilate(np.isin(atlas, LIMBIC), _TEMPLATE_ERROR_MM)
+    folia = np.isin(atlas, CEREBELLUM) & (gray > 0.5)
+    fat = t1w > model.mean[WM, 0] + 3 * model.spread[WM, 0]
+    return np.asarray(limbic | folia | fat | _between_ventricles(atlas, box))
+
+
+def _between_ventricles(atlas: Volume, box: Box, gap_mm: float = 8.0) -> Mask:
+    """Return what closes the gap between the lateral ventricles: septum and fornix."""
+    lateral = np.isin(atlas, LATERAL_VENTRICLES)
+    wide = box.dilate(lateral, gap_mm / 2)
+    return np.asarray((box.distance_mm(~wide) > gap_mm / 2) & ~lateral)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

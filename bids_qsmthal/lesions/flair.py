@@ -122,10 +122,11 @@ def _bring(
 ) -> tuple[Volume, Mask, tuple[str, ...]]:
     """Return FLAIR in the box, the brain that it covers, and warnings about the cover."""
     there = np.asarray(np.linalg.inv(world), np.float64)
-    sampled = resample(flair, context.brain, world=there, order=3)
-    inside = resample(flair.like(np.ones(flair.shape, np.float32)), context.brain, world=there)
-    brain = box.cut(context.brain.data) > 0
-    seen = brain & (box.cut(inside.data) > 0.5) & (box.cut(sampled.data) > 0)
+    frame = box.frame(context.brain)
+    sampled = resample(flair, frame, world=there, order=3).data
+    inside = resample(flair.like(np.ones(flair.shape, np.float32)), frame, world=there).data
+    brain = frame.data > 0
+    seen = brain & (inside > 0.5) & (sampled > 0)
     cover = seen.sum() / brain.sum()
     if cover < 0.5:
         raise DataError(
@@ -133,7 +134,7 @@ def _bring(
             " look at the registration of FLAIR to T1w"
         )
     warnings = (f"FLAIR covers only {100 * cover:.0f} % of the brain",) if cover < 0.9 else ()
-    return np.maximum(box.cut(sampled.data), 0), seen, warnings
+    return np.maximum(sampled, 0), seen, warnings
 
 
 def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask, Volume]:

@@ -39,7 +39,8 @@ def grow_to_half_height(
     """Grow each seed to where the signal falls to half of the seed's height.
 
     The edge of an object blurred by a symmetric point spread lies at half its height above the
-    surroundings, whatever the blur; so the volume does not depend on contrast or resolution.
+    surroundings, whatever the contrast, as long as the object is wider than the blur; one of
+    radius R loses about sigma^2 / R of its radius.
 
     Parameters
     ----------

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.image import Image
-from bids_qsmthal.lesions.context import BRAINSTEM, CEREBELLUM, LATERAL_VENTRICLES, Context
+from bids_qsmthal.lesions.context import (
+    BRAINSTEM,
+    CEREBELLUM,
+    LATERAL_VENTRICLES,
+    Box,
+    Context,
+    box_around,
+)
 from bids_qsmthal.lesions.growth import components
 
 PERIVENTRICULAR, JUXTACORTICAL = "periventricular", "juxtacortical"
@@ -25,9 +33,11 @@ def lesion_table(mask: Image, context: Context) -> pd.DataFrame:
     deep white matter. Contact means within 2 mm, the error of the template. Location is "n/a"
     where no atlas is known.
     """
+    box = box_around(context.brain)
+    mask = box.frame(mask)
     labels, count = components(mask.data > 0)
     size = np.bincount(labels.ravel(), minlength=count + 1)[1:] * mask.voxel_volume_mm3
-    places = _places(labels, count, context)
+    places = _places(labels, count, context, box)
     rows = []
     for number, found in enumerate(ndimage.find_objects(labels, count)):
         voxels = np.argwhere(labels[found] == number + 1) + [cut.start for cut in found]
@@ -37,23 +47,15 @@ def lesion_table(mask: Image, context: Context) -> pd.DataFrame:
     return table.astype({"id": "int64", "volume_mm3": "float64", "location": "object"})
 
 
-def _places(labels: np.ndarray, count: int, context: Context) -> list[str]:
+def _places(labels: NDArray[np.int32], count: int, context: Context, box: Box) -> list[str]:
     """Return the location class of each component."""
     if context.labels is None or context.prior_gm is None or count == 0:
         return ["n/a"] * count
-    size_mm, atlas, index = (
-        context.brain.grid.voxel_size_mm,
-        context.labels.data,
-        range(1, count + 1),
-    )
+    atlas, gray = box.cut(context.labels.data), box.cut(context.prior_gm.data)
+    index = range(1, count + 1)
     below = ndimage.mean(np.isin(atlas, (*BRAINSTEM, *CEREBELLUM)), labels, index)
-    nearest = []
-    cortex = (context.prior_gm.data > 0.5) & (atlas == 0)
-    for place in (np.isin(atlas, LATERAL_VENTRICLES), cortex):
-        distance = ndimage.distance_transform_edt(~place, size_mm) if place.any() else None
-        nearest.append(
-            np.full(count, np.inf) if distance is None else ndimage.minimum(distance, labels, index)
-        )
+    landmarks = (np.isin(atlas, LATERAL_VENTRICLES), (gray > 0.5) & (atlas == 0))
+    nearest = [ndimage.minimum(box.distance_mm(place), labels, index) for place in landmarks]
     places = []
     for share, ventricle_mm, cortex_mm in zip(below, *nearest, strict=True):
         if share > 0.5:

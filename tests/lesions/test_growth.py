@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_qsmthal.errors import UsageError
+from bids_qsmthal.image import Image
+from bids_qsmthal.lesions import edited, grow, seeds_at
+from bids_qsmthal.lesions.context import Box
+from bids_qsmthal.lesions.growth import components, grow_to_half_height, peaks
+
+SIZE_MM = (1.0, 1.2, 2.0)
+SHAPE = (48, 40, 24)
+BOX = Box((slice(0, 48), slice(0, 40), slice(0, 24)), SHAPE, SIZE_MM)
+
+
+def ball(radius_mm: float, centre=(24, 20, 12)) -> np.ndarray:
+    axes = [(np.arange(n) - c) * d for n, c, d in zip(SHAPE, centre, SIZE_MM, strict=True)]
+    return sum(a**2 for a in np.meshgrid(*axes, indexing="ij")) <= radius_mm**2
+
+
+@pytest.mark.parametrize("blur_mm", [0.5, 0.8, 1.2])
+@pytest.mark.parametrize("contrast", [10.0, 80.0])
+def test_half_height_keeps_the_volume_at_any_small_blur_and_contrast(blur_mm, contrast) -> None:
+    true = ball(8.0)
+    excess = BOX.blur(contrast * true, blur_mm)
+    found = grow_to_half_height(ball(3.0), excess, np.ones(SHAPE, bool), BOX, reach_mm=12)
+    assert found.sum() == pytest.approx(true.sum(), rel=0.08)
+
+
+def test_growth_stays_within_what_is_allowed_and_within_reach() -> None:
+    excess = np.ones(SHAPE, np.float32)
+    allowed = np.zeros(SHAPE, bool)
+    allowed[:30] = True
+    found = grow_to_half_height(ball(2.0), excess, allowed, BOX, reach_mm=4.0)
+    assert not found[30:].any()
+    assert np.array_equal(found, BOX.dilate(ball(2.0), 4.0) & allowed)
+
+
+def test_each_seed_has_its_own_height() -> None:
+    weak, strong = ball(5.0, (12, 20, 12)), ball(5.0, (36, 20, 12))
+    excess = BOX.blur(10.0 * weak + 100.0 * strong, 1.0)
+    seeds = ball(2.0, (12, 20, 12)) | ball(2.0, (36, 20, 12))
+    found = grow_to_half_height(seeds, excess, np.ones(SHAPE, bool), BOX, reach_mm=10)
+    left, right = found[:24].sum(), found[24:].sum()
+    assert left == pytest.approx(right, rel=0.05)
+
+
+def test_peaks_are_quantiles_of_each_component() -> None:
+    values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 3, 4:15] = True
+    mask[20, 3, 4:9] = True
+    labels, count = components(mask)
+    found = peaks(labels, count, values, 0.9)
+    assert found[1] == values[2, 3, 13]
+    assert found[2] == np.quantile(values[20, 3, 4:9], 0.9, method="nearest")
+
+
+def test_cubes_and_distances_are_in_millimetres() -> None:
+    assert BOX.cube(2.0) == (3, 3, 3)
+    assert BOX.cube(4.0) == (5, 5, 3)
+    point = ball(0.1)
+    for axis, size_mm in enumerate(SIZE_MM):
+        assert BOX.distance_mm(np.roll(point, 3, axis))[point] == pytest.approx(3 * size_mm)
+    assert np.isinf(BOX.distance_mm(np.zeros(SHAPE, bool))).all()
+
+
+def test_the_frame_of_a_box_keeps_its_place_in_the_world() -> None:
+    affine = np.array([[0, -1.2, 0, 9], [1, 0, 0.1, 4], [0, 0, 2, -7], [0, 0, 0, 1.0]])
+    whole = Image(np.arange(np.prod(SHAPE)).reshape(SHAPE), affine)
+    box = Box((slice(5, 20), slice(3, 30), slice(2, 9)), SHAPE, SIZE_MM)
+    frame = box.frame(whole)
+    assert frame.data[1, 2, 3] == whole.data[6, 5, 5]
+    assert frame.affine @ [1, 2, 3, 1] == pytest.approx(affine @ [6, 5, 5, 1])
+    assert np.array_equal(box.paste(frame.data)[box.slices], frame.data)
+
+
+def test_wide_blur_has_the_width_of_the_gaussian_along_each_axis() -> None:
+    point = np.zeros((81, 81, 81), np.float32)
+    point[40, 40, 40] = 1.0
+    box = Box((slice(0, 81),) * 3, (81, 81, 81), (1.0, 1.5, 2.0))
+    wide = box.blur_widely(point, 8.0)
+    assert wide.sum() == pytest.approx(1.0, rel=1e-3)
+    for axis, size_mm in enumerate(box.voxel_size_mm):
+        profile = wide.sum(axis=tuple({0, 1, 2} - {axis}))
+        spread_mm = size_mm * np.sqrt(profile @ (np.arange(81) - 40) ** 2)
+        assert spread_mm == pytest.approx(8.0, rel=0.15)
+
+
+def test_a_readers_seed_grows_through_its_lesion_and_no_further() -> None:
+    affine = np.diag([*SIZE_MM, 1.0])
+    affine[:3, 3] = (-20, 5, 7)
+    lesion = ball(6.0)
+    rng = np.random.default_rng(3)
+    image = Image(100.0 + 60 * lesion + 3 * rng.standard_normal(SHAPE), affine)
+    seeds = seeds_at(np.array([[-20 + 24, 5 + 20 * 1.2, 7 + 24.0]]), image)
+    assert np.argwhere(seeds.data).tolist() == [[24, 20, 12]]
+    assert np.array_equal(grow(image, seeds).data, lesion)
+
+
+def test_growing_respects_reach_and_boundary() -> None:
+    image = Image(np.full(SHAPE, 100.0), np.diag([*SIZE_MM, 1.0]))
+    seeds = image.like(ball(0.1))
+    within = image.like(np.indices(SHAPE)[0] < 30)
+    grown = grow(image, seeds, reach_mm=8.0, within=within).data
+    assert np.array_equal(grown, BOX.dilate(ball(0.1), 8.0) & within.data)
+
+
+def test_edits_add_and_remove_and_removal_wins() -> None:
+    mask = Image(ball(4.0), np.eye(4))
+    add, remove = mask.like(ball(6.0)), mask.like(ball(2.0))
+    result = edited(mask, add=add, remove=remove)
+    assert np.array_equal(result.data, ball(6.0) & ~ball(2.0))
+    assert np.array_equal(edited(mask).data, mask.data)
+
+
+def test_edits_and_seeds_of_another_grid_are_refused() -> None:
+    mask, other = Image(ball(4.0), np.eye(4)), Image(np.zeros((3, 3, 3), bool), np.eye(4))
+    with pytest.raises(UsageError, match="grid"):
+        edited(mask, add=other)
+    with pytest.raises(UsageError, match="grid"):
+        grow(mask, other)
+    with pytest.raises(UsageError, match="outside"):
+        seeds_at(np.array([[900.0, 0, 0]]), mask)
+
+
+def test_components_touch_at_corners() -> None:
+    mask = np.zeros((4, 4, 4), bool)
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[3, 3, 3] = True
+    labels, count = components(mask)
+    assert count == 2
+    assert labels[0, 0, 0] == labels[1, 1, 1]
+    assert ndimage.label(mask)[1] == 3
