@@ -49,8 +49,7 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     smallest voxel edge stands for that half, so a thick voxel is never called deeper than it is.
     """
     half = 0.5 * min(voxel_size_mm)
-    inside = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size_mm)
-    inside = inside[1:-1, 1:-1, 1:-1]
+    inside = _distance_inside(mask, voxel_size_mm)
     outside = ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm)
     if not mask.any():
         outside = np.full(mask.shape, np.inf)
@@ -58,11 +57,19 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     return depth
 
 
+def _distance_inside(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
+    """Return the distance (mm) to the nearest voxel centre outside; the image's edge is outside."""
+    padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size_mm)
+    distance: Array = padded[1:-1, 1:-1, 1:-1]
+    return distance
+
+
 def eroded(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
     """Return the voxels whose whole sphere of ``radius_mm`` lies inside the mask."""
     if radius_mm <= 0:
         return mask.copy()
-    kept: Mask = signed_depth_mm(mask, voxel_size_mm) >= radius_mm
+    inside = _distance_inside(mask, voxel_size_mm)
+    kept: Mask = inside - 0.5 * min(voxel_size_mm) >= radius_mm
     return kept
 
 
