@@ -72,8 +72,8 @@ def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
     mediator, cause = made.names.index(path.mediator), made.names.index(path.cause)
     estimates = _paths(made.outcome, made.predictors, mediator, cause)
     rng = np.random.default_rng(how.seed)
-    drawn = np.full((how.n_bootstraps, len(PATHS)), np.nan)
-    for draw in range(how.n_bootstraps):
+    drawn = np.full((how.bootstraps(made.n), len(PATHS)), np.nan)
+    for draw in range(len(drawn)):
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)

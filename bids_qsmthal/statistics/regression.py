@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -176,7 +176,7 @@ def _estimate(
     model: Model, made: Design, kept: list[int], confidence: float
 ) -> tuple[pd.DataFrame, Floats]:
     """Return the rows of all coefficients and contrasts, and the residuals."""
-    results = _results(model, made, kept)
+    results = _solve(model, made, kept)
     n_columns = len(made.names)
     weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
     for name, parts in model.contrasts.items():
@@ -184,8 +184,10 @@ def _estimate(
     rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
     table = pd.DataFrame(rows)
     gaussian = model.family == "gaussian" and model.method != "huber"
-    table["r_squared"] = results.rsquared if gaussian else np.nan
-    table["adjusted_r_squared"] = results.rsquared_adj if gaussian else np.nan
+    total = float(np.var(made.outcome, ddof=1))
+    unexplained = results.scale * results.df_residual / (made.n - 1)
+    table["r_squared"] = 1 - unexplained / total if gaussian else np.nan
+    table["adjusted_r_squared"] = 1 - results.scale / total if gaussian else np.nan
     table["residual_sd"] = float(np.sqrt(results.scale)) if gaussian else np.nan
     slopes = ~table["term"].isin([design.INTERCEPT])
     if gaussian and model.method == "ols":
@@ -193,27 +195,72 @@ def _estimate(
         table["partial_r"] = (t / np.sqrt(t**2 + table["df_residual"])).where(slopes)
     else:
         table["partial_r"] = np.nan
-    residuals = results.resid_response if model.family == "binomial" else results.resid
-    return table, np.asarray(residuals, dtype=float)
+    return table, results.residuals
 
 
-def _results(model: Model, made: Design, kept: list[int]) -> Any:  # noqa: ANN401 - untyped library
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Solution:
+    """Estimates with their covariance, whatever the method."""
+
+    params: Floats
+    covariance: Floats
+    residuals: Floats
+    df_residual: float
+    uses_t: bool = True
+    scale: float = float("nan")
+    """Variance of the residuals."""
+
+
+def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> Solution:
+    """Return the least-squares solution; ``robust`` takes the errors from HC3.
+
+    References
+    ----------
+    MacKinnon & White (1985). J Econometrics 29(3), 305-325. doi:10.1016/0304-4076(85)90158-7
+    """
+    lengths = np.linalg.norm(predictors, axis=0)
+    basis, upper = np.linalg.qr(predictors / lengths)
+    inverse = np.linalg.solve(upper, basis.T) / lengths[:, None]
+    params = inverse @ outcome
+    residuals = outcome - basis @ (basis.T @ outcome)
+    df = len(outcome) - predictors.shape[1]
+    scale = float(residuals @ residuals / df)
+    weights = np.full(len(outcome), scale)
+    if robust:
+        weights = (residuals / (1 - np.sum(basis**2, axis=1))) ** 2
+    return Solution(
+        params=params,
+        covariance=(inverse * weights) @ inverse.T,
+        residuals=residuals,
+        df_residual=df,
+        scale=scale,
+    )
+
+
+def _solve(model: Model, made: Design, kept: list[int]) -> Solution:
     predictors = made.predictors[:, kept]
+    if model.family == "gaussian" and model.method != "huber":
+        return least_squares(made.outcome, predictors, robust=model.method == "hc3")
     if model.family == "binomial":
-        return logistic.fit(made.outcome, predictors)
-    if model.method == "huber":
+        results = logistic.fit(made.outcome, predictors)
+        residuals = results.resid_response
+    else:
         # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
-        return sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
+        results = sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
             maxiter=500, tol=1e-10, conv="coefs"
         )
-    results = sm.OLS(made.outcome, predictors, hasconst=True).fit(method="qr")
-    if model.method == "hc3":
-        return results.get_robustcov_results("HC3", use_t=True)
-    return results
+        residuals = results.resid
+    return Solution(
+        params=np.asarray(results.params),
+        covariance=np.asarray(results.cov_params()),
+        residuals=np.asarray(residuals, dtype=float),
+        df_residual=float(results.df_resid),
+        uses_t=False,
+    )
 
 
 def _row(
-    results: Any,  # noqa: ANN401
+    results: Solution,
     term: str,
     weight: Floats,
     kept: list[int],
@@ -228,9 +275,8 @@ def _row(
         )
     combination = weight[kept]
     estimate = float(combination @ results.params)
-    error = float(np.sqrt(combination @ results.cov_params() @ combination))
-    uses_t = bool(results.use_t)
-    df = float(results.df_resid) if uses_t else np.inf
+    error = float(np.sqrt(combination @ results.covariance @ combination))
+    df = results.df_residual if results.uses_t else np.inf
     reach = stats.t.ppf(0.5 + confidence / 2, df) * error
     statistic = estimate / error if error > 0 else np.nan
     return {
@@ -238,7 +284,7 @@ def _row(
         "coefficient": estimate,
         "standard_error": error,
         "statistic": statistic,
-        "df_residual": float(results.df_resid),
+        "df_residual": results.df_residual,
         "ci_low": estimate - reach,
         "ci_high": estimate + reach,
         "p": float(2 * stats.t.sf(abs(statistic), df)),

@@ -24,6 +24,16 @@ class Resampling:
     n_permutations: int = 9999
     n_bootstraps: int = 4000
     seed: int = 20180301
+    largest: int = 20_000_000
+    """Draws times participants; beyond it fewer are drawn, but never below a thousand."""
+
+    def permutations(self, n: int) -> int:
+        """Return how often is permuted with so many participants."""
+        return min(self.n_permutations, max(999, self.largest // n))
+
+    def bootstraps(self, n: int) -> int:
+        """Return how often is drawn with so many participants."""
+        return min(self.n_bootstraps, max(1000, self.largest // n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +72,15 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
 
     rng = np.random.default_rng(how.seed)
     observed = statistic(residuals[None, :])[0]
+    wanted = how.permutations(len(outcome))
     beyond, done = 0, 0
-    while done < how.n_permutations:
-        n = min(how.n_permutations - done, max(1, CHUNK_NUMBERS // len(outcome)))
+    while done < wanted:
+        n = min(wanted - done, max(1, CHUNK_NUMBERS // len(outcome)))
         shuffled = rng.permuted(np.tile(residuals, (n, 1)), axis=1)
         # Ties by rounding count as beyond.
         beyond += int(np.sum(statistic(shuffled) >= observed * (1 - 1e-12)))
         done += n
-    return (beyond + 1) / (how.n_permutations + 1)
+    return (beyond + 1) / (wanted + 1)
 
 
 def bootstrap_interval(
@@ -88,7 +99,7 @@ def bootstrap_interval(
     scaled = predictors / scales
     drawn = _bootstrap(outcome, scaled, column, how) / scales[column]
     usable = drawn[np.isfinite(drawn)]
-    if len(usable) < 0.9 * how.n_bootstraps:
+    if len(usable) < 0.9 * len(drawn):
         return float("nan"), float("nan")
     estimate = np.linalg.lstsq(scaled, outcome, rcond=None)[0][column] / scales[column]
     jackknife = leave_one_out(outcome, predictors, column).coefficients
@@ -131,10 +142,11 @@ def _bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling
     products = (predictors[:, :, None] * predictors[:, None, :]).reshape(n, p * p)
     moments = predictors * outcome[:, None]
     rng = np.random.default_rng(how.seed)
+    wanted = how.bootstraps(n)
     drawn: list[Floats] = []
     done = 0
-    while done < how.n_bootstraps:
-        size = min(how.n_bootstraps - done, max(1, CHUNK_NUMBERS // n))
+    while done < wanted:
+        size = min(wanted - done, max(1, CHUNK_NUMBERS // n))
         counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
         normal = (counts @ products).reshape(size, p, p)
         right = counts @ moments

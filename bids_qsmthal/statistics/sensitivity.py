@@ -148,13 +148,13 @@ def _inference(
     rows.append(
         base
         | {"specification": "bootstrap (BCa)", "ci_low": low, "ci_high": high, "p": np.nan,
-           "note": f"{how.n_bootstraps} draws of participants"}
+           "note": f"{how.bootstraps(len(outcome))} draws of participants"}
     )  # fmt: skip
     p = resampling.permutation_p(outcome, predictors, column, how)
     rows.append(
         base
         | {"specification": "permutation (Freedman-Lane)", "ci_low": np.nan, "ci_high": np.nan,
-           "p": p, "note": f"{how.n_permutations} permutations"}
+           "p": p, "note": f"{how.permutations(len(outcome))} permutations"}
     )  # fmt: skip
     return [*rows, base | _left_out(main, predictors, column, frame)]
 
