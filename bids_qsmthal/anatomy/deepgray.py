@@ -88,10 +88,11 @@ def refined_thalamus(
         (1 - how.outlier_share) * density + how.outlier_share / span
         for density in (inside, outside)
     )
-    chance = 1 / (1 + np.exp(-LOGISTIC * signed_mm / how.border_uncertainty_mm))
-    posterior = chance * inside / (chance * inside + (1 - chance) * outside)
+    # A voxel is decided together with its neighbours, or noise would fray the border.
+    evidence = ndimage.gaussian_filter(np.log(inside / outside), 1.0)
+    expected = LOGISTIC * signed_mm / how.border_uncertainty_mm
+    posterior = 1 / (1 + np.exp(-np.clip(expected + evidence, -30, 30)))
     posterior = np.where(np.abs(signed_mm) < how.reach_mm, posterior, signed_mm > 0)
-    posterior = ndimage.gaussian_filter(posterior, 0.6)
     whole = _largest(ndimage.binary_opening(posterior > 0.5))
     whole = ndimage.binary_propagation(
         whole, mask=ndimage.binary_dilation(whole) & (posterior > 0.5)

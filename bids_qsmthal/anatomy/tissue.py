@@ -168,7 +168,8 @@ def _neighbours(posterior: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDAr
         volume = np.zeros(mask.shape, dtype=np.float32)
         volume[mask] = column
         sums.append(ndimage.convolve(volume, kernel, mode="constant")[mask])
-    crossed = [(sums[a] + sums[b]) / 2 for a, b in MIXTURES]
+    # A border runs between voxels of both kinds; inside one tissue there is none.
+    crossed = [2 * np.minimum(sums[a], sums[b]) for a, b in MIXTURES]
     return np.column_stack([*sums, *crossed])
 
 
@@ -193,8 +194,11 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     weight = posterior[:, :3].sum(0)
     means = posterior[:, :3].T @ values / weight
-    variance = np.array([posterior[:, k] @ (values - means[k]) ** 2 / weight[k] for k in range(3)])
-    return means, np.sqrt(np.maximum(variance, 1e-6 * means[WM] ** 2))
+    squares = sum(posterior[:, k] @ (values - means[k]) ** 2 for k in range(3))
+    # One spread for all: it is the noise of the image. Left free, the class next to a mixture
+    # shrinks to its far end and the mixture takes the rest.
+    spread = np.sqrt(max(squares / weight.sum(), 1e-6 * means[WM] ** 2))
+    return means, np.full(3, spread)
 
 
 def _expected(

@@ -26,12 +26,12 @@ def radius(x, y, z, centre=(0.0, 0.0, 0.0)):
     return np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
 
 
-def folded_cortex(thickness_mm, *, size=72, fold_mm=6.0, folds=5):
+def folded_cortex(thickness_mm, *, size=64, fold_mm=6.0, folds=5):
     """White matter with lobes and a cortex of even thickness on it: gray and white shares.
 
     The border is r = R + A cos(folds phi) sin^2(theta); the cortex is grown from it by distance.
     """
-    parts = 4
+    parts = 3
     axis = (np.arange(size * parts) + 0.5) / parts - size / 2
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
     r = np.sqrt(x**2 + y**2 + z**2)
