@@ -301,3 +301,65 @@ def test_the_page_names_each_participants_report_and_loads_nothing_from_outside(
     text = (study / "group.html").read_text()
     assert 'href="../sub-0001.html"' in text
     assert 'src="http' not in text
+
+
+def test_failed_checks_of_a_scan_decide_and_give_the_reason(tmp_path: Path) -> None:
+    bids_dir, output_dir, _ = small(tmp_path)
+    header = "name\tvalue\tunit\tthreshold\tverdict\treason\tsource\n"
+    for who, verdict in (("sub-0001", "exclude"), ("sub-0002", "check"), ("sub-0003", "include")):
+        path = output_dir / who / "anat" / f"{who}_desc-qsmthal_quality.tsv"
+        path.write_text(f"{header}snr\t3\t1\tcheck < 20\t{verdict}\ttoo much noise\tpaper\n")
+    folder = without_page(bids_dir, output_dir)
+    decisions = read(folder, "exclusions").set_index("participant_id")
+    assert list(decisions.loc["sub-0001", ["decision", "reason"]]) == ["exclude", "too much noise"]
+    assert list(decisions.loc["sub-0002", ["decision", "reason"]]) == ["check", "too much noise"]
+    assert decisions.loc["sub-0003", "decision"] == "include"
+    wide = read(folder, "measures").set_index("participant_id")
+    assert "sub-0001" not in wide.index
+    assert wide.loc["sub-0002", "quality"] == "check"
+
+
+def test_other_choices_of_a_scan_enter_the_sensitivity_analysis(tmp_path: Path) -> None:
+    bids_dir, output_dir, cohort = small(tmp_path, 20)
+    header = "choice\tvariant\themisphere\tvalue\tdifference\tunit\tn_voxels\n"
+    for place, chi in enumerate(cohort["chi"], start=1):
+        who = f"sub-{place:04d}"
+        path = output_dir / who / "anat" / f"{who}_desc-qsmthal_sensitivity.tsv"
+        rows = [f"default\tdefault\tLR\t{chi}\t0\tppb\t9"]
+        rows += [f"veins\tnot removed\tLR\t{2 * chi}\t1\tppb\t9"]
+        path.write_text(header + "\n".join(rows) + "\n")
+    analysis = analysis_file.read(None)
+    made = assembly.assemble(bids_dir, output_dir, analysis, strict=False)
+    results = fitting.fit_all(analysis, made, Resampling(n_permutations=99, n_bootstraps=100))
+    rows = results.sensitivity.set_index(["model", "specification"])
+    plainly = rows.loc[("thickness_adjusted", "as in the table")]
+    doubled = rows.loc[("thickness_adjusted", "veins not removed")]
+    assert doubled["coefficient"] == pytest.approx(plainly["coefficient"] / 2)
+    assert doubled["p"] == pytest.approx(plainly["p"])
+
+
+def test_sessions_make_a_longitudinal_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    cohort = cohorts.simulated(12, rng, {})
+    bids_dir, output_dir = tmp_path / "bids", tmp_path / "derivatives"
+    bids_dir.mkdir()
+    cohorts.participants(cohort).to_csv(
+        bids_dir / "participants.tsv", sep="\t", index=False, na_rep="n/a"
+    )
+    for place, (_, row) in enumerate(cohort.iterrows(), start=1):
+        who = f"sub-{place:04d}"
+        table = bids_dir / who / f"{who}_sessions.tsv"
+        table.parent.mkdir()
+        table.write_text("session_id\tacq_time\nses-1\t2020-01-01T00:00:00\nses-2\t2022-01-01\n")
+        for visit, years in (("ses-1", 0.0), ("ses-2", 2.0)):
+            values = row.to_dict() | {"chi": row["chi"] + 0.7 * years + rng.normal(0, 0.1)}
+            cohorts.write_measures(output_dir, who, values, labels=(visit, "n/a"))
+    own = tmp_path / "own.yaml"
+    without_edss = re.sub(r"  edss:\n.*\n.*\n", "", analysis_file.packaged())
+    more = "\nLongitudinal:\n  - {Name: change, Formula: chi ~ years}\n"
+    own.write_text(without_edss.replace("edss, dmt", "dmt").partition("Sensitivity:")[0] + more)
+    folder = group.process(bids_dir, output_dir, analysis=own).folder
+    change = read(folder, "longitudinal").set_index("term")
+    assert change.loc["years", "coefficient"] == pytest.approx(0.7, abs=0.08)
+    assert change.loc["years", "n_sessions"] == 24
+    assert "Change over time" in (folder / "group.html").read_text()

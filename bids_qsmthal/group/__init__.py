@@ -77,8 +77,11 @@ def process(
     tables_out.write(folder, wanted, cohort, results)
     written = page.write(folder, wanted, cohort, results)
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
-    for name in not_fitted:
-        log.warning("Model %s is not fitted: %s.", name, results.fits[name].note)
+    if not_fitted:
+        log.warning(
+            "%d of %d models are not fitted; %s says why.",
+            len(not_fitted), len(results.fits), folder / "models.tsv",
+        )  # fmt: skip
     return GroupResult(
         folder=folder,
         page=written,

@@ -113,8 +113,7 @@ def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
 
 def _few(found: pd.Series[str]) -> str:
     names = list(found)
-    shown = ", ".join(names[:4])
-    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+    return ", ".join(names) if len(names) <= 4 else f"{len(names)} measures"
 
 
 def _read_edits(path: Path) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -69,13 +69,9 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
 def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
     fits: dict[str, Fit] = {}
     for model in analysis.models:
-        reasons = [
-            f"{name}: {cohort.absent[name]}"
-            for name in (*model_variables(model), *model.group_by)
-            if name in cohort.absent
-        ]
-        if reasons:
-            fits[model.name] = regression.not_fitted(model, "; ".join(reasons))
+        reason = _lacking((*model_variables(model), *model.group_by), cohort)
+        if reason:
+            fits[model.name] = regression.not_fitted(model, reason)
             continue
         for part in regression.grouped(model, cohort.frame):
             fits[part.name] = regression.fit(part, cohort.frame)
@@ -145,9 +141,8 @@ def _alternatives(alternative: Alternative, cohort: Cohort) -> list[Specificatio
 def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     parts = []
     for model in analysis.longitudinal:
-        lacking = [name for name in model.variables if name in cohort.absent]
-        if lacking:
-            reason = "; ".join(f"{name}: {cohort.absent[name]}" for name in lacking)
+        reason = _lacking(model.variables, cohort)
+        if reason:
             parts.append(longitudinal.not_fitted(model, reason))
         else:
             parts.append(longitudinal.fit(model, cohort.sessions))
@@ -158,14 +153,21 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
 def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
     parts = []
     for path in analysis.mediation:
-        lacking = [name for name in path.variables if name in cohort.absent]
-        if lacking:
-            reason = "; ".join(f"{name}: {cohort.absent[name]}" for name in lacking)
+        reason = _lacking(path.variables, cohort)
+        if reason:
             parts.append(mediation.not_fitted(path, reason))
         else:
             parts.append(mediation.fit(path, cohort.frame, how))
     columns = mediation.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _lacking(names: Sequence[str], cohort: Cohort) -> str:
+    """Return which of some variables have no source, and why if it is one; or nothing."""
+    lacking = [name for name in names if name in cohort.absent]
+    if len(lacking) == 1:
+        return f"{lacking[0]}: {cohort.absent[lacking[0]]}"
+    return f"nobody has values of {', '.join(lacking)}" if lacking else ""
 
 
 def _n(fit: Fit) -> int:
