@@ -165,12 +165,12 @@ def fields(head: Head, pose: Affine, model: FineModel, centre_frequency_hz: floa
     """Return the field of brain and veins, and that of the whole head after shimming."""
     hz_per_ppm = np.float32(centre_frequency_hz * 1e-6)
     local = dipole_field(model.chi_ppm, model.grid) * hz_per_ppm
-    total = _background_field_ppm(head, pose, model) * hz_per_ppm
+    total = background_field_ppm(head, pose, model) * hz_per_ppm
     total += local
     return Fields(local, shimmed(total, model.brain, model.grid))
 
 
-def _background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
+def background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
     """Return the field of head against air, with its bones, fat and cavities, on the fine grid.
 
     Everything is counted from air, which fills the rest of space; the brain enters as water.
