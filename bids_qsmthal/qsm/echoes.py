@@ -83,7 +83,7 @@ def fit_one(magnitude, phase, where, search, start):
             for j in range(times.size):
                 b1 += weight[j] * times[j] * _sine(angle[j] - offset[i] - omega * times[j])
             omega += b1 / s2
-            if abs(b1 / s2) <= tolerance * (abs(omega) + 1.0):
+            if abs(b1 / s2) <= tolerance * (abs(omega) + 1 / times[-1]):
                 break
         found[i] = omega
         residual[i] = _misfit(angle, weight, times, omega, offset[i])
@@ -132,7 +132,7 @@ def _newton(angle, weight, times, omega, iterations, tolerance):
         change = (s0 * b1 - s1 * b0) / determinant
         offset += (s2 * b0 - s1 * b1) / determinant
         omega += change
-        if abs(change) <= tolerance * (abs(omega) + 1.0):
+        if abs(change) <= tolerance * (abs(omega) + 1 / times[-1]):
             break
     return omega, offset
 
