@@ -363,3 +363,16 @@ def test_sessions_make_a_longitudinal_model(tmp_path: Path) -> None:
     assert change.loc["years", "coefficient"] == pytest.approx(0.7, abs=0.08)
     assert change.loc["years", "n_sessions"] == 24
     assert "Change over time" in (folder / "group.html").read_text()
+
+
+def test_the_lesion_model_without_the_old_keeps_those_who_are_just_fifty(tmp_path: Path) -> None:
+    cohort = cohorts.simulated(40, np.random.default_rng(5), {})
+    cohort.loc[:1, "age"] = [50.0, 50.1]
+    bids_dir, output_dir = cohorts.write(cohort, tmp_path)
+    folder = without_page(bids_dir, output_dir)
+    models = read(folder, "models").set_index("model")
+    young = int((cohort["age"] <= 50).sum())
+    assert (models.loc["lesion_adjusted_age_50", "n"] == young).all()
+    flow = read(folder, "flow").set_index("step")
+    outside = flow.loc["model lesion_adjusted_age_50", "detail"]
+    assert outside == f"{40 - young} outside the filter"
