@@ -91,6 +91,7 @@ def test_every_table_has_a_dictionary_of_its_columns(study: Path) -> None:
         assert list(described) == list(pd.read_csv(path, **TSV).columns)
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     bids_dir, output_dir, _ = small(tmp_path, 12)
     first = {p: p.read_bytes() for p in group.process(bids_dir, output_dir).folder.rglob("*.*")}

@@ -99,7 +99,8 @@ def numbers(cells: pd.Series[str], where: str, who: pd.Series[str]) -> pd.Series
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{where}: '{cells.iloc[first]}' of {who.iloc[first]} is not a number "
-            f"({int(wrong.sum())} such); expected numbers, or n/a where unknown."
+            f"({int(wrong.sum())} such); expected numbers, n/a where unknown; for words give "
+            "'Levels' in the analysis file."
         )
     return values
 
