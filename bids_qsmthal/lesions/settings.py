@@ -12,11 +12,13 @@ class FlairLesions:
     Attributes
     ----------
     prior_lesion
-        Prior probability that a voxel of white matter is lesion. The mean load of the reference
-        study, 11 mL in about 450 mL of white matter, is 2.4 %; doubled because a missed lesion
-        cannot be grown while a false seed is still judged by its peak and its place.
+        Prior probability that a voxel of white matter is lesion: a tenth, the load of heavily
+        affected patients (50 mL in about 450 mL of white matter). The mean of the reference
+        study is 2.4 %, but a missed lesion cannot be grown, while a false seed is still judged
+        by its neighbours, its peak and its place.
     neighbours
-        Strength of the Markov random field: log-odds between no and all neighbours alike.
+        Strength of the Markov random field: log-odds between half and all neighbours alike. At
+        6 a lone voxel needs odds of 400 to be a seed.
     seed_probability
         Posterior above which a voxel is a seed.
     peak_gm_sd
@@ -30,8 +32,8 @@ class FlairLesions:
         Smallest longest axis, as in the McDonald criteria (doi:10.1016/S1474-4422(17)30470-2).
     """
 
-    prior_lesion: float = 0.05
-    neighbours: float = 4.0
+    prior_lesion: float = 0.1
+    neighbours: float = 6.0
     seed_probability: float = 0.5
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
