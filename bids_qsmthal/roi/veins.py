@@ -44,8 +44,8 @@ class VeinRule:
     prior_gain
         Spreads by which both thresholds fall where the prior is certain of a vein.
     dilation_mm
-        Width of the shell added, for the voxels a vein fills only in part; a shell is only as
-        wide as this even if voxels are wider, so with thick voxels nothing is added.
+        Width of the shell added, for the voxels a vein fills only in part: about a vein's
+        radius. Voxels wider than this hold the shell already, so nothing is added to them.
     """
 
     radii_mm: tuple[float, ...] = (0.5, 1.0, 1.5)
@@ -54,7 +54,7 @@ class VeinRule:
     seed_spreads: float = 4.0
     growth_spreads: float = 2.5
     prior_gain: float = 1.0
-    dilation_mm: float = 0.75
+    dilation_mm: float = 0.5
 
 
 def vesselness(values: Array, voxel_size_mm: VoxelSize, *, radii_mm: tuple[float, ...]) -> Array:
