@@ -140,6 +140,7 @@ def test_the_field_in_the_brain_is_that_of_a_head_at_three_tesla(small_participa
     assert np.percentile(total, 99.5) > 80
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_images(small_participant, small_parameters):
     again = simulate.participant(small_parameters, 11)
     for first, second in zip(small_participant.scans, again.scans, strict=True):
