@@ -206,7 +206,7 @@ def detect_sign(
     return float((high + low - 2 * middle) / max(high - low, 1e-12))
 
 
-LEAST_EVIDENCE = 0.05
+LEAST_EVIDENCE = 0.1
 """Below this asymmetry of the tails the data do not tell the sign."""
 
 
