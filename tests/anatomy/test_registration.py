@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from bids_qsmthal.anatomy import atlas, brain_mask, rigid
+from bids_qsmthal.anatomy.preparation import isotropic
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.image import Image, resample
+
+pytestmark = pytest.mark.slow
+
+
+def _moved():
+    angle = 0.1
+    matrix = np.eye(4)
+    c, s = np.cos(angle), np.sin(angle)
+    matrix[1:3, 1:3] = [[c, -s], [s, c]]
+    matrix[:3, 3] = (4.0, -6.0, 3.0)
+    return matrix
+
+
+def test_a_known_motion_is_found_across_contrasts_and_called_good():
+    fixed = isotropic(atlas.probability("T1w"), 2.0)
+    true = _moved()
+    other = fixed.like(np.where(fixed.data > 0.05, 1.0 - fixed.data, 0).astype(np.float32))
+    moving = resample(other, fixed, world=true)
+    masks = [image.like(image.data > 0.05) for image in (fixed, moving)]
+
+    found = rigid(fixed, moving, fixed_mask=masks[0], moving_mask=masks[1])
+
+    corners = np.array([[x, y, z, 1] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
+    error_mm = np.linalg.norm((corners @ (found.matrix - true).T)[:, :3], axis=1)
+    assert error_mm.max() < 0.5
+    assert not found.failed
+
+
+def test_a_scan_of_something_else_is_called_failed(rng):
+    fixed = isotropic(atlas.probability("T1w"), 4.0)
+    noise = fixed.like(rng.random(fixed.shape).astype(np.float32))
+    mask = fixed.like(fixed.data > 0.05)
+
+    assert rigid(fixed, noise, fixed_mask=mask).failed
+
+
+def test_the_brain_of_the_head_template_is_found_in_every_orientation():
+    head = isotropic(atlas.probability("desc-head_T1w"), 2.0)
+    true = isotropic(atlas.probability("T1w"), 2.0).data > 0.02
+    turned = Image(np.flip(np.transpose(head.data, (2, 0, 1)), 0).copy(), head.affine)
+    order = np.zeros((4, 4))
+    order[2, 0], order[0, 1], order[1, 2], order[3, 3] = -1, 1, 1, 1
+    order[2, 3] = head.shape[2] - 1
+    turned = Image(turned.data, head.affine @ order)
+
+    upright, other = brain_mask(head), brain_mask(turned)
+
+    estimate = upright.data
+    assert 2 * (estimate & true).sum() / (estimate.sum() + true.sum()) > 0.95
+    again = np.transpose(np.flip(other.data, 0), (1, 2, 0))
+    assert np.array_equal(again, estimate)
+
+
+def test_an_image_without_a_head_is_refused_in_words():
+    flat = Image(np.ones((80, 80, 80), np.float32), np.diag([2.0, 2, 2, 1]))
+    slice_ = Image(np.ones((80, 80, 3), np.float32), np.diag([2.0, 2, 2, 1]))
+
+    with pytest.raises(DataError, match="constant"):
+        brain_mask(flat)
+    with pytest.raises(DataError, match="three dimensions"):
+        brain_mask(slice_)
