@@ -135,7 +135,8 @@ def resources_from(chosen: Namespace) -> Resources:
 
 def log_level(chosen: Namespace) -> int:
     """Turn ``-v`` and ``-q`` into a level of the logging module."""
-    return max(logging.DEBUG, min(logging.ERROR, 20 - 10 * chosen.verbose + 10 * chosen.quiet))
+    wanted: int = logging.INFO - 10 * chosen.verbose + 10 * chosen.quiet
+    return max(logging.DEBUG, min(logging.ERROR, wanted))
 
 
 def _demo(chosen: Namespace) -> int:

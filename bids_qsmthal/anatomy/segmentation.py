@@ -20,7 +20,7 @@ from bids_qsmthal.anatomy.deepgray import (
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
-from bids_qsmthal.anatomy.tissue import Fractions, TissueModel, fractions
+from bids_qsmthal.anatomy.tissue import Fractions, TissueModel, fractions, without_meninges
 from bids_qsmthal.anatomy.warping import Warp
 from bids_qsmthal.image import Image
 
@@ -172,7 +172,7 @@ def segment(
     frame = Frame.around(prepared.brain, 5.0)
     part = _Part.cut(prepared, lesion_mask, frame)
     filled = filled_lesions(part.t1w, part.lesions, part.priors[2], seed=how.seed)
-    tissue = fractions(filled, part.brain, part.priors, how.tissue)
+    tissue = without_meninges(fractions(filled, part.brain, part.priors, how.tissue), part.voxel_mm)
     left, right = (
         refined_thalamus(filled, prior, tissue, part.voxel_mm, how.deep_gray)
         for prior in part.thalamus

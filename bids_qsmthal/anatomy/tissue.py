@@ -10,7 +10,7 @@ found by expectation maximisation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,6 +114,29 @@ def fractions(
         maps.append(volume)
     c, g, w = means.tolist()
     return Fractions(maps[CSF], maps[GM], maps[WM], (c, g, w), tuple(spread.tolist()), converged)
+
+
+MENINGES_MM = 1.5
+"""Dura and vessels are sheets and strings thinner than twice this; no gyrus is."""
+
+
+def without_meninges(found: Fractions, voxel_mm: tuple[float, float, float]) -> Fractions:
+    """Count as fluid the gray sheets at the border of the skull that hang on no gyrus.
+
+    Dura and the vessels round the brain are as bright as gray matter, but thin, and fluid parts
+    them from the cortex. What remains of gray and white matter when everything thinner than
+    ``2 MENINGES_MM`` is taken away, and is in one piece, is brain; gray matter further than
+    ``MENINGES_MM`` + 1 mm from that is not.
+    """
+    thick = ndimage.distance_transform_edt(found.gm + found.wm > 0.5, sampling=voxel_mm)
+    labels, count = ndimage.label(thick > MENINGES_MM)
+    if not count:
+        return found
+    brain = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    # One millimetre more than was taken away gives back partial voxels at the border of the cortex.
+    far = ndimage.distance_transform_edt(~brain, sampling=voxel_mm) > MENINGES_MM + 1.0
+    moved = np.where(far, found.gm, 0).astype(np.float32)
+    return replace(found, gm=found.gm - moved, csf=found.csf + moved)
 
 
 def _prior(mask: NDArray[np.bool_], priors: Sequence[Float], floor: float) -> NDArray[np.float64]:

@@ -59,7 +59,10 @@ class Head:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the stages want the user to know."""
-        parts = (self.prepared, self.anatomy, self.lesions, self.enhancement)
+        parts = (
+            *(self.prepared, self.anatomy, self.lesions, self.enhancement),
+            *(self.flair_to_t1w, self.ce_to_t1w),
+        )
         return tuple(dict.fromkeys(said for part in parts if part for said in part.warnings))
 
 

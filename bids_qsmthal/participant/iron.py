@@ -89,7 +89,8 @@ def find(
         settings=settings.reconstruction,
     )
     maps = _with_brought(maps, combined, replaced)
-    inputs = _inputs(maps, combined, head, matrix, replaced)
+    metrics = maps.quality | (to_t1w.quality if to_t1w else {})
+    inputs = _inputs(maps, combined, _segmentation(head, matrix, replaced), metrics, replaced)
     regions = None
     if inputs is None:
         stages.skip("thalamus, veins, reference", "there is no T1w and no segmentation was brought")
@@ -143,7 +144,11 @@ def _with_brought(maps: qsm.Maps, grid: Image, replaced: Mapping[str, Brought]) 
 
 
 def _inputs(
-    maps: qsm.Maps, grid: Image, head: Head, matrix: Affine, replaced: Mapping[str, Brought]
+    maps: qsm.Maps,
+    grid: Image,
+    segmentation: roi.Segmentation | None,
+    metrics: Mapping[str, float],
+    replaced: Mapping[str, Brought],
 ) -> roi.Inputs | None:
     """Gather what the regions are measured from; ``None`` where no thalamus can be known."""
     supplied = roi.Supplied(
@@ -151,7 +156,6 @@ def _inputs(
         reference=_on(grid, "csf_reference", replaced),
         veins=_on(grid, "vein", replaced),
     )
-    segmentation = _segmentation(head, matrix, replaced)
     if segmentation is None and supplied.thalamus is None:
         return None
     return roi.Inputs(
@@ -161,7 +165,7 @@ def _inputs(
         r2star_hz=grid.like(maps.r2star_hz) if maps.r2star_hz.any() else None,
         segmentation=segmentation,
         supplied=supplied,
-        metrics=maps.quality,
+        metrics=dict(metrics),
         method=replaced["chi"].source if "chi" in replaced else "QSM",
     )
 

@@ -178,7 +178,7 @@ def _registrations(head: Head, iron: Iron | None) -> Iterable[report.Registratio
 def _iron_warnings(session: Session, iron: Iron | None) -> list[str]:
     if iron is None:
         return ["There is no gradient echo: no susceptibility."] if session.gre is None else []
-    said = [*iron.maps.warnings]
+    said = [*iron.maps.warnings, *(iron.to_t1w.warnings if iron.to_t1w else ())]
     if iron.signal.report.contradiction:
         said.append(iron.signal.report.contradiction)
     if iron.regions is None:

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.segmentation import filled_lesions
-from bids_qsmthal.anatomy.tissue import TissueModel, fractions
+from bids_qsmthal.anatomy.tissue import Fractions, TissueModel, fractions, without_meninges
 from tests.anatomy.phantoms import radius, shares
 
 SHAPE = (48, 48, 48)
@@ -60,3 +60,23 @@ def test_filling_repeats_and_leaves_the_rest_alone(rng):
     assert np.array_equal(first, second)
     assert np.array_equal(first[~lesions], t1w[~lesions])
     assert mask[lesions].all()
+
+
+@pytest.mark.parametrize("voxel_mm", [(1.0, 1.0, 1.0), (1.0, 1.0, 1.5)])
+def test_dura_is_taken_off_and_cortex_stays(voxel_mm):
+    x, y, z = np.indices(SHAPE)
+    away = np.hypot(
+        np.hypot((x - 24) * voxel_mm[0], (y - 24) * voxel_mm[1]), (z - 24) * voxel_mm[2]
+    )
+    white, cortex = away < 11, (away >= 11) & (away < 14)
+    dura = (away >= 18) & (away < 20)
+    csf = ((away >= 14) & (away < 18)).astype(np.float32)
+    gm = (cortex | dura).astype(np.float32)
+    found = Fractions(csf, gm, white.astype(np.float32), (30, 75, 110), (4, 4, 4), converged=True)
+
+    cleaned = without_meninges(found, voxel_mm)
+
+    assert not cleaned.gm[dura].any()
+    assert cleaned.csf[dura].all()
+    np.testing.assert_array_equal(cleaned.gm[cortex], gm[cortex])
+    np.testing.assert_array_equal(cleaned.wm, found.wm)
