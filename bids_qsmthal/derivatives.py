@@ -36,9 +36,12 @@ IGNORED = """\
 *.html
 **/figures
 **/figures/**
-logs/
-group/
-edits/
+logs
+logs/**
+group
+group/**
+edits
+edits/**
 CITATION.*
 **/*_measures.tsv
 **/*_measures.json
