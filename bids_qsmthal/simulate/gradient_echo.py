@@ -12,6 +12,7 @@ from scipy import ndimage
 from bids_qsmthal.image import Affine, Image
 from bids_qsmthal.qsm import Grid
 from bids_qsmthal.simulate.compositions import compositions, sampled
+from bids_qsmthal.simulate.envelope import DURA_MM
 from bids_qsmthal.simulate.fields import dipole_field, shimmed, upsampled
 from bids_qsmthal.simulate.poses import finer
 from bids_qsmthal.simulate.signals import cropped, noisy, spoiled_gradient_echo
@@ -181,18 +182,29 @@ def background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
     # The middle of this grid: under the middle of the brain, as there is more head below.
     middle = (pose @ (0.0, -18.0, -60.0, 1.0))[:3]
     affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(BACKGROUND_SHAPE) - 1) / 2)
+    chi = background_susceptibility_ppm(head, np.linalg.inv(pose) @ affine)
+    field = dipole_field(chi, Image(chi, affine).grid, padding=1.5)
+    start = (np.linalg.inv(affine) @ model.affine[:, 3])[:3]
+    return upsampled(field, model.grid.shape, size_mm / BACKGROUND_STEP_MM, start)
+
+
+def background_susceptibility_ppm(head: Head, to_head: Affine) -> Float:
+    """Return bones, fat, cavities and head against air, on a grid that ``to_head`` leads from."""
     chi = np.zeros(BACKGROUND_SHAPE, np.float32)
     excess_ppm = property_of("chi_ppb") / 1000
     excess_ppm[list(LOCAL_ROWS)] = 0.0
     excess_ppm -= excess_ppm[ROW["air"]]
-    for chunk in compositions(head, np.linalg.inv(pose) @ affine, BACKGROUND_SHAPE):
+    for chunk in compositions(head, to_head, BACKGROUND_SHAPE):
         chi.reshape(-1)[chunk.flat] = excess_ppm @ chunk.shares
     # One voxel of smoothing ends the ringing of sharp edges in the discrete transform. It smooths
-    # the field by as much, which changes nothing where the field is harmonic: inside the brain.
+    # the field by as much, which changes nothing where the field is harmonic ...
     chi = ndimage.gaussian_filter(chi, 1.0)
-    field = dipole_field(chi, Image(chi, affine).grid, padding=1.5)
-    start = (np.linalg.inv(affine) @ model.affine[:, 3])[:3]
-    return upsampled(field, model.grid.shape, size_mm / BACKGROUND_STEP_MM, start)
+    # ... but no source may reach into the brain: it would be neither background nor brain.
+    depth = sampled(head.envelope.depth, to_head, BACKGROUND_SHAPE)
+    outside = np.clip((depth - DURA_MM) / BACKGROUND_STEP_MM, 0, 1)
+    water_ppm = excess_ppm[ROW["csf"]]
+    chi = water_ppm + (chi - water_ppm) * outside
+    return np.asarray(chi, dtype=np.float32)
 
 
 def acquired(

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.image import Image
-from bids_qsmthal.simulate.envelope import Envelope
-from bids_qsmthal.simulate.gradient_echo import FineModel, background_field_ppm
+from bids_qsmthal.simulate.compositions import sampled
+from bids_qsmthal.simulate.envelope import DURA_MM, Envelope
+from bids_qsmthal.simulate.gradient_echo import (
+    BACKGROUND_SHAPE,
+    FineModel,
+    background_field_ppm,
+    background_susceptibility_ppm,
+)
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.poses import rigid, scan_affine
 from bids_qsmthal.simulate.tissues import TISSUES
@@ -16,9 +22,13 @@ AIR_RADIUS_MM = 12.0
 
 
 @pytest.fixture(scope="module")
-def spheroid(small_parameters):
+def head(small_parameters):
+    return draw_head(small_parameters, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def spheroid(head):
     """A head of water in air: a spheroid, with a ball of air in its middle and no brain."""
-    head = draw_head(small_parameters, np.random.default_rng(0))
     grid = head.envelope.depth
     index = np.indices(grid.shape, dtype=np.float32).reshape(3, -1)
     points = (grid.affine[:3, :3] @ index + grid.affine[:3, 3:] - CENTRE_MM[:, None]).T
@@ -84,3 +94,15 @@ def test_a_spheroid_of_water_around_a_ball_of_air_has_the_closed_form_field(sphe
     assert slope == pytest.approx(1.0, abs=0.04)
     assert offset == pytest.approx(uniform, abs=0.08)
     assert abs(uniform) > 0.5
+
+
+def test_no_source_of_the_background_reaches_into_the_brain(head):
+    to_head = np.diag([2.0, 2.0, 2.0, 1.0])
+    to_head[:3, 3] = (-143.3, -176.7, -250.1)
+    chi = background_susceptibility_ppm(head, to_head)
+    depth = sampled(head.envelope.depth, to_head, BACKGROUND_SHAPE)
+    water_ppm = -TISSUES["air"].chi_ppb / 1000
+    np.testing.assert_allclose(chi[depth <= DURA_MM], water_ppm, atol=1e-5)
+    bone = (depth > 3.5) & (depth < 7)
+    assert np.median(chi[bone]) < water_ppm - 0.5  # marrow and bone, smoothed
+    assert abs(chi[0, 0, -1]) < 1e-3
