@@ -2,7 +2,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,7 +171,10 @@ def written(tmp_path_factory, small_parameters):
 
 
 def test_the_dataset_is_valid_bids(written):
-    validator = shutil.which("bids-validator-deno")
+    beside = Path(sys.executable).parent
+    validator = shutil.which(
+        "bids-validator-deno", path=f"{beside}{os.pathsep}{os.environ['PATH']}"
+    )
     if validator is None:
         assert os.environ.get("CI") != "true", "bids-validator-deno is not installed"
         pytest.skip("bids-validator-deno is not installed")
