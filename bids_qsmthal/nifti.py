@@ -60,9 +60,7 @@ def stored_scale(path: Path) -> tuple[float, float]:
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
 
 
-def save(
-    image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: float = 1.0
-) -> None:
+def save(image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: float = 1.0) -> None:
     """Write a NIfTI file whole or not at all; equal images give equal bytes.
 
     Parameters
