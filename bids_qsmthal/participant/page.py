@@ -162,7 +162,9 @@ def _registrations(head: Head, iron: Iron | None) -> Iterable[report.Registratio
     ]
     if iron is not None:
         moving.append(("MEGRE to T1w", iron.combined, iron.to_t1w))
-    outlines = {"brain": head.prepared.brain}
+    labels = head.prepared.labels
+    ventricles = labels.like(np.isin(labels.data, (4, 43)).astype(np.uint8))
+    outlines = {"brain": head.prepared.brain, "ventricles": ventricles}
     for name, image, rigid in moving:
         if image is not None and rigid is not None:
             yield report.Registration(

@@ -58,7 +58,7 @@ def save_head(session: Session, head: Head, settings: Settings, out: Derivatives
         ce = _uris(session, (session.t1w, session.t1w_gad))
         _save_all([("enhancing", head.enhancement.mask, np.uint8)], ce, {}, out)
     for name, rigid in (("FLAIR", head.flair_to_t1w), ("ceT1w", head.ce_to_t1w)):
-        _save_rigid(name, rigid, out, space="T1w")
+        save_rigid(name, rigid, out, space="T1w")
 
 
 def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives) -> None:
@@ -89,7 +89,7 @@ def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives
     _save_all(contents, sources, method, out)
     if iron.regions is not None:
         _save_regions(iron, settings, sources, out)
-    _save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
+    save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
 
 
 def save_table(table: pd.DataFrame, out: Derivatives) -> None:
@@ -141,7 +141,7 @@ def _save_all(
             out.save(key, image, sources=sources, method=method, dtype=dtype)
 
 
-def _save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) -> None:
+def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) -> None:
     """Save a rigid motion in ITK's text form, both ways.
 
     ITK moves an image with the map of points that goes the other way: from the target's world.
