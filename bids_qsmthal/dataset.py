@@ -126,6 +126,8 @@ def find_sessions(
         "session", selection.sessions, layout.get_sessions(), bids_dir, prefix="ses-"
     )
     found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
+    layout.connection_manager.session.close()
+    layout.connection_manager.engine.dispose()
     result: list[Session] = []
     for key in sorted({key for scans in found.values() for key in scans}):
         subject, session = key

@@ -377,3 +377,13 @@ def test_the_lesion_model_without_the_old_keeps_those_who_are_just_fifty(tmp_pat
     flow = read(folder, "flow").set_index("step")
     outside = flow.loc["model lesion_adjusted_age_50", "detail"]
     assert outside == f"{40 - young} outside the filter"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_participants_get_tables_without_models(tmp_path: Path, n: int) -> None:
+    bids_dir, output_dir = cohorts.write(cohorts.published().head(n), tmp_path)
+    result = group.process(bids_dir, output_dir)
+    models = pd.read_csv(output_dir / "group" / "models.tsv", sep="\t")
+    assert result.n_participants == n
+    assert models["coefficient"].isna().all()
+    assert models["note"].str.contains("too few participants|not estimable").all()

@@ -71,7 +71,7 @@ def explore(
             rows.append(_row(question, "unadjusted", "model", fit))
         rows += _inference(question, main, frame, how)
         for specification in specifications:
-            row = _changed(question, specification, frame)
+            row = _changed(question, specification, frame, main)
             rows += [row] if row else []
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -101,9 +101,13 @@ def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, objec
 
 
 def _changed(
-    question: Question, specification: Specification, frame: pd.DataFrame
+    question: Question, specification: Specification, frame: pd.DataFrame, main: Fit
 ) -> dict[str, object] | None:
-    """Return the coefficient under one change, or nothing where the change changes nothing."""
+    """Return the coefficient under one change, or nothing where the change changes nothing.
+
+    Terms that stand for others (splines, say) need more participants than the model itself, and
+    cannot even be evaluated for one or two: where the model has no fit, they have none.
+    """
     model = question.adjusted
     used = set(re.findall(r"\w+", model.formula))
     if specification.terms and (
@@ -118,8 +122,9 @@ def _changed(
         formula=substitute(model.formula, specification.terms),
         filter=" and ".join(filters),
     )
-    if specification.absent:
-        fit = regression.not_fitted(changed, specification.absent)
+    why_not = specification.absent or (main.note if specification.terms and not main.fitted else "")
+    if why_not:
+        fit = regression.not_fitted(changed, why_not)
     else:
         columns = {name: frame[column] for name, column in specification.columns.items()}
         fit = regression.fit(changed, frame.assign(**columns))
