@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal import options
+from bids_qsmthal import options, terminal
 from bids_qsmthal.errors import DataError, MissingInputError, OutputError, QsmthalError, UsageError
 
 if TYPE_CHECKING:
@@ -26,20 +26,16 @@ log = logging.getLogger("bids_qsmthal")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
     log.setLevel(logging.INFO)
-    try:
-        return run(words)
-    except QsmthalError as error:
-        log.error("bids_qsmthal: %s", error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        log.error("bids_qsmthal: interrupted; run the same command again to go on")
-        return 130
-    finally:
-        log.removeHandler(handler)
+    with terminal.shown(log, sys.stderr):
+        try:
+            return run(words)
+        except QsmthalError as error:
+            log.error("bids_qsmthal: %s", error)
+            return error.exit_code
+        except KeyboardInterrupt:
+            log.error("bids_qsmthal: interrupted; run the same command again to go on")
+            return 130
 
 
 def run(words: Sequence[str]) -> int:

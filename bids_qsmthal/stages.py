@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, cast
 
 import joblib
 
 from bids_qsmthal.derivatives import package_versions
+from bids_qsmthal.errors import LevelUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,27 +31,65 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
-class Stages:
-    """Runs the stages of one participant, one after another, and says what it does."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a log record about a stage says to a program: it travels as its ``step``.
 
-    def __init__(self, work_dir: Path, total: int) -> None:
+    Attributes
+    ----------
+    who
+        The participant, session and scan.
+    number, total
+        The place of the stage; ``number`` counts those left out.
+    count
+        How many stages the record is about.
+    """
+
+    who: str
+    number: int
+    total: int
+    title: str
+    state: Literal["started", "reused", "left out"]
+    count: int = 1
+
+
+class Stages:
+    """Runs the stages of one participant, one after another, and says what it does.
+
+    With ``only_known`` nothing is computed: a stage that is not in the work folder is an error.
+    """
+
+    def __init__(self, work_dir: Path, total: int, *, only_known: bool = False) -> None:
         self._work_dir = work_dir
         self._total = total
+        self._only_known = only_known
         self._number = 0
         self._start = time.monotonic()
 
     def run(self, title: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return ``function(*args, **kwargs)``, from the work folder where it is known."""
+        """Return ``function(*args, **kwargs)``, from the work folder where it is known.
+
+        Raises
+        ------
+        LevelUnavailableError
+            It is not known, and nothing may be computed.
+        """
         self._number += 1
         room = function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
         stage = joblib.Memory(self._work_dir / f"{room}-{code_version(room)}", verbose=0).cache(
             function
         )
         known = stage.check_call_in_cache(*args, **kwargs)
+        if self._only_known and not known:
+            raise LevelUnavailableError(
+                f"{title}: no such result in {self._work_dir} for these inputs, options and "
+                "version; run once without --reports-only, or name its work folder with -w."
+            )
         log.info(
             "[%d/%d] %s%s (%s elapsed)",
             *(self._number, self._total, title),
             *(": reused" if known else " ...", self._elapsed()),
+            extra={"step": self._step(title, "reused" if known else "started")},
         )
         before = time.process_time()
         result = stage(*args, **kwargs)
@@ -60,7 +100,16 @@ class Stages:
     def skip(self, title: str, reason: str, *, count: int = 1) -> None:
         """Say that a stage, or several that go together, is left out, and why."""
         self._number += count
-        log.info("[%d/%d] %s: left out, %s", self._number, self._total, title, reason)
+        log.info(
+            "[%d/%d] %s: left out, %s",
+            *(self._number, self._total, title, reason),
+            extra={"step": self._step(title, "left out", count)},
+        )
+
+    def _step(
+        self, title: str, state: Literal["started", "reused", "left out"], count: int = 1
+    ) -> Step:
+        return Step(self._work_dir.name, self._number, self._total, title, state, count)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
