@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -37,7 +38,20 @@ ROLES: dict[str, dict[str, Any]] = {
 }
 """What each role looks for, in the words of pybids; a filter file adds to or replaces them."""
 
+MAX_JSON_BYTES = 2**26
+"""A longer sidecar is none; dictionaries of large studies have some megabytes."""
+
 LABEL = re.compile(r"[0-9A-Za-z]+")
+VALUE = re.compile(r"[0-9A-Za-z+]+")
+"""What an entity of a file name may hold: nothing that means something to a path or a page."""
+
+
+EXPECTED = (
+    "expected names such as sub-01_echo-1_part-mag_MEGRE.nii.gz, sub-01_T1w.nii.gz "
+    "in anat/ folders; rename the files or choose others."
+)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +148,20 @@ def find_sessions(
         if subject in subjects and (session in sessions or not (session or selection.sessions)):
             scans = {role: found[role].get(key, []) for role in ROLES}
             result.extend(_sessions(bids_dir, subject, session or None, scans))
+    without = sorted(subjects - {session.subject for session in result})
     result = _with_runs(result, selection.runs, bids_dir)
     if not result:
         raise _nothing(bids_dir, selection)
+    if without and selection.participants and not selection.filters:
+        raise MissingInputError(
+            f"{bids_dir}: participant {_some(without)} has no gradient echo, T1w or FLAIR"
+            f"{' in the sessions asked for' if selection.sessions else ''}; {EXPECTED}"
+        )
+    if without:
+        log.warning(
+            "skipped %d participants without a gradient echo, T1w or FLAIR that is asked for: %s",
+            *(len(without), _some(without)),
+        )
     return result
 
 
@@ -151,7 +176,9 @@ def check_is_dataset(bids_dir: Path) -> None:
         )
     described = read_json(description)
     if missing := [key for key in ("Name", "BIDSVersion") if not described.get(key)]:
-        raise InvalidBidsError(f"{description}: {' and '.join(missing)} missing; add to the file.")
+        raise InvalidBidsError(
+            f"{description}: {' and '.join(missing)} missing, expected a text; add to the file."
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -163,11 +190,16 @@ def read_json(path: Path) -> dict[str, Any]:
         The file is not JSON, or not an object.
     """
     try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); mend the file.") from error
+        words = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, expected a JSON object.")
+        raise DataError(
+            f"{path}: holds a {type(content).__name__}, expected a JSON object; mend the file."
+        )
     return content
 
 
@@ -229,17 +261,40 @@ def _by_session(
         for key, value in {**ROLES[role], **filters.get(role, {})}.items()
     }
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for file in layout.get(**query):
-        entities = dict(entities_of(Path(file.path))[0])
-        if "sub" in entities:
-            groups[entities["sub"], entities.get("ses", "")].append(Path(file.path))
+    for path in map(Path, layout.get(**query, return_type="filename")):
+        folders = path.relative_to(layout.root).parts
+        subject, session = (
+            next((part[4:] for part in folders[:-1] if part.startswith(prefix)), "")
+            for prefix in ("sub-", "ses-")
+        )
+        if subject:
+            groups[subject, session].append(path)
     return {key: sorted(paths) for key, paths in groups.items()}
+
+
+def _check_name(path: Path, subject: str, session: str | None) -> None:
+    """Raise unless the name is made of entities and agrees with its folders."""
+    entities, _ = entities_of(path)
+    if wrong := [f"{key}-{value}" for key, value in entities if not VALUE.fullmatch(value)]:
+        raise InvalidBidsError(
+            f"{path}: {', '.join(wrong)} in its name, expected letters and digits after each "
+            "hyphen; rename it."
+        )
+    named = dict(entities)
+    if (named.get("sub"), named.get("ses")) != (subject, session):
+        folder = f"sub-{subject}" + (f"/ses-{session}" if session else "")
+        raise InvalidBidsError(
+            f"{path}: its name does not say the participant and session of its folder, expected "
+            f"{folder.replace('/', '_')}; rename or move it."
+        )
 
 
 def _sessions(
     root: Path, subject: str, session: str | None, scans: Mapping[str, Sequence[Path]]
 ) -> list[Session]:
     """Make one ``Session`` for each gradient-echo scan, or one without."""
+    for path in (path for paths in scans.values() for path in paths):
+        _check_name(path, subject, session)
     skipped: list[Skipped] = []
     series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
     chosen = {}
@@ -327,14 +382,10 @@ def _with_runs(sessions: list[Session], runs: Sequence[str], root: Path) -> list
 
 
 def _nothing(bids_dir: Path, selection: Selection) -> NothingFoundError | MissingInputError:
-    expected = (
-        "expected names such as sub-01_echo-1_part-mag_MEGRE.nii.gz, sub-01_T1w.nii.gz "
-        "in anat/ folders."
-    )
     if selection == Selection():
         return MissingInputError(
-            f"{bids_dir}: holds no gradient echo, T1w or FLAIR of any participant; {expected}"
+            f"{bids_dir}: holds no gradient echo, T1w or FLAIR of any participant; {EXPECTED}"
         )
     return NothingFoundError(
-        f"{bids_dir}: the labels and filters leave no gradient echo, T1w or FLAIR; {expected}"
+        f"{bids_dir}: the labels and filters leave no gradient echo, T1w or FLAIR; {EXPECTED}"
     )

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def check_inside(root: Path, *places: Path) -> None:
+    """Raise where a link on the way leads a place out of its root.
+
+    Raises
+    ------
+    OutputError
+        Something would be written outside.
+    """
+    for place in places:
+        real = place.resolve()
+        if not real.is_relative_to(root.resolve()):
+            raise OutputError(
+                f"{place}: is a link that leads out of {root}, to {real}; expected a folder in it; "
+                "remove the link, then run the same command again."
+            )
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place, flush it to disk, and rename it.
 

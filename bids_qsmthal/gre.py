@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -76,6 +78,7 @@ def describe(files: GreFiles, root: Path) -> GreSeries:
     echoes = _echoes_by_part(files.paths, root)
     parts = _pair(echoes, name)
     first, second = (_ordered(echoes[part], name) for part in parts)
+    _check_no_gap(first, name)
     _check_same_echoes(first, second, parts)
     _check_same_grid([*first, *second])
     described = [echo.metadata for echo in (*first, *second)]
@@ -84,13 +87,22 @@ def describe(files: GreFiles, root: Path) -> GreSeries:
         parts=parts,
         first=first,
         second=second,
-        acquisition=Acquisition(
+        acquisition=_acquisition(first, described, name),
+        manufacturer=_word(described, "Manufacturer", name),
+        phase_units=_word([echo.metadata for echo in second], "Units", name),
+    )
+
+
+def _acquisition(
+    first: Sequence[Echo], described: Sequence[dict[str, Any]], name: str
+) -> Acquisition:
+    try:
+        return Acquisition(
             echo_times_s=tuple(_echo_time_s(echo) for echo in first),
             field_strength_t=_field_strength_t(described, name),
-        ),
-        manufacturer=_one(described, "Manufacturer"),
-        phase_units=_one([echo.metadata for echo in second], "Units"),
-    )
+        )
+    except DataError as error:
+        raise DataError(f"{name}: {error} Mend its sidecar.") from error
 
 
 def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
@@ -100,6 +112,11 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
         sidecar = metadata(path, root)
         times = sidecar.get("EchoTime")
         if isinstance(times, list):
+            if not times:
+                raise MissingInputError(
+                    f"{path.name}: EchoTime in its sidecar is an empty list, expected seconds, one "
+                    "for each volume; mend the JSON file."
+                )
             found[part] += [
                 Echo(path, volume, {**sidecar, "EchoTime": time})
                 for volume, time in enumerate(times)
@@ -122,9 +139,9 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
 
 def _echo_time_s(echo: Echo) -> float:
     time = echo.metadata.get("EchoTime")
-    if not isinstance(time, int | float) or isinstance(time, bool):
+    if not _is_number(time):
         raise MissingInputError(
-            f"{echo.path.name}: EchoTime in its sidecar is {time!r}, expected seconds; "
+            f"{echo.path.name}: EchoTime in its sidecar is {_shown(time)}, expected seconds; "
             "add EchoTime to the JSON file."
         )
     return float(time)
@@ -135,7 +152,10 @@ def _ordered(echoes: list[Echo], name: str) -> tuple[Echo, ...]:
     times = [_echo_time_s(echo) for echo in ordered]
     if len(set(times)) < len(times):
         files = ", ".join(dict.fromkeys(echo.path.name for echo in ordered))
-        raise DataError(f"{name}: echoes with the same EchoTime {times} s ({files}).")
+        raise DataError(
+            f"{name}: echoes with the same EchoTime {times} s ({files}), expected each once; "
+            "remove the double one or mend its sidecar."
+        )
     by_number = sorted(echoes, key=_echo_number)
     if by_number != ordered:
         raise DataError(
@@ -150,6 +170,16 @@ def _echo_number(echo: Echo) -> int:
         return echo.volume
     number = dict(entities_of(echo.path)[0]).get("echo", "0")
     return int(number) if number.isdigit() else 0
+
+
+def _check_no_gap(echoes: Sequence[Echo], name: str) -> None:
+    """Raise where the numbers of the file names leave one out."""
+    numbers = [_echo_number(echo) for echo in echoes if echo.volume is None]
+    if numbers not in ([0], list(range(1, len(numbers) + 1)), []):
+        raise MissingInputError(
+            f"{name}: found the echoes {', '.join(map(str, numbers))}, expected 1 to "
+            f"{max(numbers)} without a gap; add the missing one, or number them anew."
+        )
 
 
 def _check_same_echoes(
@@ -192,21 +222,46 @@ def _check_same_grid(echoes: Sequence[Echo]) -> None:
 
 
 def _field_strength_t(described: Sequence[dict[str, Any]], name: str) -> float:
-    value = _one(described, "MagneticFieldStrength")
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    value = _one(described, "MagneticFieldStrength", name)
+    if not _is_number(value):
         raise MissingInputError(
-            f"{name}: MagneticFieldStrength in the sidecars is {value!r}, expected tesla; "
+            f"{name}: MagneticFieldStrength in the sidecars is {_shown(value)}, expected tesla; "
             "add it to the JSON files."
         )
     return float(value)
 
 
-def _one(described: Sequence[dict[str, Any]], key: str) -> Any:  # noqa: ANN401 - JSON
+def _word(described: Sequence[dict[str, Any]], key: str, name: str) -> str | None:
+    value = _one(described, key, name)
+    if not isinstance(value, str | None):
+        raise DataError(
+            f"{name}: {key} in the sidecars is {_shown(value)}, expected a text; "
+            "mend the JSON files."
+        )
+    return value
+
+
+def _one(described: Sequence[dict[str, Any]], key: str, name: str) -> Any:  # noqa: ANN401 - JSON
     """Return the one value that all sidecars agree on; ``None`` where none has it."""
     values = [sidecar[key] for sidecar in described if key in sidecar]
     if any(value != values[0] for value in values):
-        raise DataError(f"{key} differs between the sidecars of one scan: {values}.")
+        raise DataError(
+            f"{name}: {key} differs between the sidecars of one scan: {_shown(values)}, expected "
+            "one value; mend the JSON files."
+        )
     return values[0] if values else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a JSON value is a finite number that fits the machine's."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return bool(abs(value) < sys.float_info.max)
+
+
+def _shown(value: object) -> str:
+    """Return a JSON value as a message can show it: in one line, and not for pages."""
+    return reprlib.repr(value)
 
 
 def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
@@ -218,21 +273,31 @@ def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], A
         Magnitude and phase as stored (or real and imaginary part), shape (x, y, z, echo).
     affine
         Voxel indices to RAS+ mm.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, or an echo holds nothing.
     """
     images = {path: nifti.load(path) for path in series.paths}
     first, second = (
-        np.stack([_volume(images[echo.path].data, echo) for echo in part], axis=-1)
+        np.stack([volume(images[echo.path].data, echo) for echo in part], axis=-1)
         for part in (series.first, series.second)
     )
     return first, second, images[series.first[0].path].affine
 
 
-def _volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:
-    if not np.isfinite(data).any():
-        raise DataError(f"{echo.path.name}: no voxel holds a number; export the image again.")
-    volume: NDArray[Any] = data if echo.volume is None else data[..., echo.volume]
-    if np.nanmin(volume) == np.nanmax(volume):
+def volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:
+    """Return one echo of what its file holds; raise ``DataError`` where it holds nothing."""
+    found: NDArray[Any] = data if echo.volume is None else data[..., echo.volume]
+    finite = np.isfinite(found)
+    if not finite.any():
         raise DataError(
-            f"{echo.path.name}: every voxel is {np.nanmax(volume):g}; export the image again."
+            f"{echo.path.name}: no voxel holds a number, expected a signal; export it again."
         )
-    return volume
+    if found[finite].min() == found[finite].max():
+        raise DataError(
+            f"{echo.path.name}: every voxel is {found[finite][0]:g}, expected a signal; "
+            "export the image again."
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,28 @@ from bids_qsmthal.files import write_whole
 from bids_qsmthal.image import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
-MAX_VOXELS = 2**31
-"""Larger headers are taken for broken ones before any memory is asked for."""
+MAX_VOXELS = 2**28
+"""Larger headers are taken for broken ones before any memory is asked for: 0.4 mm, whole head."""
 
-MAX_COMPONENTS = 2048
+MAX_VALUES = 2**29
+"""Of all volumes of one file together."""
+
+MAX_HEADER_BYTES = 2**20
+"""Header and its extensions; a longer one is a trick to make a reader decompress for ever."""
+
+MAX_RATIO = 1100
+"""Deflate cannot compress by more than 1032."""
+
+FORMATS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
+"""The first number of a NIfTI file is the length of its header."""
+
+NUMBERS = "biuf"
+"""Kinds of types that hold one real number a voxel."""
 
 
 def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
@@ -35,13 +50,15 @@ def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
     DataError
         The file is truncated, not an image, or has a geometry that cannot be used.
     """
-    image = _open(path)
+    image = _opened(path)
     try:
+        if path.name.endswith(".nii.gz"):
+            image = _decompressed(image, path)
         # get_fdata would ask for float64 first; dataobj gives the scaled values as they are.
         data = np.asarray(image.dataobj, dtype=dtype)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
-            f"{path}: the file is truncated or damaged ({error}); copy or export it again."
+            f"{path}: the file is truncated or damaged ({_words(error)}); copy or export it again."
         ) from error
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
@@ -50,13 +67,13 @@ def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
 
 def shape_and_affine(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """Read the header alone."""
-    image = _open(path)
+    image = _opened(path)
     return tuple(int(n) for n in image.shape), _affine(image, path)
 
 
 def stored_scale(path: Path) -> tuple[float, float]:
     """Return slope and intercept by which the stored numbers were scaled on reading."""
-    proxy = _open(path).dataobj
+    proxy = _opened(path).dataobj
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
 
 
@@ -101,19 +118,86 @@ def packed(image: Image, *, dtype: DTypeLike | None = None, slope: float = 1.0) 
     return compressed.getvalue()
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
+def _opened(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
+    """Return the image with its header checked and no voxel read."""
     if not path.exists():
-        raise MissingInputError(f"{path}: no such file.")
+        what = "a link to nothing; fetch its content" if path.is_symlink() else "no such file"
+        raise MissingInputError(f"{path}: {what}; expected a NIfTI image.")
+    if not path.is_file():
+        raise DataError(f"{path}: not a regular file; expected a NIfTI image.")
     try:
+        if path.name.endswith((".nii", ".nii.gz")):
+            _check_header(path)
         image: Any = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: not a readable NIfTI image ({error}).") from error
-    shape = image.shape
-    if len(shape) < 3 or min(shape) < 1 or int(np.prod(shape[:3], dtype=object)) > MAX_VOXELS:
-        raise DataError(f"{path}: shape {shape} is not that of a 3-D image of a head.")
-    if int(np.prod(shape[3:], dtype=object)) > MAX_COMPONENTS:
-        raise DataError(f"{path}: shape {shape} has too many volumes.")
+        itemsize, kind = image.get_data_dtype().itemsize, image.get_data_dtype().kind
+    except (
+        *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
+        *(OSError, EOFError, ValueError, OverflowError, struct.error, zlib.error),
+    ) as error:
+        raise DataError(
+            f"{path}: not a readable NIfTI image ({_words(error)}); export it again."
+        ) from error
+    _check_shape(image.shape, path)
+    if kind not in NUMBERS:
+        raise DataError(
+            f"{path}: voxels of type {image.get_data_dtype()}; expected one real number each "
+            "(part-mag and part-phase are files of their own)."
+        )
+    _check_size(path, int(np.prod(image.shape, dtype=object)) * itemsize)
     return image
+
+
+def _check_header(path: Path) -> None:
+    """Raise unless the file begins with a NIfTI header whose voxels begin soon after it."""
+    with nib.openers.Opener(str(path)) as stream:
+        begin = stream.read(max(FORMATS))
+    length = min((int.from_bytes(begin[:4], order) for order in ("little", "big")), default=0)
+    if length not in FORMATS or len(begin) < length:
+        raise ValueError("it does not begin with a header of NIfTI")
+    header = FORMATS[length].header_class(begin[:length], check=False)
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= MAX_HEADER_BYTES:
+        raise ValueError(f"its voxels are said to begin at byte {offset:g}")
+
+
+def _check_shape(shape: Sequence[int], path: Path) -> None:
+    if len(shape) < 3 or min(shape) < 1 or int(np.prod(shape[:3], dtype=object)) > MAX_VOXELS:
+        raise DataError(
+            f"{path}: shape {tuple(shape)} is not that of a 3-D image of a head; export it again."
+        )
+    if int(np.prod(shape, dtype=object)) > MAX_VALUES:
+        raise DataError(
+            f"{path}: shape {tuple(shape)} has too many volumes, expected some {MAX_VALUES:.0e} "
+            "numbers at most; give fewer volumes."
+        )
+
+
+def _check_size(path: Path, promised: int) -> None:
+    """Raise where the file is too short for its header, before memory is asked for."""
+    size = path.stat().st_size
+    if promised > size * (1 if path.suffix == ".nii" else MAX_RATIO):
+        raise DataError(
+            f"{path}: the file is truncated or damaged ({size} bytes, but its header promises "
+            f"{promised}); copy or export it again."
+        )
+
+
+def _decompressed(image: Any, path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
+    """Return the image read at once, so that the checksum of the compression is checked.
+
+    No more is decompressed than the header promises.
+    """
+    proxy = image.dataobj
+    end = int(proxy.offset) + int(np.prod(image.shape, dtype=object)) * proxy.dtype.itemsize
+    with gzip.open(path) as stream:
+        content = stream.read(end)
+        stream.read(1)  # the checksum is compared where the stream ends
+    return type(image).from_bytes(content)
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says as one line."""
+    return " ".join(str(error).split())
 
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:  # noqa: ANN401

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.files import check_inside
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, tables_out
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -67,6 +68,7 @@ def process(
     UsageError
         The analysis file is wrong.
     """
+    check_inside(output_dir, output_dir / FOLDER / "figures")
     wanted = analysis_file.read(analysis)
     cohort = assembly.assemble(bids_dir, output_dir, wanted, strict=analysis is not None)
     log.info("%d participants in the analysis %s.", len(cohort.frame), wanted.name)

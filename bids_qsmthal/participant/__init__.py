@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal import brought, report
 from bids_qsmthal.derivatives import Derivatives, raw_uri
-from bids_qsmthal.files import write_text
-from bids_qsmthal.participant import head, iron, page, saving, table
+from bids_qsmthal.files import check_inside, write_text
+from bids_qsmthal.participant import head, inputs, iron, page, saving, table
 from bids_qsmthal.stages import Stages
 
 if TYPE_CHECKING:
@@ -28,9 +28,12 @@ def process(session: Session, settings: Settings) -> None:
         Something is wrong with the input, in words for the user.
     """
     out = outputs(session, settings)
+    logs = settings.output_dir / "logs"
+    check_inside(settings.output_dir, logs, out.folder, out.session_folder / "figures")
     replaced = brought.find(session, settings.datasets, settings.output_dir)
     for key, item in replaced.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
+    inputs.check(session, settings, replaced)
     work_dir = settings.work_dir / session.name
     stages = Stages(work_dir, head.STAGES + iron.STAGES)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from bids_qsmthal import anatomy, lesions, nifti
 from bids_qsmthal.image import Image, resample
+from bids_qsmthal.participant import inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,8 @@ def find(
 ) -> Head:
     """Segment what was scanned; what was brought takes the place of a stage."""
     t1w, flair, ce_t1w = (
-        nifti.load(path) if path else None for path in (session.t1w, session.flair, session.t1w_gad)
+        inputs.structural(path) if path else None
+        for path in (session.t1w, session.flair, session.t1w_gad)
     )
     if t1w is None:
         return _without_t1w(flair, ce_t1w, stages, replaced)

@@ -60,7 +60,9 @@ def read(series: gre.GreSeries, settings: Settings) -> Signal:
     if series.parts == ("real", "imag"):
         magnitude, angle = phase.complex_to_magnitude_phase(first, second)
     else:
-        magnitude, angle = first, _radians(second, series, settings)
+        for index, echo in enumerate(series.second):
+            second[..., index] = radians(second[..., index], echo, series, settings)
+        magnitude, angle = first, second
     del first, second
     grid = Image(magnitude, affine).grid
     conventions = phase.Conventions(
@@ -77,29 +79,32 @@ def read(series: gre.GreSeries, settings: Settings) -> Signal:
     )
 
 
-def _radians(
-    values: NDArray[np.float32], series: gre.GreSeries, settings: Settings
+def radians(
+    values: NDArray[np.float32], echo: gre.Echo, series: gre.GreSeries, settings: Settings
 ) -> NDArray[np.float32]:
+    """Return the phase of one echo in radians.
+
+    Raises
+    ------
+    DataError
+        Its scale is unknown or contradicts the values.
+    """
     units, manufacturer = series.phase_units, series.manufacturer
     if settings.phase_units in ("rad", "mrad"):
         units = settings.phase_units
     elif settings.phase_units == "siemens":
         units, manufacturer = "arbitrary", "Siemens"
-    for index, echo in enumerate(series.second):
-        slope, intercept = nifti.stored_scale(echo.path)
-        try:
-            values[..., index] = phase.scale_to_radians(
-                values[..., index],
-                units=units,
-                manufacturer=manufacturer,
-                header_slope=slope,
-                header_intercept=intercept,
-            )
-        except DataError as error:
-            raise DataError(
-                f"{echo.path.name}: {error} Say what it is with --phase-units."
-            ) from error
-    return values
+    slope, intercept = nifti.stored_scale(echo.path)
+    try:
+        return phase.scale_to_radians(
+            values,
+            units=units,
+            manufacturer=manufacturer,
+            header_slope=slope,
+            header_intercept=intercept,
+        )
+    except DataError as error:
+        raise DataError(f"{echo.path.name}: {error} Say what it is with --phase-units.") from error
 
 
 def _said(report: PhaseReport) -> str:

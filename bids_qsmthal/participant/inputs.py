@@ -1,0 +1,141 @@
+"""The inputs of a participant, each looked at before hours are spent on any of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal import gre, nifti
+from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.image import Image, resample
+from bids_qsmthal.participant import signal
+from bids_qsmthal.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bids_qsmthal.brought import Brought
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAPS = frozenset({"chi", "r2star"})
+"""Brought images that hold values; the others hold labels."""
+
+MAY_BE_EMPTY = frozenset({"lesion", "enhancing", "vein"})
+"""What a healthy participant has none of."""
+
+HEAD_MM = (80.0, 1000.0)
+"""Least and largest extent of a scan of a head, along its two longest axes."""
+
+SLAB_MM = 8.0
+"""Least extent along the shortest axis: a slab through the thalami is a scan of use."""
+
+
+def check(session: Session, settings: Settings, replaced: Mapping[str, Brought]) -> None:
+    """Read the gradient echo and what was brought once, one file after the other.
+
+    T1w and FLAIR need no check of their own: they are read before the first stage.
+
+    Raises
+    ------
+    MissingInputError
+        A file, an echo, or a piece of metadata is missing.
+    DataError
+        A file is damaged, or holds what cannot be a scan of a head or a label image.
+    """
+    if session.gre is not None:
+        _check_gre(gre.describe(session.gre, session.root), settings)
+    for key, item in replaced.items():
+        _check_brought(key, item.path, session)
+
+
+def structural(path: Path) -> Image:
+    """Read one T1w or FLAIR; voxels that hold no number become zero.
+
+    Raises
+    ------
+    DataError
+        It is damaged, constant, not one volume, or not of the size of a head.
+    """
+    image = nifti.load(path)
+    if image.data.ndim != 3:
+        raise DataError(
+            f"{path}: shape {image.data.shape}, expected one volume; give the volume to use."
+        )
+    _check_size(image, path)
+    missing = ~np.isfinite(image.data)
+    if missing.all():
+        raise DataError(f"{path}: no voxel holds a number, expected a signal; export it again.")
+    data = np.where(missing, np.float32(0), image.data)
+    if data.min() == data.max():
+        raise DataError(
+            f"{path}: every voxel is {data.flat[0]:g}, expected a signal; export the image again."
+        )
+    if missing.any():
+        log.warning("%s: %d voxels hold no number and are taken for 0", path.name, missing.sum())
+    return image.like(data)
+
+
+def _check_gre(series: gre.GreSeries, settings: Settings) -> None:
+    is_phase = series.parts == ("mag", "phase")
+    for path in series.paths:
+        image = nifti.load(path)
+        _check_size(image, path)
+        for echo in series.first:
+            if echo.path == path:
+                gre.volume(image.data, echo)
+        for echo in series.second:
+            if echo.path == path:
+                values = gre.volume(image.data, echo)
+                if is_phase:
+                    signal.radians(values, echo, series, settings)
+
+
+def _check_size(image: Image, path: Path) -> None:
+    extent_mm = np.array(image.shape) * image.grid.voxel_size_mm
+    shortest, middle, longest = np.sort(extent_mm)
+    if min(image.shape) < 2 or shortest < SLAB_MM or middle < HEAD_MM[0] or longest > HEAD_MM[1]:
+        size = " x ".join(f"{length:.3g}" for length in extent_mm)
+        raise DataError(
+            f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head; "
+            "check the header's voxel size, or give a 3-D scan."
+        )
+
+
+def _check_brought(key: str, path: Path, session: Session) -> None:
+    image = nifti.load(path)
+    if image.data.ndim != 3 or not np.isfinite(image.data).all():
+        raise DataError(
+            f"{path}: shape {image.data.shape} or values that are not numbers; expected one "
+            f"volume that can be the {key}; mend the file."
+        )
+    if key in MAPS:
+        return
+    found = np.unique(image.data)
+    if (found != np.rint(found)).any() or found[0] < 0 or found[-1] > np.iinfo(np.int16).max:
+        raise DataError(
+            f"{path}: values from {found[0]:g} to {found[-1]:g}, expected whole numbers from 0 as "
+            f"the labels of {key}; give a label image (a probability must be thresholded)."
+        )
+    grid = _grid_of(key, path, session)
+    if key not in MAY_BE_EMPTY and not resample(image, grid, order=0).data.any():
+        raise DataError(
+            f"{path}: no label lies on the scan of {session.name} it belongs to; check that it is "
+            "not empty and shares the scan's world."
+        )
+
+
+def _grid_of(key: str, path: Path, session: Session) -> Image:
+    """Return the grid a brought image must overlap; its values are not read."""
+    gre_first = session.gre.paths[0] if session.gre else None
+    scan = (gre_first if PRODUCTS[key].space == "MEGRE" else session.t1w) or gre_first
+    scan = scan or session.t1w or session.flair or session.t1w_gad
+    if scan is None:
+        raise MissingInputError(f"{path}: {session.name} has no scan it could belong to.")
+    shape, affine = nifti.shape_and_affine(scan)
+    return Image(np.broadcast_to(np.int8(0), shape[:3]), affine)
