@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from bids_qsmthal.settings import Resources, Settings
+    from bids_qsmthal.settings import Placement, Resources, Settings
 
 log = logging.getLogger("bids_qsmthal")
 
@@ -89,6 +89,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         work_dir=_work_dir(chosen.work_dir, bids_dir, output_dir),
         resources=resources_from(chosen),
         levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
+        placement=placement_from(chosen),
         selection=Selection(
             participants=tuple(chosen.participant_label),
             sessions=tuple(chosen.session_label),
@@ -117,7 +118,8 @@ def resources_from(chosen: Namespace) -> Resources:
     """Return the budget of the run: what was asked for, or what this process may use."""
     from bids_qsmthal.settings import Resources  # noqa: PLC0415
 
-    cores = chosen.nprocs or len(os.sched_getaffinity(0))
+    cores = chosen.nprocs or limits.cores()
+    from bids_qsmthal.execution import limits  # noqa: PLC0415
     if chosen.omp_nthreads and chosen.omp_nthreads > cores:
         raise UsageError(
             f"--omp-nthreads {chosen.omp_nthreads} is more than the {cores} cores of the run."
@@ -125,13 +127,54 @@ def resources_from(chosen: Namespace) -> Resources:
     return Resources(
         cores=cores,
         threads=chosen.omp_nthreads or 0,
-        memory_bytes=chosen.mem or _available_memory_bytes(),
+        memory_bytes=chosen.mem or limits.memory_bytes(),
     )
 
 
 def log_level(chosen: Namespace) -> int:
     """Turn ``-v`` and ``-q`` into a level of the logging module."""
     wanted: int = logging.INFO - 10 * chosen.verbose + 10 * chosen.quiet
+def placement_from(chosen: Namespace) -> Placement:
+    """Return where participants run."""
+    from bids_qsmthal.settings import Placement  # noqa: PLC0415
+
+    if chosen.executor not in options.EXECUTORS:
+        raise UsageError(
+            f"executor {chosen.executor!r}: expected one of {', '.join(options.EXECUTORS)}."
+        )
+    for name, executor in (("scheduler_address", "dask"), ("slurm_args", "slurm")):
+        if getattr(chosen, name) and chosen.executor != executor:
+            raise UsageError(
+                f"--{name.replace('_', '-')} goes with --executor {executor}, "
+                f"not with {chosen.executor}."
+            )
+    return Placement(
+        executor=chosen.executor,
+        scheduler_address=chosen.scheduler_address,
+        slurm_options=_slurm_options(chosen.slurm_args),
+    )
+
+
+def _slurm_options(words: str) -> tuple[tuple[str, str], ...]:
+    """Turn ``--mem=4G --exclusive`` into names and values."""
+    import shlex  # noqa: PLC0415
+
+    found: dict[str, str] = {}
+    try:
+        given = shlex.split(words)
+    except ValueError as error:
+        raise UsageError(f"--slurm-args {words!r}: {error}.") from error
+    for word in given:
+        name, _, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise UsageError(
+                f"--slurm-args: {word!r} is not understood; "
+                "write long options with =, such as --partition=long."
+            )
+        found[name] = value
+    return tuple(found.items())
+
+
     return max(logging.DEBUG, min(logging.ERROR, wanted))
 
 
@@ -212,17 +255,3 @@ def _work_dir(chosen: Path | None, bids_dir: Path, output_dir: Path) -> Path:
     if work_dir.is_relative_to(bids_dir):
         raise OutputError(f"{work_dir}: the work folder must not lie inside {bids_dir}.")
     return work_dir
-
-
-def _available_memory_bytes() -> int:
-    """Return the memory of this machine or of the container, whichever is less."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [machine]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            word = Path(path).read_text(encoding="ascii").strip()
-        except OSError:
-            continue  # this kernel keeps the limit elsewhere, or there is none
-        if word.isdigit():
-            limits.append(int(word))
-    return min(limits)

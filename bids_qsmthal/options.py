@@ -10,6 +10,7 @@ from bids_qsmthal import __version__
 from bids_qsmthal.errors import UsageError
 
 LEVELS = ("participant", "group")
+EXECUTORS = ("local", "dask", "slurm")
 
 EPILOG = """\
 other commands:
@@ -52,6 +53,7 @@ def main_parser() -> Parser:
     _methods(p)
     _behaviour(p)
     return p
+    _placement(p)
 
 
 def demo_parser() -> Parser:
@@ -183,6 +185,33 @@ def _methods(parser: Parser) -> None:
         group,
         "--gre-chop",
         choices=("auto", "yes", "no"),
+def _placement(parser: Parser) -> None:
+    group = parser.add_argument_group("where participants run")
+    _option(
+        group,
+        "--executor",
+        choices=EXECUTORS,
+        default="local",
+        help="processes of this machine, workers of Dask, or a job array of Slurm (default: local)",
+    )
+    _option(
+        group,
+        "--scheduler-address",
+        default="",
+        metavar="ADDRESS",
+        help="Dask scheduler that runs already: tcp://HOST:PORT, or a scheduler file "
+        "(default: workers on this machine)",
+    )
+    _option(
+        group,
+        "--slurm-args",
+        default="",
+        metavar="OPTIONS",
+        help="long options for sbatch, such as --slurm-args='--partition=long --mem=6G'; "
+        "--mem is that of one participant",
+    )
+
+
         default="auto",
         help="whether alternate slices are negated, as on GE (default: found out)",
     )

@@ -56,6 +56,26 @@ class Resources:
         return self.threads or max(1, self.cores // self.side_by_side(participants))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where participants run.
+
+    Attributes
+    ----------
+    executor
+        Processes of this machine, workers of Dask, or jobs of Slurm.
+    scheduler_address
+        Of a Dask scheduler that runs already: an address, or the path of a scheduler file. Empty
+        starts workers on this machine.
+    slurm_options
+        Long options of ``sbatch``, each with its value; empty for a flag.
+    """
+
+    executor: Literal["local", "dask", "slurm"] = "local"
+    scheduler_address: str = ""
+    slurm_options: tuple[tuple[str, str], ...] = ()
+
+
 PARTICIPANT_BYTES = 4 * GIB
 """Upper bound on the memory of one participant at the study's matrix (measured: 3 GiB)."""
 
@@ -78,6 +98,7 @@ class Settings:
     output_dir: Path
     work_dir: Path
     resources: Resources
+    placement: Placement = field(default_factory=Placement)
     levels: tuple[str, ...] = ("participant",)
     selection: Selection = field(default_factory=Selection)
     datasets: Mapping[str, Path] = field(default_factory=dict)

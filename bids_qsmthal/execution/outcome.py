@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+KILLED_CODE = 75
+"""What a participant gets whose process was killed: temporary, try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +47,15 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     if codes == {0}:
         return 0
     return codes.pop() if len(codes) == 1 else 1
+
+
+def announce(outcome: Outcome, done: int, total: int) -> None:
+    """Log that a participant ended, and how many are done.
+
+    The ``ended`` of the record is for the live progress.
+    """
+    place, ended = (outcome.name, done, total), {"ended": outcome.name}
+    if outcome.exit_code:
+        log.error("%s failed (%d of %d): %s", *place, outcome.message, extra=ended)
+    else:
+        log.info("%s finished (%d of %d) in %.0f s", *place, outcome.seconds, extra=ended)

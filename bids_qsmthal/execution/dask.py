@@ -1,0 +1,176 @@
+"""Participants on the workers of Dask: of this machine, or of a scheduler that runs already.
+
+Dask itself starts a task again, on another worker, when the worker under it dies. A participant
+that takes its worker along every time is given up after a few (``allowed-failures`` of Dask), and
+the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal.errors import BusyError, UsageError
+from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
+from bids_qsmthal.execution.worker import thread_limits, work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from distributed import Client, Future
+
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.execution.worker import Process
+    from bids_qsmthal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 120
+"""Longer than a worker that is cut off from its scheduler needs to end."""
+
+ANSWER_S = 20
+"""How long a scheduler may take to answer."""
+
+KILLED = (
+    "its worker died each time, most often for lack of memory; give workers more, "
+    "and run the same command again"
+)
+
+
+def run(sessions: Sequence[Session], settings: Settings, process: Process) -> list[Outcome]:
+    """Process every session on a worker and return how each ended, in the order given.
+
+    Raises
+    ------
+    UsageError
+        Dask is not installed.
+    BusyError
+        No scheduler answers at the address.
+    """
+    with _client(settings, len(sessions)) as client:
+        log.info("%d to process; Dask's dashboard: %s", len(sessions), client.dashboard_link)
+        client.forward_logging("bids_qsmthal", settings.log_level)
+        ended = _run(client, sessions, settings, process)
+        # Dask also blames those that only waited on a worker that died: each goes again, alone.
+        for session in (s for s in sessions if _killed(ended.get(s.name))):
+            if settings.stop_on_first_crash:
+                break
+            ended |= _run(client, [session], settings, process)
+        client.unforward_logging("bids_qsmthal")
+    for done, outcome in enumerate((end for end in ended.values() if _killed(end)), 1):
+        announce(outcome, done, len(sessions))
+    return [ended[session.name] for session in sessions if session.name in ended]
+
+
+def _run(
+    client: Client, sessions: Sequence[Session], settings: Settings, process: Process
+) -> dict[str, Outcome]:
+    """Submit sessions and return how they ended, those whose workers died included."""
+    from distributed import as_completed  # noqa: PLC0415 - an extra
+
+    # One group of keys: what has no worker yet waits at the scheduler, not behind a neighbour.
+    group = f"participant-{uuid.uuid4().hex}"
+    futures = {
+        client.submit(_task, session, settings, process, key=(group, session.name)): session.name
+        for session in sessions
+    }
+    ended: dict[str, Outcome] = {}
+    for future in as_completed(futures):
+        outcome = _outcome(futures[future], future)
+        future.release()  # else it is computed again when the worker that holds it dies
+        ended[outcome.name] = outcome
+        if not _killed(outcome):
+            announce(outcome, len(ended), len(sessions))
+        if outcome.exit_code and settings.stop_on_first_crash:
+            client.cancel(list(futures))
+            break
+    return ended
+
+
+def _killed(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.message == KILLED
+
+
+def _task(session: Session, settings: Settings, process: Process) -> Outcome:
+    """Process a session on a worker, which has to have one thread: logs belong to a process."""
+    from distributed import get_worker  # noqa: PLC0415 - an extra
+
+    worker = get_worker()
+    if worker.state.nthreads != 1:
+        message = (
+            f"{session.name}: Dask worker {worker.address} has {worker.state.nthreads} threads, "
+            "expected 1; start it with --nthreads 1 --nworkers N."
+        )
+        return Outcome(session.name, UsageError.exit_code, message, 0)
+    logging.getLogger("bids_qsmthal").setLevel(min(settings.log_level, logging.DEBUG))
+    return work(session, settings, process, patience_s=PATIENCE_S)
+
+
+def _outcome(name: str, future: Future[Outcome]) -> Outcome:
+    """Return how a session ended; what Dask itself raised instead becomes a failure of its own."""
+    from distributed import KilledWorker  # noqa: PLC0415 - an extra
+
+    if future.cancelled():
+        return Outcome(name, KILLED_CODE, "it was cancelled by the scheduler of Dask", 0)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, KilledWorker):
+        return Outcome(name, KILLED_CODE, KILLED, 0)
+    message = f"{type(error).__name__}: {error} - does every worker have this version of the app?"
+    return Outcome(name, 1, " ".join(message.split()), 0)
+
+
+@contextmanager
+def _client(settings: Settings, participants: int) -> Iterator[Client]:
+    """Connect to the scheduler that was named, or start one with workers on this machine."""
+    try:
+        import distributed  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "--executor dask needs Dask, which is not installed; "
+            "pip install 'bids_qsmthal[dask]', or use --executor local."
+        ) from error
+    address = settings.placement.scheduler_address
+    if not address:
+        with _cluster(settings, participants) as cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    where: dict[str, Any] = (
+        {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    )
+    try:
+        client = distributed.Client(**where, timeout=ANSWER_S)
+    except (OSError, ValueError) as error:
+        raise BusyError(
+            f"--scheduler-address {address}: no Dask scheduler answers within {ANSWER_S} s; "
+            "start it, or correct the address (tcp://HOST:PORT, or a scheduler file)."
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
+    """Start workers on this machine, one thread each, within the budget of the run."""
+    import dask  # noqa: PLC0415 - an extra
+    from distributed import LocalCluster  # noqa: PLC0415 - an extra
+
+    threads = settings.resources.threads_each(participants)
+    scratch = settings.work_dir / "dask"
+    with (
+        dask.config.set({"temporary-directory": str(scratch)}),
+        LocalCluster(
+            n_workers=settings.resources.side_by_side(participants),
+            threads_per_worker=1,
+            # As many run as memory allows; a worker that swells a little is no reason to kill it.
+            memory_limit=0,
+            dashboard_address=os.environ.get("DASK_DISTRIBUTED__DASHBOARD_ADDRESS", ":0"),
+            env=thread_limits(threads),
+        ) as cluster,
+    ):
+        yield cluster

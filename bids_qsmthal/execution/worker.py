@@ -1,0 +1,163 @@
+"""The work of one participant, the same wherever it runs: its lock, its log, its crash report."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import time
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from bids_qsmthal.errors import BusyError, OutputError, QsmthalError
+from bids_qsmthal.execution.outcome import Outcome
+from bids_qsmthal.files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.settings import Settings
+
+    Process = Callable[[Session, Settings], None]
+
+log = logging.getLogger(__name__)
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """Return the environment that gives one participant its share of the cores.
+
+    Numerical libraries read it when they are first imported: it has to be there before.
+    """
+    names = (
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    )
+    return dict.fromkeys(names, str(threads))
+
+
+def work(
+    session: Session, settings: Settings, process: Process, *, patience_s: float = 0
+) -> Outcome:
+    """Process one session; whatever goes wrong stays with it.
+
+    Parameters
+    ----------
+    session
+        What to process.
+    settings
+        The choices of the run.
+    process
+        Does the work.
+    patience_s
+        How long to wait for another process that works on the same participant. A cluster may
+        start a task anew before the process that it gives up is gone.
+
+    Returns
+    -------
+    Outcome
+        How it ended; nothing is raised but what ends the process.
+    """
+    start = time.monotonic()
+    code, message = 0, ""
+    try:
+        with _alone(session, settings, patience_s), _log_file(session, settings):
+            try:
+                process(session, settings)
+            except QsmthalError as error:
+                code, message = error.exit_code, str(error)
+                log.error("%s", error)
+            except Exception as error:  # noqa: BLE001 - the one place that keeps a crash from the others
+                code, message = 1, _crash(session, settings, error)
+    except QsmthalError as error:
+        code, message = error.exit_code, str(error)
+    return Outcome(session.name, code, message, time.monotonic() - start)
+
+
+def _crash(session: Session, settings: Settings, error: Exception) -> str:
+    """Keep the traceback of a bug in a crash report, and say where it is."""
+    log.error("crashed", exc_info=error)
+    path = settings.output_dir / "logs" / f"crash-{session.name}.txt"
+    write_text(path, "".join(traceback.format_exception(error)))
+    return f"{type(error).__name__}: {error} - this is a bug; please report it with {path}"
+
+
+@contextmanager
+def _alone(session: Session, settings: Settings, patience_s: float) -> Iterator[None]:
+    """Hold the lock of a participant, so that two runs never work on it at once."""
+    path = settings.output_dir / "logs" / f".{session.name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose an output folder you own."
+        ) from error
+    with lock:
+        until = time.monotonic() + patience_s
+        while not _locked(lock):
+            if time.monotonic() >= until:
+                raise BusyError(
+                    f"{session.name}: another run works on it in {settings.output_dir}; "
+                    "wait for it, then run the same command again."
+                )
+            time.sleep(1)
+        yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise OutputError(f"{lock.name}: cannot be locked ({error.strerror}).") from error
+        log.warning("%s: this file system has no locks; start no second run on it", lock.name)
+    return True
+
+
+@contextmanager
+def _log_file(session: Session, settings: Settings) -> Iterator[None]:
+    """Keep what happens to a participant in a log of its own."""
+    path = settings.output_dir / "logs" / f"{session.name}_{settings.started}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("bids_qsmthal")
+    prefix = _Prefix(session.name)
+    shown = list(root.handlers)
+    for other in shown:
+        other.addFilter(prefix)
+    heard = (root, logging.getLogger("py.warnings"))
+    for logger in heard:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in heard:
+            logger.removeHandler(handler)
+        handler.close()
+        for other in shown:  # a worker of Dask goes on to the next participant
+            other.removeFilter(prefix)
+
+
+class _Prefix(logging.Filter):
+    """Puts the participant in front of what the parent process shows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._prefix = name
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # The record is this process's own: its file handler comes later and shows the prefix too.
+        record.msg, record.args = f"{self._prefix} {record.getMessage()}", None
+        return True

@@ -1,0 +1,84 @@
+"""The tools that ship: each is there, or its tests say so; in CI they have to be there."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.settings import GIB, Placement, Resources, Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def missing(what: str) -> None:
+    """Skip the test that needs a tool; fail it where the tool has been promised."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "out").mkdir()
+    return Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path / "out",
+        work_dir=tmp_path / "work",
+        resources=Resources(cores=2, threads=1, memory_bytes=64 * GIB),
+        started="now",
+    )
+
+
+@pytest.fixture
+def nodes_see_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers and jobs are processes of their own, which import the tests by name."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Placement:
+    """A Slurm that answers, with room for two jobs."""
+    if not shutil.which("sinfo"):
+        missing("Slurm")
+    asked = subprocess.run(["sinfo", "-h", "-o", "%D"], capture_output=True, text=True, check=False)
+    if asked.returncode or not asked.stdout.strip():
+        missing("a running Slurm")
+    return Placement(executor="slurm", slurm_options=(("mem", "500M"), ("time", "10")))
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """A scheduler of Dask outside this process, with two workers; its address."""
+    file = tmp_path / "scheduler.json"
+    processes = [
+        subprocess.Popen(
+            [
+                *("dask", "scheduler", "--host", "127.0.0.1", "--port", "0"),
+                *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)),
+            ],
+            stderr=subprocess.DEVNULL,
+        ),
+        *(
+            subprocess.Popen(
+                [
+                    *("dask", "worker", "--scheduler-file", str(file), "--nthreads", "1"),
+                    *("--local-directory", str(tmp_path), "--name", name, "--no-dashboard"),
+                ],
+                stderr=subprocess.DEVNULL,
+            )
+            for name in ("one", "two")
+        ),
+    ]
+    until = time.monotonic() + 60
+    while not file.is_file():
+        assert time.monotonic() < until, "the scheduler of Dask did not start"
+        time.sleep(0.1)
+    yield str(file)
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(20)
