@@ -50,7 +50,7 @@ def process(
         The dataset, for participants.tsv, sessions.tsv and phenotype/.
     output_dir
         Where the participant level wrote; ``group/`` is made in it. What the user wrote into
-        ``edits/exclusions.tsv`` wins over quality control.
+        ``edits/`` wins over quality control.
     analysis
         The user's analysis file; the study's models where there is none. A column that no table
         has is an error in the user's file, and only leaves out models in the packaged one.

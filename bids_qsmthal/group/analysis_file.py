@@ -31,7 +31,7 @@ def read(path: Path | None) -> Analysis:
         raise MissingInputError(f"{path}: no such analysis file.")
     try:
         content = yaml.safe_load(tables_in.text(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path}: not valid YAML ({reason}).") from error
     return document.read(content, path.name)

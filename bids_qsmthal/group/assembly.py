@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.errors import MissingInputError
-from bids_qsmthal.group import companions, covariates, exclusions, measures
+from bids_qsmthal.group import companions, covariates, exclusions, measures, ratings
 from bids_qsmthal.group.covariates import Source
 from bids_qsmthal.statistics import harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable
 
 log = logging.getLogger(__name__)
 
-EDITS = Path("edits") / "exclusions.tsv"
+EDITS = "edits"
+"""Where readers put their decisions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -74,7 +75,7 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     tidy, units = measures.in_one_unit(tidy)
     gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
     checks = companions.quality(output_dir)
-    decisions = exclusions.decide(tidy, checks, gates, output_dir / EDITS)
+    decisions = exclusions.decide(tidy, checks, gates, ratings.read(output_dir / EDITS))
     usable, n_unusable = exclusions.apply(tidy, decisions)
     wide = measures.wide(usable)
     sources = covariates.find(bids_dir)

@@ -84,7 +84,8 @@ POWER = {
 EXCLUSIONS = IDENTITY | {
     "decision": "include, check (used, but look at it) or exclude",
     "reason": "Why",
-    "source": "automatic: by quality control; edited: by the user, in edits/exclusions.tsv",
+    "source": "automatic: by quality control; edited: by a reader, in edits/ (ratings saved from "
+    "the pages, exclusions.tsv)",
 }
 
 DIAGNOSTICS = {

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pandas as pd
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.group import tables_in
 from bids_qsmthal.group.measures import DECISIONS, column_name
+from bids_qsmthal.group.ratings import KEY
 
 log = logging.getLogger(__name__)
-
-KEY = ["participant_id", "session_id", "run_id"]
 
 COLUMNS = [*KEY, "decision", "reason", "source"]
 
 
 def decide(
-    measures: pd.DataFrame, checks: pd.DataFrame, gates: set[str], edits: Path
+    measures: pd.DataFrame, checks: pd.DataFrame, gates: set[str], edits: pd.DataFrame
 ) -> pd.DataFrame:
     """Return a decision with its reason for each participant, session and run.
 
@@ -32,18 +28,9 @@ def decide(
     gates
         Names (as in the wide table) of the measures whose exclusion excludes the participant.
     edits
-        A table of the same columns that the user wrote; where it differs, it wins. Session and run
-        may be left away and then mean all.
-
-    Raises
-    ------
-    DataError
-        The user's table is malformed.
+        What readers decided (``ratings.read``); where it differs, it wins.
     """
-    automatic = _with_checks(_automatic(measures, gates), measures, checks)
-    if not edits.exists():
-        return automatic
-    return _overrule(automatic, _read_edits(edits), edits)
+    return _overrule(_with_checks(_automatic(measures, gates), measures, checks), edits)
 
 
 def apply(measures: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -116,36 +103,23 @@ def _few(found: pd.Series[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{len(names)} measures"
 
 
-def _read_edits(path: Path) -> pd.DataFrame:
-    edits = tables_in.participant_ids(tables_in.read(path), path)
-    if "decision" not in edits:
-        raise DataError(f"{path}: no column 'decision'. There are: {', '.join(edits.columns)}.")
-    wrong = edits[~edits["decision"].str.lower().isin(DECISIONS)]
-    if not wrong.empty:
-        raise DataError(
-            f"{path}: decision '{wrong['decision'].iloc[0]}' of "
-            f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(DECISIONS)}."
-        )
-    for column, prefix in (("session_id", "ses-"), ("run_id", "run-")):
-        cells = edits[column] if column in edits else pd.Series("n/a", index=edits.index)
-        missing = tables_in.is_missing(cells)
-        edits[column] = (prefix + cells.str.removeprefix(prefix)).where(~missing, "n/a")
-    return edits.assign(decision=edits["decision"].str.lower())
+def _overrule(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
+    """Return the decisions after those of readers, one after the other.
 
-
-def _overrule(automatic: pd.DataFrame, edits: pd.DataFrame, path: Path) -> pd.DataFrame:
+    A table written by hand starts from ours: only what differs from quality control is the
+    user's own there, so that a copy made before a rating does not take the rating back.
+    """
     decided = automatic.copy()
-    reasons = edits["reason"] if "reason" in edits else pd.Series("n/a", index=edits.index)
-    for (_, edit), reason in zip(edits.iterrows(), reasons, strict=True):
+    for _, edit in edits.iterrows():
         here = decided["participant_id"] == edit["participant_id"]
         for column in ("session_id", "run_id"):
             if edit[column] != "n/a":
                 here &= decided[column] == edit[column]
         if not here.any():
             named = " ".join(edit[column] for column in KEY if edit[column] != "n/a")
-            log.warning("%s: %s has no results; the row has no effect.", path, named)
-        # A user starts from our table, so only a changed decision is the user's own.
-        changed = here & (decided["decision"] != edit["decision"])
+            log.warning("%s: %s has no results; the row has no effect.", edit["file"], named)
+        before = automatic if edit["by_hand"] else decided
+        changed = here & (before["decision"] != edit["decision"])
         decided.loc[changed, ["decision", "source"]] = [edit["decision"], "edited"]
-        decided.loc[changed, "reason"] = str(reason)
+        decided.loc[changed, "reason"] = str(edit["reason"])
     return decided

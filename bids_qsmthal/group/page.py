@@ -127,7 +127,8 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
         Table(
             "Doubtful and excluded",
             remarkable,
-            caption="To overrule one, copy group/exclusions.tsv to edits/exclusions.tsv, change "
+            caption="To overrule one, rate the scan at the end of its report and save the file "
+            "into edits/, or copy group/exclusions.tsv to edits/exclusions.tsv, change "
             "the decision there and run the group level again.",
             name="exclusions",
             status_column="decision",

@@ -1,6 +1,7 @@
 """Pages in a real browser."""
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -81,14 +82,16 @@ def test_the_decision_is_saved_as_the_group_level_reads_it(browser, report_file)
           const form = document.querySelector('form.rating');
           form.elements.decision.value = 'exclude';
           form.elements.reason.value = 'moved\\ta "lot"';
+          form.elements.rater.value = 'AB';
           URL.createObjectURL = blob => { blob.text().then(done); return 'blob:none'; };
           HTMLAnchorElement.prototype.click = () => {};
           form.querySelector('.save-rating').click();
         })"""
     )
-    assert saved == (
-        "participant_id\tsession_id\trun_id\tdecision\treason\n"
-        "sub-01\tses-1\tn/a\texclude\tmoved a lot\n"
+    assert re.fullmatch(
+        "participant_id\tsession_id\trun_id\tdecision\treason\trater\trated_at\n"
+        r"sub-01\tses-1\tn/a\texclude\tmoved a lot\tAB\t\d{4}-\d\d-\d\dT[\d:.]+Z\n",
+        saved,
     )
 
 

@@ -62,9 +62,10 @@ for (const form of document.querySelectorAll("form.rating")) {
   const save = () => {
     const clean = (text) => text.replace(/[\s"]+/g, " ").trim() || "n/a";
     const data = new FormData(form);
-    const header = ["participant_id", "session_id", "run_id", "decision", "reason"];
+    const header = ["participant_id", "session_id", "run_id", "decision", "reason", "rater", "rated_at"];
     const { participant, session, run } = form.dataset;
-    const row = [participant, session, run, data.get("decision"), data.get("reason")];
+    const said = ["decision", "reason", "rater"].map((name) => data.get(name));
+    const row = [participant, session, run, ...said, new Date().toISOString()];
     const line = (cells) => cells.map((cell) => clean(String(cell || ""))).join("\t") + "\n";
     const text = line(header) + line(row);
     const link = document.createElement("a");

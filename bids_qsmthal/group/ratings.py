@@ -1,0 +1,95 @@
+"""What readers decided: ratings saved from the pages, and a table written by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bids_qsmthal.errors import DataError
+from bids_qsmthal.group import tables_in
+from bids_qsmthal.group.measures import DECISIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = ["participant_id", "session_id", "run_id"]
+
+BY_HAND = "exclusions.tsv"
+"""The table that a user writes, or starts from ``group/exclusions.tsv``."""
+
+SAVED = "*_rating*.tsv"
+"""What a page saves. A browser adds a number to a name that is there already."""
+
+COLUMNS = [*KEY, "decision", "reason", "file", "by_hand"]
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Return every decision in a folder and the folders in it, in the order in which they count.
+
+    Ratings come in the order of ``rated_at``, those without before those with; the table written
+    by hand comes last.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``COLUMNS``. Session and run are n/a where all are meant.
+
+    Raises
+    ------
+    DataError
+        A file is malformed.
+    """
+    saved = [_rows(path) for path in sorted(folder.rglob(SAVED))]
+    ratings = pd.concat(saved, ignore_index=True) if saved else pd.DataFrame(columns=COLUMNS)
+    if saved:
+        ratings = ratings.sort_values("rated_at", kind="stable")
+    by_hand = folder / BY_HAND
+    tables = [ratings.assign(by_hand=False)]
+    if by_hand.exists():
+        tables.append(_rows(by_hand).assign(by_hand=True))
+    return pd.concat([table[COLUMNS] for table in tables if len(table)] or [ratings[COLUMNS]])
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    rows = tables_in.participant_ids(tables_in.read(path), path)
+    if "decision" not in rows:
+        raise DataError(
+            f"{path}: no column 'decision'. There are: {', '.join(rows.columns)}; add it."
+        )
+    wrong = rows[~rows["decision"].str.lower().isin(DECISIONS)]
+    if not wrong.empty:
+        raise DataError(
+            f"{path}: decision '{wrong['decision'].iloc[0]}' of "
+            f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(DECISIONS)}."
+        )
+    for column, prefix in (("session_id", "ses-"), ("run_id", "run-")):
+        cells = rows[column] if column in rows else pd.Series("n/a", index=rows.index)
+        missing = tables_in.is_missing(cells)
+        rows[column] = (prefix + cells.str.removeprefix(prefix)).where(~missing, "n/a")
+    return rows.assign(
+        decision=rows["decision"].str.lower(),
+        reason=rows.get("reason", "n/a"),
+        rated_at=_times(rows, path),
+        file=path.name,
+    )
+
+
+def _times(rows: pd.DataFrame, path: Path) -> list[datetime]:
+    """Return when each row was saved; what has no time is older than all that have one."""
+    if "rated_at" not in rows:
+        return [datetime.min.replace(tzinfo=UTC)] * len(rows)
+    return [_time(cell, path) for cell in rows["rated_at"]]
+
+
+def _time(cell: str, path: Path) -> datetime:
+    if cell.lower() in tables_in.MISSING:
+        return datetime.min.replace(tzinfo=UTC)
+    try:
+        read = datetime.fromisoformat(cell)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: rated_at '{cell}', expected a time such as 2026-01-31T12:00:00Z; mend it."
+        ) from error
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
