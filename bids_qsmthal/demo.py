@@ -15,6 +15,7 @@ import pandas as pd
 
 from bids_qsmthal import __version__, simulate
 from bids_qsmthal.files import write_json
+from bids_qsmthal.report import wording
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def comparison(truth: Path, derivatives: Path, cohort: tuple[simulate.Planned, .
             estimate = found.get(measure, float("nan")) * factor
             cells = [f"{value:{form}}", f"{estimate:{form}}", f"{estimate - value:+{form}}"]
             lines.append((name, title, *("n/a" if "nan" in cell else cell for cell in cells)))
-    return "\n".join(_aligned(lines))
+    return "\n".join(wording.aligned(lines, right=(2, 3, 4)))
 
 
 def _make(folder: Path, cohort: tuple[simulate.Planned, ...]) -> None:
@@ -133,14 +134,3 @@ def _within(values: Any, where: str) -> float:  # noqa: ANN401 - nested JSON
     for key in where.split():
         values = values[key]
     return float(values)
-
-
-def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]

@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bids_qsmthal import roi
 from bids_qsmthal.errors import UsageError
 from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, RELAXATIONS, UNWRAPPINGS, Reconstruction
 
@@ -38,6 +39,26 @@ def reconstruction(
         background=_method("--background", background, default.background),
         inversion=_method("--inversion", inversion, default.inversion),
     )
+
+
+REFERENCES = {"atria": "atria", "ventricles": "ventricles", "csf": "global", "brain": "brain"}
+"""What the susceptibility is relative to, by the user's word, as ``roi`` calls it."""
+
+
+def regions(csf_reference: str = "atria") -> roi.Settings:
+    """Return how the regions are measured, with the reference of this name in the first place.
+
+    Raises
+    ------
+    UsageError
+        The name is not known.
+    """
+    if csf_reference not in REFERENCES:
+        raise UsageError(
+            f"--csf-reference {csf_reference}: unknown; choose one of {', '.join(REFERENCES)}."
+        )
+    default = roi.Settings()
+    return replace(default, reference=replace(default.reference, region=REFERENCES[csf_reference]))
 
 
 def name_of(method: object) -> str:

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 REFERENCE_WORDS = {
     "atria": "atria",
     "lateral": "ventricles",
+    "ventricles": "ventricles",
     "global": "csf",
     "whole": "brain",
-    "brought": "brought",
+    "brain": "brain",
 }
-"""The word of the methods text for the first word of each rung of the reference ladder."""
+"""The word of the methods text for the first word of each rung of the reference ladder, and for
+the rung that the user asked for."""
 
 
 def contents(
@@ -244,6 +246,7 @@ def _qsm_ran(settings: Settings, head: Head, iron: Iron) -> dict[str, str]:
         said |= {
             "thalamus": "yes",
             "csf_reference": REFERENCE_WORDS.get(iron.regions.rung.split()[0], iron.regions.rung),
+            "wanted_reference": REFERENCE_WORDS[settings.regions.reference.region],
             "relative_susceptibility": "yes",
         }
     return said

@@ -44,8 +44,8 @@ READING = (
 )
 
 FORMULA = (
-    "Relative susceptibility is mean chi(thalamus) \N{MINUS SIGN} mean chi(CSF reference), in ppb. "
-    "Larger values mean more paramagnetic tissue, that is, more iron."
+    "Relative susceptibility is mean chi(thalamus) \N{MINUS SIGN} mean chi(reference), in ppb; the "
+    "reference is {reference}. Larger values mean more paramagnetic tissue, that is, more iron."
 )
 
 
@@ -78,7 +78,8 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
     value = find("chi_relative_csf", "thalamus", "LR")
     low, high = _interval(find)
-    note = "thalamus \N{MINUS SIGN} CSF, both sides"
+    reference = "whole brain" if report.ran.get("csf_reference") == "brain" else "CSF"
+    note = f"thalamus \N{MINUS SIGN} {reference}, both sides"
     if not math.isnan(low):
         note += f"; 95 % interval {wording.fixed(low, 1)} to {wording.fixed(high, 1)} ppb"
     tiles = [Tile("Relative susceptibility", wording.quantity(value, "ppb", 1), note)]
@@ -139,13 +140,26 @@ class Lookup:
 
 def _regions(report: ParticipantReport) -> Section:
     blocks: list[Block | None] = [
-        Prose(f"{FORMULA}\n\n{READING}"),
+        Prose(f"{FORMULA.format(reference=_reference(report))}\n\n{READING}"),
         gre_figures.thalamus_on_chi(report.gre, report.regions),
         anatomy_figures.thalamus_on_t1w(report.anatomy),
         _histogram(report),
         *_sensitivity(report),
     ]
     return _section("The number", blocks)
+
+
+REFERENCES = {
+    "atria": "CSF in the atria of the lateral ventricles",
+    "ventricles": "CSF in the lateral ventricles",
+    "csf": "CSF in the middle of the brain",
+    "brain": "the whole brain, which is no CSF",
+}
+
+
+def _reference(report: ParticipantReport) -> str:
+    word = report.ran.get("csf_reference", "CSF")
+    return REFERENCES.get(word, word)
 
 
 def _histogram(report: ParticipantReport) -> Figure | None:
@@ -266,8 +280,8 @@ def _correction(report: ParticipantReport) -> Section:
             report.session_id,
             report.run_id,
             proposed,
-            "exclusions.tsv",
-            "OUTPUT_DIR/edits/exclusions.tsv",
+            f"{report.stem}_rating.tsv",
+            "OUTPUT_DIR/edits/",
         )
     )
     return Section("Correct and rate", blocks)

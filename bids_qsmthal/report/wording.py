@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -53,6 +54,26 @@ def quantity(value: float | None, unit: str, decimals: int) -> str:
     if value is None or math.isnan(value):
         return MISSING
     return f"{fixed(value, decimals)} {unit}".rstrip()
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
+    """Return rows as lines whose columns stand below each other.
+
+    Parameters
+    ----------
+    rows
+        Cells, as many in each row.
+    right
+        Columns that are flush right: numbers.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _signed(written: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bids_qsmthal.image import Image
+    from bids_qsmthal.qsm import Array
     from bids_qsmthal.roi.inputs import Inputs
     from bids_qsmthal.roi.regions import Regions
 
@@ -131,7 +132,6 @@ def _checked(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, flo
     counts = masks.thalamus.counts
     labelled = sum(side.labelled for side in counts.values())
     left, right = (counts[name].labelled for name in ("L", "R"))
-    reference = masks.reference.labels
     chi = 1e3 * inputs.chi_ppm.data
     checked = {
         "thalamus_voxels_kept": float(sum(side.kept for side in counts.values())),
@@ -140,21 +140,27 @@ def _checked(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, flo
         "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
         "reference_step": float(masks.reference.step),
-        "reference_sd_ppb": float(value["chi_sd", "csf_reference", "LR"]),
         "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
         "chi_relative_csf_se_ppb": float(value["chi_relative_csf_se", "thalamus", "LR"]),
     }
-    if {1, 2} <= set(np.unique(reference).tolist()):
-        checked["reference_asymmetry_ppb"] = float(
-            chi[reference == 2].mean() - chi[reference == 1].mean()
-        )
-    if masks.global_csf.any():
-        checked["reference_against_global_ppb"] = float(
-            chi[masks.reference.mask].mean() - chi[masks.global_csf].mean()
-        )
+    if masks.reference.fluid.any():
+        checked["reference_sd_ppb"] = float(value["chi_sd", "csf_reference", "LR"])
+        checked |= _agreement(masks, chi)
     if ("chi_relative_csf", "pallidum", "LR") in value.index:
         checked["pallidum_relative_csf_ppb"] = float(value["chi_relative_csf", "pallidum", "LR"])
     return {**checked, **inputs.metrics}
+
+
+def _agreement(masks: Masks, chi_ppb: Array) -> dict[str, float]:
+    """Return how far the sides of the CSF reference, and it and all CSF, disagree."""
+    labels, found = masks.reference.labels, {}
+    if {1, 2} <= set(np.unique(labels).tolist()):
+        sides = [float(chi_ppb[labels == side].mean()) for side in (1, 2)]
+        found["reference_asymmetry_ppb"] = sides[1] - sides[0]
+    if masks.global_csf.any():
+        own, everywhere = (chi_ppb[mask].mean() for mask in (labels > 0, masks.global_csf))
+        found["reference_against_global_ppb"] = float(own - everywhere)
+    return found
 
 
 def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi.morphology import Labels, VoxelSize
 
 
+BRAIN = "whole brain"
+GLOBAL = "global CSF"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceRule:
     """How the CSF reference is chosen.
@@ -115,6 +119,11 @@ class Reference:
         mask: Mask = self.labels > 0
         return mask
 
+    @property
+    def fluid(self) -> Mask:
+        """The voxels that are CSF: none where the reference is the whole brain."""
+        return np.zeros_like(self.mask) if self.rung == BRAIN else self.mask
+
 
 def csf_reference(
     images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule
@@ -131,10 +140,6 @@ def csf_reference(
         if _enough(kept, images.side, rule):
             return _result(kept, images, rung, step, rejected)
     raise AssertionError("the ladder ends with the whole brain")
-
-
-BRAIN = "whole brain"
-GLOBAL = "global CSF"
 
 
 def _ladder(

@@ -76,7 +76,7 @@ def _other_thalami(
     if masks.source["thalamus"] == "supplied":
         return []
     rule = settings.thalamus
-    images = thalamus_images(inputs, regions, masks.veins, masks.reference.mask)
+    images = thalamus_images(inputs, regions, masks.veins, masks.reference.fluid)
     no_veins = replace(images, veins=np.zeros_like(masks.veins))
     other = not rule.exclude_lesions
     rim_kept = replace(rule, rim_share=rule.majority, rim_mm=-np.inf)

@@ -96,7 +96,7 @@ def masked(inputs: Inputs, regions: Regions, *, settings: Settings) -> Masks:
         else np.asarray(supplied.veins.data) > 0
     )
     final = (
-        thalamus(thalamus_images(inputs, regions, vessels, reference.mask), rule=settings.thalamus)
+        thalamus(thalamus_images(inputs, regions, vessels, reference.fluid), rule=settings.thalamus)
         if supplied.thalamus is None
         else _supplied_thalamus(np.asarray(supplied.thalamus.data), regions.usable)
     )
