@@ -150,13 +150,13 @@ def find_sessions(
             result.extend(_sessions(bids_dir, subject, session or None, scans))
     without = sorted(subjects - {session.subject for session in result})
     result = _with_runs(result, selection.runs, bids_dir)
-    if not result:
-        raise _nothing(bids_dir, selection)
     if without and selection.participants and not selection.filters:
         raise MissingInputError(
             f"{bids_dir}: participant {_some(without)} has no gradient echo, T1w or FLAIR"
             f"{' in the sessions asked for' if selection.sessions else ''}; {EXPECTED}"
         )
+    if not result:
+        raise _nothing(bids_dir, selection)
     if without:
         log.warning(
             "skipped %d participants without a gradient echo, T1w or FLAIR that is asked for: %s",
@@ -261,7 +261,15 @@ def _by_session(
         for key, value in {**ROLES[role], **filters.get(role, {})}.items()
     }
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for path in map(Path, layout.get(**query, return_type="filename")):
+    try:
+        names = layout.get(**query, return_type="filename")
+    except ValueError as error:
+        reason = str(error).split(". ")[0]
+        raise DataError(
+            f"Filter for {role}: {reason}; expected entities of BIDS such as run; "
+            "mend the filter file."
+        ) from error
+    for path in map(Path, names):
         folders = path.relative_to(layout.root).parts
         subject, session = (
             next((part[4:] for part in folders[:-1] if part.startswith(prefix)), "")

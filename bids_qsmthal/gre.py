@@ -78,7 +78,8 @@ def describe(files: GreFiles, root: Path) -> GreSeries:
     echoes = _echoes_by_part(files.paths, root)
     parts = _pair(echoes, name)
     first, second = (_ordered(echoes[part], name) for part in parts)
-    _check_no_gap(first, name)
+    for part, found in zip(parts, (first, second), strict=True):
+        _check_no_gap(found, f"{files.paths[0].parent}: part-{part}")
     _check_same_echoes(first, second, parts)
     _check_same_grid([*first, *second])
     described = [echo.metadata for echo in (*first, *second)]
@@ -111,12 +112,8 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
         part = dict(entities_of(path)[0]).get("part", "mag")
         sidecar = metadata(path, root)
         times = sidecar.get("EchoTime")
+        _check_volumes(path, times)
         if isinstance(times, list):
-            if not times:
-                raise MissingInputError(
-                    f"{path.name}: EchoTime in its sidecar is an empty list, expected seconds, one "
-                    "for each volume; mend the JSON file."
-                )
             found[part] += [
                 Echo(path, volume, {**sidecar, "EchoTime": time})
                 for volume, time in enumerate(times)
@@ -124,6 +121,21 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
         else:
             found[part].append(Echo(path, None, sidecar))
     return found
+
+
+def _check_volumes(path: Path, times: object) -> None:
+    shape, _ = nifti.shape_and_affine(path)
+    volumes = shape[3] if len(shape) > 3 else 1
+    if isinstance(times, list) and len(times) != volumes:
+        raise DataError(
+            f"{path.name}: EchoTime lists {len(times)} times but the file holds {volumes} volumes, "
+            "expected one for each; mend the JSON file."
+        )
+    if not isinstance(times, list) and volumes > 1:
+        raise MissingInputError(
+            f"{path.name}: {volumes} volumes but one EchoTime; "
+            "give EchoTime as a list, one for each volume."
+        )
 
 
 def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
@@ -172,13 +184,13 @@ def _echo_number(echo: Echo) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _check_no_gap(echoes: Sequence[Echo], name: str) -> None:
+def _check_no_gap(echoes: Sequence[Echo], where: str) -> None:
     """Raise where the numbers of the file names leave one out."""
     numbers = [_echo_number(echo) for echo in echoes if echo.volume is None]
     if numbers not in ([0], list(range(1, len(numbers) + 1)), []):
         raise MissingInputError(
-            f"{name}: found the echoes {', '.join(map(str, numbers))}, expected 1 to "
-            f"{max(numbers)} without a gap; add the missing one, or number them anew."
+            f"{where} has the echoes {', '.join(map(str, numbers))}, expected 1 to "
+            f"{max(numbers)}: an echo is missing; add it, or number the others anew."
         )
 
 
@@ -197,16 +209,6 @@ def _check_same_grid(echoes: Sequence[Echo]) -> None:
     reference, affine = nifti.shape_and_affine(echoes[0].path)
     for echo in echoes:
         shape, other = nifti.shape_and_affine(echo.path)
-        volumes = shape[3] if len(shape) > 3 else 1
-        if echo.volume is not None and echo.volume >= volumes:
-            raise DataError(
-                f"{echo.path.name}: EchoTime lists more echoes than the {volumes} volumes held."
-            )
-        if echo.volume is None and volumes > 1:
-            raise MissingInputError(
-                f"{echo.path.name}: {volumes} volumes but one EchoTime; "
-                "give EchoTime as a list, one for each volume."
-            )
         if shape[:3] != reference[:3]:
             raise DataError(
                 f"{echo.path.name}: shape {shape[:3]} differs from {reference[:3]} of "

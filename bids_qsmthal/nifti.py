@@ -128,7 +128,8 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
     try:
         if path.name.endswith((".nii", ".nii.gz")):
             _check_header(path)
-        image: Any = nib.load(path)
+        with nib.imageglobals.LoggingOutputSuppressor():  # what it says, our message says too
+            image: Any = nib.load(path)
         itemsize, kind = image.get_data_dtype().itemsize, image.get_data_dtype().kind
     except (
         *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),

@@ -1,0 +1,48 @@
+"""Bad input has one line, a status, and no effect on what was there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.hostile import cases
+from tests.hostile.cases import Case
+from tests.hostile.conftest import outputs, refusal
+
+
+def named(group: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", group, ids=[case.name for case in group])
+
+
+def test_there_are_enough_cases_and_each_has_its_name() -> None:
+    every = [*cases.PARTICIPANT, *cases.WHOLE]
+    assert len(every) >= 60
+    assert len({case.name for case in every}) == len(every)
+
+
+@named(cases.PARTICIPANT)
+@pytest.mark.usefixtures("here")
+def test_a_participant(root: Path, case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    case.spoil(root)
+    before = outputs(root)
+    code, said = refusal(tiny.words(root, "--participant-label", "01"), caplog)
+    assert code == case.code, said
+    assert "sub-01" in said or "participant 01" in said
+    for phrase in case.says:
+        assert phrase in said
+    assert outputs(root) == before
+
+
+@named(cases.WHOLE)
+@pytest.mark.usefixtures("here")
+def test_a_dataset_or_a_command(root: Path, case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    case.spoil(root)
+    before = outputs(root)
+    more = [word.replace("{root}", str(root)) for word in case.words]
+    words = tiny.words(root, *(more or ["--participant-label", "01"]))
+    code, said = refusal(words, caplog)
+    assert code == case.code, said
+    for phrase in case.says:
+        assert phrase in said
+    assert outputs(root) == before
+    assert not (root / "pwned").exists()
