@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,8 +87,8 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         output_dir=output_dir,
         work_dir=_work_dir(chosen.work_dir, bids_dir, output_dir),
         resources=resources_from(chosen),
-        levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
         placement=placement_from(chosen),
+        levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
         selection=Selection(
             participants=tuple(chosen.participant_label),
             sessions=tuple(chosen.session_label),
@@ -116,10 +115,10 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
 
 def resources_from(chosen: Namespace) -> Resources:
     """Return the budget of the run: what was asked for, or what this process may use."""
+    from bids_qsmthal.execution import limits  # noqa: PLC0415
     from bids_qsmthal.settings import Resources  # noqa: PLC0415
 
     cores = chosen.nprocs or limits.cores()
-    from bids_qsmthal.execution import limits  # noqa: PLC0415
     if chosen.omp_nthreads and chosen.omp_nthreads > cores:
         raise UsageError(
             f"--omp-nthreads {chosen.omp_nthreads} is more than the {cores} cores of the run."
@@ -131,9 +130,6 @@ def resources_from(chosen: Namespace) -> Resources:
     )
 
 
-def log_level(chosen: Namespace) -> int:
-    """Turn ``-v`` and ``-q`` into a level of the logging module."""
-    wanted: int = logging.INFO - 10 * chosen.verbose + 10 * chosen.quiet
 def placement_from(chosen: Namespace) -> Placement:
     """Return where participants run."""
     from bids_qsmthal.settings import Placement  # noqa: PLC0415
@@ -175,6 +171,9 @@ def _slurm_options(words: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def log_level(chosen: Namespace) -> int:
+    """Turn ``-v`` and ``-q`` into a level of the logging module."""
+    wanted: int = logging.INFO - 10 * chosen.verbose + 10 * chosen.quiet
     return max(logging.DEBUG, min(logging.ERROR, wanted))
 
 

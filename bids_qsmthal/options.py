@@ -50,10 +50,10 @@ def main_parser() -> Parser:
     _selection(p)
     _inputs(p)
     _resources(p)
+    _placement(p)
     _methods(p)
     _behaviour(p)
     return p
-    _placement(p)
 
 
 def demo_parser() -> Parser:
@@ -159,32 +159,6 @@ def _resources(parser: Parser) -> None:
     )
 
 
-def _methods(parser: Parser) -> None:
-    group = parser.add_argument_group("methods (--list-methods explains each)")
-    group.add_argument(
-        "--list-methods", "--list_methods", action="store_true", help="list, with citations"
-    )
-    _option(group, "--unwrap", metavar="NAME", help="phase unwrapping")
-    _option(group, "--background", metavar="NAME", help="background field removal")
-    _option(group, "--inversion", metavar="NAME", help="dipole inversion")
-    _option(
-        group,
-        "--phase-sign",
-        choices=("auto", "+1", "-1"),
-        default="auto",
-        help="sign that makes phase grow with the field (default: found out)",
-    )
-    _option(
-        group,
-        "--phase-units",
-        choices=("auto", "rad", "mrad", "siemens"),
-        default="auto",
-        help="what the numbers of the phase images mean (default: by Units and vendor)",
-    )
-    _option(
-        group,
-        "--gre-chop",
-        choices=("auto", "yes", "no"),
 def _placement(parser: Parser) -> None:
     group = parser.add_argument_group("where participants run")
     _option(
@@ -212,6 +186,32 @@ def _placement(parser: Parser) -> None:
     )
 
 
+def _methods(parser: Parser) -> None:
+    group = parser.add_argument_group("methods (--list-methods explains each)")
+    group.add_argument(
+        "--list-methods", "--list_methods", action="store_true", help="list, with citations"
+    )
+    _option(group, "--unwrap", metavar="NAME", help="phase unwrapping")
+    _option(group, "--background", metavar="NAME", help="background field removal")
+    _option(group, "--inversion", metavar="NAME", help="dipole inversion")
+    _option(
+        group,
+        "--phase-sign",
+        choices=("auto", "+1", "-1"),
+        default="auto",
+        help="sign that makes phase grow with the field (default: found out)",
+    )
+    _option(
+        group,
+        "--phase-units",
+        choices=("auto", "rad", "mrad", "siemens"),
+        default="auto",
+        help="what the numbers of the phase images mean (default: by Units and vendor)",
+    )
+    _option(
+        group,
+        "--gre-chop",
+        choices=("auto", "yes", "no"),
         default="auto",
         help="whether alternate slices are negated, as on GE (default: found out)",
     )
