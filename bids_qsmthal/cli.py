@@ -46,6 +46,8 @@ def run(words: Sequence[str]) -> int:
         return 0
     if words and words[0] == "demo":
         return _demo(options.demo_parser().parse_args(words[1:]))
+    if words and words[0] == "check":
+        return _check(words)
     settings = settings_from(parse(words), words)
     log.setLevel(settings.log_level)
     return process(settings)
@@ -58,9 +60,9 @@ def process(settings: Settings) -> int:
     return levels.run(settings)
 
 
-def parse(words: Sequence[str]) -> Namespace:
+def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespace:
     """Turn words into options; a configuration file gives defaults, the command line wins."""
-    parser = options.main_parser()
+    parser = parser or options.main_parser()
     chosen = parser.parse_args(words)
     if chosen.config is None:
         return chosen
@@ -97,6 +99,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         ),
         datasets=brought.parse(chosen.derivatives),
         reconstruction=methods.reconstruction(chosen.unwrap, chosen.background, chosen.inversion),
+        regions=methods.regions(chosen.csf_reference),
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,
@@ -107,6 +110,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         clean_work=chosen.clean_workdir,
         stop_on_first_crash=chosen.stop_on_first_crash,
         dry_run=chosen.dry_run,
+        reports_only=chosen.reports_only,
         log_level=log_level(chosen),
         started=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         command_line=("bids_qsmthal", *words),
@@ -177,6 +181,19 @@ def log_level(chosen: Namespace) -> int:
     return max(logging.DEBUG, min(logging.ERROR, wanted))
 
 
+def _check(words: Sequence[str]) -> int:
+    """Look at a dataset with the settings that a run with the same words has."""
+    asked = parse(words[1:], options.check_parser())
+    # Nothing is written: the output folder is only where manual edits are looked for.
+    output_dir = asked.bids_dir / "derivatives" / "bids_qsmthal"
+    usual = options.main_parser().parse_args([str(asked.bids_dir), str(output_dir), "participant"])
+    settings = settings_from(type(usual)(**vars(usual) | vars(asked)), words)
+    log.setLevel(settings.log_level)
+    from bids_qsmthal import levels  # noqa: PLC0415
+
+    return levels.check(settings, voxels=not asked.quick, table=asked.tsv)
+
+
 def _demo(chosen: Namespace) -> int:
     log.setLevel(log_level(chosen))
     from bids_qsmthal import demo  # noqa: PLC0415
@@ -216,7 +233,7 @@ def _read_configuration(path: Path) -> Any:  # noqa: ANN401 - checked by the cal
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: no such configuration file.") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
-from bids_qsmthal import derivatives, execution, gre, group, participant
-from bids_qsmthal.brought import find
+from bids_qsmthal import derivatives, execution, group, participant, survey
 from bids_qsmthal.dataset import find_sessions
-from bids_qsmthal.errors import InvalidBidsError, QsmthalError
-from bids_qsmthal.files import write_json
+from bids_qsmthal.files import write_json, write_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bids_qsmthal.dataset import Session
     from bids_qsmthal.execution import Outcome
@@ -29,35 +29,26 @@ def run(settings: Settings) -> int:
     status = 0
     if "participant" in settings.levels:
         status = _participants(settings)
-    if "group" in settings.levels and not settings.dry_run:
-        group.run(settings)
+    if "group" in settings.levels and settings.dry_run:
+        lacking = survey.group_level(settings, [])
+        sys.stdout.write("\n".join(["group level: would run", *lacking, ""]))
+    elif "group" in settings.levels:
+        execution.call(group.run, settings)
     return status
 
 
 def _participants(settings: Settings) -> int:
     sessions = find_sessions(settings.bids_dir, settings.selection, database=settings.database)
-    if settings.check_names:
-        _check_names(sessions)
-    _announce(sessions)
     if settings.dry_run:
         return _plan(sessions, settings)
+    if settings.check_names:
+        for session in sessions:
+            survey.check_names(session)
+    _announce(sessions)
     _describe(settings)
     outcomes = execution.run(sessions, settings, participant.process)
     _sum_up(outcomes, settings)
     return execution.exit_code(outcomes)
-
-
-def _check_names(sessions: Sequence[Session]) -> None:
-    from bids_validator import BIDSValidator  # noqa: PLC0415 - compiles its rules on import
-
-    validator = BIDSValidator()
-    for session in sessions:
-        images = [path for path in (session.t1w, session.t1w_gad, session.flair) if path]
-        for path in images:
-            if not validator.is_bids(f"/{path.relative_to(session.root).as_posix()}"):
-                raise InvalidBidsError(
-                    f"{path}: not a valid BIDS name; rename it, or use --skip-bids-validation."
-                )
 
 
 def _announce(sessions: Sequence[Session]) -> None:
@@ -81,23 +72,42 @@ def _announce(sessions: Sequence[Session]) -> None:
 
 def _plan(sessions: Sequence[Session], settings: Settings) -> int:
     """Say what would run on which files, and what is wrong with them."""
-    status = 0
-    for session in sessions:
-        replaced = find(session, settings.datasets, settings.output_dir)
-        for key, item in replaced.items():
-            log.info("%s: %s from %s (%s)", session.name, key, item.path, item.source)
-        try:
-            if session.gre is not None:
-                series = gre.describe(session.gre, session.root)
-                log.info(
-                    "%s: %d echoes, %g T, %s",
-                    *(session.name, len(series.first), series.acquisition.field_strength_t),
-                    "-".join(series.parts),
-                )
-        except QsmthalError as error:
-            status = error.exit_code
-            log.error("%s: %s", session.name, error)
-    return status
+    found = [survey.examine(session, settings, voxels=False) for session in sessions]
+    for one in found:
+        sys.stdout.write(f"{survey.plan(one)}\n")
+        for problem in one.problems:
+            log.error("%s: %s", one.session.name, problem.text)
+    return survey.exit_code(found)
+
+
+def check(settings: Settings, *, voxels: bool = True, table: Path | None = None) -> int:
+    """Print what a dataset has, what it lacks and what that costs, and what would stop a run.
+
+    Parameters
+    ----------
+    settings
+        What to look at; nothing is written for them.
+    voxels
+        Read every image whole, as a run does; headers and sidecars only where not.
+    table
+        A TSV file to write the same to.
+
+    Returns
+    -------
+    int
+        The exit status that a run would have, as far as can be told without running.
+    """
+    sessions = find_sessions(settings.bids_dir, settings.selection, database=settings.database)
+    found = []
+    for number, session in enumerate(sessions, 1):
+        log.info("looking at %s (%d of %d)", session.name, number, len(sessions))
+        found.append(survey.examine(session, settings, voxels=voxels))
+    sys.stdout.write(f"{survey.overview(found)}\n")
+    for line in survey.group_level(settings, [f"sub-{one.session.subject}" for one in found]):
+        sys.stdout.write(f"{line}\n")
+    if table is not None:
+        write_tsv(table, survey.table(found))
+    return survey.exit_code(found)
 
 
 def _describe(settings: Settings) -> None:
@@ -109,14 +119,16 @@ def _describe(settings: Settings) -> None:
 
 
 def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
-    """Log how many finished, and last of all which failed and why."""
+    """Log how it went, failures first in the count and, each with its reason, last of all."""
     failed = [outcome for outcome in outcomes if outcome.exit_code]
-    log.info("%d of %d finished; results in %s", *_counts(outcomes), settings.output_dir)
+    names = f" ({', '.join(outcome.name for outcome in failed)})" if failed else ""
+    log.info(
+        "%d failed%s, %d of %d finished; results in %s",
+        *(len(failed), names, len(outcomes) - len(failed), len(outcomes), settings.output_dir),
+    )
+    if len(failed) < len(outcomes):
+        log.info("look at the reports first: %s", settings.output_dir / "sub-*.html")
     report = {outcome.name: outcome.message for outcome in failed}
     write_json(settings.output_dir / "logs" / "failures.json", report)
     for outcome in failed:
         log.error("FAILED %s: %s", outcome.name, outcome.message)
-
-
-def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int]:
-    return sum(not outcome.exit_code for outcome in outcomes), len(outcomes)

@@ -14,6 +14,9 @@ EXECUTORS = ("local", "dask", "slurm")
 
 EPILOG = """\
 other commands:
+  bids_qsmthal check BIDS_DIR
+                            say what a dataset has, what it lacks and what that costs, and what
+                            would stop a run (see bids_qsmthal check --help)
   bids_qsmthal demo DIR     make a small simulated dataset with known truth, process it, and
                             print truth beside estimate (see bids_qsmthal demo --help)
 
@@ -73,13 +76,33 @@ def demo_parser() -> Parser:
     return p
 
 
+def check_parser() -> Parser:
+    """Describe ``bids_qsmthal check BIDS_DIR``."""
+    p = Parser(
+        prog="bids_qsmthal check",
+        description="Say of each participant what there is, what is missing and what that costs, "
+        "and what would stop a run. Every image is read; nothing is written. The exit status is "
+        "that of a run that would fail in the same way, 0 where everything is ready.",
+        allow_abbrev=False,
+    )
+    p.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
+    _option(p, "--quick", action="store_true", help="read headers and sidecars only")
+    _option(p, "--tsv", type=Path, metavar="FILE", help="write the table to a file, too")
+    _selection(p, dry_run=False)
+    _inputs(p)
+    _conventions(p.add_argument_group("conventions of the scanner"))
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
 def _option(parser: argparse._ActionsContainer, name: str, **kwargs: object) -> None:
     """Add an option in both spellings: ``--participant-label`` and ``--participant_label``."""
     both = dict.fromkeys((name, "--" + name[2:].replace("-", "_")))
     parser.add_argument(*both, **kwargs)  # type: ignore[arg-type]
 
 
-def _selection(parser: Parser) -> None:
+def _selection(parser: Parser, *, dry_run: bool = True) -> None:
     group = parser.add_argument_group("what to process")
     for what, prefix in (("participant", "sub-"), ("session", "ses-"), ("run", "run-")):
         _option(
@@ -97,7 +120,10 @@ def _selection(parser: Parser) -> None:
         metavar="FILE",
         help="JSON with pybids filters for gre, t1w, t1w_gad, flair",
     )
-    _option(group, "--dry-run", action="store_true", help="say what would run, and stop")
+    if dry_run:
+        _option(
+            group, "--dry-run", action="store_true", help="say what would run on which files; stop"
+        )
 
 
 def _inputs(parser: Parser) -> None:
@@ -196,6 +222,20 @@ def _methods(parser: Parser) -> None:
     _option(group, "--inversion", metavar="NAME", help="dipole inversion")
     _option(
         group,
+        "--csf-reference",
+        choices=("atria", "ventricles", "csf", "brain"),
+        default="atria",
+        help="what the relative susceptibility is relative to, where there is enough of it: CSF in "
+        "the atria, in the lateral ventricles, all CSF in the middle of the brain, or the whole "
+        "brain (default: atria; the others are always in the table too)",
+    )
+    _conventions(group)
+    _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
+
+
+def _conventions(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
         "--phase-sign",
         choices=("auto", "+1", "-1"),
         default="auto",
@@ -215,11 +255,16 @@ def _methods(parser: Parser) -> None:
         default="auto",
         help="whether alternate slices are negated, as on GE (default: found out)",
     )
-    _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
 
 
 def _behaviour(parser: Parser) -> None:
     group = parser.add_argument_group("behaviour")
+    _option(
+        group,
+        "--reports-only",
+        action="store_true",
+        help="remake pages and figures from the results in the work folder; compute nothing",
+    )
     _option(group, "--stop-on-first-crash", action="store_true", help="start no other participant")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")

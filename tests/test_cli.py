@@ -127,15 +127,6 @@ def test_methods_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str
     assert "doi:" in text
 
 
-def test_a_dry_run_says_what_would_run_and_writes_nothing(
-    bids_dir: Path, add_gre: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    add_gre()
-    assert main([str(bids_dir), str(tmp_path / "out"), "participant", "--dry-run"]) == 0
-    assert "sub-01: 3 echoes, 3 T, mag-phase" in caplog.text
-    assert not (tmp_path / "out").exists()
-
-
 def no_phase(folder: Path) -> None:
     for path in folder.glob("*part-phase*"):
         path.unlink()

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 def process(session: Session, settings: Settings) -> None:
     """Take one participant, session and scan from raw images to measures and a report.
 
+    With ``reports_only`` the stages come from the work folder, and only pages, figures and the
+    methods text are written.
+
     Raises
     ------
     QsmthalError
@@ -35,17 +38,18 @@ def process(session: Session, settings: Settings) -> None:
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
     inputs.check(session, settings, replaced)
     work_dir = settings.work_dir / session.name
-    stages = Stages(work_dir, head.STAGES + iron.STAGES)
+    stages = Stages(work_dir, head.STAGES + iron.STAGES, only_known=settings.reports_only)
 
     anatomy = head.find(session, settings, stages, replaced)
     susceptibility = iron.find(session, settings, stages, replaced, anatomy)
     qc = page.verdict(anatomy, susceptibility)
     measures = table.collect(session, anatomy, susceptibility, qc)
 
-    saving.save_head(session, anatomy, settings, out)
-    if susceptibility is not None:
-        saving.save_iron(session, susceptibility, settings, out)
-    saving.save_table(measures, out)
+    if not settings.reports_only:
+        saving.save_head(session, anatomy, settings, out)
+        if susceptibility is not None:
+            saving.save_iron(session, susceptibility, settings, out)
+        saving.save_table(measures, out)
     shown = page.contents(session, settings, anatomy, susceptibility, measures)
     report.write_participant(shown, out.page, out.session_folder / "figures")
     _save_methods(settings, shown)

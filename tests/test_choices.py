@@ -1,0 +1,104 @@
+"""Choices of a run that show in its numbers or its pages, on a participant of a few voxels."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bids_qsmthal.cli import main
+from tests import tiny
+
+TABLE = "sub-01/anat/sub-01_desc-qsmthal_measures.tsv"
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiny")
+    tiny.write_dataset(root, "sub-01")
+    assert main(tiny.words(root)) == 0
+    return root
+
+
+def relative(root: Path, out: str, measure: str = "chi_relative_csf") -> pd.Series:
+    table = pd.read_csv(root / out / TABLE, sep="\t", keep_default_na=False)
+    rows = table[
+        (table["measure"] == measure)
+        & (table["region"] == "thalamus")
+        & (table["hemisphere"] == "LR")
+    ]
+    return rows.iloc[0]
+
+
+def reference(root: Path, out: str) -> str:
+    table = pd.read_csv(root / out / TABLE, sep="\t", keep_default_na=False)
+    rows = table[(table["region"] == "csf_reference") & (table["hemisphere"] == "LR")]
+    return str(rows["method"].iloc[0])
+
+
+def test_pages_are_remade_from_the_work_folder_and_nothing_else(processed: Path) -> None:
+    out = processed / "out"
+    page, drawn = out / "sub-01.html", sorted((out / "sub-01" / "figures").iterdir())
+    before = page.read_bytes()
+    images = {path: path.stat().st_mtime_ns for path in (out / "sub-01" / "anat").iterdir()}
+    for path in (page, *drawn):
+        path.unlink()
+    words = tiny.words(processed, "--reports-only")
+    assert main(words) == 0
+    assert sorted((out / "sub-01" / "figures").iterdir()) == drawn
+    assert {path: path.stat().st_mtime_ns for path in images} == images
+    asked_for = b" --reports-only"
+    assert page.read_bytes().replace(asked_for, b"") == before
+
+
+@pytest.mark.parametrize("more", [("--csf-reference", "csf"), ("-w", "elsewhere")])
+def test_pages_of_results_that_are_not_there_are_refused(
+    processed: Path, more: tuple[str, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    kept = (processed / "out" / "sub-01.html").read_bytes()
+    option, value = more
+    value = str(tmp_path / value) if option == "-w" else value
+    assert main(tiny.words(processed, "--reports-only", option, value)) == 17
+    said = caplog.records[-1].getMessage()
+    assert "run once without --reports-only" in said
+    assert "\n" not in said
+    assert (processed / "out" / "sub-01.html").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("word", "rung", "sentence"),
+    [
+        ("csf", "global CSF", "cerebrospinal fluid in the middle of the brain."),
+        ("brain", "whole brain", "referenced to the whole brain."),
+    ],
+)
+def test_the_reference_is_the_one_that_was_asked_for(
+    processed: Path, word: str, rung: str, sentence: str
+) -> None:
+    out = f"out-{word}"
+    assert main(tiny.words(processed, "--csf-reference", word, out=out)) == 0
+    assert reference(processed, out) == rung
+    page = (processed / out / "sub-01.html").read_text(encoding="utf-8")
+    assert sentence in page
+    other = {"csf": "chi_relative_csf_global", "brain": "chi_relative_brain"}[word]
+    assert float(relative(processed, out)["value"]) == pytest.approx(
+        float(relative(processed, out, other)["value"]), abs=0.5
+    )
+
+
+def test_the_whole_brain_is_not_judged_as_fluid(processed: Path) -> None:
+    assert main(tiny.words(processed, "--csf-reference", "brain", out="out-brain")) == 0
+    folder = processed / "out-brain" / "sub-01" / "anat"
+    checks = pd.read_csv(folder / "sub-01_desc-qsmthal_quality.tsv", sep="\t")
+    assert "reference_sd_ppb" not in set(checks["name"])
+    kept = relative(processed, "out-brain")["n_voxels"]
+    usual = relative(processed, "out")["n_voxels"]
+    assert int(kept) >= 0.9 * int(usual)
+
+
+def test_an_unknown_reference_in_a_configuration_is_refused(
+    processed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("csf-reference: liver\n")
+    assert main(tiny.words(processed, "--config", str(config))) == 64
+    assert "choose one of atria, ventricles, csf, brain" in caplog.records[-1].getMessage()
