@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.dataset import Session, entities_of
-from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.errors import DataError, MissingInputError, UsageError
 from bids_qsmthal.products import BRINGABLE, PRODUCTS
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 EDITS = "edits"
 """Folder of the output tree where a user's corrected files win over ours."""
+
+NAME = re.compile(r"[\w.+-]+")
+"""Names of datasets."""
 
 LOOSE_NAMES = {"lesion": ("label-lesion_mask", "label-WMH_mask", "desc-lesion_mask")}
 """Names that other tools give the same thing, without a space entity."""
@@ -44,14 +48,30 @@ def find(session: Session, datasets: Mapping[str, Path], output_dir: Path) -> di
 
 
 def parse(words: Sequence[str]) -> dict[str, Path]:
-    """Turn ``NAME=PATH`` or ``PATH`` words into named datasets."""
+    """Turn ``NAME=PATH`` or ``PATH`` words into named datasets.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such folder.
+    UsageError
+        The name is not one that tables can hold.
+    """
     named: dict[str, Path] = {}
     for word in words:
         name, separator, value = word.partition("=")
         path = Path(value if separator else word)
         if not path.is_dir():
-            raise MissingInputError(f"--derivatives {word}: {path} is not a folder.")
-        named[name if separator else path.name] = path
+            raise MissingInputError(
+                f"--derivatives {word}: {path} is not a folder; expected NAME=PATH of a dataset."
+            )
+        called = name if separator else path.name
+        if not NAME.fullmatch(called):
+            raise UsageError(
+                f"--derivatives {word}: the name {called!r} goes into tables and reports; expected "
+                "letters, digits and . _ + - only; write NAME=PATH with such a name."
+            )
+        named[called] = path
     return named
 
 

@@ -6,11 +6,22 @@ The exit codes are those of ``sysexits.h`` and of the BIDS App execution specifi
 
 from typing import ClassVar
 
+LONGEST = 2000
+"""Characters of a message: what is quoted from a file may be of any length."""
+
 
 class QsmthalError(Exception):
-    """Base of every error with a message written for the user."""
+    """Base of every error with a message written for the user.
+
+    What it quotes from files cannot break its line, nor reach the terminal as a control sequence.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        plain = "".join(letter if letter.isprintable() else " " for letter in message)
+        line = " ".join(plain.split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 
 class InvalidBidsError(QsmthalError):

@@ -72,10 +72,10 @@ def dictionary(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         content = json.loads(text(path))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); mend the file.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object, one key a column.")
+        raise DataError(f"{path}: expected a JSON object, one key a column; mend the file.")
     return content
 
 

@@ -450,7 +450,7 @@ FILES = [
     Case("voxels begin at the moon", header(vox_offset=1e15), 65, ["said to begin at"]),
     Case("voxels begin nowhere", header(vox_offset=np.nan), 65, ["said to begin at"]),
     Case("a link to nothing", instead(link_to_nothing), 66, ["link to nothing", "fetch"]),
-    Case("a folder", instead(Path.mkdir), 66, ["part-mag has the echoes 2, 3, 4", "add the"]),
+    Case("a folder", instead(Path.mkdir), 66, ["part-mag has the echoes 2, 3, 4", "add it"]),
     Case("a pipe that never ends", instead(os.mkfifo), 65, ["not a regular file"]),
     Case("an endless device", instead(lambda p: p.symlink_to("/dev/zero")), 65, ["not a regular"]),
 ]

@@ -1,0 +1,239 @@
+"""Bad tables and analysis files: one line, a status, and earlier group tables as they were."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal.cli import main
+from bids_qsmthal.group import analysis_file
+from tests import cohorts
+from tests.conftest import write_json
+from tests.hostile.cases import Case, then, write
+from tests.hostile.conftest import outputs, refusal
+
+MEASURES = "out/sub-0001/anat/sub-0001_desc-qsmthal_measures.tsv"
+OWN = ("--analysis", "{root}/own.yaml")
+
+
+def replaced(place: str, old: str, new: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        path = root / place
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+def content(place: str, data: bytes) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    return spoil
+
+
+def own(old: str, new: str) -> Callable[[Path], None]:
+    """Take the packaged analysis with one change."""
+    packaged = analysis_file.packaged()
+    assert old in packaged
+    return write("own.yaml", packaged.replace(old, new))
+
+
+def people(old: str, new: str) -> Callable[[Path], None]:
+    return replaced("bids/participants.tsv", old, new)
+
+
+def a_folder(root: Path) -> None:
+    (root / "bids" / "participants.tsv").unlink()
+    (root / "bids" / "participants.tsv").mkdir()
+
+
+def no_results(root: Path) -> None:
+    for path in (root / "out").glob("sub-*"):
+        shutil.rmtree(path)
+
+
+TABLES = [
+    Case("twice the same", people("sub-0002", "sub-0001"), 65, ["sub-0001 is there twice", "keep"]),
+    Case("no identity", people("participant_id", "subject"), 65, ["no column 'participant_id'"]),
+    Case("text for age", people("sub-0001\t", "sub-0001\tabout "), 65, ["is not a number", "n/a"]),
+    Case("endless age", people("sub-0001\t", "sub-0001\t1e9"), 65, ["is not a number"]),
+    Case("a cell too many", people("sub-0001\t", "sub-0001\tx\t"), 65, ["line 2", "one tab"]),
+    Case("commas", people("\t", ","), 65, ["line 2", "separated by one tab"]),
+    Case("a column twice", people("disease_duration", "age"), 65, ["'age' is there twice"]),
+    Case("unknown sex", people("\tF\t", "\tX\t"), 65, ["'X'", "expected one of", "Words"]),
+    Case("empty table", content("bids/participants.tsv", b""), 65, ["empty", "header"]),
+    Case("binary table", content("bids/participants.tsv", b"\xff\xfe\x00"), 65, ["not UTF-8"]),
+    Case("a folder for a table", a_folder, 74, ["participants.tsv", "cannot be read"]),
+    Case("dictionary broken", write("bids/participants.json", "{"), 65, ["not valid JSON"]),
+    Case("dictionary a list", write("bids/participants.json", "[]"), 65, ["a JSON object"]),
+    Case(
+        "dictionary deep",
+        write("bids/participants.json", "[" * 100_000),
+        65,
+        ["participants.json", "not valid JSON"],
+    ),
+    Case(
+        "unit unknown",
+        write("bids/participants.json", '{"age": {"Units": "parsec"}}'),
+        65,
+        ["'parsec'", "expected year"],
+    ),
+    Case(
+        "no session",
+        write("bids/sub-0001/sub-0001_sessions.tsv", "visit\nses-1\n"),
+        65,
+        ["sub-0001_sessions.tsv", "no column 'session_id'"],
+    ),
+    Case(
+        "a session twice",
+        write("bids/sub-0001/sub-0001_sessions.tsv", "session_id\nses-1\nses-1\n"),
+        65,
+        ["ses-1 is there twice"],
+    ),
+    Case(
+        "a time that is none",
+        write("bids/sub-0001/sub-0001_sessions.tsv", "session_id\tacq_time\nses-1\tnoon\n"),
+        65,
+        ["'noon' is not a time such as"],
+    ),
+    Case(
+        "phenotype without identity",
+        write("bids/phenotype/edss.tsv", "edss\n2\n"),
+        65,
+        ["edss.tsv", "no column 'participant_id'"],
+    ),
+]
+
+RESULTS = [
+    Case("no results", no_results, 17, ["run the participant level first"]),
+    Case("other columns", replaced(MEASURES, "measure\t", "what\t"), 65, ["columns are", "what"]),
+    Case("a short row", replaced(MEASURES, "\tppb", ""), 65, ["sub-0001", "13 cells"]),
+    Case("text for a value", replaced(MEASURES, "LR\t", "LR\tabout "), 65, ["is not a number"]),
+    Case("unknown judgement", replaced(MEASURES, "include", "perhaps"), 65, ["'perhaps'"]),
+    Case("another unit", replaced(MEASURES, "ppb", "percent"), 65, ["'percent'"]),
+    Case("binary results", content(MEASURES, bytes(range(128, 256))), 65, ["not UTF-8"]),
+    Case("results cut short", content(MEASURES, b"participant_id\tsess"), 65, ["columns are"]),
+    Case(
+        "a decision that is none",
+        write("out/edits/exclusions.tsv", "participant_id\tdecision\nsub-0001\tmaybe\n"),
+        65,
+        ["exclusions.tsv", "'maybe'", "expected one of"],
+    ),
+    Case(
+        "no decision",
+        write("out/edits/exclusions.tsv", "participant_id\nsub-0001\n"),
+        65,
+        ["no column 'decision'"],
+    ),
+    Case(
+        "group folder leads out",
+        lambda root: (
+            (root / "out" / "group").rename(root / "away")
+            and (root / "out" / "group").symlink_to(root / "away")
+        ),
+        73,
+        ["leads out of", "remove the link"],
+    ),
+]
+
+ANALYSES = [
+    Case("no analysis", lambda _: None, 66, ["no such analysis file"], OWN),
+    Case("empty", write("own.yaml", ""), 64, ["own.yaml", "expected keys"], OWN),
+    Case("not YAML", write("own.yaml", "a: ["), 64, ["not valid YAML"], OWN),
+    Case(
+        "a tag that runs",
+        write("own.yaml", "!!python/object/apply:os.system ['touch /tmp/pwned-by-analysis']"),
+        64,
+        ["not valid YAML"],
+        OWN,
+    ),
+    Case("nested deeply", write("own.yaml", "[" * 20_000), 64, ["not valid YAML"], OWN),
+    Case("unknown key", own("Models:", "Modells:"), 64, ["unknown key 'Modells'"], OWN),
+    Case("an attribute", own("chi ~ age}", "chi ~ age.values}"), 64, ["not allowed"], OWN),
+    Case(
+        "a call",
+        own("chi ~ age}", "chi ~ __import__('os')}"),
+        64,
+        ["not one of the functions"],
+        OWN,
+    ),
+    Case("unknown variable", own("chi ~ age}", "chi ~ agee}"), 64, ["'agee'", "There are"], OWN),
+    Case(
+        "a table named as a path",
+        own("Name: table1", "Name: ../../table1"),
+        64,
+        ["a name is made of letters"],
+        OWN,
+    ),
+    Case(
+        "a needed column that no table has",
+        then(own("Name: chiang2018", "Name: mine"), people("dmt", "therapy")),
+        66,
+        ["no column dmt", "There are: age", "'Columns'"],
+        OWN,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    bids, out = cohorts.write(cohorts.simulated(12, np.random.default_rng(5), {}), root)
+    out.rename(root / "out")
+    write_json(bids / "dataset_description.json", {"Name": "tiny", "BIDSVersion": "1.10.0"})
+    (root / "out" / "group").mkdir()
+    (root / "out" / "group" / "table1.tsv").write_text("of an earlier run\n")
+    return root
+
+
+def words(root: Path, *more: str) -> list[str]:
+    begin = [str(root / "bids"), str(root / "out"), "group"]
+    return [*begin, *(word.replace("{root}", str(root)) for word in more)]
+
+
+@pytest.mark.parametrize(
+    "case", [*TABLES, *RESULTS, *ANALYSES], ids=lambda case: case.name.replace(" ", "-")
+)
+def test_a_table_or_an_analysis(
+    study: Path, tmp_path: Path, case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = Path(shutil.copytree(study, tmp_path / "root"))
+    case.spoil(root)
+    before = outputs(root)
+    code, said = refusal(words(root, *case.words), caplog)
+    assert code == case.code, said
+    for phrase in case.says:
+        assert phrase in said
+    assert outputs(root) == before
+    assert not Path("/tmp/pwned-by-analysis").exists()  # noqa: S108 - what the tag would make
+
+
+def test_too_few_participants_are_said_where_the_model_would_be(
+    tmp_path: Path, study: Path
+) -> None:
+    root = Path(shutil.copytree(study, tmp_path / "root"))
+    for number in range(5, 13):
+        shutil.rmtree(root / "out" / f"sub-{number:04d}")
+    assert main(words(root)) == 0
+    models = pd.read_csv(root / "out" / "group" / "models.tsv", sep="\t")
+    assert models["note"].str.contains("too few participants").any()
+
+
+def test_a_collinear_design_and_who_is_not_listed_are_said(
+    tmp_path: Path, study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = Path(shutil.copytree(study, tmp_path / "root"))
+    table = pd.read_csv(root / "bids" / "participants.tsv", sep="\t").iloc[:-1]
+    table["disease_duration"] = 2 * table["age"] + 1
+    table.to_csv(root / "bids" / "participants.tsv", sep="\t", index=False)
+    assert main(words(root)) == 0
+    models = pd.read_csv(root / "out" / "group" / "models.tsv", sep="\t")
+    assert models["note"].str.contains("collinear").any()
+    assert "participants.tsv does not list sub-0012" in caplog.text
