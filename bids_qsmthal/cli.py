@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal import options, terminal
 from bids_qsmthal.errors import DataError, MissingInputError, OutputError, QsmthalError, UsageError
+from bids_qsmthal.execution import caches
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -40,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(words: Sequence[str]) -> int:
     """Do what the words ask for and return the exit status."""
     if "--list-methods" in words or "--list_methods" in words:
-        from bids_qsmthal.methods import describe_all  # noqa: PLC0415
+        return _list_methods()
+    if "--bids-exec-spec" in words or "--bids_exec_spec" in words:
+        from bids_qsmthal.descriptor import describe  # noqa: PLC0415
 
-        sys.stdout.write(describe_all())
+        sys.stdout.write(describe(options.main_parser()))
         return 0
     if words and words[0] == "demo":
         return _demo(options.demo_parser().parse_args(words[1:]))
@@ -51,6 +55,15 @@ def run(words: Sequence[str]) -> int:
     settings = settings_from(parse(words), words)
     log.setLevel(settings.log_level)
     return process(settings)
+
+
+def _list_methods() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        caches.use(Path(folder))
+        from bids_qsmthal.methods import describe_all  # noqa: PLC0415
+
+        sys.stdout.write(describe_all())
+    return 0
 
 
 def process(settings: Settings) -> int:
@@ -79,15 +92,18 @@ def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespa
 
 def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
     """Turn options into settings, checking the folders."""
+    bids_dir, output_dir = chosen.bids_dir.resolve(), chosen.output_dir.resolve()
+    _check_output(bids_dir, output_dir)
+    work_dir = _work_dir(chosen.work_dir, bids_dir, output_dir)
+    caches.use(work_dir)
+
     from bids_qsmthal import brought, methods  # noqa: PLC0415
     from bids_qsmthal.settings import Selection, Settings  # noqa: PLC0415
 
-    bids_dir, output_dir = chosen.bids_dir.resolve(), chosen.output_dir.resolve()
-    _check_output(bids_dir, output_dir)
     return Settings(
         bids_dir=bids_dir,
         output_dir=output_dir,
-        work_dir=_work_dir(chosen.work_dir, bids_dir, output_dir),
+        work_dir=work_dir,
         resources=resources_from(chosen),
         placement=placement_from(chosen),
         levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
@@ -184,22 +200,27 @@ def log_level(chosen: Namespace) -> int:
 def _check(words: Sequence[str]) -> int:
     """Look at a dataset with the settings that a run with the same words has."""
     asked = parse(words[1:], options.check_parser())
-    # Nothing is written: the output folder is only where manual edits are looked for.
+    # Nothing is kept: the output folder is only where manual edits are looked for.
     output_dir = asked.bids_dir / "derivatives" / "bids_qsmthal"
-    usual = options.main_parser().parse_args([str(asked.bids_dir), str(output_dir), "participant"])
-    settings = settings_from(type(usual)(**vars(usual) | vars(asked)), words)
-    log.setLevel(settings.log_level)
-    from bids_qsmthal import levels  # noqa: PLC0415
+    with tempfile.TemporaryDirectory() as scratch:
+        usual = options.main_parser().parse_args(
+            [str(asked.bids_dir), str(output_dir), "participant", "-w", scratch]
+        )
+        settings = settings_from(type(usual)(**vars(usual) | vars(asked)), words)
+        log.setLevel(settings.log_level)
+        from bids_qsmthal import levels  # noqa: PLC0415
 
-    return levels.check(settings, voxels=not asked.quick, table=asked.tsv)
+        return levels.check(settings, voxels=not asked.quick, table=asked.tsv)
 
 
 def _demo(chosen: Namespace) -> int:
     log.setLevel(log_level(chosen))
+    folder = chosen.directory.resolve()
+    caches.use(chosen.work_dir or folder / "work")
     from bids_qsmthal import demo  # noqa: PLC0415
 
     return demo.run(
-        chosen.directory.resolve(),
+        folder,
         participants=chosen.participants,
         seed=chosen.seed,
         process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),

@@ -50,6 +50,11 @@ def main_parser() -> Parser:
         "analysis_level", nargs="+", choices=LEVELS, help="what to run; both may be named at once"
     )
     p.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    p.add_argument(
+        *("--bids-exec-spec", "--bids_exec_spec"),
+        action="store_true",
+        help="print the Boutiques descriptor",
+    )
     _selection(p)
     _inputs(p)
     _resources(p)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.errors import BusyError, QsmthalError, UsageError
+from bids_qsmthal.execution import caches
 from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
 from bids_qsmthal.execution.worker import thread_limits, work
 from bids_qsmthal.settings import PARTICIPANT_BYTES
@@ -174,13 +176,14 @@ def _executor(settings: Settings, megabytes: int) -> SlurmExecutor:
             "start the run where jobs are submitted, or use --executor local."
         )
     threads = settings.resources.threads or 1
+    environment = thread_limits(threads) | caches.environment(settings.work_dir)
     executor = submitit.SlurmExecutor(folder=settings.work_dir / "slurm")
     executor.update_parameters(
         job_name="bids_qsmthal",
         time=MINUTES,
         mem=f"{megabytes}M",
         cpus_per_task=threads,
-        setup=[f"export {name}={value}" for name, value in thread_limits(threads).items()],
+        setup=[f"export {name}={shlex.quote(value)}" for name, value in environment.items()],
         additional_parameters={
             name: value or True for name, value in settings.placement.slurm_options if name != "mem"
         },

@@ -1,0 +1,102 @@
+"""The Boutiques descriptor of the command line, made from the parser: one truth for both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILES = ("bids_dir", "bids_filter_file", "analysis", "config")
+"""What has to be there before the app runs; other paths may be made by it."""
+
+COMMANDS = ("list_methods", "bids_exec_spec")
+"""What prints something instead of running."""
+
+
+def describe(parser: argparse.ArgumentParser) -> str:
+    """Return the descriptor (Boutiques 0.5, doi 10.1093/gigascience/giy016) as JSON."""
+    inputs = [_input(action) for action in _actions(parser)]
+    keys = [item["value-key"] for item in inputs]
+    descriptor = {
+        "name": parser.prog,
+        "description": parser.description,
+        "tool-version": __version__,
+        "schema-version": "0.5",
+        # In the form of Boutiques for BIDS Apps: the output folder is there before the app.
+        "command-line": f"mkdir -p [OUTPUT_DIR]; {parser.prog} {' '.join(keys)}",
+        "container-image": {"type": "docker", "image": f"{parser.prog}:{__version__}"},
+        "tags": {"application-type": "bids", "domain": ["neuroinformatics", "mri"]},
+        "inputs": inputs,
+        "output-files": [
+            {
+                "id": "output_files",
+                "name": "Derivative dataset",
+                "path-template": "[OUTPUT_DIR]",
+                "optional": False,
+            }
+        ],
+        "suggested-resources": {"cpu-cores": 2, "ram": 6},
+        "error-codes": [
+            {"code": 1, "description": "at least one participant failed; others are finished"},
+            {"code": 16, "description": "not valid BIDS"},
+            {"code": 17, "description": "level not available"},
+            {"code": 18, "description": "filters match nothing"},
+            {"code": 64, "description": "usage"},
+            {"code": 65, "description": "bad data"},
+            {"code": 66, "description": "input missing"},
+            {"code": 73, "description": "cannot write"},
+            {"code": 74, "description": "input or output error"},
+            {"code": 75, "description": "temporary failure, try again"},
+        ],
+    }
+    return json.dumps(descriptor, indent=2) + "\n"
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield what a run can be given, positional arguments first."""
+    shown = [
+        action
+        for action in parser._actions  # noqa: SLF001 - argparse has no other list of them
+        if action.dest not in COMMANDS and (action.nargs != 0 or isinstance(action.const, bool))
+    ]
+    yield from (action for action in shown if not action.option_strings)
+    yield from (action for action in shown if action.option_strings)
+
+
+def _input(action: argparse.Action) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "id": action.dest,
+        "name": action.dest.replace("_", " "),
+        "description": action.help or "",
+        "value-key": f"[{action.dest.upper()}]",
+        "optional": bool(action.option_strings) and not action.required,
+        "type": _type(action),
+    }
+    if described["type"] == "Number":
+        described["integer"] = True
+    if action.option_strings:
+        described["command-line-flag"] = max(action.option_strings, key=len)
+        if described["type"] == "String" and action.nargs is None:
+            # A value may begin with a dash itself, as those of --slurm-args do.
+            described["command-line-flag-separator"] = "="
+    if action.nargs == "+":
+        described["list"] = True
+    if action.choices:
+        described["value-choices"] = list(action.choices)
+    if action.default and isinstance(action.default, str | int) and action.nargs != 0:
+        described["default-value"] = action.default
+    return described
+
+
+def _type(action: argparse.Action) -> str:
+    if action.nargs == 0:
+        return "Flag"
+    if action.dest in FILES:
+        return "File"
+    number = action.type is int or getattr(action.type, "__name__", "") == "_count"
+    return "Number" if number else "String"

@@ -1,0 +1,64 @@
+"""Where numba keeps compiled code, and matplotlib its list of fonts.
+
+Both keep them beside the package or in the home of the user. In a container, and where the
+package was installed by somebody else, neither can be written: the work folder can. A container
+has both ready, made when it was built, and the work folder starts with a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from bids_qsmthal.errors import OutputError
+
+READY = Path(sys.prefix) / "share" / "bids_qsmthal" / "caches"
+PACKAGE = Path(__file__).parents[1]
+
+
+def use(work_dir: Path) -> None:
+    """Point the libraries to the work folder, unless they know a place; before their import.
+
+    Raises
+    ------
+    OutputError
+        The work folder cannot be written.
+    """
+    for name, folder in environment(work_dir).items():
+        os.environ.setdefault(name, folder)
+
+
+def environment(work_dir: Path) -> dict[str, str]:
+    """Return what tells the libraries where to keep things; nothing where the package can."""
+    if not READY.is_dir() and os.access(PACKAGE, os.W_OK):
+        return {}
+    folder = work_dir / "caches"
+    try:
+        _start(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror}); choose a work folder with -w."
+        ) from error
+    return {
+        "NUMBA_CACHE_DIR": str(folder / "numba"),
+        "MPLCONFIGDIR": str(folder / "matplotlib"),
+    }
+
+
+def _start(folder: Path) -> None:
+    """Make the folder, whole or not at all: several processes may start at once."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".caches-", dir=folder.parent))
+    if READY.is_dir():
+        shutil.copytree(READY, beside, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    try:
+        beside.rename(folder)
+    except OSError:  # another process was first, or the disk is at fault
+        shutil.rmtree(beside)
+        if not folder.is_dir():
+            raise
