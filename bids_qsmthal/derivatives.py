@@ -166,7 +166,6 @@ def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any])
     write_json(output_dir / "dataset_description.json", described)
     write_text(output_dir / ".bidsignore", IGNORED)
     write_text(output_dir / "README", README)
-    write_text(output_dir / "CITATION.md", CITATION)
     write_text(output_dir / "CHANGES", f"{__version__}\n  - made by bids_qsmthal {__version__}\n")
 
 
@@ -215,22 +214,11 @@ def _joined(entities: Entities) -> str:
     return "_".join(f"{key}-{value}" for key, value in entities)
 
 
-CITATION = """\
-# How to cite
-
-These derivatives were made with bids_qsmthal, which automates the analysis of Chiang GC, Hu J,
-Morris E, Wang Y, Gauthier SA. Quantitative susceptibility mapping of the thalamus: relationships
-with thalamic volume, total gray matter volume, and T2 lesion burden. AJNR Am J Neuroradiol
-2018;39(3):467-472. doi:10.3174/ajnr.A5537.
-
-The methods paragraph of each participant, with the literature of what really ran, is in
-logs/sub-*_CITATION.md (BibTeX in logs/sub-*_CITATION.bib) and at the end of each report.
-"""
-
 README = """\
 Derivatives of bids_qsmthal.
 
 sub-*.html               a report for each participant: look at these first
+CITATION.md, .bib        how to cite, and the methods text of what ran
 sub-*/anat/              images (BIDS names; units in each sidecar) and *_desc-qsmthal_measures.tsv
 group/                   group tables and group.html
 logs/                    one log for each participant and run, settings.json

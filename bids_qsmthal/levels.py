@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal import derivatives, execution, group, participant, survey
 from bids_qsmthal.dataset import find_sessions
 from bids_qsmthal.files import write_json, write_tsv
+from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ def run(settings: Settings) -> int:
         sys.stdout.write("\n".join(["group level: would run", *lacking, ""]))
     elif "group" in settings.levels:
         execution.call(group.run, settings)
+        citation.write_dataset(settings.output_dir)
     return status
 
 
@@ -47,6 +49,7 @@ def _participants(settings: Settings) -> int:
     _announce(sessions)
     _describe(settings)
     outcomes = execution.run(sessions, settings, participant.process)
+    citation.write_dataset(settings.output_dir)
     _sum_up(outcomes, settings)
     return execution.exit_code(outcomes)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_qsmthal import manifest
 from bids_qsmthal.files import check_inside
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, tables_out
+from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def process(
     folder = output_dir / FOLDER
     tables_out.write(folder, wanted, cohort, results)
     written = page.write(folder, wanted, cohort, results)
+    citation.write(output_dir / "logs", FOLDER, page.ran(wanted))
+    manifest.write_of(output_dir, FOLDER, folder)
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
     if not_fitted:
         log.warning(

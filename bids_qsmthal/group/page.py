@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal import __version__
 from bids_qsmthal.files import write_text, write_whole
 from bids_qsmthal.group import figures, words
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
+from bids_qsmthal.report import citation
 from bids_qsmthal.report.page import (
     Block,
     Figure,
@@ -70,6 +72,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
         Section("All models", [Table("All coefficients", results.models, name="models")]),
+        citation.section(ran(analysis)),
     ]
     return Page(
         title="Group report",
@@ -79,6 +82,11 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         warnings=notices,
         links=_links(cohort),
     )
+
+
+def ran(analysis: Analysis) -> dict[str, str]:
+    """Name what ran, in the words of the methods text."""
+    return {"app": __version__, "statistics": analysis.name}
 
 
 def _links(cohort: Cohort) -> list[tuple[str, str]]:

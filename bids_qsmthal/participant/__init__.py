@@ -6,10 +6,11 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from bids_qsmthal import brought, report
+from bids_qsmthal import brought, manifest, report
 from bids_qsmthal.derivatives import Derivatives, raw_uri
-from bids_qsmthal.files import check_inside, write_text
+from bids_qsmthal.files import check_inside
 from bids_qsmthal.participant import head, inputs, iron, page, saving, table
+from bids_qsmthal.report import citation
 from bids_qsmthal.stages import Stages
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def process(session: Session, settings: Settings) -> None:
         saving.save_table(measures, out)
     shown = page.contents(session, settings, anatomy, susceptibility, measures)
     report.write_participant(shown, out.page, out.session_folder / "figures")
-    _save_methods(settings, shown)
+    citation.write(settings.output_dir / "logs", shown.stem, shown.ran)
     if settings.clean_work:
         shutil.rmtree(work_dir)
 
@@ -74,8 +75,8 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
     )
 
 
-def _save_methods(settings: Settings, shown: report.ParticipantReport) -> None:
-    """Write the methods paragraph with its literature beside the logs."""
-    markdown, bibtex = report.methods_text(shown.ran)
-    write_text(settings.output_dir / "logs" / f"{shown.stem}_CITATION.md", markdown)
-    write_text(settings.output_dir / "logs" / f"{shown.stem}_CITATION.bib", bibtex)
+def _save_manifest(session: Session, settings: Settings, out: Derivatives) -> None:
+    """Write the checksums of the participant and session: of this scan and of its others."""
+    name = "_".join(f"{key}-{value}" for key, value in session.entities)
+    pages = [out.page, *settings.output_dir.glob(f"{name}_*.html")]
+    manifest.write_of(settings.output_dir, name, out.session_folder, pages)

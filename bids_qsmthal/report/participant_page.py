@@ -12,8 +12,8 @@ from bids_qsmthal.products import BRINGABLE, PRODUCTS
 from bids_qsmthal.report import (
     anatomy_figures,
     charts,
+    citation,
     gre_figures,
-    methods,
     scan_figures,
     wording,
 )
@@ -60,7 +60,7 @@ def participant_page(report: ParticipantReport) -> Page:
         _lesions(report),
         _measures(report),
         _correction(report),
-        _methods(report),
+        citation.section(report.ran),
     )
     return Page(
         title=" ".join(p for p in (report.participant_id, report.session_id, report.run_id) if p),
@@ -298,18 +298,6 @@ def _correctable(report: ParticipantReport) -> pd.DataFrame:
         place = f"OUTPUT_DIR/edits/{folder}/anat/{begin}_{product.ending}.nii.gz"
         rows.append((product.description.rstrip("."), place))
     return pd.DataFrame(rows, columns=["to correct", "save as"])
-
-
-def _methods(report: ParticipantReport) -> Section:
-    described = methods.describe(report.ran)
-    if not described.paragraphs:
-        return Section("Methods", (Prose("No method was recorded."),))
-    blocks: list[Block] = [Prose(part.text, part.heading) for part in described.paragraphs]
-    numbered = [f"{n}. {work.formatted}" for n, work in enumerate(described.references, 1)]
-    blocks.append(Prose("\n\n".join(numbered), "References"))
-    blocks.append(Listing("Markdown, to copy into a paper", described.markdown, folded=True))
-    blocks.append(Listing("BibTeX", described.bibtex, folded=True))
-    return Section("Methods", blocks)
 
 
 def _section(title: str, blocks: Sequence[Block | None]) -> Section:

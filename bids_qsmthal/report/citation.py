@@ -1,0 +1,64 @@
+"""The methods text where readers look for it: at the end of a page, and beside the results."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.files import write_text
+from bids_qsmthal.report import methods
+from bids_qsmthal.report.page import Block, Listing, Prose, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ENDING = "_CITATION"
+
+INTRODUCTION = """\
+# How to cite
+
+These derivatives were made with bids_qsmthal, which automates the analysis of Chiang GC, Hu J,
+Morris E, Wang Y, Gauthier SA. Quantitative susceptibility mapping of the thalamus: relationships
+with thalamic volume, total gray matter volume, and T2 lesion burden. AJNR Am J Neuroradiol
+2018;39(3):467-472. doi:10.3174/ajnr.A5537.
+
+What follows was made from what ran, and is free to be used word for word. BibTeX of all that is
+cited is in CITATION.bib.
+"""
+
+
+def section(ran: Mapping[str, str]) -> Section:
+    """Return the section of a page that says what ran (see ``methods.describe``)."""
+    described = methods.describe(ran)
+    if not described.paragraphs:
+        return Section("Methods", (Prose("No method was recorded."),))
+    blocks: list[Block] = [Prose(part.text, part.heading) for part in described.paragraphs]
+    numbered = [f"{n}. {work.formatted}" for n, work in enumerate(described.references, 1)]
+    blocks.append(Prose("\n\n".join(numbered), "References"))
+    blocks.append(Listing("Markdown, to copy into a paper", described.markdown, folded=True))
+    blocks.append(Listing("BibTeX", described.bibtex, folded=True))
+    return Section("Methods", blocks)
+
+
+def write(folder: Path, name: str, ran: Mapping[str, str]) -> None:
+    """Write the methods of one page as ``name_CITATION.md`` and ``.bib`` into a folder."""
+    markdown, bibtex = methods.methods_text(ran)
+    write_text(folder / f"{name}{ENDING}.md", markdown)
+    write_text(folder / f"{name}{ENDING}.bib", bibtex)
+
+
+def write_dataset(output_dir: Path) -> None:
+    """Write ``CITATION.md`` and ``CITATION.bib`` of a derivative dataset.
+
+    They join what ``write`` left in ``logs``: each text once, under the names of all it is of.
+    """
+    texts: dict[str, list[str]] = defaultdict(list)
+    entries: dict[str, None] = {}
+    for path in sorted((output_dir / "logs").glob(f"*{ENDING}.md")):
+        texts[path.read_text(encoding="utf-8")].append(path.name.removesuffix(f"{ENDING}.md"))
+        bibtex = path.with_suffix(".bib").read_text(encoding="utf-8")
+        entries |= dict.fromkeys(bibtex.splitlines())
+    parts = [f"# Methods: {', '.join(names)}\n\n{text}" for text, names in texts.items()]
+    write_text(output_dir / "CITATION.md", "\n".join([INTRODUCTION, *parts]))
+    write_text(output_dir / "CITATION.bib", "".join(f"{entry}\n" for entry in sorted(entries)))
