@@ -166,6 +166,8 @@ def _grid(n: int, *, width: float, height: float, columns: int = 3) -> tuple[Can
     panels = [canvas.add_subplot(rows, columns, place) for place in range(1, n + 1)]
     for axes in panels:
         axes.tick_params(labelsize=8)
+        # A panel is narrow and volumes in mm3 have seven digits: more labels would overlap.
+        axes.locator_params(nbins=4)
     return canvas, panels
 
 
