@@ -52,6 +52,8 @@ def run(words: Sequence[str]) -> int:
         return _demo(options.demo_parser().parse_args(words[1:]))
     if words and words[0] == "check":
         return _check(words)
+    if words and words[0] == "verify":
+        return _verify(options.verify_parser().parse_args(words[1:]))
     settings = settings_from(parse(words), words)
     log.setLevel(settings.log_level)
     return process(settings)
@@ -211,6 +213,17 @@ def _check(words: Sequence[str]) -> int:
         from bids_qsmthal import levels  # noqa: PLC0415
 
         return levels.check(settings, voxels=not asked.quick, table=asked.tsv)
+
+
+def _verify(chosen: Namespace) -> int:
+    from bids_qsmthal import comparison  # noqa: PLC0415
+
+    if chosen.other is None:
+        found = comparison.with_manifest(chosen.output_dir)
+    else:
+        found = comparison.of_trees(chosen.output_dir, chosen.other)
+    sys.stdout.write(f"{found.said}\n")
+    return 1 if found.differences else 0
 
 
 def _demo(chosen: Namespace) -> int:

@@ -116,7 +116,7 @@ def check(settings: Settings, *, voxels: bool = True, table: Path | None = None)
 def _describe(settings: Settings) -> None:
     """Write what the run was asked to do, and what makes the output a BIDS dataset."""
     derivatives.describe_dataset(
-        settings.output_dir, settings.bids_dir, {"CommandLine": " ".join(settings.command_line)}
+        settings.output_dir, settings.bids_dir, {"CommandLine": settings.shown_command}
     )
     write_json(settings.output_dir / "logs" / "settings.json", derivatives.plain(settings))
 

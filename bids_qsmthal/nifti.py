@@ -77,6 +77,16 @@ def stored_scale(path: Path) -> tuple[float, float]:
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
 
 
+def header_difference(first: Path, second: Path) -> str:
+    """Say which field of two headers differs first."""
+    one, other = (_opened(path).header for path in (first, second))
+    for key in one:
+        pair = [np.asarray(header.get(key)) for header in (one, other)]
+        if pair[0].tobytes() != pair[1].tobytes():
+            return f"{key}: {pair[0]} and {pair[1]}"
+    return "extensions"
+
+
 def save(image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: float = 1.0) -> None:
     """Write a NIfTI file whole or not at all; equal images give equal bytes.
 

@@ -19,6 +19,9 @@ other commands:
                             would stop a run (see bids_qsmthal check --help)
   bids_qsmthal demo DIR     make a small simulated dataset with known truth, process it, and
                             print truth beside estimate (see bids_qsmthal demo --help)
+  bids_qsmthal verify OUT [OTHER]
+                            compare an output folder with its manifests, or with another one, and
+                            name the first difference (see bids_qsmthal verify --help)
 
 exit status: 0 done; 1 at least one participant failed; 16 not valid BIDS; 17 level not available;
 18 filters match nothing; 64 usage; 65 bad data; 66 input missing; 73 cannot write; 74 input or
@@ -98,6 +101,21 @@ def check_parser() -> Parser:
     _conventions(p.add_argument_group("conventions of the scanner"))
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def verify_parser() -> Parser:
+    """Describe ``bids_qsmthal verify OUT [OTHER]``."""
+    p = Parser(
+        prog="bids_qsmthal verify",
+        description="Compare an output folder with the manifests written beside it, or with "
+        "another output folder, and name the first difference: the cell of a table, the voxel of "
+        "an image. Logs, manual edits and command lines are left out. The exit status is 0 where "
+        "nothing differs, 1 where something does.",
+        allow_abbrev=False,
+    )
+    p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
+    p.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another to compare with")
     return p
 
 

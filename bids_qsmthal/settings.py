@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from bids_qsmthal import anatomy, roi
 from bids_qsmthal.lesions import FlairLesions
 from bids_qsmthal.qsm import Reconstruction
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GIB = 2**30
 
@@ -121,3 +119,23 @@ class Settings:
     log_level: int = logging.INFO
     started: str = ""
     command_line: tuple[str, ...] = ()
+
+    @property
+    def shown_command(self) -> str:
+        """The command line for pages and provenance that may be shared.
+
+        Folders of this machine have names of people and projects in them: the three folders of a
+        run stand under the names they have in the help, other paths are cut to their last part.
+        """
+        return " ".join(self._shown(word) for word in self.command_line)
+
+    def _shown(self, word: str) -> str:
+        name, separator, value = word.rpartition("=")
+        path = Path(value)
+        folders = {
+            self.bids_dir: "BIDS_DIR",
+            self.output_dir: "OUTPUT_DIR",
+            self.work_dir: "WORK_DIR",
+        }
+        short = folders.get(path.resolve(), path.name if "/" in value else value)
+        return f"{name}{separator}{short}"

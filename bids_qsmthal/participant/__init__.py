@@ -54,6 +54,7 @@ def process(session: Session, settings: Settings) -> None:
     shown = page.contents(session, settings, anatomy, susceptibility, measures)
     report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.ran)
+    _save_manifest(session, settings, out)
     if settings.clean_work:
         shutil.rmtree(work_dir)
 

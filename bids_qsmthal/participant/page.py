@@ -71,7 +71,7 @@ def contents(
         ran=ran(settings, head, iron),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources=dict(head.sources),
-        command=" ".join(settings.command_line),
+        command=settings.shown_command,
         links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
     )
 
