@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,19 @@ from bids_qsmthal.anatomy.deepgray import (
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
-from bids_qsmthal.anatomy.tissue import Fractions, TissueModel, fractions, without_meninges
+from bids_qsmthal.anatomy.tissue import (
+    Fractions,
+    TissueModel,
+    fractions,
+    with_sulcal_fluid,
+    without_false_gray,
+    without_meninges,
+)
 from bids_qsmthal.anatomy.warping import Warp
 from bids_qsmthal.image import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +82,10 @@ REGION_NAMES: dict[int, tuple[str, str]] = {
 
 THALAMUS = (10, 49)
 GRAY_NUCLEI = (11, 12, 13, 17, 18, 50, 51, 52, 53, 54)
+GRAY_AT_WALLS = (*THALAMUS, 11, 17, 18, 50, 53, 54)
+"""Gray structures that the ventricles touch."""
+LATERAL_VENTRICLES = (4, 43)
+BRAINSTEM = 16
 ENCLOSED = (*THALAMUS, 11, 12, 13, 50, 51, 52, 4, 43, 14)
 """What the cerebral cortex encloses beside white matter."""
 NOT_CORTEX = (*ENCLOSED, 15, 16, 17, 18, 53, 54)
@@ -178,7 +193,7 @@ def segment(
         for prior in part.thalamus
     )
     labels = _labels(part, tissue, (left, right), how.deep_gray)
-    gm, wm, csf = _with_nuclei(tissue, labels, left + right)
+    gm, wm, csf = _with_nuclei(_with_borders(tissue, filled, labels, part), labels, left + right)
     thickness = _thickness(gm, wm, labels, part, how.thickness)
     nuclei = refined_nuclei(part.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
     ventricles = np.where(np.isin(labels, (4, 43, 14, 15)), labels, 0).astype(np.uint8)
@@ -293,6 +308,25 @@ def _labels(part: _Part, tissue: Fractions, thalamus: tuple[Float, Float], how: 
         labels[share > 0.5] = index
     labels[~part.brain] = 0
     return labels.astype(np.uint8)
+
+
+WALL_MM = 2.0
+"""Partial volume and its neighbours at 1 mm: this near to a ventricle lies its wall."""
+
+
+def _with_borders(tissue: Fractions, t1w: Float, labels: Labels, part: _Part) -> Fractions:
+    """Settle the borders that intensity alone gets wrong: walls of the ventricles, sulci."""
+
+    def within(structures: Sequence[int], reach_mm: float) -> Mask:
+        away = ~np.isin(labels, structures)
+        near: Mask = ndimage.distance_transform_edt(away, sampling=part.voxel_mm) <= reach_mm
+        return near
+
+    ventricles = within(LATERAL_VENTRICLES, WALL_MM) & ~within(GRAY_AT_WALLS, WALL_MM)
+    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(part.regions, (3, 4))
+    walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & part.brain
+    sulci = part.brain & ~walls & ~within((*LATERAL_VENTRICLES, 14, 15), 1.5 * WALL_MM)
+    return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)
 
 
 def _with_nuclei(tissue: Fractions, labels: Labels, thalamus: Float) -> tuple[Float, Float, Float]:

@@ -139,6 +139,71 @@ def without_meninges(found: Fractions, voxel_mm: tuple[float, float, float]) -> 
     return replace(found, gm=found.gm - moved, csf=found.csf + moved)
 
 
+def without_false_gray(found: Fractions, t1w: Float, walls: NDArray[np.bool_]) -> Fractions:
+    """Part fluid and white matter where they meet with no gray matter between them.
+
+    From white matter to fluid the intensity passes through that of gray matter: the walls of the
+    ventricles and the surface of the brainstem would get a sheet of it.
+
+    Parameters
+    ----------
+    found
+        What ``fractions`` returned.
+    t1w
+        The intensities it saw, shape (x, y, z).
+    walls
+        Where fluid borders on white matter.
+    """
+    fluid, _, white = found.means
+    share = np.clip((t1w - fluid) / (white - fluid), 0, 1)
+    return replace(
+        found,
+        csf=np.where(walls, 1 - share, found.csf).astype(np.float32),
+        gm=np.where(walls, 0, found.gm).astype(np.float32),
+        wm=np.where(walls, share, found.wm).astype(np.float32),
+    )
+
+
+SULCAL_FLUID_ROUNDS = 20
+
+
+def with_sulcal_fluid(found: Fractions, t1w: Float, sulci: NDArray[np.bool_]) -> Fractions:
+    """Part the cortex from the fluid in the sulci, which is brighter than that in the ventricles.
+
+    Vessels and membranes run in the fluid round the cortex. Its intensity is the mean of the voxels
+    that are mostly fluid, as in a classification without mixtures; it decides which voxels those
+    are, so both are found in turns. On a head with surfaces of cortex drawn by others this halves
+    the excess of cortex (``benchmarks/anatomy.py surfaces``).
+
+    Parameters
+    ----------
+    found
+        What ``fractions`` returned.
+    t1w
+        The intensities it saw, shape (x, y, z).
+    sulci
+        Fluid and cortex outside the ventricles.
+    """
+    fluid, gray, _ = found.means
+    both = (found.gm + found.csf)[sulci]
+    share = found.gm[sulci] / np.maximum(both, 1e-6)
+    values = t1w[sulci]
+    parted, shift = share, 0.0
+    for _ in range(SULCAL_FLUID_ROUNDS):
+        mostly_fluid = both * (1 - parted) > 0.5
+        if not mostly_fluid.any():
+            return found
+        before = shift
+        # Where the fluid of the sulci lies on the way from that of the ventricles to gray matter.
+        shift = float(np.clip((values[mostly_fluid].mean() - fluid) / (gray - fluid), 0, 0.5))
+        parted = np.clip((share - shift) / (1 - shift), 0, 1)
+        if abs(shift - before) < 1e-3:
+            break
+    gm, csf = found.gm.copy(), found.csf.copy()
+    gm[sulci], csf[sulci] = both * parted, both * (1 - parted)
+    return replace(found, gm=gm, csf=csf)
+
+
 def _prior(mask: NDArray[np.bool_], priors: Sequence[Float], floor: float) -> NDArray[np.float64]:
     """Prior of the six classes: three pure, three crossed; shape (voxels, 6)."""
     tissue = np.stack([prior[mask] for prior in priors], axis=1).astype(np.float64)

@@ -138,7 +138,7 @@ def _structural(
     flair = flair_scan(head, pose["flair"], flair_grid(voxel_mm, turn))
     scans = []
     for name, image in (("T1w", t1w), ("ce-gadolinium_T1w", gad), ("FLAIR", flair)):
-        data = _received(image.data, parameters, generator)
+        data = received(image.data, parameters, generator)
         sidecar = _structural_sidecar(name, parameters.vendor)
         if name == "FLAIR":
             sidecar["SliceThickness"] = 3 * voxel_mm
@@ -157,7 +157,7 @@ def flair_lesions(head: Head, pose: Affine, flair: Image) -> Image:
     return flair.like(mask)
 
 
-def _received(
+def received(
     signal: Float, parameters: Parameters, generator: np.random.Generator
 ) -> NDArray[np.int16]:
     """Return a magnitude image: receive field, Rician noise, integers."""

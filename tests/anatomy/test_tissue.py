@@ -1,9 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.segmentation import filled_lesions
-from bids_qsmthal.anatomy.tissue import Fractions, TissueModel, fractions, without_meninges
+from bids_qsmthal.anatomy.tissue import (
+    Fractions,
+    TissueModel,
+    fractions,
+    with_sulcal_fluid,
+    without_false_gray,
+    without_meninges,
+)
 from tests.anatomy.phantoms import radius, shares
 
 SHAPE = (48, 48, 48)
@@ -80,3 +89,44 @@ def test_dura_is_taken_off_and_cortex_stays(voxel_mm):
     assert cleaned.csf[dura].all()
     np.testing.assert_array_equal(cleaned.gm[cortex], gm[cortex])
     np.testing.assert_array_equal(cleaned.wm, found.wm)
+
+
+def test_walls_of_ventricles_hold_no_gray_matter(rng):
+    white = shares(lambda x, y, z: radius(x, y, z) < 18, SHAPE)
+    ventricle = shares(lambda x, y, z: radius(x, y, z) < 7, SHAPE)
+    mask = white > 0.5
+    t1w = (30 * ventricle + 110 * (white - ventricle) + rng.normal(0, 3, SHAPE)).astype(np.float32)
+    # The prior of a blurred template, which knows a sheet of gray matter in the wall.
+    wall = np.clip(ndimage.gaussian_filter(ventricle, 1.5) * 4, 0, 1) * (ventricle < 0.9)
+    total = ventricle + wall + (white - ventricle)
+    priors = [part / np.maximum(total, 1e-6) for part in (ventricle, wall, white - ventricle)]
+    means, none = (30.0, 75.0, 110.0), np.zeros(SHAPE, np.float32)
+    found = Fractions(ventricle, none, white - ventricle, means, (3, 3, 3), converged=True)
+    found = replace(found, gm=np.minimum(priors[1], 0.5).astype(np.float32))
+    walls = mask & (ndimage.distance_transform_edt(ventricle < 0.5) <= 2)
+
+    mended = without_false_gray(found, t1w, walls)
+
+    assert found.gm[walls].sum() > 200
+    assert not mended.gm[walls].any()
+    assert mended.csf[walls].sum() == pytest.approx(ventricle[walls].sum(), rel=0.03)
+    assert np.array_equal(mended.gm[~walls], found.gm[~walls])
+
+
+@pytest.mark.parametrize("brighter", [0.0, 15.0])
+def test_cortex_ends_where_the_fluid_of_the_sulci_begins(rng, brighter):
+    """Fluid round the cortex is brighter than in the ventricles, from which the model has it."""
+    whole = shares(lambda x, y, z: radius(x, y, z) < 20, SHAPE)
+    cortex = shares(lambda x, y, z: radius(x, y, z) < 15, SHAPE)
+    mask = whole > 0.5
+    t1w = (30 + brighter) * (whole - cortex) + 75 * cortex + rng.normal(0, 3, SHAPE)
+    linear = np.clip((t1w - 30) / 45, 0, 1).astype(np.float32) * mask
+    none = np.zeros(SHAPE, np.float32)
+    found = Fractions(mask - linear, linear, none, (30, 75, 110), (3, 3, 3), converged=True)
+
+    parted = with_sulcal_fluid(found, t1w.astype(np.float32), mask)
+
+    true = cortex[mask].sum()
+    assert parted.gm.sum() == pytest.approx(true, rel=0.03)
+    assert (found.gm.sum() > 1.2 * true) == bool(brighter)
+    assert (parted.gm + parted.csf)[mask] == pytest.approx(1, abs=1e-5)
