@@ -11,6 +11,7 @@ from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.derivatives import package_versions
 from bids_qsmthal.image import Image
 from bids_qsmthal.methods import name_of
+from bids_qsmthal.participant import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +67,7 @@ def contents(
         ),
         registrations=tuple(_registrations(head, iron)),
         warnings=tuple(
-            report.Notice(text) for text in (*head.warnings, *_iron_warnings(session, iron))
+            advice.notice(text) for text in (*head.warnings, *_iron_warnings(session, iron))
         ),
         ran=ran(settings, head, iron),
         versions={"bids_qsmthal": __version__, **package_versions()},
