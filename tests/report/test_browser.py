@@ -31,6 +31,30 @@ def test_every_picture_is_there_and_described(browser, report_file) -> None:
     assert all(width > 100 and alt for width, alt in pictures)
 
 
+@pytest.mark.parametrize("width", SCREENS.values(), ids=SCREENS)
+def test_every_picture_is_seen_whole(browser, report_file, width) -> None:
+    browser.open(report_file, width)
+    places = browser.value(
+        """[...document.querySelectorAll('main img')]
+          .filter(i => i.checkVisibility({visibilityProperty: true}))
+          .map(i => [i.getBoundingClientRect(), i.parentElement.getBoundingClientRect()])
+          .map(([i, p]) => [i.left, i.right, i.width, i.height, p.left, p.right])"""
+    )
+    assert len(places) == 18  # one of the two that flicker is hidden
+    for left, right, wide, high, least, most in places:
+        assert left >= least - 1
+        assert right <= most + 1
+        assert wide >= 0.5 * min(width, 900)
+        assert high > 40
+        assert most <= width
+
+
+def test_an_enlarged_picture_of_a_phone_is_larger_than_the_screen(browser, report_file) -> None:
+    browser.open(report_file, 390)
+    browser.value("document.querySelector('main .picture img').click()")
+    assert browser.value("document.querySelector('#enlarged img').clientWidth") > 900
+
+
 def test_the_keyboard_reaches_everything_that_can_be_used(browser, report_file) -> None:
     browser.open(report_file, 1280)
     browser.press("Tab")
@@ -46,7 +70,8 @@ def test_the_keyboard_reaches_everything_that_can_be_used(browser, report_file) 
             break
     missed = browser.value(
         "[...document.querySelectorAll('main a, button, summary, [tabindex=\"0\"]')]"
-        ".filter(e => e.checkVisibility() && !e.dataset.seen).map(e => e.outerHTML.slice(0, 80))"
+        ".filter(e => e.checkVisibility({visibilityProperty: true}) && !e.dataset.seen)"
+        ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert missed == []
     assert {"switch BUTTON", "can-enlarge IMG", "save-rating BUTTON", "INPUT"} <= reached

@@ -8,7 +8,7 @@ function enlarge(image) {
   largeImage.alt = image.alt;
   enlarged.showModal();
 }
-for (const image of document.querySelectorAll(".picture img")) {
+for (const image of document.querySelectorAll(".picture img, .layer img")) {
   image.classList.add("can-enlarge");
   image.tabIndex = 0;
   image.setAttribute("role", "button");
