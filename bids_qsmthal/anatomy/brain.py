@@ -8,13 +8,13 @@ second outlines the brain inside that box.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from scipy import ndimage
 
 from bids_qsmthal.errors import DataError
@@ -190,6 +190,10 @@ def _infer(name: str, head: NDArray[np.float32], threads: int) -> NDArray[np.flo
 
 @lru_cache(maxsize=2)
 def _network(name: str, threads: int) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+    # From 1.29 on it reports to its makers over the network, unless told not to before it starts.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
