@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, cast
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a log record about a stage says to a program: it travels as its ``step``.
+    """What a log record about a stage says to a program: it travels as its ``step``, a dict.
+
+    A dict of plain values passes between processes in any encoding.
 
     Attributes
     ----------
@@ -108,8 +110,8 @@ class Stages:
 
     def _step(
         self, title: str, state: Literal["started", "reused", "left out"], count: int = 1
-    ) -> Step:
-        return Step(self._work_dir.name, self._number, self._total, title, state, count)
+    ) -> dict[str, str | int]:
+        return asdict(Step(self._work_dir.name, self._number, self._total, title, state, count))
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(round(time.monotonic() - self._start), 60)

@@ -1,7 +1,7 @@
 """What a run looks like: live progress on a terminal, plain lines anywhere else.
 
 The stages and the executor speak to the log. Some of their records carry, besides the words, what
-a program can read: ``step`` (``stages.Step``), ``to_process`` (how many participants) and
+a program can read: ``step`` (``stages.Step`` as a dict), ``to_process`` (how many participants) and
 ``ended`` (the name of one that is done). Progress is made from these and from nothing else.
 """
 
@@ -214,7 +214,9 @@ class LiveHandler(logging.Handler):
             forecast.expect(record.to_process)
             self._start()
         elif hasattr(record, "step"):
-            forecast.step(record.step)
+            from bids_qsmthal.stages import Step  # noqa: PLC0415 - brings joblib along
+
+            forecast.step(Step(**record.step))
         elif hasattr(record, "ended"):
             forecast.end(record.ended)
             if forecast.ended >= forecast.total and self._live is not None:

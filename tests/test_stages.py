@@ -1,3 +1,4 @@
+import json
 import logging
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def test_a_known_stage_is_reused_and_said_so(
     again = Stages(tmp_path, 1).run("light", brighten, image, by=1.0)
     np.testing.assert_array_equal(first.data, again.data)
     said = messages(caplog)
+    steps = [record.step for record in caplog.records]
+    assert [step["state"] for step in steps] == ["started", "reused"]
+    assert json.loads(json.dumps(steps)) == steps  # any executor can carry them
     assert "[1/1] light ..." in said[0]
     assert "[1/1] light: reused" in said[1]
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_a_terminal_is_not_filled_with_stages(log: logging.Logger) -> None:
     log.addHandler(handler)
     try:
         log.info("2 to process", extra={"to_process": 2})
-        log.info("sub-01 [1/9] T1w ...", extra={"step": step("sub-01", 1)})
+        log.info("sub-01 [1/9] T1w ...", extra={"step": asdict(step("sub-01", 1))})
         log.error("sub-01 failed: no phase", extra={"ended": "sub-01"})
         log.info("sub-02 finished", extra={"ended": "sub-02"})
     finally:
@@ -157,7 +158,7 @@ def test_a_terminal_is_not_filled_with_stages(log: logging.Logger) -> None:
 def test_a_file_gets_plain_lines_and_no_warnings_of_libraries(log: logging.Logger) -> None:
     stream = io.StringIO()
     with shown(log, stream):
-        log.info("[1/9] T1w ...", extra={"step": step("sub-01", 1)})
+        log.info("[1/9] T1w ...", extra={"step": asdict(step("sub-01", 1))})
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("a library's own business", stacklevel=1)

@@ -52,7 +52,11 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
         No scheduler answers at the address.
     """
     with _client(settings, len(sessions)) as client:
-        log.info("%d to process; Dask's dashboard: %s", len(sessions), client.dashboard_link)
+        log.info(
+            "%d to process; Dask's dashboard: %s",
+            *(len(sessions), client.dashboard_link),
+            extra={"to_process": len(sessions)},
+        )
         client.forward_logging("bids_qsmthal", settings.log_level)
         ended = _run(client, sessions, settings, process)
         # Dask also blames those that only waited on a worker that died: each goes again, alone.

@@ -146,6 +146,7 @@ def _submit(
         log.info(
             "%d to process: Slurm job %s, %d MB each",
             *(len(some), tasks[0].job_id.partition("_")[0], megabytes),
+            extra={"to_process": len(sessions)},
         )
     return jobs
 
