@@ -2,7 +2,15 @@
 
 from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
-from bids_qsmthal.anatomy.freesurfer import Measured, read_subject, read_synthseg
+from bids_qsmthal.anatomy.freesurfer import (
+    Measured,
+    deep_gray_of,
+    lesions_of,
+    read_subject,
+    read_synthseg,
+    tissue_of,
+)
+from bids_qsmthal.anatomy.given import Given
 from bids_qsmthal.anatomy.preparation import (
     BiasField,
     Normalisation,
@@ -18,6 +26,7 @@ __all__ = [
     "Anatomy",
     "BiasField",
     "BrainExtraction",
+    "Given",
     "Measured",
     "Normalisation",
     "Preparation",
@@ -26,7 +35,9 @@ __all__ = [
     "RigidRegistration",
     "Segmentation",
     "brain_mask",
+    "deep_gray_of",
     "itk_affine_text",
+    "lesions_of",
     "prepare",
     "read_itk_affine_text",
     "read_subject",
@@ -34,4 +45,5 @@ __all__ = [
     "rigid",
     "rigid_brains",
     "segment",
+    "tissue_of",
 ]

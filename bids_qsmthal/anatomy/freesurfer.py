@@ -1,4 +1,4 @@
-"""Volumes and thickness that FreeSurfer, FastSurfer or SynthSeg have already measured.
+"""Labels, volumes and thickness that FreeSurfer, FastSurfer or SynthSeg have already made.
 
 Table formats: FreeSurfer's ``aseg.stats``, ``?h.aparc.stats`` (mri_segstats,
 mris_anatomical_stats) and ``ThalamicNuclei*.volumes.txt``; FastSurfer writes the same under other
@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bids_qsmthal.anatomy.given import FLUID, GRAY, WHITE
 from bids_qsmthal.errors import DataError, MissingInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 SEGMENTATIONS = (
     "mri/aseg.mgz",
     "mri/aparc.DKTatlas+aseg.deep.mgz",
     "mri/aparc+aseg.mgz",
+    "mri/synthseg.mgz",
 )
 """Label images of a subject's folder, best first; the second is FastSurfer's."""
+
+NUCLEI = "ThalamicNuclei*.mgz"
+"""Labels of thalamic nuclei in ``mri`` (Iglesias 2018, doi 10.1016/j.neuroimage.2018.08.012)."""
 
 VOLUME_TABLES = ("stats/aseg.stats", "stats/aseg+DKT.stats")
 THICKNESS_TABLES = ("stats/{}h.aparc.stats", "stats/{}h.aparc.DKTatlas.mapped.stats")
@@ -38,8 +47,21 @@ STRUCTURES = {
     "Amygdala": "amygdala",
     "Accumbens-area": "accumbens",
     "Lateral-Ventricle": "lateral_ventricle",
+    "Cerebellum-White-Matter": "cerebellar_white_matter",
 }
 """FreeSurfer's names without the side, to ours; three versions name the thalamus differently."""
+
+MIDLINE = {
+    "3rd-Ventricle": "third_ventricle",
+    "4th-Ventricle": "fourth_ventricle",
+    "Brain-Stem": "brainstem",
+}
+
+WHITE_PARTS = (
+    *("cerebral_white_matter", "cerebellar_white_matter_L", "cerebellar_white_matter_R"),
+    "brainstem",
+)
+"""What we count as white matter, of what FreeSurfer tells apart."""
 
 TOTALS = {
     "TotalGrayVol": "gray_matter",
@@ -59,8 +81,53 @@ SYNTHSEG = {
     "accumbens area": "accumbens",
     "lateral ventricle": "lateral_ventricle",
 }
+SYNTHSEG_MIDLINE = {
+    "3rd ventricle": "third_ventricle",
+    "4th ventricle": "fourth_ventricle",
+    "brain-stem": "brainstem",
+}
 SYNTHSEG_GRAY = ("cerebral cortex", "cerebellum cortex", *tuple(SYNTHSEG)[:-1], "ventral dc")
 SYNTHSEG_WHITE = ("cerebral white matter", "cerebellum white matter")
+
+
+STRUCTURE_LABELS = (
+    *(4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26),
+    *(43, 49, 50, 51, 52, 53, 54, 58),
+)
+"""Deep gray nuclei, ventricles and brainstem."""
+
+GRAY_LABELS = (
+    *(3, 8, 42, 47),  # cortex of cerebrum and cerebellum
+    *(10, 11, 12, 13, 17, 18, 19, 20, 26, 27, 28, 49, 50, 51, 52, 53, 54, 55, 56, 58, 59, 60),
+    *(80, 81, 82),  # dark spots in gray matter
+)
+WHITE_LABELS = (2, 7, 16, 30, 41, 46, 62, 77, 78, 79, 85, *range(250, 256))
+FLUID_LABELS = (4, 5, 14, 15, 24, 31, 43, 44, 63, 72)
+CORTEX_LABELS, WHITE_PARCELS = (1000, 3000), (3000, 5003)
+"""Parcels of the cortex, and of the white matter below it: first and one after the last."""
+
+LESION_LABELS = (77, 78, 79, 99)
+"""White matter as a lesion shows it (FreeSurfer, WMH-SynthSeg), and SAMSEG's lesions."""
+
+
+def deep_gray_of(labels: NDArray[Any]) -> NDArray[np.int16]:
+    """Return the deep gray nuclei, ventricles and brainstem of FreeSurfer's labels alone."""
+    return np.where(np.isin(labels, STRUCTURE_LABELS), labels, 0).astype(np.int16)
+
+
+def tissue_of(labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return 1 gray matter, 2 white matter, 3 fluid for FreeSurfer's labels; 0 for any other."""
+    tissue = np.zeros(labels.shape, dtype=np.uint8)
+    for kind, single in ((GRAY, GRAY_LABELS), (WHITE, WHITE_LABELS), (FLUID, FLUID_LABELS)):
+        tissue[np.isin(labels, single)] = kind
+    for kind, (first, end) in ((GRAY, CORTEX_LABELS), (WHITE, WHITE_PARCELS)):
+        tissue[(labels >= first) & (labels < end)] = kind
+    return tissue
+
+
+def lesions_of(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the lesions among the labels of WMH-SynthSeg, SAMSEG or FreeSurfer."""
+    return np.isin(labels, LESION_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +144,12 @@ class Measured:
         ``L``, ``R``, ``whole``; empty when there is none.
     nuclei_mm3
         Thalamic nuclei; empty when there are none.
-    segmentation
-        Label image with FreeSurfer's numbers, if there is one.
     """
 
     source: str
     volumes_mm3: dict[str, float]
     thickness_mean_mm: dict[str, float] = field(default_factory=dict)
     nuclei_mm3: dict[str, float] = field(default_factory=dict)
-    segmentation: Path | None = None
 
 
 def read_subject(folder: Path) -> Measured:
@@ -110,8 +174,31 @@ def read_subject(folder: Path) -> Measured:
         volumes_mm3=volumes,
         thickness_mean_mm=_thickness(folder),
         nuclei_mm3=_nuclei(folder),
-        segmentation=_first(folder, SEGMENTATIONS),
     )
+
+
+def has_tables(folder: Path) -> bool:
+    """Say whether a subject's folder has a table of volumes."""
+    return _first(folder, VOLUME_TABLES) is not None
+
+
+def segmentation(folder: Path) -> Path | None:
+    """Return the best label image of a subject's folder."""
+    return _first(folder, SEGMENTATIONS)
+
+
+def nuclei(folder: Path) -> Path | None:
+    """Return the labels of thalamic nuclei of a subject's folder, on their finest grid."""
+    found = sorted((folder / "mri").glob(NUCLEI))
+    return next((path for path in found if "FSvoxelSpace" not in path.name), None) or next(
+        iter(found), None
+    )
+
+
+def is_synthseg(table: Path) -> bool:
+    """Say whether a CSV file is a table of volumes of SynthSeg."""
+    with table.open(errors="replace") as stream:
+        return "total intracranial" in stream.readline()
 
 
 def read_synthseg(table: Path, scan: str) -> Measured:
@@ -141,6 +228,9 @@ def read_synthseg(table: Path, scan: str) -> Measured:
         for side, letter in (("left", "L"), ("right", "R")):
             for name, ours in SYNTHSEG.items():
                 volumes[f"{ours}_{letter}"] = float(values[f"{side} {name}"])
+        for name, ours in SYNTHSEG_MIDLINE.items():
+            if name in values:
+                volumes[ours] = float(values[name])
         for ours, names in (("gray_matter", SYNTHSEG_GRAY), ("white_matter", SYNTHSEG_WHITE)):
             volumes[ours] = sum(
                 float(values[f"{side} {name}"])
@@ -148,6 +238,7 @@ def read_synthseg(table: Path, scan: str) -> Measured:
                 for name in names
                 if f"{side} {name}" in values
             )
+        volumes["white_matter"] += volumes.get("brainstem", 0.0)
     except (KeyError, ValueError) as error:
         raise DataError(f"{table}: not a table of SynthSeg volumes ({error}).") from error
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
@@ -168,6 +259,8 @@ def _volumes(table: Path) -> tuple[dict[str, str], dict[str, float]]:
             volumes |= _structure(table, line.split())
     if "thalamus_L" not in volumes or "thalamus_R" not in volumes:
         raise DataError(f"{table}: no row for left and right thalamus; is the run finished?")
+    if set(WHITE_PARTS) <= set(volumes):
+        volumes["white_matter"] = sum(volumes[part] for part in WHITE_PARTS)
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
     return header, volumes
 
@@ -185,6 +278,8 @@ def _structure(table: Path, words: list[str]) -> dict[str, float]:
     side, _, name = words[4].partition("-")
     if side in ("Left", "Right") and name in STRUCTURES:
         return {f"{STRUCTURES[name]}_{side[0]}": _number(table, words[3])}
+    if words[4] in MIDLINE:
+        return {MIDLINE[words[4]]: _number(table, words[3])}
     return {}
 
 

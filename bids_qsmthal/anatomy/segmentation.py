@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.anatomy import atlas, given
 from bids_qsmthal.anatomy.deepgray import (
     DeepGray,
     refined_atria,
@@ -19,6 +19,7 @@ from bids_qsmthal.anatomy.deepgray import (
     refined_ventricles,
 )
 from bids_qsmthal.anatomy.frame import Frame
+from bids_qsmthal.anatomy.given import Given
 from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
 from bids_qsmthal.anatomy.tissue import (
@@ -170,6 +171,7 @@ def segment(
     lesion_mask: Image | None = None,
     *,
     settings: Segmentation | None = None,
+    brought: Given | None = None,
 ) -> Anatomy:
     """Segment a prepared T1w image.
 
@@ -182,20 +184,21 @@ def segment(
         because they would become gray matter, and count as white matter.
     settings
         How.
+    brought
+        What takes the place of our labels; all that follows from them is made from these.
     """
-    how = settings or Segmentation()
+    how, known = settings or Segmentation(), brought or Given()
     frame = Frame.around(prepared.brain, 5.0)
     part = _Part.cut(prepared, lesion_mask, frame)
     filled = filled_lesions(part.t1w, part.lesions, part.priors[2], seed=how.seed)
-    tissue = without_meninges(fractions(filled, part.brain, part.priors, how.tissue), part.voxel_mm)
-    left, right = (
-        refined_thalamus(filled, prior, tissue, part.voxel_mm, how.deep_gray)
-        for prior in part.thalamus
-    )
-    labels = _labels(part, tissue, (left, right), how.deep_gray)
-    gm, wm, csf = _with_nuclei(_with_borders(tissue, filled, labels, part), labels, left + right)
+    tissue, (left, right), labels = _found(filled, part, known, frame, how)
+    if known.tissue is not None:
+        gm, wm, csf = given.shares(frame.cut(known.tissue).data, part.brain)
+    else:
+        bordered = _with_borders(tissue, filled, labels, part)
+        gm, wm, csf = _with_nuclei(bordered, labels, left + right)
     thickness = _thickness(gm, wm, labels, part, how.thickness)
-    nuclei = refined_nuclei(part.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
+    nuclei, nuclei_names = _nuclei(part, labels, known, frame)
     ventricles = np.where(np.isin(labels, (4, 43, 14, 15)), labels, 0).astype(np.uint8)
     volumes = _volumes(part, (gm, wm, csf), (left, right), labels)
     means = _thickness_means(thickness, gm, part.regions)
@@ -210,7 +213,7 @@ def segment(
         deepgray=frame.paste(labels),
         thalamus_probability=(frame.paste(left), frame.paste(right)),
         nuclei=frame.paste(nuclei),
-        nuclei_names=atlas.names("desc-thalamicnuclei_dseg"),
+        nuclei_names=nuclei_names,
         ventricles=frame.paste(ventricles),
         atria=frame.paste(refined_atria(part.atria, ventricles)),
         vein_prior=prepared.vein_prior,
@@ -297,6 +300,36 @@ def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) 
     return filled
 
 
+def _found(
+    filled: Float, part: _Part, known: Given, frame: Frame, how: Segmentation
+) -> tuple[Fractions, tuple[Float, Float], NDArray[Any]]:
+    """Classify tissues and label nuclei, as far as neither is known."""
+    if known.deepgray is not None and known.tissue is not None:
+        tissue = given.fractions(frame.cut(known.tissue).data, filled, part.brain)
+    else:
+        found = fractions(filled, part.brain, part.priors, how.tissue)
+        tissue = without_meninges(found, part.voxel_mm)
+    if known.deepgray is not None:
+        labels = frame.cut(known.deepgray).data
+        left, right = ((labels == index).astype(np.float32) for index in THALAMUS)
+        return tissue, (left, right), labels
+    left, right = (
+        refined_thalamus(filled, prior, tissue, part.voxel_mm, how.deep_gray)
+        for prior in part.thalamus
+    )
+    return tissue, (left, right), _labels(part, tissue, (left, right), how.deep_gray)
+
+
+def _nuclei(
+    part: _Part, labels: NDArray[Any], known: Given, frame: Frame
+) -> tuple[NDArray[Any], dict[int, str]]:
+    if known.nuclei is not None:
+        image, names = known.nuclei
+        return frame.cut(image).data, names
+    refined = refined_nuclei(part.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
+    return refined, atlas.names("desc-thalamicnuclei_dseg")
+
+
 def _labels(part: _Part, tissue: Fractions, thalamus: tuple[Float, Float], how: DeepGray) -> Labels:
     """Warped labels with thalamus and ventricles as the image shows them."""
     ventricles = refined_ventricles(part.labels, tissue.csf, part.voxel_mm, how)
@@ -314,7 +347,7 @@ WALL_MM = 2.0
 """Partial volume and its neighbours at 1 mm: this near to a ventricle lies its wall."""
 
 
-def _with_borders(tissue: Fractions, t1w: Float, labels: Labels, part: _Part) -> Fractions:
+def _with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: _Part) -> Fractions:
     """Settle the borders that intensity alone gets wrong: walls of the ventricles, sulci."""
 
     def within(structures: Sequence[int], reach_mm: float) -> Mask:
@@ -329,7 +362,9 @@ def _with_borders(tissue: Fractions, t1w: Float, labels: Labels, part: _Part) ->
     return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)
 
 
-def _with_nuclei(tissue: Fractions, labels: Labels, thalamus: Float) -> tuple[Float, Float, Float]:
+def _with_nuclei(
+    tissue: Fractions, labels: NDArray[Any], thalamus: Float
+) -> tuple[Float, Float, Float]:
     """Count deep nuclei as gray matter although parts of them are as bright as white matter."""
     nuclei = np.maximum(thalamus, np.isin(labels, GRAY_NUCLEI).astype(np.float32))
     # Fluid in a voxel of a nucleus stays fluid; only white matter gives way.
@@ -339,7 +374,9 @@ def _with_nuclei(tissue: Fractions, labels: Labels, thalamus: Float) -> tuple[Fl
     return gray.astype(np.float32), white.astype(np.float32), tissue.csf
 
 
-def _thickness(gm: Float, wm: Float, labels: Labels, part: _Part, settings: Thickness) -> Float:
+def _thickness(
+    gm: Float, wm: Float, labels: NDArray[Any], part: _Part, settings: Thickness
+) -> Float:
     cerebrum = np.isin(part.regions, (1, 2))
     enclosed = np.isin(labels, ENCLOSED)
     inside = np.where(enclosed, 1.0, wm).astype(np.float32)
@@ -368,7 +405,7 @@ def _volumes(
     part: _Part,
     tissue: tuple[Float, Float, Float],
     thalamus: tuple[Float, Float],
-    labels: Labels,
+    labels: NDArray[Any],
 ) -> dict[str, float]:
     unit = part.voxel_volume_mm3
     gm, wm, csf = tissue
