@@ -55,7 +55,9 @@ def write_dataset(output_dir: Path) -> None:
     """
     texts: dict[str, list[str]] = defaultdict(list)
     entries: dict[str, None] = {}
-    for path in sorted((output_dir / "logs").glob(f"*{ENDING}.md")):
+    # Participants first, the group level last.
+    found = (output_dir / "logs").glob(f"*{ENDING}.md")
+    for path in sorted(found, key=lambda path: (not path.name.startswith("sub-"), path.name)):
         texts[path.read_text(encoding="utf-8")].append(path.name.removesuffix(f"{ENDING}.md"))
         bibtex = path.with_suffix(".bib").read_text(encoding="utf-8")
         entries |= dict.fromkeys(bibtex.splitlines())
