@@ -1,49 +1,160 @@
-"""What the user brings: manual edits, and derivative datasets that replace a stage."""
+"""What the user brings: manual edits, and results of other programs that replace a stage.
+
+A dataset is known by what is in it: BIDS derivatives by their names, a ``SUBJECTS_DIR`` of
+FreeSurfer or FastSurfer by its folders, a folder of SynthSeg by its labels and its table.
+"""
 
 from __future__ import annotations
 
+import csv
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bids_qsmthal import anatomy, nifti
+from bids_qsmthal.anatomy import freesurfer
 from bids_qsmthal.dataset import Session, entities_of
 from bids_qsmthal.errors import DataError, MissingInputError, UsageError
-from bids_qsmthal.products import BRINGABLE, PRODUCTS
+from bids_qsmthal.products import BRINGABLE, PRODUCTS, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.anatomy import Measured
+    from bids_qsmthal.image import Image
+
+log = logging.getLogger(__name__)
 
 EDITS = "edits"
 """Folder of the output tree where a user's corrected files win over ours."""
 
+EDITED = "manual edit"
+"""Source of what lies there."""
+
 NAME = re.compile(r"[\w.+-]+")
 """Names of datasets."""
 
-LOOSE_NAMES = {"lesion": ("label-lesion_mask", "label-WMH_mask", "desc-lesion_mask")}
-"""Names that other tools give the same thing, without a space entity."""
+NUMBERS = "numbers"
+"""Key of a table of volumes and thickness; every other key is that of an image or of points."""
+
+NUCLEI_TABLES = {"freesurfer nuclei": "desc-freesurfernuclei_dseg"}
+"""Label table of thalamic nuclei that are not numbered as ours."""
+
+READINGS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "labels": lambda values: values,
+    "freesurfer nuclei": lambda values: np.where((values > 8100) & (values < 8300), values, 0),
+    "deep gray": anatomy.deep_gray_of,
+    "tissue": anatomy.tissue_of,
+    "lesions": anatomy.lesions_of,
+}
+"""What is made of a file's labels: as they are, or taken from FreeSurfer's numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """How the name of a file ends, how it is read, and in which space it is."""
+
+    ending: str
+    reading: str = "labels"
+    space: Space = "T1w"
+
+
+FREESURFER_LABELS = ("aseg", "aparcaseg", "synthseg", "wmhsynthseg", "samseg", "fastsurfer")
+"""``desc-`` of label images with FreeSurfer's numbers (the first two are fMRIPrep's)."""
+
+OTHER_NAMES: Mapping[str, tuple[Name, ...]] = {
+    "brain": (Name("desc-brain_mask"),),
+    "tissue": (
+        Name("dseg"),
+        *(Name(f"desc-{desc}_dseg", "tissue") for desc in FREESURFER_LABELS),
+    ),
+    "deepgray": tuple(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
+    "lesion": (
+        *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
+        *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst", "lstai", "samseg")),
+        *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
+        *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
+    ),
+    "enhancing": (Name("label-enhancing_mask"),),
+}
+"""Names that other tools give the same thing."""
+
+
+def _reader(what: str, suffix: str = "mask") -> tuple[Name, ...]:
+    ending = f"label-lesion_desc-{what}_{suffix}"
+    return (
+        Name(f"space-FLAIR_{ending}", space="FLAIR"),
+        Name(f"space-T1w_{ending}", space="T1w"),
+    )
+
+
+READER: Mapping[str, tuple[Name, ...]] = {
+    "lesion_seeds": _reader("seeds"),
+    "lesion_points": _reader("seeds", "points"),
+    "lesion_add": _reader("add"),
+    "lesion_remove": _reader("remove"),
+}
+"""A reader's decisions about lesions: where to grow them from, what to add and to take away."""
+
+POINT_COLUMNS = ("x", "y", "z")
+"""Of a table of seeds: millimetres in the world (RAS+) of the image they were set on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A file that replaces a stage, and who made it."""
+    """A file that replaces a stage, and who made it.
+
+    Attributes
+    ----------
+    path
+        An image, a table, or the folder of a subject.
+    source
+        The name of the dataset, and the program where it is known.
+    reading
+        What is made of its labels: a key of ``READINGS``.
+    space
+        The scan whose world it is in.
+    program
+        FreeSurfer, FastSurfer or SynthSeg; empty if not known.
+    """
 
     path: Path
     source: str
+    reading: str = "labels"
+    space: Space = "MEGRE"
+    program: str = ""
 
 
 def find(session: Session, datasets: Mapping[str, Path], output_dir: Path) -> dict[str, Brought]:
     """Return what was brought for a session by the key of the product it replaces.
 
     Edits win over derivative datasets; of these the first named wins.
+
+    Raises
+    ------
+    DataError
+        Two files claim the same place, or a table cannot be read.
     """
-    places = {EDITS: output_dir / EDITS, **datasets}
-    found: dict[str, Brought] = {}
-    for source, root in places.items():
-        for key in BRINGABLE:
-            path = _file(session, key, root)
-            if path is not None and key not in found:
-                found[key] = Brought(path, "manual edit" if source == EDITS else source)
+    found = dict(_by_name(session, output_dir / EDITS, EDITED))
+    for source, root in datasets.items():
+        here = (
+            dict(_by_name(session, root, source))
+            | dict(_subject(session, root, source))
+            | dict(_synthseg(session, root, source))
+        )
+        if not here:
+            log.warning(
+                "--derivatives %s=%s holds nothing of %s that is known; expected BIDS names, a "
+                "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
+                *(source, root, session.name),
+            )
+        found = here | found
     return found
 
 
@@ -55,7 +166,7 @@ def parse(words: Sequence[str]) -> dict[str, Path]:
     MissingInputError
         There is no such folder.
     UsageError
-        The name is not one that tables can hold.
+        The name is not one that tables can hold, or the folder is that of one subject.
     """
     named: dict[str, Path] = {}
     for word in words:
@@ -71,37 +182,171 @@ def parse(words: Sequence[str]) -> dict[str, Path]:
                 f"--derivatives {word}: the name {called!r} goes into tables and reports; expected "
                 "letters, digits and . _ + - only; write NAME=PATH with such a name."
             )
+        if (path / "stats").is_dir() and (path / "mri").is_dir():
+            raise UsageError(
+                f"--derivatives {word}: this is the folder of one subject of FreeSurfer; expected "
+                "the folder that holds one such folder for each participant (SUBJECTS_DIR)."
+            )
         named[called] = path
     return named
 
 
-def _file(session: Session, key: str, root: Path) -> Path | None:
+def load(item: Brought) -> Image:
+    """Return a label image that was brought, in the numbers of the product it replaces."""
+    image = nifti.load(item.path, dtype=np.int16)
+    return image.like(READINGS[item.reading](image.data))
+
+
+def measured(item: Brought, session: Session) -> Measured:
+    """Return the volumes and thickness that were brought.
+
+    Raises
+    ------
+    DataError
+        A table is malformed.
+    """
+    if item.path.is_dir():
+        return anatomy.read_subject(item.path)
+    return anatomy.read_synthseg(item.path, _scan_name(session))
+
+
+def points_mm(item: Brought) -> NDArray[np.float64]:
+    """Return the seeds of a table, shape (n, 3), in millimetres.
+
+    Raises
+    ------
+    DataError
+        It has not the columns x, y, z, no row, or words for numbers.
+    """
+    try:
+        with item.path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        points = np.array([[float(row[axis]) for axis in POINT_COLUMNS] for row in rows])
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{item.path}: not a table of seeds ({type(error).__name__}: {error}); expected the "
+            "columns x, y, z in millimetres, separated by tabs; mend the file."
+        ) from error
+    if not len(points) or not np.isfinite(points).all():
+        raise DataError(
+            f"{item.path}: {len(points)} seeds or numbers that are not finite; expected at least "
+            "one row of x, y, z in millimetres; mend or remove the file."
+        )
+    return points
+
+
+def _by_name(session: Session, root: Path, source: str) -> Iterator[tuple[str, Brought]]:
+    """Find files with the names of BIDS derivatives."""
+    names = {key: _names(key) for key in BRINGABLE} | dict(READER)
+    for key, choices in names.items():
+        for name in choices:
+            path = _file(session, key, name, root)
+            if path is not None:
+                yield key, Brought(path, source, name.reading, name.space)
+                break
+
+
+def _names(key: str) -> tuple[Name, ...]:
     product = PRODUCTS[key]
-    own = session.gre_entities if product.space == "MEGRE" else session.entities
-    endings = (product.ending, *LOOSE_NAMES.get(key, ()))
-    folder = root / f"sub-{session.subject}"
-    if not folder.is_dir():
-        return None
-    for ending in endings:
-        hits = [
-            path
-            for path in sorted(folder.rglob(f"sub-{session.subject}_*{ending}.nii*"))
-            if _belongs(path, ending, dict(own), session)
-        ]
-        if len(hits) > 1:
-            raise DataError(
-                f"{folder}: {hits[0].name} and {hits[1].name} both claim to be the {key} of "
-                f"{session.name}; keep one."
-            )
-        if hits:
-            return hits[0]
+    return (Name(product.ending, space=product.space), *OTHER_NAMES.get(key, ()))
+
+
+def _subject(session: Session, root: Path, source: str) -> Iterator[tuple[str, Brought]]:
+    """Find what FreeSurfer or FastSurfer left of a participant."""
+    folder = _subject_folder(session, root)
+    if folder is None:
+        return
+    program = anatomy.read_subject(folder).source if freesurfer.has_tables(folder) else "FreeSurfer"
+    shown = f"{source} ({program})"
+    labels, nuclei = freesurfer.segmentation(folder), freesurfer.nuclei(folder)
+    if labels is not None:
+        yield "deepgray", Brought(labels, shown, "deep gray", "T1w", program)
+        yield "tissue", Brought(labels, shown, "tissue", "T1w", program)
+    if nuclei is not None:
+        yield "nuclei", Brought(nuclei, shown, "freesurfer nuclei", "T1w", program)
+    if freesurfer.has_tables(folder):
+        yield NUMBERS, Brought(folder, shown, "table", "T1w", program)
+
+
+def _subject_folder(session: Session, root: Path) -> Path | None:
+    """Return the folder of a participant in a ``SUBJECTS_DIR``: of the session, else of all."""
+    whole = [f"sub-{session.subject}", session.subject]
+    names = [f"{name}_ses-{session.session}" for name in whole] if session.session else []
+    for name in (*names, *whole):
+        folder = root / name
+        if (folder / "mri").is_dir() or (folder / "stats").is_dir():
+            if session.session and name in whole:
+                log.warning("%s: taken for each session of sub-%s", folder, session.subject)
+            return folder
     return None
 
 
-def _belongs(path: Path, ending: str, own: Mapping[str, str], session: Session) -> bool:
+def _synthseg(session: Session, root: Path, source: str) -> Iterator[tuple[str, Brought]]:
+    """Find the labels and the table of volumes of SynthSeg."""
+    begin, shown = _scan_name(session), f"{source} (SynthSeg)"
+    folders = (root, root / f"sub-{session.subject}")
+    labels = [
+        path
+        for folder in folders
+        for pattern in ("*_synthseg.nii*", "*_synthseg.mgz")
+        for path in (folder.rglob(pattern) if folder != root else folder.glob(pattern))
+        if path.name.startswith(f"{begin}_")
+    ]
+    if len(labels) > 1:
+        raise DataError(
+            f"{root}: {labels[0].name} and {labels[1].name} both claim to be the labels of "
+            f"{session.name}; keep one."
+        )
+    for path in labels:
+        yield "deepgray", Brought(path, shown, "deep gray", "T1w", "SynthSeg")
+        yield "tissue", Brought(path, shown, "tissue", "T1w", "SynthSeg")
+    for table in sorted(path for folder in folders for path in folder.glob("*.csv")):
+        if freesurfer.is_synthseg(table) and freesurfer.has_row(table, begin):
+            yield NUMBERS, Brought(table, shown, "table", "T1w", "SynthSeg")
+
+
+def _scan_name(session: Session) -> str:
+    """Return how the files of a participant's T1w are called by those that were made of it."""
+    if session.t1w is not None:
+        return session.t1w.name.split(".", 1)[0]
+    return "_".join(f"{key}-{value}" for key, value in session.entities)
+
+
+def _file(session: Session, key: str, name: Name, root: Path) -> Path | None:
+    folder = root / f"sub-{session.subject}"
+    if not folder.is_dir():
+        return None
+    extension = ".tsv" if name.ending.endswith("_points") else ".nii*"
+    hits = [
+        path
+        for path in sorted(folder.rglob(f"sub-{session.subject}_*{name.ending}{extension}"))
+        if _belongs(path, name, session)
+    ]
+    if len(hits) > 1:
+        raise DataError(
+            f"{folder}: {hits[0].name} and {hits[1].name} both claim to be the {key} of "
+            f"{session.name}; keep one."
+        )
+    return hits[0] if hits else None
+
+
+def _belongs(path: Path, name: Name, session: Session) -> bool:
     """Say whether a file is of this session and run, and nothing else than what is looked for."""
-    entities = dict(entities_of(path)[0])
-    wanted = dict(pair.split("-", 1) for pair in ending.split("_")[:-1])
-    rest = {key: value for key, value in entities.items() if key not in wanted}
-    same_session = entities.get("ses", session.session) == session.session
+    entities, suffix = entities_of(path)
+    *pairs, wanted_suffix = name.ending.split("_")
+    wanted = dict(pair.split("-", 1) for pair in pairs)
+    found = dict(entities)
+    if suffix != wanted_suffix or any(found.get(key) != value for key, value in wanted.items()):
+        return False
+    own = {"space": name.space, **_own(name.space, session)}
+    rest = {key: value for key, value in found.items() if key not in wanted}
+    same_session = found.get("ses", session.session) == session.session
     return same_session and all(own.get(key) == value for key, value in rest.items())
+
+
+def _own(space: Space, session: Session) -> dict[str, str]:
+    """Return the entities that the names of a scan's derivatives may carry."""
+    if space == "MEGRE":
+        return dict(session.gre_entities)
+    scan = session.t1w if space == "T1w" else session.flair
+    return dict(session.entities) | (dict(entities_of(scan)[0]) if scan else {})

@@ -121,6 +121,6 @@ PRODUCTS: dict[str, Product] = {
 
 BRINGABLE = (
     *("chi", "r2star", "brain_gre", "deepgray_gre", "thalamus", "csf_reference", "vein"),
-    *("brain", "deepgray", "lesion", "enhancing"),
+    *("brain", "tissue", "deepgray", "nuclei", "lesion", "enhancing"),
 )
 """What a derivative dataset or a manual edit may replace."""

@@ -34,7 +34,11 @@ NUCLEI = "ThalamicNuclei*.mgz"
 """Labels of thalamic nuclei in ``mri`` (Iglesias 2018, doi 10.1016/j.neuroimage.2018.08.012)."""
 
 VOLUME_TABLES = ("stats/aseg.stats", "stats/aseg+DKT.stats")
-THICKNESS_TABLES = ("stats/{}h.aparc.stats", "stats/{}h.aparc.DKTatlas.mapped.stats")
+THICKNESS_TABLES = (
+    "stats/{}h.aparc.stats",
+    "stats/{}h.aparc.DKTatlas.mapped.stats",
+    "stats/{}h.aparc.DKTatlas.stats",
+)
 
 STRUCTURES = {
     "Thalamus": "thalamus",
@@ -170,7 +174,7 @@ def read_subject(folder: Path) -> Measured:
         )
     header, volumes = _volumes(table)
     return Measured(
-        source=_program(table.name, header),
+        source=_program(folder, table.name, header),
         volumes_mm3=volumes,
         thickness_mean_mm=_thickness(folder),
         nuclei_mm3=_nuclei(folder),
@@ -199,6 +203,11 @@ def is_synthseg(table: Path) -> bool:
     """Say whether a CSV file is a table of volumes of SynthSeg."""
     with table.open(errors="replace") as stream:
         return "total intracranial" in stream.readline()
+
+
+def has_row(table: Path, scan: str) -> bool:
+    """Say whether a table of SynthSeg names a scan."""
+    return any(scan in next(iter(row.values()), "") for row in csv.DictReader(_lines(table)))
 
 
 def read_synthseg(table: Path, scan: str) -> Measured:
@@ -317,9 +326,13 @@ def _nuclei(folder: Path) -> dict[str, float]:
     return volumes
 
 
-def _program(name: str, header: dict[str, str]) -> str:
+def _program(folder: Path, table: str, header: dict[str, str]) -> str:
+    """Name the program; FastSurfer's surfaces are measured by FreeSurfer, whose version says so."""
     version = header.get("cvs_version") or header.get("build-stamp") or "unknown version"
-    return f"{'FastSurfer' if 'DKT' in name else 'FreeSurfer'} {version}"
+    if "DKT" in table:
+        return f"FastSurfer {version}"
+    fast = (folder / SEGMENTATIONS[1]).exists()
+    return f"{'FastSurfer with ' if fast else ''}FreeSurfer {version}"
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:

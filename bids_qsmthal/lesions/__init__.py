@@ -4,6 +4,7 @@ from bids_qsmthal.lesions.context import Context
 from bids_qsmthal.lesions.enhancing import Enhancement, find_enhancing
 from bids_qsmthal.lesions.flair import Lesions, segment_flair
 from bids_qsmthal.lesions.growth import edited, grow, seeds_at
+from bids_qsmthal.lesions.known import enhancement_of, with_mask
 from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
 from bids_qsmthal.lesions.table import lesion_table
 
@@ -14,9 +15,11 @@ __all__ = [
     "FlairLesions",
     "Lesions",
     "edited",
+    "enhancement_of",
     "find_enhancing",
     "grow",
     "lesion_table",
     "seeds_at",
     "segment_flair",
+    "with_mask",
 ]

@@ -110,7 +110,7 @@ def segment_flair(
     return Lesions(
         mask=whole,
         probability=context.brain.like(box.paste(posterior)),
-        mask_flair=_on_flair(whole, flair, world),
+        mask_flair=on_flair(whole, flair, world),
         table=lesion_table(whole, context),
         quality=evidence.quality,
         warnings=(*warnings, *evidence.warnings),
@@ -188,7 +188,7 @@ def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions)
     return result
 
 
-def _on_flair(mask: Image, flair: Image, world: Affine) -> Image:
+def on_flair(mask: Image, flair: Image, world: Affine) -> Image:
     """Return the voxels of FLAIR of which at least half is lesion."""
     fine = mask.grid.voxel_size_mm
     steps = [max(1, round(size / min(fine))) for size in flair.grid.voxel_size_mm]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import anatomy, lesions, nifti
-from bids_qsmthal.image import Image, resample
-from bids_qsmthal.participant import inputs
+from bids_qsmthal import anatomy, brought, lesions
+from bids_qsmthal.participant import given, inputs, lesion_mask, morphometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
     from bids_qsmthal.anatomy import Anatomy, Prepared, Rigid
     from bids_qsmthal.brought import Brought
     from bids_qsmthal.dataset import Session
+    from bids_qsmthal.image import Image
     from bids_qsmthal.lesions import Context, Enhancement, Lesions
+    from bids_qsmthal.participant.morphometry import Number
     from bids_qsmthal.settings import Settings
     from bids_qsmthal.stages import Stages
-
-THALAMI = (10, 49)
-"""FreeSurfer's labels of the left and the right thalamus."""
 
 CEREBELLUM = {3: 8, 4: 47}
 """FreeSurfer's cerebellar cortex, left and right, for the regions of the atlas."""
@@ -39,10 +37,14 @@ class Head:
     ----------
     brain
         On the grid of T1w.
-    lesion_mask, deepgray
-        As they are used: found here, or brought by the user.
+    lesions
+        As they are used: found here, grown from seeds, corrected, or brought.
+    numbers
+        Volumes and thickness, each with who measured it.
     sources
         Who made what was brought, by product.
+    doubts
+        What is odd about labels that were brought.
     """
 
     t1w: Image | None = None
@@ -51,11 +53,23 @@ class Head:
     prepared: Prepared | None = None
     anatomy: Anatomy | None = None
     lesions: Lesions | None = None
-    lesion_mask: Image | None = None
     enhancement: Enhancement | None = None
     flair_to_t1w: Rigid | None = None
     ce_to_t1w: Rigid | None = None
+    numbers: tuple[Number, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def lesion_mask(self) -> Image | None:
+        """The T2 lesions."""
+        return self.lesions.mask if self.lesions else None
+
+    @property
+    def thickness_mm(self) -> Image | None:
+        """Our map of the cortex; ``None`` where another program measured its thickness."""
+        ours = any(number.method == morphometry.RIBBON for number in self.numbers)
+        return self.anatomy.thickness_mm if self.anatomy is not None and ours else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -64,7 +78,8 @@ class Head:
             *(self.prepared, self.anatomy, self.lesions, self.enhancement),
             *(self.flair_to_t1w, self.ce_to_t1w),
         )
-        return tuple(dict.fromkeys(said for part in parts if part for said in part.warnings))
+        said = (text for part in parts if part for text in part.warnings)
+        return tuple(dict.fromkeys((*said, *self.doubts)))
 
 
 def find(
@@ -75,26 +90,43 @@ def find(
         inputs.structural(path) if path else None
         for path in (session.t1w, session.flair, session.t1w_gad)
     )
+    sources = {key: item.source for key, item in replaced.items()}
     if t1w is None:
-        return _without_t1w(flair, ce_t1w, stages, replaced)
+        found = _without_t1w(flair, settings, stages, replaced)
+        return replace(
+            found,
+            flair=flair,
+            ce_t1w=ce_t1w,
+            numbers=morphometry.numbers(session, None, replaced),
+            sources={**sources, **found.sources},
+        )
     prepared = stages.run(
         "T1w: bias field, brain, template",
         anatomy.prepare,
         t1w,
         settings=settings.preparation,
-        brain=_brought("brain", replaced, t1w, masks=True),
+        brain=given.mask("brain", replaced, t1w),
         seed=settings.seed,
     )
+    labels = given.labels(replaced, prepared)
     context = _context(prepared)
     flair_to_t1w = rigid("FLAIR to T1w", prepared, flair, settings, stages)
-    found = _lesions(prepared, flair, flair_to_t1w, settings, stages)
-    lesion_mask = _brought("lesion", replaced, t1w, masks=True) or (found.mask if found else None)
+    spots, maker = lesion_mask.find(
+        lesion_mask.Scan(
+            flair=flair,
+            t1w=prepared.t1w,
+            context=context,
+            flair_to_t1w=flair_to_t1w.matrix if flair_to_t1w else np.eye(4),
+        ),
+        *(settings, stages, replaced),
+    )
     segmented = stages.run(
         "tissue, deep gray nuclei, cortical thickness",
         anatomy.segment,
         prepared,
-        lesion_mask,
+        spots.mask if spots else None,
         settings=settings.segmentation,
+        brought=labels,
     )
     ce_to_t1w = rigid("post-contrast T1w to T1w", prepared, ce_t1w, settings, stages)
     return Head(
@@ -102,37 +134,49 @@ def find(
         flair=flair,
         ce_t1w=ce_t1w,
         prepared=prepared,
-        anatomy=_with_brought(segmented, replaced, t1w),
-        lesions=found,
-        lesion_mask=lesion_mask,
-        enhancement=_enhancement(prepared.t1w, ce_t1w, ce_to_t1w, found, context, stages),
+        anatomy=segmented,
+        lesions=spots,
+        enhancement=_brought_enhancement(context, stages, replaced)
+        or _enhancement(prepared.t1w, ce_t1w, ce_to_t1w, spots, context, stages),
         flair_to_t1w=flair_to_t1w,
         ce_to_t1w=ce_to_t1w,
-        sources={key: item.source for key, item in replaced.items()},
+        numbers=morphometry.numbers(session, segmented, replaced),
+        sources=sources | ({"lesion": maker} if maker else {}),
+        doubts=given.doubts(replaced, labels, prepared),
     )
 
 
 def _without_t1w(
-    flair: Image | None, ce_t1w: Image | None, stages: Stages, replaced: Mapping[str, Brought]
+    flair: Image | None, settings: Settings, stages: Stages, replaced: Mapping[str, Brought]
 ) -> Head:
     """Lesions need FLAIR alone; nothing else can be found without T1w."""
     stages.skip("T1w, tissue, deep gray nuclei, cortical thickness", "there is no T1w", count=2)
-    found = None
-    if flair is None:
+    spots, maker = None, None
+    grid = flair if flair is not None else _grid_of("lesion", replaced)
+    if grid is None:
         stages.skip("T2 lesions", "there is no FLAIR", count=2)
     else:
-        brain = stages.run("brain in FLAIR", anatomy.brain_mask, flair)
-        found = stages.run(
-            "T2 lesions", lesions.segment_flair, flair, None, lesions.Context(brain=brain)
+        brain = _brain_without_t1w(flair, grid, stages, replaced)
+        scan = lesion_mask.Scan(
+            flair=flair, t1w=None, context=lesions.Context(brain=brain), flair_to_t1w=np.eye(4)
         )
+        spots, maker = lesion_mask.find(scan, settings, stages, replaced)
     stages.skip("enhancing lesions", "there is no T1w before contrast agent", count=2)
-    return Head(
-        flair=flair,
-        ce_t1w=ce_t1w,
-        lesions=found,
-        lesion_mask=_alone("lesion", replaced) or (found.mask if found else None),
-        sources={key: item.source for key, item in replaced.items()},
-    )
+    return Head(lesions=spots, sources={"lesion": maker} if maker else {})
+
+
+def _grid_of(key: str, replaced: Mapping[str, Brought]) -> Image | None:
+    return brought.load(replaced[key]) if key in replaced else None
+
+
+def _brain_without_t1w(
+    flair: Image | None, grid: Image, stages: Stages, replaced: Mapping[str, Brought]
+) -> Image:
+    """Find the brain in FLAIR; lesions that were brought alone are counted wherever they are."""
+    if flair is None or "lesion" in replaced:
+        stages.skip("brain in FLAIR", "lesions were brought")
+        return grid.like(np.ones(grid.shape, dtype=np.bool_))
+    return stages.run("brain in FLAIR", anatomy.brain_mask, flair)
 
 
 def rigid(
@@ -147,25 +191,14 @@ def rigid(
     )
 
 
-def _lesions(
-    prepared: Prepared,
-    flair: Image | None,
-    rigid: Rigid | None,
-    settings: Settings,
-    stages: Stages,
-) -> Lesions | None:
-    if flair is None or rigid is None:
-        stages.skip("T2 lesions", "there is no FLAIR")
+def _brought_enhancement(
+    context: Context, stages: Stages, replaced: Mapping[str, Brought]
+) -> Enhancement | None:
+    mask = given.mask("enhancing", replaced, context.brain)
+    if mask is None:
         return None
-    return stages.run(
-        "T2 lesions",
-        lesions.segment_flair,
-        flair,
-        prepared.t1w,
-        _context(prepared),
-        flair_to_t1w=rigid.matrix,
-        settings=settings.lesions,
-    )
+    stages.skip("enhancing lesions", f"brought by {replaced['enhancing'].source}")
+    return lesions.enhancement_of(mask, context)
 
 
 def _enhancement(
@@ -202,38 +235,3 @@ def _context(prepared: Prepared) -> Context:
         prior_csf=prepared.prior_csf,
         labels=prepared.labels.like(labels),
     )
-
-
-def _with_brought(found: Anatomy, replaced: Mapping[str, Brought], t1w: Image) -> Anatomy:
-    """Put a segmentation that was brought in the place of ours."""
-    labels = _brought("deepgray", replaced, t1w)
-    if labels is None:
-        return found
-    left, right = (labels.like((labels.data == side).astype(np.float32)) for side in THALAMI)
-    voxel_mm3 = labels.voxel_volume_mm3
-    volumes = {
-        "thalamus_L": float(left.data.sum()) * voxel_mm3,
-        "thalamus_R": float(right.data.sum()) * voxel_mm3,
-    }
-    volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
-    return replace(
-        found,
-        deepgray=labels,
-        thalamus_probability=(left, right),
-        volumes_mm3=found.volumes_mm3 | volumes,
-    )
-
-
-def _brought(
-    key: str, replaced: Mapping[str, Brought], onto: Image, *, masks: bool = False
-) -> Image | None:
-    """Load what was brought onto a grid of the same world."""
-    item = _alone(key, replaced)
-    if item is None:
-        return None
-    labels = resample(item, onto, order=0)
-    return labels.like(labels.data > 0) if masks else labels
-
-
-def _alone(key: str, replaced: Mapping[str, Brought]) -> Image | None:
-    return nifti.load(replaced[key].path, dtype=np.int16) if key in replaced else None

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import gre, nifti
+from bids_qsmthal import brought, gre, nifti
 from bids_qsmthal.errors import DataError, MissingInputError
 from bids_qsmthal.image import Image, resample
 from bids_qsmthal.participant import signal
-from bids_qsmthal.products import PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +25,10 @@ log = logging.getLogger(__name__)
 MAPS = frozenset({"chi", "r2star"})
 """Brought images that hold values; the others hold labels."""
 
-MAY_BE_EMPTY = frozenset({"lesion", "enhancing", "vein"})
+SEEDS = frozenset({"lesion_seeds", "lesion_points"})
+"""What lesions are grown from."""
+
+MAY_BE_EMPTY = frozenset({"lesion", "lesion_add", "lesion_remove", "enhancing", "vein"})
 """What a healthy participant has none of."""
 
 HEAD_MM = (80.0, 1000.0)
@@ -51,7 +53,7 @@ def check(session: Session, settings: Settings, replaced: Mapping[str, Brought])
     if session.gre is not None:
         _check_gre(gre.describe(session.gre, session.root), settings)
     for key, item in replaced.items():
-        _check_brought(key, item.path, session)
+        _check_brought(key, item, session)
 
 
 def structural(path: Path) -> Image:
@@ -107,7 +109,35 @@ def _check_size(image: Image, path: Path) -> None:
         )
 
 
-def _check_brought(key: str, path: Path, session: Session) -> None:
+def _check_brought(key: str, item: Brought, session: Session) -> None:
+    if key in SEEDS and session.flair is None:
+        raise MissingInputError(
+            f"{item.path}: seeds are grown on FLAIR, but {session.name} has none; add the FLAIR "
+            "image, or bring the whole lesion mask."
+        )
+    if key == brought.NUMBERS:
+        brought.measured(item, session)
+    elif key == "lesion_points":
+        _check_points(item, session)
+    else:
+        _check_image(key, item, session)
+
+
+def _check_points(item: Brought, session: Session) -> None:
+    grid = _grid_of(item, session)
+    points = brought.points_mm(item)
+    to_voxel = np.linalg.inv(grid.affine)
+    voxels = np.rint(points @ to_voxel[:3, :3].T + to_voxel[:3, 3])
+    outside = ((voxels < 0) | (voxels >= grid.shape)).any(axis=1)
+    if outside.any():
+        raise DataError(
+            f"{item.path}: the seed {points[outside][0].tolist()} lies outside the scan it was set "
+            "on; expected x, y, z in millimetres of its world (RAS+), not voxels; mend the row."
+        )
+
+
+def _check_image(key: str, item: Brought, session: Session) -> None:
+    path = item.path
     image = nifti.load(path)
     if image.data.ndim != 3 or not np.isfinite(image.data).all():
         raise DataError(
@@ -122,20 +152,21 @@ def _check_brought(key: str, path: Path, session: Session) -> None:
             f"{path}: values from {found[0]:g} to {found[-1]:g}, expected whole numbers from 0 as "
             f"the labels of {key}; give a label image (a probability must be thresholded)."
         )
-    grid = _grid_of(key, path, session)
-    if key not in MAY_BE_EMPTY and not resample(image, grid, order=0).data.any():
+    grid = _grid_of(item, session)
+    labels = brought.load(item)
+    if key not in MAY_BE_EMPTY and not resample(labels, grid, order=0).data.any():
         raise DataError(
             f"{path}: no label lies on the scan of {session.name} it belongs to; check that it is "
             "not empty and shares the scan's world."
         )
 
 
-def _grid_of(key: str, path: Path, session: Session) -> Image:
+def _grid_of(item: Brought, session: Session) -> Image:
     """Return the grid a brought image must overlap; its values are not read."""
     gre_first = session.gre.paths[0] if session.gre else None
-    scan = (gre_first if PRODUCTS[key].space == "MEGRE" else session.t1w) or gre_first
-    scan = scan or session.t1w or session.flair or session.t1w_gad
+    own = {"MEGRE": gre_first, "T1w": session.t1w, "FLAIR": session.flair}[item.space]
+    scan = own or gre_first or session.t1w or session.flair or session.t1w_gad
     if scan is None:
-        raise MissingInputError(f"{path}: {session.name} has no scan it could belong to.")
+        raise MissingInputError(f"{item.path}: {session.name} has no scan it could belong to.")
     shape, affine = nifti.shape_and_affine(scan)
     return Image(np.broadcast_to(np.int8(0), shape[:3]), affine)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import anatomy, gre, nifti, qsm, roi
+from bids_qsmthal import anatomy, brought, gre, nifti, qsm, roi
 from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Affine, Image, resample
-from bids_qsmthal.participant import signal
+from bids_qsmthal.participant import given, signal
 from bids_qsmthal.participant.head import rigid
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Iron:
         ``None`` without T1w.
     regions
         ``None`` where nothing says where the thalamus is.
+    nuclei_names
+        What the numbers of thalamic nuclei mean.
     """
 
     signal: Signal
@@ -51,6 +53,7 @@ class Iron:
     maps: qsm.Maps
     to_t1w: Rigid | None
     regions: roi.Result | None
+    nuclei_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def gre_to_t1w(self) -> Affine:
@@ -90,7 +93,8 @@ def find(
     )
     maps = _with_brought(maps, combined, replaced)
     metrics = maps.quality | (to_t1w.quality if to_t1w else {})
-    inputs = _inputs(maps, combined, _segmentation(head, matrix, replaced), metrics, replaced)
+    segmentation = _segmentation(head, matrix, replaced)
+    inputs = _inputs(maps, combined, segmentation, metrics, replaced)
     regions = None
     if inputs is None:
         stages.skip("thalamus, veins, reference", "there is no T1w and no segmentation was brought")
@@ -99,7 +103,13 @@ def find(
             "thalamus, veins, reference", roi.measure, inputs, settings=settings.regions
         )
     return Iron(
-        signal=scan, combined=combined, brain=brain, maps=maps, to_t1w=to_t1w, regions=regions
+        signal=scan,
+        combined=combined,
+        brain=brain,
+        maps=maps,
+        to_t1w=to_t1w,
+        regions=regions,
+        nuclei_names=segmentation.nuclei_names if segmentation else {},
     )
 
 
@@ -116,8 +126,7 @@ def _brain(
     """Return the brain on the grid of the gradient echo: brought, carried over, or found in it."""
     if "brain_gre" in replaced:
         stages.skip("brain in the gradient echo", f"brought by {replaced['brain_gre'].source}")
-        brought = nifti.load(replaced["brain_gre"].path, dtype=np.int16)
-        found = resample(brought, combined, order=0)
+        found = resample(brought.load(replaced["brain_gre"]), combined, order=0)
     elif head.prepared is not None:
         stages.skip("brain in the gradient echo", "carried over from T1w")
         mask = head.prepared.brain.like(head.prepared.brain.data.astype(np.float32))
@@ -175,14 +184,10 @@ def _segmentation(
 ) -> roi.Segmentation | None:
     """Return the labels of T1w, or those that were brought for the gradient echo."""
     if "deepgray_gre" in replaced:
-        labels = nifti.load(replaced["deepgray_gre"].path, dtype=np.int16)
+        labels = brought.load(replaced["deepgray_gre"])
         return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), names={}, nuclei_names={})
     if head.anatomy is None:
-        brought = replaced.get("deepgray")
-        if brought is None:
-            return None
-        labels = nifti.load(brought.path, dtype=np.int16)
-        return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), lesions=head.lesion_mask)
+        return _labels_alone(head, replaced)
     found = head.anatomy
     return roi.Segmentation(
         deepgray=found.deepgray,
@@ -190,10 +195,24 @@ def _segmentation(
         names=atlas.names("desc-deepgray_dseg"),
         thalamus_probability=found.thalamus_probability,
         nuclei=found.nuclei,
-        nuclei_names=atlas.names("desc-thalamicnuclei_dseg"),
+        nuclei_names=found.nuclei_names,
         atria=found.atria,
         vein_prior=found.vein_prior,
         csf_probability=found.csf,
+        lesions=head.lesion_mask,
+    )
+
+
+def _labels_alone(head: Head, replaced: Mapping[str, Brought]) -> roi.Segmentation | None:
+    """Return labels that were brought where there is no T1w: their world is that of the echoes."""
+    if "deepgray" not in replaced:
+        return None
+    nuclei = replaced.get("nuclei")
+    return roi.Segmentation(
+        deepgray=brought.load(replaced["deepgray"]),
+        gre_to_t1w=np.eye(4),
+        nuclei=brought.load(nuclei) if nuclei else None,
+        nuclei_names=given.names_of_nuclei(nuclei) if nuclei else {},
         lesions=head.lesion_mask,
     )
 
@@ -202,4 +221,4 @@ def _on(grid: Image, key: str, replaced: Mapping[str, Brought]) -> Image | None:
     """Load a label image that was brought onto the grid of the gradient echo."""
     if key not in replaced:
         return None
-    return resample(nifti.load(replaced[key].path, dtype=np.int16), grid, order=0)
+    return resample(brought.load(replaced[key]), grid, order=0)

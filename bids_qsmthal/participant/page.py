@@ -144,8 +144,8 @@ def _anatomy(head: Head) -> report.AnatomyMaps:
         deep_gray=found.deepgray,
         deep_gray_names=atlas.names("desc-deepgray_dseg"),
         nuclei=found.nuclei,
-        nuclei_names=atlas.names("desc-thalamicnuclei_dseg"),
-        thickness_mm=found.thickness_mm,
+        nuclei_names=found.nuclei_names,
+        thickness_mm=head.thickness_mm,
     )
 
 

@@ -47,11 +47,11 @@ def save_head(session: Session, head: Head, settings: Settings, out: Derivatives
             ("csf", found.csf, np.float32),
             ("deepgray", found.deepgray, np.int16),
             ("nuclei", found.nuclei, np.int16),
-            ("thickness", found.thickness_mm, np.float32),
+            ("thickness", head.thickness_mm, np.float32),
         ]
         out.save_labels("tissue", _tissue_table())
         out.save_labels("deepgray", _label_table("desc-deepgray_dseg"))
-        out.save_labels("nuclei", _label_table("desc-thalamicnuclei_dseg"))
+        out.save_labels("nuclei", _names_table(found.nuclei_names))
     for contents_now in (contents, _lesion_contents(head)):
         _save_all(contents_now, sources, method, out)
     if head.enhancement is not None:
@@ -115,7 +115,7 @@ def _save_regions(iron: Iron, settings: Settings, sources: Sequence[str], out: D
     if "deepgray" in masks:
         out.save_labels("deepgray_gre", _label_table("desc-deepgray_dseg"))
     if "nuclei" in masks:
-        out.save_labels("nuclei_gre", _label_table("desc-thalamicnuclei_dseg"))
+        out.save_labels("nuclei_gre", _names_table(iron.nuclei_names))
     write_tsv(out.path("desc-qsmthal_quality", ".tsv"), found.quality)
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), found.sensitivity)
 
@@ -159,6 +159,10 @@ def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) 
 def _label_table(name: str) -> pd.DataFrame:
     """Return the look-up table of an atlas file, as BIDS wants it beside a label image."""
     names = atlas.names(name)
+    return _names_table(names)
+
+
+def _names_table(names: Mapping[int, str]) -> pd.DataFrame:
     return pd.DataFrame({"index": list(names), "name": list(names.values())})
 
 

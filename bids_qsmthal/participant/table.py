@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bids_qsmthal.participant.morphometry import OURS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,12 +20,6 @@ COLUMNS = (
     *("participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value"),
     *("unit", "n_voxels", "n_lost", "method", "source", "qc"),
 )
-
-OURS = "bids_qsmthal"
-"""Source of what was not brought."""
-
-TISSUES = {"gray_matter", "white_matter", "csf", "intracranial", "cortical_gray_matter"}
-"""Regions whose volume is a sum of tissue fractions, not of labels."""
 
 DICTIONARY: dict[str, Any] = {
     "participant_id": {"Description": "Participant."},
@@ -118,67 +114,38 @@ def row(  # noqa: PLR0913 - the columns of a row
 
 
 def _anatomy(head: Head) -> Iterable[dict[str, Any]]:
-    if head.anatomy is None:
-        return
-    brought = head.sources.get("deepgray")
-    for name, volume_mm3 in head.anatomy.volumes_mm3.items():
-        region, _, hemisphere = name.rpartition("_")
-        if hemisphere not in {"L", "R", "LR"}:
-            region, hemisphere = name, ""
-        labelled = region not in TISSUES
+    for number in head.numbers:
         yield row(
-            "volume",
-            region,
-            volume_mm3,
-            "mm3",
-            hemisphere=hemisphere or None,
-            method="label volume" if labelled else "sum of tissue fractions",
-            source=brought if brought and labelled else OURS,
-        )
-    for side, thickness_mm in head.anatomy.thickness_mean_mm.items():
-        yield row(
-            "thickness_mean",
-            "cortex",
-            thickness_mm,
-            "mm",
-            hemisphere="LR" if side == "whole" else side,
-            method="mean over the cortical ribbon",
+            number.measure,
+            number.region,
+            number.value,
+            number.unit,
+            hemisphere=number.hemisphere or None,
+            method=number.method,
+            source=number.source,
         )
 
 
 def _lesions(head: Head) -> Iterable[dict[str, Any]]:
-    if head.lesion_mask is None:
+    if head.lesions is None:
         return
     source = head.sources.get("lesion", OURS)
-    mask = head.lesion_mask
-    volume_mm3 = float((mask.data > 0).sum()) * mask.voxel_volume_mm3
-    method = "T2 lesions from FLAIR"
-    yield row("volume", "lesion", volume_mm3, "mm3", method=method, source=source)
-    count = _components(mask) if "lesion" in head.sources or not head.lesions else None
-    yield row(
-        "lesion_count",
-        "lesion",
-        float(head.lesions.count if count is None and head.lesions else count or 0),
-        "1",
-        method=method,
-        source=source,
-    )
-
-
-def _components(mask: Any) -> int:  # noqa: ANN401 - an Image
-    from scipy import ndimage  # noqa: PLC0415
-
-    return int(ndimage.label(mask.data > 0, structure=[[[1] * 3] * 3] * 3)[1])
+    found, method = head.lesions, "T2 lesions from FLAIR"
+    yield row("volume", "lesion", found.volume_mm3, "mm3", method=method, source=source)
+    yield row("lesion_count", "lesion", float(found.count), "1", method=method, source=source)
 
 
 def _enhancement(head: Head) -> Iterable[dict[str, Any]]:
     if head.enhancement is None:
         return
-    found = head.enhancement
-    method = "post- minus pre-contrast T1w"
-    yield row("enhancing_count", "enhancing", float(found.count), "1", method=method)
-    yield row("enhancing_present", "enhancing", float(found.count > 0), "1", method=method)
-    yield row("volume", "enhancing", found.volume_mm3, "mm3", method=method)
+    found, source = head.enhancement, head.sources.get("enhancing", OURS)
+    method = "post- minus pre-contrast T1w" if source == OURS else "mask that was brought"
+    for measure, value, unit in (
+        ("enhancing_count", float(found.count), "1"),
+        ("enhancing_present", float(found.present), "1"),
+        ("volume", found.volume_mm3, "mm3"),
+    ):
+        yield row(measure, "enhancing", value, unit, method=method, source=source)
 
 
 def _reconstruction(iron: Iron) -> Iterable[dict[str, Any]]:

@@ -1,0 +1,155 @@
+"""The T2 lesions: found on FLAIR, brought, or grown from a reader's seeds; then corrected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal import brought, lesions
+from bids_qsmthal.brought import EDITED
+from bids_qsmthal.image import Affine, Image, resample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.brought import Brought
+    from bids_qsmthal.lesions import Context, Lesions
+    from bids_qsmthal.products import Space
+    from bids_qsmthal.settings import Settings
+    from bids_qsmthal.stages import Stages
+
+SEEDED = f"{EDITED}: seeds"
+CORRECTED = f"{EDITED} of ours"
+"""Sources of lesion masks that a reader made from files, and of our own once corrected."""
+
+TITLE = "T2 lesions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scan:
+    """Where lesions are looked for.
+
+    Attributes
+    ----------
+    flair
+        ``None`` if it was not scanned.
+    t1w
+        ``None`` if there is none; then all is on the grid of FLAIR.
+    context
+        What is known of the head, on the grid that the mask will have.
+    flair_to_t1w
+        4x4 matrix, a point of FLAIR's world to the world of that grid.
+    """
+
+    flair: Image | None
+    t1w: Image | None
+    context: Context
+    flair_to_t1w: Affine
+
+    def world_of(self, space: Space) -> Affine:
+        """Return the map from a point of the grid's world to the world of a scan."""
+        if space == "FLAIR" or self.t1w is None:
+            inverse: Affine = np.linalg.inv(self.flair_to_t1w).astype(np.float64)
+            return inverse
+        return np.eye(4)
+
+    @property
+    def brain_on_flair(self) -> Image:
+        """The brain on the grid of FLAIR."""
+        brain = self.context.brain
+        assert self.flair is not None  # noqa: S101 - asked for where there is one
+        share = brain.like(brain.data.astype(np.float32))
+        carried = resample(share, self.flair, world=self.flair_to_t1w)
+        return carried.like(carried.data > 0.5)
+
+
+def find(
+    scan: Scan, settings: Settings, stages: Stages, replaced: Mapping[str, Brought]
+) -> tuple[Lesions | None, str | None]:
+    """Return the lesions and who made their mask; no source where it is ours."""
+    found, source = _uncorrected(scan, settings, stages, replaced)
+    if found is None or not {"lesion_add", "lesion_remove"} & set(replaced):
+        return found, source
+    add, remove = (
+        _on_grid(replaced[key], scan) if key in replaced else None
+        for key in ("lesion_add", "lesion_remove")
+    )
+    mask = lesions.edited(found.mask, add=add, remove=remove)
+    return _known(mask, scan, found=found), f"{source}, corrected" if source else CORRECTED
+
+
+def _uncorrected(
+    scan: Scan, settings: Settings, stages: Stages, replaced: Mapping[str, Brought]
+) -> tuple[Lesions | None, str | None]:
+    seeds = _seeds_mm(replaced)
+    finished = replaced.get("lesion")
+    if finished is not None and (seeds is None or finished.source == EDITED):
+        stages.skip(TITLE, f"brought by {finished.source}")
+        return _known(_on_grid(finished, scan), scan), finished.source
+    if scan.flair is None:
+        stages.skip(TITLE, "there is no FLAIR")
+        return None, None
+    if seeds is not None:
+        return _grown(seeds, scan, stages, replaced), SEEDED
+    there = scan.flair_to_t1w if scan.t1w is not None else None
+    return stages.run(
+        TITLE,
+        lesions.segment_flair,
+        scan.flair,
+        scan.t1w,
+        scan.context,
+        flair_to_t1w=there,
+        settings=settings.lesions,
+    ), None
+
+
+def _grown(
+    seeds_mm: NDArray[np.float64], scan: Scan, stages: Stages, replaced: Mapping[str, Brought]
+) -> Lesions:
+    """Grow seeds on the slices of FLAIR, as a reader sees them."""
+    flair = scan.flair
+    assert flair is not None  # noqa: S101 - the caller has looked
+    item = replaced.get("lesion_points") or replaced["lesion_seeds"]
+    if item.space == "T1w":
+        there = scan.world_of("FLAIR")
+        seeds_mm = seeds_mm @ there[:3, :3].T + there[:3, 3]
+    grown = stages.run(
+        f"{TITLE} from seeds",
+        lesions.grow,
+        flair,
+        lesions.seeds_at(seeds_mm, flair),
+        within=scan.brain_on_flair,
+    )
+    mask = grown.like(grown.data.astype(np.uint8))
+    onto = scan.context.brain
+    carried = resample(mask, onto, world=scan.world_of("FLAIR"), order=0)
+    return _known(carried, scan)
+
+
+def _seeds_mm(replaced: Mapping[str, Brought]) -> NDArray[np.float64] | None:
+    """Return the seeds in the world they were set in: rows of a table, or voxels of a mask."""
+    if "lesion_points" in replaced:
+        return brought.points_mm(replaced["lesion_points"])
+    if "lesion_seeds" in replaced:
+        mask = brought.load(replaced["lesion_seeds"])
+        voxels = np.argwhere(mask.data > 0)
+        points: NDArray[np.float64] = voxels @ mask.affine[:3, :3].T + mask.affine[:3, 3]
+        return points
+    return None
+
+
+def _on_grid(item: Brought, scan: Scan) -> Image:
+    carried = resample(
+        brought.load(item), scan.context.brain, world=scan.world_of(item.space), order=0
+    )
+    return carried.like(carried.data > 0)
+
+
+def _known(mask: Image, scan: Scan, *, found: Lesions | None = None) -> Lesions:
+    return lesions.with_mask(
+        mask, scan.context, found=found, flair=scan.flair, flair_to_t1w=scan.flair_to_t1w
+    )

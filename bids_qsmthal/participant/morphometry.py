@@ -1,0 +1,174 @@
+"""Volumes and thickness, each with who measured it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal import brought
+from bids_qsmthal.anatomy.segmentation import REGION_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bids_qsmthal.anatomy import Anatomy, Measured
+    from bids_qsmthal.brought import Brought
+    from bids_qsmthal.dataset import Session
+
+OURS = "bids_qsmthal"
+"""Source of what was not brought."""
+
+RIBBON = "mean over the cortical ribbon"
+"""How we measure thickness."""
+
+SIDES = ("L", "R", "LR")
+
+TISSUES = {"gray_matter", "white_matter", "csf", "cortical_gray_matter"}
+"""Regions whose volume comes from the tissues, not from the labels of nuclei."""
+
+TISSUE_PARTS = {"cerebral_white_matter", "cerebellar_white_matter"}
+"""Parts of a tissue that other programs tell apart."""
+
+THALAMI = {10: ("thalamus", "L"), 49: ("thalamus", "R")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """One volume (mm3) or mean thickness (mm)."""
+
+    measure: str
+    region: str
+    hemisphere: str
+    value: float
+    method: str
+    source: str
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value."""
+        return "mm" if self.measure == "thickness_mean" else "mm3"
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the number is of: there is one of each."""
+        return self.measure, self.region, self.hemisphere
+
+
+def numbers(
+    session: Session, found: Anatomy | None, replaced: Mapping[str, Brought]
+) -> tuple[Number, ...]:
+    """Return what is known of volumes and thickness.
+
+    What a table says goes before what labels of the same program say, because its program
+    counted parts of voxels. Labels that were corrected, or come from elsewhere, go before it.
+    """
+    ours = list(_ours(found, replaced)) if found is not None else list(_labelled(replaced))
+    item = replaced.get(brought.NUMBERS)
+    theirs = [] if item is None else list(_theirs(brought.measured(item, session), item, replaced))
+    return tuple({number.place: number for number in (*ours, *theirs)}.values())
+
+
+def _ours(found: Anatomy, replaced: Mapping[str, Brought]) -> Iterator[Number]:
+    for name, volume_mm3 in found.volumes_mm3.items():
+        region, side = _split(name)
+        key = _made_from(region)
+        counted = key == "deepgray" or (key == "tissue" and key in replaced)
+        yield Number(
+            measure="volume",
+            region=region,
+            hemisphere=side,
+            value=volume_mm3,
+            method="label volume" if counted else "sum of tissue fractions",
+            source=replaced[key].source if key in replaced else OURS,
+        )
+    for side, thickness_mm in found.thickness_mean_mm.items():
+        yield Number(
+            measure="thickness_mean",
+            region="cortex",
+            hemisphere=_whole(side),
+            value=thickness_mm,
+            method=RIBBON,
+            source=replaced["tissue"].source if "tissue" in replaced else OURS,
+        )
+
+
+def _labelled(replaced: Mapping[str, Brought]) -> Iterator[Number]:
+    """Return the volumes of labels that were brought where there is no T1w to put them on."""
+    key = next((key for key in ("deepgray", "deepgray_gre") if key in replaced), None)
+    if key is None:
+        return
+    image = brought.load(replaced[key])
+    voxels = {
+        place: float(np.count_nonzero(image.data == index))
+        for index, place in (THALAMI | REGION_NAMES).items()
+    }
+    if all(voxels[place] for place in THALAMI.values()):
+        voxels["thalamus", "LR"] = sum(voxels[place] for place in THALAMI.values())
+    for (region, side), count in voxels.items():
+        if count:
+            yield Number(
+                measure="volume",
+                region=region,
+                hemisphere=side,
+                value=count * image.voxel_volume_mm3,
+                method="label volume",
+                source=replaced[key].source,
+            )
+
+
+def _theirs(measured: Measured, item: Brought, replaced: Mapping[str, Brought]) -> Iterator[Number]:
+    def its_own(key: str) -> bool:
+        return key not in replaced or replaced[key].source == item.source
+
+    method = f"as measured by {measured.source}"
+    for name, volume_mm3 in measured.volumes_mm3.items():
+        region, side = _split(name)
+        if its_own(_made_from(region)):
+            yield Number(
+                measure="volume",
+                region=region,
+                hemisphere=side,
+                value=volume_mm3,
+                method=method,
+                source=item.source,
+            )
+    for name, volume_mm3 in measured.nuclei_mm3.items():
+        if its_own("nuclei"):
+            side, _, region = name.partition("-")
+            yield Number(
+                measure="volume",
+                region=region,
+                hemisphere=side[:1],
+                value=volume_mm3,
+                method=method,
+                source=item.source,
+            )
+    for side, thickness_mm in measured.thickness_mean_mm.items():
+        if its_own("tissue"):
+            yield Number(
+                measure="thickness_mean",
+                region="cortex",
+                hemisphere=_whole(side),
+                value=thickness_mm,
+                method=f"{method}, hemispheres weighted by area" if side == "whole" else method,
+                source=item.source,
+            )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split ``thalamus_L`` into region and side."""
+    region, _, side = name.rpartition("_")
+    return (region, side) if side in SIDES else (name, "")
+
+
+def _whole(side: str) -> str:
+    return "LR" if side == "whole" else side
+
+
+def _made_from(region: str) -> str:
+    """Return the product that the volume of a region is counted in."""
+    if region == "intracranial":
+        return "brain"
+    return "tissue" if region in TISSUES | TISSUE_PARTS else "deepgray"
