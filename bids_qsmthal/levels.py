@@ -47,7 +47,8 @@ def _participants(settings: Settings) -> int:
         for session in sessions:
             survey.check_names(session)
     _announce(sessions)
-    _describe(settings)
+    if not settings.reports_only:  # what made the results stays their provenance
+        _describe(settings)
     outcomes = execution.run(sessions, settings, participant.process)
     citation.write_dataset(settings.output_dir)
     _sum_up(outcomes, settings)

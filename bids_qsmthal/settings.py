@@ -74,6 +74,9 @@ class Placement:
     slurm_options: tuple[tuple[str, str], ...] = ()
 
 
+PAGES_ONLY = ("--reports-only", "--reports_only")
+"""Words that make no result, and so are no part of how it was made."""
+
 PARTICIPANT_BYTES = 4 * GIB
 """Upper bound on the memory of one participant at the study's matrix (measured: 3 GiB)."""
 
@@ -127,7 +130,8 @@ class Settings:
         Folders of this machine have names of people and projects in them: the three folders of a
         run stand under the names they have in the help, other paths are cut to their last part.
         """
-        return " ".join(self._shown(word) for word in self.command_line)
+        words = (word for word in self.command_line if word not in PAGES_ONLY)
+        return " ".join(self._shown(word) for word in words)
 
     def _shown(self, word: str) -> str:
         name, separator, value = word.rpartition("=")
