@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal import options, terminal
-from bids_qsmthal.errors import DataError, MissingInputError, OutputError, QsmthalError, UsageError
+from bids_qsmthal.errors import (
+    DataError,
+    MissingInputError,
+    OutputError,
+    QsmthalError,
+    UsageError,
+    of_system,
+)
 from bids_qsmthal.execution import caches
 
 if TYPE_CHECKING:
@@ -34,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except QsmthalError as error:
             log.error("bids_qsmthal: %s", error)
             return error.exit_code
+        except OSError as error:
+            said = of_system(error)
+            log.debug("the system failed", exc_info=error)
+            log.error("bids_qsmthal: %s", said)
+            return said.exit_code
         except KeyboardInterrupt:
             log.error("bids_qsmthal: interrupted; run the same command again to go on")
             return 130

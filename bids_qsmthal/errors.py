@@ -4,6 +4,7 @@ A message says where, what was found, what is expected and what to do, in one li
 The exit codes are those of ``sysexits.h`` and of the BIDS App execution specification.
 """
 
+import errno
 from typing import ClassVar
 
 LONGEST = 2000
@@ -60,6 +61,12 @@ class MissingInputError(QsmthalError):
     exit_code = 66
 
 
+class UnavailableError(QsmthalError):
+    """A device or a program that was asked for is not there."""
+
+    exit_code = 69
+
+
 class OutputError(QsmthalError):
     """The output cannot be written."""
 
@@ -76,3 +83,20 @@ class BusyError(QsmthalError):
     """Temporary: another run works on the same output. Try again."""
 
     exit_code = 75
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What the operating system says where nothing more can be written."""
+
+
+def of_system(error: OSError) -> QsmthalError:
+    """Return what the operating system could not do, in words for the user."""
+    where, what = error.filename or "A file", error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        return OutputError(
+            f"{where}: {what}; free space or choose another folder, then run the same command "
+            "again."
+        )
+    return ReadWriteError(
+        f"{where}: {what}; see to disk, network and permissions, then run the same command again."
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.errors import OutputError
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+
+STALE_S = 3600.0
+"""No file takes this long to write."""
 
 
 def check_inside(root: Path, *places: Path) -> None:
@@ -54,6 +60,24 @@ def write_whole(path: Path, content: bytes) -> None:
             f"{path}: cannot be written ({error.strerror or error}); "
             "free space or choose another output folder, then run the same command again."
         ) from error
+
+
+def sweep(begin: str, *folders: Path) -> None:
+    """Remove what a killed run left of files it was writing.
+
+    Parameters
+    ----------
+    begin
+        How the names of the files begin that nobody else writes now; others are only removed when
+        they are older than any writing takes.
+    folders
+        Where to look; folders below are not searched, and one that is not there is empty.
+    """
+    for path in (path for folder in folders for path in folder.glob(".*.part")):
+        ours = path.name.startswith((f".{begin}_", f".{begin}."))
+        with contextlib.suppress(FileNotFoundError):  # whose it was has just renamed it
+            if ours or time.time() - path.stat().st_mtime > STALE_S:
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

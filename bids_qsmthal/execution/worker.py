@@ -7,10 +7,10 @@ import fcntl
 import logging
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from bids_qsmthal.errors import BusyError, OutputError, QsmthalError
+from bids_qsmthal.errors import BusyError, OutputError, QsmthalError, of_system
 from bids_qsmthal.execution.outcome import Outcome
 from bids_qsmthal.files import write_text
 
@@ -72,6 +72,11 @@ def work(
             except QsmthalError as error:
                 code, message = error.exit_code, str(error)
                 log.error("%s", error)
+            except OSError as error:
+                said = of_system(error)
+                code, message = said.exit_code, str(said)
+                log.debug("the system failed", exc_info=error)
+                log.error("%s", said)
             except Exception as error:  # noqa: BLE001 - the one place that keeps a crash from the others
                 code, message = 1, _crash(session, settings, error)
     except QsmthalError as error:
@@ -128,7 +133,7 @@ def _log_file(session: Session, settings: Settings) -> Iterator[None]:
     path = settings.output_dir / "logs" / f"{session.name}_{settings.started}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path)
+        handler = _LogFile(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -148,6 +153,18 @@ def _log_file(session: Session, settings: Settings) -> Iterator[None]:
         handler.close()
         for other in shown:  # a worker of Dask goes on to the next participant
             other.removeFilter(prefix)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that keeps silent where the disk is full: the failure of the outputs says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Let the record go; logging would print a traceback."""
+
+    def close(self) -> None:
+        """Close the file, also where the last lines find no room."""
+        with suppress(OSError):
+            super().close()
 
 
 class _Prefix(logging.Filter):

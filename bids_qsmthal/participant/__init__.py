@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal import brought, manifest, report
 from bids_qsmthal.derivatives import Derivatives, raw_uri
-from bids_qsmthal.files import check_inside
+from bids_qsmthal.files import check_inside, sweep
 from bids_qsmthal.participant import head, inputs, iron, page, saving, table
 from bids_qsmthal.report import citation
 from bids_qsmthal.stages import Stages
@@ -33,7 +33,9 @@ def process(session: Session, settings: Settings) -> None:
     """
     out = outputs(session, settings)
     logs = settings.output_dir / "logs"
-    check_inside(settings.output_dir, logs, out.folder, out.session_folder / "figures")
+    folders = (logs, out.folder, out.session_folder / "figures")
+    check_inside(settings.output_dir, *folders)
+    sweep(out.name, settings.output_dir, *folders)
     replaced = brought.find(session, settings.datasets, settings.output_dir)
     for key, item in replaced.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)

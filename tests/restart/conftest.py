@@ -1,0 +1,84 @@
+"""A dataset that is processed in seconds, and what an undisturbed run makes of it."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal import manifest
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dataset")
+    tiny.write_dataset(root, "sub-01", "sub-02")
+    return root
+
+
+@pytest.fixture(scope="session")
+def undisturbed(dataset: Path) -> dict[str, str]:
+    """Checksums of the outputs of a run that nothing happens to."""
+    done = run(tiny.words(dataset, out="undisturbed"))
+    assert done.returncode == 0, done.stderr
+    return outputs(dataset / "undisturbed")
+
+
+def command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "bids_qsmthal", *words]
+
+
+def run(words: Sequence[str], **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(words), capture_output=True, text=True, check=False, timeout=300, **more
+    )
+
+
+def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own."""
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command(words), start_new_session=True, stdout=quiet, stderr=quiet)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a run and every process it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def outputs(out: Path) -> dict[str, str]:
+    """Checksums of what was written under a final name, but for logs and the dataset's texts."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(_bytes(path)).hexdigest()
+        for path in out.rglob("*")
+        if path.is_file()
+        and not path.name.endswith(".part")
+        and "logs" not in path.relative_to(out).parts
+        and path.name not in {"dataset_description.json", "CITATION.md", "CITATION.bib"}
+    }
+
+
+def _bytes(path: Path) -> bytes:
+    """Return a file; of a page all but the words of the command that made it."""
+    return manifest.content(path) if path.suffix == ".html" else path.read_bytes()
+
+
+def leftovers(out: Path) -> list[Path]:
+    """What was being written for a participant."""
+    return [path for path in out.rglob(".*.part") if "sub-" in path.name]
+
+
+def log_of(out: Path, name: str) -> str:
+    """The last log of a participant."""
+    return max(out.glob(f"logs/{name}_2*.log")).read_text()
+
+
+def forget(root: Path, out: str) -> None:
+    for name in (out, f"work-{out}"):
+        shutil.rmtree(root / name, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""Killed, out of space, or started twice: nothing is half written, and the end is the same."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.cli import main
+from bids_qsmthal.files import sweep
+from tests import tiny
+from tests.restart.conftest import forget, kill, leftovers, log_of, outputs, run, start
+
+KILLS, CLEAN_EVERY = 25, 5
+SEED = 20180301
+
+
+ONE = ("--participant-label", "01")
+
+
+def kill_at(root: Path, out: str, moment: tuple[str, float]) -> None:
+    """Kill a run some seconds after it was started, or after its participant was."""
+    event, delay_s = moment
+    before = set((root / out / "logs").glob("*.log"))
+    process = start(tiny.words(root, *ONE, out=out))
+    deadline = time.monotonic() + 120
+    while event == "work" and set((root / out / "logs").glob("*.log")) == before:
+        if process.poll() is not None or time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
+    time.sleep(delay_s)
+    kill(process)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_25_times_ends_as_if_nothing_had_happened(
+    dataset: Path, undisturbed: dict[str, str]
+) -> None:
+    """Kills go on from what the one before left; after every five the run may finish.
+
+    Most moments lie within the work, which takes two or three seconds; some lie anywhere from the
+    start of the command.
+    """
+    mine = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
+    rng = random.Random(SEED)  # noqa: S311 - moments, no secrets
+    reused = 0
+    for number in range(KILLS):
+        if number % CLEAN_EVERY == 0:
+            forget(dataset, "killed")
+        anywhere = number % CLEAN_EVERY == 1
+        moment = ("start", rng.uniform(0, 6)) if anywhere else ("work", rng.uniform(0, 3))
+        kill_at(dataset, "killed", moment)
+        for name, checksum in outputs(dataset / "killed").items():
+            assert undisturbed[name] == checksum, (number, moment, name)
+        if number % CLEAN_EVERY == CLEAN_EVERY - 1:
+            done = run(tiny.words(dataset, *ONE, out="killed"))
+            assert done.returncode == 0, done.stderr
+            assert outputs(dataset / "killed") == mine
+            assert not leftovers(dataset / "killed")
+            reused += log_of(dataset / "killed", "sub-01").count(": reused")
+            assert main(["verify", str(dataset / "killed")]) == 0
+    assert reused > 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own, for output and work."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size_kib", [8, 120, 700, 2300, 4000])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
+    dataset: Path, undisturbed: dict[str, str], disk: Path, size_kib: int
+) -> None:
+    """Sizes at which description, log, results of stages, images and the page do not fit."""
+    resize(disk, f"{size_kib}k")
+    words = tiny.words(dataset, *ONE)
+    words[1], words[words.index("--work-dir") + 1] = str(disk / "out"), str(disk / "work")
+    done = run(words)
+    assert done.returncode in (73, 74), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Logging error" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "No space left" in last
+    assert "free space" in last
+    for name, checksum in outputs(disk / "out").items():
+        assert undisturbed[name] == checksum, name
+    resize(disk, "64m")
+    again = run(words)
+    assert again.returncode == 0, again.stderr
+    mine = {k: v for k, v in undisturbed.items() if "sub-02" not in k}
+    assert outputs(disk / "out") == mine
+    assert not leftovers(disk / "out")
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_share_the_participants_or_one_says_so(
+    dataset: Path, undisturbed: dict[str, str]
+) -> None:
+    forget(dataset, "twice")
+    words = tiny.words(dataset, out="twice")
+    first = start(words)
+    second = run(words)
+    assert first.wait(timeout=300) in (0, 1, 75)
+    assert second.returncode in (0, 1, 75)
+    if second.returncode:
+        assert "another run works on it" in second.stderr
+        assert "run the same command again" in second.stderr
+    assert "Traceback" not in second.stderr
+    present = outputs(dataset / "twice")
+    assert {name: undisturbed[name] for name in present} == present
+    assert run(words).returncode == 0
+    assert outputs(dataset / "twice") == undisturbed
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Copy the package to a place where it can be changed; return the environment that uses it."""
+    source = Path(__file__).parents[2] / "bids_qsmthal"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, folder / "bids_qsmthal", ignore=ignored, dirs_exist_ok=True)
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.mark.slow
+def test_a_change_of_clock_or_code_remakes_what_it_must_and_nothing_else(
+    dataset: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(dataset / "bids", tmp_path / "bids")).parent
+    shutil.copytree(dataset / "labels", root / "labels")
+    environment = installed(root / "code")
+    words = tiny.words(root, *ONE)
+
+    def said() -> str:
+        done = run(words, env=environment, cwd=root)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    reconstruction, regions = "field, background, susceptibility", "thalamus, veins, reference"
+    assert ": reused" not in said()
+    for folder, moment in (("bids", 2**31), ("labels", 1), ("work-out", 1), ("out", 2**31)):
+        for path in (root / folder).rglob("*"):
+            os.utime(path, (moment, moment))
+    same = said()
+    assert f"{reconstruction}: reused" in same
+    assert f"{regions}: reused" in same
+    changed = root / "code" / "bids_qsmthal" / "roi" / "veins.py"
+    changed.write_text(changed.read_text() + "\n# another version\n")
+    after = said()
+    assert f"{reconstruction}: reused" in after
+    assert f"{regions}: reused" not in after
+    changed = root / "code" / "bids_qsmthal" / "qsm" / "grid.py"
+    changed.write_text(changed.read_text() + "\n# another version\n")
+    assert ": reused" not in said()
+
+
+def test_what_a_killed_run_was_writing_is_swept_and_nobody_elses(tmp_path: Path) -> None:
+    names = (".sub-01_Chimap.nii.gz.9.part", ".sub-01.html.9.part", ".sub-010_x.tsv.9.part")
+    old = ".sub-02_x.tsv.9.part"
+    for name in (*names, old, "sub-01_Chimap.nii.gz"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / old, (1, 1))
+    sweep("sub-01", tmp_path, tmp_path / "none")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".sub-010_x.tsv.9.part", "sub-01_Chimap.nii.gz"}
