@@ -16,6 +16,7 @@ from bids_qsmthal import terminal
 from bids_qsmthal.participant import head, iron
 from bids_qsmthal.stages import Step
 from bids_qsmthal.terminal import Forecast, LiveHandler, rows, shown, spelled
+from tests import tiny
 
 TITLES = list(terminal.SHARES)
 
@@ -189,6 +190,35 @@ def test_an_error_on_a_terminal_is_one_line_and_leaves_it_tidy() -> None:
     assert done.returncode == 66
     assert "/nowhere: no such folder" in text
     assert text.count("\n") == 1
+
+
+def test_a_whole_run_on_a_terminal(tmp_path: Path) -> None:
+    tiny.write_dataset(tmp_path, "sub-01")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "bids_qsmthal", *tiny.words(tmp_path)]
+    run = subprocess.Popen(words, stderr=theirs, stdout=subprocess.DEVNULL)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            more = os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not more:
+            break
+        seen += more
+    os.close(ours)
+    assert run.wait() == 0
+    text = seen.decode()
+    assert "[9/10] field, background, susceptibility" in text
+    assert "time left: not known yet" in text
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", text)]
+    printed = [line for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert not any("[9/10]" in line for line in printed)
+    assert "sub-01 finished (1 of 1)" in text
+    assert "0 failed, 1 of 1 finished" in printed[-2]
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
+    assert "Warning" not in text
 
 
 @pytest.mark.parametrize(
