@@ -12,6 +12,12 @@ import pytest
 from bids_qsmthal.settings import GIB, Placement, Resources, Settings
 
 ROOT = Path(__file__).parents[2]
+IMAGE = "bids_qsmthal"
+HARDENED = (
+    *("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108
+    *("--user", "12345:12345", "--security-opt", "no-new-privileges"),
+    *("--memory", "6g", "--cpus", "2"),
+)
 
 
 def missing(what: str) -> None:
@@ -48,6 +54,27 @@ def slurm() -> Placement:
     if asked.returncode or not asked.stdout.strip():
         missing("a running Slurm")
     return Placement(executor="slurm", slurm_options=(("mem", "500M"), ("time", "10")))
+
+
+@pytest.fixture(scope="session")
+def docker() -> None:
+    """An engine that answers and has the image, built from the Dockerfile."""
+    if not shutil.which("docker"):
+        missing("docker")
+    asked = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
+    if asked.returncode:
+        missing(f"a running container engine with the image {IMAGE}")
+
+
+@pytest.fixture(scope="session")
+def sif() -> Path:
+    """The same image as a file for Apptainer; ordinary users can read it."""
+    if not shutil.which("apptainer"):
+        missing("Apptainer")
+    path = Path(os.environ.get("BIDS_QSMTHAL_SIF", ""))
+    if not path.is_file():
+        missing("the image for Apptainer (BIDS_QSMTHAL_SIF)")
+    return path
 
 
 @pytest.fixture

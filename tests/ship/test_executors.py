@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,9 @@ def test_a_worker_of_an_external_scheduler_is_killed(
 ) -> None:
     address = scheduler if by_file else json.loads(Path(scheduler).read_text())["address"]
     placement = Placement(executor="dask", scheduler_address=address)
-    killer = threading.Thread(target=kill_who_works_on, args=(settings.output_dir, "sub-slow1"))
+    out = settings.output_dir
+    begun = partial(tasks.attempts, "sub-slow1", settings)
+    killer = threading.Thread(target=kill_who_works_on, args=(out, "sub-slow1", begun))
     killer.start()
     ended = run(settings, placement, "slow1", "slow2", "slow3", "bad")
     killer.join()
@@ -73,12 +77,12 @@ def test_a_worker_of_an_external_scheduler_is_killed(
     assert tasks.attempts("sub-slow1", settings) == 2
 
 
-def kill_who_works_on(output_dir: Path, name: str) -> None:
-    """Kill the process that holds the lock of a participant, as soon as there is one."""
+def kill_who_works_on(output_dir: Path, name: str, begun: Callable[[], bool]) -> None:
+    """Kill the process that holds the lock of a participant, as soon as its work has begun."""
     lock = output_dir / "logs" / f".{name}.lock"
-    until = time.monotonic() + 60
-    while not list(output_dir.glob(f"{name}.attempt-*")):
-        assert time.monotonic() < until
+    until = time.monotonic() + 240
+    while not begun():
+        assert time.monotonic() < until, f"{name} did not begin"
         time.sleep(0.1)
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
