@@ -128,7 +128,9 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             filters=_filters(chosen.bids_filter_file),
         ),
         datasets=brought.parse(chosen.derivatives),
-        reconstruction=methods.reconstruction(chosen.unwrap, chosen.background, chosen.inversion),
+        reconstruction=methods.reconstruction(
+            chosen.unwrap, chosen.background, chosen.inversion, device=chosen.device
+        ),
         regions=methods.regions(chosen.csf_reference),
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,

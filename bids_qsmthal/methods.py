@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal import roi
 from bids_qsmthal.errors import UsageError
-from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, RELAXATIONS, UNWRAPPINGS, Reconstruction
+from bids_qsmthal.qsm import (
+    BACKGROUNDS,
+    INVERSIONS,
+    RELAXATIONS,
+    UNWRAPPINGS,
+    Device,
+    Reconstruction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +29,11 @@ CHOICES: dict[str, Mapping[str, type[Any]]] = {
 
 
 def reconstruction(
-    unwrapping: str | None = None, background: str | None = None, inversion: str | None = None
+    unwrapping: str | None = None,
+    background: str | None = None,
+    inversion: str | None = None,
+    *,
+    device: str = "cpu",
 ) -> Reconstruction:
     """Return the default reconstruction with the named methods in their places.
 
@@ -30,15 +41,20 @@ def reconstruction(
     ------
     UsageError
         A name is not known.
+    UnavailableError
+        The device is not there.
     """
+    place = Device(device)
+    place.check()
     default = Reconstruction()
     fitting = default.fitting
-    return replace(
+    chosen = replace(
         default,
         fitting=replace(fitting, unwrapping=_method("--unwrap", unwrapping, fitting.unwrapping)),
         background=_method("--background", background, default.background),
         inversion=_method("--inversion", inversion, default.inversion),
     )
+    return chosen.on(place)
 
 
 REFERENCES = {"atria": "atria", "ventricles": "ventricles", "csf": "global", "brain": "brain"}

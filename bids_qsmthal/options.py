@@ -253,6 +253,14 @@ def _methods(parser: Parser) -> None:
         "brain (default: atria; the others are always in the table too)",
     )
     _conventions(group)
+    _option(
+        group,
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where background removal and inversion run; cuda needs bids_qsmthal[cuda] and a GPU "
+        "(default: cpu)",
+    )
     _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
 
 

@@ -3,6 +3,7 @@
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T, Acquisition
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.csf import CSF_REFERENCES
+from bids_qsmthal.qsm.device import Device
 from bids_qsmthal.qsm.grid import Array, Grid, Mask
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
@@ -33,6 +34,7 @@ __all__ = [
     "UNWRAPPINGS",
     "Acquisition",
     "Array",
+    "Device",
     "Grid",
     "Maps",
     "Mask",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from bids_qsmthal.qsm.device import HOST, Device
 from bids_qsmthal.qsm.functional import free_outside, functional
 from bids_qsmthal.qsm.measurement import (
     Measurement,
@@ -80,6 +81,8 @@ class ProjectionOntoDipoleFields:
         Voxels of the coarse grid are about this long.
     coarse_iterations, fine_iterations
         Conjugate gradient steps on each grid.
+    device
+        Where they run.
 
     References
     ----------
@@ -91,6 +94,7 @@ class ProjectionOntoDipoleFields:
     coarse_mm: float = 2.5
     coarse_iterations: int = 60
     fine_iterations: int = 8
+    device: Device = HOST
 
     def __call__(self, total: Measurement, grid: Grid) -> LocalField:
         """Return the local field in ppm, zero outside the mask."""
@@ -111,7 +115,9 @@ class ProjectionOntoDipoleFields:
                 box.cut(total.weight),
                 box.cut(total.mask),
             )
-            found = fit_outside(box.cut(local), weight, mask, kernel, self.fine_iterations)
+            found = fit_outside(
+                box.cut(local), weight, mask, kernel, self.fine_iterations, self.device
+            )
             local = inside(local - box.paste(convolve(found, kernel)), total.mask)
         return LocalField(local, total.mask, converged=True)
 
@@ -122,7 +128,8 @@ class ProjectionOntoDipoleFields:
         box = box_around(small.mask, coarser_grid(grid, factors), self.margin_mm)
         kernel, mask = dipole_kernel(box.grid), box.cut(small.mask)
         field_ppm, weight = box.cut(small.field_ppm), box.cut(small.weight)
-        return fit_outside(field_ppm, weight, mask, kernel, iterations), box, kernel
+        found = fit_outside(field_ppm, weight, mask, kernel, iterations, self.device)
+        return found, box, kernel
 
 
 def subtracted(
@@ -135,15 +142,20 @@ def subtracted(
     return inside(total.field_ppm - background, total.mask)
 
 
-def fit_outside(local: Array, weight: Array, mask: Mask, kernel: Array, steps: int) -> Array:
+def fit_outside(
+    local: Array, weight: Array, mask: Mask, kernel: Array, steps: int, device: Device = HOST
+) -> Array:
     """Return the sources outside a mask whose field comes nearest to a field inside it."""
-    energy, outside = weight**2, ~mask
+    energy, outside, spectrum = (
+        device.send(a) for a in (weight**2, (~mask).astype(np.float32), kernel)
+    )
 
     def normal(sources: Array) -> Array:
-        return convolve(energy * convolve(sources, kernel), kernel) * outside
+        return cast("Array", convolve(energy * convolve(sources, spectrum), spectrum) * outside)
 
-    right = convolve(energy * local, kernel) * outside
-    return conjugate_gradient(normal, right, max_iterations=steps, tolerance=1e-3).x
+    right = convolve(energy * device.send(local), spectrum) * outside
+    found = conjugate_gradient(normal, right, max_iterations=steps, tolerance=1e-3)
+    return device.fetch(found.x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

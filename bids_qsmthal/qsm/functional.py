@@ -187,7 +187,8 @@ def merit_factor(problem: Problem, simulated: Array) -> Array:
 
     A voxel whose misfit is more than six standard deviations is trusted less.
     """
-    misfit = np.abs(np.exp(1j * simulated) - np.exp(1j * problem.field)).astype(np.float32)
+    # |exp(ia) - exp(ib)| = 2 |sin((a - b) / 2)|
+    misfit = 2 * np.abs(np.sin((simulated - problem.field) / 2))
     inside = problem.energy > 0
     if not inside.any():
         return np.ones_like(misfit)

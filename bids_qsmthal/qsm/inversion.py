@@ -155,7 +155,7 @@ class TotalVariation:
 
     regularisation: float = 1000.0
     margin_mm: float = 20.0
-    iterations: int = 24
+    solver: SplitBregman = field(default_factory=lambda: SplitBregman(reweighting=()))
 
     def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
@@ -163,7 +163,7 @@ class TotalVariation:
             regularisation=self.regularisation,
             csf_regularisation=0.0,
             margin_mm=self.margin_mm,
-            solver=SplitBregman(iterations=self.iterations, reweighting=()),
+            solver=self.solver,
         )
         return plain(local._replace(magnitude=np.zeros_like(local.magnitude)), grid)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
-from scipy import fft
 
-from bids_qsmthal.qsm import admm
+from bids_qsmthal.qsm.device import HOST, Device
 from bids_qsmthal.qsm.functional import Problem, objective, reweighted
 from bids_qsmthal.qsm.operators import convolve, gradient, gradient_adjoint
+from bids_qsmthal.qsm.passes import ArrayPasses, CompiledPasses, Passes, Penalties
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class SplitBregman:
     """The alternating direction method of multipliers with closed-form steps (accelerated mode).
 
     Splits z = D chi, y = grad chi and s = chi in the CSF. Chi follows from one division in k-space,
-    the splits from one pass over the volume; an iteration costs four real Fourier transforms. The
+    the splits from one pass over the volume; an iteration costs four real Fourier transforms, which
+    travel as two complex ones. The
     data term stays nonlinear: one Newton step per voxel and iteration.
 
     Attributes
@@ -61,6 +62,8 @@ class SplitBregman:
         Relative change of chi that counts as converged.
     workers
         Threads of the Fourier transforms.
+    device
+        Where the iterations run.
 
     References
     ----------
@@ -77,32 +80,70 @@ class SplitBregman:
     rho_csf: float = 10.0
     tolerance: float = 0.02
     workers: int = 1
+    device: Device = HOST
 
     def __call__(self, problem: Problem) -> Result:
         """Return the minimiser, or the best iterate where the objective rises."""
-        loop = _Loop(self, problem)
-        start = objective(problem, loop.chi, loop.chi)
-        best_chi, best, change = loop.chi.copy(), start, np.inf
+        passes, weights = self._passes(problem), self._weights(problem)
+        nothing = before = np.zeros_like(problem.field)
+        start = objective(problem, nothing, nothing)
+        best, change = _Iterate(start, nothing, nothing), np.inf
         for iteration in range(1, self.iterations + 1):
-            watch = iteration == self.iterations or iteration % 8 == 0
-            before = loop.chi.copy() if watch else loop.chi
-            loop.step()
-            if watch:
-                change = _relative_change(loop.chi, before)
-                value = objective(loop.problem, loop.chi, loop.simulated)
-                if value < best:
-                    best, best_chi = value, loop.chi.copy()
+            passes.solve(weights)
+            if self._watched(iteration):
+                chi, simulated = passes.chi(), passes.simulated()
+                change = _relative_change(chi, before)
+                value = objective(problem, chi, simulated)
+                if value < best.objective:
+                    best = _Iterate(value, chi, simulated)
                 elif not value <= MOST_RISE * start:
-                    log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best)
+                    log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best.objective)
                     break
+            elif self._watched(iteration + 1):
+                before = passes.chi()
             if iteration in self.reweighting:
-                loop.reweight()
-                best = objective(loop.problem, best_chi)
-            loop.split(2.0 if iteration in self.doublings else 1.0)
-        return Result(
-            best_chi, best, iteration, 4 * iteration, converged=bool(change <= self.tolerance)
+                problem = reweighted(problem, passes.simulated())
+                passes.reweight(problem.energy)
+                best = best._replace(objective=objective(problem, best.chi, best.simulated))
+            if iteration < self.iterations:
+                old, weights = weights, weights.times(2.0 if iteration in self.doublings else 1.0)
+                passes.split(old, weights, self.relaxation)
+        converged = bool(change <= self.tolerance)
+        return Result(best.chi, best.objective, iteration, 4 * iteration, converged)
+
+    def _watched(self, iteration: int) -> bool:
+        """Tell whether to look at the objective after an iteration."""
+        return iteration == self.iterations or iteration % WATCH == 0
+
+    def _passes(self, problem: Problem) -> Passes:
+        """Return the loop's state where it is to run."""
+        if self.device.is_host:
+            return CompiledPasses(problem, self.workers)
+        return ArrayPasses(problem, self.device)
+
+    def _weights(self, problem: Problem) -> Penalties:
+        """Return the penalties that suit the weight of the data."""
+        inside = problem.energy > 0
+        strength = float(problem.energy[inside].mean(dtype=np.float64)) if inside.any() else 0.0
+        bound = problem.csf_weight > 0 and bool(problem.csf.any())
+        return Penalties(
+            data=self.rho_data * strength,
+            gradient=self.rho_gradient * float(np.sqrt(max(strength, 1e-6) / 1000)),
+            csf=self.rho_csf if bound else 0.0,
+            csf_weight=problem.csf_weight,
         )
 
+
+class _Iterate(NamedTuple):
+    """The best so far."""
+
+    objective: float
+    chi: Array
+    simulated: Array
+
+
+WATCH = 8
+"""The objective is looked at every so many iterations."""
 
 MOST_RISE = 2.0
 """An objective this many times that of no susceptibility at all counts as divergence."""
@@ -112,102 +153,6 @@ def _relative_change(after: Array, before: Array) -> float:
     """Return the relative change in the 2-norm."""
     size = float(np.linalg.norm(after))
     return float(np.linalg.norm(after - before)) / size if size > 0 else 0.0
-
-
-class _Loop:
-    """The state of the splitting loop; arrays are reused from iteration to iteration."""
-
-    def __init__(self, tuning: SplitBregman, problem: Problem) -> None:
-        self.tuning, self.problem = tuning, problem
-        shape = problem.field.shape
-        scale = float(problem.energy.max(initial=0.0))
-        inside = problem.energy > 0
-        strength = float(problem.energy[inside].mean()) if inside.any() else scale
-        self.rho_data = tuning.rho_data * strength
-        self.rho_gradient = tuning.rho_gradient * np.sqrt(strength / 1000)
-        self.rho_csf = tuning.rho_csf if problem.csf_weight > 0 and problem.csf.any() else 0.0
-        self.chi = np.zeros(shape, np.float32)
-        self.simulated = np.zeros(shape, np.float32)
-        self.z = np.zeros(shape, np.float32)
-        self.dual = np.zeros(shape, np.float32)
-        self.gradients = np.zeros((3, *shape), np.float32)
-        self.csf = np.flatnonzero(problem.csf)
-        self.csf_split = np.zeros(self.csf.size, np.float32)
-        self.csf_mean = 0.0
-        self.data_push = np.zeros(shape, np.float32)
-        self.rest_push = np.zeros(shape, np.float32)
-        grid = problem.grid
-        lines = []
-        for axis, n in enumerate(shape):
-            k = np.arange(n // 2 + 1) if axis == 2 else np.arange(n)
-            lines.append(
-                ((2 - 2 * np.cos(2 * np.pi * k / n)) / grid.voxel_size_mm[axis] ** 2).astype(
-                    np.float32
-                )
-            )
-        self.lines = (lines[0], lines[1], lines[2])
-        # The first right-hand side: the data term alone, z = f where the field is known.
-        self.z[:] = np.where(inside, problem.field, 0)
-        self.data_push[:] = self.z
-
-    def step(self) -> None:
-        """Solve for chi and D chi in k-space: two transforms there, two back."""
-        shape, workers = self.problem.field.shape, self.tuning.workers
-        data = fft.rfftn(self.data_push, workers=workers)
-        rest = fft.rfftn(self.rest_push, workers=workers)
-        numbers = (self.rho_data, self.rho_gradient, self.rho_csf)
-        admm.solve_chi(data, rest, self.problem.kernel, self.lines, _floats(numbers))
-        self.chi = fft.irfftn(rest, s=shape, workers=workers, overwrite_x=True)
-        self.simulated = fft.irfftn(data, s=shape, workers=workers, overwrite_x=True)
-
-    def split(self, growth: float) -> None:
-        """Update the splits; ``growth`` multiplies the penalties first."""
-        old_limit, old_pull = 1 / self.rho_gradient, self._csf_pull()
-        self.rho_data *= growth
-        self.rho_gradient *= growth
-        self.rho_csf *= growth
-        tuning, dual_scale = self.tuning, 1 / growth
-        np.copyto(self.data_push, self.simulated)
-        numbers = (self.rho_data, tuning.relaxation, dual_scale)
-        state = (self.problem.energy.ravel(), self.z.ravel(), self.dual.ravel())
-        field = self.problem.field.ravel()
-        admm.update_data(field, self.data_push.ravel(), state, _floats(numbers))
-        sizes = self.problem.grid.voxel_size_mm
-        limits = (old_limit, 1 / self.rho_gradient, dual_scale, self.rho_gradient)
-        self.rest_push.fill(0)
-        admm.update_gradient(
-            self.chi,
-            self.gradients,
-            self.problem.edges,
-            _floats((*limits, tuning.relaxation, *sizes)),
-            self.rest_push,
-        )
-        if self.rho_csf > 0:
-            self._split_csf(old_pull, dual_scale)
-
-    def _csf_pull(self) -> float:
-        """Return how far the CSF split is pulled to the mean."""
-        weight = self.problem.csf_weight
-        return weight / (weight + self.rho_csf) if self.rho_csf > 0 else 0.0
-
-    def _split_csf(self, old_pull: float, dual_scale: float) -> None:
-        """Update the split of the CSF term and add its push."""
-        flat = self.chi.ravel()
-        self.rest_push += np.float32(self.rho_csf) * self.chi
-        common = (old_pull, dual_scale, self.tuning.relaxation, self.csf_mean)
-        mean = admm.csf_mean(flat, self.csf, self.csf_split, _floats(common))
-        numbers = _floats((*common, self._csf_pull(), mean, self.rho_csf))
-        admm.update_csf(flat, self.csf, self.csf_split, numbers, self.rest_push)
-        self.csf_mean = mean
-
-    def reweight(self) -> None:
-        """Let MERIT lower the weights of voxels that the model cannot explain."""
-        self.problem = reweighted(self.problem, self.simulated)
-
-
-def _floats(numbers: tuple[float, ...]) -> tuple[np.float32, ...]:
-    """Return the numbers as float32, which keeps the compiled passes in single precision."""
-    return tuple(np.float32(n) for n in numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

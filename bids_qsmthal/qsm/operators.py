@@ -67,20 +67,39 @@ def sphere_kernel(grid: Grid, radius_mm: float) -> Array:
     return cast("Array", spectrum.astype(np.float32))
 
 
-def laplace_kernel(grid: Grid) -> Array:
-    r"""Return :math:`G^H G` of the periodic forward difference (per mm) on the half spectrum."""
-    parts = []
+def difference_lines(grid: Grid) -> tuple[Array, Array, Array]:
+    """Return |G|^2 of the periodic forward difference (per mm) along each axis; the last is half.
+
+    The full k-space symbol is their sum.
+    """
+    lines = []
     for n, d, half in zip(grid.shape, grid.voxel_size_mm, (False, False, True), strict=True):
         angle = 2 * np.pi * (np.arange(n // 2 + 1) / n if half else fft.fftfreq(n))
-        parts.append(((2 - 2 * np.cos(angle)) / d**2).astype(np.float32))
-    return cast("Array", parts[0][:, None, None] + parts[1][None, :, None] + parts[2])
+        lines.append(((2 - 2 * np.cos(angle)) / d**2).astype(np.float32))
+    return lines[0], lines[1], lines[2]
 
 
-def convolve(values: Array, kernel: Array, workers: int = 1) -> Array:
-    """Convolve with a kernel given on the half spectrum; periodic."""
-    spectrum = fft.rfftn(values, workers=workers)
+def laplace_kernel(grid: Grid) -> Array:
+    r"""Return :math:`G^H G` of the periodic forward difference (per mm) on the half spectrum."""
+    lx, ly, lz = difference_lines(grid)
+    return cast("Array", lx[:, None, None] + ly[None, :, None] + lz)
+
+
+def convolve(values: Any, kernel: Any, workers: int = 1) -> Any:  # noqa: ANN401 - see below
+    """Convolve with a kernel given on the half spectrum; periodic.
+
+    Arrays of NumPy or of any namespace that keeps to the array API standard; what comes back is of
+    the same kind.
+    """
+    if not isinstance(values, np.ndarray):
+        transform = values.__array_namespace__().fft
+        return transform.irfftn(transform.rfftn(values) * kernel, s=values.shape, axes=(0, 1, 2))
+    # One axis real and two complex in place: a fifth less than rfftn and irfftn, which copy.
+    spectrum = fft.rfft(values, axis=2, workers=workers)
+    spectrum = fft.fftn(spectrum, axes=(0, 1), workers=workers, overwrite_x=True)
     spectrum *= kernel
-    return cast("Array", fft.irfftn(spectrum, s=values.shape, workers=workers, overwrite_x=True))
+    spectrum = fft.ifftn(spectrum, axes=(0, 1), workers=workers, overwrite_x=True)
+    return fft.irfft(spectrum, n=values.shape[2], axis=2, workers=workers, overwrite_x=True)
 
 
 def gradient(values: Array, grid: Grid) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
 from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
+from bids_qsmthal.qsm.device import moved
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.inversion import Inversion, Medi, Susceptibility
 from bids_qsmthal.qsm.measurement import Measurement
@@ -19,6 +20,7 @@ from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm.acquisition import Acquisition
+    from bids_qsmthal.qsm.device import Device
     from bids_qsmthal.qsm.field import FieldMap
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
@@ -54,6 +56,10 @@ class Reconstruction:
     inversion: Inversion = field(default_factory=Medi)
     most_residual_rad: float = 0.3
     most_excess: float = 3.0
+
+    def on(self, device: Device) -> Reconstruction:
+        """Return the same choices with background removal and inversion on a device."""
+        return moved(self, device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

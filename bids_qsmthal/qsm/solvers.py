@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def conjugate_gradient(
     normal
         The map :math:`N`; it must return an array of the shape it is given.
     right_hand_side
-        The array :math:`b`, of any shape.
+        The array :math:`b`, of any shape; NumPy's or of any namespace that keeps to the array API.
     start
         Where to begin; zero by default. It is not changed.
     max_iterations
@@ -55,9 +55,10 @@ def conjugate_gradient(
     ----------
     Hestenes & Stiefel (1952). J Res Natl Bur Stand 49(6), 409-436.
     """
-    x = np.zeros_like(right_hand_side) if start is None else start.copy()
-    residual = right_hand_side.copy() if start is None else right_hand_side - normal(start)
-    direction = residual.copy()
+    xp: Any = right_hand_side.__array_namespace__()
+    x = 0 * right_hand_side if start is None else xp.asarray(start, copy=True)
+    residual = 1 * right_hand_side if start is None else right_hand_side - normal(start)
+    direction = 1 * residual
     scale = _dot(right_hand_side, right_hand_side)
     energy = _dot(residual, residual)
     iteration = 0
@@ -66,11 +67,11 @@ def conjugate_gradient(
         curvature = _dot(direction, image)
         if not curvature > 0:
             break
-        step = np.asarray(energy / curvature, x.dtype)
+        step = energy / curvature
         x += step * direction
         residual -= step * image
         energy, previous = _dot(residual, residual), energy
-        direction *= np.asarray(energy / previous, x.dtype)
+        direction *= energy / previous
         direction += residual
         iteration += 1
     relative_residual = float(np.sqrt(energy / scale)) if scale else 0.0
@@ -79,6 +80,8 @@ def conjugate_gradient(
 
 def _dot(a: Array, b: Array) -> float:
     """Return the inner product; blocks summed in double precision keep it exact enough."""
+    if not isinstance(a, np.ndarray):
+        return float(a.__array_namespace__().sum(a * b))
     flat_a, flat_b = a.ravel(), b.ravel()
     size = 1 << 16
     return float(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy import fft, ndimage
@@ -106,7 +106,7 @@ class RegularisedSphericalMean:
         field = box.cut(_filled(total))
 
         def high(values: Array) -> Array:
-            return convolve(kept * convolve(values, gain), gain)
+            return cast("Array", convolve(kept * convolve(values, gain), gain))
 
         def normal(values: Array) -> Array:
             return high(values) + np.float32(self.regularisation) * values
