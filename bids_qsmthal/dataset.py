@@ -7,6 +7,7 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,13 +133,16 @@ def find_sessions(
     """
     selection = selection or Selection()
     check_is_dataset(bids_dir)
-    layout = _index(bids_dir, database)
+    # Asking pybids for labels would read every entity of every file from its database.
     subjects = _chosen(
-        "participant", selection.participants, layout.get_subjects(), bids_dir, prefix="sub-"
+        *("participant", selection.participants, _folders(bids_dir, "sub-*"), bids_dir),
+        prefix="sub-",
     )
     sessions = _chosen(
-        "session", selection.sessions, layout.get_sessions(), bids_dir, prefix="ses-"
+        *("session", selection.sessions, _folders(bids_dir, "sub-*/ses-*"), bids_dir),
+        prefix="ses-",
     )
+    layout = _index(bids_dir, database, selection.participants and sorted(subjects))
     found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
@@ -214,14 +218,27 @@ def metadata(path: Path, root: Path) -> dict[str, Any]:
     inside = [folder for folder in folders if folder == root or root in folder.parents]
     merged: dict[str, Any] = {}
     for folder in reversed(inside):
-        applicable = []
-        for sidecar in folder.glob(f"*{suffix}.json"):
-            own, own_suffix = entities_of(sidecar)
-            if own_suffix == suffix and set(own) <= set(entities):
-                applicable.append((len(own), sidecar))
+        applicable = [
+            (len(own), sidecar)
+            for sidecar, own, own_suffix in _sidecars(folder, folder.stat().st_mtime_ns)
+            if own_suffix == suffix and set(own) <= set(entities)
+        ]
         for _, sidecar in sorted(applicable):
-            merged |= read_json(sidecar)
+            state = sidecar.stat()
+            merged |= _content(sidecar, state.st_mtime_ns, state.st_size)
     return merged
+
+
+@lru_cache(maxsize=64)
+def _sidecars(folder: Path, _changed_ns: int) -> list[tuple[Path, Entities, str]]:
+    """Return the JSON files of a folder; the root of a study has thousands of other entries."""
+    return [(path, *entities_of(path)) for path in folder.glob("*.json")]
+
+
+@lru_cache(maxsize=256)
+def _content(sidecar: Path, _changed_ns: int, _size: int) -> dict[str, Any]:
+    """Return what a sidecar holds; those near the root apply to every participant."""
+    return read_json(sidecar)
 
 
 def entities_of(path: Path) -> tuple[Entities, str]:
@@ -231,11 +248,21 @@ def entities_of(path: Path) -> tuple[Entities, str]:
     return tuple((key, value) for key, _, value in (pair.partition("-") for pair in pairs)), suffix
 
 
-def _index(bids_dir: Path, database: Path | None) -> BIDSLayout:
+def _folders(bids_dir: Path, pattern: str) -> list[str]:
+    """Return the labels of the folders of participants or sessions."""
+    found = {path.name.partition("-")[2] for path in bids_dir.glob(pattern) if path.is_dir()}
+    return sorted(found)
+
+
+def _index(bids_dir: Path, database: Path | None, subjects: Sequence[str]) -> BIDSLayout:
+    """Index the images; of these participants only where some are named, as in a job array."""
     # Importing pybids takes long enough to be felt in --help.
     from bids import BIDSLayout  # noqa: PLC0415
     from bids.layout import BIDSLayoutIndexer  # noqa: PLC0415
 
+    # A database that is kept has to hold everybody.
+    named = "|".join(subjects) if database is None else ""
+    others = [re.compile(rf"^/?sub-(?!(?:{named})(?:/|$))")] if named else []
     indexer = BIDSLayoutIndexer(
         validate=False,
         index_metadata=False,
@@ -243,6 +270,8 @@ def _index(bids_dir: Path, database: Path | None) -> BIDSLayout:
             *("derivatives", "sourcedata", "code", "stimuli", "models", "logs", "tmp", "work"),
             re.compile(r"/\."),
             re.compile(r"/(func|dwi|eeg|meg|ieeg|pet|perf|beh|micr|nirs|motion|fmap)/"),
+            re.compile(r"\.(json|tsv|tsv\.gz|html|bval|bvec)$"),
+            *others,
         ],
     )
     return BIDSLayout(
