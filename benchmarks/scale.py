@@ -1,0 +1,83 @@
+"""How long a study of thousands takes to index, check and plan, and how much memory.
+
+    python benchmarks/scale.py [--participants 2000] [--sessions 2] [--folder DIR]
+
+The dataset holds the names and headers of real scans; their voxels are zeros that take no room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+ECHO_TIMES_S = (0.005, 0.010, 0.015, 0.020)
+SCANS = ("T1w", "ce-gadolinium_T1w", "FLAIR")
+
+
+def write_study(root: Path, participants: int, sessions: int) -> int:
+    """Write a study whose files are links to a few; return how many files it has."""
+    root.mkdir(parents=True)
+    (root / "dataset_description.json").write_text('{"Name": "scale", "BIDSVersion": "1.10.0"}')
+    header = root.parent / f"{root.name}-scan.nii.gz"
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    nib.save(nib.Nifti1Image(np.zeros((48, 56, 44), np.int16), affine), header)
+    for number, time_s in enumerate(ECHO_TIMES_S, 1):
+        for part in ("mag", "phase"):
+            sidecar = {"EchoTime": time_s, "MagneticFieldStrength": 3, "Units": "rad"}
+            name = f"echo-{number}_part-{part}_MEGRE.json"
+            (root / name).write_text(json.dumps(sidecar))
+    endings = [Path(path.name).stem for path in sorted(root.glob("*_MEGRE.json"))]
+    rows = ["participant_id\tage\tsex"]
+    for who in range(1, participants + 1):
+        rows.append(f"sub-{who:05d}\t40\tF")
+        for visit in range(1, sessions + 1):
+            name = f"sub-{who:05d}_ses-{visit}"
+            folder = root / f"sub-{who:05d}" / f"ses-{visit}" / "anat"
+            folder.mkdir(parents=True)
+            for ending in (*endings, *SCANS):
+                os.link(header, folder / f"{name}_{ending}.nii.gz")
+    (root / "participants.tsv").write_text("\n".join(rows) + "\n")
+    return participants * sessions * (len(endings) + len(SCANS))
+
+
+def measure(words: list[str]) -> tuple[float, float, int]:
+    """Run the app; return wall seconds, peak memory in GiB and the exit status."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "bids_qsmthal", *words], capture_output=True, text=True, check=False
+    )
+    seconds = time.monotonic() - start
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return seconds, peak, done.returncode
+
+
+def main() -> None:
+    """Print one line: files, seconds, memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--participants", type=int, default=2000)
+    parser.add_argument("--sessions", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where the study is made (default: temporary)")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder) as place:
+        root = Path(place) / "bids"
+        files = write_study(root, asked.participants, asked.sessions)
+        words = [str(root), str(Path(place) / "out"), "participant", "--dry-run", "-q"]
+        seconds, peak, status = measure(words)
+    print(
+        f"{asked.participants} participants x {asked.sessions} sessions, {files} images: dry run "
+        f"{seconds:.1f} s, {peak:.2f} GiB, status {status}"
+    )
+
+
+if __name__ == "__main__":
+    main()
