@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 
@@ -37,21 +37,44 @@ COSTS = {
 }
 """What the lack of each image costs."""
 
-SPARED_BY = {"flair": {"lesion"}}
+SPARED_BY = {"flair": {"lesion"}, "t1w_gad": {"enhancing"}}
 """What may be brought in the place of an image."""
 
+
+class Stage(NamedTuple):
+    """A stage and what it takes to run.
+
+    Attributes
+    ----------
+    needs
+        Of each set one: roles of images, or products that were brought.
+    spared_by
+        The product that takes its place when it was brought; empty if there is none.
+    """
+
+    title: str
+    needs: tuple[frozenset[str], ...]
+    spared_by: str = ""
+
+
+def _all(*names: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset({name}) for name in names)
+
+
+LABELS = frozenset({"t1w", "deepgray", "deepgray_gre", "thalamus"})
+"""Any of these says where the thalamus is."""
+
 STAGES = (
-    ("T1w: bias field, brain, template", {"t1w"}),
-    ("FLAIR to T1w", {"t1w", "flair"}),
-    ("T2 lesions", {"flair"}),
-    ("tissue, deep gray nuclei, cortical thickness", {"t1w"}),
-    ("post-contrast T1w to T1w", {"t1w", "t1w_gad"}),
-    ("enhancing lesions", {"t1w", "t1w_gad"}),
-    ("gradient echo to T1w", {"t1w", "gre"}),
-    ("field, background, susceptibility", {"gre"}),
-    ("thalamus, veins, reference", {"gre", "t1w"}),
+    Stage("T1w: bias field, brain, template", _all("t1w")),
+    Stage("FLAIR to T1w", _all("t1w", "flair")),
+    Stage("T2 lesions", _all("flair"), "lesion"),
+    Stage("tissue, deep gray nuclei, cortical thickness", _all("t1w")),
+    Stage("post-contrast T1w to T1w", _all("t1w", "t1w_gad")),
+    Stage("enhancing lesions", _all("t1w", "t1w_gad"), "enhancing"),
+    Stage("gradient echo to T1w", _all("t1w", "gre")),
+    Stage("field, background, susceptibility", _all("gre")),
+    Stage("thalamus, veins, reference", (*_all("gre"), LABELS)),
 )
-"""The stages and the images each needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +127,12 @@ class Found:
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that would run."""
-        return tuple(title for title, needs in STAGES if needs <= set(self.files))
+        have = {*self.files, *self.replaced}
+        return tuple(
+            stage.title
+            for stage in STAGES
+            if all(have & one for one in stage.needs) and stage.spared_by not in self.replaced
+        )
 
     @property
     def exit_code(self) -> int:

@@ -187,9 +187,37 @@ def test_a_dry_run_names_stages_and_files_and_writes_nothing(
     assert not out.exists()
 
 
+def test_what_is_brought_takes_the_place_of_its_stage(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manual = tmp_path / "manual"
+    for ending in ("label-lesion_mask", "label-enhancing_mask"):
+        write_head(manual / "sub-03" / "anat" / f"sub-03_space-T1w_{ending}.nii.gz")
+    words = [str(study), str(tmp_path / "out"), "participant", "--dry-run", "-d", f"m={manual}"]
+    main([*words, "--participant-label", "03"])
+    text = capsys.readouterr().out
+    assert "would run: T1w" in text
+    assert "would run: T2 lesions" not in text
+    assert "no enhancing lesions" not in text
+
+
+def test_labels_that_are_brought_say_where_the_thalamus_is(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (study / "sub-02" / "anat").glob("*T1w*"):
+        path.unlink()
+    words = [str(study), str(tmp_path / "out"), "participant", "--dry-run"]
+    words += ["--participant-label", "02"]
+    main(words)
+    assert "would run: thalamus" not in capsys.readouterr().out
+    write_labels(tmp_path / "mine", "sub-02")
+    main([*words, "-d", f"mine={tmp_path / 'mine'}"])
+    assert "would run: thalamus, veins, reference" in capsys.readouterr().out
+
+
 def test_the_stages_of_a_dry_run_are_those_of_a_run() -> None:
     code = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (head, iron))
-    assert all(f'"{title}"' in code for title, _ in STAGES)
+    assert all(f'"{stage.title}"' in code for stage in STAGES)
 
 
 def test_brought_labels_that_miss_the_scan_are_a_problem(study: Path, tmp_path: Path) -> None:
