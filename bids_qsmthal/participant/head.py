@@ -43,6 +43,8 @@ class Head:
         Volumes and thickness, each with who measured it.
     sources
         Who made what was brought, by product.
+    program
+        The program whose labels or tables were brought; empty where none is known.
     doubts
         What is odd about labels that were brought.
     """
@@ -58,6 +60,7 @@ class Head:
     ce_to_t1w: Rigid | None = None
     numbers: tuple[Number, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
     doubts: tuple[str, ...] = ()
 
     @property
@@ -99,6 +102,7 @@ def find(
             ce_t1w=ce_t1w,
             numbers=morphometry.numbers(session, None, replaced),
             sources={**sources, **found.sources},
+            program=_program(replaced),
         )
     prepared = stages.run(
         "T1w: bias field, brain, template",
@@ -142,8 +146,13 @@ def find(
         ce_to_t1w=ce_to_t1w,
         numbers=morphometry.numbers(session, segmented, replaced),
         sources=sources | ({"lesion": maker} if maker else {}),
+        program=_program(replaced),
         doubts=given.doubts(replaced, labels, prepared),
     )
+
+
+def _program(replaced: Mapping[str, Brought]) -> str:
+    return next((item.program for item in replaced.values() if item.program), "")
 
 
 def _without_t1w(

@@ -8,10 +8,12 @@ import numpy as np
 
 from bids_qsmthal import __version__, report
 from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.brought import EDITED
 from bids_qsmthal.derivatives import package_versions
 from bids_qsmthal.image import Image
 from bids_qsmthal.methods import name_of
 from bids_qsmthal.participant import advice
+from bids_qsmthal.participant.lesion_mask import CORRECTED, SEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +39,15 @@ REFERENCE_WORDS = {
 }
 """The word of the methods text for the first word of each rung of the reference ladder, and for
 the rung that the user asked for."""
+
+LESION_WORDS = {
+    EDITED: "manual",
+    SEEDED: "seeds",
+    CORRECTED: "corrected",
+    "lstai": "lst_ai",
+    "lst_ai": "lst_ai",
+}
+"""The word of the methods text for who made the lesion mask."""
 
 
 def contents(
@@ -209,13 +220,42 @@ def ran(settings: Settings, head: Head, iron: Iron | None) -> dict[str, str]:
         }
         if head.lesion_mask is not None:
             said["lesion_filling"] = "yes"
+    said = _without_replaced(said, head) | _brought_ran(head)
     if head.lesion_mask is not None:
-        said["lesions"] = head.sources.get("lesion", "outlier")
+        maker = head.sources.get("lesion", "outlier")
+        said["lesions"] = LESION_WORDS.get(maker.lower().replace("-", ""), maker)
     if head.enhancement is not None:
-        said["enhancement"] = "subtraction"
+        said["enhancement"] = head.sources.get("enhancing", "subtraction")
     if iron is not None:
         said |= _qsm_ran(settings, head, iron)
     return said
+
+
+def _without_replaced(said: dict[str, str], head: Head) -> dict[str, str]:
+    """Leave out the steps whose results were brought."""
+    unused = set()
+    if {"tissue", "deepgray"} <= set(head.sources):
+        unused.add("tissue")
+    if head.thickness_mm is None:
+        unused.add("thickness")
+    return {step: method for step, method in said.items() if step not in unused}
+
+
+def _brought_ran(head: Head) -> dict[str, str]:
+    """Name whose labels and tables took the place of ours."""
+    keys = ("numbers", "deepgray", "deepgray_gre", "tissue", "nuclei")
+    source = next((head.sources[key] for key in keys if key in head.sources), None)
+    if source is None:
+        return {}
+    labels = {"labels": "brought"} if "deepgray" in head.sources else {}
+    if not head.program:
+        return {"anatomy_source": source, **labels}
+    return {
+        "anatomy_source": head.program.split()[0].lower(),
+        "anatomy_program": head.program,
+        "anatomy_dataset": source.split(" (")[0],
+        **labels,
+    }
 
 
 def _inversion(method: object) -> str:
