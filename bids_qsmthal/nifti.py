@@ -135,13 +135,41 @@ def save(image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: flo
     write_whole(path, packed(image, dtype=dtype, slope=slope))
 
 
-def packed(image: Image, *, dtype: DTypeLike | None = None, slope: float = 1.0) -> bytes:
+FIELD_STEPS = 1024
+"""A millimetre of a saved displacement has this many steps: finer digits are noise that does not
+compress."""
+
+
+def save_field(field: Image, path: Path) -> None:
+    """Write a displacement field as ITK, ANTs and 3D Slicer read it: vectors in LPS, five axes.
+
+    Parameters
+    ----------
+    field
+        Displacements in mm (RAS), shape (x, y, z, 3).
+    path
+        Ends in ``.nii.gz``.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or the disk is full.
+    """
+    lps = field.data * np.array([-1.0, -1.0, 1.0])
+    stepped = (np.rint(lps * FIELD_STEPS) / FIELD_STEPS).astype(np.float32)
+    write_whole(path, packed(field.like(stepped[:, :, :, None, :]), intent="vector"))
+
+
+def packed(
+    image: Image, *, dtype: DTypeLike | None = None, slope: float = 1.0, intent: str = "none"
+) -> bytes:
     """Return the bytes of the ``.nii.gz`` file that ``save`` writes."""
     data = image.data if dtype is None else image.data.astype(dtype)
     if data.dtype == np.bool_:
         data = data.astype(np.uint8)
     content = nib.Nifti1Image(data, image.affine)
     content.header.set_xyzt_units("mm", "sec")
+    content.header.set_intent(intent)
     content.set_sform(image.affine, code=1)
     content.set_qform(image.affine, code=1)
     whole = bytearray(content.to_bytes())

@@ -20,6 +20,7 @@ from bids_qsmthal.anatomy.preparation import (
 )
 from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
 from bids_qsmthal.anatomy.segmentation import LABELS, Anatomy, Segmentation, segment
+from bids_qsmthal.anatomy.warping import Warp, fields
 
 __all__ = [
     "LABELS",
@@ -34,8 +35,10 @@ __all__ = [
     "Rigid",
     "RigidRegistration",
     "Segmentation",
+    "Warp",
     "brain_mask",
     "deep_gray_of",
+    "fields",
     "itk_affine_text",
     "lesions_of",
     "prepare",

@@ -46,6 +46,57 @@ class Warp:
             points += vectors_at(field, points)
         return transformed(self.matrix, points)
 
+    def t1w_points(self, image: Image) -> Points:
+        """Return the point of the T1w image of every voxel centre of an image of the template.
+
+        Raises
+        ------
+        ValueError
+            The inverse displacement is not known.
+        """
+        if self.inverse_mm is None:
+            raise ValueError("the way back from the template was not computed")
+        points = transformed(np.linalg.inv(self.matrix), world_points(image))
+        return points + vectors_at(self.inverse_mm, points)
+
+
+FIELD_MM = 2.0
+"""Voxel size of the fields that are saved: they are smooth over several times that."""
+
+
+def fields(warp: Warp, t1w: Image, template: Image) -> tuple[Image, Image]:
+    """Return the whole transformation as two displacement fields, affine part included.
+
+    Parameters
+    ----------
+    warp
+        From T1w to the template.
+    t1w, template
+        Images whose fields of view are to be covered.
+
+    Returns
+    -------
+    to_template, to_t1w
+        Shape (x, y, z, 3), mm, RAS. The first says for each point of the template how far the
+        same point of T1w is: with it T1w is resampled onto the template. The second is the other
+        way round.
+    """
+    on_template, on_t1w = (_covering(image, FIELD_MM) for image in (template, t1w))
+    to_template = warp.t1w_points(on_template) - world_points(on_template)
+    to_t1w = warp.template_points(on_t1w) - world_points(on_t1w)
+    first, second = (np.moveaxis(vectors, 0, -1) for vectors in (to_template, to_t1w))
+    return on_template.like(first), on_t1w.like(second)
+
+
+def _covering(image: Image, size_mm: float) -> Image:
+    """Return an empty image along the same axes that reaches one voxel beyond another."""
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    shape = tuple(int(n) for n in np.ceil(np.array(image.shape) * sizes / size_mm) + 2)
+    affine = image.affine.copy()
+    affine[:3, :3] *= size_mm / sizes
+    affine[:3, 3] += image.affine[:3, :3] @ (-1.5 * size_mm / sizes + size_mm / sizes / 2)
+    return Image(np.zeros(shape, dtype=np.uint8), affine)
+
 
 def world_points(image: Image) -> Points:
     """Return the world point of every voxel centre."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal import brought, manifest, report
 from bids_qsmthal.derivatives import Derivatives, raw_uri
 from bids_qsmthal.files import check_inside, sweep
-from bids_qsmthal.participant import head, inputs, iron, page, saving, table
+from bids_qsmthal.participant import head, inputs, iron, page, quality, saving, table
 from bids_qsmthal.report import citation
 from bids_qsmthal.stages import Stages
 
@@ -45,15 +45,17 @@ def process(session: Session, settings: Settings) -> None:
 
     anatomy = head.find(session, settings, stages, replaced)
     susceptibility = iron.find(session, settings, stages, replaced, anatomy)
-    qc = page.verdict(anatomy, susceptibility)
+    checks = quality.checks(anatomy, susceptibility)
+    qc = quality.verdict(anatomy, susceptibility)
     measures = table.collect(session, anatomy, susceptibility, qc)
 
     if not settings.reports_only:
         saving.save_head(session, anatomy, settings, out)
         if susceptibility is not None:
             saving.save_iron(session, susceptibility, settings, out)
-        saving.save_table(measures, out)
+        saving.save_tables(measures, checks, out)
     shown = page.contents(session, settings, anatomy, susceptibility, measures)
+    shown = report.defaced(shown) if settings.deface else shown
     report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.ran)
     _save_manifest(session, settings, out)

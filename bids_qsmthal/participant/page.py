@@ -12,7 +12,7 @@ from bids_qsmthal.brought import EDITED
 from bids_qsmthal.derivatives import package_versions
 from bids_qsmthal.image import Image
 from bids_qsmthal.methods import name_of
-from bids_qsmthal.participant import advice
+from bids_qsmthal.participant import advice, quality
 from bids_qsmthal.participant.lesion_mask import CORRECTED, SEEDED
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def contents(
         session_id=f"ses-{session.session}" if session.session else "",
         run_id=f"run-{session.run}" if session.run else "",
         gre_name="_".join(f"{key}-{value}" for key, value in session.gre_entities),
-        verdict=_verdict(iron),
+        verdict=_verdict(head, iron),
         measures=table,
-        quality=regions.quality if regions else None,
+        quality=quality.checks(head, iron),
         sensitivity=regions.sensitivity if regions else None,
         samples_ppb=_samples(iron),
         gre=_gre(iron),
@@ -88,19 +88,12 @@ def contents(
     )
 
 
-def verdict(head: Head, iron: Iron | None) -> str:
-    """Return include, check or exclude, as the measures table says it."""
-    if iron is not None and iron.regions is not None:
-        return iron.regions.verdict
-    return "check" if head.warnings or iron is not None else "include"
-
-
-def _verdict(iron: Iron | None) -> report.Verdict | None:
-    if iron is None or iron.regions is None:
+def _verdict(head: Head, iron: Iron | None) -> report.Verdict | None:
+    checks = quality.checks(head, iron)
+    if checks.empty:
         return None
-    checks = iron.regions.quality
-    reasons = checks.loc[checks["verdict"] != "include", "reason"]
-    return report.Verdict(cast("Decision", iron.regions.verdict), tuple(reasons))
+    reasons = checks.loc[checks["verdict"] != quality.INCLUDE, "reason"]
+    return report.Verdict(cast("Decision", quality.verdict(head, iron)), tuple(reasons))
 
 
 def _samples(iron: Iron | None) -> dict[str, NDArray[np.floating]]:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.anatomy import atlas, itk_affine_text
+from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
 from bids_qsmthal.derivatives import plain, raw_uri
 from bids_qsmthal.files import write_json, write_text, write_tsv
+from bids_qsmthal.nifti import save_field
 from bids_qsmthal.participant.table import DICTIONARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from bids_qsmthal.anatomy import Rigid
+    from bids_qsmthal.anatomy import Prepared, Rigid
     from bids_qsmthal.dataset import Session
     from bids_qsmthal.derivatives import Derivatives
     from bids_qsmthal.image import Image
@@ -59,6 +60,7 @@ def save_head(session: Session, head: Head, settings: Settings, out: Derivatives
         _save_all([("enhancing", head.enhancement.mask, np.uint8)], ce, {}, out)
     for name, rigid in (("FLAIR", head.flair_to_t1w), ("ceT1w", head.ce_to_t1w)):
         save_rigid(name, rigid, out, space="T1w")
+    save_warp(head.prepared, out)
 
 
 def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives) -> None:
@@ -92,8 +94,10 @@ def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives
     save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
 
 
-def save_table(table: pd.DataFrame, out: Derivatives) -> None:
-    """Save the measures and their dictionary."""
+def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> None:
+    """Save the measures with their dictionary, and what was checked."""
+    if not checks.empty:
+        write_tsv(out.path("desc-qsmthal_quality", ".tsv"), checks)
     write_tsv(out.path("desc-qsmthal_measures", ".tsv"), table)
     write_json(out.path("desc-qsmthal_measures", ".json"), DICTIONARY)
 
@@ -116,7 +120,6 @@ def _save_regions(iron: Iron, settings: Settings, sources: Sequence[str], out: D
         out.save_labels("deepgray_gre", _label_table("desc-deepgray_dseg"))
     if "nuclei" in masks:
         out.save_labels("nuclei_gre", _names_table(iron.nuclei_names))
-    write_tsv(out.path("desc-qsmthal_quality", ".tsv"), found.quality)
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), found.sensitivity)
 
 
@@ -149,11 +152,46 @@ def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) 
     if rigid is None:
         return
     both = {
-        f"from-{name}_to-T1w_mode-image_xfm": np.linalg.inv(rigid.matrix).astype(np.float64),
-        f"from-T1w_to-{name}_mode-image_xfm": rigid.matrix,
+        (name, "T1w"): np.linalg.inv(rigid.matrix).astype(np.float64),
+        ("T1w", name): rigid.matrix,
     }
-    for ending, matrix in both.items():
+    quality = {**rigid.quality, "failed": rigid.failed, "warnings": list(rigid.warnings)}
+    for (source, target), matrix in both.items():
+        ending = _xfm(source, target)
         write_text(out.path(ending, ".txt", space=space), itk_affine_text(matrix))
+        _save_xfm_sidecar(source, target, "rigid", quality, out.path(ending, ".json", space=space))
+
+
+def save_warp(prepared: Prepared | None, out: Derivatives) -> None:
+    """Save the way to the template and back, each as one displacement field with all parts."""
+    if prepared is None or prepared.to_template.inverse_mm is None:
+        return
+    both = fields(prepared.to_template, prepared.t1w, atlas.template("T1w"))
+    ways = (("T1w", atlas.SPACE), (atlas.SPACE, "T1w"))
+    for (source, target), field in zip(ways, both, strict=True):
+        ending = _xfm(source, target)
+        save_field(field, out.path(ending, ".nii.gz", space="T1w"))
+        place = out.path(ending, ".json", space="T1w")
+        _save_xfm_sidecar(source, target, "affine and deformation", prepared.quality, place)
+
+
+def _xfm(source: str, target: str) -> str:
+    return f"from-{source}_to-{target}_mode-image_xfm"
+
+
+def _save_xfm_sidecar(
+    source: str, target: str, kind: str, quality: Mapping[str, Any], path: Path
+) -> None:
+    content = {
+        "Description": f"Resamples an image of {source} onto {target}: maps points of {target} "
+        f"to points of {source}, as ITK and ANTs expect it.",
+        "From": source,
+        "To": target,
+        "Transform": kind,
+        "Format": "ITK (points in LPS, mm)",
+        "Quality": plain(quality),
+    }
+    write_json(path, content)
 
 
 def _label_table(name: str) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def collect(session: Session, head: Head, iron: Iron | None, qc: str) -> pd.Data
     table["participant_id"] = f"sub-{session.subject}"
     table["session_id"] = f"ses-{session.session}" if session.session else None
     table["run_id"] = session.run
-    table["qc"] = table["qc"].fillna(qc)
+    table["qc"] = qc
     counts = ["n_voxels", "n_lost"]
     table[counts] = table[counts].astype("Int64")
     return table
