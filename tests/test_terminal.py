@@ -75,9 +75,9 @@ def test_a_stage_that_is_done_tells_of_those_to_come() -> None:
     forecast = Forecast(clock)
     forecast.expect(1)
     forecast.step(step("sub-01", 1))
-    clock.now += 29
+    clock.now += 31
     forecast.step(step("sub-01", 2))
-    assert forecast.seconds_left() == pytest.approx(71)
+    assert forecast.seconds_left() == pytest.approx(69)
 
 
 def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
@@ -90,9 +90,9 @@ def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
     assert forecast.seconds_left() is None
     clock.now += 10
     forecast.step(step("sub-02", 1))
-    clock.now += 29
+    clock.now += 31
     forecast.step(step("sub-02", 2))
-    assert forecast.seconds_left() == pytest.approx(39 / 0.29 * 0.71)
+    assert forecast.seconds_left() == pytest.approx(41 / 0.31 * 0.69)
 
 
 def test_side_by_side_share_the_rest_but_none_is_faster_than_it_was() -> None:
@@ -101,13 +101,13 @@ def test_side_by_side_share_the_rest_but_none_is_faster_than_it_was() -> None:
     forecast.expect(4)
     for who in ("sub-01", "sub-02"):
         forecast.step(step(who, 1))
-    clock.now += 29
+    clock.now += 31
     for who in ("sub-01", "sub-02"):
         forecast.step(step(who, 2))
-    assert forecast.seconds_left() == pytest.approx((2 + 2 * 0.71) * 29 / 0.58)
+    assert forecast.seconds_left() == pytest.approx((2 + 2 * 0.69) * 31 / 0.62)
     for who in ("sub-03", "sub-04"):
         forecast.end(who)
-    assert forecast.seconds_left() == pytest.approx(71)
+    assert forecast.seconds_left() == pytest.approx(69)
 
 
 def screen(forecast: Forecast) -> str:
@@ -122,13 +122,13 @@ def test_the_screen_names_stage_participant_and_time() -> None:
     forecast.expect(2)
     forecast.step(step("sub-01", 1))
     assert "time left: not known yet" in screen(forecast)
-    clock.now += 29
+    clock.now += 31
     forecast.step(step("sub-01", 2))
     clock.now += 5
     text = screen(forecast)
     assert "sub-01 [2/9] FLAIR to T1w" in text
-    assert "0:34" in text
-    assert "all    [0/2] about 2:46 left" in text
+    assert "0:36" in text
+    assert "all    [0/2] about 2:44 left" in text
 
 
 @pytest.fixture
