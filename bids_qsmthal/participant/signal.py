@@ -111,6 +111,8 @@ def _said(report: PhaseReport) -> str:
     words = [f"sign {report.sign:+d} (by {report.sign_source})"]
     if report.chopped:
         words.append(f"every other slice was negated (by {report.chop_source})")
+    if report.bipolar_rad:
+        words.append(f"odd and even echoes differed by up to {2 * report.bipolar_rad:.2f} rad")
     if report.overflowed:
         words.append(f"{report.overflowed} negative magnitudes mended")
     if report.not_finite:

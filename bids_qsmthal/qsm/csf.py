@@ -47,8 +47,7 @@ class GlobalCsf:
 
     def __call__(self, r2star_hz: Array, mask: Mask, grid: Grid) -> Mask:
         """Return the CSF voxels."""
-        low: Mask = mask & (r2star_hz < self.most_r2star_hz) & (depth(mask, grid) > self.depth_mm)
-        return low
+        return mask & (r2star_hz < self.most_r2star_hz) & deeper(mask, grid, self.depth_mm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ class VentricularCsf:
         volume = np.bincount(near.ravel())
         volume[0] = 0
         largest = np.argsort(volume)[::-1][: min(self.seeds, count)]
-        parts, _ = ndimage.label(low & (depth(mask, grid) > self.depth_mm))
+        parts, _ = ndimage.label(low & deeper(mask, grid, self.depth_mm))
         kept = np.setdiff1d(np.unique(parts[np.isin(near, largest)]), [0])
         return np.isin(parts, kept)
 
@@ -106,6 +105,24 @@ def depth(mask: Mask, grid: Grid) -> Array:
     padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=grid.voxel_size_mm)
     distance: Array = padded[1:-1, 1:-1, 1:-1].astype(np.float32)
     return distance
+
+
+def deeper(mask: Mask, grid: Grid, depth_mm: float) -> Mask:
+    """Return the voxels farther than this from the edge of the mask, or of the image.
+
+    The same as ``depth(mask, grid) > depth_mm``, but it looks no farther than that.
+    """
+    squared = np.where(np.pad(mask, 1), np.float32(np.inf), np.float32(0))
+    for axis, size_mm in enumerate(grid.voxel_size_mm):
+        before = np.moveaxis(squared, axis, 0)
+        after = before.copy()
+        for step in range(1, min(int(depth_mm / size_mm), before.shape[0] - 1) + 1):
+            farther = np.float32((step * size_mm) ** 2)
+            np.minimum(after[step:], before[:-step] + farther, out=after[step:])
+            np.minimum(after[:-step], before[step:] + farther, out=after[:-step])
+        squared = np.moveaxis(after, 0, axis)
+    inner: Mask = squared[1:-1, 1:-1, 1:-1] > depth_mm**2
+    return inner
 
 
 def _from_centre_mm(mask: Mask, grid: Grid) -> Array:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
+from scipy import ndimage
 
 from bids_qsmthal.qsm import echoes
+from bids_qsmthal.qsm.smooth import robust_polynomial, wrapped
 from bids_qsmthal.qsm.unwrapping import Romeo, Unwrapping
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 TWO_PI = 2 * np.pi
 
-Offset = Literal["auto", "polynomial", "voxel"]
+Offset = Literal["auto", "polynomial", "mcpc-3d-s", "voxel"]
 
 
 class FieldMap(NamedTuple):
@@ -38,7 +40,8 @@ class FieldMap(NamedTuple):
     reduced_residual
         The same over what noise alone explains; 1 is a perfect fit.
     offset
-        How the phase at echo time zero was modelled: ``"polynomial"`` or ``"voxel"``.
+        How the phase at echo time zero was modelled: ``"polynomial"``, ``"mcpc-3d-s"``,
+        ``"voxel"``, or ``"none"`` for a single echo.
     snr
         Median signal-to-noise ratio of the first echo.
     """
@@ -57,15 +60,17 @@ class ComplexFit:
 
     A pulse-pair estimate starts a Gauss-Newton search per voxel; the one field map is unwrapped in
     space; the phase at time zero is replaced by a robust polynomial in space where that explains it
-    (it comes from the coils and is smooth, as in MCPC-3D-S), which nearly halves the noise of the
-    slope. The smooth offset is fitted, not filtered: a masked filter would bias the rim.
+    (it comes from the coils and is smooth), which nearly halves the noise of the slope. The smooth
+    offset is fitted, not filtered as in MCPC-3D-S, which can be chosen: a masked filter biases the
+    rim, and the phase difference of two echoes is noisier than the fit of all.
 
     Attributes
     ----------
     unwrapping
         How the field map is unwrapped.
     offset
-        ``"polynomial"``, ``"voxel"`` (each voxel its own) or ``"auto"``.
+        ``"polynomial"``, ``"mcpc-3d-s"``, ``"voxel"`` (each voxel its own), or ``"auto"``: the
+        polynomial where noise explains what it leaves, else each voxel its own.
     order
         Total degree of the polynomial.
     iterations
@@ -98,32 +103,37 @@ class ComplexFit:
         where = np.flatnonzero(mask)
         signal = magnitude.reshape(-1, len(times)), phase_rad.reshape(-1, len(times)), where
         slope, residual = echoes.fit_two(*signal, search)
-        wrapped = _wrapped(slope * step_s)
-        unwrapped = self.unwrapping(
-            _spread(wrapped, mask), np.linalg.norm(magnitude, axis=-1), mask, grid
-        )
-        slope += (unwrapped[mask] - wrapped) / step_s
+        step = wrapped(slope * step_s)
+        strength = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
+        unwrapped = self.unwrapping(_spread(step, mask), strength, mask, grid)
+        slope += (unwrapped[mask] - step) / step_s
         intercept, moments = echoes.intercepts(*signal, times, slope)
         if len(times) > 2:
             sigma = _noise_level(residual, moments[0], len(times))
         else:
             sigma = _noise_of_two_echoes(_spread(intercept, mask), moments, mask)
-        smooth = robust_polynomial(_spread(intercept, mask), moments[0], mask, self.order)[mask]
+        if self.offset == "mcpc-3d-s":
+            smooth = mcpc_3d_s(magnitude, phase_rad, mask, grid, times, self.unwrapping)[mask]
+            # The phase difference may have been unwrapped onto another turn than the fit.
+            smooth += np.angle(np.exp(1j * (intercept - smooth)).sum()).astype(np.float32)
+        else:
+            smooth = robust_polynomial(_spread(intercept, mask), moments[0], mask, self.order)[mask]
         if not self._offset_is_smooth(intercept - smooth, moments, sigma):
             level = (sigma, max(len(times) - 2, 1))
             return _field_map(slope, _noise_two(moments, sigma), residual, moments[0], mask, level)
         slope, residual = echoes.fit_one(*signal, search, (slope, smooth))
         noise = sigma / np.sqrt(moments[2])
+        model = "mcpc-3d-s" if self.offset == "mcpc-3d-s" else "polynomial"
         level = (sigma, len(times) - 1)
-        return _field_map(slope, noise, residual, moments[0], mask, level, offset="polynomial")
+        return _field_map(slope, noise, residual, moments[0], mask, level, offset=model)
 
     def _offset_is_smooth(self, rest: Array, moments: Array, sigma: float) -> bool:
         """Tell whether noise explains what the polynomial leaves of the phase at time zero."""
         if self.offset != "auto":
-            return self.offset == "polynomial"
+            return self.offset != "voxel"
         s0, s1, s2 = moments.astype(np.float64)
         expected = sigma * np.sqrt(s2 / np.maximum(s0 * s2 - s1**2, 1e-30))
-        ratio = float(np.median(np.abs(_wrapped(rest))) / (0.6745 * np.median(expected)))
+        ratio = float(np.median(np.abs(wrapped(rest))) / (0.6745 * np.median(expected)))
         log.debug("phase at time zero: %.2f times the noise is left by the polynomial", ratio)
         return ratio < MOST_EXCESS
 
@@ -136,7 +146,7 @@ class ComplexFit:
         phase = self.unwrapping(phase_rad[..., 0], signal, mask, grid)
         energy = signal[mask] ** 2
         # No echo tells the offset from the field; a constant is all that can be taken away.
-        slope = (phase - robust_polynomial(_wrapped(phase), energy, mask, 0))[mask] / time_s
+        slope = (phase - robust_polynomial(wrapped(phase), energy, mask, 0))[mask] / time_s
         sigma = _noise_from_neighbours(phase, signal, mask)
         noise = sigma / np.maximum(signal[mask] * time_s, 1e-30)
         residual = np.zeros_like(slope)
@@ -178,11 +188,6 @@ def _spread(values: Array, mask: Mask, outside: float = 0.0) -> Array:
     return out
 
 
-def _wrapped(angle: Array) -> Array:
-    """Return the angle in [-pi, pi]."""
-    return cast("Array", angle - angle.dtype.type(TWO_PI) * np.round(angle / TWO_PI))
-
-
 def _noise_level(residual: Array, energy: Array, echoes: int) -> float:
     """Return the standard deviation of the noise in one channel of the complex signal.
 
@@ -200,7 +205,7 @@ def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:
     inside = mask[3:] & mask[2:-1] & mask[1:-2] & mask[:-3]
     if not inside.any():
         return 0.0
-    third = _wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
+    third = wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
     return float(1.4826 * np.median(np.abs(third) * signal[2:-1][inside]) / np.sqrt(20))
 
 
@@ -217,83 +222,32 @@ def _noise_two(moments: Array, sigma: float) -> Array:
     return cast("Array", sigma / np.sqrt(np.maximum(s2 - s1**2 / s0, 1e-30)))
 
 
-def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -> Array:
-    """Return the polynomial in space that an angle follows, float32, everywhere in the image.
-
-    The misfit is wrapped, so the angle need not be unwrapped; the degree is raised step by step so
-    that the next fit starts within half a turn. Voxels far off the fit count less and less.
-
-    Parameters
-    ----------
-    phase_rad
-        The angle, shape (x, y, z).
-    energy
-        Squared magnitude of the voxels of the mask, in its order.
-    mask
-        Where the angle is known.
-    order
-        Total degree.
-    """
-    every = max(1, len(energy) // 40000)
-    where = np.argwhere(mask)[::every]
-    trust = np.sqrt(energy[::every].astype(np.float64))
-    angle = phase_rad[tuple(where.T)].astype(np.float64)
-    centre, scale = where.mean(0), np.maximum(np.ptp(where, axis=0) / 2, 1.0)
-    powers = _powers(order)
-    basis = _monomials([(where[:, a] - centre[a]) / scale[a] for a in range(3)], powers)
-    coefficients = np.zeros(len(powers))
-    if order:
-        coefficients[1:4] = _linear_start(phase_rad, mask) * scale
-    rest = angle - basis @ coefficients
-    coefficients[0] = np.angle((trust * np.exp(1j * rest)).sum())
-    for degree in (*range(1, order + 1), order, order, order, order):
-        used = [i for i, p in enumerate(powers) if sum(p) <= degree]
-        misfit = _wrapped(angle - basis @ coefficients)
-        spread = max(1.4826 * float(np.median(np.abs(misfit))), 1e-6)
-        robust = trust / (1 + (misfit / (2 * spread)) ** 2)
-        step, *_ = np.linalg.lstsq(basis[:, used] * robust[:, None], misfit * robust, rcond=1e-10)
-        coefficients[used] += step
-    axes = [(np.arange(n) - centre[a]) / scale[a] for a, n in enumerate(mask.shape)]
-    return _polynomial(coefficients, powers, axes)
-
-
-def _polynomial(
-    coefficients: NDArray[np.float64],
-    powers: list[tuple[int, int, int]],
-    axes: list[NDArray[np.float64]],
+def mcpc_3d_s(
+    magnitude: Array,
+    phase_rad: Array,
+    mask: Mask,
+    grid: Grid,
+    times_s: NDArray[np.float64],
+    unwrapping: Unwrapping,
 ) -> Array:
-    """Return a polynomial on a grid, float32."""
-    out = np.zeros([len(a) for a in axes], np.float32)
-    for (px, py, pz), c in zip(powers, coefficients, strict=True):
-        line = (c * axes[0] ** px).astype(np.float32)[:, None, None]
-        line = line * (axes[1] ** py).astype(np.float32)[None, :, None]
-        out += line * (axes[2] ** pz).astype(np.float32)
-    return cast("Array", out)
+    """Return the phase at echo time zero by MCPC-3D-S in rad, wrapped, shape (x, y, z).
+
+    The phase difference of the first two echoes, unwrapped, says how much of the first echo's phase
+    is evolution; the rest is the offset, smoothed as a complex image within the mask.
+
+    References
+    ----------
+    Eckstein et al. (2018). Magn Reson Med 79(6), 2996-3006. doi:10.1002/mrm.26963
+    """
+    first, second = magnitude[..., 0], magnitude[..., 1]
+    rise = wrapped(phase_rad[..., 1] - phase_rad[..., 0])
+    rise = unwrapping(rise, np.sqrt(first * second), mask, grid)
+    evolution = rise * np.float32(times_s[0] / (times_s[1] - times_s[0]))
+    offset = np.where(mask, first * np.exp(1j * (phase_rad[..., 0] - evolution)), 0)
+    widths = [MCPC_WIDTH_MM / size_mm for size_mm in grid.voxel_size_mm]
+    real, imaginary = (ndimage.gaussian_filter(part, widths) for part in (offset.real, offset.imag))
+    return cast("Array", np.arctan2(imaginary, real).astype(np.float32))
 
 
-def _powers(order: int) -> list[tuple[int, int, int]]:
-    """Return the exponents of all monomials up to a total degree, low degrees first."""
-    found = [
-        (x, y, z)
-        for x in range(order + 1)
-        for y in range(order + 1)
-        for z in range(order + 1)
-        if x + y + z <= order
-    ]
-    return sorted(found, key=lambda p: (sum(p), [-q for q in p]))
-
-
-def _monomials(axes: list[Array], powers: list[tuple[int, int, int]]) -> NDArray[np.float64]:
-    """Return one column for each monomial."""
-    return np.stack([axes[0] ** x * axes[1] ** y * axes[2] ** z for x, y, z in powers], axis=1)
-
-
-def _linear_start(phase_rad: Array, mask: Mask) -> NDArray[np.float64]:
-    """Return the mean slope of an angle along each axis in rad per voxel, from neighbours."""
-    out = np.zeros(3)
-    for axis in range(3):
-        low = tuple(slice(0, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        step = (phase_rad[high] - phase_rad[low])[mask[high] & mask[low]]
-        out[axis] = np.angle(np.exp(1j * step).sum()) if step.size else 0.0
-    return out
+MCPC_WIDTH_MM = 5.0
+"""Standard deviation of the smoothing of the offset."""

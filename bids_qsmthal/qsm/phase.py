@@ -1,4 +1,4 @@
-"""Vendor conventions of the phase: chopped slices, sign, overflowed magnitudes.
+"""Vendor conventions of the phase: chopped slices, sign, bipolar readouts, magnitudes.
 
 What comes out is phase that grows with a positive frequency offset, so that paramagnetic tissue has
 positive susceptibility.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.qsm import bipolar
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
@@ -53,11 +54,14 @@ class Conventions:
         ``"auto"``, or 1 where the phase grows with a positive frequency offset, -1 where it falls.
     chop
         ``"auto"``, ``"yes"`` where every other slice is negated, or ``"no"``.
+    bipolar
+        ``"auto"``, or ``"no"`` to leave odd and even echoes as they are.
     """
 
     manufacturer: str = ""
     sign: Literal["auto", 1, -1] = "auto"
     chop: Literal["auto", "yes", "no"] = "auto"
+    bipolar: Literal["auto", "no"] = "auto"
 
 
 class PhaseReport(NamedTuple):
@@ -81,6 +85,9 @@ class PhaseReport(NamedTuple):
         Number of values that were not finite.
     contradiction
         A sentence where data and manufacturer disagree; else empty.
+    bipolar_rad
+        Largest phase by which odd and even echoes were put right; 0 where readouts do not
+        alternate.
     """
 
     sign: int
@@ -91,6 +98,7 @@ class PhaseReport(NamedTuple):
     overflowed: int
     not_finite: int
     contradiction: str
+    bipolar_rad: float = 0.0
 
 
 class Corrected(NamedTuple):
@@ -242,9 +250,14 @@ def corrected(
         chopped = detect_chop(magnitude, phase_rad)
     if chopped:
         phase_rad = unchop(phase_rad)
+    inside = brain_like(magnitude) if mask is None else mask
+    bipolar_rad = 0.0
+    if conventions.bipolar == "auto":
+        phase_rad, bipolar_rad = bipolar.corrected(
+            magnitude, phase_rad, inside, grid, acquisition.echo_times_s
+        )
     sign, source, evidence, contradiction = conventions.sign, "user", 0.0, ""
     if sign == "auto":
-        inside = brain_like(magnitude) if mask is None else mask
         evidence = detect_sign(magnitude, phase_rad, inside, grid, acquisition)
         sign, source, contradiction = _decide(evidence, conventions.manufacturer)
     report = PhaseReport(
@@ -256,6 +269,7 @@ def corrected(
         overflowed=overflowed,
         not_finite=not_finite,
         contradiction=contradiction,
+        bipolar_rad=bipolar_rad,
     )
     return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
 

@@ -1,4 +1,8 @@
-"""Compiled region growing, which ROMEO unwrapping is made of."""
+"""Compiled region growing, which ROMEO unwrapping is made of.
+
+The weights are the published ones: Dymerska et al. (2021). Magn Reson Med 85(4), 2294-2308.
+doi:10.1002/mrm.28563
+"""
 # The arguments are plain arrays and numbers; numba infers their types.
 # ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-any-return"
@@ -11,46 +15,79 @@ from bids_qsmthal.qsm.echoes import wrap
 BINS = 256
 """Quality is sorted into this many bins, as in ROMEO."""
 
+LINEARITY_AT_BORDER = 0.95
+"""Linearity on a side of an edge that has no voxel: both sides make the published 0.9."""
+
 
 @njit(cache=True)
-def edge_quality(phase, magnitude, mask):
+def edge_quality(phase, magnitude, mask, second, time_ratio):
     """Return a quality bin (0 no edge, 1 best ... BINS - 1 worst) for the edge to each next voxel.
 
-    Shape (3, x, y, z): the edge from a voxel to the next one along each axis.
+    Shape (3, x, y, z): the edge from a voxel to the next one along each axis. ``second`` is the
+    phase of another echo and ``time_ratio`` the echo time over the other's; an empty array leaves
+    the coherence of gradients between echoes out.
     """
     quality = np.zeros((3, *phase.shape), np.uint8)
     nx, ny, nz = phase.shape
+    half = np.float32(0.5) * np.where(mask, magnitude, np.float32(0)).max()
     for axis in range(3):
-        sx, sy, sz = int(axis == 0), int(axis == 1), int(axis == 2)
+        step = (int(axis == 0), int(axis == 1), int(axis == 2))
+        sx, sy, sz = step
         for x in range(nx - sx):
             for y in range(ny - sy):
                 for z in range(nz - sz):
                     if mask[x, y, z] and mask[x + sx, y + sy, z + sz]:
-                        weight = _phase_weight(phase, mask, (x, y, z), (sx, sy, sz))
+                        place = (x, y, z)
+                        weight = _phase_weight(phase, mask, place, step)
+                        if second.size:
+                            weight *= _between_echoes(phase, second, place, step, time_ratio)
                         here, there = magnitude[x, y, z], magnitude[x + sx, y + sy, z + sz]
-                        if max(here, there) > 0:
-                            weight *= 0.5 + 0.5 * (min(here, there) / max(here, there)) ** 2
-                        quality[axis, x, y, z] = 1 + int((BINS - 2) * (1 - max(weight, 0.0)))
+                        weight *= _magnitude_weight(min(here, there), max(here, there), half)
+                        quality[axis, x, y, z] = 1 + int((BINS - 2) * (1 - weight))
     return quality
 
 
 @njit(cache=True)
+def _share(weight):
+    """Return a weight that no single doubt can bring to nothing."""
+    return 0.1 + 0.9 * max(weight, 0.0)
+
+
+@njit(cache=True)
 def _phase_weight(phase, mask, place, step):
-    """Return phase coherence times phase linearity on both sides of an edge, 0 to 1."""
+    """Return phase coherence times phase linearity on both sides of an edge."""
     (x, y, z), (sx, sy, sz) = place, step
     here, there = phase[x, y, z], phase[x + sx, y + sy, z + sz]
     rise = wrap(there - here)
-    weight = 1 - abs(rise) / np.pi
+    linearity = 1.0
     for side in (-1, 2):
         a, b, c = x + side * sx, y + side * sy, z + side * sz
         inside = 0 <= a < phase.shape[0] and 0 <= b < phase.shape[1] and 0 <= c < phase.shape[2]
         if inside and mask[a, b, c]:
             other = phase[a, b, c]
-            bend = wrap(here - other) if side < 0 else wrap(other - there)
-            weight *= 1 - 0.5 * abs(wrap(bend - rise)) / np.pi
+            bend = wrap((here - other if side < 0 else other - there) - rise)
+            linearity *= max(0.0, 1 - abs(bend) / 2)
         else:
-            weight *= 0.75
-    return weight
+            linearity *= LINEARITY_AT_BORDER
+    return _share(1 - abs(rise) / np.pi) * _share(linearity)
+
+
+@njit(cache=True)
+def _between_echoes(phase, second, place, step, time_ratio):
+    """Return how well the rise along an edge agrees with that of another echo."""
+    (x, y, z), (sx, sy, sz) = place, step
+    rise = wrap(phase[x + sx, y + sy, z + sz] - phase[x, y, z])
+    other = wrap(second[x + sx, y + sy, z + sz] - second[x, y, z])
+    return _share(1 - abs(rise - other * time_ratio))
+
+
+@njit(cache=True)
+def _magnitude_weight(low, high, half):
+    """Return magnitude coherence times the doubts about dark and about bright, flowing voxels."""
+    if not high > 0:
+        return 0.1**3
+    dark, bright = 0.5 + 0.5 * min(1.0, low / half), 0.5 + 0.5 * min(1.0, half / high)
+    return _share((low / high) ** 2) * _share(dark) * _share(bright)
 
 
 @njit(cache=True)

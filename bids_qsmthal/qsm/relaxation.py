@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MOST_R2STAR_HZ = 1000.0
 """T2* of 1 ms: nothing decays faster that a gradient echo still shows."""
 
+SAME_GAP_S = 1e-9
+
 
 class Relaxation(Protocol):
     """Anything that turns the decay of the magnitude into R2*."""
@@ -103,19 +105,32 @@ def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: 
     rate = (s1 * b0 - s0 * b1) / determinant
     start = np.exp((s2 * b0 - s1 * b1) / determinant)
     for _ in range(iterations):
-        a00 = a01 = a11 = g0 = g1 = 0.0
-        for j in range(times.size):
-            decay = np.exp(-min(max(rate, -100.0), MOST_R2STAR_HZ) * times[j])
-            slope = -times[j] * start * decay
-            misfit = float(signal[j]) - start * decay
-            a00 += decay * decay
-            a01 += decay * slope
-            a11 += slope * slope
-            g0 += decay * misfit
-            g1 += slope * misfit
-        determinant = a00 * a11 - a01 * a01
-        if determinant <= 0:
-            break
-        start += (a11 * g0 - a01 * g1) / determinant
-        rate += (a00 * g1 - a01 * g0) / determinant
+        change_start, change_rate = _step(signal, times, start, rate)
+        start += change_start
+        rate += change_rate
     return min(max(rate, 0.0), MOST_R2STAR_HZ)
+
+
+@njit(cache=True)
+def _step(signal, times, start, rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Return a Gauss-Newton step of an exponential's amplitude and rate."""
+    a00 = a01 = a11 = g0 = g1 = gap = 0.0
+    bounded = min(max(rate, -100.0), MOST_R2STAR_HZ)
+    decay, factor = np.exp(-bounded * times[0]), 1.0
+    for j in range(times.size):
+        # Exponentials are the cost; evenly spaced echoes need one.
+        if j > 0 and abs(times[j] - times[j - 1] - gap) > SAME_GAP_S:
+            gap = times[j] - times[j - 1]
+            factor = np.exp(-bounded * gap)
+        decay *= factor
+        slope = -times[j] * start * decay
+        misfit = float(signal[j]) - start * decay
+        a00 += decay * decay
+        a01 += decay * slope
+        a11 += slope * slope
+        g0 += decay * misfit
+        g1 += slope * misfit
+    determinant = a00 * a11 - a01 * a01
+    if determinant <= 0:
+        return 0.0, 0.0
+    return (a11 * g0 - a01 * g1) / determinant, (a00 * g1 - a01 * g0) / determinant

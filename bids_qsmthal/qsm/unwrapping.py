@@ -13,6 +13,8 @@ from bids_qsmthal.qsm import region_growing
 from bids_qsmthal.qsm.operators import box_around, convolve, laplace_kernel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,10 @@ class Unwrapping(Protocol):
 class Romeo:
     """Region growing along the most trustworthy edges first.
 
-    The quality of an edge between two neighbours is the product of three ROMEO weights of a single
-    map: phase coherence, phase linearity and magnitude coherence. Each separate part of the mask
-    is shifted by the multiple of 2 pi that brings its median nearest to zero.
+    The quality of an edge between two neighbours is the product of ROMEO's weights: phase
+    coherence, phase linearity, magnitude coherence, and those of dark and bright voxels; with a
+    second echo also the coherence of gradients between echoes. Each separate part of the mask is
+    shifted by the multiple of 2 pi that brings its median nearest to zero.
 
     References
     ----------
@@ -43,20 +46,39 @@ class Romeo:
     def __call__(self, phase_rad: Array, magnitude: Array, mask: Mask, grid: Grid) -> Array:
         """Return the unwrapped phase in rad, zero outside the mask."""
         del grid
-        phase = np.ascontiguousarray(phase_rad, dtype=np.float32)
-        inside = np.ascontiguousarray(mask)
-        quality = region_growing.edge_quality(
-            phase, np.ascontiguousarray(magnitude, np.float32), inside
-        )
-        unwrapped, region = region_growing.grow(phase, inside, quality)
-        labels = range(1, int(region.max(initial=0)) + 1)
-        shift = np.zeros(len(labels) + 1, np.float32)
-        if labels:
-            medians = np.asarray(ndimage.median(unwrapped, region, labels))
-            shift[1:] = TWO_PI * np.round(medians / TWO_PI)
-        unwrapped -= shift[region]
-        unwrapped[~inside] = 0
-        return cast("Array", unwrapped)
+        return _grown(phase_rad, magnitude, mask, np.zeros((0, 0, 0), np.float32), 1.0)
+
+
+def _grown(
+    phase_rad: Array, magnitude: Array, mask: Mask, second_rad: Array, time_ratio: float
+) -> Array:
+    """Return the phase unwrapped by region growing; an empty second echo is left out."""
+    phase, size, second = (
+        np.ascontiguousarray(a, np.float32) for a in (phase_rad, magnitude, second_rad)
+    )
+    inside = np.ascontiguousarray(mask)
+    if not inside.any():
+        return np.zeros(mask.shape, np.float32)
+    quality = region_growing.edge_quality(phase, size, inside, second, time_ratio)
+    unwrapped, region = region_growing.grow(phase, inside, quality)
+    unwrapped -= _turns_of_parts(unwrapped, region)[region]
+    unwrapped[~inside] = 0
+    return cast("Array", unwrapped)
+
+
+def _turns_of_parts(unwrapped: Array, region: NDArray[np.int32]) -> Array:
+    """Return, for each label, the multiple of 2 pi nearest to the median of its part."""
+    sizes = np.bincount(region.ravel())
+    sizes[0] = 0
+    medians = np.zeros(sizes.size, np.float32)
+    largest = int(sizes.argmax())
+    medians[largest] = np.median(unwrapped[region == largest])
+    # The rest is few voxels in many parts; sorting the brain by label would take longest.
+    rest = (region > 0) & (region != largest)
+    labels = np.flatnonzero((sizes > 0) & (np.arange(sizes.size) != largest))
+    if labels.size:
+        medians[labels] = ndimage.median(unwrapped[rest], region[rest], labels)
+    return cast("Array", np.float32(TWO_PI) * np.round(medians / np.float32(TWO_PI)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +134,29 @@ def unwrap_echoes(
     phase_rad: Array,
     magnitude: Array,
     mask: Mask,
-    grid: Grid,
     echo_times_s: tuple[float, ...],
     *,
     template: int = 0,
 ) -> Array:
     """Unwrap a template echo in space and every other echo in time, shape (x, y, z, echo).
 
-    The phase of echo j is expected at the template's phase times TE_j / TE_template and put on the
-    nearest branch, walking outwards from the template echo so that each step is short.
+    ROMEO's weights of the template compare its gradients with those of the next echo (the one
+    before, for the last). The phase of echo j is expected at its neighbour's phase times the ratio
+    of their echo times and put on the nearest branch, walking outwards from the template so that
+    each step is short. There must be no phase at echo time zero: see ``field.mcpc_3d_s``.
 
     References
     ----------
     Dymerska et al. (2021). Magn Reson Med 85(4), 2294-2308. doi:10.1002/mrm.28563
     """
     out = np.zeros_like(phase_rad, dtype=np.float32)
-    out[..., template] = Romeo()(phase_rad[..., template], magnitude[..., template], mask, grid)
     last = len(echo_times_s) - 1
+    other = template + 1 if template < last else template - 1
+    second = phase_rad[..., other] if last else np.zeros((0, 0, 0), np.float32)
+    ratio = echo_times_s[template] / echo_times_s[other] if last else 1.0
+    out[..., template] = _grown(
+        phase_rad[..., template], magnitude[..., template], mask, second, ratio
+    )
     order = [(j, j - 1) for j in range(template + 1, last + 1)]
     order += [(j, j + 1) for j in range(template - 1, -1, -1)]
     for echo, neighbour in order:

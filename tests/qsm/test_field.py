@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.qsm import Acquisition, Grid
-from bids_qsmthal.qsm.field import ComplexFit, robust_polynomial
+from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.smooth import robust_polynomial
 from tests.qsm.phantoms import ball, distances_mm
 
 GRID = Grid((36, 36, 24), (2.0, 2.0, 2.0))
@@ -48,6 +49,17 @@ def test_a_rough_phase_offset_is_left_to_each_voxel() -> None:
     error_hz = (fit.frequency_hz - truth_hz)[mask]
     assert fit.offset == "voxel"
     assert np.sqrt(np.mean(error_hz**2)) < 1.3 * bound_hz
+
+
+def test_the_polynomial_offset_leaves_less_error_than_mcpc_3d_s() -> None:
+    arrays, mask, truth_hz, acquisition, bound_hz = scan(EVEN, 80)
+    error_hz = {}
+    for offset in ("polynomial", "mcpc-3d-s"):
+        fit = ComplexFit(offset=offset)(*arrays, mask, GRID, acquisition)
+        assert fit.offset == offset
+        error_hz[offset] = np.sqrt(np.mean((fit.frequency_hz - truth_hz)[mask] ** 2))
+    assert error_hz["polynomial"] < 1.3 * bound_hz
+    assert 2 * bound_hz < error_hz["mcpc-3d-s"] < 10 * bound_hz
 
 
 def test_the_noise_map_says_how_large_the_error_is() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.qsm import UNWRAPPINGS, Grid
+from bids_qsmthal.qsm import UNWRAPPINGS, Grid, region_growing
 from bids_qsmthal.qsm.unwrapping import Romeo, unwrap_echoes
 from tests.qsm.phantoms import ball, distances_mm
 
@@ -62,13 +62,57 @@ def test_holes_and_an_empty_mask_do_no_harm() -> None:
     assert not nothing.any()
 
 
-def test_echoes_follow_the_template_in_time(rng) -> None:
+@pytest.mark.parametrize("template", [0, 2, 3])
+def test_echoes_follow_the_template_in_time(rng, template: int) -> None:
     times = (0.004, 0.009, 0.013, 0.021)
     mask = ball(GRID, 15)
     field_hz = bowl() * 12
     truth = 2 * np.pi * field_hz[..., None] * np.array(times)
     noisy = wrapped(truth + rng.normal(0, 0.05, truth.shape))
     magnitude = np.ones(truth.shape, np.float32)
-    found = unwrap_echoes(noisy, magnitude, mask, GRID, times, template=0)
+    found = unwrap_echoes(noisy, magnitude, mask, times, template=template)
     slips = np.round((found - truth)[mask] / (2 * np.pi))
-    assert np.mean(slips != slips[0]) <= 0.001
+    assert np.mean(slips != np.median(slips, axis=0)) <= 0.001
+
+
+def quality(phase, magnitude=None, second=None, ratio: float = 1.0) -> np.ndarray:
+    """Bins of the edges of a row of voxels along x; 1 is best."""
+    row = np.asarray(phase, np.float32)[:, None, None]
+    ones = np.ones_like(row)
+    size = ones if magnitude is None else np.asarray(magnitude, np.float32)[:, None, None]
+    other = np.zeros((0, 0, 0)) if second is None else np.asarray(second)[:, None, None]
+    mask = np.ones(row.shape, bool)
+    bins = region_growing.edge_quality(row, size, mask, other.astype(np.float32), ratio)
+    return bins[0, :-1, 0, 0].astype(int)
+
+
+def expected_bin(*weights: float) -> int:
+    return 1 + int(254 * (1 - np.prod([0.1 + 0.9 * w for w in weights])))
+
+
+def test_the_weights_are_the_published_ones() -> None:
+    """Six voxels in a row, of which the middle edge has both outer neighbours."""
+    phase = [0.0, 0.2, 0.5, 1.1, 1.0, 0.9]
+    middle = 2
+    linearity = (1 - 0.3 / 2) * (1 - 0.7 / 2)
+    bright = 0.75
+    assert quality(phase)[middle] == expected_bin(1 - 0.6 / np.pi, linearity, bright)
+    magnitude = [1.0, 1.0, 0.2, 0.4, 1.0, 1.0]
+    dark = 0.5 + 0.5 * 0.2 / 0.5
+    assert quality(phase, magnitude)[middle] == expected_bin(1 - 0.6 / np.pi, linearity, 0.25, dark)
+    second = [0.0, 0.3, 0.9, 2.3, 2.2, 2.1]
+    between = 1 - abs(0.6 - 1.4 * 0.5)
+    assert quality(phase, second=second, ratio=0.5)[middle] == expected_bin(
+        1 - 0.6 / np.pi, linearity, between, bright
+    )
+
+
+def test_the_weights_know_no_turns(rng) -> None:
+    phase = rng.uniform(-np.pi, np.pi, 12)
+    turns = 2 * np.pi * rng.integers(-2, 3, 12)
+    assert np.abs(quality(phase) - quality(phase + turns)).max() <= 1
+
+
+def test_an_edge_that_another_echo_contradicts_comes_last() -> None:
+    phase, second = np.full(6, 0.3), np.array([0.0, 0.0, 0.0, 2.0, 2.0, 2.0])
+    assert quality(phase, second=second, ratio=0.5).argmax() == 2

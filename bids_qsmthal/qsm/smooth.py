@@ -1,0 +1,102 @@
+"""Smooth angles: a robust polynomial in space that need not be unwrapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.qsm.grid import Array, Mask
+
+TWO_PI = 2 * np.pi
+
+
+def wrapped(angle: Array) -> Array:
+    """Return the angle in [-pi, pi]."""
+    return cast("Array", angle - angle.dtype.type(TWO_PI) * np.round(angle / TWO_PI))
+
+
+def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -> Array:
+    """Return the polynomial in space that an angle follows, float32, everywhere in the image.
+
+    The misfit is wrapped, so the angle need not be unwrapped; the degree is raised step by step so
+    that the next fit starts within half a turn. Voxels far off the fit count less and less.
+
+    Parameters
+    ----------
+    phase_rad
+        The angle, shape (x, y, z).
+    energy
+        Squared magnitude of the voxels of the mask, in its order.
+    mask
+        Where the angle is known.
+    order
+        Total degree.
+    """
+    every = max(1, len(energy) // 40000)
+    where = np.argwhere(mask)[::every]
+    trust = np.sqrt(energy[::every].astype(np.float64))
+    angle = phase_rad[tuple(where.T)].astype(np.float64)
+    centre, scale = where.mean(0), np.maximum(np.ptp(where, axis=0) / 2, 1.0)
+    powers = _powers(order)
+    basis = _monomials([(where[:, a] - centre[a]) / scale[a] for a in range(3)], powers)
+    coefficients = np.zeros(len(powers))
+    if order:
+        coefficients[1:4] = _linear_start(phase_rad, mask) * scale
+    rest = angle - basis @ coefficients
+    coefficients[0] = np.angle((trust * np.exp(1j * rest)).sum())
+    for degree in (*range(1, order + 1), order, order, order, order):
+        used = [i for i, p in enumerate(powers) if sum(p) <= degree]
+        misfit = wrapped(angle - basis @ coefficients)
+        spread = max(1.4826 * float(np.median(np.abs(misfit))), 1e-6)
+        robust = trust / (1 + (misfit / (2 * spread)) ** 2)
+        step, *_ = np.linalg.lstsq(basis[:, used] * robust[:, None], misfit * robust, rcond=1e-10)
+        coefficients[used] += step
+    axes = [(np.arange(n) - centre[a]) / scale[a] for a, n in enumerate(mask.shape)]
+    return _polynomial(coefficients, powers, axes)
+
+
+def _polynomial(
+    coefficients: NDArray[np.float64],
+    powers: list[tuple[int, int, int]],
+    axes: list[NDArray[np.float64]],
+) -> Array:
+    """Return a polynomial on a grid, float32; one axis after the other, so it costs one product."""
+    degree = max(sum(power) for power in powers)
+    cube = np.zeros((degree + 1,) * 3)
+    for power, c in zip(powers, coefficients, strict=True):
+        cube[power] = c
+    x, y, z = (np.vander(axis, degree + 1, increasing=True) for axis in axes)
+    plane = np.einsum("abc,yb,zc->ayz", cube, y, z, optimize=True).astype(np.float32)
+    return cast("Array", np.tensordot(x.astype(np.float32), plane, axes=1))
+
+
+def _powers(order: int) -> list[tuple[int, int, int]]:
+    """Return the exponents of all monomials up to a total degree, low degrees first."""
+    found = [
+        (x, y, z)
+        for x in range(order + 1)
+        for y in range(order + 1)
+        for z in range(order + 1)
+        if x + y + z <= order
+    ]
+    return sorted(found, key=lambda p: (sum(p), [-q for q in p]))
+
+
+def _monomials(axes: list[Array], powers: list[tuple[int, int, int]]) -> NDArray[np.float64]:
+    """Return one column for each monomial."""
+    return np.stack([axes[0] ** x * axes[1] ** y * axes[2] ** z for x, y, z in powers], axis=1)
+
+
+def _linear_start(phase_rad: Array, mask: Mask) -> NDArray[np.float64]:
+    """Return the mean slope of an angle along each axis in rad per voxel, from neighbours."""
+    out = np.zeros(3)
+    for axis in range(3):
+        low = tuple(slice(0, -1) if a == axis else slice(None) for a in range(3))
+        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+        step = (phase_rad[high] - phase_rad[low])[mask[high] & mask[low]]
+        out[axis] = np.angle(np.exp(1j * step).sum()) if step.size else 0.0
+    return out
