@@ -141,6 +141,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         check_names=not chosen.skip_bids_validation,
         clean_work=chosen.clean_workdir,
         stop_on_first_crash=chosen.stop_on_first_crash,
+        deface=chosen.deface,
         dry_run=chosen.dry_run,
         reports_only=chosen.reports_only,
         log_level=log_level(chosen),

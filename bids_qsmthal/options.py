@@ -292,6 +292,12 @@ def _behaviour(parser: Parser) -> None:
     group = parser.add_argument_group("behaviour")
     _option(
         group,
+        "--deface",
+        action="store_true",
+        help="show nothing away from the brain in reports and their viewer (images keep all)",
+    )
+    _option(
+        group,
         "--reports-only",
         action="store_true",
         help="remake pages and figures from the results in the work folder; compute nothing",

@@ -117,6 +117,7 @@ class Settings:
     check_names: bool = True
     clean_work: bool = False
     stop_on_first_crash: bool = False
+    deface: bool = False
     dry_run: bool = False
     reports_only: bool = False
     log_level: int = logging.INFO

@@ -8,6 +8,7 @@ from bids_qsmthal.report.contents import (
     RegionMasks,
     Registration,
 )
+from bids_qsmthal.report.defacing import defaced
 from bids_qsmthal.report.methods import methods_text
 from bids_qsmthal.report.page import (
     Figure,
@@ -41,6 +42,7 @@ __all__ = [
     "Table",
     "Tile",
     "Verdict",
+    "defaced",
     "methods_text",
     "render",
     "write_page",
