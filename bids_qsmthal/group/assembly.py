@@ -23,6 +23,9 @@ EDITS = "edits"
 """Where readers put their decisions."""
 
 
+DISAGREEMENT = ("participant_id", "session_id", "variable", "table", "image", "table_source")
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Cohort:
     """Everyone who is analysed."""
@@ -46,6 +49,11 @@ class Cohort:
 
     absent: dict[str, str] = field(default_factory=dict)
     """Variables for which there is no source at all, and why."""
+
+    disagreements: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(DISAGREEMENT))
+    )
+    """Where a table says yes and the images say no, or the other way round; the table won."""
 
 
 def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bool) -> Cohort:
@@ -99,7 +107,45 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
             for who, rows in tidy.groupby("participant_id", sort=True)
         },
         absent=absent,
+        disagreements=disagreements(analysis, sessions, wide, units),
     )
+
+
+def disagreements(
+    analysis: Analysis, sessions: pd.DataFrame, wide: pd.DataFrame, units: dict[str, str]
+) -> pd.DataFrame:
+    """Return whoever has one level in a table and another in the images, one row each.
+
+    Only variables with levels are compared: numbers from two sources never agree to the digit.
+    """
+    found = []
+    for name, variable in analysis.variables.items():
+        measured = _measured(variable, wide, units) if variable.levels else None
+        if measured is None or not variable.columns:
+            continue
+        rows = pd.MultiIndex.from_frame(sessions[["participant_id", "session_id"]])
+        seen = measured.reindex(rows).to_numpy(dtype=float)
+        said = pd.to_numeric(sessions[name], errors="coerce").to_numpy(dtype=float)
+        from_table = ~sessions[f"{name}_source"].astype(str).str.startswith(("image:", "n/a"))
+        differ = from_table.to_numpy() & np.isfinite(seen) & np.isfinite(said) & (seen != said)
+        words = {level.value: word for word, level in variable.levels.items()}
+        found.append(
+            sessions.loc[differ, ["participant_id", "session_id"]].assign(
+                variable=name,
+                table=[words.get(value, value) for value in said[differ]],
+                image=[words.get(value, value) for value in seen[differ]],
+                table_source=sessions.loc[differ, f"{name}_source"],
+            )
+        )
+        if differ.any():
+            log.warning(
+                "%s: tables and images disagree in %d participant(s) (%s); the tables count.",
+                *(name, int(differ.sum()), _few(list(sessions.loc[differ, "participant_id"]))),
+            )
+    parts = [part for part in found if not part.empty]
+    if not parts:
+        return pd.DataFrame(columns=list(DISAGREEMENT))
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(DISAGREEMENT))
 
 
 def measure_column(variable: Variable, units: Mapping[str, str]) -> str:

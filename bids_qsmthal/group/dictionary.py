@@ -166,6 +166,15 @@ HARMONISATION = {
 
 FLOW = {"step": "Step from dataset to model", "n": "Participants", "detail": "Who, or why"}
 
+DISAGREEMENTS = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "variable": "Variable of the analysis",
+    "table": "What the table says; this is analysed",
+    "image": "What the images show",
+    "table_source": "Table and column",
+}
+
 TABLE = {
     "label": "Line of the table",
     "term": "Coefficient that is shown",

@@ -142,6 +142,21 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
             status_column="decision",
             folded=True,
         ),
+        *_disagreements(cohort),
+    ]
+
+
+def _disagreements(cohort: Cohort) -> list[Block]:
+    if cohort.disagreements.empty:
+        return []
+    return [
+        Table(
+            "Where tables and images disagree",
+            cohort.disagreements,
+            caption="The table is what is analysed. Look at the images of these participants: "
+            "either the table needs mending, or a lesion was missed or invented.",
+            name="disagreements",
+        )
     ]
 
 

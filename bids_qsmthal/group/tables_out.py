@@ -33,6 +33,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
         ("mediation", results.mediation, dictionary.MEDIATION),
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
+        ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
     ]
     described += [(name, frame, words) for name, frame, words in optional if len(frame)]
     for name, frame, words in described:

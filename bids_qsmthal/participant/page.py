@@ -12,7 +12,7 @@ from bids_qsmthal.brought import EDITED
 from bids_qsmthal.derivatives import package_versions
 from bids_qsmthal.image import Image
 from bids_qsmthal.methods import name_of
-from bids_qsmthal.participant import advice, quality
+from bids_qsmthal.participant import advice, quality, reading
 from bids_qsmthal.participant.lesion_mask import CORRECTED, SEEDED
 
 if TYPE_CHECKING:
@@ -78,7 +78,12 @@ def contents(
         ),
         registrations=tuple(_registrations(head, iron)),
         warnings=tuple(
-            advice.notice(text) for text in (*head.warnings, *_iron_warnings(session, iron))
+            advice.notice(text)
+            for text in (
+                *reading.disagreement(session, head.enhancement),
+                *head.warnings,
+                *_iron_warnings(session, iron),
+            )
         ),
         ran=ran(settings, head, iron),
         versions={"bids_qsmthal": __version__, **package_versions()},
