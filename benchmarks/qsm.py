@@ -2,7 +2,9 @@
 
 ``python benchmarks/qsm.py speed``             CPU-seconds, transforms, memory at the study's matrix
 ``python benchmarks/qsm.py scaling``           cost against voxels and echoes
-``python benchmarks/qsm.py accuracy [FOLDER]`` every method against truth
+``python benchmarks/qsm.py solvers``           the accelerated solver against the reference
+``python benchmarks/qsm.py accuracy [FOLDER]`` every inversion and background against truth
+``python benchmarks/qsm.py phase [FOLDER]``    unwrapping and phase offset against the true field
 
 FOLDER has ``bids/`` and ``truth/`` as ``bids_qsmthal demo`` writes them; without it, participants
 are simulated. CPU-seconds count user and system time of all threads.
@@ -27,8 +29,11 @@ from bids_qsmthal import gre, nifti, qsm, simulate
 from bids_qsmthal.dataset import GreFiles
 from bids_qsmthal.image import Image
 from bids_qsmthal.qsm import phase
-from bids_qsmthal.qsm.medi import GaussNewton
+from bids_qsmthal.qsm.csf import depth
+from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.medi import GaussNewton, SplitBregman
 from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
+from bids_qsmthal.qsm.temporal import EchoByEcho
 
 STUDY = qsm.Grid((416, 320, 70), (0.5, 0.5, 2.0), (0.0, 0.17364818, 0.98480775))
 STUDY_TIMES_S = tuple(round(0.0043 + 0.0047 * echo, 6) for echo in range(11))
@@ -51,11 +56,12 @@ class Timed:
     step: Any
     spent: list[tuple[float, float]] = field(default_factory=list)
     result: Any = None
+    given: tuple[Any, ...] = ()
 
     def __call__(self, *args: Any) -> Any:  # noqa: ANN401 - any step
         """Run the step."""
         cpu, wall = cpu_s(), time.perf_counter()
-        self.result = self.step(*args)
+        self.given, self.result = args, self.step(*args)
         self.spent.append((cpu_s() - cpu, time.perf_counter() - wall))
         return self.result
 
@@ -139,13 +145,13 @@ def compile_first() -> None:
 
 
 def fft_cost_s(grid: qsm.Grid) -> float:
-    """Return the CPU-seconds of one real transform (mean of there and back)."""
-    values = np.ones(grid.shape, np.float32)
-    fft.irfftn(fft.rfftn(values), s=grid.shape)
+    """Return the CPU-seconds of one real transform, two of which travel in a complex one."""
+    values = np.ones(grid.shape, np.complex64)
+    fft.ifftn(fft.fftn(values, overwrite_x=True), overwrite_x=True)
     start = cpu_s()
     for _ in range(4):
-        fft.irfftn(fft.rfftn(values), s=grid.shape)
-    return (cpu_s() - start) / 8
+        values = fft.ifftn(fft.fftn(values, overwrite_x=True), overwrite_x=True)
+    return (cpu_s() - start) / 16
 
 
 def speed() -> None:
@@ -162,8 +168,40 @@ def speed() -> None:
     box = box_around(scan.mask, scan.grid, qsm.Reconstruction().inversion.margin_mm)
     share = found.transforms * fft_cost_s(box.grid)
     print(f"inversion: {found.transforms} real transforms of {box.grid.shape}, {share:.2f} CPU-s;")
-    print(f"  the loop costs {steps['inversion'].spent[0][0] / share:.2f} times its transforms")
+    print(f"  all of it costs {steps['inversion'].spent[0][0] / share:.2f} times its transforms")
     print(f"peak memory {peak_gb():.2f} GB, of which the scan and its making {base:.2f} GB")
+
+
+def solvers() -> None:
+    """Print what both solvers of the one functional cost, and how low they get."""
+    compile_first()
+    grid = qsm.Grid((208, 160, 70), (1.0, 1.0, 2.0), STUDY.b0_direction)
+    scan = head(grid, STUDY_TIMES_S[:4])
+    steps = timed_chain(scan, qsm.Reconstruction())
+    local = steps["inversion"].given
+    print(
+        f"{'solver':36} {'CPU-s':>8} {'transforms':>10} {'objective':>10} {'rms to best ppb':>16}"
+    )
+    found = {}
+    for name, solver in SOLVERS_COMPARED.items():
+        timed = Timed(qsm.INVERSIONS["medi"](solver=solver))
+        found[name] = timed(*local), timed.spent[0][0]
+    best = min((result for result, _ in found.values()), key=lambda result: result.objective)
+    for name, (result, spent_s) in found.items():
+        rms = 1e3 * np.std((result.chi_ppm - best.chi_ppm)[local[0].mask])
+        print(
+            f"{name:36} {spent_s:8.2f} {result.transforms:10d} {result.objective:10.0f} {rms:16.2f}"
+        )
+
+
+SOLVERS_COMPARED = {
+    "accelerated, 24 iterations": SplitBregman(reweighting=()),
+    "accelerated, 200 iterations": SplitBregman(iterations=200, reweighting=()),
+    "Gauss-Newton, as published": GaussNewton(reweighting=False),
+    "Gauss-Newton, strict": GaussNewton(
+        iterations=30, tolerance=0.01, cg_tolerance=1e-3, reweighting=False
+    ),
+}
 
 
 def scaling() -> None:
@@ -215,9 +253,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "RESHARP + MEDI+0": {"background": qsm.BACKGROUNDS["resharp"]()},
     "iSMV + MEDI+0": {"background": qsm.BACKGROUNDS["ismv"]()},
     "LBV + MEDI+0": {"background": qsm.BACKGROUNDS["lbv"]()},
-    "PDF + TV": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["tv"]()},
-    "PDF + L2": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["l2"]()},
-    "PDF + TKD": {"background": qsm.BACKGROUNDS["pdf"](), "inversion": qsm.INVERSIONS["tkd"]()},
 }
 
 
@@ -247,6 +282,7 @@ def _read_case(path: Path, folder: Path) -> Case:
     }
     value = json.loads((truth_folder / "truth.json").read_text())["chi_relative_csf"]["LR"]
     mask = truth["brain"] > 0
+    truth["brain_depth_mm"] = depth(mask, Image(mask, affine).grid)
     grid = Image(mask, affine).grid
     conventions = phase.Conventions(manufacturer=series.manufacturer or "")
     found = phase.corrected(magnitude, angle, grid, series.acquisition, conventions, mask)
@@ -256,6 +292,8 @@ def _read_case(path: Path, folder: Path) -> Case:
 
 TRUTH_IMAGES = {
     "chi": "Chimap",
+    "local": "desc-local_fieldmap",
+    "total": "desc-total_fieldmap",
     "brain": "space-MEGRE_desc-brain_mask",
     "thalamus": "space-MEGRE_label-thalamus_mask",
     "atria": "space-MEGRE_label-atria_mask",
@@ -283,6 +321,8 @@ class Score(NamedTuple):
     """How near a map is to the truth."""
 
     error_ppb: float
+    map_error_ppb: float
+    local_nrmse: float
     nrmse: float
     xsim: float
     hfen: float
@@ -290,13 +330,17 @@ class Score(NamedTuple):
     cpu_s: float
 
 
-def score(case: Case, chi: np.ndarray, spent_s: float) -> Score:
-    """Score a map inside the true brain less two voxels, with the true regions."""
-    truth = case.truth
+def score(case: Case, maps: qsm.Maps, spent_s: float) -> Score:
+    """Score maps inside the true brain less two voxels, with the true regions."""
+    truth, chi = case.truth, maps.chi_ppm
     core = ndimage.binary_erosion(truth["brain"] > 0, iterations=2)
     clean = (truth["vein"] == 0) & (truth["lesion"] == 0)
     atria = truth["atria"] > 0
-    thalamus = chi[(truth["thalamus"] > 0) & clean].mean() - chi[atria].mean()
+    inner = core & (truth["brain_depth_mm"] > 5) & (maps.local_field_hz != 0)
+    thalamus, expected = (
+        1e3 * float(m[(truth["thalamus"] > 0) & clean].mean() - m[atria].mean())
+        for m in (chi, truth["chi"])
+    )
     regions = [
         (truth["deep"] == k) & (truth["vein"] == 0) for k in range(1, int(truth["deep"].max()) + 1)
     ]
@@ -304,7 +348,9 @@ def score(case: Case, chi: np.ndarray, spent_s: float) -> Score:
     true_means = [truth["chi"][r].mean() for r in regions]
     slope = np.polyfit(true_means, [chi[r].mean() for r in regions], 1)[0]
     return Score(
-        error_ppb=float(1e3 * thalamus - case.thalamus_ppb),
+        error_ppb=thalamus - case.thalamus_ppb,
+        map_error_ppb=thalamus - expected,
+        local_nrmse=_nrmse(maps.local_field_hz, truth["local"], inner),
         nrmse=_nrmse(chi, truth["chi"], core),
         xsim=_xsim(chi, truth["chi"], core),
         hfen=_nrmse(*(ndimage.gaussian_laplace(m * core, 1.5) for m in (chi, truth["chi"])), core),
@@ -345,41 +391,119 @@ def accuracy(folder: Path | None) -> None:
         cases = folder_cases(folder)
     print(f"{len(cases)} participants; thalamus - CSF {[round(c.thalamus_ppb) for c in cases]} ppb")
     print(
-        "| method | mean abs error ppb (mean) | slope of error | NRMSE % | xSIM | HFEN % |"
-        " nuclei slope | CPU-s |"
+        "| method | mean abs error ppb (mean) | slope of error (of the map alone) |"
+        " local field NRMSE % | NRMSE % | xSIM | HFEN % | nuclei slope | CPU-s |"
     )
-    print("|---|---|---|---|---|---|---|---|")
-    for name, changes in METHODS.items():
-        rows = []
-        for case in cases:
+    print("|---|---|---|---|---|---|---|---|---|")
+    rows: dict[str, list[Score]] = {name: [] for name in METHODS}
+    for case in cases:
+        print(case.name, file=sys.stderr, flush=True)
+        known: dict[str, Remembered] = {}
+        for name, changes in METHODS.items():
+            rows[name].append(_scored(case, replace(qsm.Reconstruction(), **changes), known))
+    for name, scores in rows.items():
+        print(_row(name, scores, [case.thalamus_ppb for case in cases]))
+
+
+@dataclass
+class Remembered:
+    """A step of the chain that is run once for a participant."""
+
+    step: Any
+    result: Any = None
+    spent_s: float = 0.0
+
+    def __call__(self, *args: Any) -> Any:  # noqa: ANN401 - any step
+        """Run the step or return what it said."""
+        if self.result is None:
             start = cpu_s()
-            maps = qsm.reconstruct(*case.scan, settings=replace(qsm.Reconstruction(), **changes))
-            rows.append(score(case, maps.chi_ppm, cpu_s() - start))
-        print(_row(name, rows, [case.thalamus_ppb for case in cases]), flush=True)
+            self.result = self.step(*args)
+            self.spent_s = cpu_s() - start
+        return self.result
+
+
+def _scored(case: Case, settings: qsm.Reconstruction, known: dict[str, Remembered]) -> Score:
+    """Run a chain whose first steps may be ``known`` from another; all their costs count."""
+    steps = {name: getattr(settings, name) for name in STEPS}
+    for name in STEPS[:-1]:
+        steps[name] = known.setdefault(repr(steps[name]), Remembered(steps[name]))
+    steps["inversion"] = Remembered(settings.inversion)
+    maps = qsm.reconstruct(*case.scan, settings=replace(settings, **steps))
+    return score(case, maps, sum(step.spent_s for step in steps.values()))
+
+
+UNWRAPPED: dict[str, ComplexFit | EchoByEcho] = {
+    "ROMEO of the field, polynomial offset (default)": ComplexFit(),
+    "ROMEO of the field, MCPC-3D-S": ComplexFit(offset="mcpc-3d-s"),
+    "ROMEO echo by echo (template 1, temporal), MCPC-3D-S": EchoByEcho(),
+    "ROMEO of the field, offset of each voxel": ComplexFit(offset="voxel"),
+    "Laplacian of the field, polynomial offset": ComplexFit(
+        unwrapping=qsm.UNWRAPPINGS["laplacian"]()
+    ),
+}
+
+
+def phases(folder: Path) -> None:
+    """Print how far total fields are from the truth, and how often by a whole turn."""
+    compile_first()
+    cases = folder_cases(folder)
+    print("| field | wrong turns % | field error Hz (median abs) | over the bound | CPU-s |")
+    print("|---|---|---|---|---|")
+    for name, fit in UNWRAPPED.items():
+        rows = [_field_row(case, fit) for case in cases]
+        wrong, error_hz, ratio, spent_s = np.mean(rows, axis=0)
+        print(
+            f"| {name} | {wrong:.4f} | {error_hz:.3f} | {ratio:.2f} | {spent_s:.1f} |", flush=True
+        )
+
+
+def _field_row(case: Case, fit: ComplexFit | EchoByEcho) -> tuple[float, ...]:
+    """Return the share of wrong turns, the typical error, that over the noise, and CPU-seconds."""
+    scan, start = case.scan, cpu_s()
+    measured = scan.mask & (scan.magnitude > 0).all(axis=-1)
+    found = fit(scan.magnitude, scan.phase_rad, measured, scan.grid, scan.acquisition)
+    spent_s = cpu_s() - start
+    inside = measured & (case.truth["total"] != 0)
+    error_hz = (found.frequency_hz - case.truth["total"])[inside]
+    error_hz = error_hz - np.median(error_hz)
+    turn_hz = 1 / np.diff(scan.acquisition.echo_times_s).min()
+    wrong = 100 * float(np.mean(np.abs(error_hz) > turn_hz / 2))
+    typical_hz = float(np.median(np.abs(error_hz)))
+    bound_hz = 0.6745 * float(np.median(found.noise_hz[inside]))
+    return wrong, typical_hz, typical_hz / bound_hz, spent_s
 
 
 def _row(name: str, rows: list[Score], truth_ppb: list[float]) -> str:
     """Return a line of the table."""
     error = np.array([row.error_ppb for row in rows])
-    slope = np.polyfit(truth_ppb, error, 1)[0] if len(rows) > 2 else np.nan
+    alone = np.array([row.map_error_ppb for row in rows])
+    slope, own = (
+        np.polyfit(truth_ppb, e, 1)[0] if len(rows) > 2 else np.nan for e in (error, alone)
+    )
     mean = Score(*np.mean(rows, axis=0))
     return (
-        f"| {name} | {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.2f} | "
-        f"{mean.nrmse:.0f} | {mean.xsim:.2f} | {mean.hfen:.0f} | {mean.nuclei_slope:.2f} | "
-        f"{mean.cpu_s:.1f} |"
+        f"| {name} | {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.2f} ({own:+.2f}) "
+        f"| {mean.local_nrmse:.0f} | {mean.nrmse:.0f} | {mean.xsim:.2f} | {mean.hfen:.0f} "
+        f"| {mean.nuclei_slope:.2f} | {mean.cpu_s:.1f} |"
     )
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("speed", "scaling", "accuracy"))
+    parser.add_argument("what", choices=("speed", "scaling", "solvers", "accuracy", "phase"))
     parser.add_argument("folder", nargs="?", type=Path)
     words = parser.parse_args()
     if words.what == "speed":
         speed()
     elif words.what == "scaling":
         scaling()
+    elif words.what == "solvers":
+        solvers()
+    elif words.what == "phase":
+        if words.folder is None:
+            parser.error("phase needs a FOLDER with bids/ and truth/")
+        phases(words.folder)
     else:
         accuracy(words.folder)
     return 0

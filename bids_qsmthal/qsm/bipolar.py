@@ -15,6 +15,8 @@ from bids_qsmthal.qsm.measurement import block_factors
 from bids_qsmthal.qsm.smooth import robust_polynomial, wrapped
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
 LEAST_ECHOES = 3
@@ -80,9 +82,9 @@ def alternation(
     return _stretched(line, strides, grid.shape) / np.float32(4)
 
 
-def _turning(magnitude: Array, phase_rad: Array) -> Array:
+def _turning(magnitude: Array, phase_rad: Array) -> NDArray[np.complex64]:
     """Return the magnitude-weighted mean of exp(4 i beta) over the triples of echoes."""
-    total = np.zeros(magnitude.shape[:-1], np.complex64)
+    total: NDArray[np.complex64] = np.zeros(magnitude.shape[:-1], np.complex64)
     for j in range(1, magnitude.shape[-1] - 1):
         bend = phase_rad[..., j - 1] - 2 * phase_rad[..., j] + phase_rad[..., j + 1]
         weight = magnitude[..., j - 1] * magnitude[..., j + 1]

@@ -105,27 +105,27 @@ class ComplexFit:
         slope, residual = echoes.fit_two(*signal, search)
         step = wrapped(slope * step_s)
         strength = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
-        unwrapped = self.unwrapping(_spread(step, mask), strength, mask, grid)
+        unwrapped = self.unwrapping(spread(step, mask), strength, mask, grid)
         slope += (unwrapped[mask] - step) / step_s
         intercept, moments = echoes.intercepts(*signal, times, slope)
         if len(times) > 2:
-            sigma = _noise_level(residual, moments[0], len(times))
+            sigma = noise_level(residual, moments[0], len(times))
         else:
-            sigma = _noise_of_two_echoes(_spread(intercept, mask), moments, mask)
+            sigma = _noise_of_two_echoes(spread(intercept, mask), moments, mask)
         if self.offset == "mcpc-3d-s":
             smooth = mcpc_3d_s(magnitude, phase_rad, mask, grid, times, self.unwrapping)[mask]
             # The phase difference may have been unwrapped onto another turn than the fit.
             smooth += np.angle(np.exp(1j * (intercept - smooth)).sum()).astype(np.float32)
         else:
-            smooth = robust_polynomial(_spread(intercept, mask), moments[0], mask, self.order)[mask]
+            smooth = robust_polynomial(spread(intercept, mask), moments[0], mask, self.order)[mask]
         if not self._offset_is_smooth(intercept - smooth, moments, sigma):
             level = (sigma, max(len(times) - 2, 1))
-            return _field_map(slope, _noise_two(moments, sigma), residual, moments[0], mask, level)
+            return field_map(slope, _noise_two(moments, sigma), residual, moments[0], mask, level)
         slope, residual = echoes.fit_one(*signal, search, (slope, smooth))
         noise = sigma / np.sqrt(moments[2])
         model = "mcpc-3d-s" if self.offset == "mcpc-3d-s" else "polynomial"
         level = (sigma, len(times) - 1)
-        return _field_map(slope, noise, residual, moments[0], mask, level, offset=model)
+        return field_map(slope, noise, residual, moments[0], mask, level, offset=model)
 
     def _offset_is_smooth(self, rest: Array, moments: Array, sigma: float) -> bool:
         """Tell whether noise explains what the polynomial leaves of the phase at time zero."""
@@ -150,14 +150,14 @@ class ComplexFit:
         sigma = _noise_from_neighbours(phase, signal, mask)
         noise = sigma / np.maximum(signal[mask] * time_s, 1e-30)
         residual = np.zeros_like(slope)
-        return _field_map(slope, noise, residual, energy, mask, (sigma, 1), offset="none")
+        return field_map(slope, noise, residual, energy, mask, (sigma, 1), offset="none")
 
 
 MOST_EXCESS = 2.0
 """A polynomial offset is believed while its misfit stays below twice the noise."""
 
 
-def _field_map(  # noqa: PLR0913 - it gathers the result
+def field_map(  # noqa: PLR0913 - it gathers the result
     slope: Array,
     noise: Array,
     residual: Array,
@@ -172,23 +172,23 @@ def _field_map(  # noqa: PLR0913 - it gathers the result
     expected = sigma * np.sqrt(freedom / energy)
     snr = float(np.median(np.sqrt(energy))) / sigma if sigma > 0 else 0.0
     return FieldMap(
-        frequency_hz=_spread(slope / TWO_PI, mask),
-        noise_hz=_spread(noise / TWO_PI, mask, outside=np.inf),
-        residual=_spread(residual, mask),
-        reduced_residual=_spread(residual / np.maximum(expected, 1e-12), mask),
+        frequency_hz=spread(slope / TWO_PI, mask),
+        noise_hz=spread(noise / TWO_PI, mask, outside=np.inf),
+        residual=spread(residual, mask),
+        reduced_residual=spread(residual / np.maximum(expected, 1e-12), mask),
         offset=offset,
         snr=snr,
     )
 
 
-def _spread(values: Array, mask: Mask, outside: float = 0.0) -> Array:
+def spread(values: Array, mask: Mask, outside: float = 0.0) -> Array:
     """Return the image that has these values in the mask, float32."""
     out = np.full(mask.shape, outside, np.float32)
     out[mask] = values
     return out
 
 
-def _noise_level(residual: Array, energy: Array, echoes: int) -> float:
+def noise_level(residual: Array, energy: Array, echoes: int) -> float:
     """Return the standard deviation of the noise in one channel of the complex signal.
 
     The weighted squared misfit of a voxel is sigma^2 times a chi-squared number with echoes - 2
@@ -213,7 +213,7 @@ def _noise_of_two_echoes(intercept: Array, moments: Array, mask: Mask) -> float:
     """Return the noise that the phase at time zero shows: two echoes leave no misfit."""
     s0, s1, s2 = moments.astype(np.float64)
     per_noise = np.sqrt(s2 / np.maximum(s0 * s2 - s1**2, 1e-30))
-    return _noise_from_neighbours(intercept, _spread(1 / per_noise, mask), mask)
+    return _noise_from_neighbours(intercept, spread(1 / per_noise, mask), mask)
 
 
 def _noise_two(moments: Array, sigma: float) -> Array:

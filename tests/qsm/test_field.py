@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from bids_qsmthal.errors import DataError
 from bids_qsmthal.qsm import Acquisition, Grid
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.smooth import robust_polynomial
+from bids_qsmthal.qsm.temporal import EchoByEcho
 from tests.qsm.phantoms import ball, distances_mm
 
 GRID = Grid((36, 36, 24), (2.0, 2.0, 2.0))
@@ -60,6 +62,22 @@ def test_the_polynomial_offset_leaves_less_error_than_mcpc_3d_s() -> None:
         error_hz[offset] = np.sqrt(np.mean((fit.frequency_hz - truth_hz)[mask] ** 2))
     assert error_hz["polynomial"] < 1.3 * bound_hz
     assert 2 * bound_hz < error_hz["mcpc-3d-s"] < 10 * bound_hz
+
+
+@pytest.mark.parametrize("template", [0, 2])
+def test_echoes_unwrapped_one_by_one_give_the_same_field_with_more_noise(template: int) -> None:
+    arrays, mask, truth_hz, acquisition, bound_hz = scan(EVEN, 80, offset_turns=0.1)
+    fit = EchoByEcho(template=template)(*arrays, mask, GRID, acquisition)
+    error_hz = (fit.frequency_hz - truth_hz)[mask]
+    turn_hz = 1 / (EVEN[1] - EVEN[0])
+    assert np.mean(np.abs(error_hz) > turn_hz / 4) <= 0.001
+    assert np.median(np.abs(error_hz)) < 5 * bound_hz
+
+
+def test_echo_by_echo_unwrapping_refuses_one_echo() -> None:
+    arrays, mask, _, acquisition, _ = scan((0.02,), 80)
+    with pytest.raises(DataError, match="use the complex fit"):
+        EchoByEcho()(*arrays, mask, GRID, acquisition)
 
 
 def test_the_noise_map_says_how_large_the_error_is() -> None:
