@@ -291,5 +291,8 @@ def _words(error: Exception) -> str:
 def _affine(stored: Any, path: Path) -> NDArray[np.float64]:  # noqa: ANN401
     affine = np.asarray(stored, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise DataError(f"{path}: the affine of the header cannot be inverted: {affine.tolist()}.")
+        raise DataError(
+            f"{path}: the affine of the header cannot be inverted, or is not in millimetres: "
+            f"{affine.tolist()}; export the image again."
+        )
     return affine

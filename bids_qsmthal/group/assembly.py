@@ -145,7 +145,8 @@ def disagreements(
     parts = [part for part in found if not part.empty]
     if not parts:
         return pd.DataFrame(columns=list(DISAGREEMENT))
-    return pd.concat(parts, ignore_index=True).reindex(columns=list(DISAGREEMENT))
+    together: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return together.reindex(columns=list(DISAGREEMENT))
 
 
 def measure_column(variable: Variable, units: Mapping[str, str]) -> str:

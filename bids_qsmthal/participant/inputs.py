@@ -34,6 +34,9 @@ MAY_BE_EMPTY = frozenset({"lesion", "lesion_add", "lesion_remove", "enhancing", 
 HEAD_MM = (80.0, 1000.0)
 """Least and largest extent of a scan of a head, along its two longest axes."""
 
+MAX_SHEAR = 1e-3
+"""Largest cosine between two axes of a scan: what rounding of a header leaves."""
+
 SLAB_MM = 8.0
 """Least extent along the shortest axis: a slab through the thalami is a scan of use."""
 
@@ -70,6 +73,7 @@ def structural(path: Path) -> Image:
             f"{path}: shape {image.data.shape}, expected one volume; give the volume to use."
         )
     _check_size(image, path)
+    _check_axes(image, path)
     missing = ~np.isfinite(image.data)
     if missing.all():
         raise DataError(f"{path}: no voxel holds a number, expected a signal; export it again.")
@@ -106,6 +110,17 @@ def _check_size(image: Image, path: Path) -> None:
         raise DataError(
             f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head; "
             "check the header's voxel size, or give a 3-D scan."
+        )
+
+
+def _check_axes(image: Image, path: Path) -> None:
+    """Raise where the axes are not at right angles: no registration can hold such a grid."""
+    axes = image.affine[:3, :3] / image.grid.voxel_size_mm
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > MAX_SHEAR:
+        raise DataError(
+            f"{path}: the axes of its header are sheared (cosine {cosine:.3f} between two of them, "
+            "expected 0: right angles); resample it to a grid with right angles."
         )
 
 
