@@ -42,7 +42,7 @@ class DeepGray:
 
     border_uncertainty_mm: float = 1.0
     reach_mm: float = 3.0
-    outlier_share: float = 0.05
+    outlier_share: float = 0.01
     ventricle_reach_mm: float = 4.0
 
 

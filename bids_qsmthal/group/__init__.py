@@ -73,7 +73,7 @@ def process(
     check_inside(output_dir, output_dir / FOLDER / "figures")
     wanted = analysis_file.read(analysis)
     cohort = assembly.assemble(bids_dir, output_dir, wanted, strict=analysis is not None)
-    log.info("%d participants in the analysis %s.", len(cohort.frame), wanted.name)
+    log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
     results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
 

@@ -27,7 +27,8 @@ class FlairLesions:
     smoothing_mm
         Gaussian smoothing of FLAIR, standard deviation; half a voxel at the usual 1 mm.
     reach_mm
-        Farthest growth from a seed.
+        Farthest growth from a seed; the seed is the core of a lesion, whose pale part reaches up to
+        10 mm beyond it. The height decides where a lesion ends, this only bounds a leak.
     minimum_extent_mm
         Smallest longest axis, as in the McDonald criteria (doi:10.1016/S1474-4422(17)30470-2).
     """
@@ -37,7 +38,7 @@ class FlairLesions:
     seed_probability: float = 0.5
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
-    reach_mm: float = 4.0
+    reach_mm: float = 10.0
     minimum_extent_mm: float = 3.0
 
 
