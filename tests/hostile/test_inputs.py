@@ -1,5 +1,8 @@
 """Bad input has one line, a status, and no effect on what was there."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,18 @@ def test_a_dataset_or_a_command(root: Path, case: Case, caplog: pytest.LogCaptur
         assert phrase in said
     assert outputs(root) == before
     assert not (root / "pwned").exists()
+
+
+def test_one_that_fails_lets_the_others_finish(root: Path) -> None:
+    """The command itself, with its processes: the failure is the last thing said."""
+    before = outputs(root)
+    cases.cut(cases.echo(root))
+    shutil.rmtree(root / "out" / "sub-02")
+    command = [sys.executable, "-m", "bids_qsmthal", *tiny.words(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "FAILED sub-01" in last
+    assert "truncated or damaged" in last
+    assert outputs(root) == before
