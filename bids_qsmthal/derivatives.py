@@ -129,6 +129,12 @@ class Derivatives:
         write_json(self.path(product.ending, ".json", space=product.space), sidecar)
         return path
 
+    def remove(self, key: str) -> None:
+        """Take away an image that an earlier run saved and that is no longer made."""
+        product = PRODUCTS[key]
+        for extension in (".nii.gz", ".json"):
+            self.path(product.ending, extension, space=product.space).unlink(missing_ok=True)
+
     def save_labels(self, key: str, table: pd.DataFrame) -> None:
         """Write the look-up table that belongs to a label image."""
         product = PRODUCTS[key]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal import brought
+from bids_qsmthal import brought, participant
 from bids_qsmthal.cli import main
 from bids_qsmthal.dataset import Session
 from bids_qsmthal.errors import DataError, MissingInputError, UsageError
@@ -70,18 +70,22 @@ def session_of(root: Path) -> Session:
     return Session(root / "bids", "01", **found)
 
 
-def run(root: Path, **datasets: Path) -> Head:
-    settings = Settings(
+def settings_of(root: Path, **datasets: Path) -> Settings:
+    return Settings(
         bids_dir=root / "bids",
         output_dir=root / "out",
         work_dir=root / "work",
         resources=Resources(cores=1, threads=1, memory_bytes=2**33),
         datasets=datasets,
     )
+
+
+def run(root: Path, **datasets: Path) -> Head:
+    settings = settings_of(root, **datasets)
     session = session_of(root)
     replaced = brought.find(session, datasets, root / "out")
     inputs.check(session, settings, replaced)
-    return head.find(session, settings, Stages(root / "work", head.STAGES), replaced)
+    return head.find(session, settings, Stages(root / "work" / "sub-01", head.STAGES), replaced)
 
 
 def numbers(found: Head) -> pd.DataFrame:
@@ -417,6 +421,29 @@ def test_real_conformed_labels_keep_volume_and_side_on_another_grid() -> None:
         theirs = float((found.data == index).sum()) * found.voxel_volume_mm3
         ours = float((carried.data == index).sum()) * carried.voxel_volume_mm3
         assert ours == pytest.approx(theirs, rel=0.03)
+
+
+def test_outputs_page_and_methods_say_what_was_brought(root: Path) -> None:
+    anat = root / "out" / "sub-01" / "anat"
+    settings = settings_of(root)
+    participant.process(session_of(root), settings)
+    assert (anat / "sub-01_space-T1w_desc-thickness_morph.nii.gz").exists()
+    ours = nib.load(anat / "sub-01_space-T1w_desc-deepgray_dseg.nii.gz")
+    assert (np.asarray(ours.dataobj) == 10).any()
+    assert "Gaussian mixture" in (root / "out" / "logs" / "sub-01_CITATION.md").read_text()
+
+    participant.process(session_of(root), settings_of(root, fs=subject(root)))
+
+    rows = pd.read_csv(anat / "sub-01_desc-qsmthal_measures.tsv", sep="\t")
+    assert "fs (FreeSurfer 7.4.1)" in set(rows["source"])
+    assert not (anat / "sub-01_space-T1w_desc-thickness_morph.nii.gz").exists()
+    assert (anat / "sub-01_label-lesion_lesions.tsv").exists()
+    page = (root / "out" / "sub-01.html").read_text()
+    assert "Brought in" in page
+    assert "fs (FreeSurfer 7.4.1)" in page
+    said = (root / "out" / "logs" / "sub-01_CITATION.md").read_text()
+    assert "existing FreeSurfer 7.4.1 result (fs)" in said
+    assert "Gaussian mixture" not in said
 
 
 def test_the_folder_of_one_subject_is_refused(root: Path) -> None:

@@ -58,6 +58,9 @@ def save_head(session: Session, head: Head, settings: Settings, out: Derivatives
     if head.enhancement is not None:
         ce = _uris(session, (session.t1w, session.t1w_gad))
         _save_all([("enhancing", head.enhancement.mask, np.uint8)], ce, {}, out)
+    for label, lesions in (("lesion", head.lesions), ("enhancing", head.enhancement)):
+        if lesions is not None:
+            write_tsv(out.path(f"label-{label}_lesions", ".tsv", space="T1w"), lesions.table)
     for name, rigid in (("FLAIR", head.flair_to_t1w), ("ceT1w", head.ce_to_t1w)):
         save_rigid(name, rigid, out, space="T1w")
     save_warp(head.prepared, out)
@@ -140,7 +143,9 @@ def _save_all(
     out: Derivatives,
 ) -> None:
     for key, image, dtype in contents:
-        if image is not None:
+        if image is None:
+            out.remove(key)
+        else:
             out.save(key, image, sources=sources, method=method, dtype=dtype)
 
 
