@@ -15,6 +15,7 @@ from bids_qsmthal.qsm.spherical import (
     SphericalMean,
 )
 from bids_qsmthal.qsm.unwrapping import UNWRAPPINGS
+from bids_qsmthal.qsm.variants import Variants, variants
 
 BACKGROUNDS: dict[str, type[Background]] = {
     "joint": JointDipoleFields,
@@ -39,5 +40,7 @@ __all__ = [
     "Maps",
     "Mask",
     "Reconstruction",
+    "Variants",
     "reconstruct",
+    "variants",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -20,6 +20,7 @@ from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm.acquisition import Acquisition
+    from bids_qsmthal.qsm.background import LocalField
     from bids_qsmthal.qsm.device import Device
     from bids_qsmthal.qsm.field import FieldMap
     from bids_qsmthal.qsm.grid import Array, Grid, Mask
@@ -132,17 +133,56 @@ def reconstruct(
         If shapes disagree or the mask is empty.
     """
     chosen = settings or Reconstruction()
+    seen = observe(magnitude, phase_rad, mask, grid, acquisition, settings=chosen)
+    total, ppm_per_hz = seen.total, seen.ppm_per_hz
+    local = chosen.background(seen.field, grid)
+    found, wild = inverted(local, seen.field, grid, chosen.inversion)
+    trusted = seen.field.believed & ~wild
+    return Maps(
+        chi_ppm=found.chi_ppm,
+        local_field_hz=np.where(trusted, local.field_ppm / ppm_per_hz, 0).astype(np.float32),
+        total_field_hz=total.frequency_hz,
+        noise=np.where(np.isfinite(total.noise_hz), total.noise_hz, 0).astype(np.float32),
+        r2star_hz=seen.r2star_hz,
+        mask=local.mask,
+        csf_mask=seen.field.csf,
+        quality=_quality(total, trusted, mask, local.mask)
+        | {"csf_voxels": float(seen.field.csf.sum()), "medi_iterations": float(found.iterations)},
+        converged=local.converged and found.converged,
+        warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
+    )
+
+
+class Observed(NamedTuple):
+    """What a scan says before anything is taken away from its field."""
+
+    total: FieldMap
+    r2star_hz: Array
+    field: Measurement
+    ppm_per_hz: np.float32
+
+
+def observe(
+    magnitude: Array,
+    phase_rad: Array,
+    mask: Mask,
+    grid: Grid,
+    acquisition: Acquisition,
+    *,
+    settings: Reconstruction,
+) -> Observed:
+    """Return the total field with what is known of it; see ``reconstruct`` for the arguments."""
     _check(magnitude, phase_rad, mask, grid, acquisition)
     magnitude, phase_rad = _finite(magnitude, phase_rad)
     measured = mask & (magnitude > 0).all(axis=-1)
     if not measured.any():
         raise DataError("No voxel of the mask has signal in every echo; check magnitude and mask.")
-    total = chosen.fitting(magnitude, phase_rad, measured, grid, acquisition)
-    r2star = chosen.relaxation(magnitude, measured, acquisition.echo_times_s)
-    trusted = _trusted(total, measured, chosen)
+    total = settings.fitting(magnitude, phase_rad, measured, grid, acquisition)
+    r2star = settings.relaxation(magnitude, measured, acquisition.echo_times_s)
+    trusted = _trusted(total, measured, settings)
     csf = np.zeros_like(mask)
     if len(acquisition.echo_times_s) > 1:
-        csf = chosen.csf(r2star, trusted, grid)
+        csf = settings.csf(r2star, trusted, grid)
     ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
     # A misfit beyond the noise is noise, too: the model does not hold in that voxel.
     noise_hz = np.where(trusted, total.noise_hz * np.maximum(total.reduced_residual, 1), np.inf)
@@ -153,24 +193,16 @@ def reconstruct(
         mask=measured,
         csf=csf,
     )
-    local = chosen.background(seen, grid)
-    seen = seen._replace(field_ppm=local.field_ppm, mask=local.mask)
+    return Observed(total, r2star, seen, ppm_per_hz)
+
+
+def inverted(
+    local: LocalField, total: Measurement, grid: Grid, inversion: Inversion
+) -> tuple[Susceptibility, Mask]:
+    """Return susceptibility from a local field, and the voxels whose field was too strong."""
+    seen = total._replace(field_ppm=local.field_ppm, mask=local.mask)
     wild = outliers(local.field_ppm, seen)
-    trusted &= ~wild
-    found = chosen.inversion(seen.without(wild), grid)
-    return Maps(
-        chi_ppm=found.chi_ppm,
-        local_field_hz=np.where(trusted, local.field_ppm / ppm_per_hz, 0).astype(np.float32),
-        total_field_hz=total.frequency_hz,
-        noise=np.where(np.isfinite(total.noise_hz), total.noise_hz, 0).astype(np.float32),
-        r2star_hz=r2star,
-        mask=local.mask,
-        csf_mask=csf,
-        quality=_quality(total, trusted, mask, local.mask)
-        | {"csf_voxels": float(csf.sum()), "medi_iterations": float(found.iterations)},
-        converged=local.converged and found.converged,
-        warnings=_warnings(mask, local.mask, acquisition, found, csf),
-    )
+    return inversion(seen.without(wild), grid), wild
 
 
 def _check(

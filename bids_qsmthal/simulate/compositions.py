@@ -47,6 +47,10 @@ DEEP_LABELS: Final = tuple(
 """Order of the labels 1, 2, ... of the deep gray truth."""
 
 
+TRACE: Final = 0.01
+"""A point with less plexus than this has none."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Inner:
     """What only points inside the dura have.
@@ -96,7 +100,10 @@ class Chunk:
         return np.asarray(self.shares[[ROW[name] for name in names]].sum(axis=0))
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
-        """Return which points are mostly lesion, enhancing lesion, plexus, ventricle, atria."""
+        """Return which points are mostly lesion, enhancing lesion, plexus, ventricle, atria.
+
+        ``plexus_trace`` holds the points with any plexus at all.
+        """
         share = {
             "lesion": self.share("lesion", "enhancing"),
             "enhancing": self.share("enhancing"),
@@ -104,7 +111,8 @@ class Chunk:
         }
         if self.inner is not None:
             share |= {"ventricle": self.inner.ventricle, "atria": self.inner.atria}
-        return {name: values >= 0.5 for name, values in share.items()}
+        mostly = {name: values >= 0.5 for name, values in share.items()}
+        return mostly | {"plexus_trace": share["plexus"] >= TRACE}
 
 
 def sampled(level: Image, affine: Affine, shape: tuple[int, int, int]) -> Float:

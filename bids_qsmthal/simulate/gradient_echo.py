@@ -57,7 +57,9 @@ class FineModel:
     chi_ppm, r2star_hz, spin_density
         Of brain and veins; the spin density holds T1 weighting, white matter is 1.
     brain, ventricle, atria, plexus, lesion
-        Shares, 0 to 1, uint8 per cent to save memory.
+        Where most of a voxel is this.
+    plexus_trace
+        Where there is any choroid plexus, calcified or not.
     deep
         Labels of ``DEEP_LABELS``.
     vein
@@ -72,6 +74,7 @@ class FineModel:
     ventricle: NDArray[np.bool_]
     atria: NDArray[np.bool_]
     plexus: NDArray[np.bool_]
+    plexus_trace: NDArray[np.bool_]
     lesion: NDArray[np.bool_]
     deep: NDArray[np.uint8]
     vein: Float
@@ -109,7 +112,7 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
     floats = {name: np.zeros(shape, np.float32) for name in ("chi", "r2star", "density")}
     masks = {
         name: np.zeros(shape, np.bool_)
-        for name in ("brain", "ventricle", "atria", "plexus", "lesion")
+        for name in ("brain", "ventricle", "atria", "plexus", "plexus_trace", "lesion")
     }
     deep = np.zeros(shape, np.uint8)
     weights = _tissue_weights(head, protocol)
