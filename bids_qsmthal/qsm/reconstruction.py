@@ -268,7 +268,11 @@ def _warnings(
     """Return what the user must know."""
     said = []
     if len(acquisition.echo_times_s) == 1:
-        said.append("One echo: no R2*, no CSF reference, and the phase offset stays in the field.")
+        said.append(
+            "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On "
+            "simulated scans the error of such a map is larger than its contrast; do not compare "
+            "its values with those of other scans."
+        )
     elif not csf.any():
         said.append("No ventricular CSF was found by its R2*: no CSF reference.")
     lost = 1 - float(kept.sum()) / float(brain.sum())

@@ -63,6 +63,12 @@ def test_the_truth_is_found() -> None:
     assert np.std(error_ppb) < 0.45 * 1e3 * chi[seen.mask].std()
 
 
+@pytest.mark.parametrize("solver", [SplitBregman(iterations=2), GaussNewton(iterations=1)])
+def test_a_solver_that_was_stopped_early_does_not_say_that_it_converged(solver) -> None:
+    made, *_ = problem()
+    assert not solver(made).converged
+
+
 @pytest.mark.parametrize("solver", [SplitBregman(), GaussNewton()])
 def test_extreme_sources_do_not_make_the_solver_diverge(solver) -> None:
     """Sources of 10 ppm wrap the field by several turns, where lambda = 1000 is known to fail."""
