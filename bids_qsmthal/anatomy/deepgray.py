@@ -80,7 +80,7 @@ def refined_thalamus(
     box = _box(prior > 0.5, voxel_mm, how.reach_mm + 6.0)
     signed_mm = _signed_distance(prior[box] > 0.5, voxel_mm)
     values = t1w[box].astype(np.float64)
-    span = tissue.means[2] - tissue.means[0]
+    span = abs(tissue.means[2] - tissue.means[0])
     inside_mean, inside_sd = _plane(values, signed_mm >= 1.5, voxel_mm)
     inside = _normal(values, inside_mean, inside_sd)
     outside = _outside(values, tissue, box, signed_mm)
