@@ -73,6 +73,7 @@ STAGES = (
     Stage("enhancing lesions", _all("t1w", "t1w_gad"), "enhancing"),
     Stage("gradient echo to T1w", _all("t1w", "gre")),
     Stage("field, background, susceptibility", _all("gre")),
+    Stage("other backgrounds, split echoes", (*_all("gre"), LABELS), "chi"),
     Stage("thalamus, veins, reference", (*_all("gre"), LABELS)),
 )
 

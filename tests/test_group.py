@@ -11,7 +11,7 @@ import pytest
 
 from bids_qsmthal import group
 from bids_qsmthal.errors import DataError, LevelUnavailableError, MissingInputError, UsageError
-from bids_qsmthal.group import analysis_file, assembly, fitting, tables_out
+from bids_qsmthal.group import analysis_file, assembly, companions, fitting, tables_out
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
 
@@ -337,6 +337,54 @@ def test_other_choices_of_a_scan_enter_the_sensitivity_analysis(tmp_path: Path) 
     doubled = rows.loc[("thickness_adjusted", "veins not removed")]
     assert doubled["coefficient"] == pytest.approx(plainly["coefficient"] / 2)
     assert doubled["p"] == pytest.approx(plainly["p"])
+    moved = made.choices.set_index(["choice", "variant", "hemisphere"])
+    assert moved.loc[("veins", "not removed", "LR"), "n"] == 20
+
+
+def test_shifts_of_other_choices_count_each_participant_once_and_leave_out_the_excluded() -> None:
+    scans = ["sub-1_run-1", "sub-1_run-2", "sub-2", "sub-3", "sub-4"]
+    others = pd.DataFrame(
+        {
+            "scan": scans,
+            "choice": "background",
+            "variant": "pdf",
+            "hemisphere": "LR",
+            "value": [-10.0, -12.0, -22.0, -33.0, 500.0],
+            "difference": [1.0, 3.0, 4.0, 6.0, 400.0],
+        }
+    )
+    usable = pd.DataFrame(
+        {"scan": scans[:4], "participant_id": ["sub-1", "sub-1", "sub-2", "sub-3"]}
+    )
+
+    row = companions.shifts(others, usable).iloc[0]
+
+    assert row["n"] == 3
+    assert row["mean_difference"] == pytest.approx(4.0)
+    assert row["sd_difference"] == pytest.approx(2.0)
+    assert (row["minimum"], row["maximum"]) == (2.0, 6.0)
+    own = np.array([-13.0, -26.0, -39.0])
+    assert row["correlation"] == pytest.approx(np.corrcoef(own, own + np.array([2.0, 4.0, 6.0]))[0, 1])
+
+
+def test_the_spread_of_two_participants_is_not_given() -> None:
+    others = pd.DataFrame(
+        {
+            "scan": ["sub-1", "sub-2"],
+            "choice": "veins",
+            "variant": "not removed",
+            "hemisphere": "L",
+            "value": [1.0, 2.0],
+            "difference": [0.5, 0.7],
+        }
+    )
+    usable = pd.DataFrame({"scan": ["sub-1", "sub-2"], "participant_id": ["sub-1", "sub-2"]})
+
+    row = companions.shifts(others, usable).iloc[0]
+
+    assert row["mean_difference"] == pytest.approx(0.6)
+    assert np.isnan(row["sd_difference"])
+    assert np.isnan(row["correlation"])
 
 
 def test_sessions_make_a_longitudinal_model(tmp_path: Path) -> None:

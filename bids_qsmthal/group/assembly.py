@@ -55,6 +55,11 @@ class Cohort:
     )
     """Where a table says yes and the images say no, or the other way round; the table won."""
 
+    choices: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(companions.CHOICES))
+    )
+    """How far other choices of mask, reference and background removal move the number."""
+
 
 def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bool) -> Cohort:
     """Return the cohort of an analysis.
@@ -79,7 +84,8 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
         No table has a column the user's analysis asks for.
     """
     tidy = measures.read(output_dir)
-    tidy = pd.concat([tidy, companions.other_choices(output_dir, tidy)], ignore_index=True)
+    others = companions.other_choices(output_dir)
+    tidy = pd.concat([tidy, companions.as_measures(others, tidy)], ignore_index=True)
     tidy, units = measures.in_one_unit(tidy)
     gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
     checks = companions.quality(output_dir)
@@ -108,6 +114,7 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
         },
         absent=absent,
         disagreements=disagreements(analysis, sessions, wide, units),
+        choices=companions.shifts(others, usable),
     )
 
 

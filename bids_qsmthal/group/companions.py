@@ -15,6 +15,14 @@ IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
 QUALITY = "_desc-qsmthal_quality.tsv"
 SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
 
+CHOICES = (
+    *("choice", "variant", "hemisphere", "n", "mean_difference", "sd_difference"),
+    *("minimum", "maximum", "correlation"),
+)
+
+FEWEST_FOR_SPREAD = 3
+"""Two participants have a difference, but no spread worth a number."""
+
 
 def together(paths: list[Path], ending: str, columns: list[str]) -> pd.DataFrame:
     """Return many files with equal columns as one table of text.
@@ -57,26 +65,60 @@ def quality(output_dir: Path) -> pd.DataFrame:
     return frame.loc[frame["verdict"].isin(["check", "exclude"]), ["scan", "verdict", "reason"]]
 
 
-def other_choices(output_dir: Path, tidy: pd.DataFrame) -> pd.DataFrame:
-    """Return relative susceptibility under other choices, as rows of the tidy table.
-
-    The measure is named ``chi_relative_csf_veins_not_removed``, say.
-    """
+def other_choices(output_dir: Path) -> pd.DataFrame:
+    """Return relative susceptibility under other choices: what the participants wrote, and scan."""
     columns = ["choice", "variant", "hemisphere", "value", "difference", "unit", "n_voxels"]
     frame = together(_find(output_dir, SENSITIVITY), SENSITIVITY, columns)
     frame = frame[frame["choice"] != "default"]
+    where = f"{output_dir}, *{SENSITIVITY}"
+    numbers = {
+        name: tables_in.numbers(frame[name], where, frame["scan"])
+        for name in ("value", "difference")
+    }
+    return frame.assign(**numbers)
+
+
+def as_measures(frame: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:
+    """Return other choices as rows of the tidy table.
+
+    The measure is named ``chi_relative_csf_veins_not_removed``, say.
+    """
     if frame.empty:
         return tidy.iloc[:0]
     slugs = (frame["choice"] + "_" + frame["variant"]).str.lower()
     named = slugs.str.replace(r"\W+", "_", regex=True)
     who = tidy[IDENTITY].drop_duplicates("scan")
-    rows = frame[["scan", "hemisphere", "unit"]].assign(
-        measure="chi_relative_csf_" + named,
-        region="thalamus",
-        qc="include",
-        value=tables_in.numbers(frame["value"], f"{output_dir}, *{SENSITIVITY}", frame["scan"]),
+    rows = frame[["scan", "hemisphere", "unit", "value"]].assign(
+        measure="chi_relative_csf_" + named, region="thalamus", qc="include"
     )
     return rows.merge(who, on="scan").reindex(columns=tidy.columns)
+
+
+def shifts(frame: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
+    """Return how far each other choice moves the number over the participants that are used.
+
+    Scans of one participant are averaged first, so nobody counts twice. Columns as in
+    ``CHOICES``; the standard deviation and the correlation need three participants.
+    """
+    who = usable[["participant_id", "scan"]].drop_duplicates("scan")
+    merged = frame.merge(who, on="scan")
+    merged["own"] = merged["value"] - merged["difference"]
+    key = ["choice", "variant", "hemisphere"]
+    numbers = ["value", "difference", "own"]
+    each = merged.groupby([*key, "participant_id"], sort=False)[numbers].mean().dropna()
+    rows = [
+        (
+            *place,
+            len(rows),
+            rows["difference"].mean(),
+            rows["difference"].std() if len(rows) >= FEWEST_FOR_SPREAD else float("nan"),
+            rows["difference"].min(),
+            rows["difference"].max(),
+            rows["value"].corr(rows["own"]) if len(rows) >= FEWEST_FOR_SPREAD else float("nan"),
+        )
+        for place, rows in each.groupby(level=key, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=list(CHOICES))
 
 
 def _find(output_dir: Path, ending: str) -> list[Path]:

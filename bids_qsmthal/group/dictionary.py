@@ -175,6 +175,19 @@ DISAGREEMENTS = {
     "table_source": "Table and column",
 }
 
+CHOICES = {
+    "choice": "What was done otherwise: veins, rim, lesions, reference, background",
+    "variant": "How",
+    "hemisphere": "L left, R right, LR both thalami",
+    "n": "Participants, each counted once; excluded ones left out",
+    "mean_difference": "Mean of (relative susceptibility under the variant - as reported), ppb",
+    "sd_difference": "Standard deviation (n - 1) of the difference over participants, ppb: what "
+    "the choice does to comparisons between people",
+    "minimum": "Smallest difference, ppb",
+    "maximum": "Largest difference, ppb",
+    "correlation": "Correlation over participants of the number under the variant and as reported",
+}
+
 TABLE = {
     "label": "Line of the table",
     "term": "Coefficient that is shown",

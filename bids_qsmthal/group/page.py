@@ -13,7 +13,7 @@ from bids_qsmthal.files import write_text, write_whole
 from bids_qsmthal.group import figures, words
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
-from bids_qsmthal.report import citation
+from bids_qsmthal.report import charts, citation
 from bids_qsmthal.report.page import (
     Block,
     Figure,
@@ -67,7 +67,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Cohort", _cohort(results)),
         *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
         *_further(cohort, results),
-        Section("Sensitivity to choices", _sensitivity(analysis, results)),
+        Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
         Section("Normality", _normality(analysis, cohort, results)),
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
@@ -241,8 +241,35 @@ def _pictures(wanted: Wanted, results: Results) -> list[Block]:
     ]
 
 
-def _sensitivity(analysis: Analysis, results: Results) -> list[Block]:
-    blocks: list[Block] = [Prose(words.read_sensitivity(results.sensitivity, analysis))]
+def _choices(cohort: Cohort) -> list[Block]:
+    """Show how far each choice moves the number itself, before any model is asked."""
+    table = cohort.choices
+    both = table[table["hemisphere"] == "LR"]
+    if both.empty:
+        return []
+    names = ["as reported", *(both["choice"] + ": " + both["variant"])]
+    chart = charts.intervals(
+        names,
+        np.array([0.0, *both["mean_difference"]]),
+        np.array([np.nan, *both["sd_difference"]]),
+        "difference of relative susceptibility (ppb)",
+    )
+    return [
+        Figure(
+            "How choices move the number",
+            "Relative susceptibility of both thalami with one choice changed, minus the one "
+            "reported: mean and standard deviation over participants. A mean moves everybody "
+            "alike; the standard deviation is what changes comparisons between people.",
+            "Mean and standard deviation of the difference for each choice; see the table.",
+            chart,
+        ),
+        Table("How choices move the number", table, name="choices", folded=True),
+    ]
+
+
+def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
+    blocks = _choices(cohort)
+    blocks.append(Prose(words.read_sensitivity(results.sensitivity, analysis)))
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
         usable = _with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:

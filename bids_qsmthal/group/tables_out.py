@@ -34,6 +34,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("mediation", results.mediation, dictionary.MEDIATION),
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
         ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
+        ("choices", cohort.choices, dictionary.CHOICES),
     ]
     described += [(name, frame, words) for name, frame, words in optional if len(frame)]
     for name, frame, words in described:

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from bids_qsmthal.settings import Settings
     from bids_qsmthal.stages import Stages
 
-STAGES = 4
+STAGES = 5
 """How many stages this part has, whether they run or are left out."""
+
+OUR_CHI = "QSM"
+"""Method of numbers from susceptibility that was not brought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,8 +100,11 @@ def find(
     inputs = _inputs(maps, combined, segmentation, metrics, replaced)
     regions = None
     if inputs is None:
-        stages.skip("thalamus, veins, reference", "there is no T1w and no segmentation was brought")
+        reason = "there is no T1w and no segmentation was brought"
+        stages.skip("other backgrounds, split echoes", reason)
+        stages.skip("thalamus, veins, reference", reason)
     else:
+        inputs = _with_variants(inputs, scan, brain, settings, stages)
         regions = stages.run(
             "thalamus, veins, reference", roi.measure, inputs, settings=settings.regions
         )
@@ -175,7 +181,33 @@ def _inputs(
         segmentation=segmentation,
         supplied=supplied,
         metrics=dict(metrics),
-        method=replaced["chi"].source if "chi" in replaced else "QSM",
+        method=replaced["chi"].source if "chi" in replaced else OUR_CHI,
+    )
+
+
+def _with_variants(
+    inputs: roi.Inputs, scan: Signal, brain: Image, settings: Settings, stages: Stages
+) -> roi.Inputs:
+    """Add what the same scan gives when it is reconstructed otherwise."""
+    title = "other backgrounds, split echoes"
+    if inputs.method != OUR_CHI:
+        stages.skip(title, f"susceptibility was brought by {inputs.method}")
+        return inputs
+    made = stages.run(
+        title,
+        qsm.variants,
+        scan.magnitude.data,
+        scan.phase_rad.data,
+        brain.data,
+        inputs.chi_ppm.grid,
+        scan.series.acquisition,
+        settings=settings.reconstruction,
+    )
+    like, half = inputs.chi_ppm.like, made.half_difference_ppm
+    return replace(
+        inputs,
+        backgrounds_ppm={name: like(chi_ppm) for name, chi_ppm in made.backgrounds.items()},
+        half_difference_ppm=None if half is None else like(half),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
 NO_METRICS: Mapping[str, float] = MappingProxyType({})
+NO_MAPS: Mapping[str, Image] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +94,11 @@ class Inputs:
         Quality measures of earlier stages, by the names in ``quality.LIMITS``.
     method
         How susceptibility was made, for the table.
+    backgrounds_ppm
+        Susceptibility after other background removals, by their names; zero where not made.
+    half_difference_ppm
+        Half the difference of the maps of the odd and of the even echoes: noise without the head.
+        None where the echoes are too few.
     """
 
     chi_ppm: Image
@@ -103,6 +109,8 @@ class Inputs:
     supplied: Supplied = field(default_factory=Supplied)
     metrics: Mapping[str, float] = field(default_factory=lambda: NO_METRICS)
     method: str = "n/a"
+    backgrounds_ppm: Mapping[str, Image] = field(default_factory=lambda: NO_MAPS)
+    half_difference_ppm: Image | None = None
 
     def __post_init__(self) -> None:
         for name, image in (
@@ -112,6 +120,8 @@ class Inputs:
             ("supplied thalamus", self.supplied.thalamus),
             ("supplied CSF reference", self.supplied.reference),
             ("supplied vein mask", self.supplied.veins),
+            ("map of split echoes", self.half_difference_ppm),
+            *((f"map after {name}", image) for name, image in self.backgrounds_ppm.items()),
         ):
             if image is not None and image.shape != self.chi_ppm.shape:
                 raise DataError(

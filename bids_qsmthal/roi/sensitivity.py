@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,37 +33,65 @@ def sensitivity(
         Columns choice, variant, hemisphere, value, difference (from the default), unit,
         n_voxels (of the thalamus).
     """
-    chi_ppb = 1e3 * inputs.chi_ppm.data
-    own = masks.thalamus.labels
-    default_zero = float(chi_ppb[masks.reference.mask].mean(dtype=np.float64))
-    variants = [("default", "default", own, default_zero)]
+    default = _Variant(
+        "default", "default", masks.thalamus.labels, masks.reference.mask, inputs.chi_ppm.data
+    )
+    variants = [default]
     variants += [
-        (choice, name, labels, default_zero)
+        replace(default, choice=choice, name=name, labels=labels)
         for choice, name, labels in _other_thalami(inputs, regions, masks, settings)
     ]
     variants += [
-        ("reference", name, own, float(chi_ppb[mask].mean(dtype=np.float64)))
+        replace(default, choice="reference", name=name, reference=mask)
         for name, mask in _other_references(inputs, regions, masks, settings)
         if mask.any()
     ]
+    variants += [
+        default.in_map(name, np.asarray(image.data))
+        for name, image in inputs.backgrounds_ppm.items()
+    ]
     rows = []
-    for choice, name, labels, zero in variants:
+    for variant in variants:
         for hemisphere, sides in HEMISPHERES.items():
-            inside = np.isin(labels, sides)
+            value, count = variant.measured(sides)
             rows.append(
                 {
-                    "choice": choice,
-                    "variant": name,
+                    "choice": variant.choice,
+                    "variant": variant.name,
                     "hemisphere": hemisphere,
-                    "value": _mean(chi_ppb, inside) - zero,
-                    "difference": _mean(chi_ppb, inside)
-                    - zero
-                    - (_mean(chi_ppb, np.isin(own, sides)) - default_zero),
+                    "value": value,
+                    "difference": value - default.measured(sides)[0],
                     "unit": "ppb",
-                    "n_voxels": int(inside.sum()),
+                    "n_voxels": count,
                 }
             )
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Variant:
+    """One way to make the number: which thalamus against which reference in which map."""
+
+    choice: str
+    name: str
+    labels: Labels
+    reference: Mask
+    chi_ppm: Array
+
+    def measured(self, sides: tuple[int, ...]) -> tuple[float, int]:
+        """Return the relative susceptibility (ppb) of some sides, and their voxels."""
+        inside = np.isin(self.labels, sides)
+        zero = _mean(self.chi_ppm, self.reference)
+        return 1e3 * (_mean(self.chi_ppm, inside) - zero), int(inside.sum())
+
+    def in_map(self, background: str, chi_ppm: Array) -> _Variant:
+        """Return the same masks in the map of another background removal.
+
+        It may have left a rim without susceptibility, written as zero, which is no measurement.
+        """
+        made = chi_ppm != 0
+        labels = np.where(made, self.labels, 0).astype(np.uint8)
+        return _Variant("background", background, labels, self.reference & made, chi_ppm)
 
 
 def _mean(values: Array, mask: Mask) -> float:

@@ -241,3 +241,32 @@ def test_the_same_input_gives_the_same_bytes(head, measured):
     assert again.table.to_csv() == measured.table.to_csv()
     for name, image in measured.masks.items():
         np.testing.assert_array_equal(again.masks[name].data, image.data)
+
+
+def test_other_background_removals_are_measured_with_the_same_masks(head, measured):
+    """Another map may lack a rim; only its voxels count, and the rest of the table stays."""
+    paler = np.where(np.arange(head.chi_ppm.shape[2]) < 3, 0, 0.8 * head.chi_ppm.data)
+    other = {"pdf": head.chi_ppm.like(paler.astype(np.float32))}
+
+    result = roi.measure(head.inputs(backgrounds_ppm=other))
+
+    table = result.sensitivity.set_index(["choice", "variant", "hemisphere"])
+    reported = _value(measured, "chi_relative_csf")
+    row = table.loc["background", "pdf", "LR"]
+    assert row["value"] == pytest.approx(0.8 * reported, abs=0.3)
+    assert row["difference"] == pytest.approx(row["value"] - reported, abs=1e-4)
+    assert table.loc["default", "default", "LR"]["value"] == pytest.approx(reported, abs=1e-4)
+
+
+def test_the_sensitivity_table_changes_every_choice_of_masks_and_reference(measured):
+    found = set(zip(measured.sensitivity["choice"], measured.sensitivity["variant"], strict=True))
+
+    assert {
+        ("veins", "not removed"),
+        ("rim", "not removed"),
+        ("lesions", "not removed"),
+        ("reference", "atria"),
+        ("reference", "ventricles"),
+        ("reference", "global CSF"),
+        ("reference", "whole brain"),
+    } <= found
