@@ -1,6 +1,7 @@
 """Quantitative susceptibility mapping: arrays in, arrays out, no files."""
 
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T, Acquisition
+from bids_qsmthal.qsm.artefacts import ghost_to_signal
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.csf import CSF_REFERENCES
 from bids_qsmthal.qsm.device import Device
@@ -41,6 +42,7 @@ __all__ = [
     "Mask",
     "Reconstruction",
     "Variants",
+    "ghost_to_signal",
     "reconstruct",
     "variants",
 ]
