@@ -81,6 +81,7 @@ def compared(
     value = result.table.set_index(["measure", "region", "hemisphere"])["value"]
     masked = 1e3 * (chi.data[final].mean() - chi.data[reference > 0].mean())
     true = truth["chi_relative_csf"]["LR"]
+    kept = result.sensitivity.query("choice == 'veins' and hemisphere == 'LR'")
     return {
         "purity": (final & thalamus).sum() / final.sum(),
         "coverage": (final & thalamus).sum() / thalamus.sum(),
@@ -92,6 +93,7 @@ def compared(
         "csf_sides": float(len(set(np.unique(reference)) - {0})),
         "mask_error_ppb": masked - true,
         "error_ppb": value["chi_relative_csf", "thalamus", "LR"] - true,
+        "error_veins_kept_ppb": kept["value"].item() - true,
         "standard_error_ppb": value["chi_relative_csf_se", "thalamus", "LR"],
     }
 

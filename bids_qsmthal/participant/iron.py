@@ -95,7 +95,7 @@ def find(
         settings=settings.reconstruction,
     )
     maps = _with_brought(maps, combined, replaced)
-    metrics = maps.quality | (to_t1w.quality if to_t1w else {})
+    metrics = maps.quality | _motion(scan, brain) | (to_t1w.quality if to_t1w else {})
     segmentation = _segmentation(head, matrix, replaced)
     inputs = _inputs(maps, combined, segmentation, metrics, replaced)
     regions = None
@@ -147,6 +147,12 @@ def _brain(
             "the same head, or bring a mask with --derivatives."
         )
     return found.like(inside)
+
+
+def _motion(scan: Signal, brain: Image) -> dict[str, float]:
+    """Return the sign of motion, where there is air to see it in."""
+    ghost = qsm.ghost_to_signal(scan.magnitude.data[..., 0], brain.data, brain.grid)
+    return {} if ghost is None else {"ghost": ghost}
 
 
 def _with_brought(maps: qsm.Maps, grid: Image, replaced: Mapping[str, Brought]) -> qsm.Maps:

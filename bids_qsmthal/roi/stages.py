@@ -44,9 +44,11 @@ class Settings:
         When a participant is to be checked or left out.
     confidence
         Coverage of the intervals.
-    repeat_sd_ppb
-        How much the number changes when the same person is scanned again: 2.4 ppb within a
-        site for deep gray matter (methods, 4.7). No single image shows it.
+    method_sd_ppb
+        Error of one thalamus and of both together that no image of one scan shows: what
+        background removal, inversion and borders of the masks leave. It is the root mean square
+        error of simulated participants with the default chain (docs/roi.md); how much a person
+        changes between two scans, 2.4 ppb, is another question.
     """
 
     reference: ReferenceRule = field(default_factory=ReferenceRule)
@@ -54,7 +56,7 @@ class Settings:
     thalamus: ThalamusRule = field(default_factory=ThalamusRule)
     limits: tuple[Limit, ...] = LIMITS
     confidence: float = 0.95
-    repeat_sd_ppb: float = 2.4
+    method_sd_ppb: tuple[float, float] = (1.45, 1.15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

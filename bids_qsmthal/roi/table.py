@@ -43,6 +43,8 @@ class Measured:
     chi_ppb: Mean
     median_ppb: float
     r2star_hz: float | None
+    noise_ppb: Mean | None = None
+    """Of half the difference between the odd and the even echoes; None where it is not known."""
 
 
 Found: TypeAlias = "dict[tuple[str, str], Measured]"
@@ -66,23 +68,44 @@ def measures(inputs: Inputs, regions: Regions, masks: Masks, *, settings: Settin
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def standard_error(key: tuple[str, str], found: Found, *, repeat_sd_ppb: float) -> float:
+def standard_error(
+    key: tuple[str, str], found: Found, *, method_sd_ppb: tuple[float, float]
+) -> float:
     """Return the standard error (ppb) of a region against the CSF reference.
 
-    Parts, taken as independent: what varies inside the region and inside the reference
-    (``uncertainty.mean``); how far the two sides disagree, in the region and in the reference,
-    which is what a slow error of the background field looks like (a true difference counts as
-    error too, to the safe side); and what changes from scan to scan.
+    Parts, taken as independent:
+
+    - noise. With split echoes, what it does to the mean of the region less that of the reference:
+      the standard error that the map of their half difference gives, or that difference itself,
+      if it is larger. Else what varies inside the region, anatomy and all;
+    - the reference: what varies inside it (CSF does not), and half of how far its sides disagree,
+      which is what a slow error of the background field looks like;
+    - what no image of one scan shows (``method_sd_ppb``: one side, both together).
+
+    The thalamus is averaged as a whole, so that its unevenness and a difference of its sides are
+    no error. Smaller regions are parts whose borders are uncertain: both count as error there.
     """
     name, hemisphere = key
+    own, reference = found[key], found["csf_reference", "LR"]
     parts = [
-        found[key].chi_ppb.standard_error,
-        found["csf_reference", "LR"].chi_ppb.standard_error,
+        reference.chi_ppb.standard_error,
         _disagreement("csf_reference", "LR", found),
-        _disagreement(name, hemisphere, found),
-        repeat_sd_ppb,
+        method_sd_ppb[1 if hemisphere == "LR" else 0],
     ]
+    if own.noise_ppb is not None and reference.noise_ppb is not None:
+        parts.append(_noise(own.noise_ppb, reference.noise_ppb))
+    if name != "thalamus" or own.noise_ppb is None:
+        parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, found)]
     return float(np.sqrt(np.nansum(np.square(parts))))
+
+
+def _noise(own: Mean, reference: Mean) -> float:
+    """Return the error that noise gives a difference of means, from maps without the head.
+
+    Correlation over a few voxels shows in the map; one over the whole head only in the mean.
+    """
+    local = float(np.sqrt(np.nansum(np.square([own.standard_error, reference.standard_error]))))
+    return max(local, abs(own.value - reference.value))
 
 
 def _measured(inputs: Inputs, regions: Regions, masks: Masks) -> Found:
@@ -100,6 +123,11 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks) -> Found:
             own = pooled([side.chi_ppb for side in sides])
         else:
             own = mean(chi_ppb, place.mask, size_mm)
+        noise = [side.noise_ppb for side in sides if side.noise_ppb is not None]
+        if place.hemisphere == "LR" and noise:
+            of_noise: Mean | None = pooled(noise)
+        else:
+            of_noise = _noise_in(place, inputs)
         found[place.region, place.hemisphere] = Measured(
             replace(place, mask=np.empty((0, 0, 0), dtype=bool)),
             own,
@@ -107,8 +135,17 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks) -> Found:
             None
             if inputs.r2star_hz is None
             else float(inputs.r2star_hz.data[place.mask].mean(dtype=np.float64)),
+            of_noise,
         )
     return found
+
+
+def _noise_in(place: Place, inputs: Inputs) -> Mean | None:
+    """Return what noise does in a region; the largest are references that need no error."""
+    if inputs.half_difference_ppm is None or place.region in {"brain", "csf_global"}:
+        return None
+    half_ppb = 1e3 * inputs.half_difference_ppm.data
+    return mean(half_ppb, place.mask, inputs.chi_ppm.grid.voxel_size_mm)
 
 
 def _disagreement(name: str, hemisphere: str, found: Found) -> float:
@@ -137,7 +174,7 @@ def _relative(
 ) -> list[tuple[str, float, str]]:
     own = found[key].chi_ppb.value
     value = own - found["csf_reference", "LR"].chi_ppb.value
-    error = standard_error(key, found, repeat_sd_ppb=settings.repeat_sd_ppb)
+    error = standard_error(key, found, method_sd_ppb=settings.method_sd_ppb)
     reach = float(stats.norm.ppf(0.5 + settings.confidence / 2)) * error
     numbers = [
         ("chi_relative_csf", value, "ppb"),

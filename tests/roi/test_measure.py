@@ -128,7 +128,7 @@ def test_the_interval_is_centred_and_wider_than_the_noise(measured):
 
     assert (low + high) / 2 == pytest.approx(value, abs=1e-3)
     assert (high - low) / 2 == pytest.approx(1.959964 * error, rel=1e-4)
-    assert error >= 2.4
+    assert error >= 1.15
 
 
 def test_masks_of_the_user_replace_ours_and_are_named(head, measured):

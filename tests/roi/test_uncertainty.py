@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.roi.uncertainty import mean
+from bids_qsmthal.roi.places import Place
+from bids_qsmthal.roi.table import Measured, standard_error
+from bids_qsmthal.roi.uncertainty import Mean, mean
 
 SIZE_MM = (1.0, 1.0, 2.0)
 
@@ -59,3 +61,40 @@ def test_one_voxel_has_a_mean_and_no_error():
 
     assert found.value == 7.0
     assert np.isnan(found.standard_error)
+
+
+def _place(name, side):
+    return Place(name, side, np.empty((0, 0, 0), dtype=bool), 0, "QSM", "segmentation")
+
+
+def _found(noise=(0.3, 0.4), means=(0.0, 0.0), *, uneven=3.0):
+    """A thalamus as uneven as given and a reference, each with its noise, known or not."""
+    found = {}
+    for name, error, level, value in (
+        ("thalamus", uneven, noise[0] if noise else None, means[0]),
+        ("csf_reference", 0.2, noise[1] if noise else None, means[1]),
+    ):
+        own = None if level is None else Mean(value, 5.0, level, 500)
+        for side in ("L", "R", "LR"):
+            chi = Mean(-20.0, 8.0, error, 500)
+            found[name, side] = Measured(_place(name, side), chi, -20.0, None, own)
+    return found
+
+
+@pytest.mark.parametrize(("side", "method"), [("L", 1.5), ("LR", 1.2)])
+def test_noise_reference_and_method_add_up_and_anatomy_is_no_error(side, method):
+    found = standard_error(("thalamus", side), _found(), method_sd_ppb=(1.5, 1.2))
+
+    assert found == pytest.approx(np.sqrt(0.3**2 + 0.4**2 + 0.2**2 + method**2))
+
+
+def test_noise_over_the_whole_head_shows_in_the_difference_of_the_means():
+    found = standard_error(("thalamus", "LR"), _found(means=(1.0, -3.0)), method_sd_ppb=(0, 0))
+
+    assert found == pytest.approx(np.hypot(4.0, 0.2))
+
+
+def test_without_split_echoes_what_varies_in_the_thalamus_counts_as_error():
+    found = standard_error(("thalamus", "LR"), _found(noise=None), method_sd_ppb=(0, 0))
+
+    assert found == pytest.approx(np.hypot(3.0, 0.2))
