@@ -1,0 +1,59 @@
+"""Scans spoilt on purpose are flagged, and the same scans unspoilt are not."""
+
+import numpy as np
+import pytest
+
+from bids_qsmthal import roi
+from bids_qsmthal.qsm import Grid, ghost_to_signal
+from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.simulate.corruption import restless, with_motion
+from tests.qsm import phantoms
+
+GRID = Grid((96, 110, 24), (2.0, 2.0, 4.0), (0.0, 0.28, 0.96))
+
+
+def verdict(**measured):
+    return roi.quality(measured)[1]
+
+
+@pytest.mark.parametrize(
+    ("motion_mm", "expected"),
+    [(0.0, {"include"}), (0.8, {"check", "exclude"}), (2.4, {"exclude"})],
+)
+def test_a_head_that_moved_is_flagged_by_its_ghosts(motion_mm, expected):
+    brain = phantoms.ball(GRID, 62, stretch=(0.95, 1.15, 2.0))
+    places, order = restless(motion_mm / 2.0, 110, np.random.default_rng(4))
+    signal = with_motion(brain.astype(np.complex64), places, order=order)
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((*GRID.shape, 2)) @ np.array([1, 1j]) / 60
+    magnitude = np.abs(signal + noise).astype(np.float32)
+
+    assert verdict(ghost=ghost_to_signal(magnitude, brain, GRID)) in expected
+
+
+@pytest.mark.parametrize(
+    ("snr", "expected"), [(100.0, {"include"}), (8.0, {"check"}), (1.5, {"exclude"})]
+)
+def test_a_noisy_scan_is_flagged_by_its_signal_to_noise_ratio(snr, expected):
+    scan = phantoms.head()
+    magnitude, angle = scan.signal(snr=snr)
+
+    found = ComplexFit()(magnitude, angle, scan.mask, scan.grid, scan.acquisition)
+
+    assert verdict(snr=found.snr) in expected
+
+
+def test_a_mask_that_ends_in_the_thalamus_is_flagged(head):
+    whole = roi.measure(head.inputs())
+    mask = np.ones(head.chi_ppm.shape, dtype=bool)
+    mask[:, :, head.chi_ppm.shape[2] // 2 :] = False
+
+    cut = roi.measure(head.inputs(qsm_mask=head.chi_ppm.like(mask)))
+
+    def of(result):
+        return result.quality.set_index("name").loc["thalamus_lost_to_mask"]
+
+    assert of(whole)["verdict"] == "include"
+    assert of(cut)["verdict"] in {"check", "exclude"}
+    assert of(cut)["reason"]
+    assert cut.verdict != "include"
