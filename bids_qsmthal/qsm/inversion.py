@@ -57,7 +57,7 @@ class ThresholdedDivision:
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid)
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
-        boxed = box.cut(inside(local.field_ppm, local.mask))
+        boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
         return Susceptibility(inside(chi, local.mask), converged=True)
 
@@ -80,7 +80,7 @@ class ClosedFormL2:
         kernel = dipole_kernel(box.grid)
         stiff = kernel**2 + np.float32(self.weight_mm2) * laplace_kernel(box.grid)
         stiff[0, 0, 0] = 1
-        boxed = box.cut(inside(local.field_ppm, local.mask))
+        boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (kernel / stiff).astype(np.float32)))
         return Susceptibility(inside(chi, local.mask), converged=True)
 
