@@ -364,7 +364,9 @@ def test_shifts_of_other_choices_count_each_participant_once_and_leave_out_the_e
     assert row["sd_difference"] == pytest.approx(2.0)
     assert (row["minimum"], row["maximum"]) == (2.0, 6.0)
     own = np.array([-13.0, -26.0, -39.0])
-    assert row["correlation"] == pytest.approx(np.corrcoef(own, own + np.array([2.0, 4.0, 6.0]))[0, 1])
+    assert row["correlation"] == pytest.approx(
+        np.corrcoef(own, own + np.array([2.0, 4.0, 6.0]))[0, 1]
+    )
 
 
 def test_the_spread_of_two_participants_is_not_given() -> None:
