@@ -181,5 +181,7 @@ def _contrast(values: Array, tissue: Mask, voxel_size_mm: VoxelSize, rule: VeinR
     if not tissue.any():
         return np.zeros_like(values)
     centre, spread = robust_centre_and_spread(excess[tissue])
-    contrast: Array = (excess - centre) / max(spread, float(np.finfo(np.float32).tiny))
+    if not spread > 0:
+        return np.zeros_like(values)
+    contrast: Array = (excess - centre) / spread
     return contrast
