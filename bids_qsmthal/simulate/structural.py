@@ -160,8 +160,8 @@ def t1w_with_truth(head: Head, pose: Affine, grid: Image) -> tuple[Image, Struct
         if chunk.inner is None:
             continue
         entries = {"tissue": _tissue(chunk), "deep": chunk.inner.labels(), **chunk.masks()}
-        for name, values in entries.items():
-            marks[name].reshape(-1)[chunk.flat] = values
+        for name, mark in marks.items():
+            mark.reshape(-1)[chunk.flat] = entries[name]
         for name, value in _volumes(chunk, chunk.inner).items():
             volumes[name] = volumes.get(name, 0.0) + value
     image *= _unevenness(head, to_head, grid.shape)
