@@ -71,6 +71,7 @@ def test_a_spheroid_of_water_around_a_ball_of_air_has_the_closed_form_field(sphe
         ventricle=nothing,
         atria=nothing,
         plexus=nothing,
+        plexus_trace=nothing,
         lesion=nothing,
         deep=np.zeros(shape, np.uint8),
         vein=zeros,
