@@ -126,9 +126,9 @@ def test_the_screen_names_stage_participant_and_time() -> None:
     forecast.step(step("sub-01", 2))
     clock.now += 5
     text = screen(forecast)
-    assert "sub-01 [2/9] FLAIR to T1w" in text
+    assert "sub-01 [2/10] FLAIR to T1w" in text
     assert "0:36" in text
-    assert "all    [0/2] about 2:44 left" in text
+    assert "all    [0/2]  about 2:44 left" in text
 
 
 @pytest.fixture
@@ -210,11 +210,11 @@ def test_a_whole_run_on_a_terminal(tmp_path: Path) -> None:
     os.close(ours)
     assert run.wait() == 0
     text = seen.decode()
-    assert "[9/10] field, background, susceptibility" in text
+    assert "[10/11] other backgrounds, split echoes" in text
     assert "time left: not known yet" in text
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", text)]
     printed = [line for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
-    assert not any("[9/10]" in line for line in printed)
+    assert not any("[10/11]" in line for line in printed)
     assert "sub-01 finished (1 of 1)" in text
     assert "0 failed, 1 of 1 finished" in printed[-2]
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
