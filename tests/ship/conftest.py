@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from bids_qsmthal.settings import GIB, Placement, Resources, Settings
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "bids_qsmthal"
+DASK = (sys.executable, "-m", "dask")  # of this environment, which need not be on the path
 HARDENED = (
     *("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108
     *("--user", "12345:12345", "--security-opt", "no-new-privileges"),
@@ -84,7 +86,7 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
     processes = [
         subprocess.Popen(
             [
-                *("dask", "scheduler", "--host", "127.0.0.1", "--port", "0"),
+                *(*DASK, "scheduler", "--host", "127.0.0.1", "--port", "0"),
                 *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)),
             ],
             stderr=subprocess.DEVNULL,
@@ -92,7 +94,7 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
         *(
             subprocess.Popen(
                 [
-                    *("dask", "worker", "--scheduler-file", str(file), "--nthreads", "1"),
+                    *(*DASK, "worker", "--scheduler-file", str(file), "--nthreads", "1"),
                     *("--local-directory", str(tmp_path), "--name", name, "--no-dashboard"),
                 ],
                 stderr=subprocess.DEVNULL,
