@@ -49,6 +49,11 @@ ADVICE: tuple[tuple[str, str], ...] = (
         "Look at the phase for motion, stripes or slices that alternate (--gre-chop), and at the "
         "sidecars for wrong echo times. Leave the scan out if it moved.",
     ),
+    (
+        r"ghost|repeats itself",
+        "Look at the magnitude beside the head and at the map: where the head is seen again, or "
+        "stripes run through the map, leave the scan out.",
+    ),
     (r"snr|noisy", "Look at the magnitude. A noisy scan gives wide intervals; weigh it by them."),
     (
         r"intracranial volume|brain reaches|brain mask",
