@@ -188,8 +188,8 @@ class JointDipoleFields:
         What minimises the functional. Weak, constant penalties and many steps: sources outside
         move only as fast as the penalty of the gradient lets them. Doubling it, which hurries the
         inversion of a known local field, would freeze them. With 48 steps and a penalty of 50 a
-        change of the thalamus was seen at 93 %, with these at 94 to 95 % (97 % where the local field is
-        known).
+        change of the thalamus was seen at 93 %, with these at 94 to 95 % (97 % where the local
+        field is known).
 
     References
     ----------
