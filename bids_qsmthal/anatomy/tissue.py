@@ -172,8 +172,8 @@ def with_sulcal_fluid(found: Fractions, t1w: Float, sulci: NDArray[np.bool_]) ->
 
     Vessels and membranes run in the fluid round the cortex. Its intensity is the mean of the voxels
     that are mostly fluid, as in a classification without mixtures; it decides which voxels those
-    are, so both are found in turns. On a head with surfaces of cortex drawn by others, together with
-    ``without_false_gray``, it brings mean thickness from 2.58 to 2.45 mm, where the surfaces have
+    are, so both are found in turns. On a head with surfaces of cortex drawn by others it brings,
+    with ``without_false_gray``, mean thickness from 2.58 to 2.45 mm, where the surfaces have
     2.41 mm (``benchmarks/anatomy.py surfaces``).
 
     Parameters
