@@ -19,7 +19,8 @@ from bids_qsmthal.anatomy.preparation import (
     prepare,
 )
 from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
-from bids_qsmthal.anatomy.segmentation import LABELS, Anatomy, Segmentation, segment
+from bids_qsmthal.anatomy.segmentation import Anatomy, Segmentation, segment
+from bids_qsmthal.anatomy.structures import LABELS
 from bids_qsmthal.anatomy.warping import Warp, fields
 
 __all__ = [

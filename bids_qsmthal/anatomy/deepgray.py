@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.anatomy.structures import LATERAL_VENTRICLES, VENTRICLES
+
 if TYPE_CHECKING:
     from bids_qsmthal.anatomy.tissue import Fractions
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-LATERAL_VENTRICLES = (4, 43)
-MIDLINE_VENTRICLES = (14, 15)
 
 LOGISTIC = np.pi / np.sqrt(3)
 """Slope of the logistic curve whose standard deviation is one."""
@@ -131,8 +130,7 @@ def refined_ventricles(
     Fluid counts where more than half of the voxel is fluid, and where the nearest warped label
     among the ventricles is near; it must hang together with the ventricle's inside.
     """
-    indices = (*LATERAL_VENTRICLES, *MIDLINE_VENTRICLES)
-    warped = np.where(np.isin(labels, indices), labels, 0)
+    warped = np.where(np.isin(labels, VENTRICLES), labels, 0)
     distance, nearest = ndimage.distance_transform_edt(
         warped == 0, sampling=voxel_mm, return_indices=True
     )
@@ -142,7 +140,7 @@ def refined_ventricles(
     reach = np.where(lateral, how.ventricle_reach_mm, 1.0)
     fluid = (csf > 0.5) & (distance <= reach)
     refined = np.zeros_like(warped)
-    for index in indices:
+    for index in VENTRICLES:
         parts, _ = ndimage.label(fluid & (owner == index))
         inside = np.unique(parts[(warped == index) & fluid])
         refined[np.isin(parts, inside[inside > 0])] = index

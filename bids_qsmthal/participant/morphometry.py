@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import brought
-from bids_qsmthal.anatomy.segmentation import REGION_NAMES
+from bids_qsmthal.anatomy.structures import REGION_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

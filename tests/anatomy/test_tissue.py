@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.segmentation import filled_lesions
+from bids_qsmthal.anatomy.filling import filled_lesions
 from bids_qsmthal.anatomy.tissue import (
     Fractions,
     TissueModel,

@@ -1,0 +1,84 @@
+"""Where tissues end at structures: what is known about these settles what intensity cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.anatomy.structures import (
+    BRAINSTEM,
+    GRAY_AT_WALLS,
+    GRAY_NUCLEI,
+    LATERAL_VENTRICLES,
+    THALAMUS,
+    VENTRICLES,
+)
+from bids_qsmthal.anatomy.tissue import Fractions, with_sulcal_fluid, without_false_gray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_qsmthal.anatomy.part import Part
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+WALL_MM = 2.0
+"""Partial volume and its neighbours at 1 mm: this near to a ventricle lies its wall."""
+
+
+def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Part) -> Fractions:
+    """Settle the borders that intensity alone gets wrong: walls of the ventricles, sulci.
+
+    Parameters
+    ----------
+    tissue
+        What the classification found.
+    t1w
+        The intensities it saw, shape (x, y, z).
+    labels
+        Structures, FreeSurfer's numbers.
+    part
+        Brain, regions and voxel size.
+    """
+
+    def within(structures: Sequence[int], reach_mm: float) -> Mask:
+        away = ~np.isin(labels, structures)
+        near: Mask = ndimage.distance_transform_edt(away, sampling=part.voxel_mm) <= reach_mm
+        return near
+
+    ventricles = within(LATERAL_VENTRICLES, WALL_MM) & ~within(GRAY_AT_WALLS, WALL_MM)
+    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(part.regions, (3, 4))
+    walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & part.brain
+    sulci = part.brain & ~walls & ~within(VENTRICLES, 1.5 * WALL_MM)
+    return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)
+
+
+def with_nuclei(
+    tissue: Fractions, labels: NDArray[Any], thalamus: Float
+) -> tuple[Float, Float, Float]:
+    """Count deep nuclei as gray matter although parts of them are as bright as white matter.
+
+    Parameters
+    ----------
+    tissue
+        Shares of tissues.
+    labels
+        Structures, FreeSurfer's numbers.
+    thalamus
+        Share of both thalami, 0 to 1.
+
+    Returns
+    -------
+    tuple
+        Shares of gray matter, white matter and fluid.
+    """
+    nuclei = np.maximum(thalamus, np.isin(labels, GRAY_NUCLEI).astype(np.float32))
+    # Fluid in a voxel of a nucleus stays fluid; only white matter gives way.
+    moved = tissue.wm * np.clip(nuclei, 0, 1)
+    white = np.where(labels == BRAINSTEM, tissue.wm + tissue.gm, tissue.wm - moved)
+    gray = np.where(labels == BRAINSTEM, 0, tissue.gm + moved)
+    return gray.astype(np.float32), white.astype(np.float32), tissue.csf

@@ -1,0 +1,41 @@
+"""Lesions filled with what white matter looks like, so that they do not become gray matter."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) -> Float:
+    """Give lesions the intensity of the white matter round them, with its noise.
+
+    Parameters
+    ----------
+    t1w
+        Even intensities, shape (x, y, z).
+    lesions
+        What to fill.
+    white_prior
+        Probability of white matter from the template.
+    seed
+        Of the noise.
+    """
+    if not lesions.any():
+        return t1w
+    rim = ndimage.binary_dilation(lesions)
+    sure = (white_prior > 0.8) & ~rim
+    middle = float(np.median(t1w[sure]))
+    spread = 1.4826 * float(np.median(np.abs(t1w[sure] - middle)))
+    # Normal-appearing white matter only: other lesions and vessels stay out of the mean.
+    sure &= np.abs(t1w - middle) < 2.5 * spread
+    weight = ndimage.gaussian_filter(sure.astype(np.float32), 4.0)
+    total = ndimage.gaussian_filter(np.where(sure, t1w, 0).astype(np.float32), 4.0)
+    local = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), middle)
+    noise = np.random.default_rng(seed).normal(0, spread, int(lesions.sum()))
+    filled = t1w.copy()
+    filled[lesions] = local[lesions] + noise
+    return filled

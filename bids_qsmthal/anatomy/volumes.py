@@ -1,0 +1,64 @@
+"""Volumes of tissues and structures, and the mean thickness of the cortex."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_qsmthal.anatomy.structures import NOT_CORTEX, REGION_NAMES
+from bids_qsmthal.anatomy.thickness import mean_thickness_mm
+
+if TYPE_CHECKING:
+    from bids_qsmthal.anatomy.part import Part
+
+Float = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+
+
+def volumes(
+    part: Part,
+    tissue: tuple[Float, Float, Float],
+    thalamus: tuple[Float, Float],
+    labels: NDArray[Any],
+) -> dict[str, float]:
+    """Return the volume of each region in mm3, such as ``thalamus_L`` or ``gray_matter``.
+
+    Parameters
+    ----------
+    part
+        Brain and voxel size.
+    tissue
+        Shares of gray matter, white matter and fluid, shape (x, y, z); partial voxels count by
+        what they hold.
+    thalamus
+        Share of the left and of the right thalamus.
+    labels
+        Structures, FreeSurfer's numbers; their voxels are counted.
+    """
+    unit = part.voxel_volume_mm3
+    gm, wm, csf = tissue
+    found = {
+        "gray_matter": float(gm.sum()) * unit,
+        "white_matter": float(wm.sum()) * unit,
+        "csf": float(csf.sum()) * unit,
+        "intracranial": float(part.brain.sum()) * unit,
+        "cortical_gray_matter": float(gm[~np.isin(labels, NOT_CORTEX)].sum()) * unit,
+    }
+    for side, share in zip("LR", thalamus, strict=True):
+        found[f"thalamus_{side}"] = float(share.sum()) * unit
+    found["thalamus_LR"] = found["thalamus_L"] + found["thalamus_R"]
+    counts = np.bincount(labels.ravel(), minlength=256)
+    for index, (name, side) in REGION_NAMES.items():
+        found[f"{name}_{side}" if side else name] = float(counts[index]) * unit
+    return found
+
+
+def thickness_means_mm(thickness: Float, gm: Float, regions: Labels) -> dict[str, float]:
+    """Return the mean thickness of the cortex: ``whole``, ``L``, ``R``."""
+    return {
+        "whole": mean_thickness_mm(thickness, gm, np.isin(regions, (1, 2))),
+        "L": mean_thickness_mm(thickness, gm, regions == 1),
+        "R": mean_thickness_mm(thickness, gm, regions == 2),
+    }
