@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bids_qsmthal import anatomy, nifti
-from bids_qsmthal.anatomy import freesurfer
+from bids_qsmthal.anatomy import freesurfer, naming
 from bids_qsmthal.dataset import Session, entities_of
 from bids_qsmthal.errors import DataError, MissingInputError, UsageError
 from bids_qsmthal.products import BRINGABLE, PRODUCTS, Space
@@ -40,6 +40,9 @@ EDITED = "manual edit"
 NAME = re.compile(r"[\w.+-]+")
 """Names of datasets."""
 
+THALAMI = {10, 49}
+"""FreeSurfer's numbers."""
+
 NUMBERS = "numbers"
 """Key of a table of volumes and thickness; every other key is that of an image or of points."""
 
@@ -54,6 +57,20 @@ READINGS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "lesions": anatomy.lesions_of,
 }
 """What is made of a file's labels: as they are, or taken from FreeSurfer's numbers."""
+
+NAMED: Mapping[str, Callable[[str], int | None]] = {
+    "named structures": naming.structure,
+    "named tissues": naming.tissue,
+}
+"""Readings of labels with numbers of their own, by the names a table gives them."""
+
+NAMED_PRODUCTS = {
+    "deepgray": "named structures",
+    "deepgray_gre": "named structures",
+    "tissue": "named tissues",
+    "nuclei": "labels",
+}
+"""Products that a table may number otherwise; nuclei keep numbers and names as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +91,18 @@ OTHER_NAMES: Mapping[str, tuple[Name, ...]] = {
         Name("dseg"),
         *(Name(f"desc-{desc}_dseg", "tissue") for desc in FREESURFER_LABELS),
     ),
-    "deepgray": tuple(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
+    "deepgray": (
+        Name("desc-deepgray_dseg"),
+        *(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
+        Name("dseg", "named structures"),
+    ),
     "lesion": (
         *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
         *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst", "lstai", "samseg")),
         *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
         *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
     ),
+    "nuclei": (Name("desc-thalamicnuclei_dseg"),),
     "enhancing": (Name("label-enhancing_mask"),),
 }
 """Names that other tools give the same thing."""
@@ -122,6 +144,8 @@ class Brought:
         The scan whose world it is in.
     program
         FreeSurfer, FastSurfer or SynthSeg; empty if not known.
+    table
+        What its labels are called, where they have numbers of their own.
     """
 
     path: Path
@@ -129,6 +153,7 @@ class Brought:
     reading: str = "labels"
     space: Space = "MEGRE"
     program: str = ""
+    table: Path | None = None
 
 
 def find(session: Session, datasets: Mapping[str, Path], output_dir: Path) -> dict[str, Brought]:
@@ -194,7 +219,46 @@ def parse(words: Sequence[str]) -> dict[str, Path]:
 def load(item: Brought) -> Image:
     """Return a label image that was brought, in the numbers of the product it replaces."""
     image = nifti.load(item.path, dtype=np.int16)
+    if item.reading in NAMED:
+        return image.like(naming.translated(image.data, _numbers(item)))
     return image.like(READINGS[item.reading](image.data))
+
+
+def nameless(item: Brought, found: NDArray[Any]) -> tuple[str, ...]:
+    """Return the labels of an image that its table does not name as something we know.
+
+    Parameters
+    ----------
+    item
+        A label image.
+    found
+        The numbers in it.
+
+    Raises
+    ------
+    DataError
+        The table names nothing that we know.
+    """
+    if item.table is None or item.reading not in NAMED:
+        return ()
+    names, known = naming.read_table(item.table), _numbers(item)
+    if not known:
+        some = ", ".join(list(names.values())[:4])
+        raise DataError(
+            f"{item.table}: none of its names is known ({some} ...); "
+            "expected names such as Left-Thalamus or right caudate, or of tissues, such as GM."
+        )
+    missing = [int(label) for label in found if label and int(label) not in known]
+    missing = [label for label in missing if not naming.is_background(names.get(label, "?"))]
+    return tuple(f"{label} ({names.get(label, 'not in the table')})" for label in missing)
+
+
+def _numbers(item: Brought) -> dict[int, int]:
+    """Return our number of each label that the table names as something we know."""
+    assert item.table is not None  # noqa: S101 - such readings are made with a table only
+    meaning = NAMED[item.reading]
+    read = {label: meaning(name) for label, name in naming.read_table(item.table).items()}
+    return {label: number for label, number in read.items() if number is not None}
 
 
 def measured(item: Brought, session: Session) -> Measured:
@@ -241,9 +305,40 @@ def _by_name(session: Session, root: Path, source: str) -> Iterator[tuple[str, B
     for key, choices in names.items():
         for name in choices:
             path = _file(session, key, name, root)
-            if path is not None:
-                yield key, Brought(path, source, name.reading, name.space)
+            item = None if path is None else _item(path, key, name, source, root)
+            if item is not None:
+                yield key, item
                 break
+
+
+def _item(path: Path, key: str, name: Name, source: str, root: Path) -> Brought | None:
+    """Say how a file is read, heeding the table of its labels; ``None`` if it is of no use."""
+    item = Brought(path, source, name.reading, name.space)
+    own_numbers = key in NAMED_PRODUCTS and name.reading in ("labels", *NAMED)
+    table = _table(path, root) if own_numbers else None
+    if table is not None:
+        item = replace(item, reading=NAMED_PRODUCTS[key], table=table)
+    if name.reading not in NAMED:
+        return item
+    # Only a table that names thalami tells structures from tissues.
+    return item if table is not None and THALAMI & set(_numbers(item).values()) else None
+
+
+def _table(path: Path, root: Path) -> Path | None:
+    """Return the nearest table of an image's labels, in its folder or above, as BIDS inherits."""
+    own, suffix = entities_of(path)
+    for folder in (path.parent, *path.parent.parents):
+        tables = []
+        for table in sorted(folder.glob(f"*{suffix}.tsv")):
+            named, its_suffix = entities_of(table)
+            same_kind = its_suffix == suffix and dict(named).get("desc") == dict(own).get("desc")
+            if same_kind and set(named) <= set(own):
+                tables.append((len(named), table))
+        if tables:
+            return max(tables)[1]
+        if folder == root:
+            break
+    return None
 
 
 def _names(key: str) -> tuple[Name, ...]:

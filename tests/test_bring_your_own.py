@@ -345,6 +345,109 @@ def test_labels_of_another_head_are_refused_in_one_line(root: Path) -> None:
         run(root, fs=folder)
 
 
+def renumbered(image, numbers: dict[int, int]):
+    """Return labels with numbers of somebody's own."""
+    found = np.zeros(image.shape, np.int16)
+    for ours, theirs in numbers.items():
+        found[image.data == ours] = theirs
+    return image.like(found)
+
+
+def table_of(path: Path, names: dict[int, str]) -> Path:
+    rows = "".join(f"{index}\t{name}\n" for index, name in names.items())
+    path.write_text(f"index\tname\n{rows}")
+    return path
+
+
+OWN_NUMBERS = {49: 1, 10: 2, 43: 3, 4: 4}
+OWN_NAMES = {
+    1: "thalamus_R",
+    2: "LeftThalamus",
+    3: "RH lateral ventricle",
+    4: "Lateral-Ventricle-L",
+}
+
+
+@pytest.mark.parametrize("table", ["desc-deepgray", "sub-01/anat/sub-01_desc-deepgray"])
+def test_labels_with_numbers_of_their_own_are_known_by_their_names(
+    root: Path, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    theirs = renumbered(phantom.labels(phantom.grid()), OWN_NUMBERS)
+    theirs.data[0, 0, 0], theirs.data[0, 0, 1] = 7, 8
+    folder = root / "mine" / "sub-01" / "anat"
+    phantom.write(folder / "sub-01_desc-deepgray_dseg.nii.gz", theirs)
+    names = {0: "Background", **OWN_NAMES, 7: "Left-Claustrum"}
+    table_of(root / "mine" / f"{table}_dseg.tsv", names)
+
+    with caplog.at_level(logging.WARNING):
+        found = run(root, mine=root / "mine").anatomy
+
+    expected = phantom.labels(phantom.grid()).data
+    np.testing.assert_array_equal(found.deepgray.data, expected)
+    said = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert len(said) == 1
+    assert "7 (Left-Claustrum), 8 (not in the table)" in said[0]
+
+
+def test_a_plain_segmentation_that_names_thalami_gives_structures_and_tissues(root: Path) -> None:
+    kinds, inside = phantom.tissue(phantom.grid()), phantom.labels(phantom.grid())
+    theirs = renumbered(inside, OWN_NUMBERS)
+    theirs = theirs.like(
+        np.where(theirs.data > 0, theirs.data, np.choose(kinds.data, (0, 6, 5, 9)))
+    )
+    path = root / "mine" / "sub-01" / "anat" / "sub-01_dseg.nii.gz"
+    phantom.write(path, theirs)
+    table_of(path.with_name("sub-01_dseg.tsv"), {**OWN_NAMES, 5: "WM", 6: "Grey matter", 9: "CSF"})
+
+    found = run(root, mine=root / "mine").anatomy
+
+    np.testing.assert_array_equal(found.deepgray.data, inside.data)
+    np.testing.assert_array_equal(found.tissue.data, kinds.data)
+
+
+def test_a_table_of_tissues_alone_leaves_the_structures_to_us(root: Path) -> None:
+    kinds = phantom.tissue(phantom.grid())
+    path = root / "mine" / "sub-01" / "anat" / "sub-01_dseg.nii.gz"
+    phantom.write(path, renumbered(kinds, {1: 2, 2: 3, 3: 1}))
+    table_of(path.with_name("sub-01_dseg.tsv"), {1: "CSF", 2: "GM", 3: "WM"})
+
+    replaced = brought.find(session_of(root), {"mine": root / "mine"}, root / "out")
+    found = run(root, mine=root / "mine").anatomy
+
+    assert set(replaced) == {"tissue"}
+    np.testing.assert_array_equal(found.tissue.data, kinds.data)
+
+
+def test_nuclei_take_the_names_of_their_table(root: Path) -> None:
+    labels = phantom.labels(phantom.grid())
+    path = root / "mine" / "sub-01" / "anat" / "sub-01_desc-thalamicnuclei_dseg.nii.gz"
+    phantom.write(path, renumbered(labels, {10: 3, 49: 5}))
+    table_of(path.with_name("sub-01_desc-thalamicnuclei_dseg.tsv"), {3: "Left-All", 5: "Right-All"})
+
+    found = run(root, mine=root / "mine").anatomy
+
+    assert found.nuclei_names == {3: "Left-All", 5: "Right-All"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("number\tname\n1\tLeft-Thalamus\n", "not a label table .*index"),
+        ("index\tname\none\tLeft-Thalamus\n", "not a label table"),
+        ("index\tname\n1\tLeft-Thalamus\n1\tRight-Thalamus\n", "1 of 2 rows repeat an index"),
+        ("index\tname\n1\tclaustrum\n2\tinsula\n", "none of its names is known .claustrum, ins"),
+    ],
+)
+def test_a_table_of_labels_that_is_none_is_refused(root: Path, text: str, expected: str) -> None:
+    theirs = renumbered(phantom.labels(phantom.grid()), OWN_NUMBERS)
+    path = root / "mine" / "sub-01" / "anat" / "sub-01_desc-deepgray_dseg.nii.gz"
+    phantom.write(path, theirs)
+    path.with_name("sub-01_desc-deepgray_dseg.tsv").write_text(text)
+
+    with pytest.raises(DataError, match=expected):
+        run(root, mine=root / "mine")
+
+
 def test_thalami_that_are_elsewhere_are_doubted(root: Path) -> None:
     labels = phantom.labels(phantom.grid())
     labels.data[:] = np.roll(labels.data, 8, axis=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import anatomy, brought
-from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.anatomy import atlas, naming
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Image, resample
 
@@ -59,6 +59,8 @@ def mask(
 
 def names_of_nuclei(item: Brought) -> dict[int, str]:
     """Return what the numbers of thalamic nuclei mean."""
+    if item.table is not None:
+        return naming.read_table(item.table)
     return atlas.names(brought.NUCLEI_TABLES.get(item.reading, "desc-thalamicnuclei_dseg"))
 
 

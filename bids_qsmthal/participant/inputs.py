@@ -167,6 +167,12 @@ def _check_image(key: str, item: Brought, session: Session) -> None:
             f"{path}: values from {found[0]:g} to {found[-1]:g}, expected whole numbers from 0 as "
             f"the labels of {key}; give a label image (a probability must be thresholded)."
         )
+    unknown = brought.nameless(item, found)
+    if unknown:
+        log.warning(
+            "%s: left out, as these names in %s are none that is known: %s.",
+            *(path, item.table, ", ".join(unknown)),
+        )
     grid = _grid_of(item, session)
     labels = brought.load(item)
     if key not in MAY_BE_EMPTY and not resample(labels, grid, order=0).data.any():
