@@ -57,6 +57,10 @@ class Evidence:
         CSF and what is outside the brain.
     brain
         Brain that FLAIR covers.
+    white
+        Surely white matter by its place.
+    mostly_white
+        White matter is the likeliest tissue of the place; nowhere if no template says so.
     quality
         Numbers to judge the fit by.
     warnings
@@ -69,6 +73,8 @@ class Evidence:
     allowed: Mask
     fluid: Mask
     brain: Mask
+    white: Mask
+    mostly_white: Mask
     quality: dict[str, float]
     warnings: tuple[str, ...]
 
@@ -89,6 +95,8 @@ def flair_and_t1w(
     _own_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
     smooth = box.blur(flair, settings.smoothing_mm) - level
     never = _never(t1w, priors[GM], atlas, model, box)
+    likeliest = (priors[WM] > priors[GM]) & (priors[WM] > priors[CSF])
+    white = brain & (priors[WM] > 0.9)
     priors = _with_mixed_brainstem(priors, atlas)
     # Lesions lie in white matter, and the template may be off by its error.
     near_white = ndimage.maximum_filter(priors[WM], box.cube(_TEMPLATE_ERROR_MM))
@@ -105,6 +113,8 @@ def flair_and_t1w(
         allowed=brain & ~fluid & (odds > -4),
         fluid=(t1w < border) | ~brain,
         brain=brain,
+        white=white,
+        mostly_white=brain & likeliest & ~never & ~np.isin(atlas, BRAINSTEM),
         quality=_quality(model),
         warnings=_warnings(model),
     )
@@ -133,6 +143,8 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
         allowed=tissue & (odds > -4),
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
         brain=brain,
+        white=np.zeros_like(brain),
+        mostly_white=np.zeros_like(brain),
         quality={"tissue_flair_sd_percent": 100 * spread / level},
         warnings=(
             "no T1w with tissue priors: lesions from FLAIR alone, none sought within"

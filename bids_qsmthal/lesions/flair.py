@@ -2,8 +2,9 @@
 
 Normal tissue is modelled in both contrasts (``tissue``); a lesion is what is bright on FLAIR
 and improbable as normal tissue of its place. Seeds are found in a Markov random field and grown
-to half of their height. In the tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and
-the lesion growth algorithm of Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
+to half of their height; small lesions are found by a filter of their size (``islands``). In the
+tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and the lesion growth algorithm of
+Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bids_qsmthal.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
 from bids_qsmthal.lesions.growth import components, grow_to_half_height, peaks
+from bids_qsmthal.lesions.islands import islands
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.table import lesion_table
 
@@ -146,6 +148,7 @@ def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask
     grown = grow_to_half_height(
         seeds, evidence.excess, evidence.allowed, box, reach_mm=settings.reach_mm
     )
+    grown |= islands(evidence, grown, box, settings)
     return _plausible(grown, evidence, box, settings), posterior
 
 

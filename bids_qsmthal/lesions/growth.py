@@ -10,13 +10,14 @@ from bids_qsmthal.errors import UsageError
 from bids_qsmthal.image import Image
 from bids_qsmthal.lesions.context import Box, Mask, Volume
 
-_TOUCHING = np.ones((3, 3, 3), bool)
+TOUCHING = np.ones((3, 3, 3), bool)
+"""Voxels that share a corner touch."""
 
 
 def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     """Return labels 1..n of the parts that do not touch, not even at a corner, and n."""
     labels = np.zeros(mask.shape, np.int32)
-    count = ndimage.label(mask, _TOUCHING, output=labels)
+    count = ndimage.label(mask, TOUCHING, output=labels)
     return labels, int(count)
 
 

@@ -29,6 +29,13 @@ class FlairLesions:
     reach_mm
         Farthest growth from a seed; the seed is the core of a lesion, whose pale part reaches up to
         10 mm beyond it. The height decides where a lesion ends, this only bounds a leak.
+    island_sd
+        Height of a small lesion after a filter of its size, in standard deviations of white
+        matter: noise alone passes 5 in one of four brains (450 mL of white matter, resolution
+        2.6 mm; Worsley et al. 1996, Hum Brain Mapp 4:58-73), and a lesion's peak must be brighter
+        than gray matter as well.
+    island_mm
+        Largest extent of a small lesion; what is larger the random field finds.
     minimum_extent_mm
         Smallest longest axis, as in the McDonald criteria (doi:10.1016/S1474-4422(17)30470-2).
     """
@@ -39,6 +46,8 @@ class FlairLesions:
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
     reach_mm: float = 10.0
+    island_sd: float = 5.0
+    island_mm: float = 10.0
     minimum_extent_mm: float = 3.0
 
 

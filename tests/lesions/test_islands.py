@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.image import Image
+from bids_qsmthal.lesions import FlairLesions, segment_flair
+from bids_qsmthal.lesions.context import Box
+from bids_qsmthal.lesions.evidence import Evidence
+from bids_qsmthal.lesions.islands import islands
+from tests.lesions.conftest import make_head, radius_mm
+
+SIZE_MM = (1.0, 1.2, 2.0)
+SHAPE = (60, 50, 40)
+BOX = Box((slice(0, 60), slice(0, 50), slice(0, 40)), SHAPE, SIZE_MM)
+SETTINGS = FlairLesions()
+NOWHERE = np.zeros(SHAPE, bool)
+
+
+def block(centre, voxels) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[tuple(slice(c - n // 2, c - n // 2 + n) for c, n in zip(centre, voxels, strict=True))] = (
+        True
+    )
+    return mask
+
+
+def evidence_of(*bright: np.ndarray, height: float = 30.0, gray: np.ndarray = NOWHERE) -> Evidence:
+    """White matter with noise of 3 and bright parts; gray matter may be expected somewhere."""
+    rng = np.random.default_rng(3)
+    excess = (3 * rng.standard_normal(SHAPE)).astype(np.float32)
+    for part in bright:
+        excess[part] += height
+    everywhere = np.ones(SHAPE, bool)
+    return Evidence(
+        log_odds=np.zeros(SHAPE, np.float32),
+        excess=excess,
+        smallest_peak=20.0,
+        allowed=everywhere,
+        fluid=NOWHERE,
+        brain=everywhere,
+        white=everywhere,
+        mostly_white=~gray,
+        quality={},
+        warnings=(),
+    )
+
+
+def test_a_small_bright_part_is_an_island_with_its_outline() -> None:
+    lesion = block((20, 20, 20), (4, 3, 2))
+    found = islands(evidence_of(lesion), NOWHERE, BOX, SETTINGS)
+    assert np.array_equal(found, lesion)
+
+
+def test_noise_alone_makes_no_island() -> None:
+    assert not islands(evidence_of(), NOWHERE, BOX, SETTINGS).any()
+
+
+def test_a_sheet_is_none_however_thin() -> None:
+    sheet = block((30, 25, 20), (2, 50, 40))
+    assert not islands(evidence_of(sheet), NOWHERE, BOX, SETTINGS).any()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_its_largest_extent_is_in_millimetres(axis) -> None:
+    def rod(length_mm: float) -> np.ndarray:
+        voxels = [3, 3, 3]
+        voxels[axis] = round(length_mm / SIZE_MM[axis])
+        return block((30, 25, 20), voxels)
+
+    short, long = rod(8.0), rod(14.0)
+    assert islands(evidence_of(short), NOWHERE, BOX, SETTINGS)[short].all()
+    assert not islands(evidence_of(long), NOWHERE, BOX, SETTINGS).any()
+
+
+def test_none_is_sought_where_gray_matter_is_expected_or_a_lesion_is_found() -> None:
+    lesion = block((20, 20, 20), (4, 3, 2))
+    assert not islands(evidence_of(lesion, gray=lesion), NOWHERE, BOX, SETTINGS).any()
+    assert not islands(evidence_of(lesion), lesion, BOX, SETTINGS).any()
+
+
+def test_it_must_be_brighter_than_gray_matter_and_than_noise() -> None:
+    lesion = block((20, 20, 20), (4, 3, 2))
+    pale = evidence_of(lesion, height=12.0)
+    assert not islands(pale, NOWHERE, BOX, SETTINGS).any()
+    assert islands(replace(pale, smallest_peak=8.0), NOWHERE, BOX, SETTINGS).any()
+    strict = replace(SETTINGS, island_sd=40.0)
+    assert not islands(evidence_of(lesion), NOWHERE, BOX, strict).any()
+
+
+def test_a_lesion_of_four_millimetres_is_found_without_any_seed_of_the_random_field() -> None:
+    plain = make_head(with_lesions=False, seed=4)
+    spot = radius_mm((24.0, 8.0, 10.0)) < 2.2
+    flair = plain.flair.data.copy()
+    flair[spot] += 30
+    scan = Image(flair, plain.flair.affine)
+    strict = FlairLesions(seed_probability=1.0)
+    found = segment_flair(scan, plain.t1w, plain.context, settings=strict)
+    assert found.count == 1
+    assert (found.mask.data & spot).sum() > 0.6 * spot.sum()
+    field_alone = replace(strict, island_sd=np.inf)
+    assert segment_flair(scan, plain.t1w, plain.context, settings=field_alone).count == 0
