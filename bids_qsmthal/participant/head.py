@@ -113,7 +113,7 @@ def find(
         seed=settings.seed,
     )
     labels = given.labels(replaced, prepared)
-    context = _context(prepared)
+    context = lesion_context(prepared)
     flair_to_t1w = rigid("FLAIR to T1w", prepared, flair, settings, stages)
     spots, maker = lesion_mask.find(
         lesion_mask.Scan(
@@ -232,7 +232,7 @@ def _enhancement(
     )
 
 
-def _context(prepared: Prepared) -> Context:
+def lesion_context(prepared: Prepared) -> Context:
     """Hand over what the lesions need, the cerebellum among the labels."""
     labels = prepared.labels.data.astype(np.int16)
     for region, label in CEREBELLUM.items():

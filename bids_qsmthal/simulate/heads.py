@@ -116,6 +116,7 @@ def _furnished(head: Head, parameters: Parameters, generator: np.random.Generato
         Terrain(grid.like(white), ventricle),
         lesion_ml=parameters.lesion_ml,
         enhancing=parameters.enhancing,
+        enhancing_radius_mm=parameters.enhancing_radius_mm,
         generator=generator,
     )
     return replace(

@@ -45,7 +45,12 @@ class Lesions:
 
 
 def draw_lesions(
-    terrain: Terrain, *, lesion_ml: float, enhancing: int, generator: np.random.Generator
+    terrain: Terrain,
+    *,
+    lesion_ml: float,
+    enhancing: int,
+    enhancing_radius_mm: tuple[float, float],
+    generator: np.random.Generator,
 ) -> Lesions:
     """Draw lesions until their volume is reached, then move all borders to meet it.
 
@@ -57,6 +62,8 @@ def draw_lesions(
         Volume of all lesions, enhancing ones included.
     enhancing
         Number of enhancing lesions.
+    enhancing_radius_mm
+        Smallest and largest radius of those.
     generator
         Source of randomness.
     """
@@ -68,7 +75,7 @@ def draw_lesions(
     seeds = _seeds(terrain, step_mm, generator)
     for _ in range(enhancing):
         centre = _free_seed(seeds, active, generator)
-        _grow(active, centre, generator.uniform(2.6, 4.5), step_mm, generator)
+        _grow(active, centre, generator.uniform(*enhancing_radius_mm), step_mm, generator)
     active = np.maximum(active, allowed)
     wanted_mm3 = lesion_ml * 1000
     volume = _volume_mm3(np.minimum(level, active), step_mm)

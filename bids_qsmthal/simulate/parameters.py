@@ -134,6 +134,8 @@ class Parameters:
         Mean susceptibility of the thalami relative to ventricular CSF.
     lesion_ml, enhancing
         Volume of T2 lesions, and how many of them take up gadolinium.
+    enhancing_radius_mm
+        Smallest and largest radius of those.
     atrophy
         0 none to 1 severe: enlarges the ventricles, shrinks the thalami, thins the cortex.
     scale
@@ -151,7 +153,9 @@ class Parameters:
     t1w_snr
         The same for the structural images.
     t1w_voxel_mm
-        Of the T1w scans; FLAIR has the same in plane and three times that between slices.
+        Of the T1w scans; FLAIR has the same in plane.
+    flair_thickness
+        Of FLAIR's slices, in voxels of T1w; 1 is a 3-D scan.
     bias
         Half-range of the receive field, relative.
     coil_phase_rad
@@ -165,6 +169,7 @@ class Parameters:
     thalamus_chi_ppb: float = -18.0
     lesion_ml: float = 8.0
     enhancing: int = 0
+    enhancing_radius_mm: tuple[float, float] = (2.6, 4.5)
     atrophy: float = 0.3
     scale: float = 0.95
     deformation_mm: float = 2.5
@@ -174,6 +179,7 @@ class Parameters:
     snr: float = 60.0
     t1w_snr: float = 30.0
     t1w_voxel_mm: float = 1.0
+    flair_thickness: int = 3
     bias: float = 0.25
     coil_phase_rad: float = 1.5
     calcified_plexus: bool = False

@@ -68,9 +68,7 @@ class Participant:
 
 def participant(parameters: Parameters, seed: int) -> Participant:
     """Make a digital participant; the same parameters and seed give the same bytes."""
-    anatomy, poses, gre, structural = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
-    )
+    anatomy, poses, gre, structural = _sources(seed)
     head = draw_head(parameters, anatomy)
     pose = draw_poses(parameters.motion, poses)
     gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, gre)
@@ -81,14 +79,39 @@ def participant(parameters: Parameters, seed: int) -> Participant:
         "phase_sign": parameters.vendor.phase_sign,
         "chopped": parameters.vendor.chopped,
         "calcified_plexus": parameters.calcified_plexus,
-        "rigid_head_to_world": {name: matrix.tolist() for name, matrix in pose.items()},
-        "world_gre_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["gre"])).tolist(),
-        "world_flair_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["flair"])).tolist(),
-        "world_gad_to_t1w": (pose["t1w"] @ np.linalg.inv(pose["gad"])).tolist(),
+        **_motion(pose),
         "parameters": {**asdict(parameters), "seed": seed},
     }
     images = {**truth.images, **gre_truth.images}
     return Participant((*gre_scans, *scans), Truth(values, images))
+
+
+def head_scans(parameters: Parameters, seed: int) -> Participant:
+    """Make T1w, post-contrast T1w and FLAIR alone: the same bytes as in ``participant``."""
+    anatomy, poses, _, structural = _sources(seed)
+    head = draw_head(parameters, anatomy)
+    pose = draw_poses(parameters.motion, poses)
+    scans, truth = _structural(head, pose, parameters, structural)
+    values: dict[str, object] = {
+        **truth.numbers,
+        **_motion(pose),
+        "parameters": {**asdict(parameters), "seed": seed},
+    }
+    return Participant(tuple(scans), Truth(values, truth.images))
+
+
+def _sources(seed: int) -> list[np.random.Generator]:
+    """Return the randomness of anatomy, poses, gradient echo, structural scans."""
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
+
+
+def _motion(pose: Mapping[str, Affine]) -> dict[str, object]:
+    """Return where the head lay in each scan, and the ways from scans to T1w."""
+    ways = {
+        f"world_{name}_to_t1w": (pose["t1w"] @ np.linalg.inv(pose[name])).tolist()
+        for name in ("gre", "flair", "gad")
+    }
+    return {"rigid_head_to_world": {name: turn.tolist() for name, turn in pose.items()}, **ways}
 
 
 def _gradient_echo(
@@ -135,13 +158,14 @@ def _structural(
     t1w, truth = t1w_with_truth(head, pose["t1w"], grid)
     gad = structural_scan(head, pose["gad"], grid, t1w_signal(gadolinium=True))
     turn = rigid((generator.normal(0, 5), 0, 0), (0, 0, 0))
-    flair = flair_scan(head, pose["flair"], flair_grid(voxel_mm, turn))
+    flair = flair_scan(head, pose["flair"], flair_grid(voxel_mm, parameters.flair_thickness, turn))
     scans = []
     for name, image in (("T1w", t1w), ("ce-gadolinium_T1w", gad), ("FLAIR", flair)):
         data = received(image.data, parameters, generator)
         sidecar = _structural_sidecar(name, parameters.vendor)
         if name == "FLAIR":
-            sidecar["SliceThickness"] = 3 * voxel_mm
+            sidecar["SliceThickness"] = parameters.flair_thickness * voxel_mm
+            sidecar["MRAcquisitionType"] = "2D" if parameters.flair_thickness > 1 else "3D"
         scans.append(Scan(name, image.like(data), sidecar))
     images = structural_images(truth)
     images["space-FLAIR_label-lesion_mask"] = flair_lesions(head, pose["flair"], flair)

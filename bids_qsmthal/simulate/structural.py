@@ -121,11 +121,13 @@ def flair_signal() -> Float:
 
 
 def flair_scan(head: Head, pose: Affine, grid: Image) -> Image:
-    """Sample FLAIR: each thick slice is the mean of three thin ones, as a box profile makes it."""
-    thin = finer(grid.affine, (1, 1, 3))
+    """Sample FLAIR: a thick slice is the mean of isotropic thin ones, as a box profile makes it."""
+    in_plane_mm, _, slice_mm = grid.grid.voxel_size_mm
+    number = round(slice_mm / in_plane_mm)
+    thin = finer(grid.affine, (1, 1, number))
     x, y, z = grid.shape
-    image = structural_scan(head, pose, empty(thin, (x, y, 3 * z)), flair_signal())
-    return grid.like(image.data.reshape(x, y, z, 3).mean(axis=3))
+    image = structural_scan(head, pose, empty(thin, (x, y, number * z)), flair_signal())
+    return grid.like(image.data.reshape(x, y, z, number).mean(axis=3))
 
 
 def t1w_grid(voxel_mm: float) -> Image:
@@ -135,9 +137,9 @@ def t1w_grid(voxel_mm: float) -> Image:
     return empty(scan_affine((x, y, z), size, flip_x=False, centre_mm=(0, -18, -4)), (x, y, z))
 
 
-def flair_grid(voxel_mm: float, rotation: Affine) -> Image:
+def flair_grid(voxel_mm: float, thickness: int, rotation: Affine) -> Image:
     """Return the grid of the FLAIR scan, its slices turned as the technician turned them."""
-    size = (voxel_mm, voxel_mm, 3 * voxel_mm)
+    size = (voxel_mm, voxel_mm, thickness * voxel_mm)
     lengths = zip(FLAIR_FIELD_OF_VIEW_MM, size, strict=True)
     x, y, z = (round(length / step) for length, step in lengths)
     return empty(scan_affine((x, y, z), size, rotation=rotation), (x, y, z))

@@ -103,6 +103,36 @@ def test_true_volumes_are_those_of_the_masks(small_participant):
     assert volumes["intracranial"] == (tissue.data > 0).sum() * voxel
 
 
+def test_scans_of_the_head_alone_are_those_of_the_whole_participant(
+    small_parameters, small_participant
+):
+    alone = simulate.head_scans(small_parameters, 11)
+    whole = {scan.name: scan for scan in small_participant.scans}
+    assert [scan.name for scan in alone.scans] == ["T1w", "ce-gadolinium_T1w", "FLAIR"]
+    for scan in alone.scans:
+        np.testing.assert_array_equal(scan.image.data, whole[scan.name].image.data)
+    for name, value in alone.truth.numbers.items():
+        assert small_participant.truth.numbers[name] == value
+
+
+def test_a_flair_in_3d_of_a_head_without_lesions(small_parameters):
+    parameters = replace(small_parameters, lesion_ml=0.0, enhancing=0, flair_thickness=1)
+    made = simulate.head_scans(parameters, 11)
+    flair = next(scan for scan in made.scans if scan.name == "FLAIR")
+    assert flair.image.grid.voxel_size_mm == pytest.approx((2.0, 2.0, 2.0))
+    assert flair.sidecar["MRAcquisitionType"] == "3D"
+    assert flair.sidecar["SliceThickness"] == 2.0
+    assert made.truth.numbers["lesion_count"] == 0
+    assert not made.truth.images["space-T1w_label-lesion_mask"].data.any()
+
+
+def test_enhancing_lesions_have_the_size_asked_for(small_parameters):
+    parameters = replace(small_parameters, enhancing=2, enhancing_radius_mm=(6.0, 6.0))
+    made = simulate.head_scans(parameters, 11)
+    volume_mm3 = made.truth.numbers["volume_mm3"]["enhancing"]
+    assert volume_mm3 == pytest.approx(2 * 4 / 3 * np.pi * 6**3, rel=0.35)
+
+
 def test_lesions_have_about_the_volume_asked_for_and_light_up_on_flair(small_participant):
     assert small_participant.truth.numbers["volume_mm3"]["lesion"] == pytest.approx(12e3, rel=0.2)
     scans = {scan.name: scan.image for scan in small_participant.scans}
