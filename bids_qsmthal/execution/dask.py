@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 120
 """Longer than a worker that is cut off from its scheduler needs to end."""
 
+REPLACEMENT_S = 600
+"""How long a worker of this machine may be away when its process is replaced: starting one takes
+half a minute where many start at once, and Dask would give the place up after 15 s, for good."""
+
 ANSWER_S = 20
 """How long a scheduler may take to answer."""
 
@@ -165,9 +169,12 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
     from distributed import LocalCluster  # noqa: PLC0415 - an extra
 
     threads = settings.resources.threads_each(participants)
-    scratch = settings.work_dir / "dask"
+    choices = {
+        "temporary-directory": str(settings.work_dir / "dask"),
+        "distributed.deploy.lost-worker-timeout": REPLACEMENT_S,
+    }
     with (
-        dask.config.set({"temporary-directory": str(scratch)}),
+        dask.config.set(choices),
         LocalCluster(
             n_workers=settings.resources.side_by_side(participants),
             threads_per_worker=1,

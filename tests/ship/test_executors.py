@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import dask
 import pytest
 
 from bids_qsmthal import execution
@@ -58,6 +59,13 @@ def test_dask_on_this_machine(settings: Settings, caplog: pytest.LogCaptureFixtu
     assert "its worker died each time" in ended["deadly"].message
     assert "dashboard: http://" in caplog.text
     assert "sub-01 threads 1" in caplog.text
+
+
+def test_dask_waits_for_a_worker_that_is_slow_to_come_back(settings: Settings) -> None:
+    # With this the cluster itself gives up every worker that dies, as it does on a busy machine.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}):
+        ended = run(settings, Placement(executor="dask"), "once")
+    assert ended["once"].exit_code == 0
 
 
 @pytest.mark.parametrize("by_file", [True, False])
