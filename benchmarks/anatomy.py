@@ -1,32 +1,54 @@
 """Anatomy: volumes against truth, repeatability, seconds, cortex against surfaces drawn by others.
 
-python benchmarks/anatomy.py accuracy [--participants N]
+python benchmarks/anatomy.py accuracy [--participants N] [--first N]
 python benchmarks/anatomy.py repeatability [--participants N]
+python benchmarks/anatomy.py symmetry [--participants N]
+python benchmarks/anatomy.py speed
 python benchmarks/anatomy.py surfaces FOLDER
 
-``accuracy`` and ``repeatability`` simulate T1w images of heads that differ in size, atrophy and
-lesions; the second scans each head twice with new noise, pose and receive field. ``surfaces`` needs
-a folder with ``anatomicals/raw.nii.gz`` and ``surfaces/{pia,wm}_{lh,rh}.gii`` in scanner
+The first three simulate T1w images of heads that differ in size, atrophy and lesions.
+``repeatability`` scans each head twice with new noise, pose and receive field. ``symmetry`` scans
+heads whose right half mirrors the left. ``speed`` times each stage for one participant with T1w,
+post-contrast T1w and FLAIR; peaks are those of the process and need Linux. ``surfaces`` needs a
+folder with ``anatomicals/raw.nii.gz`` and ``surfaces/{pia,wm}_{lh,rh}.gii`` in scanner
 coordinates, such as ``filestore/db/S1`` in the source package of pycortex 1.4.0 (BSD).
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import nibabel as nib
 import numpy as np
 from scipy.spatial import cKDTree
 
 from bids_qsmthal import anatomy, nifti
-from bids_qsmthal.simulate.heads import draw_head
+from bids_qsmthal.anatomy import preparation, segmentation
+from bids_qsmthal.image import Image
+from bids_qsmthal.simulate.heads import Head, draw_head
 from bids_qsmthal.simulate.parameters import Parameters
 from bids_qsmthal.simulate.participants import received
 from bids_qsmthal.simulate.poses import draw_poses
-from bids_qsmthal.simulate.structural import StructuralTruth, t1w_grid, t1w_with_truth
+from bids_qsmthal.simulate.structural import (
+    StructuralTruth,
+    flair_grid,
+    flair_scan,
+    structural_scan,
+    t1w_grid,
+    t1w_signal,
+    t1w_with_truth,
+)
+from bids_qsmthal.simulate.warps import Warp
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 THALAMUS = {"L": (10, 1), "R": (49, 2)}
 """Our index and the truth's."""
@@ -35,25 +57,40 @@ THALAMUS = {"L": (10, 1), "R": (49, 2)}
 def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("accuracy", "repeatability", "surfaces"))
+    on_heads = {"accuracy": accuracy, "repeatability": repeatability, "symmetry": symmetry}
+    parser.add_argument("what", choices=(*on_heads, "speed", "surfaces"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--participants", type=int, default=4)
+    parser.add_argument("--first", type=int, default=0, help="number of the first head")
     chosen = parser.parse_args()
     if chosen.what == "surfaces":
         surfaces(chosen.folder)
-    elif chosen.what == "accuracy":
-        accuracy(chosen.participants)
+    elif chosen.what == "speed":
+        speed()
     else:
-        repeatability(chosen.participants)
+        people = drawn(chosen.participants)
+        on_heads[chosen.what](dict(enumerate(people, start=chosen.first)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scanned:
-    """One simulated T1w image, its truth and what was found in it."""
+class Scan:
+    """One simulated T1w image and its truth."""
 
+    t1w: Image
     truth: StructuralTruth
-    found: anatomy.Anatomy
-    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mirrored:
+    """The warp of a head whose right half mirrors the left."""
+
+    half: Warp
+
+    def to_atlas(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return atlas coordinates (3, n) of points of the head (3, n)."""
+        left = np.array(points_mm)
+        left[0] = -np.abs(left[0])
+        return self.half.to_atlas(left)
 
 
 def drawn(number: int) -> list[Parameters]:
@@ -65,65 +102,144 @@ def drawn(number: int) -> list[Parameters]:
     ]
 
 
-def scan(person: Parameters, head_seed: int, scan_seed: int) -> Scanned:
-    """Simulate one T1w image of one head and segment it with the true lesions filled."""
-    head = draw_head(person, np.random.default_rng(head_seed))
-    generator = np.random.default_rng(scan_seed)
+def head_of(person: Parameters, number: int) -> Head:
+    """Draw the head of a number."""
+    return draw_head(person, np.random.default_rng(number))
+
+
+def scan(head: Head, person: Parameters, seed: int) -> Scan:
+    """Simulate one T1w image of one head."""
+    generator = np.random.default_rng(seed)
     pose = draw_poses(person.motion, generator)["t1w"]
     clean, truth = t1w_with_truth(head, pose, t1w_grid(person.t1w_voxel_mm))
-    t1w = clean.like(received(clean.data, person, generator).astype(np.float32))
-    start = time.process_time()
-    found = anatomy.segment(anatomy.prepare(t1w), truth.lesion)
-    return Scanned(truth, found, time.process_time() - start)
+    return Scan(clean.like(received(clean.data, person, generator).astype(np.float32)), truth)
 
 
-def errors(scanned: Scanned) -> dict[str, float]:
+def segmented(scanned: Scan) -> anatomy.Anatomy:
+    """Segment an image with the true lesions filled."""
+    return anatomy.segment(anatomy.prepare(scanned.t1w), scanned.truth.lesion)
+
+
+def accuracy(people: dict[int, Parameters]) -> None:
+    """Print errors against the truth, a line a participant; ``bare``: lesions not filled."""
+    table = []
+    for number, person in people.items():
+        scanned = scan(head_of(person, number), person, 1000 + number)
+        prepared = anatomy.prepare(scanned.t1w)
+        row = errors(scanned, anatomy.segment(prepared, scanned.truth.lesion))
+        bare = errors(scanned, anatomy.segment(prepared))
+        row |= {f"bare_{key}": bare[key] for key in bare if "matter" in key or "mm" in key}
+        row = {"lesions_ml": unit_ml(scanned.truth.lesion), "atrophy": person.atrophy} | row
+        table.append(row)
+        show(number, row)
+    summary(table)
+
+
+def errors(scanned: Scan, found: anatomy.Anatomy) -> dict[str, float]:
     """Compare what was found with the truth."""
     unit = scanned.truth.tissue.voxel_volume_mm3
-    found, true = scanned.found.volumes_mm3, scanned.truth.volumes_voxels
-    brain = scanned.truth.tissue.data > 0
+    true = scanned.truth.volumes_voxels
     result = {
-        "brain_dice": dice(scanned.found.brain.data > 0, brain),
-        "gray_matter_%": percent(found["gray_matter"], unit * true["gray_matter"]),
-        "white_matter_%": percent(found["white_matter"], unit * true["white_matter"]),
+        "brain_dice": dice(found.brain.data > 0, scanned.truth.tissue.data > 0),
+        "gray_matter_%": percent(found.volumes_mm3["gray_matter"], unit * true["gray_matter"]),
+        "white_matter_%": percent(found.volumes_mm3["white_matter"], unit * true["white_matter"]),
     }
     for side, (ours, theirs) in THALAMUS.items():
-        mask = scanned.truth.deep.data == theirs
-        result[f"thalamus_{side}_dice"] = dice(scanned.found.deepgray.data == ours, mask)
-        result[f"thalamus_{side}_%"] = percent(found[f"thalamus_{side}"], unit * float(mask.sum()))
-    return result | {
-        "thickness_mm": scanned.found.thickness_mean_mm["whole"],
-        "cpu_s": scanned.cpu_s,
-    }
+        name = f"thalamus_{side}"
+        overlap = dice(found.deepgray.data == ours, scanned.truth.deep.data == theirs)
+        error = percent(found.volumes_mm3[name], unit * true[name])
+        result |= {f"{name}_dice": overlap, f"{name}_%": error}
+    return result | {"thickness_mm": found.thickness_mean_mm["whole"]}
 
 
-def accuracy(participants: int) -> None:
-    """Print errors against the truth, a line a participant."""
-    table = []
-    for number, person in enumerate(drawn(participants)):
-        row = errors(scan(person, number, 1000 + number))
-        table.append(row)
-        print(f"{number}: atrophy {person.atrophy:.2f}", *(f"{k} {v:.3f}" for k, v in row.items()))
-    for key in table[0]:
-        values = np.array([row[key] for row in table])
-        print(f"{key}: mean {values.mean():.3f}, worst {values[np.abs(values).argmax()]:.3f}")
-
-
-def repeatability(participants: int) -> None:
+def repeatability(people: dict[int, Parameters]) -> None:
     """Print how far two scans of one head differ."""
     table = []
-    for number, person in enumerate(drawn(participants)):
-        first, second = (scan(person, number, seed + number).found for seed in (2000, 3000))
+    for number, person in people.items():
+        head = head_of(person, number)
+        first, second = (segmented(scan(head, person, seed + number)) for seed in (2000, 3000))
         row = {
             f"{name}_%": percent(second.volumes_mm3[name], first.volumes_mm3[name])
             for name in ("thalamus_L", "thalamus_R", "gray_matter", "white_matter", "intracranial")
         }
         row["thickness_mm"] = second.thickness_mean_mm["whole"] - first.thickness_mean_mm["whole"]
         table.append(row)
-        print(number, *(f"{key} {value:+.3f}" for key, value in row.items()))
-    for key in table[0]:
-        values = np.array([row[key] for row in table])
-        print(f"{key}: mean {values.mean():+.3f}, largest {np.abs(values).max():.3f}")
+        show(number, row)
+    summary(table)
+
+
+def symmetry(people: dict[int, Parameters]) -> None:
+    """Print how far left and right differ, in per cent of their mean, where they do not."""
+    table = []
+    for number, person in people.items():
+        healthy = replace(person, lesion_ml=0.0)
+        head = head_of(healthy, number)
+        scanned = scan(replace(head, warp=Mirrored(head.warp)), healthy, 4000 + number)
+        found = segmented(scanned)
+        sides = {
+            "thalamus": [found.volumes_mm3[f"thalamus_{side}"] for side in "LR"],
+            "thickness": [found.thickness_mean_mm[side] for side in "LR"],
+        }
+        row = {
+            f"{name}_%": 200 * (left - right) / (left + right)
+            for name, (left, right) in sides.items()
+        }
+        table.append(row)
+        show(number, row)
+    summary(table)
+
+
+STAGES = {
+    preparation: ("brain_mask", "bias_corrected", "align", "deform", "inverted", "carry"),
+    segmentation: (
+        *("filled_lesions", "fractions", "without_meninges", "refined_thalami"),
+        *("with_borders", "thickness_map"),
+    ),
+    anatomy: ("rigid_brains", "prepare", "segment"),
+}
+"""Functions that are timed; the last two hold those before."""
+
+
+def speed() -> None:
+    """Print processor time, wall time and peak memory of each stage."""
+    person = Parameters(atrophy=0.5, lesion_ml=10.0)
+    head = head_of(person, 0)
+    scanned = scan(head, person, 1)
+    generator = np.random.default_rng(2)
+    poses = draw_poses(person.motion, generator)
+    grid = t1w_grid(person.t1w_voxel_mm)
+    gad = structural_scan(head, poses["gad"], grid, t1w_signal(gadolinium=True))
+    flair = flair_scan(head, poses["flair"], flair_grid(1.0, np.eye(4)))
+    moving = [image.like(received(image.data, person, generator)) for image in (gad, flair)]
+    anatomy.prepare(scanned.t1w)  # compiles
+    for module, names in STAGES.items():
+        for name in names:
+            setattr(module, name, timed(name, getattr(module, name)))
+    print("| stage | CPU-s | wall s | peak GB |\n|---|---|---|---|")
+    prepared = anatomy.prepare(scanned.t1w)
+    anatomy.segment(prepared, scanned.truth.lesion)
+    for image in moving:
+        anatomy.rigid_brains(prepared.t1w, image, prepared.brain)
+
+
+def timed(name: str, function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that prints what it takes."""
+
+    @wraps(function)
+    def measured(*arguments: P.args, **options: P.kwargs) -> R:
+        # Writing 5 starts the peak anew, so a stage that holds others has that of its last part.
+        Path("/proc/self/clear_refs").write_text("5")
+        start = time.process_time(), time.perf_counter()
+        result = function(*arguments, **options)
+        cpu_s, wall_s = time.process_time() - start[0], time.perf_counter() - start[1]
+        peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        print(
+            f"| {name} | {cpu_s:.1f} | {wall_s:.1f} | {int(peak[1] if peak else 0) / 2**20:.2f} |",
+            flush=True,
+        )
+        return result
+
+    return measured
 
 
 def surfaces(folder: Path) -> None:
@@ -169,6 +285,23 @@ def enclosed(vertices: np.ndarray, triangles: np.ndarray) -> float:
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Return twice the overlap over the sum."""
     return 2 * float((first & second).sum()) / float(first.sum() + second.sum())
+
+
+def unit_ml(mask: Image) -> float:
+    """Return the volume of a mask in millilitres."""
+    return float((mask.data > 0).sum()) * mask.voxel_volume_mm3 / 1000
+
+
+def show(number: int, row: dict[str, float]) -> None:
+    """Print one head."""
+    print(f"{number}:", *(f"{key} {value:.3f}" for key, value in row.items()), flush=True)
+
+
+def summary(table: list[dict[str, float]]) -> None:
+    """Print the mean and the largest of each column."""
+    for key in table[0]:
+        values = np.array([row[key] for row in table])
+        print(f"{key}: mean {values.mean():+.3f}, largest {np.abs(values).max():.3f}")
 
 
 def percent(value: float, reference: float) -> float:

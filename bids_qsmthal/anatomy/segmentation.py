@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from bids_qsmthal.anatomy import atlas, given
 from bids_qsmthal.anatomy.borders import with_borders, with_nuclei
 from bids_qsmthal.anatomy.deepgray import (
-    DeepGray,
+    Ventricles,
     refined_atria,
     refined_nuclei,
-    refined_thalamus,
     refined_ventricles,
 )
 from bids_qsmthal.anatomy.filling import filled_lesions
@@ -31,6 +30,7 @@ from bids_qsmthal.anatomy.structures import (
     THALAMUS,
     VENTRICLES,
 )
+from bids_qsmthal.anatomy.thalamus import Border, refined_thalami
 from bids_qsmthal.anatomy.thickness import Thickness, thickness_map
 from bids_qsmthal.anatomy.tissue import (
     Fractions,
@@ -53,7 +53,8 @@ class Segmentation:
     """All choices of ``segment``."""
 
     tissue: TissueModel = field(default_factory=TissueModel)
-    deep_gray: DeepGray = field(default_factory=DeepGray)
+    thalamus: Border = field(default_factory=Border)
+    ventricles: Ventricles = field(default_factory=Ventricles)
     thickness: Thickness = field(default_factory=Thickness)
     seed: int = 1
 
@@ -191,11 +192,8 @@ def _found(
         labels = frame.cut(known.deepgray).data
         left, right = ((labels == index).astype(np.float32) for index in THALAMUS)
         return tissue, (left, right), labels
-    left, right = (
-        refined_thalamus(filled, prior, tissue, part.voxel_mm, how.deep_gray)
-        for prior in part.thalamus
-    )
-    return tissue, (left, right), _labels(part, tissue, (left, right), how.deep_gray)
+    left, right = refined_thalami(filled, part.thalamus, tissue, part.voxel_mm, how.thalamus)
+    return tissue, (left, right), _labels(part, tissue, (left, right), how.ventricles)
 
 
 def _nuclei(
@@ -208,7 +206,9 @@ def _nuclei(
     return refined, atlas.names("desc-thalamicnuclei_dseg")
 
 
-def _labels(part: Part, tissue: Fractions, thalamus: tuple[Float, Float], how: DeepGray) -> Labels:
+def _labels(
+    part: Part, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
+) -> Labels:
     """Warped labels with thalamus and ventricles as the image shows them."""
     ventricles = refined_ventricles(part.labels, tissue.csf, part.voxel_mm, how)
     labels = np.where(np.isin(part.labels, (*THALAMUS, *VENTRICLES)), 0, part.labels)
