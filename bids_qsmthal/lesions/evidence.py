@@ -15,6 +15,7 @@ from bids_qsmthal.lesions.context import (
     DEEP_GRAY,
     LATERAL_VENTRICLES,
     LIMBIC,
+    VENTRICLES,
     Box,
     Context,
     Mask,
@@ -57,6 +58,8 @@ class Evidence:
         CSF and what is outside the brain.
     brain
         Brain that FLAIR covers.
+    ventricle
+        Inside the ventricles, which hold no lesions.
     white
         Surely white matter by its place.
     mostly_white
@@ -73,6 +76,7 @@ class Evidence:
     allowed: Mask
     fluid: Mask
     brain: Mask
+    ventricle: Mask
     white: Mask
     mostly_white: Mask
     quality: dict[str, float]
@@ -113,6 +117,7 @@ def flair_and_t1w(
         allowed=brain & ~fluid & (odds > -4),
         fluid=(t1w < border) | ~brain,
         brain=brain,
+        ventricle=np.isin(atlas, VENTRICLES),
         white=white,
         mostly_white=brain & likeliest & ~never & ~np.isin(atlas, BRAINSTEM),
         quality=_quality(model),
@@ -143,6 +148,7 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
         allowed=tissue & (odds > -4),
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
         brain=brain,
+        ventricle=np.zeros_like(brain),
         white=np.zeros_like(brain),
         mostly_white=np.zeros_like(brain),
         quality={"tissue_flair_sd_percent": 100 * spread / level},

@@ -171,7 +171,8 @@ def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions)
     """Drop what is too small, and what lies in fluid: choroid plexus, septum, flow artefacts.
 
     A lesion at a ventricle has white matter on its other side; a part with most of its surface
-    in CSF is not one.
+    in CSF is not one. In thick slices plexus and CSF mix on T1w, so the template's ventricles
+    speak too: three quarters, as a lesion may reach 2 mm, the template's error, into them.
     """
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
@@ -186,7 +187,8 @@ def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions)
         shell = ndimage.binary_dilation(part) & ~part
         wet = float(evidence.fluid[cut][shell].mean())
         large = part.sum() * volume_mm3 >= smallest_mm3
-        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5
+        outside = evidence.ventricle[cut][part].mean() < 0.75
+        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5 and outside
     result: Mask = kept[labels]
     return result
 

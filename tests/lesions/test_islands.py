@@ -5,45 +5,11 @@ import pytest
 
 from bids_qsmthal.image import Image
 from bids_qsmthal.lesions import FlairLesions, segment_flair
-from bids_qsmthal.lesions.context import Box
-from bids_qsmthal.lesions.evidence import Evidence
 from bids_qsmthal.lesions.islands import islands
 from tests.lesions.conftest import make_head, radius_mm
+from tests.lesions.evidence import BOX, NOWHERE, SIZE_MM, block, evidence_of
 
-SIZE_MM = (1.0, 1.2, 2.0)
-SHAPE = (60, 50, 40)
-BOX = Box((slice(0, 60), slice(0, 50), slice(0, 40)), SHAPE, SIZE_MM)
 SETTINGS = FlairLesions()
-NOWHERE = np.zeros(SHAPE, bool)
-
-
-def block(centre, voxels) -> np.ndarray:
-    mask = np.zeros(SHAPE, bool)
-    mask[tuple(slice(c - n // 2, c - n // 2 + n) for c, n in zip(centre, voxels, strict=True))] = (
-        True
-    )
-    return mask
-
-
-def evidence_of(*bright: np.ndarray, height: float = 30.0, gray: np.ndarray = NOWHERE) -> Evidence:
-    """White matter with noise of 3 and bright parts; gray matter may be expected somewhere."""
-    rng = np.random.default_rng(3)
-    excess = (3 * rng.standard_normal(SHAPE)).astype(np.float32)
-    for part in bright:
-        excess[part] += height
-    everywhere = np.ones(SHAPE, bool)
-    return Evidence(
-        log_odds=np.zeros(SHAPE, np.float32),
-        excess=excess,
-        smallest_peak=20.0,
-        allowed=everywhere,
-        fluid=NOWHERE,
-        brain=everywhere,
-        white=everywhere,
-        mostly_white=~gray,
-        quality={},
-        warnings=(),
-    )
 
 
 def test_a_small_bright_part_is_an_island_with_its_outline() -> None:

@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.lesions import FlairLesions
+from bids_qsmthal.lesions.flair import _plausible
+from tests.lesions.evidence import BOX, NOWHERE, SIZE_MM, block, evidence_of
+
+SETTINGS = FlairLesions()
+CENTRE = (30, 25, 20)
+
+
+def kept(part: np.ndarray, **known: np.ndarray) -> np.ndarray:
+    return _plausible(part, replace(evidence_of(), **known), BOX, SETTINGS)
+
+
+def test_a_part_in_a_ventricle_is_dropped_and_one_that_reaches_into_it_is_kept() -> None:
+    ventricle = np.zeros_like(NOWHERE)
+    ventricle[30:] = True
+    inside, across = block((36, 25, 20), (6, 5, 3)), block((30, 25, 20), (6, 5, 3))
+    assert not kept(inside, ventricle=ventricle).any()
+    assert np.array_equal(kept(across, ventricle=ventricle), across)
+
+
+def test_a_part_with_most_of_its_surface_in_fluid_is_dropped() -> None:
+    part, around = block(CENTRE, (6, 5, 3)), block(CENTRE, (8, 7, 5))
+    assert not kept(part, fluid=around & ~part).any()
+    below = around & ~part & (np.indices(part.shape)[2] < 20)
+    assert np.array_equal(kept(part, fluid=below), part)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_longest_axis_of_a_lesion_is_three_millimetres_at_least(axis) -> None:
+    voxels = [2, 2, 1]  # 2.0 x 2.4 x 2.0 mm
+    assert not kept(block(CENTRE, voxels)).any()
+    voxels[axis] = int(np.ceil(3.0 / SIZE_MM[axis]))
+    long = block(CENTRE, voxels)
+    assert np.array_equal(kept(long), long)
+
+
+def test_a_thread_of_four_millimetres_is_no_lesion() -> None:
+    # 4.8 mm3; half of a ball of 3 mm is 7.
+    assert not kept(block(CENTRE, (1, 1, 2))).any()
+    assert kept(block(CENTRE, (2, 1, 2))).any()
