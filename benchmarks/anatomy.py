@@ -209,7 +209,7 @@ def speed() -> None:
     poses = draw_poses(person.motion, generator)
     grid = t1w_grid(person.t1w_voxel_mm)
     gad = structural_scan(head, poses["gad"], grid, t1w_signal(gadolinium=True))
-    flair = flair_scan(head, poses["flair"], flair_grid(1.0, np.eye(4)))
+    flair = flair_scan(head, poses["flair"], flair_grid(1.0, 3, np.eye(4)))
     moving = [image.like(received(image.data, person, generator)) for image in (gad, flair)]
     anatomy.prepare(scanned.t1w)  # compiles
     for module, names in STAGES.items():

@@ -27,6 +27,20 @@ def test_an_enlarged_ventricle_is_followed_and_a_sulcus_is_not():
     assert not found[:, :, 34:].any()
 
 
+def test_the_reach_of_ventricles_is_in_millimetres():
+    """Four millimetres are four voxels to the side, and one slice up."""
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[18:22, 20:28, 18:22] = 4
+    csf = np.zeros(SHAPE, dtype=np.float32)
+    csf[10:30, 20:28, 10:30] = 1
+
+    found = refined_ventricles(labels, csf, (1.0, 1.0, 3.0), Ventricles())
+
+    sides, _, levels = np.nonzero(found == 4)
+    assert (sides.min(), sides.max()) == (14, 25)
+    assert (levels.min(), levels.max()) == (17, 22)
+
+
 def test_atria_stay_within_their_level_and_their_ventricle():
     ventricles = np.zeros(SHAPE, dtype=np.uint8)
     ventricles[8:18, 5:40, 10:24] = 4

@@ -70,29 +70,37 @@ def test_both_thalami_share_how_far_the_atlas_is_off(rng):
     assert not found[: SHAPE[0]].any()
 
 
-@pytest.mark.parametrize("size_mm", [0.8, 1.0, 1.6])
-def test_the_volume_is_that_of_millimetres(rng, size_mm):
-    """The same ball in thinner or thicker slices."""
-    voxel_mm = (1.0, 1.0, size_mm)
-    x, y, z = (np.indices(SHAPE, dtype=np.float32).T - (np.array(SHAPE) - 1) / 2).T
-    away = np.sqrt(x**2 + y**2 + (z * size_mm) ** 2)
-    truth = np.clip(9.5 - away, 0, 1)
+def _ball(rng, voxel_mm, radius_mm, prior_radius_mm):
+    """A ball in voxels of any size: image, atlas, true shares."""
+    places = [size * (np.arange(n) - (n - 1) / 2) for size, n in zip(voxel_mm, SHAPE, strict=True)]
+    x, y, z = np.meshgrid(*places, indexing="ij")
+    away = np.sqrt(x**2 + y**2 + z**2)
+    size = np.mean(voxel_mm)
+    truth, prior = (np.clip(0.5 + (r - away) / size, 0, 1) for r in (radius_mm, prior_radius_mm))
     t1w = 90 * truth + MEANS[2] * (1 - truth) + rng.normal(0, NOISE, SHAPE)
-    prior = np.clip(10.5 - away, 0, 1).astype(np.float32)
+    return t1w.astype(np.float32), prior.astype(np.float32), truth
 
-    found = left_of(t1w.astype(np.float32), prior, voxel_mm)
+
+@pytest.mark.parametrize("voxel_mm", [(1, 1, 0.8), (1, 1, 1.6), (2, 2, 2), (0.7, 0.7, 0.7)])
+def test_partial_voxels_hold_their_share_whatever_their_size(rng, voxel_mm):
+    t1w, prior, truth = _ball(rng, voxel_mm, 9.5, 10.5)
+
+    found = left_of(t1w, prior, voxel_mm)
 
     assert found.sum() == pytest.approx(truth.sum(), rel=0.04)
-    assert prior.sum() > 1.25 * truth.sum()
+    border = (truth > 0) & (truth < 1)
+    assert np.abs(found - truth)[border].mean() < 0.5 * np.abs(prior - truth)[border].mean()
 
 
-def test_no_border_moves_farther_than_its_reach(rng):
-    t1w, prior, _ = _scene(rng, 16.0, 8.0)
+@pytest.mark.parametrize("voxel_mm", [(1, 1, 1), (1, 1, 2.5), (2.5, 1, 1)])
+def test_no_border_moves_farther_than_its_reach(rng, voxel_mm):
+    t1w, prior, _ = _ball(rng, voxel_mm, 15.0, 8.0)
 
-    found = left_of(t1w, prior, reach_mm=2.0)
+    found = left_of(t1w, prior, voxel_mm, reach_mm=2.0)
 
-    distance_mm = ndimage.distance_transform_edt(prior <= 0.5)
-    assert distance_mm[found > 0.5].max() <= 3.0
+    distance_mm = ndimage.distance_transform_edt(prior <= 0.5, sampling=voxel_mm)
+    moved_mm = distance_mm[found > 0.5].max()
+    assert 0.5 < moved_mm <= 2.0 + max(voxel_mm)
 
 
 def test_without_an_atlas_label_there_is_no_thalamus(rng):

@@ -91,6 +91,17 @@ def test_dura_is_taken_off_and_cortex_stays(voxel_mm):
     np.testing.assert_array_equal(cleaned.wm, found.wm)
 
 
+def test_brain_of_two_thick_slices_is_no_sheet():
+    gm, wm = np.zeros((2, 40, 40, 12), np.float32)
+    wm[:, :20, 4:6], gm[:, 20:24, 4:6], gm[:, 32:34, 4:6] = 1, 1, 1
+    found = Fractions(1 - gm - wm, gm, wm, (30, 75, 110), (4, 4, 4), converged=True)
+
+    cleaned = without_meninges(found, (1.0, 1.0, 3.0))
+
+    assert not cleaned.gm[:, 32:34].any()
+    assert cleaned.gm[:, 20:24, 4:6].all()
+
+
 def test_walls_of_ventricles_hold_no_gray_matter(rng):
     white = shares(lambda x, y, z: radius(x, y, z) < 18, SHAPE)
     ventricle = shares(lambda x, y, z: radius(x, y, z) < 7, SHAPE)
