@@ -258,6 +258,10 @@ def test_a_brought_lesion_mask_replaces_its_stage_and_fills(
     lesion = rows[rows.region == "lesion"]
     assert set(lesion["source"]) == {"lstai"}
     assert lesion.set_index("measure").loc["lesion_count", "value"] == 1
+    places = rows[rows.region.str.startswith("lesion_") & (rows.measure == "volume")]
+    parts = places.set_index("region")["value"]
+    assert parts.drop("lesion_thalamus").sum() == found.lesions.volume_mm3
+    assert len(parts) == 5
 
 
 @pytest.mark.parametrize("kind", ["mask", "points", "mask on T1w"])

@@ -6,9 +6,10 @@ from bids_qsmthal.lesions.flair import Lesions, segment_flair
 from bids_qsmthal.lesions.growth import edited, grow, seeds_at
 from bids_qsmthal.lesions.known import enhancement_of, with_mask
 from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
-from bids_qsmthal.lesions.table import lesion_table
+from bids_qsmthal.lesions.table import LOCATIONS, lesion_table
 
 __all__ = [
+    "LOCATIONS",
     "Context",
     "Enhancement",
     "EnhancingLesions",

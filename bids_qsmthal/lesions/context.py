@@ -20,6 +20,7 @@ VENTRICLES = (*LATERAL_VENTRICLES, 14, 15)
 BRAINSTEM = (16,)
 DEEP_GRAY = (10, 11, 12, 13, 26, 49, 50, 51, 52, 58)
 LIMBIC = (17, 18, 53, 54)  # hippocampus and amygdala
+THALAMI = (10, 49)
 CEREBELLUM = (6, 7, 8, 45, 46, 47)
 
 

@@ -46,7 +46,7 @@ class Enhancement:
     mask
         bool, on the T1w grid.
     table
-        One row per enhancing lesion: id, volume_mm3, location, x_mm, y_mm, z_mm, peak_sd.
+        One row per enhancing lesion, as in ``lesion_table``, and peak_sd.
     confidence
         0..1, a score and not a probability. Present: 1 - exp(-(peak - threshold) / threshold) of
         the brightest, at least 0.5. Absent: share of the T2 lesions and their rim where the

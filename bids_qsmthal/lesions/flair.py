@@ -41,7 +41,7 @@ class Lesions:
     mask_flair
         The mask on the FLAIR grid.
     table
-        One row per lesion: id, volume_mm3, location, x_mm, y_mm, z_mm.
+        One row per lesion, see ``lesion_table``.
     quality
         Numbers to judge the input and the fit by.
     warnings

@@ -12,6 +12,7 @@ from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
     LATERAL_VENTRICLES,
+    THALAMI,
     Box,
     Context,
     box_around,
@@ -20,31 +21,47 @@ from bids_qsmthal.lesions.growth import components
 
 PERIVENTRICULAR, JUXTACORTICAL = "periventricular", "juxtacortical"
 INFRATENTORIAL, DEEP_WHITE_MATTER = "infratentorial", "deep white matter"
-_COLUMNS = ("id", "volume_mm3", "location", "x_mm", "y_mm", "z_mm")
+LOCATIONS = (PERIVENTRICULAR, JUXTACORTICAL, INFRATENTORIAL, DEEP_WHITE_MATTER)
+_COLUMNS = ("id", "volume_mm3", "location", "x_mm", "y_mm", "z_mm", "thalamus_mm3")
 _CONTACT_MM = 2.0  # "in contact" within the error of the registered template
 
 
 def lesion_table(mask: Image, context: Context) -> pd.DataFrame:
-    """Return one row per lesion: id, volume_mm3, location and centre (x_mm, y_mm, z_mm; RAS+).
+    """Return one row per lesion: id, volume_mm3, location, x_mm, y_mm, z_mm and thalamus_mm3.
+
+    x, y, z are its centre (RAS+), thalamus_mm3 is how much of it lies in the atlas's thalami.
 
     Locations follow the MAGNIMS rules (Filippi et al. 2016, doi:10.1016/S1474-4422(15)00393-2;
     2019, doi:10.1093/brain/awz144): infratentorial in brainstem or cerebellum; periventricular
     when in contact with a lateral ventricle; juxtacortical when in contact with the cortex; else
     deep white matter. Contact means within 2 mm, the error of the template. Location is "n/a"
-    where no atlas is known.
+    and thalamus_mm3 missing where no atlas is known.
     """
     box = box_around(context.brain)
     mask = box.frame(mask)
     labels, count = components(mask.data > 0)
     size = np.bincount(labels.ravel(), minlength=count + 1)[1:] * mask.voxel_volume_mm3
     places = _places(labels, count, context, box)
+    thalamus_mm3 = _in_thalamus(labels, count, context, box) * mask.voxel_volume_mm3
     rows = []
     for number, found in enumerate(ndimage.find_objects(labels, count)):
         voxels = np.argwhere(labels[found] == number + 1) + [cut.start for cut in found]
         centre = mask.affine[:3, :3] @ voxels.mean(0) + mask.affine[:3, 3]
-        rows.append((number + 1, float(size[number]), places[number], *centre.round(1).tolist()))
+        first = (number + 1, float(size[number]), places[number])
+        rows.append((*first, *centre.round(1).tolist(), float(thalamus_mm3[number])))
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
-    return table.astype({"id": "int64", "volume_mm3": "float64", "location": "object"})
+    numbers = dict.fromkeys(("volume_mm3", "x_mm", "y_mm", "z_mm", "thalamus_mm3"), "float64")
+    return table.astype({"id": "int64", "location": "object", **numbers})
+
+
+def _in_thalamus(
+    labels: NDArray[np.int32], count: int, context: Context, box: Box
+) -> NDArray[np.float64]:
+    """Return the voxels of each component in the thalami."""
+    if context.labels is None:
+        return np.full(count, np.nan)
+    inside = np.isin(box.cut(context.labels.data), THALAMI)
+    return np.bincount(labels[inside], minlength=count + 1)[1:].astype(np.float64)
 
 
 def _places(labels: NDArray[np.int32], count: int, context: Context, box: Box) -> list[str]:

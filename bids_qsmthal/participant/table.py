@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bids_qsmthal.lesions import LOCATIONS
 from bids_qsmthal.participant.morphometry import OURS
 
 if TYPE_CHECKING:
@@ -41,13 +42,22 @@ DICTIONARY: dict[str, Any] = {
             "volume": "volume of the region on the grid of T1w",
             "thickness_mean": "mean thickness of the cortex",
             "lesion_count": "number of T2 lesions",
+            "count": "number of those of one place",
             "enhancing_count": "number of gadolinium-enhancing lesions",
             "enhancing_present": "1 if any lesion enhances, 0 if none",
             "qsm_*": "figures of the reconstruction: signal to noise, noise of the field, share of "
             "the mask lost, convergence",
         },
     },
-    "region": {"Description": "Where it was measured."},
+    "region": {
+        "Description": "Where it was measured.",
+        "Levels": {
+            "lesion": "T2 lesions",
+            "lesion_*": "those of one place (contact within 2 mm: with a lateral ventricle, else "
+            "with the cortex; in brainstem or cerebellum; else deep white matter)",
+            "lesion_thalamus": "the part of the T2 lesions in the thalami",
+        },
+    },
     "hemisphere": {"Description": "Side.", "Levels": {"L": "left", "R": "right", "LR": "both"}},
     "value": {"Description": "The number, in the unit of its row."},
     "unit": {"Description": "Unit: ppb, mm3, mm, 1/s, 1 for counts and ratios."},
@@ -133,6 +143,15 @@ def _lesions(head: Head) -> Iterable[dict[str, Any]]:
     found, method = head.lesions, "T2 lesions from FLAIR"
     yield row("volume", "lesion", found.volume_mm3, "mm3", method=method, source=source)
     yield row("lesion_count", "lesion", float(found.count), "1", method=method, source=source)
+    if head.prepared is None:
+        return
+    places = found.table.groupby("location")["volume_mm3"].agg(["sum", "size"])
+    for place, (volume_mm3, count) in places.reindex(LOCATIONS, fill_value=0).iterrows():
+        region = f"lesion_{str(place).replace(' ', '_')}"
+        yield row("volume", region, float(volume_mm3), "mm3", method=method, source=source)
+        yield row("count", region, float(count), "1", method=method, source=source)
+    overlap = float(found.table["thalamus_mm3"].sum())
+    yield row("volume", "lesion_thalamus", overlap, "mm3", method=method, source=source)
 
 
 def _enhancement(head: Head) -> Iterable[dict[str, Any]]:
