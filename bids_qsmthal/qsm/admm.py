@@ -3,8 +3,9 @@
 Two real images travel as one complex one, ``chi + i D chi`` on the way out of k-space and the two
 right-hand sides on the way in: a complex transform is cheaper than two real ones, and each pass
 reads and writes the volume once, in place. A split variable y and its scaled dual u are stored as
-one array v = y + u where one follows from the other. The inner loops run along rows and have no
-branches, so that compilers turn them into vector instructions.
+one array v = y + u where one follows from the other. The inner loops run over whole planes, have no
+branches and write few arrays, so that compilers turn them into vector instructions; for that, too,
+division follows NumPy's rules (Python's would look for zeros).
 
 ``passes`` calls them, and says the same in whole-array operations for other devices.
 """
@@ -26,16 +27,19 @@ LEAST_BEND = np.float32(0.2)
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
-@njit(cache=True, fastmath=FAST)
-def _data_row(image, known, state, numbers, push):
-    """Update the split z = D chi of a row by one Newton step of the data term in each voxel.
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _split_data(image, known, state, numbers, push):
+    """Update the split z = D chi of a plane by one Newton step of the data term in each voxel.
 
     Minimises weight (1 - cos(z - f)) * 2 + rho / 2 (z - v)^2 with v the relaxed simulated field
     plus the dual; ``push`` becomes z - u. Where nothing was measured, z follows v.
     """
     (field, energy), (z, dual), (rho, relaxation, dual_scale) = known, state, numbers
+    # Three loops, for a compiler turns a loop into vector instructions only while the arrays it
+    # writes are few enough to be checked against all others.
     for i in range(field.size):
-        v = relaxation * image[i].imag + (ONE - relaxation) * z[i] + dual[i] * dual_scale
+        push[i] = relaxation * image[i].imag + (ONE - relaxation) * z[i] + dual[i] * dual_scale
+    for i in range(field.size):
         d = z[i] - field[i]
         turns = d / FULL_TURN
         turns = np.float32(np.int32(turns + (HALF if turns > ZERO else -HALF)))
@@ -51,15 +55,15 @@ def _data_row(image, known, state, numbers, push):
         )
         bend = max(ONE - TWO * sine * sine, LEAST_BEND)
         e = TWO * energy[i]
-        new = (e * (bend * z[i] - TWO * sine * cosine) + rho * v) / (e * bend + rho)
-        z[i] = new
-        dual[i] = v - new
-        push[i] = TWO * new - v
+        z[i] = (e * (bend * z[i] - TWO * sine * cosine) + rho * push[i]) / (e * bend + rho)
+    for i in range(field.size):
+        dual[i] = push[i] - z[i]
+        push[i] = TWO * z[i] - push[i]
 
 
-@njit(cache=True, fastmath=FAST)
-def _gradient_row(here, there, state, numbers, push):
-    """Update the split y = G chi of a row along one axis; ``push`` becomes rho (y - u) / h.
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _split_gradient(here, there, state, numbers, push):
+    """Update the split y = G chi of a plane along one axis; ``push`` becomes rho (y - u) / h.
 
     ``split`` holds y + u. The dual is bounded by the threshold of the shrinkage where the gradient
     is penalised, and zero at an edge, where it is free.
@@ -79,53 +83,50 @@ def _gradient_row(here, there, state, numbers, push):
         push[i] = rho * inverse * (v - TWO * u)
 
 
-@njit(cache=True, fastmath=FAST)
-def _real_row(image, out):
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _read_real(image, out):
     for i in range(out.size):
         out[i] = image[i].real
 
 
-@njit(cache=True, fastmath=FAST)
-def _add_to_imaginary_row(image, values):
-    for i in range(values.size):
-        image[i] += np.complex64(1j) * values[i]
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _shift_rows(values, row, out):
+    """Bring the next row to each row of a flat plane; the last gets the first."""
+    out[:-row] = values[row:]
+    out[-row:] = values[:row]
 
 
-@njit(cache=True, fastmath=FAST)
-def _next_rows(image, place, first, rows):
-    """Move on to the row at ``place`` and its next neighbours; the image is periodic.
-
-    ``rows`` holds chi here and one voxel on along x, y and z; on entry the one along y is the row
-    to move on to. ``first`` holds the first plane and, of this plane, the first row, which are
-    overwritten by the time they are neighbours.
-    """
-    (x, y), (first_plane, first_row) = place, first
-    here, next_x, next_y, next_z = rows
-    here[:] = next_y
-    if y + 1 < image.shape[1]:
-        _real_row(image[x, y + 1], next_y)
-    else:
-        next_y[:] = first_row
-    if x + 1 < image.shape[0]:
-        _real_row(image[x + 1, y], next_x)
-    else:
-        next_x[:] = first_plane[y]
-    next_z[:-1] = here[1:]
-    next_z[-1] = here[0]
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _shift_voxels(values, row, out):
+    """Bring the next voxel of its row to each voxel of a flat plane; the last gets the first."""
+    out[:-1] = values[1:]
+    for end in range(row - 1, values.size, row):
+        out[end] = values[end + 1 - row]
 
 
-@njit(cache=True, fastmath=FAST)
-def _write_row(image, data_push, chi, pushes, rho_csf):
-    """Write the right-hand sides of a row; each push is taken here and given one voxel on."""
-    along_x, along_y, along_z, before_x, before_y = pushes
-    for i in range(chi.size):
-        rest = rho_csf * chi[i] - along_x[i] - along_y[i] - along_z[i]
-        image[i] = np.complex64(complex(data_push[i], rest + before_x[i] + before_y[i]))
-    _add_to_imaginary_row(image[1:], along_z[:-1])
-    _add_to_imaginary_row(image[:1], along_z[-1:])
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _give(pushes, before_x, row, rest):
+    """Take the pushes of a plane here and give those along its own axes one voxel on."""
+    along_x, along_y, along_z = pushes
+    for i in range(rest.size):
+        rest[i] = before_x[i] - along_x[i] - along_y[i] - along_z[i]
+    for i in range(row, rest.size):
+        rest[i] += along_y[i - row] + along_z[i - 1]
+    for i in range(1, row):
+        rest[i] += along_y[rest.size - row + i] + along_z[i - 1]
+    rest[0] += along_y[rest.size - row]
+    for start in range(0, rest.size, row):
+        before = along_z[start - 1] if start else ZERO
+        rest[start] += along_z[start + row - 1] - before
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _write(image, real, imaginary):
+    for i in range(real.size):
+        image[i] = np.complex64(complex(real[i], imaginary[i]))
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def split(image, data, gradients, edges, numbers):
     """Update the splits of data and gradient; the image becomes the next right-hand sides.
 
@@ -146,33 +147,40 @@ def split(image, data, gradients, edges, numbers):
         rho, relaxation and 1 / voxel size; rho_csf.
     """
     (field, energy, z, dual), (for_data, for_gradient, rho_csf) = data, numbers
-    nx, ny, nz = image.shape
-    first_plane, first_row = image[0].real.copy(), np.empty(nz, np.float32)
-    rows, data_push = np.empty((4, nz), np.float32), np.empty(nz, np.float32)
-    # What was pushed on from the row before along x and along y is added when its turn comes.
-    plane_pushes, row_pushes = np.zeros((2, ny, nz), np.float32), np.zeros((2, nz), np.float32)
-    along_z = np.empty(nz, np.float32)
+    nx, row = image.shape[0], image.shape[2]
+    size = image.shape[1] * row
+    # Planes lie flat: long loops keep memory busy. Chi is read ahead by a plane; the first is
+    # overwritten by the time it follows the last.
+    planes, along_x = np.empty((2, size), np.float32), np.zeros((2, size), np.float32)
+    buffers = np.empty((6, size), np.float32)
+    # By index: numba takes arrays that come from unpacking for strided ones, which are slow.
+    first, there, push = buffers[0], buffers[1], buffers[2]
+    along_y, along_z, rest = buffers[3], buffers[4], buffers[5]
+    _read_real(image[0].reshape(size), first)
+    planes[0] = first
     for x in range(nx):
-        _real_row(image[x, 0], first_row)
-        rows[2] = first_row
-        row_pushes[:] = ZERO
-        for y in range(ny):
-            row, bits = image[x, y], edges[x, y]
-            _next_rows(image, (x, y), (first_plane, first_row), rows)
-            known, state = (field[x, y], energy[x, y]), (z[x, y], dual[x, y])
-            _data_row(row, known, state, for_data, data_push)
-            along_x, before_x = plane_pushes[x % 2, y], plane_pushes[(x + 1) % 2, y]
-            along_y, before_y = row_pushes[y % 2], row_pushes[(y + 1) % 2]
-            split_x, split_y = (gradients[0, x, y], bits, 1), (gradients[1, x, y], bits, 2)
-            _gradient_row(rows[0], rows[1], split_x, for_gradient[0], along_x)
-            _gradient_row(rows[0], rows[2], split_y, for_gradient[1], along_y)
-            split_z = (gradients[2, x, y], bits, 4)
-            _gradient_row(rows[0], rows[3], split_z, for_gradient[2], along_z)
-            pushes = (along_x, along_y, along_z, before_x, before_y)
-            _write_row(row, data_push, rows[0], pushes, rho_csf)
-        _add_to_imaginary_row(image[x, 0], row_pushes[(ny - 1) % 2])
-    for y in range(ny):
-        _add_to_imaginary_row(image[0, y], plane_pushes[(nx - 1) % 2, y])
+        chi, beyond = planes[x % 2], planes[(x + 1) % 2] if x + 1 < nx else first
+        if x + 1 < nx:
+            _read_real(image[x + 1].reshape(size), beyond)
+        plane, bits = image[x].reshape(size), edges[x].reshape(size)
+        known = field[x].reshape(size), energy[x].reshape(size)
+        state = z[x].reshape(size), dual[x].reshape(size)
+        _split_data(plane, known, state, for_data, push)
+        split_x = gradients[0, x].reshape(size), bits, 1
+        _split_gradient(chi, beyond, split_x, for_gradient[0], along_x[x % 2])
+        _shift_rows(chi, row, there)
+        split_y = gradients[1, x].reshape(size), bits, 2
+        _split_gradient(chi, there, split_y, for_gradient[1], along_y)
+        _shift_voxels(chi, row, there)
+        split_z = gradients[2, x].reshape(size), bits, 4
+        _split_gradient(chi, there, split_z, for_gradient[2], along_z)
+        _give((along_x[x % 2], along_y, along_z), along_x[(x + 1) % 2], row, rest)
+        for i in range(size):
+            rest[i] += rho_csf * chi[i]
+        _write(plane, push, rest)
+    last, plane = along_x[(nx - 1) % 2], image[0].reshape(size)
+    for i in range(size):
+        plane[i] += np.complex64(1j) * last[i]
 
 
 @njit(cache=True)
@@ -210,7 +218,7 @@ def split_csf(image, csf, values, numbers):
     return push
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def solve(spectrum, kernel, lines, numbers):
     """Solve for chi in k-space, in place: the right-hand sides become ``chi + i D chi``.
 
@@ -234,7 +242,7 @@ def solve(spectrum, kernel, lines, numbers):
                     _solve_pairs(pairs, line, numbers, (nz // 2, nz // 2 + 1))
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def _solve_pairs(pairs, lines, numbers, span):
     """Solve for k in the first and -k in the second of two rows along the last axis."""
     front, back, kernel = pairs

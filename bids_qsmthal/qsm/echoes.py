@@ -9,13 +9,13 @@ from numba import njit
 TWO_PI = 2 * np.pi
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def wrap(angle):
     """Return the angle in [-pi, pi]."""
     return angle - TWO_PI * np.round(angle / TWO_PI)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _sine(angle):
     """Return the sine; near zero, where a good fit stays, a series that is exact to 1e-6."""
     rest = wrap(angle)
@@ -25,7 +25,7 @@ def _sine(angle):
     return np.sin(rest)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fit_two(magnitude, phase, where, search):
     """Fit slope (rad/s) and intercept in voxels ``where`` of flat (voxel, echo) arrays.
 
@@ -47,7 +47,7 @@ def fit_two(magnitude, phase, where, search):
     return slope, residual
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def intercepts(magnitude, phase, where, times, slope):
     """Return the phase at time zero for given slopes and the sums of A^2 t^0, t^1, t^2."""
     intercept = np.zeros(where.size, np.float32)
@@ -63,7 +63,7 @@ def intercepts(magnitude, phase, where, times, slope):
     return intercept, moments
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fit_one(magnitude, phase, where, search, start):
     """Fit the slope alone; ``start`` holds the first slopes and the known intercepts."""
     times, iterations, tolerance = search
@@ -90,7 +90,7 @@ def fit_one(magnitude, phase, where, search, start):
     return found, residual
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _pulse_pair(angle, weight, times):
     """Return the slope from the closest pairs of echoes; right up to a turn per spacing."""
     shortest = np.diff(times).min()
@@ -104,7 +104,7 @@ def _pulse_pair(angle, weight, times):
     return np.arctan2(im, re) / shortest
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _mean_angle(angle, weight, times, omega):
     """Return the weighted mean phase at time zero."""
     re = im = 0.0
@@ -115,7 +115,7 @@ def _mean_angle(angle, weight, times, omega):
     return np.arctan2(im, re)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _newton(angle, weight, times, omega, iterations, tolerance):
     """Return slope and intercept of the least complex misfit by Gauss-Newton steps."""
     s0 = weight.sum()
@@ -137,7 +137,7 @@ def _newton(angle, weight, times, omega, iterations, tolerance):
     return omega, offset
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _misfit(angle, weight, times, omega, offset):
     """Return the weighted root mean square of the wrapped misfit in rad."""
     total = 0.0

@@ -127,7 +127,7 @@ def objective(problem: Problem, chi: Array, simulated: Array | None = None) -> f
     return float(total)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _data_and_gradient(chi, simulated, field, energy, edges, sizes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return the data and gradient terms, summed in double precision."""
     nx, ny, nz = chi.shape
@@ -164,8 +164,7 @@ def edge_mask(magnitude: Array, mask: Mask, grid: Grid, share: float = 0.9) -> N
     """
     image = np.where(mask, magnitude, 0).astype(np.float32)
     steps = np.abs(gradient(image, grid))
-    steps[:, ~mask] = 0
-    ordered = np.sort(steps[:, mask], axis=None)
+    ordered = np.sort(np.concatenate([along[mask] for along in steps]))
     wanted = share * int(mask.sum())
 
     def above(threshold: float) -> int:
@@ -182,28 +181,33 @@ def edge_mask(magnitude: Array, mask: Mask, grid: Grid, share: float = 0.9) -> N
     return bits
 
 
-def merit_factor(problem: Problem, simulated: Array) -> Array:
+def merit_factor(misfit_rad: Array, weight: Array) -> Array:
     """Return by how much MERIT raises the noise of each voxel (1 for most).
 
     A voxel whose misfit is more than six standard deviations is trusted less.
+
+    Parameters
+    ----------
+    misfit_rad
+        Simulated less measured field in the voxels that count, in any order.
+    weight
+        sqrt(lambda) w of these voxels.
     """
     # |exp(ia) - exp(ib)| = 2 |sin((a - b) / 2)|
-    misfit = 2 * np.abs(np.sin((simulated - problem.field) / 2))
-    inside = problem.energy > 0
-    if not inside.any():
-        return np.ones_like(misfit)
-    weighted = misfit * np.sqrt(problem.energy)
-    rest = weighted - weighted[inside].mean()
-    limit = 6 * float(rest[inside].std())
-    factor = np.maximum(np.abs(rest) / max(limit, 1e-30), 1)
-    return cast("Array", np.where(inside, factor, 1).astype(np.float32) ** 2)
+    rest = 2 * np.abs(np.sin(misfit_rad / 2)) * weight
+    rest -= np.float32(rest.mean(dtype=np.float64))
+    limit = 6 * float(rest.std(dtype=np.float64))
+    return cast("Array", np.maximum(np.abs(rest) / np.float32(max(limit, 1e-30)), 1) ** 2)
 
 
 def reweighted(problem: Problem, simulated: Array) -> Problem:
     """Return the problem with the weights of outliers lowered, their mean kept."""
     inside = problem.energy > 0
-    weight = np.sqrt(problem.energy)
-    lowered = weight / merit_factor(problem, simulated)
-    if inside.any():
-        lowered *= weight[inside].mean(dtype=np.float64) / lowered[inside].mean(dtype=np.float64)
-    return problem._replace(energy=(lowered**2).astype(np.float32))
+    if not inside.any():
+        return problem
+    weight = np.sqrt(problem.energy[inside])
+    lowered = weight / merit_factor(simulated[inside] - problem.field[inside], weight)
+    lowered *= np.float32(weight.mean(dtype=np.float64) / lowered.mean(dtype=np.float64))
+    energy = np.zeros_like(problem.energy)
+    energy[inside] = lowered**2
+    return problem._replace(energy=energy)

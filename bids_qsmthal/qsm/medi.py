@@ -60,8 +60,6 @@ class SplitBregman:
         Penalties; the first two at lambda = 1000.
     tolerance
         Relative change of chi that counts as converged.
-    workers
-        Threads of the Fourier transforms.
     device
         Where the iterations run.
 
@@ -79,7 +77,6 @@ class SplitBregman:
     rho_gradient: float = 50.0
     rho_csf: float = 10.0
     tolerance: float = 0.02
-    workers: int = 1
     device: Device = HOST
 
     def __call__(self, problem: Problem) -> Result:
@@ -87,19 +84,19 @@ class SplitBregman:
         passes, weights = self._passes(problem), self._weights(problem)
         nothing = before = np.zeros_like(problem.field)
         start = objective(problem, nothing, nothing)
-        best, change = _Iterate(start, nothing, nothing), np.inf
+        best, diverged = _Iterate(start, nothing, nothing), False
         for iteration in range(1, self.iterations + 1):
             passes.solve(weights)
             if self._watched(iteration):
                 chi, simulated = passes.chi(), passes.simulated()
-                change = _relative_change(chi, before)
                 value = objective(problem, chi, simulated)
                 if value < best.objective:
                     best = _Iterate(value, chi, simulated)
                 elif not value <= MOST_RISE * start:
                     log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best.objective)
+                    diverged = True
                     break
-            elif self._watched(iteration + 1):
+            elif iteration == self.iterations - 1:
                 before = passes.chi()
             if iteration in self.reweighting:
                 problem = reweighted(problem, passes.simulated())
@@ -108,7 +105,7 @@ class SplitBregman:
             if iteration < self.iterations:
                 old, weights = weights, weights.times(2.0 if iteration in self.doublings else 1.0)
                 passes.split(old, weights, self.relaxation)
-        converged = bool(change <= self.tolerance)
+        converged = not diverged and _relative_change(chi, before) <= self.tolerance
         return Result(best.chi, best.objective, iteration, 4 * iteration, converged)
 
     def _watched(self, iteration: int) -> bool:
@@ -118,7 +115,7 @@ class SplitBregman:
     def _passes(self, problem: Problem) -> Passes:
         """Return the loop's state where it is to run."""
         if self.device.is_host:
-            return CompiledPasses(problem, self.workers)
+            return CompiledPasses(problem)
         return ArrayPasses(problem, self.device)
 
     def _weights(self, problem: Problem) -> Penalties:
@@ -182,7 +179,6 @@ class GaussNewton:
     cg_tolerance: float = 0.01
     epsilon: float = 1e-6
     reweighting: bool = True
-    workers: int = 1
 
     def __call__(self, problem: Problem) -> Result:
         """Return the minimiser; a step is halved while it raises the objective."""
@@ -194,7 +190,7 @@ class GaussNewton:
             transforms += used
             count += 1
             if self.reweighting:
-                simulated = convolve(chi, problem.kernel, self.workers)
+                simulated = convolve(chi, problem.kernel)
                 problem = reweighted(problem, simulated)
                 value = objective(problem, chi, simulated)
         return Result(chi, value, count, transforms, converged=bool(change <= self.tolerance))
@@ -214,12 +210,12 @@ class GaussNewton:
             return out
 
         def normal(x: Array) -> Array:
-            data = convolve(2 * energy * convolve(x, kernel, self.workers), kernel, self.workers)
+            data = convolve(2 * energy * convolve(x, kernel), kernel)
             smooth = gradient_adjoint(diffusivity * gradient(x, grid), grid)
             return cast("Array", data + smooth + pull_to_mean(x))
 
-        misfit = np.sin(convolve(chi, kernel, self.workers) - problem.field)
-        downhill = -convolve(2 * energy * misfit, kernel, self.workers)
+        misfit = np.sin(convolve(chi, kernel) - problem.field)
+        downhill = -convolve(2 * energy * misfit, kernel)
         downhill -= gradient_adjoint(diffusivity * slopes, grid) + pull_to_mean(chi)
         found = conjugate_gradient(
             normal, downhill, max_iterations=self.cg_iterations, tolerance=self.cg_tolerance

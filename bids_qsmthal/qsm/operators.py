@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numba
 import numpy as np
 from scipy import fft
 
 from bids_qsmthal.qsm.grid import Grid
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from bids_qsmthal.qsm.grid import Array, Mask
@@ -85,7 +88,7 @@ def laplace_kernel(grid: Grid) -> Array:
     return cast("Array", lx[:, None, None] + ly[None, :, None] + lz)
 
 
-def convolve(values: Any, kernel: Any, workers: int = 1) -> Any:  # noqa: ANN401 - see below
+def convolve(values: Any, kernel: Any) -> Any:  # noqa: ANN401 - see below
     """Convolve with a kernel given on the half spectrum; periodic.
 
     Arrays of NumPy or of any namespace that keeps to the array API standard; what comes back is of
@@ -95,11 +98,19 @@ def convolve(values: Any, kernel: Any, workers: int = 1) -> Any:  # noqa: ANN401
         transform = values.__array_namespace__().fft
         return transform.irfftn(transform.rfftn(values) * kernel, s=values.shape, axes=(0, 1, 2))
     # One axis real and two complex in place: a fifth less than rfftn and irfftn, which copy.
-    spectrum = fft.rfft(values, axis=2, workers=workers)
-    spectrum = fft.fftn(spectrum, axes=(0, 1), workers=workers, overwrite_x=True)
+    spectrum = fft.rfft(values, axis=2)
+    spectrum = fft.fftn(spectrum, axes=(0, 1), overwrite_x=True)
     spectrum *= kernel
-    spectrum = fft.ifftn(spectrum, axes=(0, 1), workers=workers, overwrite_x=True)
-    return fft.irfft(spectrum, n=values.shape[2], axis=2, workers=workers, overwrite_x=True)
+    spectrum = fft.ifftn(spectrum, axes=(0, 1), overwrite_x=True)
+    return fft.irfft(spectrum, n=values.shape[2], axis=2, overwrite_x=True)
+
+
+def transforms_on_all_threads() -> AbstractContextManager[None]:
+    """Return a context in which Fourier transforms use the threads that numba was given.
+
+    The same numbers come out whatever their number: each thread takes whole lines.
+    """
+    return cast("AbstractContextManager[None]", fft.set_workers(numba.get_num_threads()))
 
 
 def gradient(values: Array, grid: Grid) -> NDArray[np.float32]:

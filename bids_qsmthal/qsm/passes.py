@@ -67,8 +67,8 @@ class Passes(Protocol):
 class CompiledPasses:
     """The host's: chi and D chi in one complex image, updated in place."""
 
-    def __init__(self, problem: Problem, workers: int) -> None:
-        self.problem, self.workers = problem, workers
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
         shape = problem.field.shape
         self.energy = problem.energy
         self.z = np.where(problem.energy > 0, problem.field, 0).astype(np.float32)
@@ -83,10 +83,10 @@ class CompiledPasses:
 
     def solve(self, weights: Penalties) -> None:
         """Solve for chi and D chi in k-space: a complex transform there, one back."""
-        spectrum = fft.fftn(self.image, workers=self.workers, overwrite_x=True)
+        spectrum = fft.fftn(self.image, overwrite_x=True)
         numbers = _floats(weights.data, weights.gradient, weights.csf)
         admm.solve(spectrum, self.problem.kernel, self.lines, numbers)
-        self.image = fft.ifftn(spectrum, workers=self.workers, overwrite_x=True)
+        self.image = fft.ifftn(spectrum, overwrite_x=True)
 
     def split(self, old: Penalties, new: Penalties, relaxation: float) -> None:
         """Update the splits and make the next right-hand sides."""

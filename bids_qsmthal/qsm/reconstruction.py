@@ -16,6 +16,7 @@ from bids_qsmthal.qsm.device import moved
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.inversion import Inversion, Medi, Susceptibility
 from bids_qsmthal.qsm.measurement import Measurement
+from bids_qsmthal.qsm.operators import transforms_on_all_threads
 from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ def reconstruct(
     chosen = settings or Reconstruction()
     seen = observe(magnitude, phase_rad, mask, grid, acquisition, settings=chosen)
     total, ppm_per_hz = seen.total, seen.ppm_per_hz
-    local = chosen.background(seen.field, grid)
-    found, wild = inverted(local, seen.field, grid, chosen.inversion)
+    with transforms_on_all_threads():
+        local = chosen.background(seen.field, grid)
+        found, wild = inverted(local, seen.field, grid, chosen.inversion)
     trusted = seen.field.believed & ~wild
     return Maps(
         chi_ppm=found.chi_ppm,

@@ -19,7 +19,7 @@ LINEARITY_AT_BORDER = 0.95
 """Linearity on a side of an edge that has no voxel: both sides make the published 0.9."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def edge_quality(phase, magnitude, mask, second, time_ratio):
     """Return a quality bin (0 no edge, 1 best ... BINS - 1 worst) for the edge to each next voxel.
 
@@ -47,13 +47,13 @@ def edge_quality(phase, magnitude, mask, second, time_ratio):
     return quality
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _share(weight):
     """Return a weight that no single doubt can bring to nothing."""
     return 0.1 + 0.9 * max(weight, 0.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _phase_weight(phase, mask, place, step):
     """Return phase coherence times phase linearity on both sides of an edge."""
     (x, y, z), (sx, sy, sz) = place, step
@@ -72,7 +72,7 @@ def _phase_weight(phase, mask, place, step):
     return _share(1 - abs(rise) / np.pi) * _share(linearity)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _between_echoes(phase, second, place, step, time_ratio):
     """Return how well the rise along an edge agrees with that of another echo."""
     (x, y, z), (sx, sy, sz) = place, step
@@ -81,7 +81,7 @@ def _between_echoes(phase, second, place, step, time_ratio):
     return _share(1 - abs(rise - other * time_ratio))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _magnitude_weight(low, high, half):
     """Return magnitude coherence times the doubts about dark and about bright, flowing voxels."""
     if not high > 0:
@@ -90,14 +90,14 @@ def _magnitude_weight(low, high, half):
     return _share((low / high) ** 2) * _share(dark) * _share(bright)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _push(heap_next, heads, edge, level):
     """Put an edge on the stack of its quality bin."""
     heap_next[edge] = heads[level]
     heads[level] = edge
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _push_voxel(voxel, shape, quality, queue):
     """Queue the six edges of a voxel; return the best bin among them."""
     nx, ny, nz = shape
@@ -119,7 +119,7 @@ def _push_voxel(voxel, shape, quality, queue):
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _grow_from(seed, phase, done, quality, queue):
     """Unwrap the part of the mask that hangs together with a seed, in place."""
     shape, flat_phase, region, label = phase
@@ -147,7 +147,7 @@ def _grow_from(seed, phase, done, quality, queue):
         level = min(level, _push_voxel(new, shape, quality, queue))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def grow(phase, mask, quality):
     """Grow every part of the mask; return unwrapped phase and the label of each part."""
     shape = phase.shape

@@ -74,7 +74,7 @@ class Arlo:
 RELAXATIONS: dict[str, type[Relaxation]] = {"exponential": WeightedExponential, "arlo": Arlo}
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _exponential(magnitude, mask, times, iterations):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return R2* of each voxel in the mask."""
     out = np.zeros(mask.shape, np.float32)
@@ -86,7 +86,7 @@ def _exponential(magnitude, mask, times, iterations):  # type: ignore[no-untyped
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return R2* of one voxel."""
     s0 = s1 = s2 = b0 = b1 = 0.0
@@ -111,7 +111,7 @@ def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: 
     return min(max(rate, 0.0), MOST_R2STAR_HZ)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _step(signal, times, start, rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return a Gauss-Newton step of an exponential's amplitude and rate."""
     a00 = a01 = a11 = g0 = g1 = gap = 0.0
