@@ -211,7 +211,6 @@ def speed() -> None:
     gad = structural_scan(head, poses["gad"], grid, t1w_signal(gadolinium=True))
     flair = flair_scan(head, poses["flair"], flair_grid(1.0, 3, np.eye(4)))
     moving = [image.like(received(image.data, person, generator)) for image in (gad, flair)]
-    anatomy.prepare(scanned.t1w)  # compiles
     for module, names in STAGES.items():
         for name in names:
             setattr(module, name, timed(name, getattr(module, name)))
