@@ -192,7 +192,7 @@ def observe(
         field_ppm=total.frequency_hz * ppm_per_hz,
         noise_ppm=(noise_hz * ppm_per_hz).astype(np.float32),
         magnitude=np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude)),
-        mask=measured,
+        mask=_sound(trusted, measured),
         csf=csf,
     )
     return Observed(total, r2star, seen, ppm_per_hz)
@@ -245,6 +245,18 @@ def _trusted(total: FieldMap, mask: Mask, chosen: Reconstruction) -> Mask:
     misfit |= (total.reduced_residual > chosen.most_excess) & (total.residual > 0.1)
     trusted: Mask = mask & ~misfit & np.isfinite(total.noise_hz)
     return trusted
+
+
+def _sound(trusted: Mask, measured: Mask) -> Mask:
+    """Return the mask without the rim whose echoes disagree; holes inside stay.
+
+    At the rim the field of such voxels is anybody's guess: it spoils every ball of the SHARP family
+    and LBV's boundary. A hole has measured neighbours all round.
+    """
+    if not trusted.any():
+        return measured
+    sound: Mask = measured & ndimage.binary_fill_holes(trusted)
+    return sound
 
 
 def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[str, float]:

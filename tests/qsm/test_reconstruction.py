@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.qsm import Acquisition, Grid, Reconstruction, phase, reconstruct
 from bids_qsmthal.qsm.background import ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
+from bids_qsmthal.qsm.spherical import LaplacianBoundaryValues, SphericalMean
 from tests.qsm.phantoms import Head, ball, head
 
 
@@ -134,6 +136,24 @@ def test_nan_zeros_and_holes_in_the_mask_never_leave() -> None:
     assert not maps.mask[20, 20, 20]
     np.testing.assert_allclose(contrasts_ppb(scan, maps.chi_ppm), (60, 120), atol=12)
     assert maps.quality["mask_lost_fraction"] > 0
+
+
+@pytest.mark.parametrize("background", [SphericalMean(), LaplacianBoundaryValues()])
+def test_a_spoilt_rim_leaves_the_mask_and_a_hole_stays(rng, background) -> None:
+    scan = head()
+    magnitude, angle = scan.signal()
+    rim = scan.mask & ~ndimage.binary_erosion(scan.mask, iterations=2)
+    rim[: scan.mask.shape[0] // 2] = False
+    hole = np.zeros_like(rim)
+    hole[20, 20, 20] = scan.mask[20, 20, 20]
+    for part in (rim, hole):
+        angle[part] = rng.uniform(-np.pi, np.pi, angle[part].shape)
+    maps = maps_of(scan, magnitude, angle, settings=Reconstruction(background=background))
+    assert maps.mask[20, 20, 20]
+    assert (maps.mask & rim).sum() < 0.2 * rim.sum()
+    clean = maps_of(scan, *scan.signal(), settings=Reconstruction(background=background))
+    expected = contrasts_ppb(scan, clean.chi_ppm)
+    np.testing.assert_allclose(contrasts_ppb(scan, maps.chi_ppm), expected, atol=8)
 
 
 def test_one_echo_gives_susceptibility_but_no_r2star_and_says_so() -> None:
