@@ -264,6 +264,21 @@ def test_a_brought_lesion_mask_replaces_its_stage_and_fills(
     assert len(parts) == 5
 
 
+def test_flair_alone_gives_lesions_without_places_and_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bids_qsmthal.anatomy.brain_mask", phantom.brain)
+    (root / "bids" / "sub-01" / "anat" / "sub-01_T1w.nii.gz").unlink()
+
+    found = run(root)
+
+    spot = phantom.ellipsoid(phantom.world(phantom.grid()), phantom.LESION_MM, (7.0, 7.0, 7.0))
+    assert (found.lesions.mask.data & spot).any()
+    assert any("lesions from FLAIR alone" in said for said in found.warnings)
+    rows = pd.DataFrame(table.collect(session_of(root), found, None, "check"))
+    assert set(rows["region"]) == {"lesion"}
+
+
 @pytest.mark.parametrize("kind", ["mask", "points", "mask on T1w"])
 def test_seeds_grow_into_the_lesion_across_slices(root: Path, kind: str) -> None:
     grid = phantom.grid()
