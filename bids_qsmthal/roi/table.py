@@ -45,6 +45,8 @@ class Measured:
     r2star_hz: float | None
     noise_ppb: Mean | None = None
     """Of half the difference between the odd and the even echoes; None where it is not known."""
+    measured_ppb: float | None = None
+    """The same mean after the background removal whose error was measured, if it was not chosen."""
 
 
 Found: TypeAlias = "dict[tuple[str, str], Measured]"
@@ -58,7 +60,7 @@ def measures(inputs: Inputs, regions: Regions, masks: Masks, *, settings: Settin
     ``_ci_low``, ``_ci_high``; ``chi_relative_csf_global`` (global CSF as the reference);
     ``chi_relative_brain``; ``r2star_mean`` (1/s). Susceptibilities in ppb.
     """
-    found = _measured(inputs, regions, masks)
+    found = _measured(inputs, regions, masks, settings.measured_background)
     rows = []
     for key, measured in found.items():
         numbers = _absolute(measured, found["brain", "n/a"].chi_ppb.value)
@@ -80,7 +82,9 @@ def standard_error(
       if it is larger. Else what varies inside the region, anatomy and all;
     - the reference: what varies inside it (CSF does not), and half of how far its sides disagree,
       which is what a slow error of the background field looks like;
-    - what no image of one scan shows (``method_sd_ppb``: one side, both together).
+    - what no image of one scan shows (``method_sd_ppb``: one side, both together);
+    - if another background removal was chosen than that for which the last is known, how far the
+      choice moves the number.
 
     The thalamus is averaged as a whole, so that its unevenness and a difference of its sides are
     no error. Smaller regions are parts whose borders are uncertain: both count as error there.
@@ -92,6 +96,9 @@ def standard_error(
         _disagreement("csf_reference", "LR", found),
         method_sd_ppb[1 if hemisphere == "LR" else 0],
     ]
+    if own.measured_ppb is not None and reference.measured_ppb is not None:
+        chosen = own.chi_ppb.value - reference.chi_ppb.value
+        parts.append(chosen - (own.measured_ppb - reference.measured_ppb))
     if own.noise_ppb is not None and reference.noise_ppb is not None:
         parts.append(_noise(own.noise_ppb, reference.noise_ppb))
     if name != "thalamus" or own.noise_ppb is None:
@@ -108,9 +115,10 @@ def _noise(own: Mean, reference: Mean) -> float:
     return max(local, abs(own.value - reference.value))
 
 
-def _measured(inputs: Inputs, regions: Regions, masks: Masks) -> Found:
+def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -> Found:
     """Return mean, median and R2* of each region; both sides together are pooled from each."""
     chi_ppb = 1e3 * inputs.chi_ppm.data
+    other = inputs.backgrounds_ppm.get(background)
     size_mm = inputs.chi_ppm.grid.voxel_size_mm
     found: Found = {}
     for place in places(inputs, regions, masks):
@@ -136,6 +144,7 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks) -> Found:
             if inputs.r2star_hz is None
             else float(inputs.r2star_hz.data[place.mask].mean(dtype=np.float64)),
             of_noise,
+            None if other is None else 1e3 * float(other.data[place.mask].mean(dtype=np.float64)),
         )
     return found
 

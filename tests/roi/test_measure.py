@@ -258,6 +258,16 @@ def test_other_background_removals_are_measured_with_the_same_masks(head, measur
     assert table.loc["default", "default", "LR"]["value"] == pytest.approx(reported, abs=1e-4)
 
 
+def test_the_interval_reaches_to_the_background_removal_whose_error_was_measured(head, measured):
+    paler = {"joint": head.chi_ppm.like((0.5 * head.chi_ppm.data).astype(np.float32))}
+
+    result = roi.measure(head.inputs(backgrounds_ppm=paler))
+
+    moved = 0.5 * _value(measured, "chi_relative_csf")
+    before = _value(measured, "chi_relative_csf_se")
+    assert _value(result, "chi_relative_csf_se") == pytest.approx(np.hypot(before, moved), rel=1e-3)
+
+
 def test_the_sensitivity_table_changes_every_choice_of_masks_and_reference(measured):
     found = set(zip(measured.sensitivity["choice"], measured.sensitivity["variant"], strict=True))
 

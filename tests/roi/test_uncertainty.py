@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -98,3 +100,14 @@ def test_without_split_echoes_what_varies_in_the_thalamus_counts_as_error():
     found = standard_error(("thalamus", "LR"), _found(noise=None), method_sd_ppb=(0, 0))
 
     assert found == pytest.approx(np.hypot(3.0, 0.2))
+
+
+def test_what_another_background_removal_moves_counts_as_error():
+    found = _found()
+    for name, value in (("thalamus", -17.0), ("csf_reference", -21.0)):
+        found[name, "LR"] = replace(found[name, "LR"], measured_ppb=value)
+
+    error = standard_error(("thalamus", "LR"), found, method_sd_ppb=(0, 0))
+
+    # Thalamus less reference is 0 as chosen, 4 with the removal whose error is known.
+    assert error == pytest.approx(np.sqrt(0.3**2 + 0.4**2 + 0.2**2 + 4.0**2))
