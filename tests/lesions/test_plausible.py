@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_qsmthal.lesions import FlairLesions
+from bids_qsmthal.lesions import EnhancingLesions, FlairLesions
+from bids_qsmthal.lesions.enhancing import _is_lesion
 from bids_qsmthal.lesions.flair import _plausible
 from tests.lesions.evidence import BOX, NOWHERE, SIZE_MM, block, evidence_of
 
@@ -43,3 +44,10 @@ def test_a_thread_of_four_millimetres_is_no_lesion() -> None:
     # 4.8 mm3; half of a ball of 3 mm is 7.
     assert not kept(block(CENTRE, (1, 1, 2))).any()
     assert kept(block(CENTRE, (2, 1, 2))).any()
+
+
+def test_an_enhancing_lesion_has_half_the_ball_of_three_millimetres_at_least() -> None:
+    everywhere, settings = np.ones_like(NOWHERE), EnhancingLesions()
+    small, enough = block(CENTRE, (1, 1, 2)), block(CENTRE, (2, 1, 2))  # 4.8 and 9.6 mm3
+    assert not _is_lesion(small, everywhere, NOWHERE, BOX, settings)
+    assert _is_lesion(enough, everywhere, NOWHERE, BOX, settings)
