@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_qsmthal.anatomy.borders import with_borders
 from bids_qsmthal.anatomy.filling import filled_lesions
+from bids_qsmthal.anatomy.part import Part
 from bids_qsmthal.anatomy.tissue import (
     Fractions,
     TissueModel,
@@ -141,3 +143,32 @@ def test_cortex_ends_where_the_fluid_of_the_sulci_begins(rng, brighter):
     assert parted.gm.sum() == pytest.approx(true, rel=0.03)
     assert (found.gm.sum() > 1.2 * true) == bool(brighter)
     assert (parted.gm + parted.csf)[mask] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_walls_of_ventricles_are_as_thick_in_every_direction():
+    """Two millimetres are two voxels along x, and not the next slice along z."""
+    shape = (30, 30, 12)
+    labels = np.zeros(shape, np.uint8)
+    labels[10:20, 10:20, 4:8] = 4
+    none, brain = np.zeros(shape, np.float32), np.ones(shape, dtype=bool)
+    fluid = (labels == 4).astype(np.float32)
+    part = Part(
+        t1w=none,
+        brain=brain,
+        lesions=~brain,
+        priors=(none, none, none),
+        thalamus=(none, none),
+        labels=labels,
+        regions=np.ones(shape, np.uint8),
+        nuclei=labels,
+        atria=labels,
+        voxel_mm=(1.0, 1.0, 3.0),
+    )
+    found = Fractions(fluid, 1 - fluid, none, (30, 75, 110), (4, 4, 4), converged=True)
+    t1w = np.where(labels == 4, 30, 75).astype(np.float32)
+
+    gray = with_borders(found, t1w, labels, part).gm
+
+    assert not gray[8:22, 12:18, 5:7].any()
+    assert gray[12:18, 12:18, 3].all()
+    assert gray[12:18, 12:18, 8].all()
