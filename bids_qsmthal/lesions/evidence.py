@@ -108,13 +108,17 @@ def flair_and_t1w(
     odds = _log_odds(smooth, t1w, normal, settings.prior_lesion * near_white, brain)
     odds[never] = -8
     fluid = ((t1w < border) & (smooth < model.mean[GM, 1])) | ~brain
+    excess = smooth - np.float32(model.mean[WM, 1])
+    smallest_peak = float(
+        model.mean[GM, 1] + settings.peak_gm_sd * model.spread[GM, 1] - model.mean[WM, 1]
+    )
+    # Half of a lesion's height is less than deep gray matter has: a lesion would fill a nucleus.
+    nucleus = np.isin(atlas, DEEP_GRAY) & (excess <= smallest_peak)
     return Evidence(
         log_odds=odds,
-        excess=smooth - np.float32(model.mean[WM, 1]),
-        smallest_peak=float(
-            model.mean[GM, 1] + settings.peak_gm_sd * model.spread[GM, 1] - model.mean[WM, 1]
-        ),
-        allowed=brain & ~fluid & (odds > -4),
+        excess=excess,
+        smallest_peak=smallest_peak,
+        allowed=brain & ~fluid & (odds > -4) & ~nucleus,
         fluid=(t1w < border) | ~brain,
         brain=brain,
         ventricle=np.isin(atlas, VENTRICLES),

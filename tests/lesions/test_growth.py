@@ -131,6 +131,13 @@ def test_a_lesion_longer_than_the_reach_needs_two_seeds(dice) -> None:
     assert not alone[22:].any()
 
 
+def test_the_reach_is_in_millimetres() -> None:
+    image = lit(ball(4.0, (24, 20, 7)) | ball(4.0, (24, 20, 11)))  # slices of 2 mm
+    alone = grow(image, image.like(ball(1.5, (24, 20, 7))), reach_mm=9.0).data
+    assert alone.any()
+    assert not alone[:, :, 11:].any()
+
+
 def test_what_no_seed_touches_stays_out() -> None:
     image = lit(ball(5.0, (12, 20, 12)), ball(5.0, (36, 20, 12)))
     grown = grow(image, image.like(ball(1.5, (12, 20, 12)))).data
