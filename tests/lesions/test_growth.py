@@ -132,7 +132,7 @@ def test_a_lesion_longer_than_the_reach_needs_two_seeds(dice) -> None:
 
 
 def test_the_reach_is_in_millimetres() -> None:
-    image = lit(ball(4.0, (24, 20, 7)) | ball(4.0, (24, 20, 11)))  # slices of 2 mm
+    image = lit(ball(5.0, (24, 20, 7)) | ball(4.0, (24, 20, 10)))  # slices of 2 mm
     alone = grow(image, image.like(ball(1.5, (24, 20, 7))), reach_mm=9.0).data
     assert alone.any()
     assert not alone[:, :, 11:].any()
