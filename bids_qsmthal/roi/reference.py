@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.roi.morphology import eroded, largest_components, robust_centre_and_spread
+from bids_qsmthal.roi.morphology import (
+    NORMAL_SD,
+    eroded,
+    largest_components,
+    robust_centre_and_spread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -222,7 +227,10 @@ def cleaned(
 def _decays_fast(candidates: Mask, images: ReferenceImages, rule: ReferenceRule) -> Mask:
     if images.r2star_hz is None or not candidates.any():
         return np.zeros_like(candidates)
-    centre, spread = robust_centre_and_spread(images.r2star_hz[candidates])
+    values = images.r2star_hz[candidates]
+    centre, _ = robust_centre_and_spread(values)
+    # Noise spreads to both sides, plexus only upwards: the lower side tells noise alone.
+    spread = NORMAL_SD * float(np.median(centre - values[values <= centre]))
     limit = max(rule.r2star_limit_hz, centre + rule.outlier_spreads * spread)
     # Twice the limit is nearer to tissue (15-25 /s at 3 T) than to CSF, however noisy the map.
     fast: Mask = candidates & (images.r2star_hz > min(limit, 2 * rule.r2star_limit_hz))
