@@ -287,6 +287,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "joint + MEDI+0 (default)": {},
     "joint + MEDI (no CSF)": {"inversion": qsm.INVERSIONS["medi"](csf_regularisation=0.0)},
     "joint + TV": {"inversion": qsm.INVERSIONS["tv"]()},
+    "joint + TV, no weights": {"inversion": qsm.INVERSIONS["tv"](weighted=False)},
     "joint + L2": {"inversion": qsm.INVERSIONS["l2"]()},
     "joint + TKD": {"inversion": qsm.INVERSIONS["tkd"]()},
     "PDF + MEDI+0": {"background": qsm.BACKGROUNDS["pdf"]()},

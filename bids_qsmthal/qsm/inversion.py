@@ -144,9 +144,21 @@ class Medi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalVariation:
-    r"""Minimise :math:`\|G \chi\|_1 + \lambda \|w (D \chi - f)\|^2`: no edges, no CSF term.
+    r"""Minimise :math:`\|G \chi\|_1 + \lambda \|w (e^{i D \chi} - e^{i f})\|^2`: no edges, no CSF.
 
-    The same splitting as MEDI with an empty edge mask.
+    The same splitting as MEDI with an empty edge mask. For the phase of a local field the data term
+    is nearly the linear one, :math:`w (D \chi - f)`, of the reference, which has no weights either.
+
+    Attributes
+    ----------
+    regularisation
+        lambda, the weight of the data.
+    weighted
+        Whether noise lowers the weight of a voxel.
+    margin_mm
+        Room between the mask and its periodic copies.
+    solver
+        What minimises the functional.
 
     References
     ----------
@@ -154,6 +166,7 @@ class TotalVariation:
     """
 
     regularisation: float = 1000.0
+    weighted: bool = True
     margin_mm: float = 20.0
     solver: SplitBregman = field(default_factory=lambda: SplitBregman(reweighting=()))
 
@@ -165,7 +178,11 @@ class TotalVariation:
             margin_mm=self.margin_mm,
             solver=self.solver,
         )
-        return plain(local._replace(magnitude=np.zeros_like(local.magnitude)), grid)
+        local = local._replace(magnitude=np.zeros_like(local.magnitude))
+        if not self.weighted:
+            alike = np.where(local.believed, np.float32(1), np.float32(np.inf))
+            local = local._replace(noise_ppm=alike)
+        return plain(local, grid)
 
 
 INVERSIONS: dict[str, type[Inversion]] = {

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.qsm import INVERSIONS, Grid
+from bids_qsmthal.qsm.inversion import TotalVariation
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
 from tests.qsm.phantoms import ball
@@ -116,3 +117,15 @@ def test_the_default_answer_flips_with_the_image(axis: int) -> None:
     again = np.flip(method(other, Grid(grid.shape, grid.voxel_size_mm, tuple(b0))).chi_ppm, axis)
     core = ball(grid, 4.5, (2, 0, 1))
     assert again[core].mean() == pytest.approx(found[core].mean(), abs=0.03 * CHI_PPM)
+
+
+def test_total_variation_without_weights_heeds_no_noise(rng) -> None:
+    grid = Grid((32, 30, 24), (1.0, 1.0, 1.6), (0.0, 0.28, 0.96))
+    mask = ball(grid, 12)
+    even = seen(grid, CHI_PPM * ball(grid, 5), mask)
+    uneven = even._replace(noise_ppm=rng.uniform(0.5, 2, mask.shape).astype(np.float32))
+
+    plain, weighted = (TotalVariation(weighted=weights) for weights in (False, True))
+
+    np.testing.assert_array_equal(plain(uneven, grid).chi_ppm, plain(even, grid).chi_ppm)
+    assert np.abs(weighted(uneven, grid).chi_ppm - weighted(even, grid).chi_ppm).max() > 1e-3
