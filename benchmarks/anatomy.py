@@ -82,15 +82,24 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mirrored:
-    """The warp of a head whose right half mirrors the left."""
+    """The warp of a head whose right half mirrors the left, at the midline between the thalami."""
 
     half: Warp
 
     def to_atlas(self, points_mm: np.ndarray) -> np.ndarray:
         """Return atlas coordinates (3, n) of points of the head (3, n)."""
-        left = np.array(points_mm)
-        left[0] = -np.abs(left[0])
-        return self.half.to_atlas(left)
+        left, middle_mm = np.array(points_mm), self.middle_mm()
+        left[0] = middle_mm - np.abs(left[0] - middle_mm)
+        there = np.array(self.half.to_atlas(left))
+        # The midline waves: what is right of the atlas's would be a second, mirrored piece.
+        there[0] = -np.abs(there[0])
+        return there
+
+    def middle_mm(self) -> float:
+        """Return where the atlas's midline lies between the thalami."""
+        line = np.zeros((3, 401))
+        line[0], line[1], line[2] = np.linspace(-20, 20, 401), -18.0, 8.0
+        return float(line[0, np.abs(self.half.to_atlas(line)[0]).argmin()])
 
 
 def drawn(number: int) -> list[Parameters]:
