@@ -17,9 +17,12 @@ import numpy as np
 
 from bids_qsmthal import anatomy, nifti
 from bids_qsmthal.anatomy import freesurfer, naming
-from bids_qsmthal.dataset import Session, entities_of
+from bids_qsmthal.anatomy.structures import THALAMUS
+from bids_qsmthal.dataset import Session
 from bids_qsmthal.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.other_names import OTHER_NAMES, READER, Name
 from bids_qsmthal.products import BRINGABLE, PRODUCTS, Space
+from bids_qsmthal.sidecars import entities_of, inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,9 +42,6 @@ EDITED = "manual edit"
 
 NAME = re.compile(r"[\w.+-]+")
 """Names of datasets."""
-
-THALAMI = {10, 49}
-"""FreeSurfer's numbers."""
 
 NUMBERS = "numbers"
 """Key of a table of volumes and thickness; every other key is that of an image or of points."""
@@ -72,57 +72,6 @@ NAMED_PRODUCTS = {
 }
 """Products that a table may number otherwise; nuclei keep numbers and names as they are."""
 
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """How the name of a file ends, how it is read, and in which space it is."""
-
-    ending: str
-    reading: str = "labels"
-    space: Space = "T1w"
-
-
-FREESURFER_LABELS = ("aseg", "aparcaseg", "synthseg", "wmhsynthseg", "samseg", "fastsurfer")
-"""``desc-`` of label images with FreeSurfer's numbers (the first two are fMRIPrep's)."""
-
-OTHER_NAMES: Mapping[str, tuple[Name, ...]] = {
-    "brain": (Name("desc-brain_mask"),),
-    "tissue": (
-        Name("dseg"),
-        *(Name(f"desc-{desc}_dseg", "tissue") for desc in FREESURFER_LABELS),
-    ),
-    "deepgray": (
-        Name("desc-deepgray_dseg"),
-        *(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
-        Name("dseg", "named structures"),
-    ),
-    "lesion": (
-        *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
-        *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst", "lstai", "samseg")),
-        *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
-        *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
-    ),
-    "nuclei": (Name("desc-thalamicnuclei_dseg"),),
-    "enhancing": (Name("label-enhancing_mask"),),
-}
-"""Names that other tools give the same thing."""
-
-
-def _reader(what: str, suffix: str = "mask") -> tuple[Name, ...]:
-    ending = f"label-lesion_desc-{what}_{suffix}"
-    return (
-        Name(f"space-FLAIR_{ending}", space="FLAIR"),
-        Name(f"space-T1w_{ending}", space="T1w"),
-    )
-
-
-READER: Mapping[str, tuple[Name, ...]] = {
-    "lesion_seeds": _reader("seeds"),
-    "lesion_points": _reader("seeds", "points"),
-    "lesion_add": _reader("add"),
-    "lesion_remove": _reader("remove"),
-}
-"""A reader's decisions about lesions: where to grow them from, what to add and to take away."""
 
 POINT_COLUMNS = ("x", "y", "z")
 """Of a table of seeds: millimetres in the world (RAS+) of the image they were set on."""
@@ -321,24 +270,15 @@ def _item(path: Path, key: str, name: Name, source: str, root: Path) -> Brought 
     if name.reading not in NAMED:
         return item
     # Only a table that names thalami tells structures from tissues.
-    return item if table is not None and THALAMI & set(_numbers(item).values()) else None
+    return item if table is not None and set(THALAMUS) & set(_numbers(item).values()) else None
 
 
 def _table(path: Path, root: Path) -> Path | None:
-    """Return the nearest table of an image's labels, in its folder or above, as BIDS inherits."""
-    own, suffix = entities_of(path)
-    for folder in (path.parent, *path.parent.parents):
-        tables = []
-        for table in sorted(folder.glob(f"*{suffix}.tsv")):
-            named, its_suffix = entities_of(table)
-            same_kind = its_suffix == suffix and dict(named).get("desc") == dict(own).get("desc")
-            if same_kind and set(named) <= set(own):
-                tables.append((len(named), table))
-        if tables:
-            return max(tables)[1]
-        if folder == root:
-            break
-    return None
+    """Return the nearest table of an image's labels; another ``desc-`` has other labels."""
+    desc = dict(entities_of(path)[0]).get("desc")
+    tables = inherited(path, root, "tsv")
+    own = [table for table in tables if dict(entities_of(table)[0]).get("desc") == desc]
+    return own[-1] if own else None
 
 
 def _names(key: str) -> tuple[Name, ...]:

@@ -290,7 +290,8 @@ def _read_configuration(path: Path) -> Any:  # noqa: ANN401 - checked by the cal
 def _filters(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return {}
-    from bids_qsmthal.dataset import ROLES, read_json  # noqa: PLC0415
+    from bids_qsmthal.dataset import ROLES  # noqa: PLC0415
+    from bids_qsmthal.sidecars import read_json  # noqa: PLC0415
 
     if not path.is_file():
         raise MissingInputError(f"{path}: no such filter file.")

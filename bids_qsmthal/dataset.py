@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +16,12 @@ from bids_qsmthal.errors import (
     NothingFoundError,
 )
 from bids_qsmthal.settings import Selection
+from bids_qsmthal.sidecars import Entities, entities_of, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bids.layout import BIDSLayout
-
-Entities = tuple[tuple[str, str], ...]
-"""Entities of a file name in their order, such as ``(("sub", "01"), ("run", "1"))``."""
 
 GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
 """The BIDS name of multi-echo GRE, and those that older datasets use for it."""
@@ -38,9 +34,6 @@ ROLES: dict[str, dict[str, Any]] = {
     "flair": {**IMAGE, "suffix": "FLAIR"},
 }
 """What each role looks for, in the words of pybids; a filter file adds to or replaces them."""
-
-MAX_JSON_BYTES = 2**26
-"""A longer sidecar is none; dictionaries of large studies have some megabytes."""
 
 LABEL = re.compile(r"[0-9A-Za-z]+")
 VALUE = re.compile(r"[0-9A-Za-z+]+")
@@ -183,69 +176,6 @@ def check_is_dataset(bids_dir: Path) -> None:
         raise InvalidBidsError(
             f"{description}: {' and '.join(missing)} missing, expected a text; add to the file."
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises
-    ------
-    DataError
-        The file is not JSON, or not an object.
-    """
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: holds a {type(content).__name__}, expected a JSON object; mend the file."
-        )
-    return content
-
-
-def metadata(path: Path, root: Path) -> dict[str, Any]:
-    """Return the metadata of an image by the inheritance principle of BIDS.
-
-    A sidecar applies when it lies in the folder of the image or above it, has the same suffix, and
-    no entity that the image does not share; nearer and more specific files win.
-    """
-    entities, suffix = entities_of(path)
-    folders = [path.parent, *path.parent.parents]
-    inside = [folder for folder in folders if folder == root or root in folder.parents]
-    merged: dict[str, Any] = {}
-    for folder in reversed(inside):
-        applicable = [
-            (len(own), sidecar)
-            for sidecar, own, own_suffix in _sidecars(folder, folder.stat().st_mtime_ns)
-            if own_suffix == suffix and set(own) <= set(entities)
-        ]
-        for _, sidecar in sorted(applicable):
-            state = sidecar.stat()
-            merged |= _content(sidecar, state.st_mtime_ns, state.st_size)
-    return merged
-
-
-@lru_cache(maxsize=64)
-def _sidecars(folder: Path, _changed_ns: int) -> list[tuple[Path, Entities, str]]:
-    """Return the JSON files of a folder; the root of a study has thousands of other entries."""
-    return [(path, *entities_of(path)) for path in folder.glob("*.json")]
-
-
-@lru_cache(maxsize=256)
-def _content(sidecar: Path, _changed_ns: int, _size: int) -> dict[str, Any]:
-    """Return what a sidecar holds; those near the root apply to every participant."""
-    return read_json(sidecar)
-
-
-def entities_of(path: Path) -> tuple[Entities, str]:
-    """Split ``sub-01_run-1_T1w.nii.gz`` into its entities and its suffix."""
-    stem = path.name.split(".", 1)[0]
-    *pairs, suffix = stem.split("_")
-    return tuple((key, value) for key, _, value in (pair.partition("-") for pair in pairs)), suffix
 
 
 def _folders(bids_dir: Path, pattern: str) -> list[str]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import DTypeLike
 
-    from bids_qsmthal.dataset import Entities
     from bids_qsmthal.image import Image
+    from bids_qsmthal.sidecars import Entities
 
 BIDS_VERSION = "1.10.0"
 PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from bids_qsmthal import nifti
-from bids_qsmthal.dataset import GreFiles, entities_of, metadata
+from bids_qsmthal.dataset import GreFiles
 from bids_qsmthal.errors import DataError, MissingInputError
 from bids_qsmthal.qsm import Acquisition
+from bids_qsmthal.sidecars import entities_of, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.dataset import entities_of, find_sessions, metadata
+from bids_qsmthal.dataset import find_sessions
 from bids_qsmthal.errors import (
     DataError,
     InvalidBidsError,
@@ -10,6 +10,7 @@ from bids_qsmthal.errors import (
     NothingFoundError,
 )
 from bids_qsmthal.settings import Selection
+from bids_qsmthal.sidecars import entities_of, metadata
 
 
 def touch(root: Path, *names: str) -> None:

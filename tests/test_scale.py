@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scale import write_study
-from bids_qsmthal import dataset, gre, nifti
+from bids_qsmthal import dataset, gre, nifti, sidecars
 from bids_qsmthal.dataset import Session, find_sessions
 from bids_qsmthal.settings import Selection
 
@@ -31,10 +31,14 @@ def cost(root: Path, selection: Selection, monkeypatch: pytest.MonkeyPatch) -> C
     """Count what is opened while a study is indexed and its gradient echoes are described."""
     counted: Counter[str] = Counter()
     nifti._geometry.cache_clear()
-    dataset._sidecars.cache_clear()
-    dataset._content.cache_clear()
+    sidecars._listed.cache_clear()
+    sidecars._content.cache_clear()
     with monkeypatch.context() as patch:
-        for module, name in ((nifti, "_header"), (dataset, "read_json")):
+        for module, name in (
+            (nifti, "_header"),
+            (dataset, "read_json"),
+            (sidecars, "read_json"),
+        ):
             patch.setattr(module, name, _counting(getattr(module, name), name, counted))
         for session in find_sessions(root, selection):
             _describe(session)

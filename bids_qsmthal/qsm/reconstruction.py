@@ -136,9 +136,7 @@ def reconstruct(
     chosen = settings or Reconstruction()
     seen = observe(magnitude, phase_rad, mask, grid, acquisition, settings=chosen)
     total, ppm_per_hz = seen.total, seen.ppm_per_hz
-    with transforms_on_all_threads():
-        local = chosen.background(seen.field, grid)
-        found, wild = inverted(local, seen.field, grid, chosen.inversion)
+    local, found, wild = solved(seen.field, grid, chosen)
     trusted = seen.field.believed & ~wild
     return Maps(
         chi_ppm=found.chi_ppm,
@@ -198,13 +196,15 @@ def observe(
     return Observed(total, r2star, seen, ppm_per_hz)
 
 
-def inverted(
-    local: LocalField, total: Measurement, grid: Grid, inversion: Inversion
-) -> tuple[Susceptibility, Mask]:
-    """Return susceptibility from a local field, and the voxels whose field was too strong."""
-    seen = total._replace(field_ppm=local.field_ppm, mask=local.mask)
-    wild = outliers(local.field_ppm, seen)
-    return inversion(seen.without(wild), grid), wild
+def solved(
+    total: Measurement, grid: Grid, chosen: Reconstruction
+) -> tuple[LocalField, Susceptibility, Mask]:
+    """Return local field, susceptibility, and the voxels whose local field was too strong."""
+    with transforms_on_all_threads():
+        local = chosen.background(total, grid)
+        seen = total._replace(field_ppm=local.field_ppm, mask=local.mask)
+        wild = outliers(local.field_ppm, seen)
+        return local, chosen.inversion(seen.without(wild), grid), wild
 
 
 def _check(

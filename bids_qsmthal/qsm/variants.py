@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from bids_qsmthal.qsm.background import JointDipoleFields, ProjectionOntoDipoleFields
-from bids_qsmthal.qsm.operators import transforms_on_all_threads
-from bids_qsmthal.qsm.reconstruction import Reconstruction, inverted, observe
+from bids_qsmthal.qsm.reconstruction import Reconstruction, observe, solved
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
@@ -121,6 +120,4 @@ def _with_field(seen: Observed, field_hz: Array) -> Observed:
 
 
 def _susceptibility(seen: Observed, grid: Grid, chosen: Reconstruction) -> Array:
-    with transforms_on_all_threads():
-        local = chosen.background(seen.field, grid)
-        return inverted(local, seen.field, grid, chosen.inversion)[0].chi_ppm
+    return solved(seen.field, grid, chosen)[1].chi_ppm

@@ -49,7 +49,7 @@ class Settings:
         background removal, inversion and borders of the masks leave. It is the root mean square
         error of simulated participants with the default chain (docs/roi.md); how much a person
         changes between two scans, 2.4 ppb, is another question.
-    measured_background
+    calibrated_background
         The background removal of that chain. Where another was chosen, how far it moves the number
         counts as error, too.
     """
@@ -60,7 +60,7 @@ class Settings:
     limits: tuple[Limit, ...] = LIMITS
     confidence: float = 0.95
     method_sd_ppb: tuple[float, float] = (1.45, 1.15)
-    measured_background: str = "joint"
+    calibrated_background: str = "joint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

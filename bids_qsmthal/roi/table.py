@@ -45,7 +45,7 @@ class Measured:
     r2star_hz: float | None
     noise_ppb: Mean | None = None
     """Of half the difference between the odd and the even echoes; None where it is not known."""
-    measured_ppb: float | None = None
+    calibrated_ppb: float | None = None
     """The same mean after the background removal whose error was measured, if it was not chosen."""
 
 
@@ -60,7 +60,7 @@ def measures(inputs: Inputs, regions: Regions, masks: Masks, *, settings: Settin
     ``_ci_low``, ``_ci_high``; ``chi_relative_csf_global`` (global CSF as the reference);
     ``chi_relative_brain``; ``r2star_mean`` (1/s). Susceptibilities in ppb.
     """
-    found = _measured(inputs, regions, masks, settings.measured_background)
+    found = _measured(inputs, regions, masks, settings.calibrated_background)
     rows = []
     for key, measured in found.items():
         numbers = _absolute(measured, found["brain", "n/a"].chi_ppb.value)
@@ -96,9 +96,9 @@ def standard_error(
         _disagreement("csf_reference", "LR", found),
         method_sd_ppb[1 if hemisphere == "LR" else 0],
     ]
-    if own.measured_ppb is not None and reference.measured_ppb is not None:
+    if own.calibrated_ppb is not None and reference.calibrated_ppb is not None:
         chosen = own.chi_ppb.value - reference.chi_ppb.value
-        parts.append(chosen - (own.measured_ppb - reference.measured_ppb))
+        parts.append(chosen - (own.calibrated_ppb - reference.calibrated_ppb))
     if own.noise_ppb is not None and reference.noise_ppb is not None:
         parts.append(_noise(own.noise_ppb, reference.noise_ppb))
     if name != "thalamus" or own.noise_ppb is None:

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bids_qsmthal import gre, nifti
-from bids_qsmthal.dataset import GreFiles, find_sessions, read_json
+from bids_qsmthal.dataset import GreFiles, find_sessions
 from bids_qsmthal.errors import QsmthalError
 from bids_qsmthal.group import analysis_file, covariates, measures, tables_in
 from bids_qsmthal.settings import Selection
+from bids_qsmthal.sidecars import read_json
 from bids_qsmthal.statistics import document, expressions
 from tests.conftest import write_image, write_json
 

@@ -105,7 +105,7 @@ def test_without_split_echoes_what_varies_in_the_thalamus_counts_as_error():
 def test_what_another_background_removal_moves_counts_as_error():
     found = _found()
     for name, value in (("thalamus", -17.0), ("csf_reference", -21.0)):
-        found[name, "LR"] = replace(found[name, "LR"], measured_ppb=value)
+        found[name, "LR"] = replace(found[name, "LR"], calibrated_ppb=value)
 
     error = standard_error(("thalamus", "LR"), found, method_sd_ppb=(0, 0))
 

@@ -63,8 +63,15 @@ def test_dask_on_this_machine(settings: Settings, caplog: pytest.LogCaptureFixtu
 
 def test_dask_waits_for_a_worker_that_is_slow_to_come_back(settings: Settings) -> None:
     # With this the cluster itself gives up every worker that dies, as it does on a busy machine.
+    ended: dict[str, Outcome] = {}
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}):
-        ended = run(settings, Placement(executor="dask"), "once")
+        waiting = threading.Thread(
+            target=lambda: ended.update(run(settings, Placement(executor="dask"), "once")),
+            daemon=True,
+        )
+        waiting.start()
+        waiting.join(timeout=300)
+    assert not waiting.is_alive(), "the run waits for ever"
     assert ended["once"].exit_code == 0
 
 
