@@ -119,7 +119,9 @@ class Builder:
         eroded by one voxel; Saranathan's nuclei (without geniculates, habenula and tract) have
         gaps at the internal laminae and are closed by 4 mm; nighres is a soft average whose
         probabilities are low and wide. A voxel is thalamus where two of the three say so and it
-        is not fluid.
+        is not fluid. What one side holds more than the other is of these definitions and not of
+        the template, whose mirror image deformed onto it has thalami of the other order of size:
+        each side is the mean of its own and of the other's that is brought there so.
         """
         outline = self._resampled("thalamus.nii.gz")
         nuclei = self._resampled("thalamic_nuclei.nii.gz")
@@ -133,7 +135,8 @@ class Builder:
             votes = first.astype(int) + second + (soft[f"thalamus{side}"] > 0.3)
             whole = ndimage.binary_fill_holes(largest_part((votes >= 2) & (csf < 0.5)))
             found[side] = ndimage.gaussian_filter(whole.astype(np.float32), 0.7)
-        return found
+        other = self._registered("mirror", lambda: self._mirror_sources(found))
+        return {side: (found[side] + other[side]) / 2 for side in found}
 
     def _labels(self, soft: Maps, thalamus: Maps, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
         """Deep gray nuclei and ventricles.
@@ -268,6 +271,14 @@ class Builder:
         moving = load_ants(self.unpacked / f"{OASIS}_BrainCerebellum.nii.gz")
         images = {"head": load_ants(self.unpacked / f"{OASIS}.nii.gz")}
         return moving, images, {"tissue": load_ants(self.unpacked / f"{OASIS}_Tissue.nii.gz")}
+
+    def _mirror_sources(self, thalamus: Maps) -> Sources:
+        """Return the template and its thalami in the mirror; the grid is even about the midline."""
+        mirrored = {
+            side: to_ants(thalamus[other][::-1], self.template.affine)
+            for side, other in (("L", "R"), ("R", "L"))
+        }
+        return to_ants(self.t1w[::-1], self.template.affine), mirrored, {}
 
     def _registered(self, name: str, sources: Callable[[], Sources], *, metric: str = "CC") -> Maps:
         kept = self.work / f"{name}.npz"

@@ -26,7 +26,7 @@ from bids_qsmthal.lesions.context import (
     box_around,
 )
 from bids_qsmthal.lesions.flair import Lesions
-from bids_qsmthal.lesions.growth import components, grow_to_half_height
+from bids_qsmthal.lesions.growth import components, grow_to_outline
 from bids_qsmthal.lesions.settings import EnhancingLesions
 from bids_qsmthal.lesions.table import lesion_table
 from bids_qsmthal.lesions.tissue import polynomials
@@ -247,7 +247,7 @@ def _pick(
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
     seeds = bright & place & inner & ~_ventricles(context, box)
-    grown = grow_to_half_height(seeds, uptake.excess, bright | seeds, box, reach_mm=10.0)
+    grown = grow_to_outline(seeds, uptake.excess, bright | seeds, box, share=0.5, reach_mm=10.0)
     labels, count = components(grown)
     kept = np.zeros(count + 1, bool)
     for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
@@ -271,7 +271,7 @@ def _is_lesion(part: Mask, place: Mask, fluid: Mask, box: Box, settings: Enhanci
     """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and plexus (wet)."""
     extents = np.sort(_extents_mm(part, box))
     volume_mm3 = part.sum() * float(np.prod(box.voxel_size_mm))
-    # Half of the ball of the smallest extent, as growth to half height may shave a small lesion.
+    # Half of the ball of the smallest extent: growth to half of the height may shave a small one.
     if volume_mm3 < np.pi / 12 * settings.minimum_extent_mm**3:
         return False
     if extents[-1] < settings.minimum_extent_mm or (part & place).sum() < 0.5 * part.sum():

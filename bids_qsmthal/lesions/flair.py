@@ -2,7 +2,7 @@
 
 Normal tissue is modelled in both contrasts (``tissue``); a lesion is what is bright on FLAIR
 and improbable as normal tissue of its place. Seeds are found in a Markov random field and grown
-to half of their height; small lesions are found by a filter of their size (``islands``). In the
+to an outline; small lesions are found by a filter of their size (``islands``). In the
 tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and the lesion growth algorithm of
 Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
 """
@@ -20,7 +20,7 @@ from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
-from bids_qsmthal.lesions.growth import components, grow_to_half_height, peaks
+from bids_qsmthal.lesions.growth import components, grow_to_outline, peaks
 from bids_qsmthal.lesions.islands import islands
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.table import lesion_table
@@ -145,8 +145,13 @@ def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask
     seeds = posterior > settings.seed_probability
     labels, count = components(seeds)
     seeds &= (peaks(labels, count, evidence.excess, 0.9) > evidence.smallest_peak)[labels]
-    grown = grow_to_half_height(
-        seeds, evidence.excess, evidence.allowed, box, reach_mm=settings.reach_mm
+    grown = grow_to_outline(
+        seeds,
+        evidence.excess,
+        evidence.allowed,
+        box,
+        share=settings.outline,
+        reach_mm=settings.reach_mm,
     )
     grown |= islands(evidence, grown, box, settings)
     return _plausible(grown, evidence, box, settings), posterior

@@ -1,4 +1,4 @@
-"""From seeds to whole lesions: growth to half height, growth to similar intensities, edits."""
+"""From seeds to whole lesions: growth to an outline, growth to similar intensities, edits."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def peaks(labels: NDArray[np.int32], count: int, values: Volume, share: float) -
     return height
 
 
-def grow_to_half_height(
-    seeds: Mask, excess: Volume, allowed: Mask, box: Box, *, reach_mm: float
+def grow_to_outline(
+    seeds: Mask, excess: Volume, allowed: Mask, box: Box, *, share: float, reach_mm: float
 ) -> Mask:
-    """Grow each seed to where the signal falls to half of the seed's height.
+    """Grow each seed to where the signal falls to a share of the seed's height.
 
     The edge of an object blurred by a symmetric point spread lies at half its height above the
     surroundings, whatever the contrast, as long as the object is wider than the blur; one of
@@ -53,6 +53,8 @@ def grow_to_half_height(
         Where a lesion may grow.
     box
         Voxel size.
+    share
+        Of the height; one half for the edge itself.
     reach_mm
         Farthest growth from a seed.
     """
@@ -64,7 +66,7 @@ def grow_to_half_height(
         labels == 0, box.voxel_size_mm, return_indices=True
     )
     owner = labels[tuple(nearest)]
-    candidate = (distance <= reach_mm) & allowed & (excess > 0.5 * height[owner])
+    candidate = (distance <= reach_mm) & allowed & (excess > share * height[owner])
     grown: Mask = ndimage.binary_propagation(seeds & candidate, mask=candidate)
     return grown
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.lesions.settings import FlairLesions
 
 _PEAK_MM = 2.0  # a summit is the highest of its neighbours
-_SIZE_MM = 1.0  # standard deviation of the filter: a ball of 3 mm, blurred by its voxels
+_SIZE_MM = 0.7  # standard deviation of the filter: that of a ball of 3 mm along an axis
 
 
 def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -> Mask:
@@ -25,8 +25,8 @@ def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -
 
     The random field asks a voxel's neighbours to agree, which those of a lesion of 3 mm cannot.
     Here a filter of a small lesion's size gathers its voxels instead (a matched filter, the best
-    linear detector of a known shape in noise). What it finds is an island if at half of its
-    height it ends on all sides within ``island_mm``: cortex, a sheet, goes on.
+    linear detector of a known shape in noise). What it finds is an island if at its outline, a
+    share of its height, it ends on all sides within ``island_mm``: cortex, a sheet, goes on.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -
     result = np.zeros(found.shape, bool)
     for summit in summits:
         cut = tuple(slice(max(0, i - n), i + n + 1) for i, n in zip(summit, reach, strict=True))
-        bright = evidence.excess[cut] > 0.5 * height[tuple(summit)]
+        bright = evidence.excess[cut] > settings.outline * height[tuple(summit)]
         labels, _ = ndimage.label(bright & ~evidence.fluid[cut], TOUCHING)
         own = labels[tuple(min(i, n) for i, n in zip(summit, reach, strict=True))]
         if own == 0:

@@ -26,13 +26,17 @@ class FlairLesions:
         matter: 1.5 leaves 7 % of gray matter, a lesion is "hyperintense to gray matter".
     smoothing_mm
         Gaussian smoothing of FLAIR, standard deviation; half a voxel at the usual 1 mm.
+    outline
+        Where a lesion ends, as a share of its height above the white matter around. Half is where
+        the edge of a blurred object lies; readers outline the pale rim too, and at .4 their
+        outlines are met best (``docs/lesions.md``).
     reach_mm
         Farthest growth from a seed; the seed is the core of a lesion, whose pale part reaches up to
         10 mm beyond it. The height decides where a lesion ends, this only bounds a leak.
     island_sd
         Height of a small lesion after a filter of its size, in standard deviations of white
-        matter: noise alone passes 5 in one of four brains (450 mL of white matter, resolution
-        2.6 mm; Worsley et al. 1996, Hum Brain Mapp 4:58-73), and a lesion's peak must be brighter
+        matter: noise alone passes 5 in every second brain (450 mL of white matter, resolution
+        2.1 mm; Worsley et al. 1996, Hum Brain Mapp 4:58-73), and a lesion's peak must be brighter
         than gray matter as well.
     island_mm
         Largest extent of a small lesion; what is larger the random field finds.
@@ -45,6 +49,7 @@ class FlairLesions:
     seed_probability: float = 0.5
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
+    outline: float = 0.4
     reach_mm: float = 10.0
     island_sd: float = 5.0
     island_mm: float = 10.0

@@ -199,7 +199,7 @@ class JointDipoleFields:
     first: Background = field(default_factory=ProjectionOntoDipoleFields)
     coarse_mm: float = 2.0
     margin_mm: float = 30.0
-    regularisation: float = 1000.0
+    regularisation: float = 2000.0
     csf_regularisation: float = 100.0
     solver: SplitBregman = field(
         default_factory=lambda: SplitBregman(iterations=120, doublings=(), rho_gradient=10.0)

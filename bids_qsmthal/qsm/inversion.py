@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from bids_qsmthal.qsm.functional import functional
+from bids_qsmthal.qsm.functional import EDGE_SHARE, functional
 from bids_qsmthal.qsm.measurement import Measurement, inside
 from bids_qsmthal.qsm.medi import Solver, SplitBregman
 from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel, laplace_kernel
@@ -112,9 +112,9 @@ class Medi:
     Liu et al. (2018). Magn Reson Med 79(5), 2795-2803. doi:10.1002/mrm.26946
     """
 
-    regularisation: float = 1000.0
+    regularisation: float = 1200.0
     csf_regularisation: float = 100.0
-    edge_share: float = 0.9
+    edge_share: float = EDGE_SHARE
     smv_radius_mm: float = 0.0
     margin_mm: float = 12.0
     solver: Solver = field(default_factory=SplitBregman)
@@ -165,7 +165,7 @@ class TotalVariation:
     Bilgic et al. (2014). J Magn Reson Imaging 40(1), 181-191. doi:10.1002/jmri.24365
     """
 
-    regularisation: float = 1000.0
+    regularisation: float = 1200.0
     weighted: bool = True
     margin_mm: float = 20.0
     solver: SplitBregman = field(default_factory=lambda: SplitBregman(reweighting=()))

@@ -62,6 +62,21 @@ def test_lesions_become_gray_matter_unless_they_are_filled(rng):
     assert mended == pytest.approx(true, rel=0.04)
 
 
+def test_filling_has_the_brightness_and_the_noise_of_the_white_matter_round_it(rng):
+    white = np.ones(SHAPE, np.float32)
+    brighter = 100 + 0.2 * np.arange(SHAPE[0])[:, None, None] * white
+    t1w = (brighter + rng.normal(0, 4, SHAPE)).astype(np.float32)
+    lesions = np.zeros(SHAPE, bool)
+    lesions[8:12, 12:20, 12:20] = lesions[-12:-8, 12:20, 12:20] = True
+    t1w[lesions] = 60
+
+    filled = filled_lesions(t1w, lesions, white, seed=1)
+
+    for part in (np.s_[8:12, 12:20, 12:20], np.s_[-12:-8, 12:20, 12:20]):
+        assert filled[part].mean() == pytest.approx(brighter[part].mean(), abs=1.5)
+        assert 3 < (filled - brighter)[part].std() < 7
+
+
 def test_filling_repeats_and_leaves_the_rest_alone(rng):
     t1w, mask, priors, _ = _brain(rng)
     lesions = shares(lambda x, y, z: radius(x, y, z) < 3, SHAPE) > 0.5

@@ -98,11 +98,11 @@ def test_the_objective_counts_every_term() -> None:
 def test_edges_follow_the_rule_of_the_toolbox(rng) -> None:
     mask = ball(GRID, 18)
     magnitude = rng.gamma(4.0, 1.0, GRID.shape).astype(np.float32)
-    bits = edge_mask(magnitude, mask, GRID)
+    bits = edge_mask(magnitude, mask, GRID, 0.9)
     share = sum(int(((bits & bit) > 0).sum()) for bit in (1, 2, 4)) / mask.sum()
     assert 0.8 < share < 1.0
     assert not bits[~mask].any()
-    assert not edge_mask(np.zeros_like(magnitude), mask, GRID).any()
+    assert not edge_mask(np.zeros_like(magnitude), mask, GRID, 0.9).any()
 
 
 def test_merit_trusts_an_outlier_less() -> None:

@@ -6,8 +6,9 @@ Two are whole, one is damaged. Code is compiled for one kind of processor, as in
 import os
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,20 +31,15 @@ OPTIONS = ("--derivatives", "mine={labels}", "--omp-nthreads", "1", "--seed", "7
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("everywhere")
-    tiny.write_dataset(root, *WHOLE, DAMAGED)
-    for damaged in (root / "bids" / DAMAGED).rglob("*echo-2_part-phase*.nii.gz"):
-        damaged.write_bytes(damaged.read_bytes()[:2000])
-    open_to_all(root)
-    return root
-
-
-def open_to_all(root: Path) -> None:
-    """Let users of containers, who are not this one, reach a folder of pytest."""
-    for folder in (root, *root.parents):
-        if folder.is_relative_to(Path("/tmp")) and folder != Path("/tmp"):  # noqa: S108
-            folder.chmod(folder.stat().st_mode | 0o055)
+def dataset() -> Iterator[Path]:
+    """A dataset outside of pytest's folder, which every start of pytest closes to other users."""
+    with tempfile.TemporaryDirectory(prefix="everywhere-", ignore_cleanup_errors=True) as name:
+        root = Path(name)
+        root.chmod(0o755)
+        tiny.write_dataset(root, *WHOLE, DAMAGED)
+        for damaged in (root / "bids" / DAMAGED).rglob("*echo-2_part-phase*.nii.gz"):
+            damaged.write_bytes(damaged.read_bytes()[:2000])
+        yield root
 
 
 def command(root: Path, out: str, *more: str) -> list[str]:
