@@ -24,6 +24,7 @@ from bids_qsmthal.anatomy.judgement import doubts, quality
 from bids_qsmthal.anatomy.part import Part
 from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.structures import (
+    CEREBRUM,
     ENCLOSED,
     GRAY_NUCLEI,
     NOT_CORTEX,
@@ -224,7 +225,7 @@ def _labels(
 def _thickness(
     gm: Float, wm: Float, labels: NDArray[Any], part: Part, settings: Thickness
 ) -> Float:
-    cerebrum = np.isin(part.regions, (1, 2))
+    cerebrum = np.isin(part.regions, CEREBRUM)
     enclosed = np.isin(labels, ENCLOSED)
     inside = np.where(enclosed, 1.0, wm).astype(np.float32)
     gray = np.where(np.isin(labels, NOT_CORTEX), 0, gm).astype(np.float32)

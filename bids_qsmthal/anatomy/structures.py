@@ -41,6 +41,9 @@ REGION_NAMES: dict[int, tuple[str, str]] = {
     16: ("brainstem", ""),
 }
 
+CEREBRUM = (1, 2)
+"""Its halves, left and right, among the regions."""
+
 THALAMUS = (10, 49)
 GRAY_NUCLEI = (11, 12, 13, 17, 18, 50, 51, 52, 53, 54)
 GRAY_AT_WALLS = (*THALAMUS, 11, 17, 18, 50, 53, 54)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.anatomy.structures import NOT_CORTEX, REGION_NAMES
+from bids_qsmthal.anatomy.structures import CEREBRUM, NOT_CORTEX, REGION_NAMES
 from bids_qsmthal.anatomy.thickness import mean_thickness_mm
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def volumes(
     Parameters
     ----------
     part
-        Brain and voxel size.
+        Brain, its regions and voxel size.
     tissue
         Shares of gray matter, white matter and fluid, shape (x, y, z); partial voxels count by
         what they hold.
@@ -39,12 +39,13 @@ def volumes(
     """
     unit = part.voxel_volume_mm3
     gm, wm, csf = tissue
+    cortex = np.isin(part.regions, CEREBRUM) & ~np.isin(labels, NOT_CORTEX)
     found = {
         "gray_matter": float(gm.sum()) * unit,
         "white_matter": float(wm.sum()) * unit,
         "csf": float(csf.sum()) * unit,
         "intracranial": float(part.brain.sum()) * unit,
-        "cortical_gray_matter": float(gm[~np.isin(labels, NOT_CORTEX)].sum()) * unit,
+        "cortical_gray_matter": float(gm[cortex].sum()) * unit,
     }
     for side, share in zip("LR", thalamus, strict=True):
         found[f"thalamus_{side}"] = float(share.sum()) * unit
@@ -58,7 +59,7 @@ def volumes(
 def thickness_means_mm(thickness: Float, gm: Float, regions: Labels) -> dict[str, float]:
     """Return the mean thickness of the cortex: ``whole``, ``L``, ``R``."""
     return {
-        "whole": mean_thickness_mm(thickness, gm, np.isin(regions, (1, 2))),
+        "whole": mean_thickness_mm(thickness, gm, np.isin(regions, CEREBRUM)),
         "L": mean_thickness_mm(thickness, gm, regions == 1),
         "R": mean_thickness_mm(thickness, gm, regions == 2),
     }

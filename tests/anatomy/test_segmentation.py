@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_qsmthal.anatomy import segment
+from bids_qsmthal.anatomy import Prepared, segment
 from bids_qsmthal.image import Image
 from tests import brain_phantom as phantom
 
@@ -101,6 +101,35 @@ def test_volumes_are_those_of_each_side_in_millimetres(axes_mm: np.ndarray) -> N
     for name, kind in (("gray_matter", 1), ("white_matter", 2), ("csf", 3)):
         true = (kinds.data == kind).sum() * kinds.voxel_volume_mm3
         assert found[name] == pytest.approx(true, rel=0.07)
+
+
+def with_cerebellum(prepared: Prepared) -> Prepared:
+    """What lies low is cerebellum."""
+    low = phantom.world(prepared.t1w)[2] < -25
+    regions = prepared.regions.data + 2 * (low & (prepared.regions.data > 0))
+    return replace(prepared, regions=prepared.regions.like(regions.astype(np.uint8)))
+
+
+def test_the_cerebellum_has_gray_matter_and_no_part_in_the_cortex() -> None:
+    prepared = prepared_along(UPRIGHT)
+    whole, found = segment(prepared), segment(with_cerebellum(prepared))
+
+    low = phantom.world(prepared.t1w)[2] < -25
+    unit = prepared.t1w.voxel_volume_mm3
+    below = found.gm.data[low].sum() * unit
+    assert not found.thickness_mm.data[low].any()
+    for side in "LR":
+        expected = whole.thickness_mean_mm[side]
+        assert found.thickness_mean_mm[side] == pytest.approx(expected, rel=0.1)
+    volumes, before = found.volumes_mm3, whole.volumes_mm3
+    assert below > 0.1 * before["cortical_gray_matter"]
+    assert volumes["gray_matter"] == pytest.approx(before["gray_matter"], rel=0.01)
+    gone = before["cortical_gray_matter"] - volumes["cortical_gray_matter"]
+    assert gone == pytest.approx(below, rel=0.05)
+    nuclei = np.isin(whole.deepgray.data, list(phantom.THALAMI))
+    deep = whole.gm.data[nuclei].sum() * unit
+    cortex = before["gray_matter"] - before["cortical_gray_matter"]
+    assert cortex == pytest.approx(deep, rel=0.02)
 
 
 def test_lesions_count_as_white_matter_and_the_image_shows_them_still() -> None:
