@@ -99,7 +99,7 @@ def segment_flair(
     DataError
         If FLAIR and brain mask hardly overlap, or have no contrast.
     """
-    settings = settings or FlairLesions()
+    settings = (settings or FlairLesions()).for_slices(max(flair.grid.voxel_size_mm))
     world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
     box = box_around(context.brain)
     on_grid, brain, warnings = _bring(flair, context, box, world)

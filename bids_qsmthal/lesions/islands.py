@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.lesions.settings import FlairLesions
 
 _PEAK_MM = 2.0  # a summit is the highest of its neighbours
-_SIZE_MM = 0.7  # standard deviation of the filter: that of a ball of 3 mm along an axis
 
 
 def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -> Mask:
@@ -65,7 +64,7 @@ def _summits(
     calm = evidence.white & ~found
     if not calm.any():
         return np.zeros((0, 3), np.intp), height
-    filtered = box.blur(evidence.excess, _SIZE_MM)
+    filtered = box.blur(evidence.excess, settings.island_filter_mm)
     middle = np.median(filtered[calm])
     noise = 1.4826 * np.median(np.abs(filtered[calm] - middle))
     summit = (ndimage.maximum_filter(filtered, box.cube(_PEAK_MM)) == filtered) & ~found
