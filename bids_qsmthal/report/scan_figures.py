@@ -12,6 +12,8 @@ from bids_qsmthal.report.page import Flicker
 from bids_qsmthal.report.slices import Axis, Cut, cut
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bids_qsmthal.image import Image
     from bids_qsmthal.report.contents import LesionMaps, Registration
     from bids_qsmthal.report.page import Figure
@@ -75,6 +77,24 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     )
 
 
+MEASURED = {
+    "shift_mm": "moved by {:.1f} mm",
+    "rotation_deg": "turned by {:.1f} degrees",
+    "overlap": "the brains overlap by {:.0%}",
+    "information_start": "information that the scans share (1 none, 2 all): {:.2f} before",
+    "information": "{:.2f} now",
+    "sharpness": "at least {:.0%} of it lost when shifted",
+}
+"""How the figures of a registration are said, in the order in which they are."""
+
+
+def _measured(quality: Mapping[str, float]) -> str:
+    said = [words.format(quality[name]) for name, words in MEASURED.items() if name in quality]
+    said += [f"{name} {value:.3g}" for name, value in quality.items() if name not in MEASURED]
+    text = ", ".join(said)
+    return f" {text[0].upper()}{text[1:]}." if text else ""
+
+
 def registration(pair: Registration) -> Flicker:
     """Show two scans of one head in one place, the outlines of the fixed one on both."""
     show = next(iter(pair.outlines.values()), None)
@@ -94,11 +114,10 @@ def registration(pair: Registration) -> Flicker:
         strips = [Strip(where, window, overlays, other=image, other_world=world) for where in cuts]
         picture = panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{role}_reg", "")
         pictures.append(picture)
-    measured = ", ".join(f"{name} {value:.3g}" for name, value in pair.quality.items())
     return Flicker(
         f"Registration: {pair.name}",
         "The outlines belong to the fixed image and should fit both. Switch, or let it flicker, "
-        "and watch the ventricles and the brain's surface." + (f" {measured}." if measured else ""),
+        "and watch the ventricles and the brain's surface." + _measured(pair.quality),
         pictures[0],
         pictures[1],
     )

@@ -45,6 +45,21 @@ def test_the_moving_scan_is_shown_where_its_matrix_puts_it(head) -> None:
     assert np.abs(same[0] - moved).mean() > 10
 
 
+def test_figures_of_a_registration_are_said_in_words(head) -> None:
+    quality = {"information_start": 1.05, "information": 1.14, "overlap": 0.978, "shift_mm": 2.06}
+    pair = Registration(
+        name="a to b",
+        fixed=head["bright"],
+        moving=head["bright"],
+        matrix=np.eye(4),
+        quality={**quality, "cost": 0.5},
+    )
+    assert scan_figures.registration(pair).caption.endswith(
+        " Moved by 2.1 mm, the brains overlap by 98%, information that the scans share (1 none, 2 "
+        "all): 1.05 before, 1.14 now, cost 0.5."
+    )
+
+
 def test_left_and_right_of_a_structure_share_a_colour_and_a_name(head) -> None:
     maps = AnatomyMaps(t1w=head["bright"], deep_gray=head["deepgray"])
     figure = anatomy_figures.deep_gray(maps)
