@@ -532,8 +532,8 @@ def _row(name: str, rows: list[Score], truth_ppb: list[float]) -> str:
     )
     mean = Score(*np.mean(rows, axis=0))
     return (
-        f"| {name} | {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.2f} ({own:+.2f}) "
-        f"| {mean.local_nrmse:.0f} | {mean.nrmse:.0f} | {mean.xsim:.2f} | {mean.hfen:.0f} "
+        f"| {name} | {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.3f} ({own:+.3f}) "
+        f"| {mean.local_nrmse:.0f} | {mean.nrmse:.1f} | {mean.xsim:.3f} | {mean.hfen:.1f} "
         f"| {mean.nuclei_slope:.2f} | {mean.cpu_s:.1f} |"
     )
 
