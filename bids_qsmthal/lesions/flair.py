@@ -99,12 +99,15 @@ def segment_flair(
     DataError
         If FLAIR and brain mask hardly overlap, or have no contrast.
     """
-    settings = (settings or FlairLesions()).for_slices(max(flair.grid.voxel_size_mm))
+    thickness_mm = max(flair.grid.voxel_size_mm)
+    settings = (settings or FlairLesions()).for_slices(thickness_mm)
     world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
     box = box_around(context.brain)
     on_grid, brain, warnings = _bring(flair, context, box, world)
     if t1w is not None and context.has_priors:
-        evidence = flair_and_t1w(on_grid, box.cut(t1w.data), brain, context, box, settings)
+        sharp = box.frame(t1w)
+        seen = sharp if thickness_mm < settings.thick_mm else _as_in_flair(sharp, flair, world)
+        evidence = flair_and_t1w(on_grid, seen.data, brain, context, box, settings)
     else:
         evidence = flair_alone(on_grid, brain, box, settings)
     mask, posterior = _segment(evidence, box, settings)
@@ -137,6 +140,17 @@ def _bring(
         )
     warnings = (f"FLAIR covers only {100 * cover:.0f} % of the brain",) if cover < 0.9 else ()
     return np.maximum(sampled, 0), seen, warnings
+
+
+def _as_in_flair(t1w: Image, flair: Image, world: Affine) -> Image:
+    """Return T1w as it would be with the slices of FLAIR, on its own grid.
+
+    Where cortex and white matter share a thick slice FLAIR is bright; beside a T1w that shows
+    white matter alone that would look like a lesion.
+    """
+    thick = flair.like(_averaged(t1w, flair, world))
+    back = np.asarray(np.linalg.inv(world), np.float64)
+    return t1w.like(np.maximum(resample(thick, t1w, world=back, order=3).data, 0))
 
 
 def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask, Volume]:
@@ -200,13 +214,18 @@ def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions)
 
 def on_flair(mask: Image, flair: Image, world: Affine) -> Image:
     """Return the voxels of FLAIR of which at least half is lesion."""
-    fine = mask.grid.voxel_size_mm
-    steps = [max(1, round(size / min(fine))) for size in flair.grid.voxel_size_mm]
-    share = np.zeros(flair.shape, np.float32)
-    source = mask.like(mask.data.astype(np.float32))
+    share = _averaged(mask.like(mask.data.astype(np.float32)), flair, world)
+    return flair.like(share >= 0.5)
+
+
+def _averaged(source: Image, flair: Image, world: Affine) -> Volume:
+    """Return the mean of a finer image in each voxel of FLAIR."""
+    fine = min(source.grid.voxel_size_mm)
+    steps = [max(1, round(size / fine)) for size in flair.grid.voxel_size_mm]
+    total = np.zeros(flair.shape, np.float32)
     for offset in np.ndindex(*steps):
         shift = [(o + 0.5) / n - 0.5 for o, n in zip(offset, steps, strict=True)]
         affine = flair.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ shift
-        share += resample(source, Image(flair.data, affine), world=world).data
-    return flair.like(share >= 0.5 * np.prod(steps))
+        total += resample(source, Image(flair.data, affine), world=world).data
+    return total / np.float32(np.prod(steps))
