@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,15 @@ class Evidence:
     mostly_white: Mask
     quality: dict[str, float]
     warnings: tuple[str, ...]
+
+    def doubted_by(self, other: Evidence) -> Evidence:
+        """Return the evidence of what both hold for a lesion."""
+        return replace(
+            self,
+            log_odds=np.minimum(self.log_odds, other.log_odds),
+            smallest_peak=max(self.smallest_peak, other.smallest_peak),
+            allowed=self.allowed & other.allowed,
+        )
 
 
 def flair_and_t1w(

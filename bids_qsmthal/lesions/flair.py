@@ -106,8 +106,11 @@ def segment_flair(
     on_grid, brain, warnings = _bring(flair, context, box, world)
     if t1w is not None and context.has_priors:
         sharp = box.frame(t1w)
-        seen = sharp if thickness_mm < settings.thick_mm else _as_in_flair(sharp, flair, world)
-        evidence = flair_and_t1w(on_grid, seen.data, brain, context, box, settings)
+        evidence = flair_and_t1w(on_grid, sharp.data, brain, context, box, settings)
+        if thickness_mm >= settings.thick_mm:
+            seen = as_in_flair(sharp, flair, world)
+            mixed = flair_and_t1w(on_grid, seen.data, brain, context, box, settings)
+            evidence = evidence.doubted_by(mixed)
     else:
         evidence = flair_alone(on_grid, brain, box, settings)
     mask, posterior = _segment(evidence, box, settings)
@@ -142,11 +145,11 @@ def _bring(
     return np.maximum(sampled, 0), seen, warnings
 
 
-def _as_in_flair(t1w: Image, flair: Image, world: Affine) -> Image:
+def as_in_flair(t1w: Image, flair: Image, world: Affine) -> Image:
     """Return T1w as it would be with the slices of FLAIR, on its own grid.
 
     Where cortex and white matter share a thick slice FLAIR is bright; beside a T1w that shows
-    white matter alone that would look like a lesion.
+    white matter alone that looks like a lesion.
     """
     thick = flair.like(_averaged(t1w, flair, world))
     back = np.asarray(np.linalg.inv(world), np.float64)

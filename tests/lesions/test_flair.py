@@ -7,6 +7,8 @@ from scipy import ndimage
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Image, resample
 from bids_qsmthal.lesions import Context, FlairLesions, segment_flair
+from bids_qsmthal.lesions.flair import as_in_flair
+from tests.lesions.evidence import block, evidence_of
 
 
 def moved(angle_rad: float, shift_mm) -> np.ndarray:
@@ -141,3 +143,29 @@ def test_the_pale_rim_of_a_lesion_counts_in_thin_slices_alone(head) -> None:
     assert thin[rim].mean() > 0.8
     assert thick.mask.data[rim].mean() < 0.4
     assert thick.mask.data[core].mean() > 0.8
+
+
+def test_t1w_seen_through_thick_slices_is_their_mean_and_stays_in_its_place(head) -> None:
+    affine = head.flair.affine @ np.diag([1, 1, 4, 1.0])
+    affine[:3, 3] += 1.5 * head.flair.affine[:3, 2]
+    thick = Image(np.zeros((80, 84, 19), np.float32), affine)
+    ramp = head.t1w.like(np.broadcast_to(np.arange(76.0), (80, 84, 76)).astype(np.float32))
+    steps = head.t1w.like((ramp.data % 4).astype(np.float32))
+
+    seen = as_in_flair(ramp, thick, np.eye(4)).data
+    flat = as_in_flair(steps, thick, np.eye(4)).data
+
+    inside = np.s_[5:-5, 5:-5, 8:-8]
+    np.testing.assert_allclose(seen[inside], ramp.data[inside], atol=0.05)
+    np.testing.assert_allclose(flat[inside], 1.5, atol=0.05)
+
+
+def test_evidence_is_what_both_views_hold() -> None:
+    lesion, other = block((20, 20, 20), (4, 3, 2)), block((40, 20, 20), (4, 3, 2))
+    sure = replace(evidence_of(lesion, other), log_odds=np.where(lesion | other, 4, -8))
+    mixed = replace(sure, log_odds=np.where(lesion, 3, -8), smallest_peak=25.0, allowed=~other)
+
+    for found in (sure.doubted_by(mixed), mixed.doubted_by(sure)):
+        assert np.array_equal(found.log_odds > 0, lesion)
+        assert found.smallest_peak == 25.0
+        assert not found.allowed[other].any()
