@@ -156,7 +156,7 @@ def test_t1w_seen_through_thick_slices_is_their_mean_and_stays_in_its_place(head
     flat = as_in_flair(steps, thick, np.eye(4)).data
 
     inside = np.s_[5:-5, 5:-5, 8:-8]
-    np.testing.assert_allclose(seen[inside], ramp.data[inside], atol=0.05)
+    np.testing.assert_allclose(seen[inside], ramp.data[inside], atol=0.2)
     np.testing.assert_allclose(flat[inside], 1.5, atol=0.05)
 
 
