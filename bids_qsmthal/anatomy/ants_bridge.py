@@ -21,7 +21,7 @@ import numpy as np
 from ants.internal import get_lib_fn, get_pointer_string, process_arguments
 from numpy.typing import NDArray
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.errors import DataError, ReadWriteError
 from bids_qsmthal.image import Affine, Image
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def align(
     ------
     DataError
         ANTs gave up.
+    ReadWriteError
+        Its result could not be written.
     """
     with tempfile.TemporaryDirectory(prefix="align-") as folder:
         prefix = f"{folder}/found"
@@ -194,7 +196,13 @@ def _words(stage: Stage, pair: str) -> list[str]:
 
 
 def _linear(path: Path) -> Affine:
-    found = ants.read_transform(str(path))
+    try:
+        found = ants.read_transform(str(path))
+    except (RuntimeError, ValueError) as error:  # damaged; not there
+        raise ReadWriteError(
+            f"{path}: what ANTs wrote of the registration cannot be read; free space in the folder "
+            "for temporary files (TMPDIR), then run the same command again."
+        ) from error
     matrix, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
     return ras_from_itk(matrix, centre)
 

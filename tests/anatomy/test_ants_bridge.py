@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bids_qsmthal.anatomy import ants_bridge
 from bids_qsmthal.anatomy.ants_bridge import (
+    align,
     bias_corrected,
     from_ants,
     itk_affine_text,
@@ -9,7 +13,7 @@ from bids_qsmthal.anatomy.ants_bridge import (
     read_itk_affine_text,
     to_ants,
 )
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.errors import DataError, ReadWriteError
 from bids_qsmthal.image import Image
 
 
@@ -82,3 +86,21 @@ def test_the_bias_field_is_divided_out(rng):
     after = even.data[bright].std() / even.data[bright].mean()
     assert before > 0.15
     assert after < 0.05
+
+
+@pytest.mark.parametrize("written", [None, b"", b"half"])
+def test_a_result_that_ants_could_not_write_is_said_in_words(monkeypatch, written):
+    """As on a full disk, where ANTs says that all went well."""
+
+    def full_disk(words):
+        prefix = next(word for word in words if word.endswith("found]")).strip("[]")
+        if written is not None:
+            Path(f"{prefix}0GenericAffine.mat").write_bytes(written)
+        return 0
+
+    monkeypatch.setattr(ants_bridge, "process_arguments", list)
+    monkeypatch.setattr(ants_bridge, "get_lib_fn", lambda _: full_disk)
+    image = Image(np.ones((8, 8, 8), np.float32), np.eye(4))
+
+    with pytest.raises(ReadWriteError, match="free space"):
+        align(image, image, ())
