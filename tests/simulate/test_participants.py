@@ -126,11 +126,16 @@ def test_a_flair_in_3d_of_a_head_without_lesions(small_parameters):
     assert not made.truth.images["space-T1w_label-lesion_mask"].data.any()
 
 
-def test_enhancing_lesions_have_the_size_asked_for(small_parameters):
-    parameters = replace(small_parameters, enhancing=2, enhancing_radius_mm=(6.0, 6.0))
-    made = simulate.head_scans(parameters, 11)
-    volume_mm3 = made.truth.numbers["volume_mm3"]["enhancing"]
-    assert volume_mm3 == pytest.approx(2 * 4 / 3 * np.pi * 6**3, rel=0.35)
+def test_enhancing_lesions_have_the_size_asked_for_as_far_as_white_matter_goes(small_parameters):
+    found = []
+    for radius_mm in (3.0, 6.0):
+        radii = (radius_mm, radius_mm)
+        parameters = replace(small_parameters, enhancing=2, enhancing_radius_mm=radii)
+        made = simulate.head_scans(parameters, 11)
+        volume_mm3 = made.truth.numbers["volume_mm3"]["enhancing"]
+        assert 0.5 < volume_mm3 / (2 * 4 / 3 * np.pi * radius_mm**3) < 1.1
+        found.append(volume_mm3)
+    assert found[1] > 4 * found[0]
 
 
 def test_lesions_have_about_the_volume_asked_for_and_light_up_on_flair(small_participant):
