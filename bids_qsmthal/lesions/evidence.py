@@ -121,7 +121,7 @@ def flair_and_t1w(
     smallest_peak = float(
         model.mean[GM, 1] + settings.peak_gm_sd * model.spread[GM, 1] - model.mean[WM, 1]
     )
-    # Half of a lesion's height is less than deep gray matter has: a lesion would fill a nucleus.
+    # A lesion's outline is less bright than deep gray matter: a lesion would fill a nucleus.
     nucleus = np.isin(atlas, DEEP_GRAY) & (excess <= smallest_peak)
     return Evidence(
         log_odds=odds,

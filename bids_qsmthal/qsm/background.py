@@ -183,7 +183,7 @@ class JointDipoleFields:
     margin_mm
         Room round the mask for sources that correct the first step.
     regularisation, csf_regularisation
-        lambda and lambda_CSF as in MEDI.
+        lambda and lambda_CSF as in MEDI, chosen as there.
     solver
         What minimises the functional. Weak, constant penalties and many steps: sources outside
         move only as fast as the penalty of the gradient lets them. Doubling it, which hurries the

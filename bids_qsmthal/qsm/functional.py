@@ -34,8 +34,8 @@ RADIANS_PER_PPM = 4.0
 EDGE_SHARE = 0.3
 """Gradient components taken as edges, as a share of the voxels in the mask: one component in ten.
 
-The toolbox takes .9, three in ten. Most of those are noise of the magnitude, where the map is then
-not smoothed: .3 made better maps of 15 simulated heads of two simulators (``docs/qsm.md``).
+The toolbox takes .9, three in ten. Chosen on 15 simulated heads of two simulators, of which .3 made
+better maps (``docs/qsm.md``).
 """
 
 

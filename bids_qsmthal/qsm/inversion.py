@@ -94,7 +94,8 @@ class Medi:
     Attributes
     ----------
     regularisation
-        lambda, the weight of the data.
+        lambda, the weight of the data; chosen on simulated heads between smoother maps (less) and
+        differences between people that are not flattened (more), see ``docs/qsm.md``.
     csf_regularisation
         lambda_CSF; zero for plain MEDI.
     edge_share
