@@ -26,7 +26,7 @@ from bids_qsmthal.lesions.context import (
     box_around,
 )
 from bids_qsmthal.lesions.flair import Lesions
-from bids_qsmthal.lesions.growth import components, grow_to_outline
+from bids_qsmthal.lesions.growth import components, grow_to_half_height
 from bids_qsmthal.lesions.settings import EnhancingLesions
 from bids_qsmthal.lesions.table import lesion_table
 from bids_qsmthal.lesions.tissue import polynomials
@@ -247,7 +247,14 @@ def _pick(
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
     seeds = bright & place & inner & ~_ventricles(context, box)
-    grown = grow_to_outline(seeds, uptake.excess, bright | seeds, box, share=0.5, reach_mm=10.0)
+    grown = grow_to_half_height(
+        seeds,
+        uptake.excess,
+        bright | seeds,
+        box,
+        noise=float(uptake.noise.min()),  # where no edge adds to it
+        reach_mm=10.0,
+    )
     labels, count = components(grown)
     kept = np.zeros(count + 1, bool)
     for number, found in enumerate(ndimage.find_objects(labels, count), start=1):

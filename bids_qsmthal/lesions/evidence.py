@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.stats import median_abs_deviation
 
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.lesions.context import (
@@ -50,6 +51,8 @@ class Evidence:
         Logarithm of p(lesion) / p(normal) of each voxel alone.
     excess
         FLAIR above the normal white matter around.
+    noise
+        Standard deviation of ``excess`` in normal tissue.
     smallest_peak
         Excess that the peak of a lesion must reach.
     allowed
@@ -72,6 +75,7 @@ class Evidence:
 
     log_odds: Volume
     excess: Volume
+    noise: float
     smallest_peak: float
     allowed: Mask
     fluid: Mask
@@ -126,6 +130,7 @@ def flair_and_t1w(
     return Evidence(
         log_odds=odds,
         excess=excess,
+        noise=_deviation(excess[white]) if white.any() else float(model.spread[WM, 1]),
         smallest_peak=smallest_peak,
         allowed=brain & ~fluid & (odds > -4) & ~nucleus,
         fluid=(t1w < border) | ~brain,
@@ -157,6 +162,7 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
     return Evidence(
         log_odds=np.where(brain, odds, np.float32(-8)),
         excess=(smooth - level).astype(np.float32),
+        noise=_deviation(smooth[tissue]),
         smallest_peak=max(3.0 * spread, 0.3 * level),
         allowed=tissue & (odds > -4),
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
@@ -170,6 +176,11 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
             f" {_CORTEX_MM:g} mm of the brain's surface; expect misses and false positives",
         ),
     )
+
+
+def _deviation(values: Volume) -> float:
+    """Return the standard deviation of most values, by their median absolute deviation."""
+    return float(median_abs_deviation(values, scale="normal"))
 
 
 def _mode(values: Volume) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 Normal tissue is modelled in both contrasts (``tissue``); a lesion is what is bright on FLAIR
 and improbable as normal tissue of its place. Seeds are found in a Markov random field and grown
-to an outline; small lesions are found by a filter of their size (``islands``). In the
+to half of their height; small lesions are found by a filter of their size (``islands``). In the
 tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and the lesion growth algorithm of
 Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
 """
@@ -20,7 +20,7 @@ from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
-from bids_qsmthal.lesions.growth import components, grow_to_outline, peaks
+from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
 from bids_qsmthal.lesions.islands import islands
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.table import lesion_table
@@ -100,7 +100,7 @@ def segment_flair(
         If FLAIR and brain mask hardly overlap, or have no contrast.
     """
     thickness_mm = max(flair.grid.voxel_size_mm)
-    settings = (settings or FlairLesions()).for_slices(thickness_mm)
+    settings = settings or FlairLesions()
     world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
     box = box_around(context.brain)
     on_grid, brain, warnings = _bring(flair, context, box, world)
@@ -161,13 +161,15 @@ def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask
     posterior = _random_field(evidence, box, settings.neighbours)
     seeds = posterior > settings.seed_probability
     labels, count = components(seeds)
-    seeds &= (peaks(labels, count, evidence.excess, 0.9) > evidence.smallest_peak)[labels]
-    grown = grow_to_outline(
+    seeds &= (peaks(labels, count, evidence.excess, HEIGHT_QUANTILE) > evidence.smallest_peak)[
+        labels
+    ]
+    grown = grow_to_half_height(
         seeds,
         evidence.excess,
         evidence.allowed,
         box,
-        share=settings.outline,
+        noise=evidence.noise,
         reach_mm=settings.reach_mm,
     )
     grown |= islands(evidence, grown, box, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import ndtri
 
 from bids_qsmthal.errors import UsageError
 from bids_qsmthal.image import Image
@@ -34,14 +35,24 @@ def peaks(labels: NDArray[np.int32], count: int, values: Volume, share: float) -
     return height
 
 
-def grow_to_outline(
-    seeds: Mask, excess: Volume, allowed: Mask, box: Box, *, share: float, reach_mm: float
+HEIGHT_QUANTILE = 0.9
+"""The height of a lesion is this quantile of its seed: near the top, yet not one voxel."""
+
+
+def expected_largest(number: int) -> float:
+    """Return the expected largest of so many standard normal values (Blom 1958)."""
+    return float(ndtri((number - 0.375) / (number + 0.25)))
+
+
+def grow_to_half_height(
+    seeds: Mask, excess: Volume, allowed: Mask, box: Box, *, noise: float, reach_mm: float
 ) -> Mask:
-    """Grow each seed to where the signal falls to a share of the seed's height.
+    """Grow each seed to where the signal falls to half of the seed's height.
 
     The edge of an object blurred by a symmetric point spread lies at half its height above the
     surroundings, whatever the contrast, as long as the object is wider than the blur; one of
-    radius R loses about sigma^2 / R of its radius.
+    radius R loses about sigma^2 / R of its radius. The brightest voxels owe part of their
+    height to noise: without it, faint lesions would end too early.
 
     Parameters
     ----------
@@ -53,20 +64,21 @@ def grow_to_outline(
         Where a lesion may grow.
     box
         Voxel size.
-    share
-        Of the height; one half for the edge itself.
+    noise
+        Standard deviation of ``excess`` in normal tissue.
     reach_mm
         Farthest growth from a seed.
     """
     labels, count = components(seeds)
     if count == 0:
         return seeds.copy()
-    height = peaks(labels, count, excess, 0.9)
+    height = peaks(labels, count, excess, HEIGHT_QUANTILE)
+    height -= np.float32(noise * ndtri(HEIGHT_QUANTILE))
     distance, nearest = ndimage.distance_transform_edt(
         labels == 0, box.voxel_size_mm, return_indices=True
     )
     owner = labels[tuple(nearest)]
-    candidate = (distance <= reach_mm) & allowed & (excess > share * height[owner])
+    candidate = (distance <= reach_mm) & allowed & (excess > 0.5 * height[owner])
     grown: Mask = ndimage.binary_propagation(seeds & candidate, mask=candidate)
     return grown
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.lesions.context import Box, Mask, Volume
-from bids_qsmthal.lesions.growth import TOUCHING
+from bids_qsmthal.lesions.growth import TOUCHING, expected_largest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +24,8 @@ def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -
 
     The random field asks a voxel's neighbours to agree, which those of a lesion of 3 mm cannot.
     Here a filter of a small lesion's size gathers its voxels instead (a matched filter, the best
-    linear detector of a known shape in noise). What it finds is an island if at its outline, a
-    share of its height, it ends on all sides within ``island_mm``: cortex, a sheet, goes on.
+    linear detector of a known shape in noise). What it finds is an island if at its outline, half
+    of its height, it ends on all sides within ``island_mm``: cortex, a sheet, goes on.
 
     Parameters
     ----------
@@ -39,11 +39,12 @@ def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -
         How high and how large.
     """
     summits, height = _summits(evidence, found, box, settings)
+    luck = evidence.noise * expected_largest(int(np.prod(box.cube(_PEAK_MM))))
     reach = [round(settings.island_mm / size) for size in box.voxel_size_mm]
     result = np.zeros(found.shape, bool)
     for summit in summits:
         cut = tuple(slice(max(0, i - n), i + n + 1) for i, n in zip(summit, reach, strict=True))
-        bright = evidence.excess[cut] > settings.outline * height[tuple(summit)]
+        bright = evidence.excess[cut] > 0.5 * (height[tuple(summit)] - luck)
         labels, _ = ndimage.label(bright & ~evidence.fluid[cut], TOUCHING)
         own = labels[tuple(min(i, n) for i, n in zip(summit, reach, strict=True))]
         if own == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,6 @@ class FlairLesions:
         matter: 1.5 leaves 7 % of gray matter, a lesion is "hyperintense to gray matter".
     smoothing_mm
         Gaussian smoothing of FLAIR, standard deviation; half a voxel at the usual 1 mm.
-    outline, outline_thick
-        Where a lesion ends, as a share of its height above the white matter around; the second in
-        thick slices. Half is where the edge of a blurred object lies. Readers outline the pale rim
-        too: in images of 1 mm their outlines are met best at .4. In thick slices that rim is cortex
-        as often (``docs/lesions.md``).
     reach_mm
         Farthest growth from a seed; the seed is the core of a lesion, whose pale part reaches up to
         10 mm beyond it. The height decides where a lesion ends, this only bounds a leak.
@@ -39,13 +34,13 @@ class FlairLesions:
         matter: noise alone passes 5 in every second brain (450 mL of white matter, resolution
         2.1 mm; Worsley et al. 1996, Hum Brain Mapp 4:58-73), and a lesion's peak must be brighter
         than gray matter as well.
-    island_filter_mm, island_filter_thick_mm
-        Standard deviation of that filter; the second in thick slices. A ball of 3 mm has 0.7 mm
-        along an axis.
+    island_filter_mm
+        Standard deviation of that filter, that of a ball of 3 mm along an axis.
     island_mm
         Largest extent of a small lesion; what is larger the random field finds.
     thick_mm
-        Slices are thick from here on.
+        Slices are thick from here on: evidence is then taken a second time, with T1w seen through
+        slices as thick.
     minimum_extent_mm
         Smallest longest axis, as in the McDonald criteria (doi:10.1016/S1474-4422(17)30470-2).
     """
@@ -55,23 +50,12 @@ class FlairLesions:
     seed_probability: float = 0.5
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
-    outline: float = 0.4
-    outline_thick: float = 0.5
     reach_mm: float = 10.0
     island_sd: float = 5.0
     island_filter_mm: float = 0.7
-    island_filter_thick_mm: float = 1.0
     island_mm: float = 10.0
     thick_mm: float = 2.0
     minimum_extent_mm: float = 3.0
-
-    def for_slices(self, thickness_mm: float) -> FlairLesions:
-        """Return the settings for an image whose longest voxel side is this long."""
-        if thickness_mm < self.thick_mm:
-            return self
-        return replace(
-            self, outline=self.outline_thick, island_filter_mm=self.island_filter_thick_mm
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

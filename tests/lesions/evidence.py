@@ -29,6 +29,7 @@ def evidence_of(*bright: np.ndarray, height: float = 30.0, gray: np.ndarray = NO
     return Evidence(
         log_odds=np.zeros(SHAPE, np.float32),
         excess=excess,
+        noise=3.0,
         smallest_peak=20.0,
         allowed=everywhere,
         fluid=NOWHERE,

@@ -6,7 +6,7 @@ from bids_qsmthal.errors import UsageError
 from bids_qsmthal.image import Image
 from bids_qsmthal.lesions import edited, grow, seeds_at
 from bids_qsmthal.lesions.context import Box
-from bids_qsmthal.lesions.growth import components, grow_to_outline, peaks
+from bids_qsmthal.lesions.growth import components, expected_largest, grow_to_half_height, peaks
 
 SIZE_MM = (1.0, 1.2, 2.0)
 SHAPE = (48, 40, 24)
@@ -23,15 +23,45 @@ def ball(radius_mm: float, centre=(24, 20, 12)) -> np.ndarray:
 def test_half_height_keeps_the_volume_at_any_small_blur_and_contrast(blur_mm, contrast) -> None:
     true = ball(8.0)
     excess = BOX.blur(contrast * true, blur_mm)
-    found = grow_to_outline(ball(3.0), excess, np.ones(SHAPE, bool), BOX, share=0.5, reach_mm=12)
+    found = grow_to_half_height(
+        ball(3.0), excess, np.ones(SHAPE, bool), BOX, noise=0.0, reach_mm=12
+    )
     assert found.sum() == pytest.approx(true.sum(), rel=0.08)
+
+
+def test_noise_does_not_shift_the_outline_of_a_faint_lesion() -> None:
+    true, height, noise = ball(8.0), 10.0, 2.0
+    rng = np.random.default_rng(5)
+    clean = BOX.blur(height * true, 0.8)
+    off = []
+    for known in (noise, 0.0):
+        found = [
+            grow_to_half_height(
+                ball(5.0),
+                clean + noise * rng.standard_normal(SHAPE).astype(np.float32),
+                ball(12.0),
+                BOX,
+                noise=known,
+                reach_mm=12,
+            ).sum()
+            for _ in range(8)
+        ]
+        off.append(np.mean(found) / true.sum() - 1)
+    assert abs(off[0]) < 0.03
+    assert off[1] < -0.06
+
+
+def test_expected_largest_is_that_of_normal_values() -> None:
+    drawn = np.random.default_rng(2).standard_normal((20_000, 27)).max(axis=1)
+    assert expected_largest(27) == pytest.approx(drawn.mean(), abs=0.05)
+    assert expected_largest(1) == 0
 
 
 def test_growth_stays_within_what_is_allowed_and_within_reach() -> None:
     excess = np.ones(SHAPE, np.float32)
     allowed = np.zeros(SHAPE, bool)
     allowed[:30] = True
-    found = grow_to_outline(ball(2.0), excess, allowed, BOX, share=0.5, reach_mm=4.0)
+    found = grow_to_half_height(ball(2.0), excess, allowed, BOX, noise=0.0, reach_mm=4.0)
     assert not found[30:].any()
     assert np.array_equal(found, BOX.dilate(ball(2.0), 4.0) & allowed)
 
@@ -40,7 +70,7 @@ def test_each_seed_has_its_own_height() -> None:
     weak, strong = ball(5.0, (12, 20, 12)), ball(5.0, (36, 20, 12))
     excess = BOX.blur(10.0 * weak + 100.0 * strong, 1.0)
     seeds = ball(2.0, (12, 20, 12)) | ball(2.0, (36, 20, 12))
-    found = grow_to_outline(seeds, excess, np.ones(SHAPE, bool), BOX, share=0.5, reach_mm=10)
+    found = grow_to_half_height(seeds, excess, np.ones(SHAPE, bool), BOX, noise=0.0, reach_mm=10)
     left, right = found[:24].sum(), found[24:].sum()
     assert left == pytest.approx(right, rel=0.05)
 

@@ -18,6 +18,17 @@ def test_a_small_bright_part_is_an_island_with_its_outline() -> None:
     assert np.array_equal(found, lesion)
 
 
+def test_noise_does_not_cut_a_pale_island() -> None:
+    lesion = block((20, 20, 20), (6, 5, 3))
+    pale = replace(evidence_of(lesion, height=14.0), smallest_peak=10.0)
+    kept, without = (
+        islands(evidence, NOWHERE, BOX, SETTINGS)[lesion].mean()
+        for evidence in (pale, replace(pale, noise=0.0))
+    )
+    assert kept > 0.96
+    assert without < 0.92
+
+
 def test_noise_alone_makes_no_island() -> None:
     assert not islands(evidence_of(), NOWHERE, BOX, SETTINGS).any()
 
