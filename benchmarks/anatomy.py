@@ -5,6 +5,7 @@ python benchmarks/anatomy.py repeatability [--participants N]
 python benchmarks/anatomy.py symmetry [--participants N]
 python benchmarks/anatomy.py speed
 python benchmarks/anatomy.py surfaces FOLDER
+python benchmarks/anatomy.py outlines T1W MASK [T1W MASK ...]
 
 The first three simulate T1w images of heads that differ in size, atrophy and lesions.
 ``repeatability`` scans each head twice with new noise, pose and receive field. ``symmetry`` scans
@@ -12,6 +13,8 @@ heads whose right half mirrors the left. ``speed`` times each stage for one part
 post-contrast T1w and FLAIR; peaks are those of the process and need Linux. ``surfaces`` needs a
 folder with ``anatomicals/raw.nii.gz`` and ``surfaces/{pia,wm}_{lh,rh}.gii`` in scanner
 coordinates, such as ``filestore/db/S1`` in the source package of pycortex 1.4.0 (BSD).
+``outlines`` compares the brain with masks of others on the same grid (what is not zero), for several
+distances between the brain and the network's outline.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from scipy.spatial import cKDTree
 
 from bids_qsmthal import anatomy, nifti
 from bids_qsmthal.anatomy import preparation, segmentation
+from bids_qsmthal.anatomy.brain import BrainExtraction
 from bids_qsmthal.image import Image
 from bids_qsmthal.simulate.heads import Head, draw_head
 from bids_qsmthal.simulate.parameters import Parameters
@@ -58,13 +62,15 @@ def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     on_heads = {"accuracy": accuracy, "repeatability": repeatability, "symmetry": symmetry}
-    parser.add_argument("what", choices=(*on_heads, "speed", "surfaces"))
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("what", choices=(*on_heads, "speed", "surfaces", "outlines"))
+    parser.add_argument("paths", type=Path, nargs="*")
     parser.add_argument("--participants", type=int, default=4)
     parser.add_argument("--first", type=int, default=0, help="number of the first head")
     chosen = parser.parse_args()
     if chosen.what == "surfaces":
-        surfaces(chosen.folder)
+        surfaces(*chosen.paths)
+    elif chosen.what == "outlines":
+        outlines(chosen.paths)
     elif chosen.what == "speed":
         speed()
     else:
@@ -269,6 +275,23 @@ def surfaces(folder: Path) -> None:
     print(f"volume between the surfaces: {volume_mm3 / 1000:.1f} mL")
     names = ("cortical_gray_matter", "gray_matter", "white_matter", "csf", "intracranial")
     print("found:", *(f"{name} {found.volumes_mm3[name] / 1000:.1f} mL" for name in names))
+
+
+INSETS_MM = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0)
+
+
+def outlines(paths: list[Path]) -> None:
+    """Print Dice and difference of volume for each distance from the network's outline."""
+    for t1w_path, mask_path in zip(paths[::2], paths[1::2], strict=True):
+        t1w = nifti.load(t1w_path)
+        # Resampled scans without a skull have small values round the brain.
+        reference = np.abs(nifti.load(mask_path).data) > 1e-3
+        cells = [t1w_path.name]
+        for inset_mm in INSETS_MM:
+            brain = anatomy.brain_mask(t1w, settings=BrainExtraction(inset_mm=inset_mm)).data
+            more = percent(brain.sum(), reference.sum())
+            cells.append(f"{inset_mm} mm: {dice(brain, reference):.3f} {more:+.1f} %")
+        print(" | ".join(cells), flush=True)
 
 
 def mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:

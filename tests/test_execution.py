@@ -1,6 +1,8 @@
 import logging
+import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from bids_qsmthal.dataset import Session
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.execution import Outcome, exit_code, run
+from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
 
 
@@ -20,6 +23,9 @@ def process(session: Session, settings: Settings) -> None:
         raise ZeroDivisionError("a bug")
     if session.subject.startswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if session.subject.startswith("orphan"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(300)
     (settings.output_dir / session.name).write_text("done")
 
 
@@ -51,6 +57,19 @@ def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Setting
     assert "ZeroDivisionError" in (settings.output_dir / "logs" / "crash-sub-bug.txt").read_text()
     assert "killed" in ended["sub-killed"].message
     assert exit_code(list(ended.values())) == 1
+
+
+def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "orphan")
+    killed = multiprocessing.get_context("spawn").Process(
+        target=run, args=(wanted, settings, process)
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    time.sleep(2)
+    # Were it still at work, it would hold the participant's lock.
+    assert work(Session(tmp_path, "orphan"), settings, lambda *_: None).exit_code == 0
 
 
 def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ def _start_worker(threads: int, records: Queue[logging.LogRecord], level: int) -
     imported, which in a spawned process is still to come.
     """
     os.environ.update(thread_limits(threads))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     root = logging.getLogger("bids_qsmthal")
     root.setLevel(min(level, logging.DEBUG))
     handler = logging.handlers.QueueHandler(records)
@@ -124,3 +126,11 @@ def _start_worker(threads: int, records: Queue[logging.LogRecord], level: int) -
     # What libraries warn of goes to the participant's log, not to the screen.
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").propagate = False
+
+
+def _end_with_parent() -> None:
+    """End at once when the run does, however it ended; else its participant stays locked."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(KILLED_CODE)
