@@ -13,8 +13,8 @@ heads whose right half mirrors the left. ``speed`` times each stage for one part
 post-contrast T1w and FLAIR; peaks are those of the process and need Linux. ``surfaces`` needs a
 folder with ``anatomicals/raw.nii.gz`` and ``surfaces/{pia,wm}_{lh,rh}.gii`` in scanner
 coordinates, such as ``filestore/db/S1`` in the source package of pycortex 1.4.0 (BSD).
-``outlines`` compares the brain with masks of others on the same grid (what is not zero), for several
-distances between the brain and the network's outline.
+``outlines`` compares the brain with masks of others on the same grid (what is not zero), for
+several distances between the brain and the network's outline.
 """
 
 from __future__ import annotations

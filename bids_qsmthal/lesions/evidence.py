@@ -162,7 +162,7 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
     return Evidence(
         log_odds=np.where(brain, odds, np.float32(-8)),
         excess=(smooth - level).astype(np.float32),
-        noise=_deviation(smooth[tissue]),
+        noise=0.0,  # gray matter beside white matter is no noise, and they are one class here
         smallest_peak=max(3.0 * spread, 0.3 * level),
         allowed=tissue & (odds > -4),
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
