@@ -6,8 +6,9 @@ from scipy import ndimage
 
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.image import Image, resample
-from bids_qsmthal.lesions import Context, FlairLesions, segment_flair
+from bids_qsmthal.lesions import Context, FlairLesions, flair, segment_flair
 from bids_qsmthal.lesions.flair import as_in_flair
+from tests.lesions.conftest import make_head
 from tests.lesions.evidence import block, evidence_of
 
 
@@ -154,3 +155,20 @@ def test_evidence_is_what_both_views_hold() -> None:
         assert np.array_equal(found.log_odds > 0, lesion)
         assert found.smallest_peak == 25.0
         assert not found.allowed[other].any()
+
+
+@pytest.mark.parametrize("noise", [2.0, 6.0])
+def test_the_noise_of_flair_is_taken_off_the_height_of_lesions(monkeypatch, noise) -> None:
+    seen: list[float] = []
+
+    def growth(seeds, *_, noise, **__):
+        seen.append(noise)
+        return seeds
+
+    monkeypatch.setattr(flair, "grow_to_half_height", growth)
+    head = make_head(noise=noise)
+    segment_flair(head.flair, head.t1w, head.context)
+
+    kernel = ndimage.gaussian_filter1d(np.eye(1, 9, 4)[0], 0.5 / 1.5)
+    left_by_smoothing = np.sum(kernel**2) ** 1.5
+    assert seen == [pytest.approx(noise * left_by_smoothing, rel=0.05)]
