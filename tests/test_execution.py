@@ -21,7 +21,10 @@ def process(session: Session, settings: Settings) -> None:
         raise DataError("bad.nii.gz: damaged; copy it again.")
     if session.subject.startswith("bug"):
         raise ZeroDivisionError("a bug")
-    if session.subject.startswith("killed"):
+    if session.subject.startswith("loud"):
+        for line in range(300):
+            logging.getLogger("bids_qsmthal.test").info("line %d", line)
+    if session.subject.endswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     if session.subject.startswith("orphan"):
         os.kill(os.getppid(), signal.SIGKILL)
@@ -57,6 +60,30 @@ def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Setting
     assert "ZeroDivisionError" in (settings.output_dir / "logs" / "crash-sub-bug.txt").read_text()
     assert "killed" in ended["sub-killed"].message
     assert exit_code(list(ended.values())) == 1
+
+
+def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "loudkilled", "loud", "01")
+    # In a process of its own: what goes wrong here waits for ever.
+    whole = multiprocessing.get_context("spawn").Process(
+        target=run, args=(wanted, settings, process)
+    )
+    whole.start()
+    whole.join(60)
+    if whole.is_alive():
+        whole.kill()
+        whole.join()
+    assert whole.exitcode == 0
+    assert (settings.output_dir / "sub-01").read_text() == "done"
+    assert (settings.output_dir / "sub-loud").read_text() == "done"
+
+
+def test_the_last_words_of_who_is_killed_are_heard(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "bids_qsmthal"):
+        run(sessions(tmp_path, "loudkilled"), settings, process)
+    assert "sub-loudkilled line 299" in caplog.messages
 
 
 def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Settings) -> None:

@@ -12,11 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
+from bids_qsmthal.execution.records import Records
 from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from multiprocessing.queues import Queue
 
     from bids_qsmthal.dataset import Session
     from bids_qsmthal.execution.worker import Process
@@ -42,8 +42,7 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
         *(len(sessions), side_by_side, threads),
         extra={"to_process": len(sessions)},
     )
-    context = multiprocessing.get_context("spawn")
-    records: Queue[logging.LogRecord] = context.Queue()
+    records = Records()
     listener = logging.handlers.QueueListener(records, _Relay())
     listener.start()
     try:
@@ -76,7 +75,7 @@ class _Pool:
         settings: Settings,
         process: Process,
         threads: int,
-        records: Queue[logging.LogRecord],
+        records: Records,
     ) -> None:
         self._settings = settings
         self._process = process
@@ -109,7 +108,7 @@ class _Pool:
         return ended
 
 
-def _start_worker(threads: int, records: Queue[logging.LogRecord], level: int) -> None:
+def _start_worker(threads: int, records: Records, level: int) -> None:
     """Prepare a fresh process: its share of the cores, and its log records to the parent.
 
     Numerical libraries read their number of threads from the environment when they are first
