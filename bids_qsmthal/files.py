@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ def write_whole(path: Path, content: bytes) -> None:
     OutputError
         The folder cannot be written, or the disk is full.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A process number would not do: containers on several nodes share small ones.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as stream:

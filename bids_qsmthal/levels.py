@@ -132,7 +132,6 @@ def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
     )
     if len(failed) < len(outcomes):
         log.info("look at the reports first: %s", settings.output_dir / "sub-*.html")
-    report = {outcome.name: outcome.message for outcome in failed}
-    write_json(settings.output_dir / "logs" / "failures.json", report)
+    execution.keep_failures(outcomes, settings.output_dir / "logs")
     for outcome in failed:
         log.error("FAILED %s: %s", outcome.name, outcome.message)

@@ -1,15 +1,17 @@
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bids_qsmthal.dataset import Session
 from bids_qsmthal.errors import DataError
-from bids_qsmthal.execution import Outcome, exit_code, run
+from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
 
@@ -118,3 +120,25 @@ def test_participants_run_side_by_side_as_memory_allows() -> None:
     assert Resources(cores=16, threads=2, memory_bytes=9 * GIB).side_by_side(100) == 2
     assert Resources(cores=1, threads=0, memory_bytes=GIB).side_by_side(100) == 1
     assert Resources(cores=8, threads=0, memory_bytes=64 * GIB).threads_each(2) == 4
+
+
+def test_the_list_of_failures_is_that_of_all_runs(tmp_path: Path) -> None:
+    keep_failures([Outcome("sub-02", 65, "damaged", 1), Outcome("sub-03", 0, "", 1)], tmp_path)
+    keep_failures([Outcome("sub-01", 75, "killed", 1)], tmp_path)
+    listed = json.loads((tmp_path / "failures.json").read_text())
+    assert list(listed.items()) == [("sub-01", "killed"), ("sub-02", "damaged")]
+    keep_failures([Outcome("sub-02", 0, "", 1)], tmp_path)
+    assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "killed"}
+
+
+def test_runs_that_end_together_all_list_their_failures(tmp_path: Path) -> None:
+    names = [f"sub-{number:02d}" for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: keep_failures([Outcome(name, 65, "bad", 1)], tmp_path), names))
+    assert list(json.loads((tmp_path / "failures.json").read_text())) == names
+
+
+def test_a_damaged_list_of_failures_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "failures.json").write_text("{")
+    keep_failures([Outcome("sub-01", 65, "bad", 1)], tmp_path)
+    assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "bad"}

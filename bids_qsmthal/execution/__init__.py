@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.execution.failures import keep as keep_failures
 from bids_qsmthal.execution.outcome import Outcome, exit_code
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.execution.worker import Process
     from bids_qsmthal.settings import Settings
 
-__all__ = ["Outcome", "call", "exit_code", "run"]
+__all__ = ["Outcome", "call", "exit_code", "keep_failures", "run"]
 
 # Each way is imported where it is chosen: two of them need an optional library.
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import time
 import traceback
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from bids_qsmthal.errors import BusyError, OutputError, QsmthalError, of_system
+from bids_qsmthal.errors import OutputError, QsmthalError, of_system
+from bids_qsmthal.execution.lock import alone
 from bids_qsmthal.execution.outcome import Outcome
 from bids_qsmthal.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from bids_qsmthal.dataset import Session
     from bids_qsmthal.settings import Settings
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     Process = Callable[[Session, Settings], None]
 
 log = logging.getLogger(__name__)
-
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def thread_limits(threads: int) -> dict[str, str]:
@@ -92,39 +90,13 @@ def _crash(session: Session, settings: Settings, error: Exception) -> str:
     return f"{type(error).__name__}: {error} - this is a bug; please report it with {path}"
 
 
-@contextmanager
-def _alone(session: Session, settings: Settings, patience_s: float) -> Iterator[None]:
+def _alone(session: Session, settings: Settings, patience_s: float) -> AbstractContextManager[None]:
     """Hold the lock of a participant, so that two runs never work on it at once."""
-    path = settings.output_dir / "logs" / f".{session.name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose an output folder you own."
-        ) from error
-    with lock:
-        until = time.monotonic() + patience_s
-        while not _locked(lock):
-            if time.monotonic() >= until:
-                raise BusyError(
-                    f"{session.name}: another run works on it in {settings.output_dir}; "
-                    "wait for it, then run the same command again."
-                )
-            time.sleep(1)
-        yield
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise OutputError(f"{lock.name}: cannot be locked ({error.strerror}).") from error
-        log.warning("%s: this file system has no locks; start no second run on it", lock.name)
-    return True
+    busy = (
+        f"{session.name}: another run works on it in {settings.output_dir}; "
+        "wait for it, then run the same command again."
+    )
+    return alone(settings.output_dir / "logs" / f".{session.name}.lock", busy, patience_s)
 
 
 @contextmanager
