@@ -132,6 +132,8 @@ def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
     )
     if len(failed) < len(outcomes):
         log.info("look at the reports first: %s", settings.output_dir / "sub-*.html")
-    execution.keep_failures(outcomes, settings.output_dir / "logs")
-    for outcome in failed:
-        log.error("FAILED %s: %s", outcome.name, outcome.message)
+    try:
+        execution.keep_failures(outcomes, settings.output_dir / "logs")
+    finally:  # where the list cannot be kept the screen has it
+        for outcome in failed:
+            log.error("FAILED %s: %s", outcome.name, outcome.message)

@@ -12,20 +12,29 @@ import pytest
 from bids_qsmthal.dataset import Session
 from bids_qsmthal.errors import DataError
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
+from bids_qsmthal.execution.records import MOST_CHARACTERS
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
 
 
+def talk(label: str) -> None:
+    log = logging.getLogger("bids_qsmthal.test")
+    log.info("threads %s", os.environ["OMP_NUM_THREADS"])
+    if label.startswith("wordy"):
+        for length in (30_000, 150_000, 3_000_000):
+            log.info("%s", "χ" * length)
+    if label.startswith(("loud", "wordy")):
+        for line in range(3000):
+            log.info("line %d", line)
+
+
 def process(session: Session, settings: Settings) -> None:
     """What a participant does here depends on its label."""
-    logging.getLogger("bids_qsmthal.test").info("threads %s", os.environ["OMP_NUM_THREADS"])
+    talk(session.subject)
     if session.subject.startswith("bad"):
         raise DataError("bad.nii.gz: damaged; copy it again.")
     if session.subject.startswith("bug"):
         raise ZeroDivisionError("a bug")
-    if session.subject.startswith("loud"):
-        for line in range(300):
-            logging.getLogger("bids_qsmthal.test").info("line %d", line)
     if session.subject.endswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     if session.subject.startswith("orphan"):
@@ -65,7 +74,7 @@ def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Setting
 
 
 def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
-    wanted = sessions(tmp_path, "loudkilled", "loud", "01")
+    wanted = sessions(tmp_path, "loudkilled", "loud", "wordy", "01")
     # In a process of its own: what goes wrong here waits for ever.
     whole = multiprocessing.get_context("spawn").Process(
         target=run, args=(wanted, settings, process)
@@ -78,6 +87,20 @@ def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings:
     assert whole.exitcode == 0
     assert (settings.output_dir / "sub-01").read_text() == "done"
     assert (settings.output_dir / "sub-loud").read_text() == "done"
+    assert (settings.output_dir / "sub-wordy").read_text() == "done"
+
+
+def test_long_words_are_heard_in_part_and_kept_whole(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "bids_qsmthal"):
+        run(sessions(tmp_path, "wordy"), settings, process)
+    assert [message.count("χ") for message in caplog.messages if "χ" in message] == [
+        30_000,
+        *2 * [MOST_CHARACTERS - len("sub-wordy ")],
+    ]
+    log_file = (settings.output_dir / "logs" / "sub-wordy_now.log").read_text()
+    assert log_file.count("χ") == 3_180_000
 
 
 def test_the_last_words_of_who_is_killed_are_heard(
@@ -85,7 +108,7 @@ def test_the_last_words_of_who_is_killed_are_heard(
 ) -> None:
     with caplog.at_level(logging.INFO, "bids_qsmthal"):
         run(sessions(tmp_path, "loudkilled"), settings, process)
-    assert "sub-loudkilled line 299" in caplog.messages
+    assert "sub-loudkilled line 2999" in caplog.messages
 
 
 def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Settings) -> None:
@@ -96,9 +119,9 @@ def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Sett
     killed.start()
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
-    time.sleep(2)
-    # Were it still at work, it would hold the participant's lock.
-    assert work(Session(tmp_path, "orphan"), settings, lambda *_: None).exit_code == 0
+    # Were it still at work, it would hold the participant's lock for five minutes.
+    again = work(Session(tmp_path, "orphan"), settings, lambda *_: None, patience_s=60)
+    assert again.exit_code == 0
 
 
 def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:
@@ -138,7 +161,11 @@ def test_runs_that_end_together_all_list_their_failures(tmp_path: Path) -> None:
     assert list(json.loads((tmp_path / "failures.json").read_text())) == names
 
 
-def test_a_damaged_list_of_failures_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / "failures.json").write_text("{")
+@pytest.mark.parametrize("damaged", ["{", "[]", "null"])
+def test_a_damaged_list_of_failures_is_begun_anew(
+    tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "failures.json").write_text(damaged)
     keep_failures([Outcome("sub-01", 65, "bad", 1)], tmp_path)
+    assert "begun anew" in caplog.text
     assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "bad"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.execution.failures import keep as keep_failures
+from bids_qsmthal.execution.failures import keep_failures
 from bids_qsmthal.execution.outcome import Outcome, exit_code
 
 if TYPE_CHECKING:

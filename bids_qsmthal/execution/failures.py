@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.execution.lock import alone
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.execution.outcome import Outcome
 
+log = logging.getLogger(__name__)
+
 PATIENCE_S = 60.0
 """Reading and writing a list takes others milliseconds, a slow network drive seconds."""
 
 
-def keep(outcomes: Sequence[Outcome], logs: Path) -> None:
+def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
     """Add who failed to ``failures.json`` and strike out who finished.
 
     On clusters every participant is often a run of its own, many at once: each knows its own
@@ -43,9 +46,13 @@ def keep(outcomes: Sequence[Outcome], logs: Path) -> None:
 
 
 def _known(path: Path) -> dict[str, str]:
-    """Return what the list says; a list that someone damaged says nothing."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return {}
-    return known if isinstance(known, dict) else {}
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        log.warning("%s: is no list of failures any more; it is begun anew", path)
+        return {}
+    return known

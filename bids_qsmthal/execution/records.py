@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LONGEST = 200_000
 """Bytes of a record; Linux sends datagrams of 212 kB at most where nobody set more."""
 
+MOST_CHARACTERS = LONGEST // 5
+"""Of a message, each up to 4 bytes; the rest of a record takes below 1 kB. Logs keep all of it."""
+
 
 class Records:
     """A queue of log records that outlives any process that writes to it.
@@ -30,7 +33,10 @@ class Records:
         self._reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LONGEST)
 
     def put_nowait(self, record: logging.LogRecord | None) -> None:
-        """Send one record; waits only for the reader to take those before it."""
+        """Send one record, a very long message cut; waits for the reader to take those before."""
+        if record is not None:
+            # As `QueueHandler.prepare` leaves it: both are the text, the arguments are in it.
+            record.msg = record.message = record.getMessage()[:MOST_CHARACTERS]
         self._writer.send(pickle.dumps(record))
 
     def get(self, block: bool = True) -> logging.LogRecord | None:  # noqa: FBT001, FBT002 - as called
