@@ -32,10 +32,11 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial import cKDTree
 
-from bids_qsmthal import anatomy, nifti
+from bids_qsmthal import anatomy
 from bids_qsmthal.anatomy import preparation, segmentation
 from bids_qsmthal.anatomy.brain import BrainExtraction
-from bids_qsmthal.image import Image
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.heads import Head, draw_head
 from bids_qsmthal.simulate.parameters import Parameters
 from bids_qsmthal.simulate.participants import received

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal import nifti, simulate
+from bids_qsmthal import simulate
+from bids_qsmthal.core import nifti
 from bids_qsmthal.simulate.parameters import PROTOCOLS
 
 CHI_PPB = (-45.0, 10.0)

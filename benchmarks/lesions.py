@@ -25,11 +25,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal import anatomy, lesions, nifti, simulate
-from bids_qsmthal.files import write_tsv
-from bids_qsmthal.image import Image
+from bids_qsmthal import anatomy, lesions, simulate
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.files import write_tsv
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.growth import components
-from bids_qsmthal.participant.head import lesion_context
+from bids_qsmthal.participant.structural import lesion_context
 
 Mask = NDArray[np.bool_]
 

@@ -26,9 +26,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import fft, ndimage
 
-from bids_qsmthal import gre, nifti, qsm, simulate
-from bids_qsmthal.dataset import GreFiles
-from bids_qsmthal.image import Image
+from bids_qsmthal import qsm, simulate
+from bids_qsmthal.bids import gre_series
+from bids_qsmthal.bids.dataset import GreFiles
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import phase
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
@@ -185,8 +187,8 @@ def files() -> None:
         paths = _packed(scan, affine, Path(made) / "sub-01" / "anat")
         scan = scan._replace(magnitude=np.empty(0), phase_rad=np.empty(0))
         start, cpu = time.perf_counter(), cpu_s()
-        series = gre.describe(GreFiles(entities=(), paths=paths), Path(made))
-        magnitude, angle, affine = gre.load(series)
+        series = gre_series.describe(GreFiles(entities=(), paths=paths), Path(made))
+        magnitude, angle, affine = gre_series.load(series)
         grid = Image(magnitude, affine).grid
         found = phase.corrected(magnitude, angle, grid, series.acquisition, phase.Conventions())
         read = time.perf_counter() - start
@@ -310,8 +312,8 @@ def _read_case(path: Path, folder: Path) -> Case:
     """Read one participant of a folder, whatever the vendor stored."""
     name = path.name
     files = tuple(sorted((path / "anat").glob(f"{name}_echo-*_part-*_MEGRE.nii.gz")))
-    series = gre.describe(GreFiles(entities=(), paths=files), folder / "bids")
-    first, second, affine = gre.load(series)
+    series = gre_series.describe(GreFiles(entities=(), paths=files), folder / "bids")
+    first, second, affine = gre_series.load(series)
     if series.parts == ("real", "imag"):
         magnitude, angle = phase.complex_to_magnitude_phase(first, second)
     else:

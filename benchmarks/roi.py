@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal import nifti, roi
-from bids_qsmthal.image import Image
+from bids_qsmthal import roi
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.roi.morphology import signed_depth_mm
 
 INDICES = {1: 10, 2: 49, 3: 11, 4: 50, 5: 12, 6: 51, 7: 13, 8: 52, 9: 17, 10: 53}
@@ -72,7 +73,7 @@ def noisy_decay(r2star_hz, chosen, rng):  # noqa: ANN001, ANN201
 
 
 def compared(
-    folder: Path, chi: Image, truth: dict[str, dict[str, float]], result: roi.Result
+    folder: Path, chi: Image, truth: dict[str, dict[str, float]], result: roi.RegionResults
 ) -> dict[str, float]:
     """Return purity, veins left, tissue lost, and the error of the number."""
     thalamus = load(folder, "space-MEGRE_label-thalamus_mask").data > 0

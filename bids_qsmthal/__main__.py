@@ -2,7 +2,7 @@
 
 import sys
 
-from bids_qsmthal.cli import main
+from bids_qsmthal.app.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

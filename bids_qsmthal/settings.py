@@ -104,10 +104,10 @@ class Settings:
     selection: Selection = field(default_factory=Selection)
     datasets: Mapping[str, Path] = field(default_factory=dict)
     preparation: anatomy.Preparation = field(default_factory=anatomy.Preparation)
-    segmentation: anatomy.Segmentation = field(default_factory=anatomy.Segmentation)
+    segmentation: anatomy.SegmentationSettings = field(default_factory=anatomy.SegmentationSettings)
     lesions: FlairLesions = field(default_factory=FlairLesions)
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
-    regions: roi.Settings = field(default_factory=roi.Settings)
+    regions: roi.RegionSettings = field(default_factory=roi.RegionSettings)
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"

@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_qsmthal.anatomy import Prepared, Rigid
 from bids_qsmthal.anatomy.warping import Warp
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from tests.conftest import write_json
 
 SHAPE, VOXEL_MM = (62, 76, 58), 2.5

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bids_qsmthal.cli import main
+from bids_qsmthal.app.cli import main
 from tests import tiny
 
 TABLE = "sub-01/anat/sub-01_desc-qsmthal_measures.tsv"

@@ -21,7 +21,7 @@ THALAMI, VENTRICLES = (10, 49), (4, 43)
 
 
 @cache
-def scan() -> tuple[phantoms.Head, np.ndarray, np.ndarray, np.ndarray]:
+def scan() -> tuple[phantoms.Structural, np.ndarray, np.ndarray, np.ndarray]:
     """Return the head, its affine, and magnitude and phase of every echo."""
     head = phantoms.head(Grid(SHAPE, (VOXEL_MM,) * 3, (0.0, 0.0, 1.0)), background=0.1)
     affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0])

@@ -24,7 +24,7 @@ def main(folder: Path) -> int:
     os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
     for name in ("numba", "matplotlib"):
         (folder / name).mkdir(parents=True)
-    from bids_qsmthal.cli import main as run  # noqa: PLC0415 - after the environment
+    from bids_qsmthal.app.cli import main as run  # noqa: PLC0415 - after the environment
 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -40,7 +40,7 @@ def register() -> None:
     import numpy as np  # noqa: PLC0415 - after the environment
 
     from bids_qsmthal.anatomy import deformation  # noqa: PLC0415
-    from bids_qsmthal.image import Image  # noqa: PLC0415
+    from bids_qsmthal.core.image import Image  # noqa: PLC0415
 
     boxes = np.random.default_rng(0).random((2, 24, 24, 24), dtype=np.float32)
     fixed, moving = (Image(box, np.eye(4)) for box in boxes)

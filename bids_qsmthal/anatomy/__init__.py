@@ -2,15 +2,15 @@
 
 from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
+from bids_qsmthal.anatomy.external_labels import ExternalLabels
 from bids_qsmthal.anatomy.freesurfer import (
-    Measured,
+    ExternalMeasures,
     deep_gray_of,
     lesions_of,
     read_subject,
     read_synthseg,
     tissue_of,
 )
-from bids_qsmthal.anatomy.given import Given
 from bids_qsmthal.anatomy.preparation import (
     BiasField,
     Normalisation,
@@ -19,7 +19,7 @@ from bids_qsmthal.anatomy.preparation import (
     prepare,
 )
 from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
-from bids_qsmthal.anatomy.segmentation import Anatomy, Segmentation, segment
+from bids_qsmthal.anatomy.segmentation import Anatomy, SegmentationSettings, segment
 from bids_qsmthal.anatomy.structures import LABELS
 from bids_qsmthal.anatomy.warping import Warp, fields
 
@@ -28,14 +28,14 @@ __all__ = [
     "Anatomy",
     "BiasField",
     "BrainExtraction",
-    "Given",
-    "Measured",
+    "ExternalLabels",
+    "ExternalMeasures",
     "Normalisation",
     "Preparation",
     "Prepared",
     "Rigid",
     "RigidRegistration",
-    "Segmentation",
+    "SegmentationSettings",
     "Warp",
     "brain_mask",
     "deep_gray_of",

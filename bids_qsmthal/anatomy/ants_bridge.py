@@ -21,8 +21,8 @@ import numpy as np
 from ants.internal import get_lib_fn, get_pointer_string, process_arguments
 from numpy.typing import NDArray
 
-from bids_qsmthal.errors import DataError, ReadWriteError
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.errors import DataError, ReadWriteError
+from bids_qsmthal.core.image import Affine, Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ MAX_SHEAR = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class RegistrationStage:
     """One stage of a registration, in the words of ``antsRegistration``.
 
     Attributes
@@ -111,7 +111,7 @@ def bias_corrected(
 def align(
     fixed: Image,
     moving: Image,
-    stages: Sequence[Stage],
+    stages: Sequence[RegistrationStage],
     *,
     initial: Affine | None = None,
     masks: tuple[Image | None, Image | None] = (None, None),
@@ -183,7 +183,7 @@ def _initial(pointers: _Pointers, initial: Affine | None, folder: Path) -> str:
     return str(path)
 
 
-def _words(stage: Stage, pair: str) -> list[str]:
+def _words(stage: RegistrationStage, pair: str) -> list[str]:
     metric = (
         f"MI[{pair},1,32,Regular,{stage.sampling:g}]" if stage.metric == "MI" else f"CC[{pair},1,2]"
     )

@@ -8,8 +8,8 @@ from importlib.resources import as_file, files
 
 import numpy as np
 
-from bids_qsmthal import nifti
-from bids_qsmthal.image import Image
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 
 SPACE = "MNI152NLin2009cAsym"
 

@@ -21,7 +21,7 @@ from bids_qsmthal.anatomy.tissue import Fractions, with_sulcal_fluid, without_fa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_qsmthal.anatomy.part import Part
+    from bids_qsmthal.anatomy.cropping import Cropped
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -30,7 +30,7 @@ WALL_MM = 2.0
 """Partial volume and its neighbours at 1 mm: this near to a ventricle lies its wall."""
 
 
-def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Part) -> Fractions:
+def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Cropped) -> Fractions:
     """Settle the borders that intensity alone gets wrong: walls of the ventricles, sulci.
 
     Parameters

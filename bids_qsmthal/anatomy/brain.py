@@ -18,8 +18,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image, reoriented, resample
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image, reoriented, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

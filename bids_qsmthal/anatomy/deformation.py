@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 Float = NDArray[np.float32]
 

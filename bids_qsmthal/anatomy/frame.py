@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.image import Image, reoriented
+from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

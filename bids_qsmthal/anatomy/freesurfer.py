@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.anatomy.given import FLUID, GRAY, WHITE
-from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.anatomy.external_labels import FLUID, GRAY, WHITE
+from bids_qsmthal.core.errors import DataError, MissingInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,7 +135,7 @@ def lesions_of(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ExternalMeasures:
     """What another program measured.
 
     Attributes
@@ -156,7 +156,7 @@ class Measured:
     nuclei_mm3: dict[str, float] = field(default_factory=dict)
 
 
-def read_subject(folder: Path) -> Measured:
+def read_subject(folder: Path) -> ExternalMeasures:
     """Read a subject's folder of FreeSurfer or FastSurfer.
 
     Raises
@@ -173,7 +173,7 @@ def read_subject(folder: Path) -> Measured:
             "FreeSurfer or FastSurfer run."
         )
     header, volumes = _volumes(table)
-    return Measured(
+    return ExternalMeasures(
         source=_program(folder, table.name, header),
         volumes_mm3=volumes,
         thickness_mean_mm=_thickness(folder),
@@ -210,7 +210,7 @@ def has_row(table: Path, scan: str) -> bool:
     return any(scan in next(iter(row.values()), "") for row in csv.DictReader(_lines(table)))
 
 
-def read_synthseg(table: Path, scan: str) -> Measured:
+def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     """Read one scan's row of a SynthSeg CSV of volumes.
 
     Parameters
@@ -251,7 +251,7 @@ def read_synthseg(table: Path, scan: str) -> Measured:
     except (KeyError, ValueError) as error:
         raise DataError(f"{table}: not a table of SynthSeg volumes ({error}).") from error
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
-    return Measured("SynthSeg", volumes)
+    return ExternalMeasures("SynthSeg", volumes)
 
 
 def _volumes(table: Path) -> tuple[dict[str, str], dict[str, float]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_qsmthal.anatomy.external_labels import FLUID, GRAY, WHITE
 from bids_qsmthal.anatomy.freesurfer import tissue_of
-from bids_qsmthal.anatomy.given import FLUID, GRAY, WHITE
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,12 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.anatomy.ants_bridge import Stage, align, bias_corrected
+from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align, bias_corrected
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warnings
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.warping import Warp, sampled
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class BiasField:
     spline_mm: float = 200.0
 
 
-AFFINE = Stage(
+AFFINE = RegistrationStage(
     transform="Affine[0.1]",
     metric="MI",
     iterations=(200, 100),
@@ -71,7 +71,7 @@ class Normalisation:
     """
 
     affine_mm: float = 2.0
-    affine: Stage = AFFINE
+    affine: RegistrationStage = AFFINE
     deformation_mm: float = 1.0
     deformation: Deformation = field(default_factory=Deformation)
     min_correlation: float = 0.75

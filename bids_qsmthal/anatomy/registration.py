@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.ants_bridge import Stage, align
+from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align
 from bids_qsmthal.anatomy.brain import brain_mask
 from bids_qsmthal.anatomy.frame import Frame
-from bids_qsmthal.image import Affine, Image, reoriented
+from bids_qsmthal.core.image import Affine, Image, reoriented
 
 logger = logging.getLogger(__name__)
 
 STAGES = (
-    Stage(
+    RegistrationStage(
         transform="Rigid[0.1]",
         metric="MI",
         iterations=(200, 100, 20),
@@ -43,7 +43,7 @@ class RigidRegistration:
         Share of the smaller mask, as seen by the other image, that must lie in the other mask.
     """
 
-    stages: tuple[Stage, ...] = STAGES
+    stages: tuple[RegistrationStage, ...] = STAGES
     probe_mm: float = 4.0
     min_overlap: float = 0.85
 

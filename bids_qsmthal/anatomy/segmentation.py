@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.anatomy import atlas, given
+from bids_qsmthal.anatomy import atlas, external_labels
 from bids_qsmthal.anatomy.borders import with_borders, with_nuclei
+from bids_qsmthal.anatomy.cropping import Cropped
 from bids_qsmthal.anatomy.deepgray import (
     Ventricles,
     refined_atria,
     refined_nuclei,
     refined_ventricles,
 )
+from bids_qsmthal.anatomy.external_labels import ExternalLabels
 from bids_qsmthal.anatomy.filling import filled_lesions
 from bids_qsmthal.anatomy.frame import Frame
-from bids_qsmthal.anatomy.given import Given
-from bids_qsmthal.anatomy.judgement import doubts, quality
-from bids_qsmthal.anatomy.part import Part
 from bids_qsmthal.anatomy.preparation import Prepared
+from bids_qsmthal.anatomy.quality import doubts, quality
 from bids_qsmthal.anatomy.structures import (
     CEREBRUM,
     ENCLOSED,
@@ -41,7 +41,7 @@ from bids_qsmthal.anatomy.tissue import (
 )
 from bids_qsmthal.anatomy.volumes import thickness_means_mm, volumes
 from bids_qsmthal.anatomy.warping import Warp
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segmentation:
+class SegmentationSettings:
     """All choices of ``segment``."""
 
     tissue: TissueModel = field(default_factory=TissueModel)
@@ -125,8 +125,8 @@ def segment(
     prepared: Prepared,
     lesion_mask: Image | None = None,
     *,
-    settings: Segmentation | None = None,
-    brought: Given | None = None,
+    settings: SegmentationSettings | None = None,
+    external: ExternalLabels | None = None,
 ) -> Anatomy:
     """Segment a prepared T1w image.
 
@@ -139,16 +139,16 @@ def segment(
         because they would become gray matter, and count as white matter.
     settings
         How.
-    brought
+    external
         What takes the place of our labels; all that follows from them is made from these.
     """
-    how, known = settings or Segmentation(), brought or Given()
+    how, known = settings or SegmentationSettings(), external or ExternalLabels()
     frame = Frame.around(prepared.brain, 5.0)
-    part = Part.cut(prepared, lesion_mask, frame)
+    part = Cropped.cut(prepared, lesion_mask, frame)
     filled = filled_lesions(part.t1w, part.lesions, part.priors[2], seed=how.seed)
     tissue, (left, right), labels = _found(filled, part, known, frame, how)
     if known.tissue is not None:
-        gm, wm, csf = given.shares(frame.cut(known.tissue).data, part.brain)
+        gm, wm, csf = external_labels.shares(frame.cut(known.tissue).data, part.brain)
     else:
         bordered = with_borders(tissue, filled, labels, part)
         gm, wm, csf = with_nuclei(bordered, labels, left + right)
@@ -181,11 +181,11 @@ def segment(
 
 
 def _found(
-    filled: Float, part: Part, known: Given, frame: Frame, how: Segmentation
+    filled: Float, part: Cropped, known: ExternalLabels, frame: Frame, how: SegmentationSettings
 ) -> tuple[Fractions, tuple[Float, Float], NDArray[Any]]:
     """Classify tissues and label nuclei, as far as neither is known."""
     if known.deepgray is not None and known.tissue is not None:
-        tissue = given.fractions(frame.cut(known.tissue).data, filled, part.brain)
+        tissue = external_labels.fractions(frame.cut(known.tissue).data, filled, part.brain)
     else:
         found = fractions(filled, part.brain, part.priors, how.tissue)
         tissue = without_meninges(found, part.voxel_mm)
@@ -198,7 +198,7 @@ def _found(
 
 
 def _nuclei(
-    part: Part, labels: NDArray[Any], known: Given, frame: Frame
+    part: Cropped, labels: NDArray[Any], known: ExternalLabels, frame: Frame
 ) -> tuple[NDArray[Any], dict[int, str]]:
     if known.nuclei is not None:
         image, names = known.nuclei
@@ -208,7 +208,7 @@ def _nuclei(
 
 
 def _labels(
-    part: Part, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
+    part: Cropped, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
 ) -> Labels:
     """Warped labels with thalamus and ventricles as the image shows them."""
     ventricles = refined_ventricles(part.labels, tissue.csf, part.voxel_mm, how)
@@ -223,7 +223,7 @@ def _labels(
 
 
 def _thickness(
-    gm: Float, wm: Float, labels: NDArray[Any], part: Part, settings: Thickness
+    gm: Float, wm: Float, labels: NDArray[Any], part: Cropped, settings: Thickness
 ) -> Float:
     cerebrum = np.isin(part.regions, CEREBRUM)
     enclosed = np.isin(labels, ENCLOSED)

@@ -11,14 +11,14 @@ from bids_qsmthal.anatomy.structures import CEREBRUM, NOT_CORTEX, REGION_NAMES
 from bids_qsmthal.anatomy.thickness import mean_thickness_mm
 
 if TYPE_CHECKING:
-    from bids_qsmthal.anatomy.part import Part
+    from bids_qsmthal.anatomy.cropping import Cropped
 
 Float = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
 
 def volumes(
-    part: Part,
+    part: Cropped,
     tissue: tuple[Float, Float, Float],
     thalamus: tuple[Float, Float],
     labels: NDArray[Any],

@@ -10,7 +10,7 @@ from bids_qsmthal.execution.outcome import Outcome, exit_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
     from bids_qsmthal.settings import Settings
 

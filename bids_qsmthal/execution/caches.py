@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bids_qsmthal.errors import OutputError
+from bids_qsmthal.core.errors import OutputError
 
 READY = Path(sys.prefix) / "share" / "bids_qsmthal" / "caches"
 PACKAGE = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.errors import BusyError, UsageError
+from bids_qsmthal.core.errors import BusyError, UsageError
 from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
 from bids_qsmthal.execution.worker import thread_limits, work
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future
 
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
     from bids_qsmthal.settings import Settings
 

@@ -6,8 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.core.files import write_json
 from bids_qsmthal.execution.lock import alone
-from bids_qsmthal.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from bids_qsmthal.execution.worker import thread_limits, work
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
     from bids_qsmthal.settings import Settings
 

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bids_qsmthal.errors import BusyError, OutputError
+from bids_qsmthal.core.errors import BusyError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

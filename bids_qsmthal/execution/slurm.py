@@ -19,7 +19,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.errors import BusyError, QsmthalError, UsageError
+from bids_qsmthal.core.errors import BusyError, QsmthalError, UsageError
 from bids_qsmthal.execution import caches
 from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
 from bids_qsmthal.execution.worker import thread_limits, work
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from submitit import SlurmExecutor
 
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
     from bids_qsmthal.settings import Settings
 

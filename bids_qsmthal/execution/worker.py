@@ -8,16 +8,16 @@ import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.errors import OutputError, QsmthalError, of_system
+from bids_qsmthal.core.errors import OutputError, QsmthalError, of_system
+from bids_qsmthal.core.files import write_text
 from bids_qsmthal.execution.lock import alone
 from bids_qsmthal.execution.outcome import Outcome
-from bids_qsmthal.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.settings import Settings
 
     Process = Callable[[Session, Settings], None]

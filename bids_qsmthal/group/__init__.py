@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_qsmthal import manifest
-from bids_qsmthal.files import check_inside
-from bids_qsmthal.group import analysis_file, assembly, fitting, page, tables_out
+from bids_qsmthal.bids import manifest
+from bids_qsmthal.core.files import check_inside
+from bids_qsmthal.group import analysis_file, assembly, fitting, page, table_writing
 from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -78,7 +78,7 @@ def process(
     results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
 
     folder = output_dir / FOLDER
-    tables_out.write(folder, wanted, cohort, results)
+    table_writing.write(folder, wanted, cohort, results)
     written = page.write(folder, wanted, cohort, results)
     citation.write(output_dir / "logs", FOLDER, page.ran(wanted))
     manifest.write_of(output_dir, FOLDER, folder)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from bids_qsmthal.errors import MissingInputError, UsageError
-from bids_qsmthal.group import tables_in
+from bids_qsmthal.core.errors import MissingInputError, UsageError
+from bids_qsmthal.group import table_reading
 from bids_qsmthal.statistics import document
 from bids_qsmthal.statistics.analysis import Analysis
 
@@ -30,7 +30,7 @@ def read(path: Path | None) -> Analysis:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such analysis file.")
     try:
-        content = yaml.safe_load(tables_in.text(path))
+        content = yaml.safe_load(table_reading.text(path))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path}: not valid YAML ({reason}).") from error

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.errors import MissingInputError
-from bids_qsmthal.group import companions, covariates, exclusions, measures, ratings
+from bids_qsmthal.core.errors import MissingInputError
+from bids_qsmthal.group import covariates, exclusions, measures, participant_tables, ratings
 from bids_qsmthal.group.covariates import Source
 from bids_qsmthal.statistics import harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable
@@ -56,7 +56,7 @@ class Cohort:
     """Where a table says yes and the images say no, or the other way round; the table won."""
 
     choices: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=list(companions.CHOICES))
+        default_factory=lambda: pd.DataFrame(columns=list(participant_tables.CHOICES))
     )
     """How far other choices of mask, reference and background removal move the number."""
 
@@ -84,11 +84,11 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
         No table has a column the user's analysis asks for.
     """
     tidy = measures.read(output_dir)
-    others = companions.other_choices(output_dir)
-    tidy = pd.concat([tidy, companions.as_measures(others, tidy)], ignore_index=True)
+    others = participant_tables.other_choices(output_dir)
+    tidy = pd.concat([tidy, participant_tables.as_measures(others, tidy)], ignore_index=True)
     tidy, units = measures.in_one_unit(tidy)
     gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
-    checks = companions.quality(output_dir)
+    checks = participant_tables.quality(output_dir)
     decisions = exclusions.decide(tidy, checks, gates, ratings.read(output_dir / EDITS))
     usable, n_unusable = exclusions.apply(tidy, decisions)
     wide = measures.wide(usable)
@@ -114,7 +114,7 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
         },
         absent=absent,
         disagreements=disagreements(analysis, sessions, wide, units),
-        choices=companions.shifts(others, usable),
+        choices=participant_tables.shifts(others, usable),
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.group import tables_in
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.group import table_reading
 from bids_qsmthal.group.measures import convert
 from bids_qsmthal.statistics.analysis import Variable
 
@@ -41,10 +41,10 @@ def find(bids_dir: Path) -> list[Source]:
     one_row_each = [bids_dir / "participants.tsv", *sorted(bids_dir.glob("phenotype/*.tsv"))]
     for path in one_row_each:
         if path.exists():
-            frame = tables_in.participant_ids(tables_in.read(path), path)
+            frame = table_reading.participant_ids(table_reading.read(path), path)
             frame = _session_ids(frame)
             _check_unique(frame, path)
-            described = tables_in.dictionary(path.with_suffix(".json"))
+            described = table_reading.dictionary(path.with_suffix(".json"))
             sources.append(Source(path, frame, dict(described)))
     return sources
 
@@ -108,7 +108,7 @@ def years_since_first(sources: list[Source], rows: pd.Index) -> pd.Series[float]
         if not {"session_id", "acq_time"} <= set(source.frame.columns):
             continue
         cells = source.frame["acq_time"]
-        missing = tables_in.is_missing(cells)
+        missing = table_reading.is_missing(cells)
         read = pd.to_datetime(cells.where(~missing), errors="coerce", format="ISO8601", utc=True)
         if (read.isna() & ~missing).any():
             wrong = cells[read.isna() & ~missing].iloc[0]
@@ -132,7 +132,7 @@ def _parsed(variable: Variable, column: str, source: Source) -> pd.Series[Any]:
     described = described if isinstance(described, dict) else {}
     if variable.levels:
         return _levels(variable, cells, described.get("Levels", {}), source)
-    values = tables_in.numbers(cells, where, source.frame["participant_id"])
+    values = table_reading.numbers(cells, where, source.frame["participant_id"])
     return convert(values, str(described.get("Units", "")), variable.unit, where)
 
 
@@ -147,7 +147,7 @@ def _levels(
         else {}
     )
     values: dict[str, float | str] = {}
-    missing = tables_in.is_missing(cells)
+    missing = table_reading.is_missing(cells)
     for word in cells[~missing].unique():
         plain = str(word).removesuffix(".0").lower()
         meaning = coded.get(str(word), coded.get(str(word).removesuffix(".0"), "")).lower()
@@ -180,7 +180,7 @@ def _align(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Se
 def _sessions(paths: list[Path], bids_dir: Path) -> Source:
     frames = []
     for path in paths:
-        frame = tables_in.read(path)
+        frame = table_reading.read(path)
         if "session_id" not in frame:
             raise DataError(f"{path}: no column 'session_id'.")
         frame = _session_ids(frame.assign(participant_id=path.parent.name))
@@ -188,7 +188,7 @@ def _sessions(paths: list[Path], bids_dir: Path) -> Source:
         frames.append(frame)
     inherited = bids_dir / "sessions.json"
     beside = paths[0].with_suffix(".json")
-    described = tables_in.dictionary(beside if beside.exists() else inherited)
+    described = table_reading.dictionary(beside if beside.exists() else inherited)
     together = pd.concat(frames, ignore_index=True).fillna("n/a")
     return Source(bids_dir / "sessions.tsv", together, dict(described))
 

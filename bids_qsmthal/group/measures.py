@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.errors import DataError, LevelUnavailableError
-from bids_qsmthal.group import companions, tables_in
+from bids_qsmthal.core.errors import DataError, LevelUnavailableError
+from bids_qsmthal.group import participant_tables, table_reading
 
 COLUMNS = [
     "participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value", "unit",
@@ -61,9 +61,9 @@ def read(output_dir: Path) -> pd.DataFrame:
         raise LevelUnavailableError(
             f"{output_dir}: no participant has a measures.tsv yet; run the participant level first."
         )
-    frame = companions.together(sorted(paths), ENDING, COLUMNS)
+    frame = participant_tables.together(sorted(paths), ENDING, COLUMNS)
     frame["participant_id"] = "sub-" + frame["participant_id"].str.removeprefix("sub-")
-    frame["value"] = tables_in.numbers(
+    frame["value"] = table_reading.numbers(
         frame["value"], f"{output_dir}, measures.tsv, column 'value'", frame["participant_id"]
     )
     frame["qc"] = frame["qc"].str.lower().replace("n/a", "include")

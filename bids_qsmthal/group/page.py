@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal import __version__
-from bids_qsmthal.files import write_text, write_whole
-from bids_qsmthal.group import figures, words
+from bids_qsmthal.core.files import write_text, write_whole
+from bids_qsmthal.group import figures, interpretation
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.report import charts, citation
@@ -169,7 +169,7 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
             caption=f"{wanted.description} * p < .05, not corrected for several tests.",
             name=f"{wanted.name}_printed",
         ),
-        Prose(words.read_table(wanted, numbers, analysis)),
+        Prose(interpretation.read_table(wanted, numbers, analysis)),
         Table(f"{_heading(wanted.name)} in full precision", numbers, name=wanted.name, folded=True),
     ]
     lines = _forest_lines(wanted, results)
@@ -269,7 +269,7 @@ def _choices(cohort: Cohort) -> list[Block]:
 
 def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
     blocks = _choices(cohort)
-    blocks.append(Prose(words.read_sensitivity(results.sensitivity, analysis)))
+    blocks.append(Prose(interpretation.read_sensitivity(results.sensitivity, analysis)))
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
         usable = _with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:
@@ -323,7 +323,7 @@ def _drawable(fit: regression.Fit, term: str) -> bool:
 
 def _normality(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
     blocks: list[Block] = [
-        Prose(words.read_normality(results.normality, analysis)),
+        Prose(interpretation.read_normality(results.normality, analysis)),
         Table("Ladder of powers", results.normality, name="normality", folded=True),
     ]
     for name in analysis.normality:
@@ -343,13 +343,13 @@ def _normality(analysis: Analysis, cohort: Cohort, results: Results) -> list[Blo
 
 def _diagnostics(results: Results) -> list[Block]:
     return [
-        Prose(words.read_diagnostics(results.diagnostics)),
+        Prose(interpretation.read_diagnostics(results.diagnostics)),
         Table("Diagnostics", results.diagnostics, name="diagnostics", folded=True),
     ]
 
 
 def _power(results: Results) -> list[Block]:
     return [
-        Prose(words.read_power(results.power)),
+        Prose(interpretation.read_power(results.power)),
         Table("Power", results.power, name="power", folded=True),
     ]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.group import tables_in
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.group import table_reading
 from bids_qsmthal.group.measures import DECISIONS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> pd.DataFrame:
-    rows = tables_in.participant_ids(tables_in.read(path), path)
+    rows = table_reading.participant_ids(table_reading.read(path), path)
     if "decision" not in rows:
         raise DataError(
             f"{path}: no column 'decision'. There are: {', '.join(rows.columns)}; add it."
@@ -66,7 +66,7 @@ def _rows(path: Path) -> pd.DataFrame:
         )
     for column, prefix in (("session_id", "ses-"), ("run_id", "run-")):
         cells = rows[column] if column in rows else pd.Series("n/a", index=rows.index)
-        missing = tables_in.is_missing(cells)
+        missing = table_reading.is_missing(cells)
         rows[column] = (prefix + cells.str.removeprefix(prefix)).where(~missing, "n/a")
     return rows.assign(
         decision=rows["decision"].str.lower(),
@@ -84,7 +84,7 @@ def _times(rows: pd.DataFrame, path: Path) -> list[datetime]:
 
 
 def _time(cell: str, path: Path) -> datetime:
-    if cell.lower() in tables_in.MISSING:
+    if cell.lower() in table_reading.MISSING:
         return datetime.min.replace(tzinfo=UTC)
     try:
         read = datetime.fromisoformat(cell)

@@ -2,9 +2,9 @@
 
 from bids_qsmthal.lesions.context import Context
 from bids_qsmthal.lesions.enhancing import Enhancement, find_enhancing
+from bids_qsmthal.lesions.external_masks import enhancement_of, with_mask
 from bids_qsmthal.lesions.flair import Lesions, segment_flair
 from bids_qsmthal.lesions.growth import edited, grow, seeds_at
-from bids_qsmthal.lesions.known import enhancement_of, with_mask
 from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
 from bids_qsmthal.lesions.table import LOCATIONS, lesion_table
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image
 
 Mask = NDArray[np.bool_]
 Volume = NDArray[np.float32]

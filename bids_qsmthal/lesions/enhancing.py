@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import (
     VENTRICLES,
     Box,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.stats import median_abs_deviation
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
@@ -27,7 +27,7 @@ from bids_qsmthal.lesions.tissue import (
     CSF,
     GM,
     WM,
-    TissueModel,
+    NormalTissue,
     Vector,
     class_priors,
     density,
@@ -210,7 +210,7 @@ def _atlas(context: Context, box: Box) -> Volume:
     return np.asarray(box.cut(context.labels.data))
 
 
-def _check(model: TissueModel) -> None:
+def _check(model: NormalTissue) -> None:
     """Refuse contrasts that are no T1w and FLAIR pair."""
     t1w, flair = model.mean.T
     if not (t1w[WM] > t1w[GM] > t1w[CSF] and flair[CSF] < min(flair[GM], flair[WM])):
@@ -221,7 +221,7 @@ def _check(model: TissueModel) -> None:
         )
 
 
-def _with_pure_csf(model: TissueModel, flair: Volume, dark: Mask) -> TissueModel:
+def _with_pure_csf(model: NormalTissue, flair: Volume, dark: Mask) -> NormalTissue:
     """Return the model with CSF's FLAIR free of partial volume, by median and deviation."""
     if dark.sum() < 100:
         return model
@@ -231,7 +231,7 @@ def _with_pure_csf(model: TissueModel, flair: Volume, dark: Mask) -> TissueModel
 
 
 def _local_white_matter(
-    flair: Volume, t1w: Volume, white: Mask, model: TissueModel, box: Box
+    flair: Volume, t1w: Volume, white: Mask, model: NormalTissue, box: Box
 ) -> tuple[Volume, Volume]:
     """Return the shift of white matter's FLAIR and its standard deviation around each voxel.
 
@@ -251,7 +251,7 @@ def _local_white_matter(
 
 
 def _own_level(
-    level: Volume, spread: Volume, flair: Volume, structure: Mask, model: TissueModel
+    level: Volume, spread: Volume, flair: Volume, structure: Mask, model: NormalTissue
 ) -> None:
     """Give a structure its own level and spread: the brainstem is brighter than white matter."""
     if structure.sum() < 1000:
@@ -272,7 +272,7 @@ def _with_mixed_brainstem(
     return gm, wm, csf
 
 
-def _never(t1w: Volume, gray: Volume, atlas: Volume, model: TissueModel, box: Box) -> Mask:
+def _never(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: Box) -> Mask:
     """Return where no seed is believed, however bright it is on FLAIR.
 
     Hippocampus and its neighbours have the longest T2 of normal gray matter (Georgiades et al.
@@ -297,7 +297,7 @@ def _between_ventricles(atlas: Volume, box: Box, gap_mm: float = 8.0) -> Mask:
 class _Normal:
     """Normal tissue at each voxel: the classes, their priors, and white matter's own spread."""
 
-    model: TissueModel
+    model: NormalTissue
     priors: tuple[Volume, Volume, Volume]
     spread: Volume
 
@@ -336,7 +336,7 @@ def _normal_density(values: Volume, normal: _Normal, where: NDArray[np.intp]) ->
     return total
 
 
-def _lesion_density(values: Volume, model: TissueModel) -> Vector:
+def _lesion_density(values: Volume, model: NormalTissue) -> Vector:
     """Return the density of lesion at (n, 2) values of T1w and FLAIR."""
     (t1w_gm, flair_gm), (t1w_wm, _), (t1w_csf, _) = model.mean
     height = _onset(values[:, 1], flair_gm, 0.5 * model.spread[GM, 1])
@@ -350,7 +350,7 @@ def _onset(values: Volume, start: float, width: float) -> Volume:
     return np.asarray(1 / (1 + np.exp(-np.clip((values - start) / width, -30, 30))), np.float32)
 
 
-def _quality(model: TissueModel) -> dict[str, float]:
+def _quality(model: NormalTissue) -> dict[str, float]:
     """Return the contrast and noise of FLAIR."""
     flair, spread = model.mean[:, 1], model.spread[:, 1]
     return {
@@ -362,7 +362,7 @@ def _quality(model: TissueModel) -> dict[str, float]:
     }
 
 
-def _warnings(model: TissueModel) -> tuple[str, ...]:
+def _warnings(model: NormalTissue) -> tuple[str, ...]:
     """Return what makes this pair of images hard."""
     found = []
     if model.spread[WM, 1] > 0.15 * model.mean[WM, 1]:

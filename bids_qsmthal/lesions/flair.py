@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
 from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
-from bids_qsmthal.lesions.islands import islands
 from bids_qsmthal.lesions.settings import FlairLesions
+from bids_qsmthal.lesions.small_lesions import islands
 from bids_qsmthal.lesions.table import lesion_table
 
 log = logging.getLogger(__name__)

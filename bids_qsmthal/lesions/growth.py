@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtri
 
-from bids_qsmthal.errors import UsageError
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.context import Box, Mask, Volume
 
 TOUCHING = np.ones((3, 3, 3), bool)

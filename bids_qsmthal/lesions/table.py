@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,

@@ -36,7 +36,7 @@ _KEPT_VARIANCE = _truncation()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TissueModel:
+class NormalTissue:
     """Means (class, channel) and covariances (class, channel, channel); channels T1w, FLAIR.
 
     ``gain`` holds the coefficients of the logarithm of the FLAIR's gain on ``polynomials``.
@@ -52,7 +52,7 @@ class TissueModel:
         spread: Vector = np.sqrt(self.covariance[:, [0, 1], [0, 1]])
         return spread
 
-    def with_flair_of_csf(self, mean: float, spread: float) -> TissueModel:
+    def with_flair_of_csf(self, mean: float, spread: float) -> NormalTissue:
         """Return the model with another FLAIR distribution of CSF, independent of T1w."""
         means, covariances = self.mean.copy(), self.covariance.copy()
         means[CSF, 1] = mean
@@ -82,7 +82,7 @@ def polynomials(shape: tuple[int, ...], order: int = 3) -> Iterator[tuple[Vector
                 yield axes[0] ** i, axes[1] ** j, axes[2] ** k
 
 
-def gain_field(model: TissueModel, shape: tuple[int, int, int]) -> Volume:
+def gain_field(model: NormalTissue, shape: tuple[int, int, int]) -> Volume:
     """Return the multiplicative gain of the FLAIR, about 1."""
     logarithm = np.zeros(shape, np.float32)
     for weight, (x, y, z) in zip(model.gain, polynomials(shape), strict=True):
@@ -121,7 +121,7 @@ def fit_tissue(
     selected: Mask,
     *,
     iterations: int = 12,
-) -> TissueModel:
+) -> NormalTissue:
     """Fit the normal tissue of the cerebrum.
 
     Parameters
@@ -156,7 +156,7 @@ def fit_tissue(
     return model
 
 
-def _start(values: Vector, tissue: Vector) -> TissueModel:
+def _start(values: Vector, tissue: Vector) -> NormalTissue:
     """Return the modes of the voxels that the template is sure of, found by trimming."""
     means, covariances = np.zeros((3, 2)), np.zeros((3, 2, 2))
     for k in range(3):
@@ -166,10 +166,10 @@ def _start(values: Vector, tissue: Vector) -> TissueModel:
             spread = 1.4826 * np.median(np.abs(sure - centre), axis=0) + 1e-6
             centre = sure[(np.abs(sure - centre) < 1.5 * spread).all(1)].mean(axis=0)
         means[k], covariances[k] = centre, np.diag(spread**2)
-    return TissueModel(means, covariances, np.zeros(0))
+    return NormalTissue(means, covariances, np.zeros(0))
 
 
-def _typical(values: Vector, model: TissueModel, shares: NDArray[np.floating]) -> Vector:
+def _typical(values: Vector, model: NormalTissue, shares: NDArray[np.floating]) -> Vector:
     """Return the posterior of each class times the typicality of the voxel."""
     likelihood = np.empty((len(values), _CLASSES))
     outlier = np.empty(_CLASSES)
@@ -182,7 +182,7 @@ def _typical(values: Vector, model: TissueModel, shares: NDArray[np.floating]) -
     return np.asarray(weights)
 
 
-def _maximise(values: Vector, weights: Vector) -> TissueModel:
+def _maximise(values: Vector, weights: Vector) -> NormalTissue:
     """Return weighted means and covariances of the three pure classes."""
     total = weights.sum(0)
     means = weights.T @ values / total[:, None]
@@ -191,10 +191,10 @@ def _maximise(values: Vector, weights: Vector) -> TissueModel:
         rest = values - means[k]
         covariances[k] = (weights[:, k, None] * rest).T @ rest / total[k] / _KEPT_VARIANCE
         covariances[k] += 1e-6 * np.diag(means[k] ** 2 + 1e-12)
-    return TissueModel(means, covariances, np.zeros(0))
+    return NormalTissue(means, covariances, np.zeros(0))
 
 
-def _fit_gain(basis: Vector, flair: Vector, weights: Vector, model: TissueModel) -> Vector:
+def _fit_gain(basis: Vector, flair: Vector, weights: Vector, model: NormalTissue) -> Vector:
     """Return the polynomial nearest to log(FLAIR / tissue mean), by weighted least squares."""
     precision, target = np.zeros(len(flair)), np.zeros(len(flair))
     logarithm = np.log(np.maximum(flair, 1e-3 * model.mean[WM, 1]))

@@ -6,15 +6,24 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from bids_qsmthal import brought, manifest, report
-from bids_qsmthal.derivatives import Derivatives, raw_uri
-from bids_qsmthal.files import check_inside, sweep
-from bids_qsmthal.participant import head, inputs, iron, page, quality, saving, table
+from bids_qsmthal import report
+from bids_qsmthal.bids import external, manifest
+from bids_qsmthal.bids.derivatives import Derivatives, raw_uri
+from bids_qsmthal.core.files import check_inside, sweep
+from bids_qsmthal.participant import (
+    input_checks,
+    measures,
+    page,
+    quality,
+    saving,
+    structural,
+    susceptibility,
+)
+from bids_qsmthal.participant.stages import Stages
 from bids_qsmthal.report import citation
-from bids_qsmthal.stages import Stages
 
 if TYPE_CHECKING:
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,25 +45,27 @@ def process(session: Session, settings: Settings) -> None:
     folders = (logs, out.folder, out.session_folder / "figures")
     check_inside(settings.output_dir, *folders)
     sweep(out.name, settings.output_dir, *folders)
-    replaced = brought.find(session, settings.datasets, settings.output_dir)
-    for key, item in replaced.items():
+    external_files = external.find(session, settings.datasets, settings.output_dir)
+    for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
-    inputs.check(session, settings, replaced)
+    input_checks.check(session, settings, external_files)
     work_dir = settings.work_dir / session.name
-    stages = Stages(work_dir, head.STAGES + iron.STAGES, only_known=settings.reports_only)
+    stages = Stages(
+        work_dir, structural.STAGES + susceptibility.STAGES, only_known=settings.reports_only
+    )
 
-    anatomy = head.find(session, settings, stages, replaced)
-    susceptibility = iron.find(session, settings, stages, replaced, anatomy)
-    checks = quality.checks(anatomy, susceptibility)
-    qc = quality.verdict(anatomy, susceptibility)
-    measures = table.collect(session, anatomy, susceptibility, qc)
+    anatomy = structural.find(session, settings, stages, external_files)
+    scan = susceptibility.find(session, settings, stages, external_files, anatomy)
+    checks = quality.checks(anatomy, scan)
+    qc = quality.verdict(anatomy, scan)
+    table = measures.collect(session, anatomy, scan, qc)
 
     if not settings.reports_only:
-        saving.save_head(session, anatomy, settings, out)
-        if susceptibility is not None:
-            saving.save_iron(session, susceptibility, settings, out)
-        saving.save_tables(measures, checks, out)
-    shown = page.contents(session, settings, anatomy, susceptibility, measures)
+        saving.save_structural(session, anatomy, settings, out)
+        if scan is not None:
+            saving.save_susceptibility(session, scan, settings, out)
+        saving.save_tables(table, checks, out)
+    shown = page.contents(session, settings, anatomy, scan, table)
     shown = report.defaced(shown) if settings.deface else shown
     report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.ran)

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import brought, lesions
-from bids_qsmthal.brought import EDITED
-from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal import lesions
+from bids_qsmthal.bids import external
+from bids_qsmthal.bids.external import EDITED
+from bids_qsmthal.core.image import Affine, Image, resample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.brought import Brought
+    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.products import Space
     from bids_qsmthal.lesions import Context, Lesions
-    from bids_qsmthal.products import Space
+    from bids_qsmthal.participant.stages import Stages
     from bids_qsmthal.settings import Settings
-    from bids_qsmthal.stages import Stages
 
 SEEDED = f"{EDITED}: seeds"
 CORRECTED = f"{EDITED} of ours"
@@ -30,7 +31,7 @@ TITLE = "T2 lesions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scan:
+class LesionScans:
     """Where lesions are looked for.
 
     Attributes
@@ -68,14 +69,17 @@ class Scan:
 
 
 def find(
-    scan: Scan, settings: Settings, stages: Stages, replaced: Mapping[str, Brought]
+    scan: LesionScans,
+    settings: Settings,
+    stages: Stages,
+    external_files: Mapping[str, ExternalFile],
 ) -> tuple[Lesions | None, str | None]:
     """Return the lesions and who made their mask; no source where it is ours."""
-    found, source = _uncorrected(scan, settings, stages, replaced)
-    if found is None or not {"lesion_add", "lesion_remove"} & set(replaced):
+    found, source = _uncorrected(scan, settings, stages, external_files)
+    if found is None or not {"lesion_add", "lesion_remove"} & set(external_files):
         return found, source
     add, remove = (
-        _on_grid(replaced[key], scan) if key in replaced else None
+        _on_grid(external_files[key], scan) if key in external_files else None
         for key in ("lesion_add", "lesion_remove")
     )
     mask = lesions.edited(found.mask, add=add, remove=remove)
@@ -83,10 +87,13 @@ def find(
 
 
 def _uncorrected(
-    scan: Scan, settings: Settings, stages: Stages, replaced: Mapping[str, Brought]
+    scan: LesionScans,
+    settings: Settings,
+    stages: Stages,
+    external_files: Mapping[str, ExternalFile],
 ) -> tuple[Lesions | None, str | None]:
-    seeds = _seeds_mm(replaced)
-    finished = replaced.get("lesion")
+    seeds = _seeds_mm(external_files)
+    finished = external_files.get("lesion")
     if finished is not None and (seeds is None or finished.source == EDITED):
         stages.skip(TITLE, f"brought by {finished.source}")
         return _known(_on_grid(finished, scan), scan), finished.source
@@ -94,7 +101,7 @@ def _uncorrected(
         stages.skip(TITLE, "there is no FLAIR")
         return None, None
     if seeds is not None:
-        return _grown(seeds, scan, stages, replaced), SEEDED
+        return _grown(seeds, scan, stages, external_files), SEEDED
     there = scan.flair_to_t1w if scan.t1w is not None else None
     return stages.run(
         TITLE,
@@ -108,12 +115,15 @@ def _uncorrected(
 
 
 def _grown(
-    seeds_mm: NDArray[np.float64], scan: Scan, stages: Stages, replaced: Mapping[str, Brought]
+    seeds_mm: NDArray[np.float64],
+    scan: LesionScans,
+    stages: Stages,
+    external_files: Mapping[str, ExternalFile],
 ) -> Lesions:
     """Grow seeds on the slices of FLAIR, as a reader sees them."""
     flair = scan.flair
     assert flair is not None  # noqa: S101 - the caller has looked
-    item = replaced.get("lesion_points") or replaced["lesion_seeds"]
+    item = external_files.get("lesion_points") or external_files["lesion_seeds"]
     if item.space == "T1w":
         there = scan.world_of("FLAIR")
         seeds_mm = seeds_mm @ there[:3, :3].T + there[:3, 3]
@@ -130,26 +140,26 @@ def _grown(
     return _known(carried, scan)
 
 
-def _seeds_mm(replaced: Mapping[str, Brought]) -> NDArray[np.float64] | None:
+def _seeds_mm(external_files: Mapping[str, ExternalFile]) -> NDArray[np.float64] | None:
     """Return the seeds in the world they were set in: rows of a table, or voxels of a mask."""
-    if "lesion_points" in replaced:
-        return brought.points_mm(replaced["lesion_points"])
-    if "lesion_seeds" in replaced:
-        mask = brought.load(replaced["lesion_seeds"])
+    if "lesion_points" in external_files:
+        return external.points_mm(external_files["lesion_points"])
+    if "lesion_seeds" in external_files:
+        mask = external.load(external_files["lesion_seeds"])
         voxels = np.argwhere(mask.data > 0)
         points: NDArray[np.float64] = voxels @ mask.affine[:3, :3].T + mask.affine[:3, 3]
         return points
     return None
 
 
-def _on_grid(item: Brought, scan: Scan) -> Image:
+def _on_grid(item: ExternalFile, scan: LesionScans) -> Image:
     carried = resample(
-        brought.load(item), scan.context.brain, world=scan.world_of(item.space), order=0
+        external.load(item), scan.context.brain, world=scan.world_of(item.space), order=0
     )
     return carried.like(carried.data > 0)
 
 
-def _known(mask: Image, scan: Scan, *, found: Lesions | None = None) -> Lesions:
+def _known(mask: Image, scan: LesionScans, *, found: Lesions | None = None) -> Lesions:
     return lesions.with_mask(
         mask, scan.context, found=found, flair=scan.flair, flair_to_t1w=scan.flair_to_t1w
     )

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import brought
 from bids_qsmthal.anatomy.structures import REGION_NAMES
+from bids_qsmthal.bids import external
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bids_qsmthal.anatomy import Anatomy, Measured
-    from bids_qsmthal.brought import Brought
-    from bids_qsmthal.dataset import Session
+    from bids_qsmthal.anatomy import Anatomy, ExternalMeasures
+    from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.bids.external import ExternalFile
 
 OURS = "bids_qsmthal"
 """Source of what was not brought."""
@@ -57,31 +57,37 @@ class Number:
 
 
 def numbers(
-    session: Session, found: Anatomy | None, replaced: Mapping[str, Brought]
+    session: Session, found: Anatomy | None, external_files: Mapping[str, ExternalFile]
 ) -> tuple[Number, ...]:
     """Return what is known of volumes and thickness.
 
     What a table says goes before what labels of the same program say, because its program
     counted parts of voxels. Labels that were corrected, or come from elsewhere, go before it.
     """
-    ours = list(_ours(found, replaced)) if found is not None else list(_labelled(replaced))
-    item = replaced.get(brought.NUMBERS)
-    theirs = [] if item is None else list(_theirs(brought.measured(item, session), item, replaced))
+    ours = (
+        list(_ours(found, external_files)) if found is not None else list(_labelled(external_files))
+    )
+    item = external_files.get(external.NUMBERS)
+    theirs = (
+        []
+        if item is None
+        else list(_theirs(external.measured(item, session), item, external_files))
+    )
     return tuple({number.place: number for number in (*ours, *theirs)}.values())
 
 
-def _ours(found: Anatomy, replaced: Mapping[str, Brought]) -> Iterator[Number]:
+def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
     for name, volume_mm3 in found.volumes_mm3.items():
         region, side = _split(name)
         key = _made_from(region)
-        counted = key == "deepgray" or (key == "tissue" and key in replaced)
+        counted = key == "deepgray" or (key == "tissue" and key in external_files)
         yield Number(
             measure="volume",
             region=region,
             hemisphere=side,
             value=volume_mm3,
             method="label volume" if counted else "sum of tissue fractions",
-            source=replaced[key].source if key in replaced else OURS,
+            source=external_files[key].source if key in external_files else OURS,
         )
     for side, thickness_mm in found.thickness_mean_mm.items():
         yield Number(
@@ -90,16 +96,16 @@ def _ours(found: Anatomy, replaced: Mapping[str, Brought]) -> Iterator[Number]:
             hemisphere=_whole(side),
             value=thickness_mm,
             method=RIBBON,
-            source=replaced["tissue"].source if "tissue" in replaced else OURS,
+            source=external_files["tissue"].source if "tissue" in external_files else OURS,
         )
 
 
-def _labelled(replaced: Mapping[str, Brought]) -> Iterator[Number]:
+def _labelled(external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
     """Return the volumes of labels that were brought where there is no T1w to put them on."""
-    key = next((key for key in ("deepgray", "deepgray_gre") if key in replaced), None)
+    key = next((key for key in ("deepgray", "deepgray_gre") if key in external_files), None)
     if key is None:
         return
-    image = brought.load(replaced[key])
+    image = external.load(external_files[key])
     voxels = {
         place: float(np.count_nonzero(image.data == index))
         for index, place in (THALAMI | REGION_NAMES).items()
@@ -114,13 +120,15 @@ def _labelled(replaced: Mapping[str, Brought]) -> Iterator[Number]:
                 hemisphere=side,
                 value=count * image.voxel_volume_mm3,
                 method="label volume",
-                source=replaced[key].source,
+                source=external_files[key].source,
             )
 
 
-def _theirs(measured: Measured, item: Brought, replaced: Mapping[str, Brought]) -> Iterator[Number]:
+def _theirs(
+    measured: ExternalMeasures, item: ExternalFile, external_files: Mapping[str, ExternalFile]
+) -> Iterator[Number]:
     def its_own(key: str) -> bool:
-        return key not in replaced or replaced[key].source == item.source
+        return key not in external_files or external_files[key].source == item.source
 
     method = f"as measured by {measured.source}"
     for name, volume_mm3 in measured.volumes_mm3.items():

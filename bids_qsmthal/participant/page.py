@@ -8,11 +8,11 @@ import numpy as np
 
 from bids_qsmthal import __version__, report
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.brought import EDITED
-from bids_qsmthal.derivatives import package_versions
-from bids_qsmthal.image import Image
-from bids_qsmthal.methods import name_of
-from bids_qsmthal.participant import advice, quality, reading
+from bids_qsmthal.bids.derivatives import package_versions
+from bids_qsmthal.bids.external import EDITED
+from bids_qsmthal.choices import name_of
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.participant import advice, quality, radiology
 from bids_qsmthal.participant.lesion_mask import CORRECTED, SEEDED
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_qsmthal.anatomy import Rigid
-    from bids_qsmthal.dataset import Session
-    from bids_qsmthal.participant.head import Head
-    from bids_qsmthal.participant.iron import Iron
+    from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.report.page import Decision
     from bids_qsmthal.settings import Settings
 
@@ -51,7 +51,11 @@ LESION_WORDS = {
 
 
 def contents(
-    session: Session, settings: Settings, head: Head, iron: Iron | None, table: pd.DataFrame
+    session: Session,
+    settings: Settings,
+    head: Structural,
+    iron: Susceptibility | None,
+    table: pd.DataFrame,
 ) -> report.ParticipantReport:
     """Gather what the page shows."""
     regions = iron.regions if iron else None
@@ -80,7 +84,7 @@ def contents(
         warnings=tuple(
             advice.notice(text)
             for text in (
-                *reading.disagreement(session, head.enhancement),
+                *radiology.disagreement(session, head.enhancement),
                 *head.warnings,
                 *_iron_warnings(session, iron),
             )
@@ -93,7 +97,7 @@ def contents(
     )
 
 
-def _verdict(head: Head, iron: Iron | None) -> report.Verdict | None:
+def _verdict(head: Structural, iron: Susceptibility | None) -> report.Verdict | None:
     checks = quality.checks(head, iron)
     if checks.empty:
         return None
@@ -101,7 +105,7 @@ def _verdict(head: Head, iron: Iron | None) -> report.Verdict | None:
     return report.Verdict(cast("Decision", quality.verdict(head, iron)), tuple(reasons))
 
 
-def _samples(iron: Iron | None) -> dict[str, NDArray[np.floating]]:
+def _samples(iron: Susceptibility | None) -> dict[str, NDArray[np.floating]]:
     if iron is None or iron.regions is None:
         return {}
     masks, chi_ppb = iron.regions.masks, 1000 * iron.maps.chi_ppm
@@ -112,7 +116,7 @@ def _samples(iron: Iron | None) -> dict[str, NDArray[np.floating]]:
     }
 
 
-def _gre(iron: Iron | None) -> report.GreMaps:
+def _gre(iron: Susceptibility | None) -> report.GreMaps:
     if iron is None:
         return report.GreMaps()
     maps, image = iron.maps, iron.image
@@ -129,7 +133,7 @@ def _gre(iron: Iron | None) -> report.GreMaps:
     )
 
 
-def _regions(iron: Iron | None) -> report.RegionMasks:
+def _regions(iron: Susceptibility | None) -> report.RegionMasks:
     if iron is None or iron.regions is None:
         return report.RegionMasks()
     masks = iron.regions.masks
@@ -142,7 +146,7 @@ def _regions(iron: Iron | None) -> report.RegionMasks:
     )
 
 
-def _anatomy(head: Head) -> report.AnatomyMaps:
+def _anatomy(head: Structural) -> report.AnatomyMaps:
     found = head.anatomy
     if found is None:
         return report.AnatomyMaps()
@@ -165,7 +169,7 @@ def _moved(image: Image | None, rigid: Rigid | None) -> Image | None:
     return Image(image.data, rigid.matrix @ image.affine)
 
 
-def _registrations(head: Head, iron: Iron | None) -> Iterable[report.Registration]:
+def _registrations(head: Structural, iron: Susceptibility | None) -> Iterable[report.Registration]:
     if head.prepared is None:
         return
     moving = [
@@ -189,7 +193,7 @@ def _registrations(head: Head, iron: Iron | None) -> Iterable[report.Registratio
             )
 
 
-def _iron_warnings(session: Session, iron: Iron | None) -> list[str]:
+def _iron_warnings(session: Session, iron: Susceptibility | None) -> list[str]:
     if iron is None:
         return ["There is no gradient echo: no susceptibility."] if session.gre is None else []
     said = [*iron.maps.warnings, *(iron.to_t1w.warnings if iron.to_t1w else ())]
@@ -204,7 +208,7 @@ def _iron_warnings(session: Session, iron: Iron | None) -> list[str]:
     return [*said, *iron.regions.warnings]
 
 
-def ran(settings: Settings, head: Head, iron: Iron | None) -> dict[str, str]:
+def ran(settings: Settings, head: Structural, iron: Susceptibility | None) -> dict[str, str]:
     """Name the method of each step that ran, in the words of the methods text."""
     said = {"app": __version__}
     if head.prepared is not None:
@@ -229,7 +233,7 @@ def ran(settings: Settings, head: Head, iron: Iron | None) -> dict[str, str]:
     return said
 
 
-def _without_replaced(said: dict[str, str], head: Head) -> dict[str, str]:
+def _without_replaced(said: dict[str, str], head: Structural) -> dict[str, str]:
     """Leave out the steps whose results were brought."""
     unused = set()
     if {"tissue", "deepgray"} <= set(head.sources):
@@ -239,7 +243,7 @@ def _without_replaced(said: dict[str, str], head: Head) -> dict[str, str]:
     return {step: method for step, method in said.items() if step not in unused}
 
 
-def _brought_ran(head: Head) -> dict[str, str]:
+def _brought_ran(head: Structural) -> dict[str, str]:
     """Name whose labels and tables took the place of ours."""
     keys = ("numbers", "deepgray", "deepgray_gre", "tissue", "nuclei")
     source = next((head.sources[key] for key in keys if key in head.sources), None)
@@ -262,7 +266,7 @@ def _inversion(method: object) -> str:
     return "medi0" if name == "medi" and getattr(method, "csf_regularisation", 0) > 0 else name
 
 
-def _qsm_ran(settings: Settings, head: Head, iron: Iron) -> dict[str, str]:
+def _qsm_ran(settings: Settings, head: Structural, iron: Susceptibility) -> dict[str, str]:
     chosen, acquisition = settings.reconstruction, iron.signal.series.acquisition
     times_ms = [1000 * time for time in acquisition.echo_times_s]
     said = {

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.anatomy import Rigid
-    from bids_qsmthal.participant.head import Head
-    from bids_qsmthal.participant.iron import Iron
+    from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.participant.susceptibility import Susceptibility
 
 INCLUDE, CHECK, EXCLUDE = "include", "check", "exclude"
 
@@ -23,7 +23,7 @@ COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
 RULE = "failure rule of the registration"
 
 
-def checks(head: Head, iron: Iron | None) -> pd.DataFrame:
+def checks(head: Structural, iron: Susceptibility | None) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
     rows = pd.DataFrame([*_registrations(head, iron), *_anatomy(head)], columns=list(COLUMNS))
     if iron is None or iron.regions is None:
@@ -32,7 +32,7 @@ def checks(head: Head, iron: Iron | None) -> pd.DataFrame:
     return own if rows.empty else pd.concat([own, rows], ignore_index=True)
 
 
-def verdict(head: Head, iron: Iron | None) -> str:
+def verdict(head: Structural, iron: Susceptibility | None) -> str:
     """Return the worst verdict of all checks; without a number at all, look first."""
     order = (INCLUDE, CHECK, EXCLUDE)
     found = [str(one) for one in checks(head, iron)["verdict"]]
@@ -41,7 +41,7 @@ def verdict(head: Head, iron: Iron | None) -> str:
     return max(found, key=order.index, default=INCLUDE)
 
 
-def _registrations(head: Head, iron: Iron | None) -> Iterator[tuple[object, ...]]:
+def _registrations(head: Structural, iron: Susceptibility | None) -> Iterator[tuple[object, ...]]:
     if head.prepared is not None and "template_correlation" in head.prepared.quality:
         found = head.prepared.quality["template_correlation"]
         least = Normalisation().min_correlation
@@ -66,7 +66,7 @@ def _rigid(name: str, rigid: Rigid) -> tuple[object, ...]:
     return name, rigid.quality["overlap"], "fraction", limit, decision, reason, RULE
 
 
-def _anatomy(head: Head) -> Iterator[tuple[object, ...]]:
+def _anatomy(head: Structural) -> Iterator[tuple[object, ...]]:
     """Return what the brain, the tissues and brought labels are doubted for."""
     found = head.anatomy.warnings if head.anatomy is not None else ()
     for text in dict.fromkeys((*found, *head.doubts)):

@@ -8,28 +8,30 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
-from bids_qsmthal.derivatives import plain, raw_uri
-from bids_qsmthal.files import write_json, write_text, write_tsv
-from bids_qsmthal.nifti import save_field
-from bids_qsmthal.participant.table import DICTIONARY
+from bids_qsmthal.bids.derivatives import plain, raw_uri
+from bids_qsmthal.core.files import write_json, write_text, write_tsv
+from bids_qsmthal.core.nifti import save_field
+from bids_qsmthal.participant.measures import DICTIONARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_qsmthal.anatomy import Prepared, Rigid
-    from bids_qsmthal.dataset import Session
-    from bids_qsmthal.derivatives import Derivatives
-    from bids_qsmthal.image import Image
-    from bids_qsmthal.participant.head import Head
-    from bids_qsmthal.participant.iron import Iron
+    from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.bids.derivatives import Derivatives
+    from bids_qsmthal.core.image import Image
+    from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
 
 Content = tuple[str, "Image | None", "type[np.generic]"]
 """Key of the product, the image, and the type it is stored in."""
 
 
-def save_head(session: Session, head: Head, settings: Settings, out: Derivatives) -> None:
+def save_structural(
+    session: Session, head: Structural, settings: Settings, out: Derivatives
+) -> None:
     """Save what was made from T1w, FLAIR and post-contrast T1w."""
     sources = _uris(session, (session.t1w, session.flair))
     method = {
@@ -66,7 +68,9 @@ def save_head(session: Session, head: Head, settings: Settings, out: Derivatives
     save_warp(head.prepared, out)
 
 
-def save_iron(session: Session, iron: Iron, settings: Settings, out: Derivatives) -> None:
+def save_susceptibility(
+    session: Session, iron: Susceptibility, settings: Settings, out: Derivatives
+) -> None:
     """Save what was made from the gradient echo."""
     maps, image = iron.maps, iron.image
     t2star_s = np.divide(
@@ -105,7 +109,9 @@ def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> 
     write_json(out.path("desc-qsmthal_measures", ".json"), DICTIONARY)
 
 
-def _save_regions(iron: Iron, settings: Settings, sources: Sequence[str], out: Derivatives) -> None:
+def _save_regions(
+    iron: Susceptibility, settings: Settings, sources: Sequence[str], out: Derivatives
+) -> None:
     found = iron.regions
     if found is None:
         return
@@ -126,7 +132,7 @@ def _save_regions(iron: Iron, settings: Settings, sources: Sequence[str], out: D
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), found.sensitivity)
 
 
-def _lesion_contents(head: Head) -> list[Content]:
+def _lesion_contents(head: Structural) -> list[Content]:
     contents: list[Content] = []
     space = "lesion" if head.t1w is not None else "lesion_flair"
     contents.append((space, head.lesion_mask, np.uint8))

@@ -1,11 +1,11 @@
 """Quantitative susceptibility mapping: arrays in, arrays out, no files."""
 
+from bids_qsmthal.core.grid import Array, Grid, Mask
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T, Acquisition
 from bids_qsmthal.qsm.artefacts import ghost_to_signal
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.csf import CSF_REFERENCES
 from bids_qsmthal.qsm.device import Device
-from bids_qsmthal.qsm.grid import Array, Grid, Mask
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
 from bids_qsmthal.qsm.relaxation import RELAXATIONS

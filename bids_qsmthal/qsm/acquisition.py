@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 
 GYROMAGNETIC_RATIO_HZ_PER_T = 42.577478518e6
 """Proton gyromagnetic ratio over 2 pi (CODATA 2018)."""

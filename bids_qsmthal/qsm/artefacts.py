@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 HEAD_SHARE = 0.15
 """Of the median signal of the brain: the head is above, air below. Ghosts stay under it."""

@@ -27,7 +27,7 @@ from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.operators import Box
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from bids_qsmthal.qsm.smooth import robust_polynomial, wrapped
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 LEAST_ECHOES = 3
 MOST_LEFT = 0.7

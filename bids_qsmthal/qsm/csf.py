@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 
 class CsfReference(Protocol):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from bids_qsmthal.errors import UnavailableError
+from bids_qsmthal.core.errors import UnavailableError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

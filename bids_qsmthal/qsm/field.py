@@ -16,8 +16,8 @@ from bids_qsmthal.qsm.unwrapping import Romeo, Unwrapping
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from bids_qsmthal.qsm.operators import convolve, dipole_kernel, gradient, sphere
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.measurement import Measurement
 
 RADIANS_PER_PPM = 4.0

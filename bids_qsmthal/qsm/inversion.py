@@ -18,7 +18,7 @@ from bids_qsmthal.qsm.medi import Solver, SplitBregman
 from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel, laplace_kernel
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid
+    from bids_qsmthal.core.grid import Array, Grid
 
 log = logging.getLogger(__name__)
 

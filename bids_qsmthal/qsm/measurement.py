@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from bids_qsmthal.qsm.grid import Grid
+from bids_qsmthal.core.grid import Grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Mask
+    from bids_qsmthal.core.grid import Array, Mask
 
 
 class Measurement(NamedTuple):

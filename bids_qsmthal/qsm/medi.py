@@ -15,12 +15,12 @@ from bids_qsmthal.qsm.passes import ArrayPasses, CompiledPasses, Passes, Penalti
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array
+    from bids_qsmthal.core.grid import Array
 
 log = logging.getLogger(__name__)
 
 
-class Result(NamedTuple):
+class SolverResult(NamedTuple):
     """Susceptibility in rad at the fixed scale and how the solver got there."""
 
     chi: Array
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 class Solver(Protocol):
     """Anything that minimises the functional."""
 
-    def __call__(self, problem: Problem) -> Result:
+    def __call__(self, problem: Problem) -> SolverResult:
         """Return the minimiser."""
 
 
@@ -79,7 +79,7 @@ class SplitBregman:
     tolerance: float = 0.02
     device: Device = HOST
 
-    def __call__(self, problem: Problem) -> Result:
+    def __call__(self, problem: Problem) -> SolverResult:
         """Return the minimiser, or the best iterate where the objective rises."""
         passes, weights = self._passes(problem), self._weights(problem)
         nothing = before = np.zeros_like(problem.field)
@@ -106,7 +106,7 @@ class SplitBregman:
                 old, weights = weights, weights.times(2.0 if iteration in self.doublings else 1.0)
                 passes.split(old, weights, self.relaxation)
         converged = not diverged and _relative_change(chi, before) <= self.tolerance
-        return Result(best.chi, best.objective, iteration, 4 * iteration, converged)
+        return SolverResult(best.chi, best.objective, iteration, 4 * iteration, converged)
 
     def _watched(self, iteration: int) -> bool:
         """Tell whether to look at the objective after an iteration."""
@@ -180,7 +180,7 @@ class GaussNewton:
     epsilon: float = 1e-6
     reweighting: bool = True
 
-    def __call__(self, problem: Problem) -> Result:
+    def __call__(self, problem: Problem) -> SolverResult:
         """Return the minimiser; a step is halved while it raises the objective."""
         chi = np.zeros_like(problem.field)
         value, transforms, change, count = objective(problem, chi, chi), 0, np.inf, 0
@@ -193,7 +193,7 @@ class GaussNewton:
                 simulated = convolve(chi, problem.kernel)
                 problem = reweighted(problem, simulated)
                 value = objective(problem, chi, simulated)
-        return Result(chi, value, count, transforms, converged=bool(change <= self.tolerance))
+        return SolverResult(chi, value, count, transforms, converged=bool(change <= self.tolerance))
 
     def _newton_step(self, problem: Problem, chi: Array) -> tuple[Array, int]:
         """Return the Gauss-Newton step from ``chi`` and the real transforms it took."""

@@ -9,14 +9,14 @@ import numba
 import numpy as np
 from scipy import fft
 
-from bids_qsmthal.qsm.grid import Grid
+from bids_qsmthal.core.grid import Grid
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Mask
+    from bids_qsmthal.core.grid import Array, Mask
 
 
 def frequencies(grid: Grid) -> tuple[Array, Array, Array]:

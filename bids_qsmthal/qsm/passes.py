@@ -15,9 +15,9 @@ from bids_qsmthal.qsm import admm
 from bids_qsmthal.qsm.operators import difference_lines
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array
     from bids_qsmthal.qsm.device import Device
     from bids_qsmthal.qsm.functional import Problem
-    from bids_qsmthal.qsm.grid import Array
 
 
 class Penalties(NamedTuple):

@@ -23,7 +23,7 @@ from bids_qsmthal.qsm.scaling import scale_to_radians
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 log = logging.getLogger(__name__)
 

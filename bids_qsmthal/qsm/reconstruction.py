@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
 from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
 from bids_qsmthal.qsm.device import moved
@@ -20,11 +20,11 @@ from bids_qsmthal.qsm.operators import transforms_on_all_threads
 from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
     from bids_qsmthal.qsm.background import LocalField
     from bids_qsmthal.qsm.device import Device
     from bids_qsmthal.qsm.field import FieldMap
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
 log = logging.getLogger(__name__)
 

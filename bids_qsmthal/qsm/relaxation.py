@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Mask
+    from bids_qsmthal.core.grid import Array, Mask
 
 MOST_R2STAR_HZ = 1000.0
 """T2* of 1 ms: nothing decays faster that a gradient echo still shows."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array
+    from bids_qsmthal.core.grid import Array
 
 UNITS_RAD = {"rad": 1.0, "mrad": 1e-3, "deg": np.pi / 180, "degrees": np.pi / 180}
 """Units that say the scale themselves; BIDS allows ``rad`` and ``arbitrary``."""

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Mask
+    from bids_qsmthal.core.grid import Array, Mask
 
 TWO_PI = 2 * np.pi
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bids_qsmthal.qsm.grid import Array
+    from bids_qsmthal.core.grid import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

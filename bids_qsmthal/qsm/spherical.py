@@ -20,7 +20,7 @@ from bids_qsmthal.qsm.operators import (
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.measurement import Measurement
     from bids_qsmthal.qsm.operators import Box
 

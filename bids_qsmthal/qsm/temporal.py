@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm.field import FieldMap, field_map, mcpc_3d_s, noise_level
 from bids_qsmthal.qsm.smooth import wrapped
 from bids_qsmthal.qsm.unwrapping import Romeo, unwrap_echoes
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

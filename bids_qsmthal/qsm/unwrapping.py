@@ -15,7 +15,7 @@ from bids_qsmthal.qsm.operators import box_around, convolve, laplace_kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 log = logging.getLogger(__name__)
 

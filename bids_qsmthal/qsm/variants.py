@@ -15,9 +15,9 @@ from bids_qsmthal.qsm.spherical import SphericalMean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
     from bids_qsmthal.qsm.background import Background
-    from bids_qsmthal.qsm.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.reconstruction import Observed
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from bids_qsmthal.report.page import (
     Verdict,
     render,
 )
-from bids_qsmthal.report.store import write_page, write_participant
+from bids_qsmthal.report.saving import write_page, write_participant
 
 __all__ = [
     "AnatomyMaps",

@@ -10,10 +10,10 @@ import numpy as np
 from bids_qsmthal.report import drawing, panels
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
-from bids_qsmthal.roi.labels import THALAMUS, region
+from bids_qsmthal.roi.region_names import THALAMUS, region
 
 if TYPE_CHECKING:
-    from bids_qsmthal.image import Image
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.report.contents import AnatomyMaps
     from bids_qsmthal.report.page import Figure
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from bids_qsmthal.report import drawing, wording
+from bids_qsmthal.report import drawing, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +34,8 @@ def histogram(
     for (name, values), (color, dash) in zip(samples.items(), LINES, strict=False):
         mean = float(np.mean(values))
         density, _ = np.histogram(values, edges, density=True)
-        spread = wording.fixed(float(np.std(values)), 1)
-        text = f"{name}: mean {wording.fixed(mean, 1)}, SD {spread}, {len(values)} voxels"
+        spread = numbers.fixed(float(np.std(values)), 1)
+        text = f"{name}: mean {numbers.fixed(mean, 1)}, SD {spread}, {len(values)} voxels"
         axes.stairs(density, edges, color=color, linestyle=dash, linewidth=1.8, label=text)
         axes.axvline(mean, color=color, linestyle=dash, linewidth=1.0, alpha=0.7)
     axes.set(xlabel=label, ylabel="density", xlim=limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.files import write_text
+from bids_qsmthal.core.files import write_text
 from bids_qsmthal.report import methods
 from bids_qsmthal.report.page import Block, Listing, Prose, Section
 

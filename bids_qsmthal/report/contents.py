@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bids_qsmthal.image import Affine, Image
+    from bids_qsmthal.core.image import Affine, Image
     from bids_qsmthal.report.page import Notice, Verdict
 
 

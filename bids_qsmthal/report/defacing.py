@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.core.image import Affine, Image, resample
 
 if TYPE_CHECKING:
     from bids_qsmthal.report.contents import GreMaps, ParticipantReport, Registration

@@ -13,7 +13,7 @@ from bids_qsmthal.report.slices import Cut, cut
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_qsmthal.image import Image
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.report.contents import GreMaps, RegionMasks
     from bids_qsmthal.report.page import Figure
 

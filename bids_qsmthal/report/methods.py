@@ -27,7 +27,7 @@ class Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class BibliographyEntry:
     """One cited work."""
 
     key: str
@@ -40,7 +40,7 @@ class Methods:
     """The methods of a run."""
 
     paragraphs: Sequence[Paragraph]
-    references: Sequence[Reference]
+    references: Sequence[BibliographyEntry]
 
     @property
     def markdown(self) -> str:
@@ -120,12 +120,12 @@ def _wording() -> list[dict[str, Any]]:
 
 
 @cache
-def _bibliography() -> dict[str, Reference]:
+def _bibliography() -> dict[str, BibliographyEntry]:
     works = {}
     for line in source("bibliography.bib").splitlines():
         entry = ENTRY.match(line)
         if entry:
-            works[entry.group(1)] = Reference(entry.group(1), _formatted(line), line)
+            works[entry.group(1)] = BibliographyEntry(entry.group(1), _formatted(line), line)
     return works
 
 

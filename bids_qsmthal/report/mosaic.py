@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bids_qsmthal.report import drawing, wording
+from bids_qsmthal.report import drawing, numbers
 from bids_qsmthal.report.slices import SIDES, Cut
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from bids_qsmthal.image import Affine, Image
+    from bids_qsmthal.core.image import Affine, Image
 
 WIDTH_INCH = 11.0
 BAR_INCH = 1.05
@@ -188,7 +188,7 @@ def _draw_bar(canvas: Canvas, window: Window, place: tuple[float, float], height
     bar = canvas.colorbar(shades, cax=axes)
     bar.set_label(window.label, color="white", fontsize=8.5)
     ticks = [window.low, (window.low + window.high) / 2, window.high]
-    bar.set_ticks(ticks, labels=[wording.brief(tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=[numbers.brief(tick) for tick in ticks])
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.outline.set_edgecolor("white")
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
-from bids_qsmthal.report import wording
+from bids_qsmthal.report import numbers
 
 Decision = Literal["include", "check", "exclude"]
 Level = Literal["note", "warning", "error"]
@@ -109,7 +109,7 @@ class Table:
     @property
     def rows(self) -> list[list[str]]:
         """The cells as the reader sees them."""
-        texts = [[wording.text(value) for value in column] for _, column in self.frame.items()]
+        texts = [[numbers.text(value) for value in column] for _, column in self.frame.items()]
         return [list(row) for row in zip(*texts, strict=True)]
 
 

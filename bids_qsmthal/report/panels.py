@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bids_qsmthal.image import Image
-from bids_qsmthal.report import drawing, mosaic, wording
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.report import drawing, mosaic, numbers
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Figure
 from bids_qsmthal.report.slices import tilt_degrees
@@ -49,6 +49,6 @@ def _stated(strips: Sequence[Strip]) -> list[str]:
     """Return the windows in words, those of one meaning together."""
     ranges: dict[str, list[str]] = {}
     for window in dict.fromkeys(strip.shown for strip in strips):
-        text = f"{wording.brief(window.low)} to {wording.brief(window.high)}"
+        text = f"{numbers.brief(window.low)} to {numbers.brief(window.high)}"
         ranges.setdefault(window.label, []).append(text)
     return [f"{', '.join(texts)}, {label}" for label, texts in ranges.items()]

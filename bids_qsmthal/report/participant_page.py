@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.products import BRINGABLE, PRODUCTS
+from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
 from bids_qsmthal.report import (
     anatomy_figures,
     charts,
     citation,
     gre_figures,
+    numbers,
     scan_figures,
-    wording,
 )
 from bids_qsmthal.report.page import (
     Block,
@@ -81,10 +81,10 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     reference = "whole brain" if report.ran.get("csf_reference") == "brain" else "CSF"
     note = f"thalamus \N{MINUS SIGN} {reference}, both sides"
     if not math.isnan(low):
-        note += f"; 95 % interval {wording.fixed(low, 1)} to {wording.fixed(high, 1)} ppb"
-    tiles = [Tile("Relative susceptibility", wording.quantity(value, "ppb", 1), note)]
+        note += f"; 95 % interval {numbers.fixed(low, 1)} to {numbers.fixed(high, 1)} ppb"
+    tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), note)]
     for side, name in (("L", "Left"), ("R", "Right")):
-        text = wording.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
+        text = numbers.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
         tiles.append(Tile(f"{name} thalamus", text, "relative susceptibility"))
     for label, measure, region, unit, decimals, scale in (
         ("Thalamic volume", "volume", "thalamus", "mL", 2, 1e-3),
@@ -92,10 +92,10 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
         ("Cortical thickness", "thickness_mean", "cortex", "mm", 2, 1.0),
     ):
         found = find(measure, region, "LR") * scale
-        tiles.append(Tile(label, wording.quantity(found, unit, decimals)))
+        tiles.append(Tile(label, numbers.quantity(found, unit, decimals)))
     tiles.append(_lesion_tile(find))
     tiles.append(
-        Tile("Enhancing lesions", wording.text(_whole(find("enhancing_count", "enhancing"))))
+        Tile("Enhancing lesions", numbers.text(_whole(find("enhancing_count", "enhancing"))))
     )
     return tiles
 
@@ -109,7 +109,7 @@ def _lesion_tile(find: Lookup) -> Tile:
     count = find("lesion_count", "lesion")
     volume_ml = find("volume", "lesion") * 1e-3
     note = "" if math.isnan(count) else f"{count:.0f} lesions"
-    return Tile("Lesion volume", wording.quantity(volume_ml, "mL", 2), note)
+    return Tile("Lesion volume", numbers.quantity(volume_ml, "mL", 2), note)
 
 
 def _whole(value: float) -> int | None:
@@ -252,7 +252,9 @@ def _measures(report: ParticipantReport) -> Section:
     ]
     if report.sources:
         rows = pd.DataFrame(list(report.sources.items()), columns=["what", "taken from"])
-        blocks.append(Table("Brought in", rows, "Not computed here.", f"{report.stem}_sources"))
+        blocks.append(
+            Table("External results", rows, "Not computed here.", f"{report.stem}_sources")
+        )
     return Section("Measures", blocks)
 
 
@@ -292,7 +294,7 @@ def _correctable(report: ParticipantReport) -> pd.DataFrame:
     folder = "/".join(part for part in (report.participant_id, report.session_id) if part)
     anatomy = folder.replace("/", "_")
     rows = []
-    for key in BRINGABLE:
+    for key in REPLACEABLE:
         product = PRODUCTS[key]
         begin = report.stem if product.space == "MEGRE" else anatomy
         place = f"OUTPUT_DIR/edits/{folder}/anat/{begin}_{product.ending}.nii.gz"

@@ -14,7 +14,7 @@ from bids_qsmthal.report.slices import Axis, Cut, cut
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bids_qsmthal.image import Image
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.report.contents import LesionMaps, Registration
     from bids_qsmthal.report.page import Figure
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.image import Image, reoriented
+from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.image import Affine
+    from bids_qsmthal.core.image import Affine
 
 Axis = Literal[0, 1, 2]
 Box = tuple[slice, slice, slice]

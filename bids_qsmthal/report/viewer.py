@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal import nifti
-from bids_qsmthal.image import Image
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import drawing, gre_figures, page, slices
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
-    from bids_qsmthal.image import Affine, Image
+    from bids_qsmthal.core.image import Affine, Image
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
 NO_METRICS: Mapping[str, float] = MappingProxyType({})
@@ -18,7 +18,7 @@ NO_MAPS: Mapping[str, Image] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Supplied:
+class ExternalRegions:
     """Masks drawn by the user on the GRE grid; each replaces the stage that would make it.
 
     Attributes
@@ -87,8 +87,8 @@ class Inputs:
     r2star_hz
         None for a single echo.
     segmentation
-        None if there is no T1w; then a thalamus must be supplied.
-    supplied
+        None if there is no T1w; then a thalamus must be external.
+    external
         Masks that replace stages.
     metrics
         Quality measures of earlier stages, by the names in ``quality.LIMITS``.
@@ -106,7 +106,7 @@ class Inputs:
     qsm_mask: Image
     r2star_hz: Image | None = None
     segmentation: Segmentation | None = None
-    supplied: Supplied = field(default_factory=Supplied)
+    external: ExternalRegions = field(default_factory=ExternalRegions)
     metrics: Mapping[str, float] = field(default_factory=lambda: NO_METRICS)
     method: str = "n/a"
     backgrounds_ppm: Mapping[str, Image] = field(default_factory=lambda: NO_MAPS)
@@ -117,9 +117,9 @@ class Inputs:
             ("magnitude", self.magnitude),
             ("QSM mask", self.qsm_mask),
             ("R2* map", self.r2star_hz),
-            ("supplied thalamus", self.supplied.thalamus),
-            ("supplied CSF reference", self.supplied.reference),
-            ("supplied vein mask", self.supplied.veins),
+            ("external thalamus", self.external.thalamus),
+            ("external CSF reference", self.external.reference),
+            ("external vein mask", self.external.veins),
             ("map of split echoes", self.half_difference_ppm),
             *((f"map after {name}", image) for name, image in self.backgrounds_ppm.items()),
         ):
@@ -128,8 +128,8 @@ class Inputs:
                     f"The {name} has shape {image.shape}, but the susceptibility map has "
                     f"{self.chi_ppm.shape}: resample it to the GRE grid."
                 )
-        if self.segmentation is None and self.supplied.thalamus is None:
+        if self.segmentation is None and self.external.thalamus is None:
             raise DataError(
-                "There is neither a segmentation nor a supplied thalamus mask to measure in: "
+                "There is neither a segmentation nor a external thalamus mask to measure in: "
                 "add a T1w image or bring a mask."
             )

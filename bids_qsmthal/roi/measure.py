@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.roi.masks import Masks, RegionSettings, masked
 from bids_qsmthal.roi.quality import quality
 from bids_qsmthal.roi.regions import located
 from bids_qsmthal.roi.sensitivity import sensitivity
-from bids_qsmthal.roi.stages import Masks, Settings, masked
 from bids_qsmthal.roi.table import measures
 from bids_qsmthal.roi.thalamus import SIDES
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_qsmthal.image import Image
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.qsm import Array
     from bids_qsmthal.roi.inputs import Inputs
     from bids_qsmthal.roi.regions import Regions
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Result:
+class RegionResults:
     """Numbers, masks and their trustworthiness.
 
     Attributes
@@ -65,7 +65,7 @@ class Result:
     warnings: tuple[str, ...]
 
 
-def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
+def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> RegionResults:
     """Measure the thalami and the other regions against CSF.
 
     Relative susceptibility = mean chi (thalamus) - mean chi (CSF reference), in ppb, over all
@@ -76,7 +76,7 @@ def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
     DataError
         Nothing is left of a thalamus or of the reference.
     """
-    settings = settings or Settings()
+    settings = settings or RegionSettings()
     inputs = _finite(inputs)
     regions = located(inputs)
     masks = masked(inputs, regions, settings=settings)
@@ -84,7 +84,7 @@ def measure(inputs: Inputs, *, settings: Settings | None = None) -> Result:
     table = measures(inputs, regions, masks, settings=settings)
     checks, verdict = quality(_checked(inputs, masks, table), limits=settings.limits)
     log.info("CSF reference: %s, %d voxels", masks.reference.rung, masks.reference.mask.sum())
-    return Result(
+    return RegionResults(
         table=table.assign(qc=verdict),
         sensitivity=sensitivity(inputs, regions, masks, settings=settings),
         quality=checks,
@@ -122,7 +122,7 @@ def _require_something(masks: Masks) -> None:
             )
     if not masks.reference.mask.any():
         raise DataError(
-            "The CSF reference holds no voxel inside the QSM mask: check the supplied mask."
+            "The CSF reference holds no voxel inside the QSM mask: check the external mask."
         )
 
 
@@ -187,12 +187,12 @@ def _warnings(inputs: Inputs, masks: Masks, checks: pd.DataFrame) -> tuple[str, 
             "There is no R2* map (single echo): veins and choroid plexus are told by "
             "susceptibility and magnitude alone."
         )
-    if masks.thalamus.rim_removed is False and masks.source["thalamus"] != "supplied":
+    if masks.thalamus.rim_removed is False and masks.source["thalamus"] != "external":
         said.append("The rim of the thalamus was kept: too little would have remained.")
     said += [
-        f"The {name} mask was supplied by the user."
+        f"The {name} mask was external by the user."
         for name, source in masks.source.items()
-        if source == "supplied"
+        if source == "external"
     ]
     return tuple(said)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.image import Affine, Image, resample
+from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.roi import transfer
-from bids_qsmthal.roi.labels import LATERAL_VENTRICLE, THALAMUS, region
+from bids_qsmthal.roi.region_names import LATERAL_VENTRICLE, THALAMUS, region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,9 +175,9 @@ def _side(left: Mask, right: Mask, usable: Mask, image: Image) -> Labels:
 
 
 def _without_segmentation(inputs: Inputs, usable: Mask) -> Regions:
-    """Return what a supplied thalamus alone can tell."""
-    assert inputs.supplied.thalamus is not None  # noqa: S101 - Inputs has checked
-    drawn = np.asarray(inputs.supplied.thalamus.data)
+    """Return what a external thalamus alone can tell."""
+    assert inputs.external.thalamus is not None  # noqa: S101 - Inputs has checked
+    drawn = np.asarray(inputs.external.thalamus.data)
     left, right = drawn == 1, drawn == 2
     nowhere = np.zeros(usable.shape, dtype=bool)
     return Regions(

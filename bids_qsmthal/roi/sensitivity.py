@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.roi.masks import reference_images, thalamus_images
 from bids_qsmthal.roi.reference import csf_reference
-from bids_qsmthal.roi.stages import reference_images, thalamus_images
 from bids_qsmthal.roi.thalamus import thalamus
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm import Array, Mask
     from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.masks import Masks, RegionSettings
     from bids_qsmthal.roi.morphology import Labels
     from bids_qsmthal.roi.regions import Regions
-    from bids_qsmthal.roi.stages import Masks, Settings
 
 HEMISPHERES = {"L": (1,), "R": (2,), "LR": (1, 2)}
 
 
 def sensitivity(
-    inputs: Inputs, regions: Regions, masks: Masks, *, settings: Settings
+    inputs: Inputs, regions: Regions, masks: Masks, *, settings: RegionSettings
 ) -> pd.DataFrame:
     """Return the relative susceptibility (ppb) with one choice changed at a time.
 
@@ -99,9 +99,9 @@ def _mean(values: Array, mask: Mask) -> float:
 
 
 def _other_thalami(
-    inputs: Inputs, regions: Regions, masks: Masks, settings: Settings
+    inputs: Inputs, regions: Regions, masks: Masks, settings: RegionSettings
 ) -> list[tuple[str, str, Labels]]:
-    if masks.source["thalamus"] == "supplied":
+    if masks.source["thalamus"] == "external":
         return []
     rule = settings.thalamus
     images = thalamus_images(inputs, regions, masks.veins, masks.reference.fluid)
@@ -120,7 +120,7 @@ def _other_thalami(
 
 
 def _other_references(
-    inputs: Inputs, regions: Regions, masks: Masks, settings: Settings
+    inputs: Inputs, regions: Regions, masks: Masks, settings: RegionSettings
 ) -> list[tuple[str, Mask]]:
     size = inputs.chi_ppm.grid.voxel_size_mm
     images = reference_images(inputs, regions)

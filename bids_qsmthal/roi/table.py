@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_qsmthal.roi.places import Place, places
+from bids_qsmthal.roi.measured_regions import Place, places
 from bids_qsmthal.roi.uncertainty import Mean, mean, plain, pooled
 
 if TYPE_CHECKING:
     from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.masks import Masks, RegionSettings
     from bids_qsmthal.roi.regions import Regions
-    from bids_qsmthal.roi.stages import Masks, Settings
 
 COLUMNS = (
     "measure",
@@ -36,7 +36,7 @@ REFERENCES = ("csf_reference", "csf_global", "brain")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RegionValues:
     """What was found in one region."""
 
     place: Place
@@ -49,11 +49,13 @@ class Measured:
     """The same mean after the background removal whose error was measured, if it was not chosen."""
 
 
-Found: TypeAlias = "dict[tuple[str, str], Measured]"
+Found: TypeAlias = "dict[tuple[str, str], RegionValues]"
 """By region and hemisphere."""
 
 
-def measures(inputs: Inputs, regions: Regions, masks: Masks, *, settings: Settings) -> pd.DataFrame:
+def measures(
+    inputs: Inputs, regions: Regions, masks: Masks, *, settings: RegionSettings
+) -> pd.DataFrame:
     """Return susceptibility and R2* of every region, absolute and relative to CSF and brain.
 
     Measures: ``chi_mean``, ``chi_sd``, ``chi_median``; ``chi_relative_csf`` with ``_se``,
@@ -136,7 +138,7 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -
             of_noise: Mean | None = pooled(noise)
         else:
             of_noise = _noise_in(place, inputs)
-        found[place.region, place.hemisphere] = Measured(
+        found[place.region, place.hemisphere] = RegionValues(
             replace(place, mask=np.empty((0, 0, 0), dtype=bool)),
             own,
             float(np.median(chi_ppb[place.mask])),
@@ -165,7 +167,7 @@ def _disagreement(name: str, hemisphere: str, found: Found) -> float:
     return abs(left - right) / (2.0 if hemisphere == "LR" else 2.0**0.5)
 
 
-def _absolute(measured: Measured, brain_ppb: float) -> list[tuple[str, float, str]]:
+def _absolute(measured: RegionValues, brain_ppb: float) -> list[tuple[str, float, str]]:
     chi = measured.chi_ppb
     numbers = [
         ("chi_mean", chi.value, "ppb"),
@@ -179,7 +181,7 @@ def _absolute(measured: Measured, brain_ppb: float) -> list[tuple[str, float, st
 
 
 def _relative(
-    key: tuple[str, str], found: Found, settings: Settings
+    key: tuple[str, str], found: Found, settings: RegionSettings
 ) -> list[tuple[str, float, str]]:
     own = found[key].chi_ppb.value
     value = own - found["csf_reference", "LR"].chi_ppb.value
@@ -197,7 +199,7 @@ def _relative(
     return numbers
 
 
-def _row(measured: Measured, measure: str, value: float, unit: str) -> dict[str, object]:
+def _row(measured: RegionValues, measure: str, value: float, unit: str) -> dict[str, object]:
     place = measured.place
     return {
         "measure": measure,

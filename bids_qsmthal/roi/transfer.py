@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.roi.morphology import Box, Labels, box_of, margin_voxels, signed_depth_mm
 
 if TYPE_CHECKING:

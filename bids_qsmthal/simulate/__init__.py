@@ -9,7 +9,7 @@ from bids_qsmthal.simulate.cohort import (
 )
 from bids_qsmthal.simulate.dataset import write_dataset, write_participant
 from bids_qsmthal.simulate.parameters import PROTOCOLS, VENDORS, Parameters, Protocol, Vendor
-from bids_qsmthal.simulate.participants import Participant, Scan, head_scans, participant
+from bids_qsmthal.simulate.participants import Participant, SimulatedScan, head_scans, participant
 from bids_qsmthal.simulate.truth import Truth
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "Participant",
     "Planned",
     "Protocol",
-    "Scan",
+    "SimulatedScan",
     "Truth",
     "Vendor",
     "draw_cohort",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM
 from bids_qsmthal.simulate.tissues import NAMES, ROW
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.simulate.heads import Head
-    from bids_qsmthal.simulate.templates import Part
+    from bids_qsmthal.simulate.templates import Structure
 
 Float = NDArray[np.float32]
 
@@ -217,7 +217,7 @@ def _classes(head: Head, index: Float, depth: Float) -> Float:
     return np.asarray(prior / prior.sum(axis=0))
 
 
-def _inside(part: Part, index: Float) -> tuple[NDArray[np.intp], Float]:
+def _inside(part: Structure, index: Float) -> tuple[NDArray[np.intp], Float]:
     """Return the points of a box that a structure reaches, and its share there."""
     local = index - np.array(part.corner, np.float32)[:, None]
     last = np.array(part.probability.shape, np.float32)[:, None] - 1

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from bids_qsmthal import __version__, nifti
-from bids_qsmthal.files import write_json, write_text, write_tsv
+from bids_qsmthal import __version__
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
 from bids_qsmthal.simulate.participants import Participant, participant
 

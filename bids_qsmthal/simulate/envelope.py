@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 if TYPE_CHECKING:
     from bids_qsmthal.simulate.templates import Templates
-    from bids_qsmthal.simulate.warps import Warp
+    from bids_qsmthal.simulate.warps import RandomWarp
 
 Float = NDArray[np.float32]
 
@@ -76,7 +76,7 @@ class Envelope:
     eyes: Image
 
 
-def envelope(templates: Templates, warp: Warp) -> Envelope:
+def envelope(templates: Templates, warp: RandomWarp) -> Envelope:
     """Build the head around a participant's brain."""
     affine = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
     affine[:3, 3] = CORNER_MM

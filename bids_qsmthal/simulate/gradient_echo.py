@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.qsm import Grid
 from bids_qsmthal.simulate.compositions import compositions, sampled
 from bids_qsmthal.simulate.envelope import DURA_MM

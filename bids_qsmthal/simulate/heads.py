@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.envelope import Envelope, envelope
 from bids_qsmthal.simulate.lesions import EMPTY_MM, Terrain, draw_lesions
 from bids_qsmthal.simulate.templates import Templates, templates
 from bids_qsmthal.simulate.tissues import ROW, property_of
 from bids_qsmthal.simulate.veins import Vein, draw_veins
-from bids_qsmthal.simulate.warps import Warp, random_warp
+from bids_qsmthal.simulate.warps import RandomWarp, random_warp
 
 if TYPE_CHECKING:
     from bids_qsmthal.simulate.parameters import Parameters
@@ -54,7 +54,7 @@ class Head:
     """
 
     templates: Templates
-    warp: Warp
+    warp: RandomWarp
     envelope: Envelope
     lesions: Image
     enhancing: Image

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from bids_qsmthal.image import Image
+    from bids_qsmthal.core.image import Image
 
 Float = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class Terrain:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesions:
+class DrawnLesions:
     """Level sets in mm, negative inside; enhancing lesions are apart."""
 
     level: Image
@@ -51,7 +51,7 @@ def draw_lesions(
     enhancing: int,
     enhancing_radius_mm: tuple[float, float],
     generator: np.random.Generator,
-) -> Lesions:
+) -> DrawnLesions:
     """Draw lesions until their volume is reached, then move all borders to meet it.
 
     Parameters
@@ -91,7 +91,7 @@ def draw_lesions(
     level = np.maximum(level, 2.0 - active)
     rest_mm3 = wanted_mm3 - _volume_mm3(active, step_mm)
     level = _with_volume(level, max(rest_mm3, 0.0), step_mm)
-    return Lesions(grid.like(level), grid.like(active))
+    return DrawnLesions(grid.like(level), grid.like(active))
 
 
 def _seeds(

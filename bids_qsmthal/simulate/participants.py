@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.gradient_echo import acquired, fields, fine_model, smooth_field
 from bids_qsmthal.simulate.heads import Head, draw_head
@@ -37,7 +37,7 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scan:
+class SimulatedScan:
     """One file of the dataset.
 
     Attributes
@@ -62,7 +62,7 @@ class Scan:
 class Participant:
     """Scans and truth of one digital participant."""
 
-    scans: tuple[Scan, ...]
+    scans: tuple[SimulatedScan, ...]
     truth: Truth
 
 
@@ -116,7 +116,7 @@ def _motion(pose: Mapping[str, Affine]) -> dict[str, object]:
 
 def _gradient_echo(
     head: Head, pose: Affine, parameters: Parameters, generator: np.random.Generator
-) -> tuple[list[Scan], Truth]:
+) -> tuple[list[SimulatedScan], Truth]:
     """Return the files of the gradient-echo scan, and what is true on its grid."""
     protocol = parameters.protocol
     turn = rigid((parameters.oblique_deg, parameters.tilt_deg, 0.0), (0, 0, 0))
@@ -135,7 +135,7 @@ def _gradient_echo(
             if stored.units is not None:
                 sidecar["Units"] = stored.units
             name = f"echo-{echo}_part-{stored.part}_MEGRE"
-            scans.append(Scan(name, Image(stored.integers, affine), sidecar, stored.slope))
+            scans.append(SimulatedScan(name, Image(stored.integers, affine), sidecar, stored.slope))
     grid = Image(model.chi_ppm, affine).grid
     values = {
         **susceptibility_values(model),
@@ -151,7 +151,7 @@ def _structural(
     pose: Mapping[str, Affine],
     parameters: Parameters,
     generator: np.random.Generator,
-) -> tuple[list[Scan], Truth]:
+) -> tuple[list[SimulatedScan], Truth]:
     """Return T1w, post-contrast T1w and FLAIR, and what is true on the T1w grid."""
     voxel_mm = parameters.t1w_voxel_mm
     grid = t1w_grid(voxel_mm)
@@ -166,7 +166,7 @@ def _structural(
         if name == "FLAIR":
             sidecar["SliceThickness"] = parameters.flair_thickness * voxel_mm
             sidecar["MRAcquisitionType"] = "2D" if parameters.flair_thickness > 1 else "3D"
-        scans.append(Scan(name, image.like(data), sidecar))
+        scans.append(SimulatedScan(name, image.like(data), sidecar))
     images = structural_images(truth)
     images["space-FLAIR_label-lesion_mask"] = flair_lesions(head, pose["flair"], flair)
     return scans, Truth(structural_values(truth), images)

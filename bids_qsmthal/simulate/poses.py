@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from bids_qsmthal.image import Affine
+from bids_qsmthal.core.image import Affine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import DEEP_LABELS, compositions, sampled
 from bids_qsmthal.simulate.poses import finer, scan_affine
 from bids_qsmthal.simulate.signals import fluid_attenuated, mprage

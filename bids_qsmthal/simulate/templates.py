@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal import nifti
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Affine, Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ SMALL_NUCLEI: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Structure:
     """A probability map in a box of the atlas grid; ``corner`` is the box's first voxel."""
 
     probability: Float
@@ -84,9 +84,9 @@ class Templates:
     white: Float
     csf: Float
     brain: Float
-    structures: Mapping[str, Part]
-    ventricles: Mapping[str, Part]
-    atria: Part
+    structures: Mapping[str, Structure]
+    ventricles: Mapping[str, Structure]
+    atria: Structure
 
 
 @lru_cache(maxsize=1)
@@ -139,7 +139,7 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
 
 
-def _part(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Part:
+def _part(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Structure:
     """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
     margin = 4
     box = tuple(
@@ -148,10 +148,10 @@ def _part(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Part:
     )
     smooth = ndimage.gaussian_filter(mask[box].astype(np.float32), sigma_mm)
     x, y, z = (s.start for s in box)
-    return Part(smooth, (x, y, z))
+    return Structure(smooth, (x, y, z))
 
 
-def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, Part]:
+def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, Structure]:
     grid = np.indices(shape, dtype=np.float32)
     parts = {}
     for name, (centre_mm, radii_mm) in SMALL_NUCLEI.items():

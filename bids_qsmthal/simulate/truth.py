@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine, Image
+from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
 from bids_qsmthal.simulate.signals import block_mean
 

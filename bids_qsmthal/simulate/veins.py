@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import interpolate
 
 if TYPE_CHECKING:
-    from bids_qsmthal.image import Affine
-    from bids_qsmthal.simulate.warps import Warp
+    from bids_qsmthal.core.image import Affine
+    from bids_qsmthal.simulate.warps import RandomWarp
 
 PAIRED: Final = (
     # Radius, course of the right side.
@@ -44,7 +44,7 @@ class Vein:
     radius_mm: float
 
 
-def draw_veins(warp: Warp, generator: np.random.Generator) -> tuple[Vein, ...]:
+def draw_veins(warp: RandomWarp, generator: np.random.Generator) -> tuple[Vein, ...]:
     """Draw a participant's veins: the named ones, some inside the thalami, medullary veins."""
     courses = [(radius, np.array(points, float)) for radius, points in MIDLINE]
     for radius, points in PAIRED:

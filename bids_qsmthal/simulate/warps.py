@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.image import Affine
+from bids_qsmthal.core.image import Affine
 
 if TYPE_CHECKING:
     from bids_qsmthal.simulate.templates import Templates
@@ -25,7 +25,7 @@ SMALLEST_JACOBIAN = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Warp:
+class RandomWarp:
     """Head to atlas: ``point * stretch + displacement(point)``, in mm.
 
     Attributes
@@ -69,7 +69,7 @@ def random_warp(
     deformation_mm: float,
     atrophy: float,
     generator: np.random.Generator,
-) -> Warp:
+) -> RandomWarp:
     """Draw the anatomy of one participant.
 
     Parameters
@@ -95,7 +95,7 @@ def random_warp(
         strength *= 0.9
         if strength < 0.2:
             systematic = systematic * np.float32(0.9)
-    return Warp(stretch, (strength * random + systematic).astype(np.float32), affine)
+    return RandomWarp(stretch, (strength * random + systematic).astype(np.float32), affine)
 
 
 def _random_displacement(deformation_mm: float, generator: np.random.Generator) -> Float:

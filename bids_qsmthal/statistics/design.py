@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import expressions
 
 Floats = NDArray[np.float64]

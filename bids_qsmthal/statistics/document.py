@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import expressions, schema
 from bids_qsmthal.statistics.analysis import (
     COMPUTED,
@@ -150,10 +150,10 @@ def _alternative(
     here = f"{where}, '{name}'"
     if not isinstance(document, dict) or len(document) != 1:
         raise UsageError(f"{here}: write {{variable: {{Measure: ..., Region: ...}}}}.")
-    replaced, change = next(iter(document.items()))
-    _check_known([str(replaced)], list(variables), f"{here}: no variable")
+    external_files, change = next(iter(document.items()))
+    _check_known([str(external_files)], list(variables), f"{here}: no variable")
     entry = schema.checked(change, schema.ALTERNATIVE, here)
-    old = variables[str(replaced)]
+    old = variables[str(external_files)]
     changed = replace(
         old,
         label=name,
@@ -162,7 +162,7 @@ def _alternative(
         hemisphere=entry.get("Hemisphere", old.hemisphere),
         unit=entry.get("Units", old.unit),
     )
-    return Alternative(name=name, replaces=str(replaced), variable=changed)
+    return Alternative(name=name, replaces=str(external_files), variable=changed)
 
 
 def _mixed(document: object, where: str) -> MixedModel:

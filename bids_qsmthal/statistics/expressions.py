@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 
 FUNCTIONS = frozenset(
     {"log", "log2", "log10", "exp", "sqrt", "center", "scale", "poly", "bs", "cr", "C", "I"}

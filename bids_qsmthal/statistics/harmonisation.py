@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import design
 
 FEWEST_PER_SITE = 3

@@ -10,7 +10,7 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import design, logistic
 from bids_qsmthal.statistics.design import Design, Floats
 
@@ -199,7 +199,7 @@ def _estimate(
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Solution:
+class LeastSquares:
     """Estimates with their covariance, whatever the method."""
 
     params: Floats
@@ -211,7 +211,7 @@ class Solution:
     """Variance of the residuals."""
 
 
-def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> Solution:
+def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> LeastSquares:
     """Return the least-squares solution; ``robust`` takes the errors from HC3.
 
     References
@@ -228,7 +228,7 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
     weights = np.full(len(outcome), scale)
     if robust:
         weights = (residuals / (1 - np.sum(basis**2, axis=1))) ** 2
-    return Solution(
+    return LeastSquares(
         params=params,
         covariance=(inverse * weights) @ inverse.T,
         residuals=residuals,
@@ -237,7 +237,7 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
     )
 
 
-def _solve(model: Model, made: Design, kept: list[int]) -> Solution:
+def _solve(model: Model, made: Design, kept: list[int]) -> LeastSquares:
     predictors = made.predictors[:, kept]
     if model.family == "gaussian" and model.method != "huber":
         return least_squares(made.outcome, predictors, robust=model.method == "hc3")
@@ -250,7 +250,7 @@ def _solve(model: Model, made: Design, kept: list[int]) -> Solution:
             maxiter=500, tol=1e-10, conv="coefs"
         )
         residuals = results.resid
-    return Solution(
+    return LeastSquares(
         params=np.asarray(results.params),
         covariance=np.asarray(results.cov_params()),
         residuals=np.asarray(residuals, dtype=float),
@@ -260,7 +260,7 @@ def _solve(model: Model, made: Design, kept: list[int]) -> Solution:
 
 
 def _row(
-    results: Solution,
+    results: LeastSquares,
     term: str,
     weight: Floats,
     kept: list[int],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 
 def shares(inside, shape, *, parts=4, voxel_mm=(1.0, 1.0, 1.0)):

@@ -13,8 +13,8 @@ from bids_qsmthal.anatomy.ants_bridge import (
     read_itk_affine_text,
     to_ants,
 )
-from bids_qsmthal.errors import DataError, ReadWriteError
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.errors import DataError, ReadWriteError
+from bids_qsmthal.core.image import Image
 
 
 def _turned(angle, axis=2):

@@ -9,10 +9,10 @@ import pytest
 from bids_qsmthal import anatomy
 from bids_qsmthal.anatomy import Rigid, brain, preparation
 from bids_qsmthal.anatomy.warping import Warp
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image
-from bids_qsmthal.participant import inputs, quality
-from bids_qsmthal.participant.head import Head
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.participant import input_checks, quality
+from bids_qsmthal.participant.structural import Structural
 from tests import brain_phantom as phantom
 from tests.anatomy.phantoms import oriented
 
@@ -39,7 +39,7 @@ def noise(*shape: int) -> np.ndarray:
 def test_a_scan_that_is_no_head_is_refused(tmp_path, shape, voxel_mm, says):
     path = saved(tmp_path, noise(*shape), np.diag([*voxel_mm, 1.0]))
     with pytest.raises(DataError) as caught:
-        inputs.structural(path)
+        input_checks.structural(path)
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -48,14 +48,14 @@ def test_sheared_axes_are_refused_and_the_rounding_of_headers_is_not(tmp_path):
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     affine[0, 1] = 0.8
     with pytest.raises(DataError, match=r"sheared \(cosine 0\.196"):
-        inputs.structural(saved(tmp_path, noise(40, 48, 36), affine))
+        input_checks.structural(saved(tmp_path, noise(40, 48, 36), affine))
     affine[0, 1] = 0.0004
-    assert inputs.structural(saved(tmp_path, noise(40, 48, 36), affine)).shape == (40, 48, 36)
+    assert input_checks.structural(saved(tmp_path, noise(40, 48, 36), affine)).shape == (40, 48, 36)
 
 
 def test_axes_that_are_no_unit_vectors_are_voxel_sizes(tmp_path):
     affine = np.array([[0, -3.0, 0, 60], [2.0, 0, 0, -70], [0, 0, 4.0, -50], [0, 0, 0, 1]])
-    found = inputs.structural(saved(tmp_path, noise(60, 45, 30), affine))
+    found = input_checks.structural(saved(tmp_path, noise(60, 45, 30), affine))
     assert found.grid.voxel_size_mm == (2.0, 3.0, 4.0)
 
 
@@ -73,7 +73,7 @@ def test_left_handed_and_turned_axes_give_the_same_volumes_on_the_same_side(orde
     found, straight = (
         anatomy.segment(
             phantom.prepare(t1w, settings=None, brain=None, seed=1),
-            brought=anatomy.Given(tissue=tissue, deepgray=labels),
+            external=anatomy.ExternalLabels(tissue=tissue, deepgray=labels),
         )
         for t1w, tissue, labels in (turned, (phantom.t1w(grid), kinds, nuclei))
     )
@@ -95,7 +95,9 @@ def test_a_huge_field_of_view_costs_nothing_and_changes_nothing():
     volumes = [
         anatomy.segment(
             phantom.prepare(phantom.t1w(grid), settings=None, brain=None, seed=1),
-            brought=anatomy.Given(tissue=phantom.tissue(grid), deepgray=phantom.labels(grid)),
+            external=anatomy.ExternalLabels(
+                tissue=phantom.tissue(grid), deepgray=phantom.labels(grid)
+            ),
         ).volumes_mm3
         for grid in (small, large)
     ]
@@ -130,8 +132,8 @@ def test_a_partial_head_is_flagged():
     assert any("intracranial volume" in said for said in brain.volume_warnings(small))
 
 
-def flagged(found: anatomy.Anatomy, **parts: object) -> Head:
-    return Head(t1w=found.t1w, anatomy=found, **parts)
+def flagged(found: anatomy.Anatomy, **parts: object) -> Structural:
+    return Structural(t1w=found.t1w, anatomy=found, **parts)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +141,8 @@ def good():
     prepared = phantom.prepare(phantom.t1w(phantom.grid()), settings=None, brain=None, seed=1)
     prepared.quality["template_correlation"] = 0.9
     kinds, nuclei = phantom.tissue(phantom.grid()), phantom.labels(phantom.grid())
-    given = anatomy.Given(tissue=kinds, deepgray=nuclei)
-    return prepared, replace(anatomy.segment(prepared, brought=given), warnings=())
+    given = anatomy.ExternalLabels(tissue=kinds, deepgray=nuclei)
+    return prepared, replace(anatomy.segment(prepared, external=given), warnings=())
 
 
 def test_a_good_head_has_no_flag(good):
@@ -175,7 +177,7 @@ def test_a_failed_registration_to_the_template_is_a_flag_and_a_warning(monkeypat
     prepared = preparation.prepare(t1w, brain=phantom.brain(t1w))
 
     assert any("registration to the template failed" in said for said in prepared.warnings)
-    head = Head(t1w=t1w, prepared=prepared)
+    head = Structural(t1w=t1w, prepared=prepared)
     assert quality.verdict(head, None) == "check"
     assert "template failed" in " ".join(quality.checks(head, None)["reason"])
 
@@ -190,7 +192,7 @@ def test_another_contrast_named_t1w_is_flagged(contrast, labels_known):
     else:
         image = phantom.flair(grid)
     prepared = phantom.prepare(image, settings=None, brain=None, seed=1)
-    given = anatomy.Given(tissue=phantom.tissue(grid), deepgray=phantom.labels(grid))
-    found = anatomy.segment(prepared, brought=given if labels_known else None)
+    given = anatomy.ExternalLabels(tissue=phantom.tissue(grid), deepgray=phantom.labels(grid))
+    found = anatomy.segment(prepared, external=given if labels_known else None)
     assert any("wrong contrast" in said for said in found.warnings)
     assert quality.verdict(flagged(found, prepared=prepared), None) == "check"

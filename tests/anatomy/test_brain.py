@@ -7,7 +7,7 @@ import pytest
 
 from bids_qsmthal.anatomy import brain
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 RADIUS_MM = 50.0
 

@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.warping import Warp, vectors_at, world_points
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 SHAPE = (48, 52, 44)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.anatomy.frame import Frame
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from tests.anatomy.phantoms import oriented
 
 AFFINE = np.array([[1.0, 0, 0, -10], [0, 1.5, 0, 5], [0, 0, 2, -20], [0, 0, 0, 1]])

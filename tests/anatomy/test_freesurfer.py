@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bids_qsmthal.anatomy import read_subject, read_synthseg
-from bids_qsmthal.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError
 
 SHARED = Path(__file__).parents[3] / "shared/data/real/freesurfer"
 

@@ -6,7 +6,7 @@ import pytest
 from bids_qsmthal.anatomy import Preparation, Prepared, atlas, prepare
 from bids_qsmthal.anatomy.deformation import Deformation
 from bids_qsmthal.anatomy.preparation import BiasField, Normalisation
-from bids_qsmthal.image import Image, resample
+from bids_qsmthal.core.image import Image, resample
 
 COARSE = Deformation(levels=((4, 30), (2, 20)))
 LIGHT = Preparation(

@@ -3,8 +3,8 @@ import pytest
 
 from bids_qsmthal.anatomy import atlas, brain_mask, rigid
 from bids_qsmthal.anatomy.preparation import isotropic
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image, resample
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image, resample
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.anatomy import Prepared, segment
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from tests import brain_phantom as phantom
 
 UPRIGHT = np.array([[2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5]])

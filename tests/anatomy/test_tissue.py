@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.borders import with_borders
+from bids_qsmthal.anatomy.cropping import Cropped
 from bids_qsmthal.anatomy.filling import filled_lesions
-from bids_qsmthal.anatomy.part import Part
 from bids_qsmthal.anatomy.tissue import (
     Fractions,
     TissueModel,
@@ -167,7 +167,7 @@ def test_the_walls_of_ventricles_are_as_thick_in_every_direction():
     labels[10:20, 10:20, 4:8] = 4
     none, brain = np.zeros(shape, np.float32), np.ones(shape, dtype=bool)
     fluid = (labels == 4).astype(np.float32)
-    part = Part(
+    part = Cropped(
         t1w=none,
         brain=brain,
         lesions=~brain,

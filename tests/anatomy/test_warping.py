@@ -4,11 +4,11 @@ import ants
 import numpy as np
 import pytest
 
-from bids_qsmthal import nifti
 from bids_qsmthal.anatomy import Warp, fields
 from bids_qsmthal.anatomy.deformation import inverted
 from bids_qsmthal.anatomy.warping import sampled
-from bids_qsmthal.image import Image
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
 
 
 def blob(image: Image, centre: tuple[float, ...], width: float) -> Image:

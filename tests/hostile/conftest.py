@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.cli import main
-from bids_qsmthal.dataset import Session
-from bids_qsmthal.errors import QsmthalError
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.errors import QsmthalError
 from bids_qsmthal.execution import Outcome
 from bids_qsmthal.participant import process
 from bids_qsmthal.settings import Settings

@@ -14,12 +14,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bids_qsmthal import gre, nifti
-from bids_qsmthal.dataset import GreFiles, find_sessions
-from bids_qsmthal.errors import QsmthalError
-from bids_qsmthal.group import analysis_file, covariates, measures, tables_in
+from bids_qsmthal.bids import gre_series
+from bids_qsmthal.bids.dataset import GreFiles, find_sessions
+from bids_qsmthal.bids.sidecars import read_json
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import QsmthalError
+from bids_qsmthal.group import analysis_file, covariates, measures, table_reading
 from bids_qsmthal.settings import Selection
-from bids_qsmthal.sidecars import read_json
 from bids_qsmthal.statistics import document, expressions
 from tests.conftest import write_image, write_json
 
@@ -86,7 +87,7 @@ def test_sidecars(scan: GreFiles, content: dict[str, object], which: int) -> Non
         Path(str(path).replace(".nii.gz", ".json")).write_text(text)
     root = scan.paths[0].parent.parent
     try:
-        series = gre.describe(scan, root)
+        series = gre_series.describe(scan, root)
     except QsmthalError as error:
         refused(error)
     else:
@@ -285,4 +286,4 @@ def test_a_small_file_of_zeros_costs_no_more_than_its_header_says(tmp_path: Path
 
 def test_numbers_of_a_table_are_finite() -> None:
     with pytest.raises(QsmthalError, match="is not a number"):
-        tables_in.numbers(pd.Series(["1", "inf"]), "here", pd.Series(["a", "b"]))
+        table_reading.numbers(pd.Series(["1", "inf"]), "here", pd.Series(["a", "b"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal.cli import main
+from bids_qsmthal.app.cli import main
 from bids_qsmthal.group import analysis_file
 from tests import cohorts
 from tests.conftest import write_json
@@ -113,7 +113,12 @@ TABLES = [
 
 RESULTS = [
     Case("no results", no_results, 17, ["run the participant level first"]),
-    Case("other columns", replaced(MEASURES, "measure\t", "what\t"), 65, ["columns are", "what"]),
+    Case(
+        "other columns",
+        replaced(MEASURES, "measure\t", "what\t"),
+        65,
+        ["columns are", "what"],
+    ),
     Case("a short row", replaced(MEASURES, "\tppb", ""), 65, ["sub-0001", "13 cells"]),
     Case("text for a value", replaced(MEASURES, "LR\t", "LR\tabout "), 65, ["is not a number"]),
     Case("unknown judgement", replaced(MEASURES, "include", "perhaps"), 65, ["'perhaps'"]),

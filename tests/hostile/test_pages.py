@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal import group
-from bids_qsmthal.cli import main
+from bids_qsmthal.app.cli import main
 from bids_qsmthal.group import analysis_file
 from tests import cohorts, tiny
 from tests.hostile.cases import sidecars

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Context, Lesions, segment_flair
 
 GM, WM, CSF = 0, 1, 2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import find_enhancing
 
 

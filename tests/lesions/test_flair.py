@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
-from bids_qsmthal.image import Image, resample
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.lesions import Context, FlairLesions, flair, segment_flair
 from bids_qsmthal.lesions.flair import as_in_flair
 from tests.lesions.conftest import make_head

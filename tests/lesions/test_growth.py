@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.errors import UsageError
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import edited, grow, seeds_at
 from bids_qsmthal.lesions.context import Box
 from bids_qsmthal.lesions.growth import components, expected_largest, grow_to_half_height, peaks

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Context, lesion_table
 
 AFFINE = np.array([[-2.0, 0, 0, 40], [0, 1.0, 0, -30], [0, 0, 1.5, -20], [0, 0, 0, 1.0]])

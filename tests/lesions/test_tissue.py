@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.lesions.tissue import (
-    TissueModel,
+    NormalTissue,
     class_priors,
     density,
     fit_tissue,
@@ -67,7 +67,7 @@ def test_density_is_the_bivariate_normal() -> None:
 def test_mixed_classes_have_the_moments_of_a_mixture() -> None:
     rng = np.random.default_rng(2)
     spread = np.array([3.0, 4.0])
-    model = TissueModel(MEAN, np.tile(np.diag(spread**2), (3, 1, 1)), np.zeros(20))
+    model = NormalTissue(MEAN, np.tile(np.diag(spread**2), (3, 1, 1)), np.zeros(20))
     mean, covariance = list(model.classes())[3]
     share = rng.random(200_000)[:, None]
     gm = MEAN[0] + spread * rng.standard_normal((200_000, 2))

@@ -6,8 +6,8 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from bids_qsmthal.cli import main
-from bids_qsmthal.errors import UnavailableError
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.errors import UnavailableError
 from bids_qsmthal.qsm import Reconstruction, device, reconstruct
 from bids_qsmthal.qsm.device import HOST, Device
 from bids_qsmthal.qsm.medi import SplitBregman

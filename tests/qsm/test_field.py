@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm import Acquisition, Grid
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.smooth import robust_polynomial

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm import phase
 from tests.qsm.phantoms import head
 

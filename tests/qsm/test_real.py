@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_qsmthal import nifti
+from bids_qsmthal.core import nifti
 from bids_qsmthal.qsm import Acquisition, phase, reconstruct
 
 SCAN = Path(__file__).parents[3] / "shared" / "data" / "real" / "bids" / "sub-a01" / "anat"

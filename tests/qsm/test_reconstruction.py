@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm import Acquisition, Grid, Reconstruction, phase, reconstruct
 from bids_qsmthal.qsm.background import ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import (
     AnatomyMaps,
     GreMaps,

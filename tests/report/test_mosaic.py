@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import charts, mosaic
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut

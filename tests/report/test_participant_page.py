@@ -5,7 +5,7 @@ import pytest
 
 from bids_qsmthal.report import GreMaps, ParticipantReport, render, write_participant
 from bids_qsmthal.report.participant_page import participant_page
-from bids_qsmthal.report.store import pictures
+from bids_qsmthal.report.saving import pictures
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.report.slices import cut, tilt_degrees
 from tests.report.conftest import OBLIQUE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal import manifest
+from bids_qsmthal.bids import manifest
 from tests import tiny
 
 

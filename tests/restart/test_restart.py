@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.cli import main
-from bids_qsmthal.files import sweep
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.files import sweep
 from tests import tiny
 from tests.restart.conftest import forget, kill, leftovers, log_of, outputs, run, start
 

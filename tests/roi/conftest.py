@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal import roi
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 
 CHI_PPM = {"csf": 0.0, "tissue": -0.030, "thalamus": -0.010, "pallidum": 0.120, "vein": 0.300}
 R2STAR_HZ = {"csf": 2.0, "tissue": 18.0, "thalamus": 19.0, "pallidum": 40.0, "vein": 32.0}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal import roi
-from bids_qsmthal.errors import DataError
+from bids_qsmthal.core.errors import DataError
 
 THALAMUS_PPB = -10.0
 """Of the phantom, against its CSF."""
@@ -136,38 +136,39 @@ def test_masks_of_the_user_replace_ours_and_are_named(head, measured):
     ours = measured.masks["thalamus"].data
     drawn[ours > 0] = ours[ours > 0]
     drawn[:, : drawn.shape[1] // 2] = 0
-    supplied = roi.Supplied(
+    external = roi.ExternalRegions(
         thalamus=head.chi_ppm.like(drawn),
         reference=head.chi_ppm.like(measured.masks["global_csf"].data),
     )
 
-    result = roi.measure(head.inputs(supplied=supplied))
+    result = roi.measure(head.inputs(external=external))
 
     np.testing.assert_array_equal(result.masks["thalamus"].data, drawn)
-    assert result.rung == "supplied mask"
+    assert result.rung == "external mask"
     row = result.table.query("measure == 'chi_relative_csf' and region == 'thalamus'").iloc[0]
-    assert row["source"] == "supplied"
-    assert sum("supplied by the user" in said for said in result.warnings) == 2
+    assert row["source"] == "external"
+    assert sum("external by the user" in said for said in result.warnings) == 2
 
 
-def test_a_supplied_thalamus_is_enough_without_t1w(head, measured):
-    supplied = roi.Supplied(thalamus=measured.masks["thalamus"])
+def test_a_external_thalamus_is_enough_without_t1w(head, measured):
+    external = roi.ExternalRegions(thalamus=measured.masks["thalamus"])
     rule = replace(roi.ReferenceRule(), brain_erosion_mm=3.0)
 
     result = roi.measure(
-        head.inputs(segmentation=None, supplied=supplied), settings=roi.Settings(reference=rule)
+        head.inputs(segmentation=None, external=external),
+        settings=roi.RegionSettings(reference=rule),
     )
 
     assert result.rung == "global CSF"
     assert _value(result, "chi_relative_csf") == pytest.approx(THALAMUS_PPB, abs=1.5)
 
 
-def test_a_supplied_vein_mask_is_cut_out(head):
+def test_a_external_vein_mask_is_cut_out(head):
     labels = roi_of(head)
     half = np.zeros(labels.shape, dtype=bool)
     half[:, :, labels.shape[2] // 2 :] = True
 
-    result = roi.measure(head.inputs(supplied=roi.Supplied(veins=head.chi_ppm.like(half))))
+    result = roi.measure(head.inputs(external=roi.ExternalRegions(veins=head.chi_ppm.like(half))))
 
     assert not (result.masks["thalamus"].data > 0)[half].any()
 

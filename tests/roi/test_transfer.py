@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.roi import transfer
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.roi.places import Place
-from bids_qsmthal.roi.table import Measured, standard_error
+from bids_qsmthal.roi.measured_regions import Place
+from bids_qsmthal.roi.table import RegionValues, standard_error
 from bids_qsmthal.roi.uncertainty import Mean, mean
 
 SIZE_MM = (1.0, 1.0, 2.0)
@@ -79,7 +79,7 @@ def _found(noise=(0.3, 0.4), means=(0.0, 0.0), *, uneven=3.0):
         own = None if level is None else Mean(value, 5.0, level, 500)
         for side in ("L", "R", "LR"):
             chi = Mean(-20.0, 8.0, error, 500)
-            found[name, side] = Measured(_place(name, side), chi, -20.0, None, own)
+            found[name, side] = RegionValues(_place(name, side), chi, -20.0, None, own)
     return found
 
 

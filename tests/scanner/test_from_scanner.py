@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_qsmthal import gre
-from bids_qsmthal.cli import main, parse, settings_from
-from bids_qsmthal.dataset import find_sessions
-from bids_qsmthal.participant import signal
+from bids_qsmthal.app.cli import main, parse, settings_from
+from bids_qsmthal.bids import gre_series
+from bids_qsmthal.bids.dataset import find_sessions
+from bids_qsmthal.participant import gre_signal
 from tests.conftest import write_json
 from tests.scanner import dicom
 
@@ -60,14 +60,14 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bids
 
 
-def read(bids: Path, vendor: str) -> tuple[gre.GreSeries, signal.Signal]:
+def read(bids: Path, vendor: str) -> tuple[gre_series.GreSeries, gre_signal.Signal]:
     words = [str(bids), str(bids.parent / "out"), "participant"]
     words += ["--participant-label", LABELS[vendor]]
     settings = settings_from(parse(words), words)
     (session,) = find_sessions(bids, settings.selection)
     assert session.gre is not None
-    series = gre.describe(session.gre, bids)
-    return series, signal.read(series, settings)
+    series = gre_series.describe(session.gre, bids)
+    return series, gre_signal.read(series, settings)
 
 
 def stored_as(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ import os
 import signal
 import time
 
-from bids_qsmthal.dataset import Session
-from bids_qsmthal.errors import DataError, LevelUnavailableError
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.errors import DataError, LevelUnavailableError
 from bids_qsmthal.settings import Settings
 
 HUNGRY_MB = 450  # beside 350 MB of libraries: more than 500 MB, less than 1000 MB

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal import options
-from bids_qsmthal.cli import main
+from bids_qsmthal.app import options
+from bids_qsmthal.app.cli import main
 
 
 @pytest.fixture

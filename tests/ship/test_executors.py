@@ -17,9 +17,9 @@ import dask
 import pytest
 
 from bids_qsmthal import execution
-from bids_qsmthal.cli import main, parse, settings_from
-from bids_qsmthal.dataset import Session
-from bids_qsmthal.errors import BusyError, LevelUnavailableError, UsageError
+from bids_qsmthal.app.cli import main, parse, settings_from
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.errors import BusyError, LevelUnavailableError, UsageError
 from bids_qsmthal.execution import Outcome
 from bids_qsmthal.settings import Placement, Settings
 from tests.ship import tasks

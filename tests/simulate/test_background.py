@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_qsmthal.image import Image
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import sampled
 from bids_qsmthal.simulate.envelope import DURA_MM, Envelope
 from bids_qsmthal.simulate.gradient_echo import (

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal import nifti, simulate
-from bids_qsmthal.image import resample
+from bids_qsmthal import simulate
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import resample
 from bids_qsmthal.simulate.cohort import Planned
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal.errors import UsageError
+from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import (
     design,
     diagnostics,

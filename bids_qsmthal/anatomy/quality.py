@@ -1,0 +1,52 @@
+"""How well a segmentation went: figures, and in words what looks wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bids_qsmthal.anatomy.cropping import Cropped
+    from bids_qsmthal.anatomy.tissue import Fractions
+
+NORMAL_THICKNESS_MM = (1.8, 3.2)
+"""Means of whole cortices lie within (Fischl and Dale 2000, doi 10.1073/pnas.200033797)."""
+
+
+def quality(tissue: Fractions, volumes: dict[str, float], part: Cropped) -> dict[str, float]:
+    """Return figures of the classification and of the thalami."""
+    csf, gm, wm = tissue.means
+    return {
+        "tissue_converged": float(tissue.converged),
+        # Distance of gray and white matter in units of their spread.
+        "gray_white_contrast": (wm - gm) / float(np.hypot(tissue.spread[1], tissue.spread[2])),
+        "gray_csf_contrast": (gm - csf) / float(np.hypot(tissue.spread[0], tissue.spread[1])),
+        "thalamus_asymmetry": _asymmetry(volumes["thalamus_L"], volumes["thalamus_R"]),
+        "filled_lesion_mm3": float(part.lesions.sum()) * part.voxel_volume_mm3,
+    }
+
+
+def _asymmetry(left: float, right: float) -> float:
+    total = left + right
+    return 2 * (left - right) / total if total > 0 else float("nan")
+
+
+def doubts(tissue: Fractions, volumes: dict[str, float], means: dict[str, float]) -> list[str]:
+    """Say what looks wrong."""
+    found = []
+    csf, gm, wm = tissue.means
+    if not csf < gm < wm:
+        found.append(
+            f"intensities of fluid, gray and white matter are {csf:.0f}, {gm:.0f}, {wm:.0f}; in a "
+            "T1w image they ascend: wrong contrast?"
+        )
+    if not tissue.converged:
+        found.append("tissue classification did not converge")
+    share = volumes["thalamus_LR"] / volumes["intracranial"]
+    if not 0.004 < share < 0.016:
+        found.append(f"thalami are {100 * share:.2f} % of the intracranial volume, expected .4-1.6")
+    low, high = NORMAL_THICKNESS_MM
+    if not low < means["whole"] < high:
+        found.append(f"mean cortical thickness {means['whole']:.2f} mm, expected {low} to {high}")
+    return found

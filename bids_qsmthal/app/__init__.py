@@ -1,0 +1,1 @@
+"""The shell: command line, levels, progress, ``check``, ``verify`` and ``demo``."""

@@ -1,0 +1,326 @@
+"""Before a night is spent: what there is of each participant, what is missing, what would fail."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+
+import pandas as pd
+
+from bids_qsmthal import execution
+from bids_qsmthal.bids import external, gre_series
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import InvalidBidsError, QsmthalError
+from bids_qsmthal.group import analysis_file, covariates
+from bids_qsmthal.participant import input_checks
+from bids_qsmthal.report import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ROLES = {"gre": "GRE", "t1w": "T1w", "t1w_gad": "post-contrast T1w", "flair": "FLAIR"}
+"""What is looked for, by the names of the filter file, as a reader calls it."""
+
+COSTS = {
+    "gre": "no gradient echo: no susceptibility and no R2*",
+    "t1w": "no T1w: no volumes, no cortical thickness, and no thalamus unless you bring its labels",
+    "t1w_gad": "no post-contrast T1w: no enhancing lesions",
+    "flair": "no FLAIR: no T2 lesions",
+}
+"""What the lack of each image costs."""
+
+SPARED_BY = {"flair": {"lesion"}, "t1w_gad": {"enhancing"}}
+"""What may be brought in the place of an image."""
+
+
+class Stage(NamedTuple):
+    """A stage and what it takes to run.
+
+    Attributes
+    ----------
+    needs
+        Of each set one: roles of images, or products that were brought.
+    spared_by
+        The product that takes its place when it was brought; empty if there is none.
+    """
+
+    title: str
+    needs: tuple[frozenset[str], ...]
+    spared_by: str = ""
+
+
+def _all(*names: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset({name}) for name in names)
+
+
+LABELS = frozenset({"t1w", "deepgray", "deepgray_gre", "thalamus"})
+"""Any of these says where the thalamus is."""
+
+STAGES = (
+    Stage("T1w: bias field, brain, template", _all("t1w")),
+    Stage("FLAIR to T1w", _all("t1w", "flair")),
+    Stage("T2 lesions", _all("flair"), "lesion"),
+    Stage("tissue, deep gray nuclei, cortical thickness", _all("t1w")),
+    Stage("post-contrast T1w to T1w", _all("t1w", "t1w_gad")),
+    Stage("enhancing lesions", _all("t1w", "t1w_gad"), "enhancing"),
+    Stage("gradient echo to T1w", _all("t1w", "gre")),
+    Stage("field, background, susceptibility", _all("gre")),
+    Stage("other backgrounds, split echoes", (*_all("gre"), LABELS), "chi"),
+    Stage("thalamus, veins, reference", (*_all("gre"), LABELS)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What would stop a run, with the exit code it would have."""
+
+    text: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What there is of one participant, session and scan.
+
+    Attributes
+    ----------
+    series
+        The gradient echo, where its files and sidecars are in order.
+    external_files
+        What was brought, by product.
+    """
+
+    session: Session
+    series: GreSeries | None = None
+    external_files: Mapping[str, ExternalFile] = field(default_factory=dict)
+    problems: tuple[Obstacle, ...] = ()
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """The files of each role that is there."""
+        session = self.session
+        single = {"t1w": session.t1w, "t1w_gad": session.t1w_gad, "flair": session.flair}
+        return {
+            **({"gre": session.gre.paths} if session.gre else {}),
+            **{role: (path,) for role, path in single.items() if path is not None},
+        }
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What will not be measured, and for want of what."""
+        lacking = [
+            COSTS[role]
+            for role in ROLES
+            if role not in self.files and not SPARED_BY.get(role, set()) & set(self.external_files)
+        ]
+        if self.series is not None and len(self.series.first) == 1:
+            lacking.append("one echo: no R2*, and veins are told by susceptibility alone")
+        return tuple(lacking)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that would run."""
+        have = {*self.files, *self.external_files}
+        return tuple(
+            stage.title
+            for stage in STAGES
+            if all(have & one for one in stage.needs) and stage.spared_by not in self.external_files
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """How a run over this participant would end as far as can be told: 0 is well."""
+        return self.problems[0].exit_code if self.problems else 0
+
+    def described(self, role: str) -> str:
+        """Return a few words about the images of a role; empty where there are none."""
+        if role not in self.files:
+            return ""
+        if role != "gre":
+            return "yes"
+        if self.series is None:
+            return f"{len(self.files['gre'])} files"
+        times_ms = [1000 * time for time in self.series.acquisition.echo_times_s]
+        echoes = f"{len(times_ms)} echo{'es' if len(times_ms) > 1 else ''}"
+        return (
+            f"{echoes} to {times_ms[-1]:.3g} ms, "
+            f"{self.series.acquisition.field_strength_t:g} T, {'-'.join(self.series.parts)}"
+        )
+
+
+def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
+    """Look at all that a run reads of one participant; with ``voxels`` read every image, too."""
+    problems: list[Obstacle] = []
+    if settings.check_names:
+        _tried(problems, check_names, session)
+    external_files = _tried(
+        problems, external.find, session, settings.datasets, settings.output_dir
+    )
+    series = (
+        _tried(problems, gre_series.describe, session.gre, session.root) if session.gre else None
+    )
+    found = Found(session=session, series=series, external_files=external_files or {})
+    if voxels and not problems:
+        _tried(problems, input_checks.check, session, settings, found.external_files)
+    for path in (paths[0] for role, paths in found.files.items() if role != "gre"):
+        _tried(problems, input_checks.structural if voxels else nifti.shape_and_affine, path)
+    return replace(found, problems=tuple(dict.fromkeys(problems)))
+
+
+def check_names(session: Session) -> None:
+    """Raise unless the single images of a session have valid BIDS names.
+
+    Raises
+    ------
+    InvalidBidsError
+        A name is not valid; what makes a gradient echo is judged by ``gre.describe``.
+    """
+    from bids_validator import BIDSValidator  # noqa: PLC0415 - compiles its rules on import
+
+    validator = BIDSValidator()
+    images = [path for path in (session.t1w, session.t1w_gad, session.flair) if path]
+    for path in images:
+        if not validator.is_bids(f"/{path.relative_to(session.root).as_posix()}"):
+            raise InvalidBidsError(
+                f"{path}: not a valid BIDS name; rename it, or use --skip-bids-validation."
+            )
+
+
+def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
+    """Say what the group level will lack beside the images.
+
+    Raises
+    ------
+    QsmthalError
+        A table or the analysis file is malformed.
+    """
+    wanted = analysis_file.read(settings.analysis)
+    sources = covariates.find(settings.bids_dir)
+    known = set(covariates.columns(sources))
+    said = [
+        f"group level: no column {' or '.join(variable.columns)} in participants.tsv, sessions.tsv "
+        f"or phenotype/: no model with {variable.name}"
+        for variable in wanted.variables.values()
+        if variable.columns and not variable.measure and not known & set(variable.columns)
+    ]
+    listed = covariates.listed(sources)
+    unlisted = sorted(set(participants) - set(listed)) if listed else []
+    if unlisted:
+        said.append(f"group level: participants.tsv does not list {', '.join(unlisted)}")
+    return said
+
+
+def overview(found: Sequence[Found]) -> str:
+    """Return a table for people, then what is missing, then what would stop a run."""
+    rows = [("participant", *ROLES.values(), "")]
+    rows += [
+        (
+            one.session.name,
+            *(one.described(role) or "-" for role in ROLES),
+            "PROBLEM" if one.problems else "ready",
+        )
+        for one in found
+    ]
+    lines = numbers.aligned(rows)
+    parts = {"missing": _costs(found), "brought": _brought(found), "skipped": _skipped(found)}
+    for title, told in parts.items():
+        if told:
+            lines += ["", f"{title}:", *(f"  {text} ({_names(who)})" for text, who in told.items())]
+    problems = [(one.session.name, problem) for one in found for problem in one.problems]
+    if problems:
+        lines += ["", "problems:", *(f"  {who}: {problem.text}" for who, problem in problems)]
+    ready = sum(not one.problems for one in found)
+    return "\n".join([*lines, "", f"{ready} of {len(found)} ready"])
+
+
+def plan(found: Found) -> str:
+    """Return what a run would do with one participant, and with which files."""
+    session = found.session
+    lines = [f"{session.name}:"]
+    for role, paths in found.files.items():
+        extra = f" ({found.described('gre')})" if role == "gre" else ""
+        lines.append(f"  {ROLES[role]}{extra}")
+        lines += [f"    {path.relative_to(session.root).as_posix()}" for path in paths]
+    lines += [
+        f"  {key} from {item.path} ({item.source})" for key, item in found.external_files.items()
+    ]
+    lines += [f"  would run: {title}" for title in found.stages]
+    lines += [f"  {cost}" for cost in found.costs]
+    lines += [f"  skipped {skip.path.name}: {skip.reason}" for skip in session.skipped]
+    return "\n".join([*lines, *(f"  PROBLEM: {problem.text}" for problem in found.problems)])
+
+
+def table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return the same as ``overview`` for programs: one row a participant, session and scan."""
+    return pd.DataFrame(
+        [
+            {
+                "participant_id": f"sub-{one.session.subject}",
+                "session_id": f"ses-{one.session.session}" if one.session.session else "n/a",
+                "run_id": one.session.run or "n/a",
+                **{role: one.described(role) or "n/a" for role in ROLES},
+                "brought": ", ".join(one.external_files) or "n/a",
+                "missing": "; ".join(one.costs) or "n/a",
+                "problem": "; ".join(problem.text for problem in one.problems) or "n/a",
+                "exit_code": one.exit_code,
+            }
+            for one in found
+        ]
+    )
+
+
+def exit_code(found: Sequence[Found]) -> int:
+    """Return the status a run would have: as ``execution.exit_code``."""
+    return execution.exit_code(
+        [execution.Outcome(one.session.name, one.exit_code, "", 0) for one in found]
+    )
+
+
+def _tried(
+    problems: list[Obstacle], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R | None:
+    """Return what a function returns; what a user can mend becomes a problem."""
+    try:
+        return function(*args, **kwargs)
+    except QsmthalError as error:
+        problems.append(Obstacle(str(error), error.exit_code))
+        return None
+
+
+def _costs(found: Sequence[Found]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for cost in one.costs:
+            told[cost].append(one.session.name)
+    return told
+
+
+def _brought(found: Sequence[Found]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for key, item in one.external_files.items():
+            told[f"{key} from {item.source}"].append(one.session.name)
+    return told
+
+
+def _skipped(found: Sequence[Found]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for skip in one.session.skipped:
+            told[f"{skip.path.name}: {skip.reason}"].append(one.session.name)
+    return told
+
+
+def _names(who: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(who) - most} more" if len(who) > most else ""
+    return ", ".join(who[:most]) + more

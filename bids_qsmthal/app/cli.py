@@ -1,0 +1,324 @@
+"""The command line: words in, ``Settings`` out, an exit status back."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal.app import options, progress
+from bids_qsmthal.core.errors import (
+    DataError,
+    MissingInputError,
+    OutputError,
+    QsmthalError,
+    UsageError,
+    of_system,
+)
+from bids_qsmthal.execution import caches
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from bids_qsmthal.settings import Placement, Resources, Settings
+
+log = logging.getLogger("bids_qsmthal")
+
+# Modules that take time to import are imported where they are needed: --help answers at once.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    log.setLevel(logging.INFO)
+    with progress.shown(log, sys.stderr):
+        try:
+            return run(words)
+        except QsmthalError as error:
+            log.error("bids_qsmthal: %s", error)
+            return error.exit_code
+        except OSError as error:
+            said = of_system(error)
+            log.debug("the system failed", exc_info=error)
+            log.error("bids_qsmthal: %s", said)
+            return said.exit_code
+        except KeyboardInterrupt:
+            log.error("bids_qsmthal: interrupted; run the same command again to go on")
+            return 130
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words ask for and return the exit status."""
+    if "--list-methods" in words or "--list_methods" in words:
+        return _list_methods()
+    if "--bids-exec-spec" in words or "--bids_exec_spec" in words:
+        from bids_qsmthal.app.descriptor import describe  # noqa: PLC0415
+
+        sys.stdout.write(describe(options.main_parser()))
+        return 0
+    if words and words[0] == "demo":
+        return _demo(options.demo_parser().parse_args(words[1:]))
+    if words and words[0] == "check":
+        return _check(words)
+    if words and words[0] == "verify":
+        return _verify(options.verify_parser().parse_args(words[1:]))
+    settings = settings_from(parse(words), words)
+    log.setLevel(settings.log_level)
+    return process(settings)
+
+
+def _list_methods() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        caches.use(Path(folder))
+        from bids_qsmthal.choices import describe_all  # noqa: PLC0415
+
+        sys.stdout.write(describe_all())
+    return 0
+
+
+def process(settings: Settings) -> int:
+    """Run the levels that the settings name and return the exit status."""
+    from bids_qsmthal.app import levels  # noqa: PLC0415
+
+    return levels.run(settings)
+
+
+def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespace:
+    """Turn words into options; a configuration file gives defaults, the command line wins."""
+    parser = parser or options.main_parser()
+    chosen = parser.parse_args(words)
+    if chosen.config is None:
+        return chosen
+    configured = _configuration(chosen.config)
+    known = set(vars(chosen)) - {"bids_dir", "output_dir", "analysis_level", "config"}
+    if strange := sorted(set(configured) - known):
+        raise UsageError(
+            f"{chosen.config}: unknown setting {', '.join(strange)}; "
+            f"known are {', '.join(sorted(known))}."
+        )
+    parser.set_defaults(**configured)
+    return parser.parse_args(words)
+
+
+def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
+    """Turn options into settings, checking the folders."""
+    bids_dir, output_dir = chosen.bids_dir.resolve(), chosen.output_dir.resolve()
+    _check_output(bids_dir, output_dir)
+    work_dir = _work_dir(chosen.work_dir, bids_dir, output_dir)
+    caches.use(work_dir)
+
+    from bids_qsmthal import choices  # noqa: PLC0415
+    from bids_qsmthal.bids import external  # noqa: PLC0415
+    from bids_qsmthal.settings import Selection, Settings  # noqa: PLC0415
+
+    return Settings(
+        bids_dir=bids_dir,
+        output_dir=output_dir,
+        work_dir=work_dir,
+        resources=resources_from(chosen),
+        placement=placement_from(chosen),
+        levels=tuple(level for level in options.LEVELS if level in chosen.analysis_level),
+        selection=Selection(
+            participants=tuple(chosen.participant_label),
+            sessions=tuple(chosen.session_label),
+            runs=tuple(chosen.run_label),
+            filters=_filters(chosen.bids_filter_file),
+        ),
+        datasets=external.parse(chosen.derivatives),
+        reconstruction=choices.reconstruction(
+            chosen.unwrap, chosen.background, chosen.inversion, device=chosen.device
+        ),
+        regions=choices.regions(chosen.csf_reference),
+        analysis=chosen.analysis,
+        database=chosen.bids_database_dir,
+        phase_sign=chosen.phase_sign,
+        phase_units=chosen.phase_units,
+        gre_chop=chosen.gre_chop,
+        seed=chosen.seed,
+        check_names=not chosen.skip_bids_validation,
+        clean_work=chosen.clean_workdir,
+        stop_on_first_crash=chosen.stop_on_first_crash,
+        deface=chosen.deface,
+        dry_run=chosen.dry_run,
+        reports_only=chosen.reports_only,
+        log_level=log_level(chosen),
+        started=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        command_line=("bids_qsmthal", *words),
+    )
+
+
+def resources_from(chosen: Namespace) -> Resources:
+    """Return the budget of the run: what was asked for, or what this process may use."""
+    from bids_qsmthal.execution import limits  # noqa: PLC0415
+    from bids_qsmthal.settings import Resources  # noqa: PLC0415
+
+    cores = chosen.nprocs or limits.cores()
+    if chosen.omp_nthreads and chosen.omp_nthreads > cores:
+        raise UsageError(
+            f"--omp-nthreads {chosen.omp_nthreads} is more than the {cores} cores of the run."
+        )
+    return Resources(
+        cores=cores,
+        threads=chosen.omp_nthreads or 0,
+        memory_bytes=chosen.mem or limits.memory_bytes(),
+    )
+
+
+def placement_from(chosen: Namespace) -> Placement:
+    """Return where participants run."""
+    from bids_qsmthal.settings import Placement  # noqa: PLC0415
+
+    if chosen.executor not in options.EXECUTORS:
+        raise UsageError(
+            f"executor {chosen.executor!r}: expected one of {', '.join(options.EXECUTORS)}."
+        )
+    for name, executor in (("scheduler_address", "dask"), ("slurm_args", "slurm")):
+        if getattr(chosen, name) and chosen.executor != executor:
+            raise UsageError(
+                f"--{name.replace('_', '-')} goes with --executor {executor}, "
+                f"not with {chosen.executor}."
+            )
+    return Placement(
+        executor=chosen.executor,
+        scheduler_address=chosen.scheduler_address,
+        slurm_options=_slurm_options(chosen.slurm_args),
+    )
+
+
+def _slurm_options(words: str) -> tuple[tuple[str, str], ...]:
+    """Turn ``--mem=4G --exclusive`` into names and values."""
+    import shlex  # noqa: PLC0415
+
+    found: dict[str, str] = {}
+    try:
+        given = shlex.split(words)
+    except ValueError as error:
+        raise UsageError(f"--slurm-args {words!r}: {error}.") from error
+    for word in given:
+        name, _, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise UsageError(
+                f"--slurm-args: {word!r} is not understood; "
+                "write long options with =, such as --partition=long."
+            )
+        found[name] = value
+    return tuple(found.items())
+
+
+def log_level(chosen: Namespace) -> int:
+    """Turn ``-v`` and ``-q`` into a level of the logging module."""
+    wanted: int = logging.INFO - 10 * chosen.verbose + 10 * chosen.quiet
+    return max(logging.DEBUG, min(logging.ERROR, wanted))
+
+
+def _check(words: Sequence[str]) -> int:
+    """Look at a dataset with the settings that a run with the same words has."""
+    asked = parse(words[1:], options.check_parser())
+    # Nothing is kept: the output folder is only where manual edits are looked for.
+    output_dir = asked.bids_dir / "derivatives" / "bids_qsmthal"
+    with tempfile.TemporaryDirectory() as scratch:
+        usual = options.main_parser().parse_args(
+            [str(asked.bids_dir), str(output_dir), "participant", "-w", scratch]
+        )
+        settings = settings_from(type(usual)(**vars(usual) | vars(asked)), words)
+        log.setLevel(settings.log_level)
+        from bids_qsmthal.app import levels  # noqa: PLC0415
+
+        return levels.check_dataset(settings, voxels=not asked.quick, table=asked.tsv)
+
+
+def _verify(chosen: Namespace) -> int:
+    from bids_qsmthal.app import verify  # noqa: PLC0415
+
+    if chosen.other is None:
+        found = verify.with_manifest(chosen.output_dir)
+    else:
+        found = verify.of_trees(chosen.output_dir, chosen.other)
+    sys.stdout.write(f"{found.said}\n")
+    return 1 if found.differences else 0
+
+
+def _demo(chosen: Namespace) -> int:
+    log.setLevel(log_level(chosen))
+    folder = chosen.directory.resolve()
+    caches.use(chosen.work_dir or folder / "work")
+    from bids_qsmthal.app import demo  # noqa: PLC0415
+
+    return demo.run(
+        folder,
+        participants=chosen.participants,
+        seed=chosen.seed,
+        process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),
+    )
+
+
+def _demo_settings(chosen: Namespace, bids_dir: Path, output_dir: Path) -> Settings:
+    words = [str(bids_dir), str(output_dir), *options.LEVELS]
+    for name in ("work_dir", "nprocs", "omp_nthreads", "mem"):
+        if (value := getattr(chosen, name)) is not None:
+            text = f"{value // 2**10}K" if name == "mem" else str(value)
+            words += [f"--{name}", text]
+    words += ["-v"] * chosen.verbose + ["-q"] * chosen.quiet
+    return settings_from(parse(words), words)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    content = _read_configuration(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected names and values.")
+    return {str(key).lstrip("-").replace("-", "_"): value for key, value in content.items()}
+
+
+def _read_configuration(path: Path) -> Any:  # noqa: ANN401 - checked by the caller
+    import tomllib  # noqa: PLC0415
+
+    import yaml  # noqa: PLC0415
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such configuration file.") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
+
+
+def _filters(path: Path | None) -> dict[str, dict[str, Any]]:
+    if path is None:
+        return {}
+    from bids_qsmthal.bids.dataset import ROLES  # noqa: PLC0415
+    from bids_qsmthal.bids.sidecars import read_json  # noqa: PLC0415
+
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such filter file.")
+    content = read_json(path)
+    wrong = [key for key, value in content.items() if key not in ROLES or type(value) is not dict]
+    if wrong:
+        raise DataError(
+            f"{path}: {', '.join(wrong)} not understood; "
+            f"expected {', '.join(ROLES)}, each with an object of pybids entities."
+        )
+    return content
+
+
+def _check_output(bids_dir: Path, output_dir: Path) -> None:
+    inside = output_dir.is_relative_to(bids_dir)
+    if inside and output_dir.relative_to(bids_dir).parts[:1] != ("derivatives",):
+        raise OutputError(
+            f"{output_dir}: lies among the raw data of {bids_dir}; choose a folder outside, "
+            f"or {bids_dir / 'derivatives' / 'bids_qsmthal'}."
+        )
+
+
+def _work_dir(chosen: Path | None, bids_dir: Path, output_dir: Path) -> Path:
+    work_dir = chosen.resolve() if chosen else output_dir.parent / "work"
+    if chosen is None and work_dir.is_relative_to(bids_dir):
+        work_dir = bids_dir.parent / "work"
+    if work_dir.is_relative_to(bids_dir):
+        raise OutputError(f"{work_dir}: the work folder must not lie inside {bids_dir}.")
+    return work_dir

@@ -1,0 +1,322 @@
+"""The words of the command line, and nothing else: imports nothing that takes time."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from bids_qsmthal import __version__
+from bids_qsmthal.core.errors import UsageError
+
+LEVELS = ("participant", "group")
+EXECUTORS = ("local", "dask", "slurm")
+
+EPILOG = """\
+other commands:
+  bids_qsmthal check BIDS_DIR
+                            say what a dataset has, what it lacks and what that costs, and what
+                            would stop a run (see bids_qsmthal check --help)
+  bids_qsmthal demo DIR     make a small simulated dataset with known truth, process it, and
+                            print truth beside estimate (see bids_qsmthal demo --help)
+  bids_qsmthal verify OUT [OTHER]
+                            compare an output folder with its manifests, or with another one, and
+                            name the first difference (see bids_qsmthal verify --help)
+
+exit status: 0 done; 1 at least one participant failed; 16 not valid BIDS; 17 level not available;
+18 filters match nothing; 64 usage; 65 bad data; 66 input missing; 73 cannot write; 74 input or
+output error; 75 temporary failure, try again. When every participant fails in the same way,
+the status is that of the failure.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line and carry our exit status."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of leaving the process."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main_parser() -> Parser:
+    """Describe ``bids_qsmthal BIDS_DIR OUTPUT_DIR {participant,group}``."""
+    p = Parser(
+        prog="bids_qsmthal",
+        description="Thalamic iron in multiple sclerosis: from raw MRI to tables, as a BIDS App.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
+    p.add_argument("output_dir", type=Path, help="where the derivative dataset goes")
+    p.add_argument(
+        "analysis_level", nargs="+", choices=LEVELS, help="what to run; both may be named at once"
+    )
+    p.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    p.add_argument(
+        *("--bids-exec-spec", "--bids_exec_spec"),
+        action="store_true",
+        help="print the Boutiques descriptor",
+    )
+    _selection(p)
+    _inputs(p)
+    _resources(p)
+    _placement(p)
+    _methods(p)
+    _behaviour(p)
+    return p
+
+
+def demo_parser() -> Parser:
+    """Describe ``bids_qsmthal demo DIR``."""
+    p = Parser(
+        prog="bids_qsmthal demo",
+        description="Make a small simulated BIDS dataset with known truth, run both levels on it, "
+        "and print truth beside estimate.",
+        allow_abbrev=False,
+    )
+    p.add_argument("directory", type=Path, help="where dataset, truth and results go")
+    _option(p, "--participants", type=_count, default=3, help="how many to simulate (default 3)")
+    _resources(p)
+    _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def check_parser() -> Parser:
+    """Describe ``bids_qsmthal check BIDS_DIR``."""
+    p = Parser(
+        prog="bids_qsmthal check",
+        description="Say of each participant what there is, what is missing and what that costs, "
+        "and what would stop a run. Every image is read; nothing is written. The exit status is "
+        "that of a run that would fail in the same way, 0 where everything is ready.",
+        allow_abbrev=False,
+    )
+    p.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
+    _option(p, "--quick", action="store_true", help="read headers and sidecars only")
+    _option(p, "--tsv", type=Path, metavar="FILE", help="write the table to a file, too")
+    _selection(p, dry_run=False)
+    _inputs(p)
+    _conventions(p.add_argument_group("conventions of the scanner"))
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def verify_parser() -> Parser:
+    """Describe ``bids_qsmthal verify OUT [OTHER]``."""
+    p = Parser(
+        prog="bids_qsmthal verify",
+        description="Compare an output folder with the manifests written beside it, or with "
+        "another output folder, and name the first difference: the cell of a table, the voxel of "
+        "an image. Logs, manual edits and command lines are left out. The exit status is 0 where "
+        "nothing differs, 1 where something does.",
+        allow_abbrev=False,
+    )
+    p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
+    p.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another to compare with")
+    return p
+
+
+def _option(parser: argparse._ActionsContainer, name: str, **kwargs: object) -> None:
+    """Add an option in both spellings: ``--participant-label`` and ``--participant_label``."""
+    both = dict.fromkeys((name, "--" + name[2:].replace("-", "_")))
+    parser.add_argument(*both, **kwargs)  # type: ignore[arg-type]
+
+
+def _selection(parser: Parser, *, dry_run: bool = True) -> None:
+    group = parser.add_argument_group("what to process")
+    for what, prefix in (("participant", "sub-"), ("session", "ses-"), ("run", "run-")):
+        _option(
+            group,
+            f"--{what}-label",
+            nargs="+",
+            default=[],
+            metavar="LABEL",
+            help=f"{what}s to process, with or without {prefix} (default: all)",
+        )
+    _option(
+        group,
+        "--bids-filter-file",
+        type=Path,
+        metavar="FILE",
+        help="JSON with pybids filters for gre, t1w, t1w_gad, flair",
+    )
+    if dry_run:
+        _option(
+            group, "--dry-run", action="store_true", help="say what would run on which files; stop"
+        )
+
+
+def _inputs(parser: Parser) -> None:
+    group = parser.add_argument_group("inputs")
+    group.add_argument(
+        "-d",
+        "--derivatives",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="datasets with segmentations, masks or maps that replace a stage",
+    )
+    _option(group, "--analysis", type=Path, metavar="FILE", help="YAML with group-level models")
+    _option(group, "--config", type=Path, metavar="FILE", help="YAML or TOML with any option")
+    _option(
+        group,
+        "--skip-bids-validation",
+        action="store_true",
+        help="do not check the names of the files that are used",
+    )
+    _option(
+        group,
+        "--bids-database-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep pybids' index here and use it again",
+    )
+
+
+def _resources(parser: Parser) -> None:
+    group = parser.add_argument_group("resources")
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        "--work_dir",
+        type=Path,
+        metavar="DIR",
+        help="restartable intermediate results (default: OUTPUT_DIR/../work)",
+    )
+    _option(
+        group, "--clean-workdir", action="store_true", help="empty it when a participant is done"
+    )
+    _option(
+        group, "--nprocs", type=_count, metavar="N", help="cores of the whole run (default: all)"
+    )
+    _option(
+        group,
+        "--omp-nthreads",
+        type=_count,
+        metavar="N",
+        help="threads of one participant (default: cores shared among those side by side)",
+    )
+    _option(
+        group,
+        "--mem",
+        type=_bytes,
+        metavar="SIZE",
+        help="memory of the whole run, such as 8G (default: what is available)",
+    )
+
+
+def _placement(parser: Parser) -> None:
+    group = parser.add_argument_group("where participants run")
+    _option(
+        group,
+        "--executor",
+        choices=EXECUTORS,
+        default="local",
+        help="processes of this machine, workers of Dask, or a job array of Slurm (default: local)",
+    )
+    _option(
+        group,
+        "--scheduler-address",
+        default="",
+        metavar="ADDRESS",
+        help="Dask scheduler that runs already: tcp://HOST:PORT, or a scheduler file "
+        "(default: workers on this machine)",
+    )
+    _option(
+        group,
+        "--slurm-args",
+        default="",
+        metavar="OPTIONS",
+        help="long options for sbatch, such as --slurm-args='--partition=long --mem=6G'; "
+        "--mem is that of one participant",
+    )
+
+
+def _methods(parser: Parser) -> None:
+    group = parser.add_argument_group("methods (--list-methods explains each)")
+    group.add_argument(
+        "--list-methods", "--list_methods", action="store_true", help="list, with citations"
+    )
+    _option(group, "--unwrap", metavar="NAME", help="phase unwrapping")
+    _option(group, "--background", metavar="NAME", help="background field removal")
+    _option(group, "--inversion", metavar="NAME", help="dipole inversion")
+    _option(
+        group,
+        "--csf-reference",
+        choices=("atria", "ventricles", "csf", "brain"),
+        default="atria",
+        help="what the relative susceptibility is relative to, where there is enough of it: CSF in "
+        "the atria, in the lateral ventricles, all CSF in the middle of the brain, or the whole "
+        "brain (default: atria; the others are always in the table too)",
+    )
+    _conventions(group)
+    _option(
+        group,
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where background removal and inversion run; cuda needs bids_qsmthal[cuda] and a GPU "
+        "(default: cpu)",
+    )
+    _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
+
+
+def _conventions(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--phase-sign",
+        choices=("auto", "+1", "-1"),
+        default="auto",
+        help="sign that makes phase grow with the field (default: found out)",
+    )
+    _option(
+        group,
+        "--phase-units",
+        choices=("auto", "rad", "mrad", "siemens"),
+        default="auto",
+        help="what the numbers of the phase images mean (default: by Units and vendor)",
+    )
+    _option(
+        group,
+        "--gre-chop",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether alternate slices are negated, as on GE (default: found out)",
+    )
+
+
+def _behaviour(parser: Parser) -> None:
+    group = parser.add_argument_group("behaviour")
+    _option(
+        group,
+        "--deface",
+        action="store_true",
+        help="show nothing away from the brain in reports and their viewer (images keep all)",
+    )
+    _option(
+        group,
+        "--reports-only",
+        action="store_true",
+        help="remake pages and figures from the results in the work folder; compute nothing",
+    )
+    _option(group, "--stop-on-first-crash", action="store_true", help="start no other participant")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+
+
+def _count(word: str) -> int:
+    number = int(word) if word.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a positive whole number")
+    return number
+
+
+def _bytes(word: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    number, unit = word[:-1], word[-1:].upper()
+    if unit in units and number.replace(".", "", 1).isdigit():
+        return int(float(number) * units[unit])
+    raise argparse.ArgumentTypeError(f"{word!r} is not a size; write 800M, 8G or 1.5T")

@@ -1,0 +1,275 @@
+"""What a run looks like: live progress on a terminal, plain lines anywhere else.
+
+The stages and the executor speak to the log. Some of their records carry, besides the words, what
+a program can read: ``step`` (``stages.Step`` as a dict), ``to_process`` (how many participants) and
+``ended`` (the name of one that is done). Progress is made from these and from nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from bids_qsmthal.participant.stages import Step
+
+PLAIN = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+
+SHARES = {
+    "T1w: bias field, brain, template": 0.31,
+    "FLAIR to T1w": 0.09,
+    "T2 lesions": 0.06,
+    "tissue, deep gray nuclei, cortical thickness": 0.10,
+    "post-contrast T1w to T1w": 0.11,
+    "enhancing lesions": 0.03,
+    "gradient echo to T1w": 0.09,
+    "field, background, susceptibility": 0.05,
+    "other backgrounds, split echoes": 0.07,
+    "thalamus, veins, reference": 0.09,
+}
+"""How the time of a participant is spread over its stages: CPU time of a simulated head of
+1.5 x 1.5 x 2 mm, images and pages counted with the last stage. Other matrices shift it, and the
+estimate of the time left with it."""
+
+USUAL_SHARE = 0.1
+"""Of a stage that is not listed."""
+
+LEAST_WORK = 0.15
+"""Below this share of one participant, done in this run, there is no telling how long it takes."""
+
+
+@dataclass(slots=True)
+class _Participant:
+    """Where one participant is."""
+
+    step: Step
+    since: float
+    done: float = 0.0
+    """Share of the work that this run did."""
+
+    spared: float = 0.0
+    """Share that was reused or left out: it took no time and tells nothing about time."""
+
+    @property
+    def left(self) -> float:
+        """Share of the work that is still to be done."""
+        return max(0.0, 1.0 - self.done - self.spared)
+
+
+@dataclass(slots=True)
+class Forecast:
+    """Participants and how far they are; ``clock`` gives seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    total: int = 0
+    ended: int = 0
+    running: dict[str, _Participant] = field(default_factory=dict)
+    _work: float = 0.0
+    _spared: float = 0.0
+    _begun: float | None = None
+    _measured: tuple[float, float] | None = None
+
+    def expect(self, participants: int) -> None:
+        """Begin a run over so many participants."""
+        self.total, self.ended, self._work, self._spared = participants, 0, 0.0, 0.0
+        self._begun, self._measured = self.clock(), None
+        self.running.clear()
+
+    def step(self, step: Step) -> None:
+        """Take note that a stage begins, is reused or is left out."""
+        now = self.clock()
+        known = self.running.setdefault(step.who, _Participant(step, now))
+        if known.step is not step and known.step.state == "started":
+            self._did(known, _share(known.step))
+        if step.state != "started":
+            known.spared += _share(step)
+            self._spared += _share(step)
+        known.step = step
+        self._measure()
+
+    def end(self, who: str) -> None:
+        """Take note that a participant finished or failed."""
+        known = self.running.pop(who, None)
+        self.ended += 1
+        if known is not None:
+            self._did(known, known.left)
+        self._measure()
+
+    def seconds_left(self) -> float | None:
+        """Return how long the rest will take if it goes on as before; ``None`` too early to say.
+
+        Work that was reused counts neither as done nor as to be done. Those that run side by
+        side share the rest, but no participant is faster than it was so far.
+        """
+        if self._measured is None:
+            return None
+        left, at = self._measured
+        return max(0.0, left - (self.clock() - at))
+
+    def _did(self, known: _Participant, share: float) -> None:
+        known.done += share
+        self._work += share
+
+    def _measure(self) -> None:
+        now = self.clock()
+        if self._begun is None or self._work < LEAST_WORK:
+            return
+        waiting = max(0, self.total - self.ended - len(self.running))
+        rest = waiting + sum(one.left for one in self.running.values())
+        pace = (now - self._begun) / self._work
+        slowest = max((self._own(one, now) for one in self.running.values()), default=0.0)
+        self._measured = max(pace * rest, slowest), now
+
+    @staticmethod
+    def _own(one: _Participant, now: float) -> float:
+        """Return how long one participant takes at its own pace; 0 if it has none yet."""
+        return (now - one.since) / one.done * one.left if one.done >= LEAST_WORK else 0.0
+
+
+def _share(step: Step) -> float:
+    return SHARES.get(step.title, USUAL_SHARE if step.count == 1 else USUAL_SHARE * step.count)
+
+
+@contextmanager
+def shown(log: logging.Logger, stream: TextIO) -> Iterator[None]:
+    """Show the records of ``log`` on a stream while the block runs.
+
+    A terminal gets live progress below the lines; a file or a pipe gets every line. Warnings of
+    libraries are shown with ``-v`` only; those that a participant causes are in its log.
+    """
+    handler = _live(stream) if stream.isatty() else logging.StreamHandler(stream)
+    handler.setFormatter(PLAIN)
+    warned = logging.getLogger("py.warnings")
+    quiet = _Quiet(log)
+    warned.addFilter(quiet)
+    logging.captureWarnings(capture=True)
+    for logger in (log, warned):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (log, warned):
+            logger.removeHandler(handler)
+        logging.captureWarnings(capture=False)
+        warned.removeFilter(quiet)
+        handler.close()
+
+
+class _Quiet(logging.Filter):
+    """Lets warnings of libraries pass, in one line, where everything is asked for."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._log = log
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is shown."""
+        record.msg, record.args = " ".join(record.getMessage().split()), None
+        return self._log.isEnabledFor(logging.DEBUG)
+
+
+def _live(stream: TextIO) -> logging.Handler:
+    # Importing rich takes long enough to be felt in --help.
+    from rich.console import Console  # noqa: PLC0415
+
+    return LiveHandler(Console(file=stream, soft_wrap=True))
+
+
+class LiveHandler(logging.Handler):
+    """Keeps one line a running participant and one for the whole run below the other lines.
+
+    The line of a stage is not printed as well, unless everything is asked for.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._console = console
+        self._forecast = Forecast(clock)
+        self._live: Live | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, or what it says about the progress."""
+        self._heed(record)
+        if hasattr(record, "step") and not self._verbose(record):
+            return
+        style = "bold red" if record.levelno >= logging.ERROR else ""
+        self._console.print(self.format(record), style=style, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Take the progress away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        super().close()
+
+    def _heed(self, record: logging.LogRecord) -> None:
+        forecast = self._forecast
+        if hasattr(record, "to_process"):
+            forecast.expect(record.to_process)
+            self._start()
+        elif hasattr(record, "step"):
+            from bids_qsmthal.participant.stages import Step  # noqa: PLC0415 - brings joblib along
+
+            forecast.step(Step(**record.step))
+        elif hasattr(record, "ended"):
+            forecast.end(record.ended)
+            if forecast.ended >= forecast.total and self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def _start(self) -> None:
+        from rich.live import Live  # noqa: PLC0415
+
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                get_renderable=lambda: rows(self._forecast),
+                refresh_per_second=2,
+                transient=True,
+            )
+            self._live.start()
+
+    @staticmethod
+    def _verbose(record: logging.LogRecord) -> bool:
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+
+
+def rows(forecast: Forecast) -> RenderableType:
+    """Return the progress as lines of a terminal."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 1))
+    now = forecast.clock()
+    # Drawn by a thread of its own: a copy, so that nobody joins in the middle.
+    for who, one in sorted(dict(forecast.running).items()):
+        step = one.step
+        table.add_row(
+            who,
+            f"[{step.number}/{step.total}]",
+            step.title if step.state == "started" else f"{step.title}: {step.state}",
+            spelled(now - one.since),
+        )
+    table.add_row("all", f"[{forecast.ended}/{forecast.total}]", _time_left(forecast), "")
+    return table
+
+
+def _time_left(forecast: Forecast) -> str:
+    left = forecast.seconds_left()
+    if left is None:
+        return "time left: not known yet"
+    return f"about {spelled(left)} left" if left >= 1 else "about to end"
+
+
+def spelled(seconds: float) -> str:
+    """Return a duration as ``m:ss``, or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,358 @@
+"""What is in a BIDS dataset: paths and metadata, never voxels."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal.bids.sidecars import Entities, entities_of, read_json
+from bids_qsmthal.core.errors import (
+    DataError,
+    InvalidBidsError,
+    MissingInputError,
+    NothingFoundError,
+)
+from bids_qsmthal.settings import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bids.layout import BIDSLayout
+
+GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
+"""The BIDS name of multi-echo GRE, and those that older datasets use for it."""
+
+IMAGE = {"datatype": "anat", "extension": [".nii", ".nii.gz"]}
+ROLES: dict[str, dict[str, Any]] = {
+    "gre": {**IMAGE, "suffix": list(GRE_SUFFIXES)},
+    "t1w": {**IMAGE, "suffix": "T1w", "ceagent": "Query.NONE"},
+    "t1w_gad": {**IMAGE, "suffix": "T1w", "ceagent": "Query.ANY"},
+    "flair": {**IMAGE, "suffix": "FLAIR"},
+}
+"""What each role looks for, in the words of pybids; a filter file adds to or replaces them."""
+
+LABEL = re.compile(r"[0-9A-Za-z]+")
+VALUE = re.compile(r"[0-9A-Za-z+]+")
+"""What an entity of a file name may hold: nothing that means something to a path or a page."""
+
+
+EXPECTED = (
+    "expected names such as sub-01_echo-1_part-mag_MEGRE.nii.gz, sub-01_T1w.nii.gz "
+    "in anat/ folders; rename the files or choose others."
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GreFiles:
+    """The files of one gradient-echo scan: every echo and part.
+
+    Attributes
+    ----------
+    entities
+        What tells this scan from others of the session: ``acq``, ``run``, ``rec``, ``dir`` ...
+    paths
+        All its images, sorted by name.
+    """
+
+    entities: Entities
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The scans of one session of one participant that are processed together."""
+
+    root: Path
+    subject: str
+    session: str | None = None
+    gre: GreFiles | None = None
+    t1w: Path | None = None
+    t1w_gad: Path | None = None
+    flair: Path | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def entities(self) -> Entities:
+        """Entities that every output of the participant and session carries."""
+        session = (("ses", self.session),) if self.session else ()
+        return (("sub", self.subject), *session)
+
+    @property
+    def gre_entities(self) -> Entities:
+        """Entities that outputs made from the gradient echo carry."""
+        return (*self.entities, *(self.gre.entities if self.gre else ()))
+
+    @property
+    def name(self) -> str:
+        """A name for logs, such as ``sub-01_ses-a_run-2``."""
+        return "_".join(f"{key}-{value}" for key, value in self.gre_entities)
+
+    @property
+    def run(self) -> str | None:
+        """What distinguishes the scan within its session, as tables name it."""
+        extra = self.gre.entities if self.gre else ()
+        if [key for key, _ in extra] == ["run"]:
+            return extra[0][1]
+        return "_".join(f"{key}-{value}" for key, value in extra) or None
+
+
+def find_sessions(
+    bids_dir: Path, selection: Selection | None = None, *, database: Path | None = None
+) -> list[Session]:
+    """Find every session x gradient-echo scan that is wanted, sorted by name.
+
+    Raises
+    ------
+    MissingInputError
+        The folder, a label that was asked for, or every image of use is not there.
+    InvalidBidsError
+        The folder is not a BIDS dataset.
+    NothingFoundError
+        The labels and filters leave nothing.
+    """
+    selection = selection or Selection()
+    check_is_dataset(bids_dir)
+    # Asking pybids for labels would read every entity of every file from its database.
+    subjects = _chosen(
+        *("participant", selection.participants, _folders(bids_dir, "sub-*"), bids_dir),
+        prefix="sub-",
+    )
+    sessions = _chosen(
+        *("session", selection.sessions, _folders(bids_dir, "sub-*/ses-*"), bids_dir),
+        prefix="ses-",
+    )
+    layout = _index(bids_dir, database, selection.participants and sorted(subjects))
+    found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
+    layout.connection_manager.session.close()
+    layout.connection_manager.engine.dispose()
+    result: list[Session] = []
+    for key in sorted({key for scans in found.values() for key in scans}):
+        subject, session = key
+        if subject in subjects and (session in sessions or not (session or selection.sessions)):
+            scans = {role: found[role].get(key, []) for role in ROLES}
+            result.extend(_sessions(bids_dir, subject, session or None, scans))
+    without = sorted(subjects - {session.subject for session in result})
+    result = _with_runs(result, selection.runs, bids_dir)
+    if without and selection.participants and not selection.filters:
+        raise MissingInputError(
+            f"{bids_dir}: participant {_some(without)} has no gradient echo, T1w or FLAIR"
+            f"{' in the sessions asked for' if selection.sessions else ''}; {EXPECTED}"
+        )
+    if not result:
+        raise _nothing(bids_dir, selection)
+    if without:
+        log.warning(
+            "skipped %d participants without a gradient echo, T1w or FLAIR that is asked for: %s",
+            *(len(without), _some(without)),
+        )
+    return result
+
+
+def check_is_dataset(bids_dir: Path) -> None:
+    """Raise unless the folder holds the description every BIDS dataset has."""
+    if not bids_dir.is_dir():
+        raise MissingInputError(f"{bids_dir}: no such folder; give the root of a BIDS dataset.")
+    description = bids_dir / "dataset_description.json"
+    if not description.is_file():
+        raise InvalidBidsError(
+            f"{bids_dir}: no dataset_description.json; is this the root of a BIDS dataset?"
+        )
+    described = read_json(description)
+    if missing := [key for key in ("Name", "BIDSVersion") if not described.get(key)]:
+        raise InvalidBidsError(
+            f"{description}: {' and '.join(missing)} missing, expected a text; add to the file."
+        )
+
+
+def _folders(bids_dir: Path, pattern: str) -> list[str]:
+    """Return the labels of the folders of participants or sessions."""
+    found = {path.name.partition("-")[2] for path in bids_dir.glob(pattern) if path.is_dir()}
+    return sorted(found)
+
+
+def _index(bids_dir: Path, database: Path | None, subjects: Sequence[str]) -> BIDSLayout:
+    """Index the images; of these participants only where some are named, as in a job array."""
+    # Importing pybids takes long enough to be felt in --help.
+    from bids import BIDSLayout  # noqa: PLC0415
+    from bids.layout import BIDSLayoutIndexer  # noqa: PLC0415
+
+    # A database that is kept has to hold everybody.
+    named = "|".join(subjects) if database is None else ""
+    others = [re.compile(rf"^/?sub-(?!(?:{named})(?:/|$))")] if named else []
+    indexer = BIDSLayoutIndexer(
+        validate=False,
+        index_metadata=False,
+        ignore=[
+            *("derivatives", "sourcedata", "code", "stimuli", "models", "logs", "tmp", "work"),
+            re.compile(r"/\."),
+            re.compile(r"/(func|dwi|eeg|meg|ieeg|pet|perf|beh|micr|nirs|motion|fmap)/"),
+            re.compile(r"\.(json|tsv|tsv\.gz|html|bval|bvec)$"),
+            *others,
+        ],
+    )
+    return BIDSLayout(
+        bids_dir, indexer=indexer, derivatives=False, validate=False, database_path=database
+    )
+
+
+def _by_session(
+    layout: BIDSLayout, role: str, filters: Mapping[str, Mapping[str, Any]]
+) -> dict[tuple[str, str], list[Path]]:
+    from bids.layout import Query  # noqa: PLC0415
+
+    words = {"Query.NONE": Query.NONE, "Query.ANY": Query.ANY, "*": Query.ANY, None: Query.NONE}
+    query = {
+        key: words.get(value, value) if isinstance(value, str | None) else value
+        for key, value in {**ROLES[role], **filters.get(role, {})}.items()
+    }
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    try:
+        names = layout.get(**query, return_type="filename")
+    except ValueError as error:
+        reason = str(error).split(". ")[0]
+        raise DataError(
+            f"Filter for {role}: {reason}; expected entities of BIDS such as run; "
+            "mend the filter file."
+        ) from error
+    for path in map(Path, names):
+        folders = path.relative_to(layout.root).parts
+        subject, session = (
+            next((part[4:] for part in folders[:-1] if part.startswith(prefix)), "")
+            for prefix in ("sub-", "ses-")
+        )
+        if subject:
+            groups[subject, session].append(path)
+    return {key: sorted(paths) for key, paths in groups.items()}
+
+
+def _check_name(path: Path, subject: str, session: str | None) -> None:
+    """Raise unless the name is made of entities and agrees with its folders."""
+    entities, _ = entities_of(path)
+    if wrong := [f"{key}-{value}" for key, value in entities if not VALUE.fullmatch(value)]:
+        raise InvalidBidsError(
+            f"{path}: {', '.join(wrong)} in its name, expected letters and digits after each "
+            "hyphen; rename it."
+        )
+    named = dict(entities)
+    if (named.get("sub"), named.get("ses")) != (subject, session):
+        folder = f"sub-{subject}" + (f"/ses-{session}" if session else "")
+        raise InvalidBidsError(
+            f"{path}: its name does not say the participant and session of its folder, expected "
+            f"{folder.replace('/', '_')}; rename or move it."
+        )
+
+
+def _sessions(
+    root: Path, subject: str, session: str | None, scans: Mapping[str, Sequence[Path]]
+) -> list[Session]:
+    """Make one ``Session`` for each gradient-echo scan, or one without."""
+    for path in (path for paths in scans.values() for path in paths):
+        _check_name(path, subject, session)
+    skipped: list[Skipped] = []
+    series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
+    chosen = {}
+    for role in ("t1w", "t1w_gad", "flair"):
+        first, *others = _usable(scans[role], skipped) or (None,)
+        chosen[role] = first
+        skipped += [
+            Skipped(other, f"{first.name if first else 'another'} of the session is used as {role}")
+            for other in others
+            if other is not None
+        ]
+    if not series and not any(chosen.values()):
+        return []
+    return [
+        Session(root, subject, session, gre=scan, skipped=tuple(skipped), **chosen)
+        for scan in (series or [None])
+    ]
+
+
+def _usable(paths: Sequence[Path], skipped: list[Skipped]) -> list[Path]:
+    """Leave out phase and real/imaginary parts of anatomical scans."""
+    usable = []
+    for path in paths:
+        if dict(entities_of(path)[0]).get("part", "mag") == "mag":
+            usable.append(path)
+        else:
+            skipped.append(Skipped(path, "not a magnitude image"))
+    return usable
+
+
+def _gre_scans(paths: Sequence[Path], skipped: list[Skipped]) -> Iterable[GreFiles]:
+    """Group echoes and parts into scans."""
+    groups: dict[Entities, list[Path]] = defaultdict(list)
+    for path in paths:
+        entities, _ = entities_of(path)
+        shared = tuple(
+            (key, value) for key, value in entities if key not in {"sub", "ses", "echo", "part"}
+        )
+        groups[shared].append(path)
+    for shared, files in sorted(groups.items()):
+        parts = {dict(entities_of(path)[0]).get("part", "mag") for path in files}
+        legacy = all(entities_of(path)[1] != "MEGRE" for path in files)
+        if parts == {"mag"} and legacy:
+            # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake.
+            skipped += [
+                Skipped(path, "magnitude without phase: no susceptibility") for path in files
+            ]
+        else:
+            yield GreFiles(shared, tuple(sorted(files)))
+
+
+def _chosen(
+    what: str, wanted: Sequence[str], present: Sequence[str], root: Path, *, prefix: str
+) -> set[str]:
+    asked = {label.removeprefix(prefix) for label in wanted}
+    if strange := sorted(label for label in asked if not LABEL.fullmatch(label)):
+        raise MissingInputError(
+            f"{what} {', '.join(map(repr, strange))}: a BIDS label has letters and digits only."
+        )
+    if missing := sorted(asked - set(present)):
+        raise MissingInputError(
+            f"No {what} {', '.join(missing)} in {root}. "
+            f"It holds: {_some(present) or f'no {what} at all'}."
+        )
+    return asked or set(present)
+
+
+def _some(labels: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(sorted(labels)[:most])
+    return shown + (f" and {len(labels) - most} more" if len(labels) > most else "")
+
+
+def _with_runs(sessions: list[Session], runs: Sequence[str], root: Path) -> list[Session]:
+    if not runs:
+        return sessions
+    asked = {label.removeprefix("run-") for label in runs}
+    run_of = {id(s): dict(s.gre.entities).get("run", "") if s.gre else "" for s in sessions}
+    present = {run for run in run_of.values() if run}
+    if missing := sorted(asked - present):
+        raise MissingInputError(
+            f"No run {', '.join(missing)} of a gradient echo in {root}. "
+            f"It holds: {_some(sorted(present)) or 'no run labels'}."
+        )
+    return [session for session in sessions if run_of[id(session)] in asked]
+
+
+def _nothing(bids_dir: Path, selection: Selection) -> NothingFoundError | MissingInputError:
+    if selection == Selection():
+        return MissingInputError(
+            f"{bids_dir}: holds no gradient echo, T1w or FLAIR of any participant; {EXPECTED}"
+        )
+    return NothingFoundError(
+        f"{bids_dir}: the labels and filters leave no gradient echo, T1w or FLAIR; {EXPECTED}"
+    )

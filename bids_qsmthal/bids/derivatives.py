@@ -1,0 +1,237 @@
+"""What the app writes: names, sidecars, and the description of the derivative dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os.path
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_qsmthal import __version__
+from bids_qsmthal.bids.products import PRODUCTS, Product
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.files import write_json, write_text, write_tsv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import DTypeLike
+
+    from bids_qsmthal.bids.sidecars import Entities
+    from bids_qsmthal.core.image import Image
+
+BIDS_VERSION = "1.10.0"
+PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")
+
+IGNORED = """\
+# Beside BIDS: pages, figures, logs, group tables, manual edits, and kinds of file that BIDS
+# derivatives do not name yet.
+*.html
+**/figures
+**/figures/**
+logs
+logs/**
+group
+group/**
+edits
+edits/**
+CITATION.*
+**/*_measures.tsv
+**/*_measures.json
+**/*_fieldmap.nii.gz
+**/*_fieldmap.json
+**/*_morph.nii.gz
+**/*_morph.json
+**/*_xfm.txt
+**/*_xfm.json
+**/*_xfm.nii.gz
+**/*_lesions.tsv
+**/*_quality.tsv
+**/*_sensitivity.tsv
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derivatives:
+    """Where the outputs of one participant and session go.
+
+    Attributes
+    ----------
+    entities
+        Those of participant and session; every name begins with them.
+    gre_entities
+        Those of the gradient echo besides (``acq``, ``run`` ...), for outputs made from it.
+    references
+        For each space the raw scan that defines its grid, as a BIDS URI.
+    """
+
+    output_dir: Path
+    entities: Entities
+    gre_entities: Entities
+    references: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The ``anat`` folder of the participant and session."""
+        return self.session_folder / "anat"
+
+    @property
+    def session_folder(self) -> Path:
+        """The folder of the participant, and of the session where there are any."""
+        return self.output_dir.joinpath(*(f"{key}-{value}" for key, value in self.entities))
+
+    @property
+    def name(self) -> str:
+        """The participant, session and scan as file names begin."""
+        return _joined((*self.entities, *self.gre_entities))
+
+    @property
+    def page(self) -> Path:
+        """The report of this scan."""
+        return self.output_dir / f"{self.name}.html"
+
+    def path(self, ending: str, extension: str, *, space: str = "MEGRE") -> Path:
+        """Return the place of an output that is made from the scan of ``space``."""
+        begin = self.name if space == "MEGRE" else _joined(self.entities)
+        return self.folder / f"{begin}_{ending}{extension}"
+
+    def save(
+        self,
+        key: str,
+        image: Image,
+        *,
+        sources: Sequence[str],
+        method: Mapping[str, Any] | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Path:
+        """Write an image of the catalogue and the sidecar that explains it.
+
+        Parameters
+        ----------
+        key
+            Its row in ``products.PRODUCTS``.
+        sources
+            BIDS URIs of what it was made from.
+        method
+            How it was made, with every parameter.
+        """
+        product = PRODUCTS[key]
+        path = self.path(product.ending, ".nii.gz", space=product.space)
+        nifti.save(image, path, dtype=dtype)
+        sidecar = self._sidecar(product, sources, method or {})
+        write_json(self.path(product.ending, ".json", space=product.space), sidecar)
+        return path
+
+    def remove(self, key: str) -> None:
+        """Take away an image that an earlier run saved and that is no longer made."""
+        product = PRODUCTS[key]
+        for extension in (".nii.gz", ".json"):
+            self.path(product.ending, extension, space=product.space).unlink(missing_ok=True)
+
+    def save_labels(self, key: str, table: pd.DataFrame) -> None:
+        """Write the look-up table that belongs to a label image."""
+        product = PRODUCTS[key]
+        write_tsv(self.path(product.ending, ".tsv", space=product.space), table)
+
+    def _sidecar(
+        self, product: Product, sources: Sequence[str], method: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        content: dict[str, Any] = {"Description": product.description, **product.required}
+        if product.units:
+            content["Units"] = product.units
+        if product.entities.startswith("space-"):
+            content["SpatialReference"] = self.references[product.space]
+        content["Sources"] = list(sources)
+        return content | ({"Method": dict(method)} if method else {})
+
+
+def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any]) -> None:
+    """Write what makes the output folder a BIDS derivative dataset."""
+    described = {
+        "Name": "bids_qsmthal: thalamic susceptibility",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "bids_qsmthal",
+                "Version": __version__,
+                "Packages": package_versions(),
+                **extra,
+            }
+        ],
+        "SourceDatasets": [{"URL": "bids:raw:"}],
+        "DatasetLinks": {"raw": os.path.relpath(bids_dir, output_dir)},
+    }
+    write_json(output_dir / "dataset_description.json", described)
+    write_text(output_dir / ".bidsignore", IGNORED)
+    write_text(output_dir / "README", README)
+    write_text(output_dir / "CHANGES", f"{__version__}\n  - made by bids_qsmthal {__version__}\n")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    return {"python": platform.python_version()} | {
+        name: metadata.version(name) for name in PACKAGES
+    }
+
+
+def raw_uri(path: Path, bids_dir: Path) -> str:
+    """Name a raw file as a BIDS URI."""
+    return f"bids:raw:{path.relative_to(bids_dir).as_posix()}"
+
+
+def own_uri(path: Path, output_dir: Path) -> str:
+    """Name a file of this derivative dataset as a BIDS URI."""
+    return f"bids::{path.relative_to(output_dir).as_posix()}"
+
+
+def checksums(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file by its name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON
+    """Turn settings, methods and their parameters into what JSON can hold.
+
+    A method is a frozen dataclass: its class is its name, its fields are its parameters.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        return {"Name": type(value).__name__, **named}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _joined(entities: Entities) -> str:
+    return "_".join(f"{key}-{value}" for key, value in entities)
+
+
+README = """\
+Derivatives of bids_qsmthal.
+
+sub-*.html               a report for each participant: look at these first
+CITATION.md, .bib        how to cite, and the methods text of what ran
+sub-*/anat/              images (BIDS names; units in each sidecar) and *_desc-qsmthal_measures.tsv
+group/                   group tables and group.html
+logs/                    one log for each participant and run, settings.json
+edits/sub-*/...          put a corrected file here under the same name as the output it replaces,
+                         and run the same command again: it wins, and what depends on it is remade
+
+Relative susceptibility = mean chi(thalamus) - mean chi(CSF reference), in ppb;
+larger = more paramagnetic = more iron.
+"""

@@ -1,0 +1,390 @@
+"""What the user brings: manual edits, and results of other programs that replace a stage.
+
+A dataset is known by what is in it: BIDS derivatives by their names, a ``SUBJECTS_DIR`` of
+FreeSurfer or FastSurfer by its folders, a folder of SynthSeg by its labels and its table.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_qsmthal import anatomy
+from bids_qsmthal.anatomy import freesurfer, naming
+from bids_qsmthal.anatomy.structures import THALAMUS
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, Name
+from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
+from bids_qsmthal.bids.sidecars import entities_of, inherited
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.anatomy import ExternalMeasures
+    from bids_qsmthal.core.image import Image
+
+log = logging.getLogger(__name__)
+
+EDITS = "edits"
+"""Folder of the output tree where a user's corrected files win over ours."""
+
+EDITED = "manual edit"
+"""Source of what lies there."""
+
+NAME = re.compile(r"[\w.+-]+")
+"""Names of datasets."""
+
+NUMBERS = "numbers"
+"""Key of a table of volumes and thickness; every other key is that of an image or of points."""
+
+NUCLEI_TABLES = {"freesurfer nuclei": "desc-freesurfernuclei_dseg"}
+"""Label table of thalamic nuclei that are not numbered as ours."""
+
+READINGS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "labels": lambda values: values,
+    "freesurfer nuclei": lambda values: np.where((values > 8100) & (values < 8300), values, 0),
+    "deep gray": anatomy.deep_gray_of,
+    "tissue": anatomy.tissue_of,
+    "lesions": anatomy.lesions_of,
+}
+"""What is made of a file's labels: as they are, or taken from FreeSurfer's numbers."""
+
+NAMED: Mapping[str, Callable[[str], int | None]] = {
+    "named structures": naming.structure,
+    "named tissues": naming.tissue,
+}
+"""Readings of labels with numbers of their own, by the names a table gives them."""
+
+NAMED_PRODUCTS = {
+    "deepgray": "named structures",
+    "deepgray_gre": "named structures",
+    "tissue": "named tissues",
+    "nuclei": "labels",
+}
+"""Products that a table may number otherwise; nuclei keep numbers and names as they are."""
+
+
+POINT_COLUMNS = ("x", "y", "z")
+"""Of a table of seeds: millimetres in the world (RAS+) of the image they were set on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalFile:
+    """A file that replaces a stage, and who made it.
+
+    Attributes
+    ----------
+    path
+        An image, a table, or the folder of a subject.
+    source
+        The name of the dataset, and the program where it is known.
+    reading
+        What is made of its labels: a key of ``READINGS``.
+    space
+        The scan whose world it is in.
+    program
+        FreeSurfer, FastSurfer or SynthSeg; empty if not known.
+    table
+        What its labels are called, where they have numbers of their own.
+    """
+
+    path: Path
+    source: str
+    reading: str = "labels"
+    space: Space = "MEGRE"
+    program: str = ""
+    table: Path | None = None
+
+
+def find(
+    session: Session, datasets: Mapping[str, Path], output_dir: Path
+) -> dict[str, ExternalFile]:
+    """Return what was brought for a session by the key of the product it replaces.
+
+    Edits win over derivative datasets; of these the first named wins.
+
+    Raises
+    ------
+    DataError
+        Two files claim the same place, or a table cannot be read.
+    """
+    found = dict(_by_name(session, output_dir / EDITS, EDITED))
+    for source, root in datasets.items():
+        here = (
+            dict(_by_name(session, root, source))
+            | dict(_subject(session, root, source))
+            | dict(_synthseg(session, root, source))
+        )
+        if not here:
+            log.warning(
+                "--derivatives %s=%s holds nothing of %s that is known; expected BIDS names, a "
+                "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
+                *(source, root, session.name),
+            )
+        found = here | found
+    return found
+
+
+def parse(words: Sequence[str]) -> dict[str, Path]:
+    """Turn ``NAME=PATH`` or ``PATH`` words into named datasets.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such folder.
+    UsageError
+        The name is not one that tables can hold, or the folder is that of one subject.
+    """
+    named: dict[str, Path] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        path = Path(value if separator else word)
+        if not path.is_dir():
+            raise MissingInputError(
+                f"--derivatives {word}: {path} is not a folder; expected NAME=PATH of a dataset."
+            )
+        called = name if separator else path.name
+        if not NAME.fullmatch(called):
+            raise UsageError(
+                f"--derivatives {word}: the name {called!r} goes into tables and reports; expected "
+                "letters, digits and . _ + - only; write NAME=PATH with such a name."
+            )
+        if (path / "stats").is_dir() and (path / "mri").is_dir():
+            raise UsageError(
+                f"--derivatives {word}: this is the folder of one subject of FreeSurfer; expected "
+                "the folder that holds one such folder for each participant (SUBJECTS_DIR)."
+            )
+        named[called] = path
+    return named
+
+
+def load(item: ExternalFile) -> Image:
+    """Return a label image that was brought, in the numbers of the product it replaces."""
+    image = nifti.load(item.path, dtype=np.int16)
+    if item.reading in NAMED:
+        return image.like(naming.translated(image.data, _numbers(item)))
+    return image.like(READINGS[item.reading](image.data))
+
+
+def nameless(item: ExternalFile, found: NDArray[Any]) -> tuple[str, ...]:
+    """Return the labels of an image that its table does not name as something we know.
+
+    Parameters
+    ----------
+    item
+        A label image.
+    found
+        The numbers in it.
+
+    Raises
+    ------
+    DataError
+        The table names nothing that we know.
+    """
+    if item.table is None or item.reading not in NAMED:
+        return ()
+    names, known = naming.read_table(item.table), _numbers(item)
+    if not known:
+        some = ", ".join(list(names.values())[:4])
+        raise DataError(
+            f"{item.table}: none of its names is known ({some} ...); "
+            "expected names such as Left-Thalamus or right caudate, or of tissues, such as GM."
+        )
+    missing = [int(label) for label in found if label and int(label) not in known]
+    missing = [label for label in missing if not naming.is_background(names.get(label, "?"))]
+    return tuple(f"{label} ({names.get(label, 'not in the table')})" for label in missing)
+
+
+def _numbers(item: ExternalFile) -> dict[int, int]:
+    """Return our number of each label that the table names as something we know."""
+    assert item.table is not None  # noqa: S101 - such readings are made with a table only
+    meaning = NAMED[item.reading]
+    read = {label: meaning(name) for label, name in naming.read_table(item.table).items()}
+    return {label: number for label, number in read.items() if number is not None}
+
+
+def measured(item: ExternalFile, session: Session) -> ExternalMeasures:
+    """Return the volumes and thickness that were brought.
+
+    Raises
+    ------
+    DataError
+        A table is malformed.
+    """
+    if item.path.is_dir():
+        return anatomy.read_subject(item.path)
+    return anatomy.read_synthseg(item.path, _scan_name(session))
+
+
+def points_mm(item: ExternalFile) -> NDArray[np.float64]:
+    """Return the seeds of a table, shape (n, 3), in millimetres.
+
+    Raises
+    ------
+    DataError
+        It has not the columns x, y, z, no row, or words for numbers.
+    """
+    try:
+        with item.path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        points = np.array([[float(row[axis]) for axis in POINT_COLUMNS] for row in rows])
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{item.path}: not a table of seeds ({type(error).__name__}: {error}); expected the "
+            "columns x, y, z in millimetres, separated by tabs; mend the file."
+        ) from error
+    if not len(points) or not np.isfinite(points).all():
+        raise DataError(
+            f"{item.path}: {len(points)} seeds or numbers that are not finite; expected at least "
+            "one row of x, y, z in millimetres; mend or remove the file."
+        )
+    return points
+
+
+def _by_name(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+    """Find files with the names of BIDS derivatives."""
+    names = {key: _names(key) for key in REPLACEABLE} | dict(READER)
+    for key, choices in names.items():
+        for name in choices:
+            path = _file(session, key, name, root)
+            item = None if path is None else _item(path, key, name, source, root)
+            if item is not None:
+                yield key, item
+                break
+
+
+def _item(path: Path, key: str, name: Name, source: str, root: Path) -> ExternalFile | None:
+    """Say how a file is read, heeding the table of its labels; ``None`` if it is of no use."""
+    item = ExternalFile(path, source, name.reading, name.space)
+    own_numbers = key in NAMED_PRODUCTS and name.reading in ("labels", *NAMED)
+    table = _table(path, root) if own_numbers else None
+    if table is not None:
+        item = replace(item, reading=NAMED_PRODUCTS[key], table=table)
+    if name.reading not in NAMED:
+        return item
+    # Only a table that names thalami tells structures from tissues.
+    return item if table is not None and set(THALAMUS) & set(_numbers(item).values()) else None
+
+
+def _table(path: Path, root: Path) -> Path | None:
+    """Return the nearest table of an image's labels; another ``desc-`` has other labels."""
+    desc = dict(entities_of(path)[0]).get("desc")
+    tables = inherited(path, root, "tsv")
+    own = [table for table in tables if dict(entities_of(table)[0]).get("desc") == desc]
+    return own[-1] if own else None
+
+
+def _names(key: str) -> tuple[Name, ...]:
+    product = PRODUCTS[key]
+    return (Name(product.ending, space=product.space), *EXTERNAL_NAMES.get(key, ()))
+
+
+def _subject(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+    """Find what FreeSurfer or FastSurfer left of a participant."""
+    folder = _subject_folder(session, root)
+    if folder is None:
+        return
+    program = anatomy.read_subject(folder).source if freesurfer.has_tables(folder) else "FreeSurfer"
+    shown = f"{source} ({program})"
+    labels, nuclei = freesurfer.segmentation(folder), freesurfer.nuclei(folder)
+    if labels is not None:
+        yield "deepgray", ExternalFile(labels, shown, "deep gray", "T1w", program)
+        yield "tissue", ExternalFile(labels, shown, "tissue", "T1w", program)
+    if nuclei is not None:
+        yield "nuclei", ExternalFile(nuclei, shown, "freesurfer nuclei", "T1w", program)
+    if freesurfer.has_tables(folder):
+        yield NUMBERS, ExternalFile(folder, shown, "table", "T1w", program)
+
+
+def _subject_folder(session: Session, root: Path) -> Path | None:
+    """Return the folder of a participant in a ``SUBJECTS_DIR``: of the session, else of all."""
+    whole = [f"sub-{session.subject}", session.subject]
+    names = [f"{name}_ses-{session.session}" for name in whole] if session.session else []
+    for name in (*names, *whole):
+        folder = root / name
+        if (folder / "mri").is_dir() or (folder / "stats").is_dir():
+            if session.session and name in whole:
+                log.warning("%s: taken for each session of sub-%s", folder, session.subject)
+            return folder
+    return None
+
+
+def _synthseg(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+    """Find the labels and the table of volumes of SynthSeg."""
+    begin, shown = _scan_name(session), f"{source} (SynthSeg)"
+    folders = (root, root / f"sub-{session.subject}")
+    labels = [
+        path
+        for folder in folders
+        for pattern in ("*_synthseg.nii*", "*_synthseg.mgz")
+        for path in (folder.rglob(pattern) if folder != root else folder.glob(pattern))
+        if path.name.startswith(f"{begin}_")
+    ]
+    if len(labels) > 1:
+        raise DataError(
+            f"{root}: {labels[0].name} and {labels[1].name} both claim to be the labels of "
+            f"{session.name}; keep one."
+        )
+    for path in labels:
+        yield "deepgray", ExternalFile(path, shown, "deep gray", "T1w", "SynthSeg")
+        yield "tissue", ExternalFile(path, shown, "tissue", "T1w", "SynthSeg")
+    for table in sorted(path for folder in folders for path in folder.glob("*.csv")):
+        if freesurfer.is_synthseg(table) and freesurfer.has_row(table, begin):
+            yield NUMBERS, ExternalFile(table, shown, "table", "T1w", "SynthSeg")
+
+
+def _scan_name(session: Session) -> str:
+    """Return how the files of a participant's T1w are called by those that were made of it."""
+    if session.t1w is not None:
+        return session.t1w.name.split(".", 1)[0]
+    return "_".join(f"{key}-{value}" for key, value in session.entities)
+
+
+def _file(session: Session, key: str, name: Name, root: Path) -> Path | None:
+    folder = root / f"sub-{session.subject}"
+    if not folder.is_dir():
+        return None
+    extension = ".tsv" if name.ending.endswith("_points") else ".nii*"
+    hits = [
+        path
+        for path in sorted(folder.rglob(f"sub-{session.subject}_*{name.ending}{extension}"))
+        if _belongs(path, name, session)
+    ]
+    if len(hits) > 1:
+        raise DataError(
+            f"{folder}: {hits[0].name} and {hits[1].name} both claim to be the {key} of "
+            f"{session.name}; keep one."
+        )
+    return hits[0] if hits else None
+
+
+def _belongs(path: Path, name: Name, session: Session) -> bool:
+    """Say whether a file is of this session and run, and nothing else than what is looked for."""
+    entities, suffix = entities_of(path)
+    *pairs, wanted_suffix = name.ending.split("_")
+    wanted = dict(pair.split("-", 1) for pair in pairs)
+    found = dict(entities)
+    if suffix != wanted_suffix or any(found.get(key) != value for key, value in wanted.items()):
+        return False
+    own = {"space": name.space, **_own(name.space, session)}
+    rest = {key: value for key, value in found.items() if key not in wanted}
+    same_session = found.get("ses", session.session) == session.session
+    return same_session and all(own.get(key) == value for key, value in rest.items())
+
+
+def _own(space: Space, session: Session) -> dict[str, str]:
+    """Return the entities that the names of a scan's derivatives may carry."""
+    if space == "MEGRE":
+        return dict(session.gre_entities)
+    scan = session.t1w if space == "T1w" else session.flair
+    return dict(session.entities) | (dict(entities_of(scan)[0]) if scan else {})

@@ -1,0 +1,63 @@
+"""Names under which other tools, and a reader, write what a stage would make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.bids.products import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """How the name of a file ends, how it is read, and in which space it is."""
+
+    ending: str
+    reading: str = "labels"
+    space: Space = "T1w"
+
+
+FREESURFER_LABELS = ("aseg", "aparcaseg", "synthseg", "wmhsynthseg", "samseg", "fastsurfer")
+"""``desc-`` of label images with FreeSurfer's numbers (the first two are fMRIPrep's)."""
+
+EXTERNAL_NAMES: Mapping[str, tuple[Name, ...]] = {
+    "brain": (Name("desc-brain_mask"),),
+    "tissue": (
+        Name("dseg"),
+        *(Name(f"desc-{desc}_dseg", "tissue") for desc in FREESURFER_LABELS),
+    ),
+    "deepgray": (
+        Name("desc-deepgray_dseg"),
+        *(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
+        Name("dseg", "named structures"),
+    ),
+    "lesion": (
+        *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
+        *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst", "lstai", "samseg")),
+        *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
+        *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
+    ),
+    "nuclei": (Name("desc-thalamicnuclei_dseg"),),
+    "enhancing": (Name("label-enhancing_mask"),),
+}
+"""Names that other tools give the same thing."""
+
+
+def _reader(what: str, suffix: str = "mask") -> tuple[Name, ...]:
+    ending = f"label-lesion_desc-{what}_{suffix}"
+    return (
+        Name(f"space-FLAIR_{ending}", space="FLAIR"),
+        Name(f"space-T1w_{ending}", space="T1w"),
+    )
+
+
+READER: Mapping[str, tuple[Name, ...]] = {
+    "lesion_seeds": _reader("seeds"),
+    "lesion_points": _reader("seeds", "points"),
+    "lesion_add": _reader("add"),
+    "lesion_remove": _reader("remove"),
+}
+"""A reader's decisions about lesions: where to grow them from, what to add and to take away."""

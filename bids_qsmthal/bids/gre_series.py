@@ -1,0 +1,306 @@
+"""One gradient-echo scan as the sidecars describe it: which file is which echo and part."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from bids_qsmthal.bids.dataset import GreFiles
+from bids_qsmthal.bids.sidecars import entities_of, metadata
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.qsm import Acquisition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.core.image import Affine
+
+AFFINE_TOLERANCE_MM = 0.01
+"""Echoes of one scan share a grid; headers differ by rounding only."""
+
+PAIRS = (("mag", "phase"), ("real", "imag"))
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Where one part of one echo is: a file, or a volume of it."""
+
+    path: Path
+    volume: int | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreSeries:
+    """A gradient-echo scan whose files are complete and whose timing is known.
+
+    Attributes
+    ----------
+    parts
+        ``("mag", "phase")`` or ``("real", "imag")``.
+    first, second
+        Magnitude and phase, or real and imaginary part, one for each echo.
+    """
+
+    name: str
+    parts: tuple[str, str]
+    first: tuple[Echo, ...]
+    second: tuple[Echo, ...]
+    acquisition: Acquisition
+    manufacturer: str | None
+    phase_units: str | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file once, in the order of reading."""
+        return tuple(dict.fromkeys(echo.path for echo in (*self.first, *self.second)))
+
+
+def describe(files: GreFiles, root: Path) -> GreSeries:
+    """Check that a scan is complete and read its timing.
+
+    Raises
+    ------
+    MissingInputError
+        An echo, a part, or a piece of metadata is missing.
+    DataError
+        Shapes or affines differ between echoes, or echo times make no sense.
+    """
+    name = files.paths[0].name
+    echoes = _echoes_by_part(files.paths, root)
+    parts = _pair(echoes, name)
+    first, second = (_ordered(echoes[part], name) for part in parts)
+    for part, found in zip(parts, (first, second), strict=True):
+        _check_no_gap(found, f"{files.paths[0].parent}: part-{part}")
+    _check_same_echoes(first, second, parts)
+    _check_same_grid([*first, *second])
+    described = [echo.metadata for echo in (*first, *second)]
+    return GreSeries(
+        name=name,
+        parts=parts,
+        first=first,
+        second=second,
+        acquisition=_acquisition(first, described, name),
+        manufacturer=_word(described, "Manufacturer", name),
+        phase_units=_word([echo.metadata for echo in second], "Units", name),
+    )
+
+
+def _acquisition(
+    first: Sequence[Echo], described: Sequence[dict[str, Any]], name: str
+) -> Acquisition:
+    try:
+        return Acquisition(
+            echo_times_s=tuple(_echo_time_s(echo) for echo in first),
+            field_strength_t=_field_strength_t(described, name),
+        )
+    except DataError as error:
+        raise DataError(f"{name}: {error} Mend its sidecar.") from error
+
+
+def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
+    found: dict[str, list[Echo]] = defaultdict(list)
+    for path in paths:
+        part = dict(entities_of(path)[0]).get("part", "mag")
+        sidecar = metadata(path, root)
+        times = sidecar.get("EchoTime")
+        _check_volumes(path, times)
+        if isinstance(times, list):
+            found[part] += [
+                Echo(path, volume, {**sidecar, "EchoTime": time})
+                for volume, time in enumerate(times)
+            ]
+        else:
+            found[part].append(Echo(path, None, sidecar))
+    return found
+
+
+def _check_volumes(path: Path, times: object) -> None:
+    shape, _ = nifti.shape_and_affine(path)
+    volumes = shape[3] if len(shape) > 3 else 1
+    if isinstance(times, list) and len(times) != volumes:
+        raise DataError(
+            f"{path.name}: EchoTime lists {len(times)} times but the file holds {volumes} volumes, "
+            "expected one for each; mend the JSON file."
+        )
+    if not isinstance(times, list) and volumes > 1:
+        raise MissingInputError(
+            f"{path.name}: {volumes} volumes but one EchoTime; "
+            "give EchoTime as a list, one for each volume."
+        )
+
+
+def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
+    for pair in PAIRS:
+        if all(echoes.get(part) for part in pair):
+            return pair
+    have = ", ".join(f"part-{part}" for part in sorted(echoes))
+    raise MissingInputError(
+        f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
+        "or part-real with part-imag. Export the missing part."
+    )
+
+
+def _echo_time_s(echo: Echo) -> float:
+    time = echo.metadata.get("EchoTime")
+    if not _is_number(time):
+        raise MissingInputError(
+            f"{echo.path.name}: EchoTime in its sidecar is {_shown(time)}, expected seconds; "
+            "add EchoTime to the JSON file."
+        )
+    return float(time)
+
+
+def _ordered(echoes: list[Echo], name: str) -> tuple[Echo, ...]:
+    ordered = sorted(echoes, key=_echo_time_s)
+    times = [_echo_time_s(echo) for echo in ordered]
+    if len(set(times)) < len(times):
+        files = ", ".join(dict.fromkeys(echo.path.name for echo in ordered))
+        raise DataError(
+            f"{name}: echoes with the same EchoTime {times} s ({files}), expected each once; "
+            "remove the double one or mend its sidecar."
+        )
+    by_number = sorted(echoes, key=_echo_number)
+    if by_number != ordered:
+        raise DataError(
+            f"{name}: echo times {[_echo_time_s(echo) for echo in by_number]} s do not ascend "
+            "with the echo numbers of the file names; mend the sidecars."
+        )
+    return tuple(ordered)
+
+
+def _echo_number(echo: Echo) -> int:
+    if echo.volume is not None:
+        return echo.volume
+    number = dict(entities_of(echo.path)[0]).get("echo", "0")
+    return int(number) if number.isdigit() else 0
+
+
+def _check_no_gap(echoes: Sequence[Echo], where: str) -> None:
+    """Raise where the numbers of the file names leave one out."""
+    numbers = [_echo_number(echo) for echo in echoes if echo.volume is None]
+    if numbers not in ([0], list(range(1, len(numbers) + 1)), []):
+        raise MissingInputError(
+            f"{where} has the echoes {', '.join(map(str, numbers))}, expected 1 to "
+            f"{max(numbers)}: an echo is missing; add it, or number the others anew."
+        )
+
+
+def _check_same_echoes(
+    first: tuple[Echo, ...], second: tuple[Echo, ...], parts: tuple[str, str]
+) -> None:
+    times = [[_echo_time_s(echo) for echo in part] for part in (first, second)]
+    if len(times[0]) != len(times[1]) or not np.allclose(times[0], times[1], rtol=0, atol=1e-6):
+        raise MissingInputError(
+            f"{first[0].path.name}: part-{parts[0]} has echo times {times[0]} s but "
+            f"part-{parts[1]} has {times[1]} s; an echo is missing or a sidecar is wrong."
+        )
+
+
+def _check_same_grid(echoes: Sequence[Echo]) -> None:
+    reference, affine = nifti.shape_and_affine(echoes[0].path)
+    for echo in echoes:
+        shape, other = nifti.shape_and_affine(echo.path)
+        if shape[:3] != reference[:3]:
+            raise DataError(
+                f"{echo.path.name}: shape {shape[:3]} differs from {reference[:3]} of "
+                f"{echoes[0].path.name}; all echoes and parts must share one grid."
+            )
+        if not np.allclose(other, affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
+            raise DataError(
+                f"{echo.path.name}: its affine differs from that of {echoes[0].path.name}; "
+                "all echoes and parts must share one grid."
+            )
+    if min(reference[:3]) < 2:
+        raise DataError(f"{echoes[0].path.name}: shape {reference} is 2-D, expected a volume.")
+
+
+def _field_strength_t(described: Sequence[dict[str, Any]], name: str) -> float:
+    value = _one(described, "MagneticFieldStrength", name)
+    if not _is_number(value):
+        raise MissingInputError(
+            f"{name}: MagneticFieldStrength in the sidecars is {_shown(value)}, expected tesla; "
+            "add it to the JSON files."
+        )
+    return float(value)
+
+
+def _word(described: Sequence[dict[str, Any]], key: str, name: str) -> str | None:
+    value = _one(described, key, name)
+    if not isinstance(value, str | None):
+        raise DataError(
+            f"{name}: {key} in the sidecars is {_shown(value)}, expected a text; "
+            "mend the JSON files."
+        )
+    return value
+
+
+def _one(described: Sequence[dict[str, Any]], key: str, name: str) -> Any:  # noqa: ANN401 - JSON
+    """Return the one value that all sidecars agree on; ``None`` where none has it."""
+    values = [sidecar[key] for sidecar in described if key in sidecar]
+    if any(value != values[0] for value in values):
+        raise DataError(
+            f"{name}: {key} differs between the sidecars of one scan: {_shown(values)}, expected "
+            "one value; mend the JSON files."
+        )
+    return values[0] if values else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a JSON value is a finite number that fits the machine's."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return bool(abs(value) < sys.float_info.max)
+
+
+def _shown(value: object) -> str:
+    """Return a JSON value as a message can show it: in one line, and not for pages."""
+    return reprlib.repr(value)
+
+
+def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
+    """Read every echo.
+
+    Returns
+    -------
+    first, second
+        Magnitude and phase as stored (or real and imaginary part), shape (x, y, z, echo).
+    affine
+        Voxel indices to RAS+ mm.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, or an echo holds nothing.
+    """
+    images = {path: nifti.load(path) for path in series.paths}
+    first, second = (
+        np.stack([volume(images[echo.path].data, echo) for echo in part], axis=-1)
+        for part in (series.first, series.second)
+    )
+    return first, second, images[series.first[0].path].affine
+
+
+def volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:
+    """Return one echo of what its file holds; raise ``DataError`` where it holds nothing."""
+    found: NDArray[Any] = data if echo.volume is None else data[..., echo.volume]
+    finite = np.isfinite(found)
+    if not finite.any():
+        raise DataError(
+            f"{echo.path.name}: no voxel holds a number, expected a signal; export it again."
+        )
+    if found[finite].min() == found[finite].max():
+        raise DataError(
+            f"{echo.path.name}: every voxel is {found[finite][0]:g}, expected a signal; "
+            "export the image again."
+        )
+    return found

@@ -1,0 +1,126 @@
+"""Every image the app makes: its BIDS name, its unit, and what it means. Adding one adds a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Space = Literal["MEGRE", "T1w", "FLAIR"]
+
+
+MASK_TYPES = {"brain": "Brain", "lesion": "Lesion", "enhancing": "Lesion"}
+"""What BIDS calls a mask by the last label of its name; all others are regions of interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One kind of output image.
+
+    Attributes
+    ----------
+    space
+        The scan whose grid it is on.
+    entities
+        Entities between those of the participant and the suffix; empty for native maps.
+    suffix
+        BIDS suffix.
+    units
+        Unit of the voxel values, as BIDS writes it; ``None`` for masks and labels.
+    description
+        One sentence for the sidecar.
+    """
+
+    space: Space
+    entities: str
+    suffix: str
+    units: str | None
+    description: str
+
+    @property
+    def required(self) -> dict[str, str | bool]:
+        """Metadata that BIDS asks of this kind of image."""
+        if self.suffix == "mask":
+            return {"Type": MASK_TYPES.get(self.entities.rsplit("-", 1)[-1], "ROI")}
+        if self.suffix in {"T1w", "Chimap", "R2starmap", "T2starmap"}:
+            return {"SkullStripped": self.suffix != "T1w"}
+        return {}
+
+    @property
+    def ending(self) -> str:
+        """What follows the participant in the file name, without extension."""
+        return f"{self.entities}_{self.suffix}" if self.entities else self.suffix
+
+
+PRODUCTS: dict[str, Product] = {
+    "chi": Product("MEGRE", "", "Chimap", "ppm", "Magnetic susceptibility."),
+    "r2star": Product("MEGRE", "", "R2starmap", "1/s", "Effective transverse relaxation rate."),
+    "t2star": Product("MEGRE", "", "T2starmap", "s", "Effective transverse relaxation time."),
+    "local_field": Product(
+        "MEGRE", "desc-local", "fieldmap", "Hz", "Field offset made by sources inside the brain."
+    ),
+    "total_field": Product(
+        "MEGRE", "desc-total", "fieldmap", "Hz", "Field offset before background removal."
+    ),
+    "noise": Product(
+        "MEGRE", "desc-noise", "fieldmap", "Hz", "Standard deviation of the total field by the fit."
+    ),
+    "brain_gre": Product("MEGRE", "space-MEGRE_desc-brain", "mask", None, "Brain."),
+    "qsm_mask": Product(
+        "MEGRE", "space-MEGRE_desc-qsm", "mask", None, "Where susceptibility was reconstructed."
+    ),
+    "deepgray_gre": Product(
+        "MEGRE", "space-MEGRE_desc-deepgray", "dseg", None, "Deep gray nuclei and ventricles."
+    ),
+    "nuclei_gre": Product(
+        "MEGRE", "space-MEGRE_desc-thalamicnuclei", "dseg", None, "Groups of thalamic nuclei."
+    ),
+    "thalamus": Product(
+        "MEGRE",
+        "space-MEGRE_label-thalamus_desc-final",
+        "mask",
+        None,
+        "Thalamus as measured (1 left, 2 right): rim, veins and lost voxels removed.",
+    ),
+    "csf_reference": Product(
+        "MEGRE",
+        "space-MEGRE_label-CSF_desc-reference",
+        "mask",
+        None,
+        "Cerebrospinal fluid that is the zero of the relative susceptibility.",
+    ),
+    "vein": Product("MEGRE", "space-MEGRE_label-vein", "mask", None, "Veins near the thalami."),
+    "lesion_gre": Product("MEGRE", "space-MEGRE_label-lesion", "mask", None, "T2 lesions."),
+    "t1w": Product("T1w", "desc-preproc", "T1w", None, "T1w corrected for the bias field."),
+    "brain": Product("T1w", "space-T1w_desc-brain", "mask", None, "Brain."),
+    "tissue": Product(
+        "T1w", "space-T1w", "dseg", None, "Tissue: 1 gray matter, 2 white matter, 3 CSF."
+    ),
+    "gm": Product("T1w", "space-T1w_label-GM", "probseg", None, "Probability of gray matter."),
+    "wm": Product("T1w", "space-T1w_label-WM", "probseg", None, "Probability of white matter."),
+    "csf": Product("T1w", "space-T1w_label-CSF", "probseg", None, "Probability of CSF."),
+    "deepgray": Product(
+        "T1w", "space-T1w_desc-deepgray", "dseg", None, "Deep gray nuclei and ventricles."
+    ),
+    "nuclei": Product(
+        "T1w", "space-T1w_desc-thalamicnuclei", "dseg", None, "Groups of thalamic nuclei."
+    ),
+    "thickness": Product(
+        "T1w", "space-T1w_desc-thickness", "morph", "mm", "Thickness of the cortex at each voxel."
+    ),
+    "lesion": Product("T1w", "space-T1w_label-lesion", "mask", None, "T2 lesions."),
+    "lesion_probability": Product(
+        "T1w", "space-T1w_label-lesion", "probseg", None, "Probability of a T2 lesion."
+    ),
+    "enhancing": Product(
+        "T1w", "space-T1w_label-enhancing", "mask", None, "Gadolinium-enhancing lesions."
+    ),
+    "lesion_flair": Product(
+        "FLAIR", "space-FLAIR_label-lesion", "mask", None, "T2 lesions on the FLAIR grid."
+    ),
+}
+
+REPLACEABLE = (
+    *("chi", "r2star", "brain_gre", "deepgray_gre", "thalamus", "csf_reference", "vein"),
+    *("brain", "tissue", "deepgray", "nuclei", "lesion", "enhancing"),
+)
+"""What a derivative dataset or a manual edit may replace."""

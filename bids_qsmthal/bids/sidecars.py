@@ -1,0 +1,88 @@
+"""What belongs to a BIDS file by its name: its entities, and the files that it inherits."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal.core.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Entities = tuple[tuple[str, str], ...]
+"""Entities of a file name in their order, such as ``(("sub", "01"), ("run", "1"))``."""
+
+MAX_JSON_BYTES = 2**26
+"""A longer sidecar is none; dictionaries of large studies have some megabytes."""
+
+
+def entities_of(path: Path) -> tuple[Entities, str]:
+    """Split ``sub-01_run-1_T1w.nii.gz`` into its entities and its suffix."""
+    stem = path.name.split(".", 1)[0]
+    *pairs, suffix = stem.split("_")
+    return tuple((key, value) for key, _, value in (pair.partition("-") for pair in pairs)), suffix
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    DataError
+        The file is not JSON, or not an object.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: holds a {type(content).__name__}, expected a JSON object; mend the file."
+        )
+    return content
+
+
+def metadata(path: Path, root: Path) -> dict[str, Any]:
+    """Return the metadata of an image; of its sidecars the last wins."""
+    merged: dict[str, Any] = {}
+    for sidecar in inherited(path, root, "json"):
+        state = sidecar.stat()
+        merged |= _content(sidecar, state.st_mtime_ns, state.st_size)
+    return merged
+
+
+def inherited(path: Path, root: Path, extension: str) -> list[Path]:
+    """Return the files that apply to an image by the inheritance principle of BIDS.
+
+    A file applies when it lies in the folder of the image or above it, has the same suffix, and no
+    entity that the image does not share. Nearer and more specific files come last.
+    """
+    entities, suffix = entities_of(path)
+    folders = [path.parent, *path.parent.parents]
+    inside = [folder for folder in folders if folder == root or root in folder.parents]
+    found: list[Path] = []
+    for folder in reversed(inside):
+        applicable = [
+            (len(own), file)
+            for file, own, own_suffix in _listed(folder, extension, folder.stat().st_mtime_ns)
+            if own_suffix == suffix and set(own) <= set(entities)
+        ]
+        found += [file for _, file in sorted(applicable)]
+    return found
+
+
+@lru_cache(maxsize=64)
+def _listed(folder: Path, extension: str, _changed_ns: int) -> list[tuple[Path, Entities, str]]:
+    """Return some files of a folder; the root of a study has thousands of other entries."""
+    return [(path, *entities_of(path)) for path in folder.glob(f"*.{extension}")]
+
+
+@lru_cache(maxsize=256)
+def _content(sidecar: Path, _changed_ns: int, _size: int) -> dict[str, Any]:
+    """Return what a sidecar holds; those near the root apply to every participant."""
+    return read_json(sidecar)

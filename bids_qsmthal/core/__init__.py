@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, NIfTI, grids and images as values."""

@@ -1,0 +1,116 @@
+"""Images as values: an array and where its voxels are.
+
+One convention in memory: ``data`` is C-contiguous with shape (x, y, z[, n]), and ``affine`` maps
+voxel indices to the RAS+ world in mm. A rigid motion between two scans is a 4x4 matrix on world
+points. Conversion to and from any other convention happens at the door (``nifti``, ``anatomy``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.core.grid import Grid
+
+Affine = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """An array and where its voxels are: ``affine`` maps indices to RAS+ mm."""
+
+    data: NDArray[Any]
+    affine: Affine
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along the three axes of space."""
+        x, y, z = self.data.shape[:3]
+        return x, y, z
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the image, with the scanner's B0 (world z) turned into its frame."""
+        voxel_size_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
+        rotation = self.affine[:3, :3] / voxel_size_mm
+        b0 = np.linalg.solve(rotation, (0.0, 0.0, 1.0))
+        b0 /= np.linalg.norm(b0)
+        dx, dy, dz = voxel_size_mm.tolist()
+        bx, by, bz = b0.tolist()
+        return Grid(self.shape, (dx, dy, dz), (bx, by, bz))
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def like(self, data: NDArray[Any]) -> Image:
+        """Return other data on the same grid."""
+        if data.shape[:3] != self.shape:
+            raise ValueError(f"data of shape {data.shape} do not fit a grid of {self.shape}")
+        return replace(self, data=data)
+
+
+def resample(
+    moving: Image, onto: Image, *, world: Affine | None = None, order: int = 1, fill: float = 0.0
+) -> Image:
+    """Sample an image on the grid of another.
+
+    Parameters
+    ----------
+    moving
+        The image to sample, shape (x, y, z).
+    onto
+        The image whose grid is wanted; its data are not read.
+    world
+        4x4 matrix that takes a world point (mm) of ``onto`` to the world of ``moving``;
+        identity by default.
+    order
+        Order of the spline: 0 nearest (labels), 1 linear, 3 cubic.
+    fill
+        Value outside the moving image.
+
+    Returns
+    -------
+    Image
+        float32 for ``order`` > 0, else the type of ``moving``; on the grid of ``onto``.
+    """
+    step = np.linalg.inv(moving.affine) @ (np.eye(4) if world is None else world) @ onto.affine
+    dtype = moving.data.dtype if order == 0 else np.dtype(np.float32)
+    source = moving.data.astype(dtype, copy=False)
+    sampled = ndimage.affine_transform(
+        source, step[:3, :3], step[:3, 3], onto.shape, dtype, order=order, cval=fill
+    )
+    return Image(np.ascontiguousarray(sampled), onto.affine)
+
+
+def reoriented(image: Image) -> Image:
+    """Return the same image with axes nearest to R, A, S: flips and swaps only, no resampling."""
+    direction = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    order = _nearest_axes(direction)
+    data = np.moveaxis(image.data, order, (0, 1, 2))
+    swap = np.zeros((4, 4))
+    swap[3, 3] = 1.0
+    for new, old in enumerate(order):
+        swap[old, new] = 1.0
+    affine = image.affine @ swap
+    for axis in range(3):
+        if affine[axis, axis] < 0:
+            data = np.flip(data, axis)
+            affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Image(np.ascontiguousarray(data), affine)
+
+
+def _nearest_axes(direction: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Return, for each world axis, the voxel axis that runs along it most."""
+    best, score = (0, 1, 2), -1.0
+    for candidate in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
+        total = sum(abs(direction[axis, voxel]) for axis, voxel in enumerate(candidate))
+        if total > score:
+            best, score = candidate, total
+    return best

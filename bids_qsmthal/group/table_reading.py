@@ -1,0 +1,121 @@
+"""TSV files in: every column as text, wrong ones refused with the place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.core.errors import DataError, ReadWriteError
+
+MISSING = frozenset({"n/a", "", "na", "nan", "none"})
+"""BIDS writes n/a; the others are what spreadsheets make of it."""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return a TSV file with every cell as text.
+
+    Raises
+    ------
+    DataError
+        It is not UTF-8, has no header, rows of different length or a column twice.
+    """
+    lines = text(path).rstrip("\n").split("\n")
+    header = [name.strip() for name in lines[0].split("\t")]
+    if not any(header):
+        raise DataError(f"{path}: the file is empty; expected a header line.")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}: the column '{repeated[0]}' is there twice.")
+    rows = [line.split("\t") for line in lines[1:] if line.strip()]
+    for place, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {place}: {len(row)} cells under {len(header)} column names; "
+                "cells are separated by one tab."
+            )
+    stripped = [[cell.strip() for cell in row] for row in rows]
+    return pd.DataFrame(stripped, columns=header, dtype="str")
+
+
+def text(path: Path) -> str:
+    """Return the text of a file, with line ends as newlines.
+
+    Raises
+    ------
+    DataError
+        It is not UTF-8.
+    ReadWriteError
+        The operating system cannot read it.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8.") from error
+    except OSError as error:
+        raise ReadWriteError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def dictionary(path: Path) -> Mapping[str, Any]:
+    """Return the data dictionary beside a TSV file; empty where there is none.
+
+    Raises
+    ------
+    DataError
+        It is not a JSON object.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); mend the file.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object, one key a column; mend the file.")
+    return content
+
+
+def is_missing(cells: pd.Series[str]) -> pd.Series[bool]:
+    """Return which cells hold no value."""
+    return cells.isna() | cells.str.lower().isin(MISSING)
+
+
+def numbers(cells: pd.Series[str], where: str, who: pd.Series[str]) -> pd.Series[float]:
+    """Return cells as numbers, missing ones as NaN.
+
+    Raises
+    ------
+    DataError
+        A cell holds text; it names the first one and whose it is.
+    """
+    missing = is_missing(cells)
+    values = pd.to_numeric(cells.where(~missing), errors="coerce").astype(float)
+    wrong = ~missing & ~np.isfinite(values)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: '{cells.iloc[first]}' of {who.iloc[first]} is not a number "
+            f"({int(wrong.sum())} such); expected numbers, n/a where unknown; for words give "
+            "'Levels' in the analysis file."
+        )
+    return values
+
+
+def participant_ids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the table with ``sub-`` before every participant_id.
+
+    Raises
+    ------
+    DataError
+        There is no such column.
+    """
+    if "participant_id" not in frame:
+        raise DataError(
+            f"{path}: no column 'participant_id'. There are: {', '.join(frame.columns)}."
+        )
+    plain = frame["participant_id"].str.removeprefix("sub-")
+    return frame.assign(participant_id="sub-" + plain)

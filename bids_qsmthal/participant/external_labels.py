@@ -1,0 +1,128 @@
+"""Labels that were brought, on the grid of T1w, and whether they can be of this head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal import anatomy
+from bids_qsmthal.anatomy import atlas, naming
+from bids_qsmthal.bids import external
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.image import Image, resample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.anatomy import Prepared
+    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.core.image import Affine
+
+THALAMI = (10, 49)
+"""FreeSurfer's labels of the left and the right thalamus."""
+
+MIN_INSIDE = 0.8
+"""Share of brought labels that must lie in the brain: SynthSeg's widest masks leave some 5 % out,
+a head that is shifted by 3 cm a fifth."""
+
+MIN_THALAMUS_DICE = 0.5
+"""Two outlines of the thalami of one head, each as big as the other, that are shifted by 6 mm
+against each other share half."""
+
+
+def on(
+    key: str,
+    external_files: Mapping[str, ExternalFile],
+    onto: Image,
+    *,
+    world: Affine | None = None,
+) -> Image | None:
+    """Return the labels that were brought for a product on a grid, or ``None``.
+
+    Parameters
+    ----------
+    key, external_files
+        Which, of what was brought.
+    onto
+        The image whose grid is wanted.
+    world
+        4x4 matrix, a point of the world of ``onto`` to that of the labels; the same by default.
+    """
+    if key not in external_files:
+        return None
+    return resample(external.load(external_files[key]), onto, world=world, order=0)
+
+
+def mask(
+    key: str,
+    external_files: Mapping[str, ExternalFile],
+    onto: Image,
+    *,
+    world: Affine | None = None,
+) -> Image | None:
+    """Return the same as a boolean mask."""
+    found = on(key, external_files, onto, world=world)
+    return None if found is None else found.like(found.data > 0)
+
+
+def names_of_nuclei(item: ExternalFile) -> dict[int, str]:
+    """Return what the numbers of thalamic nuclei mean."""
+    if item.table is not None:
+        return naming.read_table(item.table)
+    return atlas.names(external.NUCLEI_TABLES.get(item.reading, "desc-thalamicnuclei_dseg"))
+
+
+def labels(
+    external_files: Mapping[str, ExternalFile], prepared: Prepared
+) -> anatomy.ExternalLabels | None:
+    """Gather what takes the place of our labels; ``None`` where nothing does.
+
+    Raises
+    ------
+    DataError
+        Labels lie outside the brain: they are of another head or in another space.
+    """
+    found = {key: on(key, external_files, prepared.t1w) for key in ("deepgray", "tissue", "nuclei")}
+    for key, image in found.items():
+        if image is not None:
+            _check_inside(image, prepared.brain, external_files[key])
+    if not any(found.values()):
+        return None
+    nuclei = found["nuclei"]
+    named = None if nuclei is None else (nuclei, names_of_nuclei(external_files["nuclei"]))
+    return anatomy.ExternalLabels(
+        deepgray=found["deepgray"],
+        tissue=found["tissue"],
+        nuclei=named,
+    )
+
+
+def doubts(
+    external_files: Mapping[str, ExternalFile],
+    given: anatomy.ExternalLabels | None,
+    prepared: Prepared,
+) -> tuple[str, ...]:
+    """Say where brought thalami are not where the registered atlas has them."""
+    if given is None or given.deepgray is None:
+        return ()
+    theirs, ours = (np.isin(image.data, THALAMI) for image in (given.deepgray, prepared.labels))
+    dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
+    if dice >= MIN_THALAMUS_DICE:
+        return ()
+    return (
+        f"the thalami of {external_files['deepgray'].source} and of the registered atlas overlap "
+        f"by {100 * dice:.0f} %, expected at least {100 * MIN_THALAMUS_DICE:.0f} %: one of them is "
+        "not where the thalami of this T1w are",
+    )
+
+
+def _check_inside(image: Image, brain: Image, item: ExternalFile) -> None:
+    labelled = image.data > 0
+    inside = float((labelled & (brain.data > 0)).sum()) / max(1, int(labelled.sum()))
+    if inside < MIN_INSIDE:
+        raise DataError(
+            f"{item.path}: {100 * inside:.0f} % of its labels lie in the brain of this T1w, "
+            f"expected at least {100 * MIN_INSIDE:.0f} %; they are of another head or in another "
+            "space: bring labels made of this T1w, or in its world."
+        )

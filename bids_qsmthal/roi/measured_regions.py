@@ -1,0 +1,120 @@
+"""Which voxels each region is measured in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_qsmthal.roi.reference import GLOBAL
+from bids_qsmthal.roi.region_names import region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bids_qsmthal.qsm import Mask
+    from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.masks import Masks
+    from bids_qsmthal.roi.morphology import Labels
+    from bids_qsmthal.roi.regions import Regions
+    from bids_qsmthal.roi.transfer import Transfer
+
+CORE_SHARE = 0.9
+"""Share of a voxel that a nucleus must fill to be measured, as for the thalamus."""
+
+MINIMUM_VOXELS = 10
+"""A small nucleus keeps its rim if fewer voxels than this would remain."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A region to be measured: its voxels, and how many of its label were left out."""
+
+    region: str
+    hemisphere: str
+    mask: Mask
+    lost: int
+    method: str
+    source: str
+
+
+def places(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator[Place]:
+    """Yield every region: references first, then thalami, other nuclei, thalamic nuclei.
+
+    Both sides together come after each alone. One mask exists at a time; some may be empty.
+    """
+    yield Place("brain", "n/a", regions.usable, 0, inputs.method, "QSM mask")
+    source = masks.source["reference"]
+    yield from _halves("csf_reference", masks.reference.labels, masks.reference.rung, source)
+    yield from _halves("csf_global", masks.global_csf * regions.side, GLOBAL, "R2*")
+    for place in _halves(
+        "thalamus", masks.thalamus.labels, inputs.method, masks.source["thalamus"]
+    ):
+        counts = masks.thalamus.counts
+        lost = sum(count.lost for side, count in counts.items() if side in place.hemisphere)
+        yield replace(place, lost=lost)
+    if regions.labels is None or inputs.segmentation is None:
+        return
+    yield from _labelled(regions, inputs.segmentation.names, inputs.method)
+    if regions.nuclei is not None:
+        inside = masks.thalamus.labels > 0
+        names = inputs.segmentation.nuclei_names
+        yield from _nuclei(regions.nuclei, names, inside, inputs.method)
+
+
+def _halves(name: str, labels: Labels, method: str, source: str) -> Iterator[Place]:
+    for hemisphere, mask in (("L", labels == 1), ("R", labels == 2), ("LR", labels > 0)):
+        yield Place(name, hemisphere, mask, 0, method, source)
+
+
+def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterator[Place]:
+    """Yield the other deep nuclei: their inner voxels, or all of them if they are tiny."""
+    carried = regions.labels
+    assert carried is not None  # noqa: S101 - the caller has looked
+    for name, group in _grouped(carried, names):
+        if name == "thalamus" or "ventricle" in name:
+            continue
+        both = np.zeros(regions.usable.shape, dtype=bool)
+        total_lost = 0
+        for index, hemisphere in group:
+            own = np.asarray(carried.labels.data) == index
+            inner = own & regions.usable & ~regions.lesions
+            core = inner & (carried.fraction(index) >= CORE_SHARE)
+            mask = core if core.sum() >= MINIMUM_VOXELS else inner
+            lost = int(own.sum() - mask.sum())
+            yield Place(name, hemisphere, mask, lost, method, "segmentation")
+            both |= mask
+            total_lost += lost
+        if len(group) > 1:
+            yield Place(name, "LR", both, total_lost, method, "segmentation")
+
+
+def _nuclei(
+    carried: Transfer, names: Mapping[int, str], inside: Mask, method: str
+) -> Iterator[Place]:
+    """Yield the thalamic nuclei within the final thalamus."""
+    for nucleus, group in _grouped(carried, names):
+        name = nucleus if nucleus.startswith("thalamus") else f"thalamus_{nucleus}"
+        both = np.zeros(inside.shape, dtype=bool)
+        total_lost = 0
+        for index, hemisphere in group:
+            own = np.asarray(carried.labels.data) == index
+            mask = own & inside
+            lost = int(own.sum() - mask.sum())
+            yield Place(name, hemisphere, mask, lost, method, "segmentation")
+            both |= mask
+            total_lost += lost
+        if len(group) > 1:
+            yield Place(name, "LR", both, total_lost, method, "segmentation")
+
+
+def _grouped(
+    carried: Transfer, names: Mapping[int, str]
+) -> list[tuple[str, list[tuple[int, str]]]]:
+    """Return for each region name its labels and their sides, left before right."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for index in sorted(carried.shares):
+        what = region(index, names)
+        groups.setdefault(what.name, []).append((index, what.hemisphere))
+    return list(groups.items())

@@ -1,0 +1,233 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal.app.check import STAGES
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.participant import structural, susceptibility
+from tests.conftest import write_json
+from tests.tiny import write_labels, write_participant
+
+
+@pytest.fixture
+def study(bids_dir: Path) -> Path:
+    """Three participants: everything, no FLAIR, anatomy alone."""
+    for name in ("sub-01", "sub-02"):
+        write_participant(bids_dir, name)
+    for name, scans in (
+        ("sub-01", ("T1w", "ce-gadolinium_T1w", "FLAIR")),
+        ("sub-02", ("T1w", "ce-gadolinium_T1w")),
+        ("sub-03", ("T1w", "FLAIR")),
+    ):
+        for scan in scans:
+            write_head(bids_dir / name / "anat" / f"{name}_{scan}.nii.gz")
+    return bids_dir
+
+
+def write_head(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = np.random.default_rng(1).uniform(1, 100, (40, 48, 36)).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, np.diag([4.5, 4.5, 4.5, 1])), path)
+    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), {"MagneticFieldStrength": 3})
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_a_dataset_is_told_by_participant(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(study), "-q"]) == 0
+    text = capsys.readouterr().out
+    assert "3 T, mag-phase" in line_of(text, "sub-01")
+    assert line_of(text, "sub-01").endswith("ready")
+    assert line_of(text, "sub-03").split()[1] == "-"
+    assert "3 of 3 ready" in text
+
+
+def test_what_is_missing_is_told_with_its_cost(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["check", str(study), "-q"])
+    text = capsys.readouterr().out
+    assert "no FLAIR: no T2 lesions (sub-02)" in text
+    assert "no gradient echo: no susceptibility and no R2* (sub-03)" in text
+    assert "no post-contrast T1w: no enhancing lesions (sub-03)" in text
+    assert "no T1w" not in text
+
+
+def test_what_is_brought_spares_the_cost(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manual = tmp_path / "manual"
+    write_head(manual / "sub-02" / "anat" / "sub-02_space-T1w_label-lesion_mask.nii.gz")
+    main(["check", str(study), "-q", "-d", f"manual={manual}"])
+    text = capsys.readouterr().out
+    assert "lesion from manual (sub-02)" in text
+    assert "no FLAIR" not in text
+
+
+def no_phase(folder: Path) -> None:
+    for path in folder.glob("*part-phase*"):
+        path.unlink()
+
+
+def truncated_flair(folder: Path) -> None:
+    path = next(folder.glob("*_FLAIR.nii.gz"))
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def wrong_units(folder: Path) -> None:
+    for path in folder.glob("*part-phase*.json"):
+        path.write_text(path.read_text().replace('"rad"', '"mrad"'))
+
+
+def bad_name(folder: Path) -> None:
+    path = next(folder.glob("*_FLAIR.nii.gz"))
+    path.rename(path.with_name("sub-01_mod-x_FLAIR.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "says"),
+    [
+        (no_phase, 66, "has only part-mag"),
+        (truncated_flair, 65, "truncated or damaged"),
+        (wrong_units, 65, "correct Units"),
+        (bad_name, 16, "not a valid BIDS name"),
+    ],
+)
+def test_what_would_stop_a_run_is_found_and_keeps_its_code(
+    study: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+    code: int,
+    says: str,
+) -> None:
+    spoil(study / "sub-01" / "anat")
+    assert main(["check", str(study), "-q"]) == 1
+    text = capsys.readouterr().out
+    assert line_of(text, "sub-01").endswith("PROBLEM")
+    assert says in text.split("problems:")[1]
+    assert "2 of 3 ready" in text
+    words = ["check", str(study), "--participant-label", "01", "-q"]
+    assert main(words) == code
+
+
+def test_headers_alone_do_not_show_damaged_voxels(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncated_flair(study / "sub-01" / "anat")
+    assert main(["check", str(study), "-q", "--quick"]) == 0
+    assert main(["check", str(study), "-q"]) == 1
+    assert "1 of 3" not in capsys.readouterr().out
+
+
+def test_every_name_that_run_and_check_judge_is_judged_alike(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad_name(study / "sub-01" / "anat")
+    assert main([str(study), str(tmp_path / "out"), "participant", "-q"]) == 16
+    assert main(["check", str(study), "--skip-bids-validation", "-q"]) == 0
+    assert "not a valid" not in capsys.readouterr().out
+
+
+def test_the_table_is_written_for_programs(study: Path, tmp_path: Path) -> None:
+    no_phase(study / "sub-02" / "anat")
+    table = tmp_path / "check.tsv"
+    assert main(["check", str(study), "-q", "--tsv", str(table)]) == 1
+    found = pd.read_csv(table, sep="\t").set_index("participant_id")
+    assert list(found.index) == ["sub-01", "sub-02", "sub-03"]
+    assert list(found["exit_code"]) == [0, 66, 0]
+    assert "has only part-mag" in found.loc["sub-02", "problem"]
+    assert "no gradient echo" in found.loc["sub-03", "missing"]
+    assert found.loc["sub-01", "t1w"] == "yes"
+
+
+def test_the_group_level_is_told_of_columns_it_lacks(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = "participant_id\tage\tsex\nsub-01\t30\tF\nsub-02\t40\tM\n"
+    (study / "participants.tsv").write_text(table)
+    main(["check", str(study), "-q"])
+    text = capsys.readouterr().out
+    assert "no column disease_duration" in text
+    assert "no column age" not in text
+    assert "participants.tsv does not list sub-03" in text
+
+
+def test_nothing_is_written(study: Path) -> None:
+    before = sorted(study.rglob("*"))
+    main(["check", str(study), "-q"])
+    assert sorted(study.rglob("*")) == before
+
+
+def test_a_folder_that_is_no_dataset_has_its_code(tmp_path: Path) -> None:
+    assert main(["check", str(tmp_path)]) == 16
+    assert main(["check", str(tmp_path / "nowhere")]) == 66
+    assert main(["check"]) == 64
+
+
+def test_a_dry_run_names_stages_and_files_and_writes_nothing(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(study), str(out), "participant", "group", "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    _, first, second, third = re.split(r"^sub-\d\d:$", text, flags=re.MULTILINE)
+    assert "sub-01/anat/sub-01_echo-1_part-phase_MEGRE.nii.gz" in first
+    assert "would run: T2 lesions" in first
+    assert "would run: T2 lesions" not in second
+    assert "would run: field, background, susceptibility" in second
+    assert "would run: field, background, susceptibility" not in third
+    assert not out.exists()
+
+
+def test_what_is_brought_takes_the_place_of_its_stage(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manual = tmp_path / "manual"
+    for ending in ("label-lesion_mask", "label-enhancing_mask"):
+        write_head(manual / "sub-03" / "anat" / f"sub-03_space-T1w_{ending}.nii.gz")
+    words = [str(study), str(tmp_path / "out"), "participant", "--dry-run", "-d", f"m={manual}"]
+    main([*words, "--participant-label", "03"])
+    text = capsys.readouterr().out
+    assert "would run: T1w" in text
+    assert "would run: T2 lesions" not in text
+    assert "no enhancing lesions" not in text
+
+
+def test_labels_that_are_brought_say_where_the_thalamus_is(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (study / "sub-02" / "anat").glob("*T1w*"):
+        path.unlink()
+    words = [str(study), str(tmp_path / "out"), "participant", "--dry-run"]
+    words += ["--participant-label", "02"]
+    main(words)
+    assert "would run: thalamus" not in capsys.readouterr().out
+    write_labels(tmp_path / "mine", "sub-02")
+    main([*words, "-d", f"mine={tmp_path / 'mine'}"])
+    assert "would run: thalamus, veins, reference" in capsys.readouterr().out
+
+
+def test_the_stages_of_a_dry_run_are_those_of_a_run() -> None:
+    code = "".join(
+        Path(module.__file__).read_text(encoding="utf-8") for module in (structural, susceptibility)
+    )
+    assert all(f'"{stage.title}"' in code for stage in STAGES)
+
+
+def test_brought_labels_that_miss_the_scan_are_a_problem(study: Path, tmp_path: Path) -> None:
+    labels = write_labels(tmp_path / "manual", "sub-01")
+    assert main(["check", str(study), "-q", "-d", f"manual={tmp_path / 'manual'}"]) == 0
+    for path in labels.rglob("*dseg.nii.gz"):
+        image = nib.load(path)
+        shifted = image.affine + np.array([[0, 0, 0, 1000.0]] + 3 * [[0] * 4])
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), shifted), path)
+    words = ["check", str(study), "-q", "--participant-label", "01"]
+    assert main([*words, "-d", f"manual={tmp_path / 'manual'}"]) == DataError.exit_code

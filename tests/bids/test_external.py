@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.bids import external
+from bids_qsmthal.bids.dataset import GreFiles, Session
+from bids_qsmthal.core.errors import DataError, MissingInputError
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    gre = GreFiles((("run", "1"),), ())
+    return Session(tmp_path / "bids", "01", "a", gre=gre)
+
+
+def touch(root: Path, name: str) -> Path:
+    path = root / "sub-01" / "ses-a" / "anat" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+VEIN = "sub-01_ses-a_run-1_space-MEGRE_label-vein_mask.nii.gz"
+
+
+def test_an_edit_wins_over_a_dataset(session: Session, tmp_path: Path) -> None:
+    touch(tmp_path / "theirs", VEIN)
+    edit = touch(tmp_path / "out" / "edits", VEIN)
+    found = external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+    assert found["vein"] == external.ExternalFile(edit, "manual edit")
+
+
+def test_a_dataset_is_named_as_the_source(session: Session, tmp_path: Path) -> None:
+    touch(tmp_path / "theirs", VEIN)
+    found = external.find(session, {"Team A": tmp_path / "theirs"}, tmp_path / "out")
+    assert found["vein"].source == "Team A"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01_ses-b_run-1_space-MEGRE_label-vein_mask.nii.gz",
+        "sub-01_ses-a_run-2_space-MEGRE_label-vein_mask.nii.gz",
+        "sub-01_ses-a_run-1_space-T1w_label-vein_mask.nii.gz",
+        "sub-01_ses-a_run-1_space-MEGRE_label-vein_desc-old_mask.nii.gz",
+    ],
+)
+def test_what_belongs_elsewhere_is_left_alone(session: Session, tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "theirs", name)
+    assert not external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+
+
+def test_a_lesion_mask_of_another_tool_is_found_by_its_name(
+    session: Session, tmp_path: Path
+) -> None:
+    path = touch(tmp_path / "lst", "sub-01_ses-a_label-lesion_mask.nii.gz")
+    found = external.find(session, {"lst": tmp_path / "lst"}, tmp_path / "out")
+    assert found["lesion"].path == path
+
+
+def test_two_claims_are_refused(session: Session, tmp_path: Path) -> None:
+    touch(tmp_path / "theirs", VEIN)
+    touch(tmp_path / "theirs", VEIN.replace(".nii.gz", ".nii"))
+    with pytest.raises(DataError, match="both claim to be the vein"):
+        external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+
+
+def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="is not a folder"):
+        external.parse([f"x={tmp_path / 'none'}"])

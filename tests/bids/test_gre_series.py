@@ -1,0 +1,124 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.bids import gre_series
+from bids_qsmthal.bids.dataset import find_sessions
+from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError
+from tests.conftest import ECHO_TIMES_S, write_image, write_json
+
+
+def describe(bids_dir: Path) -> gre_series.GreSeries:
+    (session,) = find_sessions(bids_dir)
+    assert session.gre is not None
+    return gre_series.describe(session.gre, bids_dir)
+
+
+def edit(path: Path, **changes: object) -> None:
+    content = json.loads(path.read_text()) | changes
+    write_json(path, {key: value for key, value in content.items() if value is not None})
+
+
+def test_a_complete_scan_is_described(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    add_gre()
+    series = describe(bids_dir)
+    assert series.parts == ("mag", "phase")
+    assert series.acquisition.echo_times_s == ECHO_TIMES_S
+    assert series.acquisition.field_strength_t == 3
+    assert series.phase_units == "rad"
+
+
+def test_ten_echoes_are_not_sorted_as_text(bids_dir: Path) -> None:
+    for number in range(1, 12):
+        for part in ("mag", "phase"):
+            stem = bids_dir / "sub-01" / "anat" / f"sub-01_echo-{number}_part-{part}_MEGRE"
+            write_image(stem.with_suffix(".nii.gz"))
+            write_json(
+                stem.with_suffix(".json"),
+                {"EchoTime": 0.004 * number, "MagneticFieldStrength": 3, "Units": "rad"},
+            )
+    names = [echo.path.name for echo in describe(bids_dir).first]
+    assert [name.split("_")[1] for name in names] == [f"echo-{n}" for n in range(1, 12)]
+
+
+def test_a_4d_file_has_an_echo_in_each_volume(bids_dir: Path) -> None:
+    for part in ("real", "imag"):
+        stem = bids_dir / "sub-01" / "anat" / f"sub-01_part-{part}_MEGRE"
+        write_image(stem.with_suffix(".nii.gz"), (6, 5, 4, 2))
+        write_json(
+            stem.with_suffix(".json"), {"EchoTime": [0.005, 0.01], "MagneticFieldStrength": 3}
+        )
+    series = describe(bids_dir)
+    assert series.parts == ("real", "imag")
+    assert [echo.volume for echo in series.first] == [0, 1]
+
+
+def test_magnitude_without_phase_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    for path in add_gre().glob("*part-phase*"):
+        path.unlink()
+    with pytest.raises(MissingInputError, match="has only part-mag; susceptibility needs"):
+        describe(bids_dir)
+
+
+def test_a_missing_echo_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    for path in add_gre().glob("*echo-2_part-phase*"):
+        path.unlink()
+    with pytest.raises(MissingInputError, match="an echo is missing"):
+        describe(bids_dir)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"EchoTime": None}, MissingInputError, "EchoTime in its sidecar is None"),
+        ({"EchoTime": "5"}, MissingInputError, "expected seconds"),
+        ({"EchoTime": 0.015}, DataError, "same EchoTime"),
+        ({"EchoTime": 15.0}, DataError, r"did you mean 0\.015 s"),
+        ({"EchoTime": 0.02}, DataError, "do not ascend with the echo numbers"),
+        ({"MagneticFieldStrength": 7}, DataError, "MagneticFieldStrength differs"),
+    ],
+)
+def test_a_wrong_sidecar_is_refused(
+    bids_dir: Path,
+    add_gre: Callable[..., Path],
+    changes: dict[str, object],
+    error: type[QsmthalError],
+    says: str,
+) -> None:
+    folder = add_gre()
+    number = 3 if changes.get("EchoTime") == 15.0 else 1
+    for part in ("mag", "phase"):
+        edit(folder / f"sub-01_echo-{number}_part-{part}_MEGRE.json", **changes)
+    with pytest.raises(error, match=says):
+        describe(bids_dir)
+
+
+def test_a_missing_field_strength_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    for path in add_gre().glob("*.json"):
+        edit(path, MagneticFieldStrength=None)
+    with pytest.raises(MissingInputError, match="MagneticFieldStrength in the sidecars is None"):
+        describe(bids_dir)
+
+
+def test_echoes_of_different_shape_are_refused(
+    bids_dir: Path, add_gre: Callable[..., Path]
+) -> None:
+    write_image(add_gre() / "sub-01_echo-3_part-mag_MEGRE.nii.gz", (6, 5, 5))
+    with pytest.raises(DataError, match=r"echo-3_part-mag.*shape \(6, 5, 5\) differs"):
+        describe(bids_dir)
+
+
+def test_echoes_in_different_places_are_refused(
+    bids_dir: Path, add_gre: Callable[..., Path]
+) -> None:
+    write_image(add_gre() / "sub-01_echo-3_part-phase_MEGRE.nii.gz", shift_mm=1)
+    with pytest.raises(DataError, match="affine differs"):
+        describe(bids_dir)
+
+
+def test_a_file_that_is_no_image_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    (add_gre() / "sub-01_echo-1_part-mag_MEGRE.nii.gz").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="not a readable NIfTI"):
+        describe(bids_dir)

@@ -1,0 +1,80 @@
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError, MissingInputError, OutputError
+from bids_qsmthal.core.image import Image
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> Image:
+    affine = np.array([[0, 0, 3, 4], [-1, 0, 0, 5], [0, 2, 0, 6], [0, 0, 0, 1.0]])
+    return Image(rng.standard_normal((20, 15, 12)).astype(np.float32), affine)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path, image: Image) -> None:
+    nifti.save(image, tmp_path / "new" / "x.nii.gz")
+    found = nifti.load(tmp_path / "new" / "x.nii.gz")
+    np.testing.assert_array_equal(found.data, image.data)
+    np.testing.assert_allclose(found.affine, image.affine, atol=1e-6)
+    assert found.data.flags.c_contiguous
+    assert found.data.dtype == np.float32
+
+
+def test_equal_images_give_equal_bytes(tmp_path: Path, image: Image) -> None:
+    nifti.save(image, tmp_path / "a.nii.gz")
+    nifti.save(image, tmp_path / "b.nii.gz")
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_header_scale_is_applied(tmp_path: Path) -> None:
+    stored = nib.Nifti1Image(np.full((3, 3, 3), 100, np.int16), np.eye(4))
+    stored.header.set_slope_inter(0.5, -7)
+    nib.save(stored, tmp_path / "x.nii.gz")
+    scaled = nifti.load(tmp_path / "x.nii.gz").data
+    raw = np.asarray(nib.load(tmp_path / "x.nii.gz").dataobj)
+    np.testing.assert_allclose(scaled, raw)
+
+
+def test_a_truncated_file_is_named(tmp_path: Path, image: Image) -> None:
+    path = tmp_path / "x.nii.gz"
+    nifti.save(image, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"x\.nii\.gz: the file is truncated"):
+        nifti.load(path)
+
+
+def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
+    header = nib.Nifti2Header()
+    header.set_data_shape((100_000, 100_000, 100_000))
+    header["magic"] = b"n+2\x00\r\n\x1a\n"
+    header["vox_offset"] = 544
+    path = tmp_path / "x.nii.gz"
+    with gzip.open(path, "wb") as stream:
+        stream.write(header.binaryblock + bytes(4))
+    with pytest.raises(DataError, match="is not that of a 3-D image"):
+        nifti.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no such file"):
+        nifti.load(tmp_path / "x.nii.gz")
+
+
+def test_a_flat_affine_is_refused(tmp_path: Path) -> None:
+    stored = nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), np.diag([1.0, 1, 1, 1]))
+    stored.set_sform(np.diag([1.0, 1, 0, 1]), code=1)
+    nib.save(stored, tmp_path / "x.nii")
+    with pytest.raises(DataError, match="cannot be inverted"):
+        nifti.load(tmp_path / "x.nii")
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, image: Image) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(OutputError, match="cannot be written"):
+        nifti.save(image, tmp_path / "file" / "x.nii.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

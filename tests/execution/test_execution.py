@@ -1,0 +1,171 @@
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
+from bids_qsmthal.execution.records import MOST_CHARACTERS
+from bids_qsmthal.execution.worker import work
+from bids_qsmthal.settings import GIB, Resources, Settings
+
+
+def talk(label: str) -> None:
+    log = logging.getLogger("bids_qsmthal.test")
+    log.info("threads %s", os.environ["OMP_NUM_THREADS"])
+    if label.startswith("wordy"):
+        for length in (30_000, 150_000, 3_000_000):
+            log.info("%s", "χ" * length)
+    if label.startswith(("loud", "wordy")):
+        for line in range(3000):
+            log.info("line %d", line)
+
+
+def process(session: Session, settings: Settings) -> None:
+    """What a participant does here depends on its label."""
+    talk(session.subject)
+    if session.subject.startswith("bad"):
+        raise DataError("bad.nii.gz: damaged; copy it again.")
+    if session.subject.startswith("bug"):
+        raise ZeroDivisionError("a bug")
+    if session.subject.endswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if session.subject.startswith("orphan"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(300)
+    (settings.output_dir / session.name).write_text("done")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "out").mkdir()
+    return Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path / "out",
+        work_dir=tmp_path / "work",
+        resources=Resources(cores=2, threads=0, memory_bytes=64 * GIB),
+        started="now",
+    )
+
+
+def sessions(tmp_path: Path, *labels: str) -> list[Session]:
+    return [Session(tmp_path, label) for label in labels]
+
+
+def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "01", "bad", "bug", "killed", "02")
+    ended = {outcome.name: outcome for outcome in run(wanted, settings, process)}
+    assert list(ended) == ["sub-01", "sub-bad", "sub-bug", "sub-killed", "sub-02"]
+    assert ended["sub-01"].exit_code == ended["sub-02"].exit_code == 0
+    assert (settings.output_dir / "sub-02").read_text() == "done"
+    assert (ended["sub-bad"].exit_code, ended["sub-bug"].exit_code) == (65, 1)
+    assert ended["sub-bad"].message == "bad.nii.gz: damaged; copy it again."
+    assert "please report it with" in ended["sub-bug"].message
+    assert "ZeroDivisionError" in (settings.output_dir / "logs" / "crash-sub-bug.txt").read_text()
+    assert "killed" in ended["sub-killed"].message
+    assert exit_code(list(ended.values())) == 1
+
+
+def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "loudkilled", "loud", "wordy", "01")
+    # In a process of its own: what goes wrong here waits for ever.
+    whole = multiprocessing.get_context("spawn").Process(
+        target=run, args=(wanted, settings, process)
+    )
+    whole.start()
+    whole.join(60)
+    if whole.is_alive():
+        whole.kill()
+        whole.join()
+    assert whole.exitcode == 0
+    assert (settings.output_dir / "sub-01").read_text() == "done"
+    assert (settings.output_dir / "sub-loud").read_text() == "done"
+    assert (settings.output_dir / "sub-wordy").read_text() == "done"
+
+
+def test_long_words_are_heard_in_part_and_kept_whole(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "bids_qsmthal"):
+        run(sessions(tmp_path, "wordy"), settings, process)
+    assert [message.count("χ") for message in caplog.messages if "χ" in message] == [
+        30_000,
+        *2 * [MOST_CHARACTERS - len("sub-wordy ")],
+    ]
+    log_file = (settings.output_dir / "logs" / "sub-wordy_now.log").read_text()
+    assert log_file.count("χ") == 3_180_000
+
+
+def test_the_last_words_of_who_is_killed_are_heard(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "bids_qsmthal"):
+        run(sessions(tmp_path, "loudkilled"), settings, process)
+    assert "sub-loudkilled line 2999" in caplog.messages
+
+
+def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "orphan")
+    killed = multiprocessing.get_context("spawn").Process(
+        target=run, args=(wanted, settings, process)
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    # Were it still at work, it would hold the participant's lock for five minutes.
+    again = work(Session(tmp_path, "orphan"), settings, lambda *_: None, patience_s=60)
+    assert again.exit_code == 0
+
+
+def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:
+    run(sessions(tmp_path, "01"), settings, process)
+    text = (settings.output_dir / "logs" / "sub-01_now.log").read_text()
+    assert "threads 2" in text
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0, 0], 0), ([65, 0], 1), ([65, 65], 65), ([65, 66], 1), ([1], 1), ([66], 66)],
+)
+def test_the_status_says_how_the_run_ended(codes: list[int], expected: int) -> None:
+    assert exit_code([Outcome(str(i), code, "", 0) for i, code in enumerate(codes)]) == expected
+
+
+def test_participants_run_side_by_side_as_memory_allows() -> None:
+    assert Resources(cores=16, threads=2, memory_bytes=64 * GIB).side_by_side(100) == 8
+    assert Resources(cores=16, threads=2, memory_bytes=9 * GIB).side_by_side(100) == 2
+    assert Resources(cores=1, threads=0, memory_bytes=GIB).side_by_side(100) == 1
+    assert Resources(cores=8, threads=0, memory_bytes=64 * GIB).threads_each(2) == 4
+
+
+def test_the_list_of_failures_is_that_of_all_runs(tmp_path: Path) -> None:
+    keep_failures([Outcome("sub-02", 65, "damaged", 1), Outcome("sub-03", 0, "", 1)], tmp_path)
+    keep_failures([Outcome("sub-01", 75, "killed", 1)], tmp_path)
+    listed = json.loads((tmp_path / "failures.json").read_text())
+    assert list(listed.items()) == [("sub-01", "killed"), ("sub-02", "damaged")]
+    keep_failures([Outcome("sub-02", 0, "", 1)], tmp_path)
+    assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "killed"}
+
+
+def test_runs_that_end_together_all_list_their_failures(tmp_path: Path) -> None:
+    names = [f"sub-{number:02d}" for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: keep_failures([Outcome(name, 65, "bad", 1)], tmp_path), names))
+    assert list(json.loads((tmp_path / "failures.json").read_text())) == names
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", "null"])
+def test_a_damaged_list_of_failures_is_begun_anew(
+    tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "failures.json").write_text(damaged)
+    keep_failures([Outcome("sub-01", 65, "bad", 1)], tmp_path)
+    assert "begun anew" in caplog.text
+    assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "bad"}
