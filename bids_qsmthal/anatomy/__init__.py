@@ -20,11 +20,9 @@ from bids_qsmthal.anatomy.preparation import (
 )
 from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
 from bids_qsmthal.anatomy.segmentation import Anatomy, SegmentationSettings, segment
-from bids_qsmthal.anatomy.structures import LABELS
 from bids_qsmthal.anatomy.warping import Warp, fields
 
 __all__ = [
-    "LABELS",
     "Anatomy",
     "BiasField",
     "BrainExtraction",

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.structures import (
+    BESIDE_VENTRICLES,
     BRAINSTEM,
-    GRAY_AT_WALLS,
+    CEREBELLUM,
     GRAY_NUCLEI,
-    LATERAL_VENTRICLES,
-    THALAMUS,
     VENTRICLES,
 )
 from bids_qsmthal.anatomy.tissue import Fractions, with_sulcal_fluid, without_false_gray
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,8 @@ def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Crop
         near: Mask = ndimage.distance_transform_edt(away, sampling=part.voxel_mm) <= reach_mm
         return near
 
-    ventricles = within(LATERAL_VENTRICLES, WALL_MM) & ~within(GRAY_AT_WALLS, WALL_MM)
-    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(part.regions, (3, 4))
+    ventricles = within(LATERAL_VENTRICLE, WALL_MM) & ~within(BESIDE_VENTRICLES, WALL_MM)
+    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(part.regions, CEREBELLUM)
     walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & part.brain
     sulci = part.brain & ~walls & ~within(VENTRICLES, 1.5 * WALL_MM)
     return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)

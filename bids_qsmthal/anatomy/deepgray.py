@@ -8,10 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.structures import LATERAL_VENTRICLES, VENTRICLES
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.anatomy.structures import VENTRICLES
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE, SIDES, parsed
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+NUCLEI_TABLE = "desc-thalamicnuclei_dseg"
+"""Label table of the atlas's thalamic nuclei (THOMAS, Saranathan 2021,
+doi 10.1038/s41597-021-01062-y)."""
+
+OUTSIDE_THALAMUS = frozenset({"lgn", "mgn", "hb"})
+"""Geniculate bodies and habenula, which outlines of the whole thalamus leave out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ def refined_ventricles(
         warped == 0, sampling=voxel_mm, return_indices=True
     )
     owner = warped[tuple(nearest)]
-    lateral = np.isin(owner, LATERAL_VENTRICLES)
+    lateral = np.isin(owner, LATERAL_VENTRICLE)
     # The midline ventricles open into cisterns, which have no wall to stop at.
     reach = np.where(lateral, how.reach_mm, 1.0)
     fluid = (csf > 0.5) & (distance <= reach)
@@ -55,7 +64,7 @@ def refined_ventricles(
 def refined_atria(atria: NDArray[np.uint8], ventricles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Extend the warped atria to the fluid of the lateral ventricle beside them."""
     refined = np.zeros_like(atria)
-    for value, ventricle in zip((1, 2), LATERAL_VENTRICLES, strict=True):
+    for value, ventricle in zip((1, 2), LATERAL_VENTRICLE, strict=True):
         rows = np.nonzero((atria == value).any(axis=(0, 2)))[0]
         levels = np.nonzero((atria == value).any(axis=(0, 1)))[0]
         if rows.size == 0:
@@ -72,10 +81,12 @@ def refined_nuclei(nuclei: NDArray[np.uint8], thalamus: tuple[Mask, Mask]) -> ND
 
     Geniculate bodies and habenula, outside the whole-thalamus outline, stay as warped.
     """
-    apart = np.isin(nuclei % 20, (7, 8, 11)) & (nuclei > 0)
+    regions = {index: parsed(name) for index, name in atlas.names(NUCLEI_TABLE).items()}
+    apart = np.isin(nuclei, [i for i, region in regions.items() if region.name in OUTSIDE_THALAMUS])
     refined = np.where(apart, nuclei, 0).astype(np.uint8)
-    for side, mask in zip((0, 20), thalamus, strict=True):
-        own = (nuclei > side) & (nuclei <= side + 12) & ~apart
+    for side, mask in zip(SIDES, thalamus, strict=True):
+        own = np.isin(nuclei, [i for i, region in regions.items() if region.hemisphere == side])
+        own &= ~apart
         if not own.any():
             continue
         nearest = ndimage.distance_transform_edt(~own, return_distances=False, return_indices=True)

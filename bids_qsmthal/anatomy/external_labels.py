@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_qsmthal.anatomy.tissue import Fractions
+from bids_qsmthal.core.labels import TissueClass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_qsmthal.core.image import Image
-
-GRAY, WHITE, FLUID = 1, 2, 3
-"""What BIDS numbers tissues by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,7 +39,10 @@ def shares(
     tissue: NDArray[Any], brain: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return gray matter, white matter and fluid as fractions: each voxel is of one kind."""
-    gray, white = (((tissue == kind) & brain).astype(np.float32) for kind in (GRAY, WHITE))
+    gray, white = (
+        ((tissue == kind) & brain).astype(np.float32)
+        for kind in (TissueClass.GRAY, TissueClass.WHITE)
+    )
     return gray, white, brain - gray - white
 
 

@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.anatomy.external_labels import FLUID, GRAY, WHITE
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.labels import (
+    CORTICAL_PARCELS,
+    MEASURED,
+    MIDLINE,
+    SIDES,
+    TABLE,
+    WHITE_PARCELS,
+    Group,
+    Region,
+    TissueClass,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,26 +50,8 @@ THICKNESS_TABLES = (
     "stats/{}h.aparc.DKTatlas.stats",
 )
 
-STRUCTURES = {
-    "Thalamus": "thalamus",
-    "Thalamus-Proper": "thalamus",
-    "Thalamus-Proper*": "thalamus",
-    "Caudate": "caudate",
-    "Putamen": "putamen",
-    "Pallidum": "pallidum",
-    "Hippocampus": "hippocampus",
-    "Amygdala": "amygdala",
-    "Accumbens-area": "accumbens",
-    "Lateral-Ventricle": "lateral_ventricle",
-    "Cerebellum-White-Matter": "cerebellar_white_matter",
-}
-"""FreeSurfer's names without the side, to ours; three versions name the thalamus differently."""
-
-MIDLINE = {
-    "3rd-Ventricle": "third_ventricle",
-    "4th-Ventricle": "fourth_ventricle",
-    "Brain-Stem": "brainstem",
-}
+REGIONS = frozenset(row.name for row in MEASURED.rows) | {"cerebellar_white_matter"}
+"""What is taken from a table of volumes."""
 
 WHITE_PARTS = (
     *("cerebral_white_matter", "cerebellar_white_matter_L", "cerebellar_white_matter_R"),
@@ -75,63 +67,27 @@ TOTALS = {
     "eTIV": "intracranial",
 }
 
-SYNTHSEG = {
-    "thalamus": "thalamus",
-    "caudate": "caudate",
-    "putamen": "putamen",
-    "pallidum": "pallidum",
-    "hippocampus": "hippocampus",
-    "amygdala": "amygdala",
-    "accumbens area": "accumbens",
-    "lateral ventricle": "lateral_ventricle",
-}
-SYNTHSEG_MIDLINE = {
-    "3rd ventricle": "third_ventricle",
-    "4th ventricle": "fourth_ventricle",
-    "brain-stem": "brainstem",
-}
-SYNTHSEG_GRAY = ("cerebral cortex", "cerebellum cortex", *tuple(SYNTHSEG)[:-1], "ventral dc")
-SYNTHSEG_WHITE = ("cerebral white matter", "cerebellum white matter")
-
-
-STRUCTURE_LABELS = (
-    *(4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26),
-    *(43, 49, 50, 51, 52, 53, 54, 58),
-)
-"""Deep gray nuclei, ventricles and brainstem."""
-
-GRAY_LABELS = (
-    *(3, 8, 42, 47),  # cortex of cerebrum and cerebellum
-    *(10, 11, 12, 13, 17, 18, 19, 20, 26, 27, 28, 49, 50, 51, 52, 53, 54, 55, 56, 58, 59, 60),
-    *(80, 81, 82),  # dark spots in gray matter
-)
-WHITE_LABELS = (2, 7, 16, 30, 41, 46, 62, 77, 78, 79, 85, *range(250, 256))
-FLUID_LABELS = (4, 5, 14, 15, 24, 31, 43, 44, 63, 72)
-CORTEX_LABELS, WHITE_PARCELS = (1000, 3000), (3000, 5003)
-"""Parcels of the cortex, and of the white matter below it: first and one after the last."""
-
-LESION_LABELS = (77, 78, 79, 99)
-"""White matter as a lesion shows it (FreeSurfer, WMH-SynthSeg), and SAMSEG's lesions."""
+PARCELS = {TissueClass.GRAY: CORTICAL_PARCELS, TissueClass.WHITE: WHITE_PARCELS}
 
 
 def deep_gray_of(labels: NDArray[Any]) -> NDArray[np.int16]:
     """Return the deep gray nuclei, ventricles and brainstem of FreeSurfer's labels alone."""
-    return np.where(np.isin(labels, STRUCTURE_LABELS), labels, 0).astype(np.int16)
+    return np.where(np.isin(labels, MEASURED.indices()), labels, 0).astype(np.int16)
 
 
 def tissue_of(labels: NDArray[Any]) -> NDArray[np.uint8]:
     """Return 1 gray matter, 2 white matter, 3 fluid for FreeSurfer's labels; 0 for any other."""
     tissue = np.zeros(labels.shape, dtype=np.uint8)
-    for kind, single in ((GRAY, GRAY_LABELS), (WHITE, WHITE_LABELS), (FLUID, FLUID_LABELS)):
-        tissue[np.isin(labels, single)] = kind
-    for kind, (first, end) in ((GRAY, CORTEX_LABELS), (WHITE, WHITE_PARCELS)):
-        tissue[(labels >= first) & (labels < end)] = kind
+    for kind in TissueClass:
+        tissue[np.isin(labels, TABLE.of_tissue(kind))] = kind
+    for kind, parcels in PARCELS.items():
+        tissue[(labels >= parcels.start) & (labels < parcels.stop)] = kind
     return tissue
 
 
 def lesions_of(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Return the lesions among the labels of WMH-SynthSeg, SAMSEG or FreeSurfer."""
-    return np.isin(labels, LESION_LABELS)
+    return np.isin(labels, TABLE.indices(Group.LESIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,24 +190,46 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     values = {name.strip(): text for name, text in found[0].items() if name}
     try:
         volumes = {"intracranial": float(values["total intracranial"])}
-        for side, letter in (("left", "L"), ("right", "R")):
-            for name, ours in SYNTHSEG.items():
-                volumes[f"{ours}_{letter}"] = float(values[f"{side} {name}"])
-        for name, ours in SYNTHSEG_MIDLINE.items():
-            if name in values:
-                volumes[ours] = float(values[name])
-        for ours, names in (("gray_matter", SYNTHSEG_GRAY), ("white_matter", SYNTHSEG_WHITE)):
-            volumes[ours] = sum(
-                float(values[f"{side} {name}"])
-                for side in ("left", "right")
-                for name in names
-                if f"{side} {name}" in values
-            )
-        volumes["white_matter"] += volumes.get("brainstem", 0.0)
+        volumes |= _synthseg_volumes(values)
     except (KeyError, ValueError) as error:
         raise DataError(f"{table}: not a table of SynthSeg volumes ({error}).") from error
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
     return ExternalMeasures("SynthSeg", volumes)
+
+
+def _synthseg_volumes(values: Mapping[str, str]) -> dict[str, float]:
+    """Return the volumes of the structures, then of gray and white matter, their sums.
+
+    Raises
+    ------
+    KeyError
+        A paired structure that we measure has no column.
+    ValueError
+        A cell is no number.
+    """
+    # Columns have FreeSurfer's names in words: "left accumbens area", "brain-stem".
+    columns = {TABLE.named(name): float(text) for name, text in values.items() if _is_known(name)}
+    paired = [row for row in MEASURED.rows if row.paired]
+    volumes = {
+        f"{row.name}_{side}": columns[Region(row.name, side)]
+        for side in SIDES
+        for row in sorted(paired, key=lambda row: row.tissue is not TissueClass.GRAY)
+    }
+    for row in MEASURED.rows:
+        middle = Region(row.name, MIDLINE)
+        if middle in columns:
+            volumes[row.name] = columns[middle]
+    tissues = (("gray_matter", TissueClass.GRAY), ("white_matter", TissueClass.WHITE))
+    for name, tissue in tissues:
+        own = [row.name for row in TABLE.rows if row.tissue is tissue and row.paired]
+        parts = [Region(part, side) for side in SIDES for part in own]
+        volumes[name] = sum(columns[part] for part in parts if part in columns)
+    volumes["white_matter"] += volumes.get("brainstem", 0.0)
+    return volumes
+
+
+def _is_known(name: str) -> bool:
+    return TABLE.named(name) is not None
 
 
 def _volumes(table: Path) -> tuple[dict[str, str], dict[str, float]]:
@@ -284,12 +262,15 @@ def _total(table: Path, line: str) -> dict[str, float]:
 def _structure(table: Path, words: list[str]) -> dict[str, float]:
     if len(words) < 5:
         raise DataError(f"{table}: a row with {len(words)} columns, expected at least 5.")
-    side, _, name = words[4].partition("-")
-    if side in ("Left", "Right") and name in STRUCTURES:
-        return {f"{STRUCTURES[name]}_{side[0]}": _number(table, words[3])}
-    if words[4] in MIDLINE:
-        return {MIDLINE[words[4]]: _number(table, words[3])}
-    return {}
+    region = TABLE.named(words[4])
+    if region is None or region.name not in REGIONS:
+        return {}
+    return {_key(region): _number(table, words[3])}
+
+
+def _key(region: Region) -> str:
+    """Return the name of a volume: region and side, or the region alone on the midline."""
+    return f"{region.name}_{region.hemisphere}" if region.hemisphere in SIDES else region.name
 
 
 def _thickness(folder: Path) -> dict[str, float]:

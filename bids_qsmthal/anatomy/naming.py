@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.anatomy.external_labels import FLUID, GRAY, WHITE
 from bids_qsmthal.anatomy.freesurfer import tissue_of
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.labels import TABLE, TissueClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,48 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIDES = {"left": 0, "l": 0, "lh": 0, "right": 1, "r": 1, "rh": 1}
-"""Words that say the side."""
-
-IDLE = {"proper", "area", "nucleus", "the", "of"}
-"""Words that tell nothing apart."""
-
-PAIRED = {
-    "thalamus": (10, 49),
-    "caudate": (11, 50),
-    "putamen": (12, 51),
-    "pallidum": (13, 52),
-    "globuspallidus": (13, 52),
-    "hippocampus": (17, 53),
-    "amygdala": (18, 54),
-    "accumbens": (26, 58),
-    "lateralventricle": (4, 43),
-    "ventriclelateral": (4, 43),
-    "inflatvent": (5, 44),
-    "inferiorlateralventricle": (5, 44),
-    "ventraldc": (28, 60),
-    "cerebralwhitematter": (2, 41),
-    "cerebralcortex": (3, 42),
-    "cortex": (3, 42),
-    "cerebellumwhitematter": (7, 46),
-    "cerebellumcortex": (8, 47),
-}
-"""Names without side and space, to FreeSurfer's numbers, left and right."""
-
-MIDLINE = {
-    "3rdventricle": 14,
-    "thirdventricle": 14,
-    "4thventricle": 15,
-    "fourthventricle": 15,
-    "brainstem": 16,
-}
-
 TISSUES = {
-    **dict.fromkeys(("gm", "graymatter", "greymatter", "cgm", "sgm"), GRAY),
-    **dict.fromkeys(("corticalgraymatter", "subcorticalgraymatter"), GRAY),
-    **dict.fromkeys(("corticalgreymatter", "subcorticalgreymatter"), GRAY),
-    **dict.fromkeys(("wm", "whitematter"), WHITE),
-    **dict.fromkeys(("csf", "cerebrospinalfluid", "fluid"), FLUID),
+    **dict.fromkeys(("gm", "graymatter", "greymatter", "cgm", "sgm"), TissueClass.GRAY),
+    **dict.fromkeys(("corticalgraymatter", "subcorticalgraymatter"), TissueClass.GRAY),
+    **dict.fromkeys(("corticalgreymatter", "subcorticalgreymatter"), TissueClass.GRAY),
+    **dict.fromkeys(("wm", "whitematter"), TissueClass.WHITE),
+    **dict.fromkeys(("csf", "cerebrospinalfluid", "fluid"), TissueClass.FLUID),
 }
 """Tissues by BIDS's abbreviations and in words."""
 
@@ -97,14 +61,7 @@ def structure(name: str) -> int | None:
     >>> structure("Left-Thalamus-Proper"), structure("thalamus_R"), structure("R Globus Pallidus")
     (10, 49, 52)
     """
-    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    sides = {SIDES[word] for word in words if word in SIDES}
-    rest = "".join(word for word in words if word not in SIDES and word not in IDLE)
-    if not sides:
-        return MIDLINE.get(rest)
-    if len(sides) > 1 or rest not in PAIRED:
-        return None
-    return PAIRED[rest][sides.pop()]
+    return TABLE.number(name)
 
 
 def tissue(name: str) -> int | None:
@@ -117,7 +74,7 @@ def tissue(name: str) -> int | None:
     number = structure(name)
     if known is None and number is not None:
         return int(tissue_of(np.array(number)))
-    return known
+    return None if known is None else int(known)
 
 
 def is_background(name: str) -> bool:

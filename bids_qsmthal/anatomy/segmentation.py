@@ -13,6 +13,7 @@ from bids_qsmthal.anatomy import atlas, external_labels
 from bids_qsmthal.anatomy.borders import with_borders, with_nuclei
 from bids_qsmthal.anatomy.cropping import Cropped
 from bids_qsmthal.anatomy.deepgray import (
+    NUCLEI_TABLE,
     Ventricles,
     refined_atria,
     refined_nuclei,
@@ -25,10 +26,9 @@ from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.quality import doubts, quality
 from bids_qsmthal.anatomy.structures import (
     CEREBRUM,
-    ENCLOSED,
     GRAY_NUCLEI,
+    INSIDE_CORTEX,
     NOT_CORTEX,
-    THALAMUS,
     VENTRICLES,
 )
 from bids_qsmthal.anatomy.thalamus import Border, refined_thalami
@@ -42,6 +42,7 @@ from bids_qsmthal.anatomy.tissue import (
 from bids_qsmthal.anatomy.volumes import thickness_means_mm, volumes
 from bids_qsmthal.anatomy.warping import Warp
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import THALAMUS
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Anatomy:
     gm, wm, csf
         Fractions, 0 to 1; sum to one in the brain.
     deepgray
-        Labels as in ``structures.LABELS``.
+        Labels as in ``core.labels.ATLAS``.
     thalamus_probability
         Share of the left and of the right thalamus in each voxel.
     nuclei, nuclei_names
@@ -204,7 +205,7 @@ def _nuclei(
         image, names = known.nuclei
         return frame.cut(image).data, names
     refined = refined_nuclei(part.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
-    return refined, atlas.names("desc-thalamicnuclei_dseg")
+    return refined, atlas.names(NUCLEI_TABLE)
 
 
 def _labels(
@@ -226,7 +227,7 @@ def _thickness(
     gm: Float, wm: Float, labels: NDArray[Any], part: Cropped, settings: Thickness
 ) -> Float:
     cerebrum = np.isin(part.regions, CEREBRUM)
-    enclosed = np.isin(labels, ENCLOSED)
+    enclosed = np.isin(labels, INSIDE_CORTEX)
     inside = np.where(enclosed, 1.0, wm).astype(np.float32)
     gray = np.where(np.isin(labels, NOT_CORTEX), 0, gm).astype(np.float32)
     cortex = cerebrum & part.brain & ~np.isin(labels, NOT_CORTEX)

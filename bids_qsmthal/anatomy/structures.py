@@ -1,57 +1,26 @@
-"""The structures that are labelled: their numbers, their names, and what they lie beside."""
+"""The structures that are found in a T1w image, and what they lie beside: FreeSurfer's numbers."""
 
 from __future__ import annotations
 
-LABELS: dict[int, str] = {
-    4: "Left-Lateral-Ventricle",
-    10: "Left-Thalamus",
-    11: "Left-Caudate",
-    12: "Left-Putamen",
-    13: "Left-Pallidum",
-    14: "3rd-Ventricle",
-    15: "4th-Ventricle",
-    16: "Brain-Stem",
-    17: "Left-Hippocampus",
-    18: "Left-Amygdala",
-    43: "Right-Lateral-Ventricle",
-    49: "Right-Thalamus",
-    50: "Right-Caudate",
-    51: "Right-Putamen",
-    52: "Right-Pallidum",
-    53: "Right-Hippocampus",
-    54: "Right-Amygdala",
-}
-"""FreeSurfer's numbers and names."""
+from typing import Final
 
-REGION_NAMES: dict[int, tuple[str, str]] = {
-    4: ("lateral_ventricle", "L"),
-    43: ("lateral_ventricle", "R"),
-    11: ("caudate", "L"),
-    50: ("caudate", "R"),
-    12: ("putamen", "L"),
-    51: ("putamen", "R"),
-    13: ("pallidum", "L"),
-    52: ("pallidum", "R"),
-    17: ("hippocampus", "L"),
-    53: ("hippocampus", "R"),
-    18: ("amygdala", "L"),
-    54: ("amygdala", "R"),
-    14: ("third_ventricle", ""),
-    15: ("fourth_ventricle", ""),
-    16: ("brainstem", ""),
-}
+from bids_qsmthal.core.labels import ATLAS, ATLAS_REGIONS, Group
 
-CEREBRUM = (1, 2)
-"""Its halves, left and right, among the regions."""
+CEREBRUM: Final = ATLAS_REGIONS.pair("cerebrum")
+CEREBELLUM: Final = ATLAS_REGIONS.pair("cerebellum")
+"""Left and right, among the coarse regions of the atlas."""
 
-THALAMUS = (10, 49)
-GRAY_NUCLEI = (11, 12, 13, 17, 18, 50, 51, 52, 53, 54)
-GRAY_AT_WALLS = (*THALAMUS, 11, 17, 18, 50, 53, 54)
-"""Gray structures that the ventricles touch."""
-LATERAL_VENTRICLES = (4, 43)
-MIDLINE_VENTRICLES = (14, 15)
-VENTRICLES = (*LATERAL_VENTRICLES, *MIDLINE_VENTRICLES)
-BRAINSTEM = 16
-ENCLOSED = (*THALAMUS, 11, 12, 13, 50, 51, 52, 4, 43, 14)
-"""What the cerebral cortex encloses beside white matter."""
-NOT_CORTEX = (*ENCLOSED, 15, 16, 17, 18, 53, 54)
+GRAY_NUCLEI: Final = tuple(
+    index
+    for index in ATLAS.indices(Group.DEEP_GRAY, Group.LIMBIC)
+    if ATLAS.regions[index].name != "thalamus"
+)
+"""Nuclei that stay where the atlas puts them; the border of the thalamus is refined."""
+
+BESIDE_VENTRICLES: Final = ATLAS.indices(Group.BESIDE_VENTRICLES)
+VENTRICLES: Final = ATLAS.indices(Group.VENTRICLES)
+BRAINSTEM: Final = ATLAS.index("brainstem")
+INSIDE_CORTEX: Final = ATLAS.indices(Group.INSIDE_CORTEX)
+
+NOT_CORTEX: Final = ATLAS.indices()
+"""No labelled voxel belongs to the cerebral cortex."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.anatomy.structures import CEREBRUM, NOT_CORTEX, REGION_NAMES
+from bids_qsmthal.anatomy.structures import CEREBRUM, NOT_CORTEX
 from bids_qsmthal.anatomy.thickness import mean_thickness_mm
+from bids_qsmthal.core.labels import ATLAS, SIDES
 
 if TYPE_CHECKING:
     from bids_qsmthal.anatomy.cropping import Cropped
@@ -47,19 +48,19 @@ def volumes(
         "intracranial": float(part.brain.sum()) * unit,
         "cortical_gray_matter": float(gm[cortex].sum()) * unit,
     }
-    for side, share in zip("LR", thalamus, strict=True):
+    for side, share in zip(SIDES, thalamus, strict=True):
         found[f"thalamus_{side}"] = float(share.sum()) * unit
     found["thalamus_LR"] = found["thalamus_L"] + found["thalamus_R"]
     counts = np.bincount(labels.ravel(), minlength=256)
-    for index, (name, side) in REGION_NAMES.items():
-        found[f"{name}_{side}" if side else name] = float(counts[index]) * unit
+    for index, (name, side) in ATLAS.regions.items():
+        if name != "thalamus":  # its shares count more finely, above
+            found[f"{name}_{side}" if side in SIDES else name] = float(counts[index]) * unit
     return found
 
 
 def thickness_means_mm(thickness: Float, gm: Float, regions: Labels) -> dict[str, float]:
     """Return the mean thickness of the cortex: ``whole``, ``L``, ``R``."""
-    return {
-        "whole": mean_thickness_mm(thickness, gm, np.isin(regions, CEREBRUM)),
-        "L": mean_thickness_mm(thickness, gm, regions == 1),
-        "R": mean_thickness_mm(thickness, gm, regions == 2),
-    }
+    means = {"whole": mean_thickness_mm(thickness, gm, np.isin(regions, CEREBRUM))}
+    for side, number in zip(SIDES, CEREBRUM, strict=True):
+        means[side] = mean_thickness_mm(thickness, gm, regions == number)
+    return means

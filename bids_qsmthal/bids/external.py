@@ -17,13 +17,13 @@ import numpy as np
 
 from bids_qsmthal import anatomy
 from bids_qsmthal.anatomy import freesurfer, naming
-from bids_qsmthal.anatomy.structures import THALAMUS
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, Name
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
 from bids_qsmthal.bids.sidecars import entities_of, inherited
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.labels import THALAMUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

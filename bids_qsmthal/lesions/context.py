@@ -11,17 +11,18 @@ from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import TABLE, Group
 
 Mask = NDArray[np.bool_]
 Volume = NDArray[np.float32]
 
-LATERAL_VENTRICLES = (4, 43, 5, 44)
-VENTRICLES = (*LATERAL_VENTRICLES, 14, 15)
-BRAINSTEM = (16,)
-DEEP_GRAY = (10, 11, 12, 13, 26, 49, 50, 51, 52, 58)
-LIMBIC = (17, 18, 53, 54)  # hippocampus and amygdala
-THALAMI = (10, 49)
-CEREBELLUM = (6, 7, 8, 45, 46, 47)
+LATERAL_VENTRICLES = TABLE.indices(Group.LATERAL_VENTRICLES)
+VENTRICLES = TABLE.indices(Group.VENTRICLES)
+BRAINSTEM = (TABLE.index("brainstem"),)
+DEEP_GRAY = TABLE.indices(Group.DEEP_GRAY)
+LIMBIC = TABLE.indices(Group.LIMBIC)
+CEREBELLUM = TABLE.indices(Group.CEREBELLUM)
+"""Labels of any program, not of the atlas alone: a reader may bring those of FreeSurfer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

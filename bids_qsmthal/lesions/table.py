@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import THALAMUS
 from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
     LATERAL_VENTRICLES,
-    THALAMI,
     Box,
     Context,
     box_around,
@@ -60,7 +60,7 @@ def _in_thalamus(
     """Return the voxels of each component in the thalami."""
     if context.labels is None:
         return np.full(count, np.nan)
-    inside = np.isin(box.cut(context.labels.data), THALAMI)
+    inside = np.isin(box.cut(context.labels.data), THALAMUS)
     return np.bincount(labels[inside], minlength=count + 1)[1:].astype(np.float64)
 
 

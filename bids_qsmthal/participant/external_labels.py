@@ -11,6 +11,7 @@ from bids_qsmthal.anatomy import atlas, naming
 from bids_qsmthal.bids import external
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
+from bids_qsmthal.core.labels import THALAMUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.anatomy import Prepared
     from bids_qsmthal.bids.external import ExternalFile
     from bids_qsmthal.core.image import Affine
-
-THALAMI = (10, 49)
-"""FreeSurfer's labels of the left and the right thalamus."""
 
 MIN_INSIDE = 0.8
 """Share of brought labels that must lie in the brain: SynthSeg's widest masks leave some 5 % out,
@@ -106,7 +104,7 @@ def doubts(
     """Say where brought thalami are not where the registered atlas has them."""
     if given is None or given.deepgray is None:
         return ()
-    theirs, ours = (np.isin(image.data, THALAMI) for image in (given.deepgray, prepared.labels))
+    theirs, ours = (np.isin(image.data, THALAMUS) for image in (given.deepgray, prepared.labels))
     dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
     if dice >= MIN_THALAMUS_DICE:
         return ()

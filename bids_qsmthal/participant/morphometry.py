@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.anatomy.structures import REGION_NAMES
 from bids_qsmthal.bids import external
+from bids_qsmthal.core.labels import ATLAS, MIDLINE, THALAMUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,8 +30,6 @@ TISSUES = {"gray_matter", "white_matter", "csf", "cortical_gray_matter"}
 
 TISSUE_PARTS = {"cerebral_white_matter", "cerebellar_white_matter"}
 """Parts of a tissue that other programs tell apart."""
-
-THALAMI = {10: ("thalamus", "L"), 49: ("thalamus", "R")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +105,12 @@ def _labelled(external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
         return
     image = external.load(external_files[key])
     voxels = {
-        place: float(np.count_nonzero(image.data == index))
-        for index, place in (THALAMI | REGION_NAMES).items()
+        (region, "" if side == MIDLINE else side): float(np.count_nonzero(image.data == index))
+        for index, (region, side) in ATLAS.regions.items()
     }
-    if all(voxels[place] for place in THALAMI.values()):
-        voxels["thalamus", "LR"] = sum(voxels[place] for place in THALAMI.values())
+    thalami = [voxels[ATLAS.regions[index]] for index in THALAMUS]
+    if all(thalami):
+        voxels["thalamus", "LR"] = sum(thalami)
     for (region, side), count in voxels.items():
         if count:
             yield Number(

@@ -12,6 +12,7 @@ from bids_qsmthal.bids.derivatives import package_versions
 from bids_qsmthal.bids.external import EDITED
 from bids_qsmthal.choices import name_of
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE
 from bids_qsmthal.participant import advice, quality, radiology
 from bids_qsmthal.participant.lesion_mask import CORRECTED, SEEDED
 
@@ -179,7 +180,7 @@ def _registrations(head: Structural, iron: Susceptibility | None) -> Iterable[re
     if iron is not None:
         moving.append(("MEGRE to T1w", iron.combined, iron.to_t1w))
     labels = head.prepared.labels
-    ventricles = labels.like(np.isin(labels.data, (4, 43)).astype(np.uint8))
+    ventricles = labels.like(np.isin(labels.data, LATERAL_VENTRICLE).astype(np.uint8))
     outlines = {"brain": head.prepared.brain, "ventricles": ventricles}
     for name, image, rigid in moving:
         if image is not None and rigid is not None:

@@ -118,7 +118,7 @@ class Stages:
         return f"{minutes}:{seconds:02d}"
 
 
-SHARED = ("image.py", "files.py", "nifti.py", "errors.py", "qsm/grid.py", "qsm/acquisition.py")
+SHARED = ("core", "qsm/acquisition.py")
 """What every room stands on."""
 
 DATA = {"anatomy": ("data/atlas", "data/weights")}

@@ -9,6 +9,7 @@ import numpy as np
 
 from bids_qsmthal import anatomy, lesions
 from bids_qsmthal.bids import external
+from bids_qsmthal.core.labels import ATLAS_REGIONS, TABLE
 from bids_qsmthal.participant import external_labels, input_checks, lesion_mask, morphometry
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.stages import Stages
     from bids_qsmthal.settings import Settings
 
-CEREBELLUM = {3: 8, 4: 47}
+CEREBELLUM = dict(
+    zip(ATLAS_REGIONS.pair("cerebellum"), TABLE.pair("cerebellar_cortex"), strict=True)
+)
 """FreeSurfer's cerebellar cortex, left and right, for the regions of the atlas."""
 
 STAGES = 6

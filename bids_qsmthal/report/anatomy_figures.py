@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal.core.labels import TABLE, THALAMUS, region
 from bids_qsmthal.report import drawing, panels
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
-from bids_qsmthal.roi.region_names import THALAMUS, region
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
@@ -42,8 +43,8 @@ def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
     overlays = []
     if anatomy.tissue is not None:
         overlays.append(Overlay(anatomy.tissue, "gray matter", drawing.SKY, value=1, filled=True))
-    overlays += panels.sides(anatomy.deep_gray, THALAMUS["L"], THALAMUS["R"])
-    thalami = anatomy.deep_gray.like(np.isin(anatomy.deep_gray.data, list(THALAMUS.values())))
+    overlays += panels.sides(anatomy.deep_gray, *THALAMUS)
+    thalami = anatomy.deep_gray.like(np.isin(anatomy.deep_gray.data, THALAMUS))
     where = cut(anatomy.t1w, show=anatomy.brain, through=thalami, count=6)
     strip = Strip(
         where, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=3
@@ -113,12 +114,20 @@ def labels(
 def _label_overlays(image: Image, names: Mapping[int, str]) -> list[Overlay]:
     """Return a tint for each label; left and right of a structure share colour and name."""
     values = [int(value) for value in np.unique(image.data) if value > 0]
-    plain = {value: region(value, names).name.replace("_", " ") for value in values}
-    order = list(dict.fromkeys(plain.values()))
+    regions = {value: region(value, names).name for value in values}
+    colors = _colors(dict.fromkeys(regions.values()))
     return [
-        Overlay(image, name, PALETTE[order.index(name) % len(PALETTE)], value=value, filled=True)
-        for value, name in plain.items()
+        Overlay(image, name.replace("_", " "), colors[name], value=value, filled=True)
+        for value, name in regions.items()
     ]
+
+
+def _colors(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each region: its own, or else the next that no other one has."""
+    colors = {name: TABLE.colors[name] for name in names if name in TABLE.colors}
+    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
+    others = [name for name in names if name not in colors]
+    return colors | dict(zip(others, itertools.cycle(free), strict=False))
 
 
 def deep_gray(anatomy: AnatomyMaps) -> Figure | None:

@@ -5,12 +5,10 @@ from bids_qsmthal.roi.masks import RegionSettings
 from bids_qsmthal.roi.measure import RegionResults, measure
 from bids_qsmthal.roi.quality import LIMITS, Limit, quality
 from bids_qsmthal.roi.reference import Reference, ReferenceImages, ReferenceRule, csf_reference
-from bids_qsmthal.roi.region_names import FREESURFER
 from bids_qsmthal.roi.thalamus import ThalamusImages, ThalamusRule, thalamus
 from bids_qsmthal.roi.veins import VeinImages, VeinRule, veins, vesselness
 
 __all__ = [
-    "FREESURFER",
     "LIMITS",
     "ExternalRegions",
     "Inputs",

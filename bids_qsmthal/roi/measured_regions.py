@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal.core.labels import region
 from bids_qsmthal.roi.reference import GLOBAL
-from bids_qsmthal.roi.region_names import region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, TABLE, THALAMUS, Group, region
 from bids_qsmthal.roi import transfer
-from bids_qsmthal.roi.region_names import LATERAL_VENTRICLE, THALAMUS, region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi.inputs import Inputs, Segmentation
     from bids_qsmthal.roi.morphology import Labels
 
-IRON_RICH = {"caudate", "putamen", "pallidum", "red_nucleus", "substantia_nigra"}
+IRON_RICH = TABLE.members(Group.IRON_RICH)
 """Neighbours of the thalamus that are as bright as a half-filled vein voxel."""
 
-VENTRICLES = (4, 43, 14, 15)
+VENTRICLES = ATLAS.indices(Group.VENTRICLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,16 +81,18 @@ def located(inputs: Inputs) -> Regions:
         csf_share = np.maximum(csf_share, probability)
     return Regions(
         usable=usable,
-        side=_side(carried.fraction(10, 4) > 0.5, carried.fraction(49, 43) > 0.5, usable, chi),
+        side=_side(*_left_and_right(carried), usable, chi),
         share=share,
-        depth_mm={name: _depth(known, (index,), chi) for name, index in THALAMUS.items()},
+        depth_mm={
+            name: _depth(known, (index,), chi) for name, index in zip(SIDES, THALAMUS, strict=True)
+        },
         lesions=_lesions(known, chi),
         csf_share=csf_share,
         iron_rich=_iron_rich(known, carried),
         labels=carried,
         nuclei=None if known.nuclei is None else transfer.labels(known.nuclei, chi, world=world),
         atria_depth_mm=_atria_depth(known, chi),
-        ventricles_depth_mm=_depth(known, tuple(LATERAL_VENTRICLE.values()), chi),
+        ventricles_depth_mm=_depth(known, LATERAL_VENTRICLE, chi),
         csf_probability=probability,
         vein_prior=_sampled(known.vein_prior, chi, world),
     )
@@ -103,7 +105,7 @@ def posterior_third(deepgray: Image) -> Image:
     body and horns meet, and what there is of an occipital horn, which erosion removes.
     """
     atria = np.zeros(deepgray.shape, dtype=np.uint8)
-    for side, index in ((1, LATERAL_VENTRICLE["L"]), (2, LATERAL_VENTRICLE["R"])):
+    for side, index in enumerate(LATERAL_VENTRICLE, start=1):
         voxels = np.argwhere(np.asarray(deepgray.data) == index)
         if voxels.size:
             forward_mm = voxels @ deepgray.affine[1, :3]
@@ -116,9 +118,9 @@ def _thalamus_shares(
     known: Segmentation, carried: transfer.Transfer, chi: Image
 ) -> dict[str, Array]:
     if known.thalamus_probability is None:
-        return {name: carried.fraction(index) for name, index in THALAMUS.items()}
+        return {name: carried.fraction(index) for name, index in zip(SIDES, THALAMUS, strict=True)}
     shares = {}
-    for name, image in zip(THALAMUS, known.thalamus_probability, strict=True):
+    for name, image in zip(SIDES, known.thalamus_probability, strict=True):
         share = transfer.fraction(image, chi, world=known.gre_to_t1w)
         shares[name] = np.zeros(chi.shape, np.float32) if share is None else share.on(chi)
     return shares
@@ -157,6 +159,14 @@ def _sampled(image: Image | None, onto: Image, world: Affine) -> Array | None:
         return None
     sampled: Array = resample(image, onto, world=world, order=1).data
     return sampled
+
+
+def _left_and_right(carried: transfer.Transfer) -> tuple[Mask, Mask]:
+    """Return the thalamus with the lateral ventricle of each side."""
+    left, right = (
+        carried.fraction(*pair) > 0.5 for pair in zip(THALAMUS, LATERAL_VENTRICLE, strict=True)
+    )
+    return left, right
 
 
 def _side(left: Mask, right: Mask, usable: Mask, image: Image) -> Labels:

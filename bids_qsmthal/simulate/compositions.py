@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.image import Affine, Image
+from bids_qsmthal.core.labels import SIDES
 from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM
+from bids_qsmthal.simulate.templates import NUCLEI, SMALL_NUCLEI
 from bids_qsmthal.simulate.tissues import NAMES, ROW
 
 if TYPE_CHECKING:
@@ -30,19 +32,8 @@ SHARPNESS: Final = 3
 
 CHUNK: Final = 1_000_000
 SUBCUTANEOUS_MM: Final = 5.0
-SIDES: Final = (
-    "thalamus",
-    "caudate",
-    "putamen",
-    "pallidum",
-    "hippocampus",
-    "amygdala",
-    "rednucleus",
-    "substantianigra",
-    "dentate",
-)
 DEEP_LABELS: Final = tuple(
-    f"{name}_{side}" for name in SIDES if name != "amygdala" for side in "LR"
+    f"{name}_{side}" for name in (*NUCLEI, *SMALL_NUCLEI) if name != "amygdala" for side in SIDES
 )
 """Order of the labels 1, 2, ... of the deep gray truth."""
 
@@ -236,7 +227,7 @@ def _add_structures(head: Head, index: Float, atlas_mm: Float, shares: Float) ->
     deep = np.zeros((len(DEEP_LABELS), shares.shape[1]), np.float32)
     for name, part in head.templates.structures.items():
         where, share = _inside(part, index)
-        tissue = name.partition("_")[0]
+        tissue = name.removesuffix("_L").removesuffix("_R")
         shares[:, where] *= 1 - share
         deep[:, where] *= 1 - share
         if name in DEEP_LABELS:

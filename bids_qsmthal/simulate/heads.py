@@ -167,8 +167,8 @@ def _susceptibilities(
         "caudate",
         "putamen",
         "pallidum",
-        "rednucleus",
-        "substantianigra",
+        "red_nucleus",
+        "substantia_nigra",
         "dentate",
     ):
         chi[ROW[name]] *= np.float32(generator.normal(1, 0.1))

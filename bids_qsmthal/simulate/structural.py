@@ -43,8 +43,8 @@ WHITE_ROWS: Final = tuple(
     for name in (
         "white",
         "brainstem",
-        "rednucleus",
-        "substantianigra",
+        "red_nucleus",
+        "substantia_nigra",
         "dentate",
         "lesion",
         "enhancing",

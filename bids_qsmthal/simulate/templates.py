@@ -13,25 +13,17 @@ from scipy import ndimage
 
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Affine, Image
+from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, Group, TissueClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Float = NDArray[np.float32]
 
-STRUCTURES: Final = {
-    "thalamus": (10, 49),
-    "caudate": (11, 50),
-    "putamen": (12, 51),
-    "pallidum": (13, 52),
-    "hippocampus": (17, 53),
-    "amygdala": (18, 54),
-}
-"""Left and right index of the gray structures, FreeSurfer's numbers."""
-
-LATERAL_VENTRICLES: Final = (4, 43)
-MIDLINE_VENTRICLES: Final = (14, 15)
-BRAINSTEM: Final = 16
+NUCLEI: Final = tuple(
+    row.name for row in ATLAS.rows if row.paired and row.tissue is TissueClass.GRAY
+)
+"""Gray structures that the atlas shows on both sides."""
 
 CLASSES: Final = (
     # Prior, brightness of the class in the template (its maximum is 1), spread, weight.
@@ -45,8 +37,8 @@ CLASSES: Final = (
 SMALL_NUCLEI: Final = {
     # Centre and semi-axes in mm, right side, in the space of the atlas; sizes after the volumes of
     # Keuken 2014 (doi 10.1016/j.neuroimage.2013.10.001); the dentate is drawn solid.
-    "rednucleus": ((5.0, -21.0, -9.0), (2.9, 3.0, 3.6)),
-    "substantianigra": ((10.5, -17.5, -12.0), (2.2, 5.5, 2.6)),
+    "red_nucleus": ((5.0, -21.0, -9.0), (2.9, 3.0, 3.6)),
+    "substantia_nigra": ((10.5, -17.5, -12.0), (2.2, 5.5, 2.6)),
     "dentate": ((15.0, -57.0, -34.0), (4.0, 7.0, 3.5)),
 }
 
@@ -96,16 +88,17 @@ def templates() -> Templates:
     brain = ndimage.binary_fill_holes(t1w.data > 0)
     gray, white, csf = _tissues(t1w.data, brain)
     labels = _stored("desc-deepgray_dseg").data
-    structures = {"brainstem": _part(labels == BRAINSTEM)}
+    structures = {"brainstem": _smoothed(labels == ATLAS.index("brainstem"))}
     structures |= _small_nuclei(t1w.shape, t1w.affine)
-    for name, pair in STRUCTURES.items():
-        for side, index in zip("LR", pair, strict=True):
-            structures[f"{name}_{side}"] = _part(labels == index)
+    for name in NUCLEI:
+        for side, index in zip(SIDES, ATLAS.pair(name), strict=True):
+            structures[f"{name}_{side}"] = _smoothed(labels == index)
     ventricles = {
-        "ventricle_L": _part(labels == LATERAL_VENTRICLES[0]),
-        "ventricle_R": _part(labels == LATERAL_VENTRICLES[1]),
-        "ventricle_M": _part(np.isin(labels, MIDLINE_VENTRICLES)),
+        f"ventricle_{side}": _smoothed(labels == index)
+        for side, index in zip(SIDES, LATERAL_VENTRICLE, strict=True)
     }
+    midline = set(ATLAS.indices(Group.VENTRICLES)) - set(LATERAL_VENTRICLE)
+    ventricles["ventricle_M"] = _smoothed(np.isin(labels, sorted(midline)))
     return Templates(
         affine=t1w.affine,
         gray=gray,
@@ -114,7 +107,7 @@ def templates() -> Templates:
         brain=ndimage.gaussian_filter(brain.astype(np.float32), 1.0),
         structures=structures,
         ventricles=ventricles,
-        atria=_part(_stored("desc-atria_dseg").data > 0),
+        atria=_smoothed(_stored("desc-atria_dseg").data > 0),
     )
 
 
@@ -139,7 +132,7 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
 
 
-def _part(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Structure:
+def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Structure:
     """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
     margin = 4
     box = tuple(
@@ -160,5 +153,5 @@ def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, Stru
             radius = np.sqrt(
                 sum(((g - m) / r) ** 2 for g, m, r in zip(grid, middle, radii_mm, strict=True))
             )
-            parts[f"{name}_{side}"] = _part(radius <= 1, sigma_mm=0.6)
+            parts[f"{name}_{side}"] = _smoothed(radius <= 1, sigma_mm=0.6)
     return parts

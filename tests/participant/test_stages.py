@@ -1,12 +1,13 @@
 import json
 import logging
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.participant.stages import Stages, code_version
+from bids_qsmthal.participant.stages import DATA, SHARED, Stages, _files, code_version
 
 
 def brighten(image: Image, *, by: float) -> Image:
@@ -60,6 +61,15 @@ def test_a_damaged_result_is_remade(tmp_path: Path, image: Image) -> None:
     stored.write_bytes(stored.read_bytes()[:50])
     result = Stages(tmp_path, 1).run("light", brighten, image, by=1.0)
     np.testing.assert_array_equal(result.data, image.data + 1)
+
+
+def test_what_every_room_stands_on_is_there_and_counts() -> None:
+    package = resources.files("bids_qsmthal")
+
+    assert all(package.joinpath(part).is_dir() for part in ("core", *DATA["anatomy"]))
+    assert all(len(_files(package.joinpath(part), part)) for part in SHARED)
+    counted = {name for part in SHARED for name, _ in _files(package.joinpath(part), part)}
+    assert {"core/image.py", "core/nifti.py", "core/grid.py", "core/labels.py"} <= counted
 
 
 def test_each_room_has_its_own_version() -> None:
