@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bids_qsmthal.app import options, progress
 from bids_qsmthal.core.errors import (
     DataError,
+    ExitCode,
     MissingInputError,
     OutputError,
     QsmthalError,
+    Terminated,
     UsageError,
     of_system,
 )
@@ -22,7 +27,7 @@ from bids_qsmthal.execution import caches
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bids_qsmthal.settings import Placement, Resources, Settings
 
@@ -35,20 +40,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     log.setLevel(logging.INFO)
-    with progress.shown(log, sys.stderr):
+    with progress.shown(log, sys.stderr), _stopped_by_signal():
         try:
             return run(words)
-        except QsmthalError as error:
-            log.error("bids_qsmthal: %s", error)
-            return error.exit_code
-        except OSError as error:
-            said = of_system(error)
-            log.debug("the system failed", exc_info=error)
-            log.error("bids_qsmthal: %s", said)
-            return said.exit_code
-        except KeyboardInterrupt:
-            log.error("bids_qsmthal: interrupted; run the same command again to go on")
-            return 130
+        except (KeyboardInterrupt, Terminated) as stop:
+            return _stopped(stop)
+        except (QsmthalError, OSError, MemoryError) as error:
+            return _failed(error)
+
+
+def _failed(error: QsmthalError | OSError | MemoryError) -> ExitCode:
+    """Say what was wrong, in one line."""
+    said = error if isinstance(error, QsmthalError) else of_system(error)
+    if said is not error:
+        log.debug("the system failed", exc_info=error)
+    log.error("bids_qsmthal: %s", said)
+    return said.exit_code
+
+
+def _stopped(stop: KeyboardInterrupt | Terminated) -> ExitCode:
+    code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+    log.error("bids_qsmthal: %s; %s", code.meaning, code.advice)
+    return code
+
+
+@contextmanager
+def _stopped_by_signal() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does: what was started is stopped, locks are given back."""
+
+    def stop(*_: object) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(words: Sequence[str]) -> int:
@@ -93,13 +123,9 @@ def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespa
     chosen = parser.parse_args(words)
     if chosen.config is None:
         return chosen
-    configured = _configuration(chosen.config)
-    known = set(vars(chosen)) - {"bids_dir", "output_dir", "analysis_level", "config"}
-    if strange := sorted(set(configured) - known):
-        raise UsageError(
-            f"{chosen.config}: unknown setting {', '.join(strange)}; "
-            f"known are {', '.join(sorted(known))}."
-        )
+    from bids_qsmthal.app import configuration  # noqa: PLC0415
+
+    configured = configuration.read(chosen.config, parser)
     parser.set_defaults(**configured)
     return parser.parse_args(words)
 
@@ -239,7 +265,7 @@ def _verify(chosen: Namespace) -> int:
     else:
         found = verify.of_trees(chosen.output_dir, chosen.other)
     sys.stdout.write(f"{found.said}\n")
-    return 1 if found.differences else 0
+    return ExitCode.FAILED if found.differences else ExitCode.DONE
 
 
 def _demo(chosen: Namespace) -> int:
@@ -264,28 +290,6 @@ def _demo_settings(chosen: Namespace, bids_dir: Path, output_dir: Path) -> Setti
             words += [f"--{name}", text]
     words += ["-v"] * chosen.verbose + ["-q"] * chosen.quiet
     return settings_from(parse(words), words)
-
-
-def _configuration(path: Path) -> dict[str, Any]:
-    content = _read_configuration(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, expected names and values.")
-    return {str(key).lstrip("-").replace("-", "_"): value for key, value in content.items()}
-
-
-def _read_configuration(path: Path) -> Any:  # noqa: ANN401 - checked by the caller
-    import tomllib  # noqa: PLC0415
-
-    import yaml  # noqa: PLC0415
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: no such configuration file.") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
 
 
 def _filters(path: Path | None) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal import __version__
+from bids_qsmthal.app import options
+from bids_qsmthal.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +44,7 @@ def describe(parser: argparse.ArgumentParser) -> str:
         ],
         "suggested-resources": {"cpu-cores": 2, "ram": 6},
         "error-codes": [
-            {"code": 1, "description": "at least one participant failed; others are finished"},
-            {"code": 16, "description": "not valid BIDS"},
-            {"code": 17, "description": "level not available"},
-            {"code": 18, "description": "filters match nothing"},
-            {"code": 64, "description": "usage"},
-            {"code": 65, "description": "bad data"},
-            {"code": 66, "description": "input missing"},
-            {"code": 73, "description": "cannot write"},
-            {"code": 74, "description": "input or output error"},
-            {"code": 75, "description": "temporary failure, try again"},
+            {"code": int(code), "description": code.meaning} for code in ExitCode if code
         ],
     }
     return json.dumps(descriptor, indent=2) + "\n"
@@ -98,5 +91,4 @@ def _type(action: argparse.Action) -> str:
         return "Flag"
     if action.dest in FILES:
         return "File"
-    number = action.type is int or getattr(action.type, "__name__", "") == "_count"
-    return "Number" if number else "String"
+    return "Number" if action.type in (int, options.count) else "String"

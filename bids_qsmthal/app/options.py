@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import NoReturn
 
 from bids_qsmthal import __version__
-from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.core.errors import ExitCode, UsageError
 
 LEVELS = ("participant", "group")
 EXECUTORS = ("local", "dask", "slurm")
 
-EPILOG = """\
+OTHER_COMMANDS = """\
 other commands:
   bids_qsmthal check BIDS_DIR
                             say what a dataset has, what it lacks and what that costs, and what
@@ -22,12 +23,21 @@ other commands:
   bids_qsmthal verify OUT [OTHER]
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
-
-exit status: 0 done; 1 at least one participant failed; 16 not valid BIDS; 17 level not available;
-18 filters match nothing; 64 usage; 65 bad data; 66 input missing; 73 cannot write; 74 input or
-output error; 75 temporary failure, try again. When every participant fails in the same way,
-the status is that of the failure.
 """
+
+SAME_FAILURE = "When every participant fails in the same way, the status is that of the failure."
+
+
+def exit_statuses() -> str:
+    """Return every exit status with its meaning and what to do, a line each, for ``--help``."""
+    lines = [f"  {code:>3}  {code.meaning}: {code.advice}" for code in ExitCode]
+    return "\n".join(["exit status:", *lines, SAME_FAILURE, ""])
+
+
+def exit_status_sentence(width: int = 100) -> str:
+    """Return the exit statuses as the sentence that the README has, broken into lines."""
+    codes = "; ".join(f"{code} {code.meaning}" for code in ExitCode)
+    return textwrap.fill(f"Exit status: {codes}. {SAME_FAILURE}", width)
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,7 +53,7 @@ def main_parser() -> Parser:
     p = Parser(
         prog="bids_qsmthal",
         description="Thalamic iron in multiple sclerosis: from raw MRI to tables, as a BIDS App.",
-        epilog=EPILOG,
+        epilog=f"{OTHER_COMMANDS}\n{exit_statuses()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -76,7 +86,7 @@ def demo_parser() -> Parser:
         allow_abbrev=False,
     )
     p.add_argument("directory", type=Path, help="where dataset, truth and results go")
-    _option(p, "--participants", type=_count, default=3, help="how many to simulate (default 3)")
+    _option(p, "--participants", type=count, default=3, help="how many to simulate (default 3)")
     _resources(p)
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
@@ -190,19 +200,19 @@ def _resources(parser: Parser) -> None:
         group, "--clean-workdir", action="store_true", help="empty it when a participant is done"
     )
     _option(
-        group, "--nprocs", type=_count, metavar="N", help="cores of the whole run (default: all)"
+        group, "--nprocs", type=count, metavar="N", help="cores of the whole run (default: all)"
     )
     _option(
         group,
         "--omp-nthreads",
-        type=_count,
+        type=count,
         metavar="N",
         help="threads of one participant (default: cores shared among those side by side)",
     )
     _option(
         group,
         "--mem",
-        type=_bytes,
+        type=size_bytes,
         metavar="SIZE",
         help="memory of the whole run, such as 8G (default: what is available)",
     )
@@ -307,14 +317,16 @@ def _behaviour(parser: Parser) -> None:
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
 
 
-def _count(word: str) -> int:
+def count(word: str) -> int:
+    """Return a number of things, one at least."""
     number = int(word) if word.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is not a positive whole number")
     return number
 
 
-def _bytes(word: str) -> int:
+def size_bytes(word: str) -> int:
+    """Return the bytes of a size such as 8G, in powers of 1024."""
     units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     number, unit = word[:-1], word[-1:].upper()
     if unit in units and number.replace(".", "", 1).isdigit():

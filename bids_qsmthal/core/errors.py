@@ -1,11 +1,58 @@
-"""Errors a user can act on. Anything else that is raised is a bug.
+"""Errors a user can act on, and the exit codes of the command. Anything else raised is a bug.
 
 A message says where, what was found, what is expected and what to do, in one line.
-The exit codes are those of ``sysexits.h`` and of the BIDS App execution specification.
 """
 
 import errno
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Self
+
+
+class ExitCode(IntEnum):
+    """How the command ends: the one table that help, descriptor and README are made from.
+
+    16 to 18 are those of the BIDS App execution specification, 64 to 75 those of ``sysexits.h``,
+    and 128 + n stands for a signal n, as shells have it.
+
+    Attributes
+    ----------
+    meaning
+        What happened, in words that follow the code.
+    advice
+        What a reader can do.
+    """
+
+    meaning: str
+    advice: str
+
+    def __new__(cls, code: int, meaning: str, advice: str) -> Self:
+        """Make a member that is its code."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning, member.advice = meaning, advice
+        return member
+
+    DONE = 0, "all done", "look at the reports"
+    FAILED = (
+        *(1, "at least one participant failed, the others are finished"),
+        "read the last lines or logs/failures.json, then run the same command again",
+    )
+    INVALID_BIDS = 16, "not valid BIDS", "rename the files that the message names"
+    LEVEL_UNAVAILABLE = 17, "level not available", "run the participant level first"
+    NOTHING_FOUND = 18, "filters match nothing", "compare them with bids_qsmthal check BIDS_DIR"
+    USAGE = 64, "usage", "correct the command line or the configuration file"
+    DATA = 65, "bad data", "correct or replace the file that the message names"
+    MISSING_INPUT = 66, "input missing", "add what the message names"
+    UNAVAILABLE = 69, "program or device missing", "install it, or choose another way"
+    OUTPUT = 73, "cannot write", "free space, or choose another output folder"
+    READ_WRITE = 74, "input or output error", "see to disk, network and permissions"
+    TEMPORARY = (
+        *(75, "temporary failure (in use, killed, or out of memory)"),
+        "run the same command again, with more --mem or fewer --nprocs where memory is short",
+    )
+    INTERRUPTED = 130, "stopped by Ctrl-C", "run the same command again to go on"
+    TERMINATED = 143, "stopped by SIGTERM", "run the same command again to go on"
+
 
 LONGEST = 2000
 """Characters of a message: what is quoted from a file may be of any length."""
@@ -17,7 +64,7 @@ class QsmthalError(Exception):
     What it quotes from files cannot break its line, nor reach the terminal as a control sequence.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str = "") -> None:
         plain = "".join(letter if letter.isprintable() else " " for letter in message)
@@ -28,69 +75,85 @@ class QsmthalError(Exception):
 class InvalidBidsError(QsmthalError):
     """The dataset is not valid BIDS."""
 
-    exit_code = 16
+    exit_code = ExitCode.INVALID_BIDS
 
 
 class LevelUnavailableError(QsmthalError):
     """The analysis level cannot run yet: group before participant, say."""
 
-    exit_code = 17
+    exit_code = ExitCode.LEVEL_UNAVAILABLE
 
 
 class NothingFoundError(QsmthalError):
     """The filters match nothing."""
 
-    exit_code = 18
+    exit_code = ExitCode.NOTHING_FOUND
 
 
 class UsageError(QsmthalError):
     """The command line or the configuration asks for something impossible."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
 
 class DataError(QsmthalError):
     """A file can be read, but what it holds is wrong."""
 
-    exit_code = 65
+    exit_code = ExitCode.DATA
 
 
 class MissingInputError(QsmthalError):
     """A file, a participant or a piece of metadata is not there."""
 
-    exit_code = 66
+    exit_code = ExitCode.MISSING_INPUT
 
 
 class UnavailableError(QsmthalError):
     """A device or a program that was asked for is not there."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class OutputError(QsmthalError):
     """The output cannot be written."""
 
-    exit_code = 73
+    exit_code = ExitCode.OUTPUT
 
 
 class ReadWriteError(QsmthalError):
     """The operating system failed to read or write."""
 
-    exit_code = 74
+    exit_code = ExitCode.READ_WRITE
 
 
 class BusyError(QsmthalError):
     """Temporary: another run works on the same output. Try again."""
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
+
+
+class OutOfMemoryError(QsmthalError):
+    """The memory that this process may use did not suffice. Try again with more."""
+
+    exit_code = ExitCode.TEMPORARY
+
+
+class Terminated(BaseException):
+    """The process was asked to end, by SIGTERM."""
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """What the operating system says where nothing more can be written."""
 
 
-def of_system(error: OSError) -> QsmthalError:
+def of_system(error: OSError | MemoryError) -> QsmthalError:
     """Return what the operating system could not do, in words for the user."""
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return OutOfMemoryError(
+            f"memory does not suffice ({' '.join(str(error).split()) or 'none is left'}); give the "
+            "run or its container more, run fewer participants side by side with --nprocs or "
+            "--mem, then run the same command again."
+        )
     where, what = error.filename or "A file", error.strerror or str(error)
     if error.errno in NO_ROOM:
         return OutputError(

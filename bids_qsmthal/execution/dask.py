@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import BusyError, UsageError
-from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
+from bids_qsmthal.core.errors import BusyError, ExitCode, UsageError
+from bids_qsmthal.execution.outcome import Cause, Outcome, announce, killed
 from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _run(
 
 
 def _killed(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.message == KILLED
+    return outcome is not None and outcome.cause is Cause.KILLED
 
 
 def _task(session: Session, settings: Settings, process: Process) -> Outcome:
@@ -113,7 +113,7 @@ def _task(session: Session, settings: Settings, process: Process) -> Outcome:
             f"{session.name}: Dask worker {worker.address} has {worker.state.nthreads} threads, "
             "expected 1; start it with --nthreads 1 --nworkers N."
         )
-        return Outcome(session.name, UsageError.exit_code, message, 0)
+        return Outcome(session.name, ExitCode.USAGE, message, 0, Cause.REFUSED)
     logging.getLogger("bids_qsmthal").setLevel(min(settings.log_level, logging.DEBUG))
     return work(session, settings, process, patience_s=PATIENCE_S)
 
@@ -123,14 +123,17 @@ def _outcome(name: str, future: Future[Outcome]) -> Outcome:
     from distributed import KilledWorker  # noqa: PLC0415 - an extra
 
     if future.cancelled():
-        return Outcome(name, KILLED_CODE, "it was cancelled by the scheduler of Dask", 0)
+        return Outcome(
+            *(name, ExitCode.TEMPORARY, "it was cancelled by the scheduler of Dask", 0),
+            cause=Cause.CANCELLED,
+        )
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, KilledWorker):
-        return Outcome(name, KILLED_CODE, KILLED, 0)
+        return killed(name, KILLED)
     message = f"{type(error).__name__}: {error} - does every worker have this version of the app?"
-    return Outcome(name, 1, " ".join(message.split()), 0)
+    return Outcome(name, ExitCode.FAILED, " ".join(message.split()), 0, Cause.CRASHED)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Participants side by side on this machine."""
+"""Participants side by side on this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import logging
 import logging.handlers
 import multiprocessing
 import os
+import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
+from bids_qsmthal.core.errors import ExitCode
+from bids_qsmthal.execution.outcome import Cause, Outcome, announce, killed
 from bids_qsmthal.execution.records import Records
 from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
@@ -25,15 +31,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KILLED = (
-    "its process was killed, most often for lack of memory; give more with --mem, "
+    "its process was killed ({}), most often for lack of memory; give more with --mem, "
     "run fewer side by side with --nprocs, and run the same command again"
 )
+
+
+ENDING_S = 30.0
+"""How long a process may take to end after it sent its outcome."""
 
 
 def run(sessions: Sequence[Session], settings: Settings, process: Process) -> list[Outcome]:
     """Process every session in its own process and return how each ended, in the order given.
 
-    A participant that fails, crashes or is killed leaves the others untouched.
+    A participant that fails, crashes or is killed leaves the others untouched. Who was killed
+    goes again, alone, after the others: what was short may be there then. An interrupt ends every
+    process that was started.
     """
     side_by_side = settings.resources.side_by_side(len(sessions))
     threads = settings.resources.threads_each(len(sessions))
@@ -46,18 +58,23 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
     listener = logging.handlers.QueueListener(records, _Relay())
     listener.start()
     try:
-        pool = _Pool(settings, process, threads, records)
+        pool = _Pool(settings, process, _Setup(threads, records, settings.log_level))
         ended = pool.run(sessions, side_by_side)
-        # A killed process takes its pool along: the others go again, each in a pool of its own.
-        for session in (s for s in sessions if s.name not in ended):
-            if settings.stop_on_first_crash and any(end.exit_code for end in ended.values()):
+        for session in (s for s in sessions if _was_killed(ended.get(s.name))):
+            if settings.stop_on_first_crash:
                 break
-            killed = Outcome(session.name, KILLED_CODE, KILLED, 0)
-            ended |= pool.run([session], 1) or {session.name: killed}
+            log.warning("%s: its process was killed; it starts a second time, alone", session.name)
+            ended |= pool.run([session], 1)
     finally:
         listener.stop()
         records.close()
+    for done, outcome in enumerate((end for end in ended.values() if _was_killed(end)), 1):
+        announce(outcome, done, len(sessions))
     return [ended[session.name] for session in sessions if session.name in ended]
+
+
+def _was_killed(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.cause is Cause.KILLED
 
 
 class _Relay(logging.Handler):
@@ -67,59 +84,125 @@ class _Relay(logging.Handler):
         logging.getLogger(record.name).handle(record)
 
 
-class _Pool:
-    """Runs sessions in fresh processes, one session a process."""
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a fresh process is given: its threads, and where log records of which level go."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        process: Process,
-        threads: int,
-        records: Records,
-    ) -> None:
+    threads: int
+    records: Records
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A process that works on a session, and the pipe on which it sends its outcome."""
+
+    session: Session
+    process: BaseProcess
+    pipe: Connection
+
+    def outcome(self) -> Outcome:
+        """Return what it sent; one that ended and sent nothing was killed."""
+        try:
+            sent: Outcome | None = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            sent = None
+        self.pipe.close()
+        self.process.join(ENDING_S)
+        self.process.kill()
+        return sent or killed(self.session.name, KILLED.format(_signal(self.process.exitcode)))
+
+
+def _signal(exit_status: int | None) -> str:
+    if exit_status is None or exit_status >= 0:
+        return f"exit status {exit_status}"
+    return signal.Signals(-exit_status).name
+
+
+class _Pool:
+    """Runs sessions in fresh processes, one session a process, some at a time."""
+
+    def __init__(self, settings: Settings, process: Process, setup: _Setup) -> None:
         self._settings = settings
         self._process = process
-        self._setup = (threads, records, settings.log_level)
+        self._setup = setup
 
     def run(self, sessions: Sequence[Session], side_by_side: int) -> dict[str, Outcome]:
-        """Return how sessions ended; those a killed process took along are left out."""
+        """Return how sessions ended; those never started are left out."""
         ended: dict[str, Outcome] = {}
-        with ProcessPoolExecutor(
-            side_by_side,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=self._setup,
-            max_tasks_per_child=1,
-        ) as pool:
-            futures = {
-                pool.submit(work, session, self._settings, self._process): session
-                for session in sessions
-            }
-            for future in as_completed(futures):
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    continue
-                ended[outcome.name] = outcome
-                announce(outcome, len(ended), len(sessions))
-                if outcome.exit_code and self._settings.stop_on_first_crash:
-                    pool.shutdown(cancel_futures=True)
-                    break
+        waiting = deque(sessions)
+        working: list[_Worker] = []
+        with _all_ended(working):
+            while waiting or working:
+                while waiting and len(working) < side_by_side:
+                    self._start(waiting.popleft(), working)
+                ready = connection.wait([worker.pipe for worker in working])
+                for worker in [worker for worker in working if worker.pipe in ready]:
+                    outcome = worker.outcome()
+                    working.remove(worker)
+                    ended[outcome.name] = outcome
+                    if outcome.cause is not Cause.KILLED:
+                        announce(outcome, len(ended), len(sessions))
+                    if outcome.exit_code and self._settings.stop_on_first_crash:
+                        waiting.clear()
         return ended
 
+    def _start(self, session: Session, working: list[_Worker]) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._setup), daemon=True)
+        with _keyboard_left_to_the_run():
+            process.start()
+            working.append(_Worker(session, process, ours))
+        theirs.close()  # or the end of the process would not be seen as the end of the pipe
+        with suppress(BrokenPipeError):  # who is killed while it starts is seen as the others are
+            ours.send((session, self._settings, self._process))
 
-def _start_worker(threads: int, records: Records, level: int) -> None:
+
+@contextmanager
+def _all_ended(working: list[_Worker]) -> Iterator[None]:
+    """Kill what still works when the run stops: numerical code of libraries hears nothing else."""
+    try:
+        yield
+    finally:
+        for worker in working:
+            worker.process.kill()
+        for worker in working:
+            worker.process.join()
+
+
+@contextmanager
+def _keyboard_left_to_the_run() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches every process of a terminal, from those started meanwhile.
+
+    A new process inherits what its parent ignores, from before its first line of Python on.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(pipe: Connection, setup: _Setup) -> None:
+    _start_worker(setup)
+    # Only now: what arrives imports the numerical libraries.
+    session, settings, process = pipe.recv()
+    pipe.send(work(session, settings, process))
+
+
+def _start_worker(setup: _Setup) -> None:
     """Prepare a fresh process: its share of the cores, and its log records to the parent.
 
     Numerical libraries read their number of threads from the environment when they are first
     imported, which in a spawned process is still to come.
     """
-    os.environ.update(thread_limits(threads))
+    os.environ.update(thread_limits(setup.threads))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     root = logging.getLogger("bids_qsmthal")
-    root.setLevel(min(level, logging.DEBUG))
-    handler = logging.handlers.QueueHandler(records)
-    handler.setLevel(level)
+    root.setLevel(min(setup.level, logging.DEBUG))
+    handler = logging.handlers.QueueHandler(setup.records)
+    handler.setLevel(setup.level)
     root.addHandler(handler)
     root.propagate = False
     # What libraries warn of goes to the participant's log, not to the screen.
@@ -132,4 +215,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(KILLED_CODE)
+        os._exit(ExitCode.TEMPORARY)

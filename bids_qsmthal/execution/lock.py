@@ -1,13 +1,19 @@
-"""Files that one process holds at a time, also on a file system that several machines share."""
+"""Files that one process holds at a time, also on a file system that several machines share.
+
+The lock is the kernel's (``flock``), never the mere existence of a file: it goes with the process
+that holds it, so that a run which was killed, here or on another machine, leaves nothing to clean
+up. On NFS Linux turns it into a lock of the server, which all machines see; a server gives back
+the locks of a machine that went down when their lease ends (90 s where nobody set another time).
+"""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from bids_qsmthal.core.errors import BusyError, OutputError
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has no locks, such as NFS without its lock service."""
 
 
 @contextmanager
@@ -40,29 +47,20 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     OutputError
         The file cannot be written or locked.
     """
+    lock = FileLock(path, timeout=patience_s, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose an output folder you own."
-        ) from error
-    with lock:
-        until = time.monotonic() + patience_s
-        while not _locked(lock):
-            if time.monotonic() >= until:
-                raise BusyError(busy)
-            time.sleep(0.1)
-        yield
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(busy) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise OutputError(f"{lock.name}: cannot be locked ({error.strerror}).") from error
-        log.warning("%s: this file system has no locks; start no second run on it", lock.name)
-    return True
+            raise OutputError(
+                f"{path}: cannot be written or locked ({error.strerror}); "
+                "choose an output folder you own."
+            ) from error
+        log.warning("%s: this file system has no locks; start no second run on it", path)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
+
+from bids_qsmthal.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
 
-KILLED_CODE = 75
-"""What a participant gets whose process was killed: temporary, try again."""
+
+class Cause(Enum):
+    """Why a participant did not finish: what is done about it depends on this."""
+
+    REFUSED = auto()
+    """Its data, the machine or the command do not allow it; the message says why."""
+    CRASHED = auto()
+    """A bug of the app; the traceback is in a crash report."""
+    KILLED = auto()
+    """Its process was ended from outside, most often for lack of memory."""
+    CANCELLED = auto()
+    """The cluster took it from the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +42,20 @@ class Outcome:
         What went wrong, in one line; empty when it finished.
     seconds
         Wall time.
+    cause
+        Why it did not finish; None when it did.
     """
 
     name: str
     exit_code: int
     message: str
     seconds: float
+    cause: Cause | None = None
+
+
+def killed(name: str, message: str) -> Outcome:
+    """Return the outcome of a participant whose process was ended from outside."""
+    return Outcome(name, ExitCode.TEMPORARY, message, 0, Cause.KILLED)
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
@@ -44,9 +65,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     the code of that way, so that a run of a single participant says what was wrong with it.
     """
     codes = {outcome.exit_code for outcome in outcomes}
-    if codes == {0}:
-        return 0
-    return codes.pop() if len(codes) == 1 else 1
+    return codes.pop() if len(codes) == 1 else ExitCode.FAILED
 
 
 def announce(outcome: Outcome, done: int, total: int) -> None:

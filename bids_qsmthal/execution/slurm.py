@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import BusyError, QsmthalError, UsageError
 from bids_qsmthal.execution import caches
-from bids_qsmthal.execution.outcome import KILLED_CODE, Outcome, announce
+from bids_qsmthal.execution.outcome import Outcome, announce, killed
 from bids_qsmthal.execution.worker import thread_limits, work
 from bids_qsmthal.settings import PARTICIPANT_BYTES
 
@@ -69,22 +69,22 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
         submitit is not installed, this machine has no Slurm, or Slurm refuses the job.
     """
     ended: dict[str, Outcome] = {}
-    killed: dict[str, Outcome] = {}
+    lost: dict[str, Outcome] = {}
     waiting = list(sessions)
     for attempt in range(ATTEMPTS):
         megabytes = _megabytes(settings) * 2**attempt
         try:
             jobs = _submit(waiting, settings, process, megabytes)
         except UsageError as error:
-            if not killed:
+            if not lost:
                 raise
             log.error("no further attempt: %s", error)
             break
-        killed = _collect(jobs, settings, megabytes, ended)
-        waiting = [session for session in waiting if session.name in killed]
+        lost = _collect(jobs, settings, megabytes, ended)
+        waiting = [session for session in waiting if session.name in lost]
         if not waiting or _to_stop(ended, settings):
             break
-    for name, outcome in killed.items():
+    for name, outcome in lost.items():
         ended[name] = outcome
         announce(outcome, len(ended), len(sessions))
     return [ended[session.name] for session in sessions if session.name in ended]
@@ -206,18 +206,18 @@ def _collect(
     jobs: Mapping[str, Job], settings: Settings, megabytes: int, ended: dict[str, Outcome]
 ) -> dict[str, Outcome]:
     """Add the outcomes of tasks to those that ended, and return those that the cluster killed."""
-    killed: dict[str, Outcome] = {}
+    lost: dict[str, Outcome] = {}
     total = len(ended) + len(jobs)
     for name, left in _as_over(jobs):
         if left:
             ended[name] = jobs[name].result()
             announce(ended[name], len(ended), total)
         else:
-            killed[name] = _killed(name, jobs[name], megabytes)
+            lost[name] = _killed(name, jobs[name], megabytes)
             log.warning("%s: its task was killed, with %d MB", name, megabytes)
         if _to_stop(ended, settings):
             break
-    return killed
+    return lost
 
 
 def _as_over(jobs: Mapping[str, Job]) -> Iterator[tuple[str, bool]]:
@@ -281,7 +281,7 @@ def _killed(name: str, job: Job, megabytes: int) -> Outcome:
         f"often for lack of memory or time; see {job.paths.stderr}, and give more with "
         "--slurm-args '--mem=... --time=...'"
     )
-    return Outcome(name, KILLED_CODE, message, 0)
+    return killed(name, message)
 
 
 def _to_stop(ended: Mapping[str, Outcome], settings: Settings) -> bool:

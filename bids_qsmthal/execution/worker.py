@@ -6,12 +6,13 @@ import logging
 import time
 import traceback
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import OutputError, QsmthalError, of_system
+from bids_qsmthal.core.errors import ExitCode, OutputError, QsmthalError, of_system
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.execution.lock import alone
-from bids_qsmthal.execution.outcome import Outcome
+from bids_qsmthal.execution.outcome import Cause, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,24 +63,34 @@ def work(
         How it ended; nothing is raised but what ends the process.
     """
     start = time.monotonic()
-    code, message = 0, ""
     try:
         with _alone(session, settings, patience_s), _log_file(session, settings):
-            try:
-                process(session, settings)
-            except QsmthalError as error:
-                code, message = error.exit_code, str(error)
-                log.error("%s", error)
-            except OSError as error:
-                said = of_system(error)
-                code, message = said.exit_code, str(said)
-                log.debug("the system failed", exc_info=error)
-                log.error("%s", said)
-            except Exception as error:  # noqa: BLE001 - the one place that keeps a crash from the others
-                code, message = 1, _crash(session, settings, error)
+            ended = _guarded(session, settings, process)
     except QsmthalError as error:
-        code, message = error.exit_code, str(error)
-    return Outcome(session.name, code, message, time.monotonic() - start)
+        ended = _refused(session, error)
+    return replace(ended, seconds=time.monotonic() - start)
+
+
+def _guarded(session: Session, settings: Settings, process: Process) -> Outcome:
+    try:
+        process(session, settings)
+    except QsmthalError as error:
+        log.error("%s", error)
+        return _refused(session, error)
+    except (OSError, MemoryError) as error:
+        said = of_system(error)
+        log.debug("the system failed", exc_info=error)
+        log.error("%s", said)
+        return _refused(session, said)
+    except Exception as error:  # noqa: BLE001 - the one place that keeps a crash from the others
+        return Outcome(
+            session.name, ExitCode.FAILED, _crash(session, settings, error), 0, Cause.CRASHED
+        )
+    return Outcome(session.name, ExitCode.DONE, "", 0)
+
+
+def _refused(session: Session, error: QsmthalError) -> Outcome:
+    return Outcome(session.name, error.exit_code, str(error), 0, Cause.REFUSED)
 
 
 def _crash(session: Session, settings: Settings, error: Exception) -> str:

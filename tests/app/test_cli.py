@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bids_qsmthal import __version__
+from bids_qsmthal.app import cli, options
 from bids_qsmthal.app.cli import main, parse, settings_from
-from bids_qsmthal.core.errors import OutputError, UsageError
+from bids_qsmthal.core.errors import ExitCode, OutputError, QsmthalError, UsageError
 from bids_qsmthal.qsm import INVERSIONS
 from bids_qsmthal.settings import GIB
 from tests.conftest import write_image, write_json
@@ -38,7 +39,8 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom bids_qsmthal.app.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "assert not {'numpy', 'scipy', 'ants', 'bids', 'pandas'} & set(sys.modules)"
+        "assert not {'numpy', 'scipy', 'ants', 'bids', 'pandas', 'pydantic', 'yaml', 'filelock'} "
+        "& set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
@@ -61,36 +63,6 @@ def test_words_become_settings(tmp_path: Path) -> None:
     assert chosen.resources.memory_bytes == 8 * GIB
     assert (chosen.resources.cores, chosen.resources.threads) == (4, 2)
     assert chosen.work_dir == tmp_path / "w"
-
-
-def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text("seed: 7\ninversion: tkd\nparticipant-label: ['01']\n")
-    chosen = settings(
-        *(tmp_path / "b", tmp_path / "o", "participant", "--config", config, "--seed", 9)
-    )
-    assert chosen.seed == 9
-    assert chosen.selection.participants == ("01",)
-    assert isinstance(chosen.reconstruction.inversion, INVERSIONS["tkd"])
-
-
-@pytest.mark.parametrize(
-    ("content", "code", "says"),
-    [
-        ("sed: 7", 64, "unknown setting sed"),
-        ("- 1", 65, "holds a list"),
-        ("a: [", 65, "not readable as YAML"),
-        ("!!python/object/apply:os.system ['true']", 65, "not readable as YAML"),
-    ],
-)
-def test_a_wrong_configuration_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, code: int, says: str
-) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(content)
-    words = [str(tmp_path), str(tmp_path / "o"), "participant", "--config", str(config)]
-    assert main(words) == code
-    assert says in last_line(caplog)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +90,53 @@ def test_output_among_raw_data_is_refused(bids_dir: Path) -> None:
         settings(bids_dir, bids_dir / "sub-01", "participant")
     inside = settings(bids_dir, bids_dir / "derivatives" / "x", "participant")
     assert not inside.work_dir.is_relative_to(bids_dir)
+
+
+def test_help_and_readme_have_the_one_table_of_exit_statuses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"\n{options.exit_status_sentence()}\n" in readme
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for code in ExitCode:
+        assert f" {int(code)} {code.meaning}: {code.advice} " in shown
+        assert f"{int(code)} {code.meaning}" in options.exit_status_sentence(10_000)
+
+
+def test_every_error_has_a_code_of_the_table() -> None:
+    kinds = QsmthalError.__subclasses__()
+    assert kinds
+    for kind in kinds:
+        assert isinstance(kind.exit_code, ExitCode)
+        assert kind.exit_code not in {ExitCode.DONE, ExitCode.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C; run the same command again to go on"),
+        (MemoryError("3 GiB for an array"), 75, "memory does not suffice (3 GiB for an array)"),
+        (OSError(28, "No space left on device", "/out"), 73, "/out: No space left on device"),
+        (OSError(12, "Cannot allocate memory"), 75, "memory does not suffice"),
+        (OSError(5, "Input/output error", "/in"), 74, "/in: Input/output error"),
+    ],
+)
+def test_what_ends_a_command_is_one_line_and_a_status(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    raised: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    def fail(_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(cli, "run", fail)
+    assert main([]) == code
+    assert says in last_line(caplog)
+    assert "\n" not in last_line(caplog)
 
 
 def test_methods_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,17 +1,22 @@
+import errno
 import json
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from bids_qsmthal.app import cli
 from bids_qsmthal.bids.dataset import Session
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import BusyError, DataError, OutputError
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
+from bids_qsmthal.execution.lock import alone
+from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.execution.records import MOST_CHARACTERS
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
@@ -28,18 +33,52 @@ def talk(label: str) -> None:
             log.info("line %d", line)
 
 
+def bad(*_: object) -> None:
+    raise DataError("bad.nii.gz: damaged; copy it again.")
+
+
+def bug(*_: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def twice(session: Session, settings: Settings) -> None:
+    begun = settings.output_dir / f"{session.name}.begun"
+    if not begun.exists():
+        begun.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def greedy(*_: object) -> None:
+    raise MemoryError("Unable to allocate 3.00 GiB")
+
+
+def endless(session: Session, settings: Settings) -> None:
+    (settings.output_dir / f"{session.name}.begun").touch()
+    while True:
+        sum(range(10_000_000))  # as numerical code, it hears nothing meanwhile
+
+
+def orphan(*_: object) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(300)
+
+
+def nothing(*_: object) -> None: ...
+
+
+KINDS = {"loudkilled": killed} | {
+    kind.__name__: kind for kind in (bad, bug, killed, twice, greedy, endless, orphan)
+}
+
+
 def process(session: Session, settings: Settings) -> None:
     """What a participant does here depends on its label."""
     talk(session.subject)
-    if session.subject.startswith("bad"):
-        raise DataError("bad.nii.gz: damaged; copy it again.")
-    if session.subject.startswith("bug"):
-        raise ZeroDivisionError("a bug")
-    if session.subject.endswith("killed"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if session.subject.startswith("orphan"):
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(300)
+    KINDS.get(session.subject.rstrip("0123456789"), nothing)(session, settings)
     (settings.output_dir / session.name).write_text("done")
 
 
@@ -122,6 +161,134 @@ def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Sett
     # Were it still at work, it would hold the participant's lock for five minutes.
     again = work(Session(tmp_path, "orphan"), settings, lambda *_: None, patience_s=60)
     assert again.exit_code == 0
+
+
+def test_who_is_killed_starts_once_more_and_this_is_said(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = {o.name: o for o in run(sessions(tmp_path, "twice", "killed", "01"), settings, process)}
+    assert "sub-twice: its process was killed; it starts a second time, alone" in caplog.messages
+    assert ended["sub-twice"].exit_code == 0
+    assert (ended["sub-killed"].cause, ended["sub-killed"].exit_code) == (Cause.KILLED, 75)
+    assert "killed (SIGKILL)" in ended["sub-killed"].message
+    assert ended["sub-01"].cause is None
+
+
+def test_who_is_killed_takes_no_neighbour_along(tmp_path: Path, settings: Settings) -> None:
+    wanted = sessions(tmp_path, "loud", "killed", "loud2")
+    assert [o.exit_code for o in run(wanted, settings, process)] == [0, 75, 0]
+    for name in ("sub-loud", "sub-loud2"):
+        log_file = settings.output_dir / "logs" / f"{name}_now.log"
+        assert log_file.read_text().count("threads") == 1, "it ran once"
+
+
+def test_want_of_memory_is_temporary_and_says_what_to_do(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (ended,) = run(sessions(tmp_path, "greedy"), settings, process)
+    assert (ended.exit_code, ended.cause) == (75, Cause.REFUSED)
+    assert "Unable to allocate 3.00 GiB" in ended.message
+    assert "--nprocs or --mem" in ended.message
+    assert not list((settings.output_dir / "logs").glob("crash-*"))
+
+
+def command(wanted: list[Session], settings: Settings) -> None:
+    """Do what the command does, in a process group of its own as in a terminal."""
+    os.setsid()
+    monkeypatched = pytest.MonkeyPatch()
+    monkeypatched.setattr(cli, "run", lambda _: exit_code(run(wanted, settings, process)))
+    sys.exit(cli.main([]))
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["group", "parent"])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_one_signal_ends_everything(
+    tmp_path: Path,
+    settings: Settings,
+    capfd: pytest.CaptureFixture[str],
+    sent: signal.Signals,
+    code: int,
+    *,
+    to_all: bool,
+) -> None:
+    wanted = sessions(tmp_path, "endless1", "endless2", "01")
+    whole = multiprocessing.get_context("spawn").Process(target=command, args=(wanted, settings))
+    whole.start()
+    until = time.monotonic() + 120
+    while len(list(settings.output_dir.glob("*.begun"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert whole.pid
+    (os.killpg if to_all else os.kill)(whole.pid, sent)
+    begin = time.monotonic()
+    whole.join(30)
+    assert time.monotonic() - begin < 10
+    assert whole.exitcode == code
+    with pytest.raises(ProcessLookupError):
+        os.killpg(whole.pid, 0)  # nobody of the group is left
+    assert not (settings.output_dir / "sub-01").exists(), "no other participant was started"
+    for label in ("endless1", "endless2"):
+        again = work(Session(tmp_path, label), settings, lambda *_: None)
+        assert again.exit_code == 0, "its lock was given back"
+    shown = capfd.readouterr().err
+    assert shown.count("stopped by") == 1
+    assert shown.rstrip().endswith("run the same command again to go on")
+    assert "Traceback" not in shown
+    assert "failed" not in shown
+
+
+def test_a_lock_is_held_by_one_and_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / ".a.lock"
+    with (
+        alone(path, "in use", 0),
+        pytest.raises(BusyError, match="in use"),
+        alone(path, "in use", 0),
+    ):
+        pass
+    with alone(path, "in use", 0):
+        assert path.is_file()
+
+
+def hold(path: Path, seconds: float) -> None:
+    with alone(path, "in use", 0):
+        path.with_name("held").touch()
+        time.sleep(seconds)
+
+
+def test_a_lock_goes_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / ".a.lock"
+    holder = multiprocessing.get_context("spawn").Process(target=hold, args=(path, 300))
+    holder.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.05)
+    with pytest.raises(BusyError), alone(path, "in use", 0.2):
+        pass
+    holder.kill()
+    with alone(path, "in use", 20):
+        assert path.exists()
+    holder.join()
+
+
+def test_a_lock_that_is_a_link_writes_nothing_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / ".a.lock").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OutputError, match="cannot be written or locked"):
+        alone(tmp_path / ".a.lock", "in use", 0).__enter__()
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with alone(tmp_path / ".a.lock", "in use", 0):
+        assert "has no locks; start no second run" in caplog.text
 
 
 def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:

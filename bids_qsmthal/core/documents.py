@@ -1,0 +1,181 @@
+"""Documents that people write, in YAML or TOML: read safely, checked against a model.
+
+What is wrong ends in one line with the file, the place in it, the name, what was found and what is
+expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "names and values",
+    "greater_than_equal": "{ge} or more",
+    "int_type": "a whole number",
+    "list_type": "a list, in brackets",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_type": "text (in quotes where it looks like a number)",
+}
+"""What is expected, by the code that pydantic gives a failure; its own sentence for any other."""
+
+LONGEST = 60
+"""Characters of a value that are shown."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds, and where in it; TOML is read without places."""
+
+    path: Path
+    content: Any
+    root: yaml.Node | None = None
+
+    def where(self, keys: Sequence[str | int] = (), *, of_key: bool = False) -> str:
+        """Return the file and, where known, line and column of a value, or of its key."""
+        node = self.root
+        for depth, key in enumerate(keys, 1):
+            found = _below(node, key)
+            if found is None:
+                break
+            node = found[0 if of_key and depth == len(keys) else 1]
+        if node is None:
+            return str(self.path)
+        return f"{self.path}, line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+
+    def renamed(self, plain: Callable[[str], str]) -> Document:
+        """Return it with its outermost names in another spelling.
+
+        Raises
+        ------
+        UsageError
+            Two of them are then the same.
+        """
+        content: dict[str, Any] = {}
+        for key, value in self.content.items():
+            name = plain(str(key))
+            if name in content:
+                raise UsageError(f"{self.where([key], of_key=True)}: {name} is there twice.")
+            content[name] = value
+        root = self.root
+        if isinstance(root, yaml.MappingNode):
+            pairs = [
+                (yaml.ScalarNode(key.tag, plain(str(key.value)), key.start_mark), value)
+                for key, value in root.value
+            ]
+            root = yaml.MappingNode(root.tag, pairs, root.start_mark)
+        return Document(self.path, content, root)
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML file, or a TOML file by its name.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file.
+    DataError
+        It is not readable, or gives a value to one name twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".toml":
+            return Document(path, tomllib.loads(text))
+        document = Document(path, *_yaml(text))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such file.") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
+    for node in _doubles(document.root):
+        number = node.start_mark.line + 1
+        raise DataError(f"{path}, line {number}: {node.value} is there twice; remove one of them.")
+    return document
+
+
+def checked(document: Document, model: type[M]) -> M:
+    """Return the model that a document fills.
+
+    Raises
+    ------
+    DataError
+        The document is no mapping of names to values.
+    UsageError
+        A name is unknown, or its value is of the wrong kind.
+    """
+    if not isinstance(document.content, dict):
+        kind = type(document.content).__name__
+        raise DataError(f"{document.path}: holds a {kind}, expected names and values.")
+    try:
+        return model.model_validate(document.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(_said(document, first, model.model_fields)) from error
+
+
+def _said(document: Document, failure: ErrorDetails, known: Mapping[str, object]) -> str:
+    keys = failure["loc"]
+    name = ".".join(str(key) for key in keys)
+    if failure["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(keys[-1]), known, 1) if len(keys) == 1 else []
+        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
+        return f"{document.where(keys, of_key=True)}: unknown setting {name}; {advice}"
+    value = repr(failure["input"])
+    shown = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+    expected = EXPECTED.get(failure["type"], failure["msg"]).format(**failure.get("ctx", {}))
+    return f"{document.where(keys)}: {name}: found {shown}, expected {expected}."
+
+
+def _yaml(text: str) -> tuple[Any, yaml.Node | None]:
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        return (None if root is None else loader.construct_document(root)), root
+    finally:
+        loader.dispose()
+
+
+def _below(node: yaml.Node | None, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Return the nodes of a key and of its value; None where a merge brought it from elsewhere."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        return node.value[key], node.value[key]
+    if isinstance(node, yaml.MappingNode):
+        return next((pair for pair in node.value if pair[0].value == str(key)), None)
+    return None
+
+
+def _doubles(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield keys that one mapping has twice: YAML would silently take the last."""
+    waiting, seen = [root], set[int]()  # an anchor may be used any number of times
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            names = set[str]()
+            for key, value in node.value:
+                waiting += [key, value]
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in names:
+                        yield key
+                    names.add(key.value)
+        else:
+            waiting += node.value

@@ -1,0 +1,129 @@
+"""--config: every option by its name, and one line with the place of what is wrong."""
+
+import json
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from bids_qsmthal.app import configuration, options
+from bids_qsmthal.app.cli import main, parse, settings_from
+from bids_qsmthal.qsm import INVERSIONS
+from bids_qsmthal.settings import GIB
+
+SCHEMA = Path(configuration.__file__).parents[1] / "data" / "schemas" / "config.schema.json"
+
+EVERYTHING = """
+participant-label: ['01', sub-02]
+derivatives: [mine=mine]
+nprocs: 3
+mem: 8G
+inversion: tkd
+csf_reference: brain
+phase-sign: '+1'
+deface: true
+seed: 7
+verbose: 1
+"""
+
+
+def settings(folder: Path, config: Path, *more: str):
+    words = [str(folder / "b"), str(folder / "o"), "participant", "--config", str(config), *more]
+    return settings_from(parse(words), words)
+
+
+@pytest.mark.parametrize("ending", ["yaml", "toml"])
+def test_a_file_sets_what_the_command_line_can(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / f"config.{ending}"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in yaml.safe_load(EVERYTHING).items()]
+    config.write_text(EVERYTHING if ending == "yaml" else "\n".join(lines))
+    found = settings(tmp_path, config)
+    assert found.selection.participants == ("01", "sub-02")
+    assert found.datasets["mine"] == Path("mine")
+    assert (found.resources.cores, found.resources.memory_bytes) == (3, 8 * GIB)
+    assert isinstance(found.reconstruction.inversion, INVERSIONS["tkd"])
+    assert found.regions.reference.region == "brain"
+    assert (found.phase_sign, found.deface, found.seed) == ("+1", True, 7)
+
+
+def test_the_command_line_wins(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("seed: 7\nmem: 8G\n--nprocs: 2\n")
+    found = settings(tmp_path, config, "--seed", "9")
+    assert (found.seed, found.resources.memory_bytes, found.resources.cores) == (9, 8 * GIB, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        ("seed: 7\nsed: 7", 64, "line 2, column 1: unknown setting sed; did you mean seed?"),
+        ("config: x", 64, "line 1, column 1: unknown setting config; known are"),
+        ("seed:\n  '7'", 64, "line 2, column 3: seed: found '7', expected a whole number."),
+        ("nprocs: 0", 64, "line 1, column 9: nprocs: found 0, expected 1 or more."),
+        ("phase-sign: +1", 64, "phase_sign: found 1, expected 'auto', '+1' or '-1'."),
+        ("deface: 1", 64, "line 1, column 9: deface: found 1, expected true or false."),
+        ("run-label: 01", 64, "column 12: run_label: found 1, expected a list, in brackets."),
+        ("run-label:\n- 01", 64, "line 2, column 3: run_label.0: found 1, expected text"),
+        ("mem: 8GB", 64, "mem: found '8GB', expected text that matches"),
+        ("seed:", 64, "seed: found None, expected a whole number."),
+        ("seed: 1\nmem: 8G\nseed: 2", 65, "line 3: seed is there twice"),
+        ("run-label: []\nrun_label: []", 64, "line 2, column 1: run_label is there twice"),
+        ("- 1", 65, "holds a list"),
+        ("", 65, "holds a NoneType"),
+        ("a: [", 65, "not readable as YAML"),
+        ("!!python/object/apply:os.system ['true']", 65, "not readable as YAML"),
+        ("[" * 5000, 65, "not readable as YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, code: int, says: str
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(content)
+    words = [str(tmp_path), str(tmp_path / "o"), "participant", "--config", str(config)]
+    assert main(words) == code
+    message = caplog.records[-1].getMessage()
+    assert says in message
+    assert str(config) in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_has_its_status(tmp_path: Path) -> None:
+    words = [str(tmp_path), str(tmp_path / "o"), "participant", "--config", str(tmp_path / "no")]
+    assert main(words) == 66
+
+
+def test_anchors_upon_anchors_take_no_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    config = tmp_path / "config.yaml"
+    config.write_text("\n".join(["a0: &a0 [x]", *levels]))
+    begin = time.monotonic()
+    words = [str(tmp_path), str(tmp_path / "o"), "participant", "--config", str(config)]
+    assert main(words) == 64
+    assert time.monotonic() - begin < 20  # of 9 to the 29th copies, none is made
+    assert "unknown setting a0" in caplog.records[-1].getMessage()
+
+
+def test_the_packaged_schema_is_current() -> None:
+    assert SCHEMA.read_text() == configuration.schema(), "run python tools/write_schemas.py"
+
+
+def test_editors_are_told_what_the_command_takes() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(yaml.safe_load(EVERYTHING))
+    for wrong in ({"sed": 1}, {"seed": "1"}, {"inversion": "magic"}, {"mem": "8GB"}):
+        assert not validator.is_valid(wrong)
+    known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
+    assert {name.replace("-", "_") for name in schema["properties"]} == (
+        known - configuration.NOT_HERE
+    )
