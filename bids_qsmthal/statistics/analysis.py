@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bids_qsmthal.statistics import expressions
+from bids_qsmthal.statistics import expressions, formulas
 from bids_qsmthal.statistics.harmonisation import Harmonisation
+from bids_qsmthal.statistics.levels import Level
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
@@ -17,15 +18,6 @@ COMPUTED = {
     "years": "years since the participant's first session",
 }
 """Variables that need no entry of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A value of a variable that is counted, not measured."""
-
-    value: float | str
-    words: tuple[str, ...]
-    """Spellings in a table that mean this level, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +77,7 @@ class Analysis:
 def model_variables(model: Model) -> tuple[str, ...]:
     """Return the variables a model needs, those of its filter included."""
     names = (
-        *expressions.formula_variables(model.formula),
+        *formulas.variables(model.formula),
         *expressions.filter_variables(model.filter),
     )
     return tuple(dict.fromkeys(names))

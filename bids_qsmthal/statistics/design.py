@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 import formulaic
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import expressions
+from bids_qsmthal.statistics import expressions, formulas
+from bids_qsmthal.statistics.formulas import Factor, Formula
+from bids_qsmthal.statistics.levels import NOTHING, Vocabulary
 
 Floats = NDArray[np.float64]
 
@@ -62,24 +66,36 @@ class Design:
         return len(self.outcome)
 
 
-def build(formula: str, frame: pd.DataFrame, *, filter: str = "") -> Design:  # noqa: A002
+def build(
+    formula: str,
+    frame: pd.DataFrame,
+    *,
+    filter: str = "",  # noqa: A002 - the word of BIDS Stats Models
+    levels: Vocabulary = NOTHING,
+) -> Design:
     """Return the design of a formula on the complete rows that pass the filter.
+
+    ``levels`` are the words that the filter may use for codes.
 
     Raises
     ------
     UsageError
-        The formula or the filter cannot be read or names a variable the table lacks.
+        The formula or the filter cannot be read, is too large, computes with words, or names a
+        variable the table lacks.
     """
-    variables = expressions.formula_variables(formula)
-    for name in (*variables, *expressions.filter_variables(filter)):
+    parsed = formulas.parse(formula)
+    variables = parsed.variables
+    for name in variables:
         if name not in frame:
             raise UsageError(
-                f"Formula '{formula}': no variable '{name}'. There are: {', '.join(frame.columns)}."
+                f"Formula '{parsed.text}': no variable '{name}'. There are: "
+                f"{', '.join(frame.columns)}."
             )
-    passed = frame[expressions.keep(filter, frame)]
+    passed = frame[expressions.keep(filter, frame, levels)]
     complete = passed.dropna(subset=list(variables))
+    _check_columns(parsed, complete)
     missing = {name: int(passed[name].isna().sum()) for name in variables}
-    outcome, predictors, terms, rows, n_lost = _matrices(formula, complete, variables)
+    outcome, predictors, terms, rows, n_lost = _matrices(parsed, complete)
     return Design(
         outcome=outcome.to_numpy(dtype=float)[:, 0],
         predictors=predictors.to_numpy(dtype=float),
@@ -131,14 +147,45 @@ def partners(predictors: Floats, kept: list[int], column: int) -> list[int]:
 Matrices = tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]], pd.Index, int]
 
 
-def _matrices(formula: str, complete: pd.DataFrame, variables: tuple[str, ...]) -> Matrices:
+def _check_columns(formula: Formula, complete: pd.DataFrame) -> None:
+    """See that functions get numbers, and that the design has a size that can be fitted.
+
+    A number times a word would be the word repeated, until memory is full.
+    """
+    n_levels = {}
+    for part in formula.factors:
+        words = [name for name in part.variables if holds_words(complete[name])]
+        if words and part.needs_numbers:
+            raise UsageError(
+                f"Formula '{formula.text}': '{part.text}' needs numbers; {words[0]} holds words."
+            )
+        if words or _is_counted(part):
+            n_levels[part.text] = max(int(complete[part.variables[0]].nunique()), 1)
+    formulas.check_size(formula, n_levels)
+
+
+def holds_words(column: pd.Series[Any]) -> bool:
+    """Return whether a column has values that are not numbers."""
+    return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().any())
+
+
+def _is_counted(part: Factor) -> bool:
+    """Return whether a factor has a column for each level although it may hold numbers: C(x)."""
+    return part.n_columns == 0 and part.text not in part.variables
+
+
+def _matrices(formula: Formula, complete: pd.DataFrame) -> Matrices:
     rows = complete.index
-    values = complete[list(variables)].reset_index(drop=True)
+    values = complete[list(formula.variables)].reset_index(drop=True)
     n_lost = 0
     while True:
         outcome, predictors, terms = _evaluate(formula, values)
         if outcome.shape[1] != 1:
-            raise UsageError(f"Formula '{formula}': the outcome must be one column of numbers.")
+            raise UsageError(
+                f"Formula '{formula.text}': the outcome must be one column of numbers."
+            )
+        if predictors.shape[1] == 0:
+            raise UsageError(f"Formula '{formula.text}': no predictor is left.")
         finite = np.isfinite(outcome.to_numpy(dtype=float)).all(axis=1)
         finite &= np.isfinite(predictors.to_numpy(dtype=float)).all(axis=1)
         if finite.all():
@@ -149,31 +196,41 @@ def _matrices(formula: str, complete: pd.DataFrame, variables: tuple[str, ...]) 
         values = values[finite].reset_index(drop=True)
 
 
+HIDDEN: dict[str, None] = dict.fromkeys(dir(builtins))
+"""What a formula sees in place of Python's own functions: nothing.
+
+The checked tree names none of them. Should a change ever let one through, it is not there.
+"""
+
+
 def _evaluate(
-    formula: str, values: pd.DataFrame
+    formula: Formula, values: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:
     if values.empty:
         return _empty(formula)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = formulaic.model_matrix(formula, values, na_action="ignore", output="pandas")
+            made = formulaic.model_matrix(
+                formula.text, values, context=HIDDEN, na_action="ignore", output="pandas"
+            )
     except Exception as error:  # formulaic wraps whatever a formula raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"Formula '{formula}': cannot be evaluated ({reason}).") from error
+        raise UsageError(
+            f"Formula '{formula.text}': cannot be evaluated ({formulas.shown(reason)})."
+        ) from error
     indices = made.rhs.model_spec.term_indices
     terms = {str(term): tuple(columns) for term, columns in indices.items()}
     return made.lhs, made.rhs, terms
 
 
-def _empty(formula: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:
+def _empty(formula: Formula) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:
     """Return the terms of a formula for which there is no row to evaluate."""
-    outcome, _, right = formula.partition("~")
-    parsed = formulaic.Formula(right.strip())
+    parsed = formulaic.Formula(formulas.printed(formula.predictors))
     names = [INTERCEPT if str(term) == "1" else str(term) for term in parsed]
     terms: dict[str, tuple[int, ...]] = {name: (place,) for place, name in enumerate(names)}
     return (
-        pd.DataFrame(columns=[outcome.strip()], dtype=float),
+        pd.DataFrame(columns=[formula.outcome.text], dtype=float),
         pd.DataFrame(columns=names, dtype=float),
         terms,
     )

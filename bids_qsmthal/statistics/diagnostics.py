@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.diagnostic import het_breuschpagan, linear_reset
+from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflation_factor
 
 from bids_qsmthal.statistics import design, normality
 from bids_qsmthal.statistics.design import Floats
@@ -19,6 +24,11 @@ COLUMNS = [
 HIGH_VIF = 5.0
 """Above this the standard error is more than doubled (sqrt 5) by the other predictors.
 Fox & Monette (1992), doi:10.1080/01621459.1992.10475190; Sheather (2009), 6.4."""
+
+
+SOLE_LEVERAGE = 1 - 1e-10
+"""From here on a row decides a coefficient alone: without it the design has no unique solution
+(Belsley, Kuh & Welsch 1980, chapter 2, doi:10.1002/0471725153). The margin is rounding."""
 
 
 def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
@@ -44,68 +54,76 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     n, p = predictors.shape
     if n - p < 2 or np.ptp(fit.residuals) < 1e-9 * np.ptp(fit.design.outcome):
         return blank | {"n": n, "note": "too few participants, or a perfect fit: not examined"}
-    cooks, leverage = influence(predictors, fit.residuals)
+    results = least_squares(fit.design.outcome, predictors)
+    cooks, leverage = influence(results)
     who = names.loc[fit.design.rows]
-    vif = inflation(predictors)
+    vif = inflation(results)
     worst = int(np.argmax(vif)) if len(vif) else -1
     found = blank | {
         "n": n,
         **_normality(fit.residuals),
-        "breusch_pagan_p": breusch_pagan(predictors, fit.residuals),
-        "reset_p": reset(fit.design.outcome, predictors),
+        "breusch_pagan_p": breusch_pagan(results),
+        "reset_p": reset(results),
         "largest_vif": vif[worst] if len(vif) else np.nan,
         "largest_vif_term": fit.design.names[kept[1 + worst]] if len(vif) else "",
-        "largest_cooks_distance": float(cooks.max()),
-        "most_influential": str(who.iloc[int(cooks.argmax())]),
+        "largest_cooks_distance": float(np.nanmax(cooks)),
+        "most_influential": str(who.iloc[int(np.nanargmax(cooks))]),
         "n_influential": int(np.sum(cooks > 4 / n)),
         "largest_leverage": float(leverage.max()),
     }
     return found | {"advice": advise(found)}
 
 
-def influence(predictors: Floats, residuals: Floats) -> tuple[Floats, Floats]:
-    """Return Cook's distance and leverage of each row."""
-    n, p = predictors.shape
-    leverage = np.sum(np.linalg.qr(predictors)[0] ** 2, axis=1)
-    variance = residuals @ residuals / (n - p)
-    free = np.maximum(1 - leverage, 1e-12)
-    cooks: Floats = residuals**2 * leverage / (p * variance * free**2)
-    return cooks, leverage
+def least_squares(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 - untyped library
+    """Return the library's fit of the standardised outcome to columns of unit length.
+
+    Leverage, Cook's distance, VIF and the tests do not depend on scale, but the cubes of volumes
+    in mm3 that the test of a bend needs would leave no digits.
+    """
+    centred = outcome - outcome.mean()
+    return sm.OLS(centred / centred.std(), predictors / np.linalg.norm(predictors, axis=0)).fit()
 
 
-def inflation(predictors: Floats) -> Floats:
+def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped library
+    """Return Cook's distance and leverage of each row.
+
+    Cook's distance is missing for a row of leverage 1: its residual is 0 whatever its outcome.
+    """
+    measures = OLSInfluence(results)
+    leverage: Floats = measures.hat_matrix_diag
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cooks = measures.cooks_distance[0]
+    return np.where(leverage > SOLE_LEVERAGE, np.nan, cooks), leverage
+
+
+def inflation(results: Any) -> Floats:  # noqa: ANN401 - untyped library
     """Return the variance inflation factor of each column after the intercept."""
-    slopes = predictors[:, 1:]
-    if slopes.shape[1] < 2:
-        return np.ones(slopes.shape[1])
-    correlation = np.corrcoef(slopes, rowvar=False)
-    factors: Floats = np.diag(np.linalg.inv(correlation))
-    return factors
+    predictors = results.model.exog
+    if predictors.shape[1] <= 2:
+        return np.ones(predictors.shape[1] - 1)
+    columns = range(1, predictors.shape[1])
+    return np.array([variance_inflation_factor(predictors, column) for column in columns])
 
 
-def breusch_pagan(predictors: Floats, residuals: Floats) -> float:
+def breusch_pagan(results: Any) -> float:  # noqa: ANN401 - untyped library
     """Return p of equal variance: whether the predictors explain the squared residuals."""
-    squared = residuals**2
-    explained = _r_squared(squared, predictors)
-    return float(stats.chi2.sf(len(residuals) * explained, predictors.shape[1] - 1))
+    predictors = results.model.exog
+    if predictors.shape[1] < 2:
+        return float("nan")
+    return float(het_breuschpagan(results.resid, predictors)[1])
 
 
-def reset(outcome: Floats, predictors: Floats) -> float:
+def reset(results: Any) -> float:  # noqa: ANN401 - untyped library
     """Return p of a straight relation; NaN where there is too little data for the test."""
-    n, p = predictors.shape
-    fitted = outcome - _residuals(outcome, predictors)
-    spread = np.ptp(fitted)
-    if n - p - 2 < 1 or spread == 0:
+    predictors, fitted = results.model.exog, results.fittedvalues
+    p = predictors.shape[1]
+    if results.df_resid < 3 or np.ptp(fitted) < 1e-12:
         return float("nan")
-    scaled = (fitted - fitted.mean()) / spread
-    wider = np.column_stack([predictors, scaled**2, scaled**3])
+    # A fitted value that takes two values only has no square of its own.
+    wider = np.column_stack([predictors, fitted**2, fitted**3])
     kept, _ = design.independent_columns(wider)
-    extra = len(kept) - p
-    if extra < 1:
-        return float("nan")
-    before, after = (np.sum(_residuals(outcome, x) ** 2) for x in (predictors, wider[:, kept]))
-    df = n - len(kept)
-    return float(stats.f.sf((before - after) / extra / (after / df), extra, df))
+    powers = [2 + column - p for column in kept if column >= p]
+    return float(linear_reset(results, power=powers, use_f=True).pvalue) if powers else np.nan
 
 
 def advise(found: dict[str, object]) -> str:
@@ -134,14 +152,3 @@ def _normality(residuals: Floats) -> dict[str, float]:
     test = normality.skewness_kurtosis(residuals).p_adjusted if enough else float("nan")
     shapiro = float(stats.shapiro(residuals)[1]) if 3 <= n <= 5000 else float("nan")
     return {"skewness_kurtosis_p": test, "shapiro_p": shapiro}
-
-
-def _residuals(outcome: Floats, predictors: Floats) -> Floats:
-    basis = np.linalg.qr(predictors)[0]
-    rest: Floats = outcome - basis @ (basis.T @ outcome)
-    return rest
-
-
-def _r_squared(outcome: Floats, predictors: Floats) -> float:
-    centred = outcome - outcome.mean()
-    return float(1 - np.sum(_residuals(outcome, predictors) ** 2) / (centred @ centred))

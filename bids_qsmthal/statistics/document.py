@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import expressions, schema
+from bids_qsmthal.statistics import expressions, formulas, schema
 from bids_qsmthal.statistics.analysis import (
     COMPUTED,
     Alternative,
     Analysis,
-    Level,
     Sensitivity,
     Variable,
     model_variables,
 )
 from bids_qsmthal.statistics.harmonisation import Harmonisation
+from bids_qsmthal.statistics.levels import Level
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
@@ -105,7 +105,7 @@ def _model(document: object, where: str) -> Model:
     named = document.get("Name", "?") if isinstance(document, dict) else "?"
     here = f"{where}, model '{named}'"
     entry = schema.checked(document, schema.MODEL, here)
-    expressions.formula_variables(entry["Formula"])
+    formulas.variables(entry["Formula"])
     family = entry.get("Family", "gaussian").lower()
     method = entry.get("Method", "ols").lower()
     if family not in ("gaussian", "binomial"):
@@ -140,7 +140,7 @@ def _sensitivity(document: object, variables: Mapping[str, Variable], where: str
             raise UsageError(f"{here}, '{name}': write {{variable: term}}.")
         terms[str(name)] = {str(variable): str(term) for variable, term in change.items()}
         for term in terms[str(name)].values():
-            expressions.formula_variables(f"{term} ~ 1")
+            formulas.side(term)
     return Sensitivity(filters=filters, terms=terms, measures=tuple(measures))
 
 
@@ -167,7 +167,7 @@ def _alternative(
 
 def _mixed(document: object, where: str) -> MixedModel:
     entry = schema.checked(document, schema.MIXED, f"{where}, Longitudinal")
-    expressions.formula_variables(entry["Formula"])
+    formulas.variables(entry["Formula"])
     return MixedModel(
         name=entry["Name"],
         formula=entry["Formula"],

@@ -1,163 +1,336 @@
-"""Formulas and filters that a user writes, checked before anything is evaluated.
+"""Filters that a user writes: comparisons of variables with values, checked and then evaluated.
 
-An analysis file may come from a stranger, so only names of variables, numbers, operators and a
-short list of functions are let through; attributes, indexing and any other call are refused.
+An analysis file may come from a stranger. A filter is parsed once into the small tree below, which
+alone is evaluated; nothing of it is ever run as Python. Words are compared through the levels of
+their variable, so that ``sex == 'female'`` means the same however a table codes it.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.statistics.formulas import DEEPEST, LONGEST, python_tree, shown
+from bids_qsmthal.statistics.levels import NOTHING, Vocabulary, listed, value_of
 
-FUNCTIONS = frozenset(
-    {"log", "log2", "log10", "exp", "sqrt", "center", "scale", "poly", "bs", "cr", "C", "I"}
-)
-"""Functions a formula may use; ``bs`` and ``cr`` are B-spline and natural cubic spline bases."""
+Flags = NDArray[np.bool_]
 
-FORMULA_NODES = (
-    ast.Expression,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Name,
-    ast.Load,
-    ast.Constant,
-    ast.Call,
-    ast.keyword,
-    ast.operator,
-    ast.unaryop,
-)
+SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+    ast.In: "in", ast.NotIn: "not in",
+}  # fmt: skip
 
-COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+"""The sign with its sides exchanged."""
+
+READABLE = re.compile(r"""(?:[A-Za-z0-9_ .,<>=!()\[\]+-]|'[^'"\\`]*'|"[^'"\\`]*")*""")
+"""Letters of a filter, and texts between quotes."""
+
+MOST_KNOWN = 12
+"""How many values a message lists."""
+
+Value = float | str
 
 
-def formula_variables(formula: str) -> tuple[str, ...]:
-    """Return the variables a formula uses, in the order of their first use.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Another variable to compare with."""
 
-    Raises
-    ------
-    UsageError
-        The text is not ``outcome ~ predictors``, or it uses something that is not allowed.
-    """
-    sides = formula.split("~")
-    if len(sides) != 2 or not all(side.strip() for side in sides):
-        raise UsageError(f"Formula '{formula}': expected 'outcome ~ predictors'.")
-    names: list[str] = []
-    for side in sides:
-        # The interaction sign is no Python operator; for finding names any operator will do.
-        tree = _parse(side.replace(":", "*"), formula)
-        names += _formula_names(tree, formula)
-    return tuple(dict.fromkeys(names))
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One variable beside one value, several, or another variable."""
+
+    variable: str
+    sign: str
+    against: Value | tuple[Value, ...] | Column
+
+    @property
+    def literals(self) -> tuple[Value, ...]:
+        """The values that are written out."""
+        if isinstance(self.against, Column):
+            return ()
+        return self.against if isinstance(self.against, tuple) else (self.against,)
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Conditions of which all, or any, must hold."""
+
+    every: bool
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negated:
+    """A condition that must not hold."""
+
+    part: Condition
+
+
+Condition = Comparison | Several | Negated
 
 
 def filter_variables(expression: str) -> tuple[str, ...]:
     """Return the variables a filter such as ``age <= 50 and sex == 'female'`` uses."""
     if not expression.strip():
         return ()
-    tree = _parse(expression, expression)
-    return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+    return tuple(dict.fromkeys(_names(parse(expression))))
 
 
-def keep(expression: str, frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each row whether it passes the filter; a missing value does not pass.
+def check(expression: str, levels: Vocabulary) -> None:
+    """See that a filter can be read and compares variables that have levels with known ones.
 
     Raises
     ------
     UsageError
-        The filter is not made of comparisons of variables with values, or of ``and or not in``.
+        It cannot, or does not.
+    """
+    if not expression.strip():
+        return
+    for comparison in _comparisons(parse(expression)):
+        if comparison.variable in levels:
+            _translated(comparison, levels, expression)
+
+
+def keep(expression: str, frame: pd.DataFrame, levels: Vocabulary = NOTHING) -> pd.Series[bool]:
+    """Return for each row whether it passes the filter; a missing value does not pass.
+
+    Parameters
+    ----------
+    levels
+        The words of variables whose values are codes.
+
+    Raises
+    ------
+    UsageError
+        The filter is not made of comparisons of variables with values, or of ``and or not in``;
+        it names an unknown variable or level, or compares a number with a word.
     """
     if not expression.strip():
         return pd.Series(data=True, index=frame.index)
     columns = [_column(name, frame, expression) for name in filter_variables(expression)]
     known = np.all([column.notna() for column in columns], axis=0)
-    try:
-        passed = _evaluate(_parse(expression, expression).body, frame, expression)
-    except TypeError as error:
-        raise UsageError(f"Filter '{expression}': a number is compared with a text.") from error
-    return pd.Series(np.asarray(passed, dtype=bool) & known, index=frame.index)
+    passed = _evaluate(parse(expression), frame, levels, expression)
+    return pd.Series(passed & known, index=frame.index)
 
 
-def _parse(text: str, whole: str) -> ast.Expression:
-    try:
-        return ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"'{whole}': cannot be read as a formula or filter.") from error
+@functools.lru_cache(maxsize=512)
+def parse(expression: str) -> Condition:
+    """Return the checked tree of a filter.
+
+    Raises
+    ------
+    UsageError
+        It is not a filter, or too large for one.
+    """
+    text = expression.strip()
+    if len(text) > LONGEST:
+        raise UsageError(f"Filter '{shown(text)}': {len(text)} letters; {LONGEST} are the most.")
+    if not READABLE.fullmatch(text) or not text.isprintable():
+        raise UsageError(f"Filter '{shown(text)}': it holds letters that have no meaning in it.")
+    tree = python_tree(text)
+    if tree is None:
+        raise UsageError(f"Filter '{shown(text)}': it cannot be read.")
+    _check_depth(tree, text)
+    return _condition(tree, text)
 
 
-def _formula_names(tree: ast.Expression, formula: str) -> list[str]:
-    called: set[ast.expr] = set()
-    for node in ast.walk(tree):
-        if not isinstance(node, FORMULA_NODES):
-            raise UsageError(f"Formula '{formula}': {type(node).__name__} is not allowed in it.")
-        if isinstance(node, ast.Call):
-            if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-                raise UsageError(
-                    f"Formula '{formula}': '{ast.unparse(node.func)}' is not one of the functions "
-                    f"{', '.join(sorted(FUNCTIONS))}."
-                )
-            called.add(node.func)
-    named = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
-    return [node.id for node in sorted(named, key=lambda node: node.col_offset)]
+def _check_depth(tree: ast.expr, whole: str) -> None:
+    level: list[ast.AST] = [tree]
+    # A condition within a condition takes up to three nodes of the tree.
+    for _ in range(3 * DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise UsageError(f"Filter '{shown(whole)}': it is nested too deep.")
 
 
-def _evaluate(node: ast.expr, frame: pd.DataFrame, whole: str) -> Any:  # noqa: ANN401
+def _condition(node: ast.expr, whole: str) -> Condition:
     match node:
         case ast.BoolOp(op=joint, values=parts):
-            values = [np.asarray(_evaluate(part, frame, whole), dtype=bool) for part in parts]
-            return np.all(values, axis=0) if isinstance(joint, ast.And) else np.any(values, axis=0)
+            conditions = tuple(_condition(part, whole) for part in parts)
+            return Several(isinstance(joint, ast.And), conditions)
         case ast.UnaryOp(op=ast.Not(), operand=part):
-            return ~np.asarray(_evaluate(part, frame, whole), dtype=bool)
-        case ast.UnaryOp(op=ast.USub(), operand=part):
-            return -_evaluate(part, frame, whole)
-        case ast.Compare():
-            return _compare(node, frame, whole)
-        case ast.Name(id=name):
-            return _column(name, frame, whole)
-        case ast.Constant(value=value) if isinstance(value, str | int | float):
-            return value
+            return Negated(_condition(part, whole))
+        case ast.Compare(left=left, ops=signs, comparators=rights):
+            sides = [left, *rights]
+            chain = zip(sides, signs, rights, strict=False)
+            links = tuple(_comparison(a, sign, b, whole) for a, sign, b in chain)
+            return links[0] if len(links) == 1 else Several(every=True, parts=links)
     raise UsageError(
-        f"Filter '{whole}': '{ast.unparse(node)}' is not a comparison of a variable with a value."
+        f"Filter '{shown(whole)}': '{shown(ast.unparse(node))}' is not a comparison of a variable "
+        "with a value."
     )
 
 
-def _compare(node: ast.Compare, frame: pd.DataFrame, whole: str) -> Any:  # noqa: ANN401
-    left = _evaluate(node.left, frame, whole)
-    result = np.ones(len(frame), dtype=bool)
-    for sign, right_node in zip(node.ops, node.comparators, strict=True):
-        if isinstance(sign, ast.In | ast.NotIn):
-            result &= _membership(left, right_node, whole) ^ isinstance(sign, ast.NotIn)
-            continue
-        if type(sign) not in COMPARISONS:
-            raise UsageError(f"Filter '{whole}': 'is' is not allowed; use == or !=.")
-        right = _evaluate(right_node, frame, whole)
-        result &= np.asarray(COMPARISONS[type(sign)](left, right), dtype=bool)
-        left = right
-    return result
+def _comparison(left: ast.expr, kind: ast.cmpop, right: ast.expr, whole: str) -> Comparison:
+    sign = SIGNS.get(type(kind))
+    if sign is None:
+        raise UsageError(f"Filter '{shown(whole)}': 'is' is not allowed; use == or !=.")
+    if sign in ("in", "not in"):
+        if not isinstance(left, ast.Name) or not isinstance(right, ast.List | ast.Tuple):
+            raise UsageError(f"Filter '{shown(whole)}': write 'variable in [value, value]'.")
+        values = tuple(_value(node, whole) for node in right.elts)
+        return Comparison(left.id, sign, values)
+    if isinstance(left, ast.Name):
+        against = Column(right.id) if isinstance(right, ast.Name) else _value(right, whole)
+        return Comparison(left.id, sign, against)
+    if isinstance(right, ast.Name):
+        return Comparison(right.id, TURNED[sign], _value(left, whole))
+    raise UsageError(
+        f"Filter '{shown(whole)}': '{shown(ast.unparse(left))}' is not a comparison of a variable "
+        "with a value."
+    )
 
 
-def _membership(left: Any, right: ast.expr, whole: str) -> Any:  # noqa: ANN401
-    if not isinstance(left, pd.Series) or not isinstance(right, ast.List | ast.Tuple):
-        raise UsageError(f"Filter '{whole}': write 'variable in [value, value]'.")
-    try:
-        return left.isin(ast.literal_eval(right)).to_numpy()
-    except ValueError as error:
-        raise UsageError(f"Filter '{whole}': a list may hold numbers and texts only.") from error
+def _value(node: ast.expr, whole: str) -> Value:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            # Larger ones do not fit the numbers of a table.
+            if abs(number) <= 1e300:
+                return float(number)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() as positive):
+            value = _value(positive, whole)
+            if isinstance(value, float):
+                return -value
+    raise UsageError(
+        f"Filter '{shown(whole)}': '{shown(ast.unparse(node))}' is not a comparison of a variable "
+        "with a value; values are numbers, and words between quotes."
+    )
+
+
+def _comparisons(condition: Condition) -> Iterator[Comparison]:
+    match condition:
+        case Comparison():
+            yield condition
+        case Negated(part=part):
+            yield from _comparisons(part)
+        case Several(parts=parts):
+            for part in parts:
+                yield from _comparisons(part)
+
+
+def _names(condition: Condition) -> Iterator[str]:
+    for comparison in _comparisons(condition):
+        yield comparison.variable
+        if isinstance(comparison.against, Column):
+            yield comparison.against.name
+
+
+def _evaluate(condition: Condition, frame: pd.DataFrame, levels: Vocabulary, whole: str) -> Flags:
+    match condition:
+        case Several(every=every, parts=parts):
+            values = [_evaluate(part, frame, levels, whole) for part in parts]
+            joined: Flags = np.all(values, axis=0) if every else np.any(values, axis=0)
+            return joined
+        case Negated(part=part):
+            return ~_evaluate(part, frame, levels, whole)
+        case Comparison():
+            return _compare(condition, frame, levels, whole)
+
+
+def _compare(comparison: Comparison, frame: pd.DataFrame, levels: Vocabulary, whole: str) -> Flags:
+    column = _column(comparison.variable, frame, whole)
+    if isinstance(comparison.against, Column):
+        other = _column(comparison.against.name, frame, whole)
+        if _holds_words(column) != _holds_words(other) and other.notna().any():
+            raise UsageError(
+                f"Filter '{shown(whole)}': a number is compared with a word: {comparison.variable} "
+                f"and {comparison.against.name}."
+            )
+        return np.asarray(COMPARE[comparison.sign](column, other), dtype=bool)
+    if comparison.variable in levels:
+        values = _translated(comparison, levels, whole)
+    else:
+        values = _of_column(comparison, column, whole)
+    if comparison.sign in ("in", "not in"):
+        return np.asarray(column.isin(values), dtype=bool) ^ (comparison.sign == "not in")
+    if not column.notna().any():
+        return np.zeros(len(column), dtype=bool)
+    return np.asarray(COMPARE[comparison.sign](column, values[0]), dtype=bool)
+
+
+def _translated(comparison: Comparison, levels: Vocabulary, whole: str) -> tuple[Value, ...]:
+    """Return the values of levels that literals stand for."""
+    known = levels[comparison.variable]
+    ordered = comparison.sign in ("<", "<=", ">", ">=")
+    coded = all(isinstance(level.value, float) for level in known.values())
+    if ordered and coded and all(isinstance(value, float) for value in comparison.literals):
+        return comparison.literals
+    if ordered:
+        raise UsageError(
+            f"Filter '{shown(whole)}': the levels of {comparison.variable} have no order; use ==, "
+            f"!= or in. There are: {listed(known)}."
+        )
+    values = []
+    for literal in comparison.literals:
+        value = value_of(literal, known)
+        if value is None:
+            raise UsageError(
+                f"Filter '{shown(whole)}': {_quoted(literal)} is no level of "
+                f"{comparison.variable}. There are: {listed(known)}."
+            )
+        values.append(value)
+    return tuple(values)
+
+
+def _of_column(comparison: Comparison, column: pd.Series[Any], whole: str) -> tuple[Value, ...]:
+    """Return the literals where they are of the kind that a column without levels holds."""
+    known = column.dropna()
+    words = _holds_words(column)
+    for literal in comparison.literals if len(known) else ():
+        if isinstance(literal, str) != words:
+            holds = f"words ({_few(known)})" if words else "numbers"
+            raise UsageError(
+                f"Filter '{shown(whole)}': a number is compared with a word: "
+                f"{comparison.variable} holds {holds}, not {_quoted(literal)}."
+            )
+        if words and literal not in set(known):
+            raise UsageError(
+                f"Filter '{shown(whole)}': nobody has {_quoted(literal)} as "
+                f"{comparison.variable}. There are: {_few(known)}."
+            )
+    return comparison.literals
+
+
+def _holds_words(column: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(column)
+
+
+def _few(known: pd.Series[Any]) -> str:
+    values = sorted(str(value) for value in known.unique())
+    more = f" and {len(values) - MOST_KNOWN} more" if len(values) > MOST_KNOWN else ""
+    return shown(", ".join(values[:MOST_KNOWN])) + more
+
+
+def _quoted(literal: Value) -> str:
+    return f"'{shown(literal)}'" if isinstance(literal, str) else f"{literal:g}"
 
 
 def _column(name: str, frame: pd.DataFrame, whole: str) -> pd.Series[Any]:
     if name not in frame:
-        raise UsageError(f"'{whole}': no variable '{name}'. There are: {', '.join(frame.columns)}.")
+        raise UsageError(
+            f"Filter '{shown(whole)}': no variable '{name}'. There are: "
+            f"{', '.join(map(str, frame.columns))}."
+        )
     return frame[name]

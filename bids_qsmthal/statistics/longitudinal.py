@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from bids_qsmthal.statistics import design, expressions
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.statistics import design, expressions, formulas
 from bids_qsmthal.statistics.design import Design, Floats
+from bids_qsmthal.statistics.levels import Vocabulary
 
 COLUMNS = [
     "model", "outcome", "kind", "term", "coefficient", "standard_error", "ci_low", "ci_high", "p",
@@ -39,12 +41,14 @@ class MixedModel:
     formula: str
     random_slopes: tuple[str, ...] = ()
     filter: str = ""
+    levels: Vocabulary = field(default_factory=dict)
+    """The words for the values of its variables, for the filter."""
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Every variable that is needed."""
         names = (
-            *expressions.formula_variables(self.formula),
+            *formulas.variables(self.formula),
             *self.random_slopes,
             *expressions.filter_variables(self.filter),
         )
@@ -99,7 +103,12 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
 def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | None]:
     """Return why there is nothing to fit, or the design."""
     usable = frame.dropna(subset=list(model.random_slopes)) if model.random_slopes else frame
-    made = design.build(model.formula, usable, filter=model.filter)
+    words = [name for name in model.random_slopes if design.holds_words(usable[name])]
+    if words:
+        raise UsageError(
+            f"Model '{model.name}': a random slope needs numbers; {words[0]} has words."
+        )
+    made = design.build(model.formula, usable, filter=model.filter, levels=model.levels)
     sessions = frame.loc[made.rows, "participant_id"].value_counts()
     repeated = int((sessions > 1).sum())
     if repeated < FEWEST_REPEATED:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.statistics import design, expressions
+from bids_qsmthal.statistics import design, formulas
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -43,7 +43,7 @@ class Mediation:
     @property
     def variables(self) -> tuple[str, ...]:
         """Every variable that is needed."""
-        return expressions.formula_variables(self._formula)
+        return formulas.variables(self._formula)
 
     @property
     def _formula(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,6 +15,7 @@ from scipy import stats
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import design, logistic
 from bids_qsmthal.statistics.design import Design, Floats
+from bids_qsmthal.statistics.levels import Vocabulary, word_of
 
 Family = Literal["gaussian", "binomial"]
 Method = Literal["ols", "hc3", "huber"]
@@ -43,6 +46,9 @@ class Model:
 
     group_by: tuple[str, ...] = ()
     """Fitted once in each level of these variables."""
+
+    levels: Vocabulary = field(default_factory=dict)
+    """The words for the values of its variables, for filters, groups and contrasts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -80,7 +86,7 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
     UsageError
         The formula or filter is wrong, or names a variable the table lacks.
     """
-    made = design.build(model.formula, frame, filter=model.filter)
+    made = design.build(model.formula, frame, filter=model.filter, levels=model.levels)
     kept, aliased = design.independent_columns(made.predictors)
     reason = _why_not(model, made, kept)
     if not reason and model.family == "binomial":
@@ -109,14 +115,29 @@ def grouped(model: Model, frame: pd.DataFrame) -> list[Model]:
     combinations = frame[list(model.group_by)].dropna().drop_duplicates()
     models = []
     for values in combinations.sort_values(list(model.group_by)).itertuples(index=False):
-        named = dict(zip(model.group_by, values, strict=True))
-        label = ", ".join(f"{name}={value}" for name, value in named.items())
-        conditions = [f"{name} == {value!r}" for name, value in named.items()]
+        words = [
+            word_of(value, model.levels.get(name, {}))
+            for name, value in zip(model.group_by, values, strict=True)
+        ]
+        pairs = zip(model.group_by, values, words, strict=True)
+        conditions = [f"{name} == {_literal(*pair)}" for name, *pair in pairs]
         conditions += [f"({model.filter})"] if model.filter else []
-        models.append(
-            replace(model, name=f"{model.name}[{label}]", filter=" and ".join(conditions))
-        )
+        name = part_name(model, words)
+        models.append(replace(model, name=name, filter=" and ".join(conditions)))
     return models
+
+
+def _literal(value: float | str, word: str) -> str:
+    """Return how a filter writes a value: a word between quotes, a number in full."""
+    if isinstance(value, float) and word == f"{value:g}":
+        return repr(value)
+    return f'"{word}"' if "'" in word else f"'{word}'"
+
+
+def part_name(model: Model, words: Sequence[str]) -> str:
+    """Return the name of a grouped model in one combination of levels."""
+    pairs = zip(model.group_by, words, strict=True)
+    return f"{model.name}[{', '.join(f'{name}={word}' for name, word in pairs)}]"
 
 
 def unfitted(model: Model, reason: str, *, term: str, n: int = 0) -> pd.DataFrame:
@@ -218,22 +239,16 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
     ----------
     MacKinnon & White (1985). J Econometrics 29(3), 305-325. doi:10.1016/0304-4076(85)90158-7
     """
+    # Columns of unit length: beside volumes in mm3 a 0/1 column would lose half its digits.
     lengths = np.linalg.norm(predictors, axis=0)
-    basis, upper = np.linalg.qr(predictors / lengths)
-    inverse = np.linalg.solve(upper, basis.T) / lengths[:, None]
-    params = inverse @ outcome
-    residuals = outcome - basis @ (basis.T @ outcome)
-    df = len(outcome) - predictors.shape[1]
-    scale = float(residuals @ residuals / df)
-    weights = np.full(len(outcome), scale)
-    if robust:
-        weights = (residuals / (1 - np.sum(basis**2, axis=1))) ** 2
+    model = sm.OLS(outcome, predictors / lengths)
+    results = model.fit(cov_type="HC3" if robust else "nonrobust", use_t=True)
     return LeastSquares(
-        params=params,
-        covariance=(inverse * weights) @ inverse.T,
-        residuals=residuals,
-        df_residual=df,
-        scale=scale,
+        params=results.params / lengths,
+        covariance=results.cov_params() / np.outer(lengths, lengths),
+        residuals=results.resid,
+        df_residual=float(results.df_resid),
+        scale=float(results.scale),
     )
 
 
@@ -293,14 +308,37 @@ def _row(
 
 def _contrast_weights(model: Model, made: Design, parts: dict[str, float]) -> Floats:
     weights = np.zeros(len(made.names))
+    spelled = coefficient_names(made, model.levels)
     for name, weight in parts.items():
-        if name not in made.names:
+        if name not in spelled:
             raise UsageError(
                 f"Model '{model.name}': a contrast names '{name}', which is no coefficient. "
                 f"There are: {', '.join(made.names)}."
             )
-        weights[made.names.index(name)] = weight
+        weights[made.names.index(spelled[name])] = weight
     return weights
+
+
+LEVEL_OF = re.compile(r"(?:C\((\w+)\)|(\w+))\[(T\.)?([^\]]+)\]", re.ASCII)
+
+
+def coefficient_names(made: Design, levels: Vocabulary) -> dict[str, str]:
+    """Return each coefficient by its name, and by its name with the words of coded levels.
+
+    The coefficient ``C(sex)[T.1.0]`` is also found as ``C(sex)[T.male]``.
+    """
+
+    def worded(found: re.Match[str]) -> str:
+        """Put the word for the code into the name of one factor."""
+        known = levels.get(found.group(1) or found.group(2), {})
+        codes = {str(level.value): name for name, level in known.items()}
+        begin, end = found.span(4)[0] - found.start(), found.span(4)[1] - found.start()
+        whole = found.group()
+        return whole[:begin] + codes.get(found.group(4), found.group(4)) + whole[end:]
+
+    return {LEVEL_OF.sub(worded, name): name for name in made.names} | {
+        name: name for name in made.names
+    }
 
 
 def _note(made: Design, kept: list[int], aliased: list[int], term: str) -> str:

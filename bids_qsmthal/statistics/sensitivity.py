@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.statistics import design, regression, resampling
+from bids_qsmthal.statistics import design, formulas, regression, resampling
 from bids_qsmthal.statistics.regression import Fit, Method, Model
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -76,18 +75,6 @@ def explore(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def substitute(formula: str, terms: Mapping[str, str]) -> str:
-    """Return a formula with other terms in place of variables.
-
-    >>> substitute("y ~ age + stage", {"age": "log(age)"})
-    'y ~ log(age) + stage'
-    """
-    if not terms:
-        return formula
-    pattern = r"\b(" + "|".join(re.escape(name) for name in terms) + r")\b"
-    return re.sub(pattern, lambda found: terms[found.group()], formula)
-
-
 def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, object]:
     found = fit.row(question.term)
     return {
@@ -109,17 +96,19 @@ def _changed(
     cannot even be evaluated for one or two: where the model has no fit, they have none.
     """
     model = question.adjusted
-    used = set(re.findall(r"\w+", model.formula))
+    formula = formulas.substitute(model.formula, specification.terms)
     if specification.terms and (
-        question.term in specification.terms or not used & set(specification.terms)
+        question.term in specification.terms or formula == formulas.parse(model.formula).text
     ):
         return None
-    if specification.columns and not used & set(specification.columns):
+    if specification.columns and not set(specification.columns) & set(
+        formulas.variables(model.formula)
+    ):
         return None
     filters = [f"({part})" for part in (model.filter, specification.filter) if part]
     changed = replace(
         model,
-        formula=substitute(model.formula, specification.terms),
+        formula=formula,
         filter=" and ".join(filters),
     )
     why_not = specification.absent or (main.note if specification.terms and not main.fitted else "")

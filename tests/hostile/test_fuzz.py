@@ -21,7 +21,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import QsmthalError
 from bids_qsmthal.group import analysis_file, covariates, measures, table_reading
 from bids_qsmthal.settings import Selection
-from bids_qsmthal.statistics import document, expressions
+from bids_qsmthal.statistics import document
 from tests.conftest import write_image, write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:SyntaxWarning")
@@ -239,21 +239,6 @@ def test_analysis_files_of_any_text(tmp_path: Path, content: str | bytes) -> Non
         analysis_file.read(path)
     except QsmthalError as error:
         refused(error)
-
-
-@FUZZ
-@given(st.text(alphabet="agex~+-*/:().,'<>=!&|[] 019_\n", max_size=40))
-def test_formulas_and_filters(text: str) -> None:
-    frame = pd.DataFrame({"age": [1.0, 2.0], "x": ["a", "b"]})
-    for use in (
-        expressions.formula_variables,
-        expressions.filter_variables,
-        lambda written: expressions.keep(written, frame),
-    ):
-        try:
-            use(text)
-        except QsmthalError as error:
-            refused(error)
 
 
 @settings(FUZZ, max_examples=25)
