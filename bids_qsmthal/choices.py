@@ -57,7 +57,12 @@ def reconstruction(
     return chosen.on(place)
 
 
-REFERENCES = {"atria": "atria", "ventricles": "ventricles", "csf": "global", "brain": "brain"}
+REFERENCES = {
+    "atria": roi.ReferenceRegion.ATRIA,
+    "ventricles": roi.ReferenceRegion.VENTRICLES,
+    "csf": roi.ReferenceRegion.GLOBAL_CSF,
+    "brain": roi.ReferenceRegion.BRAIN,
+}
 """What the susceptibility is relative to, by the user's word, as ``roi`` calls it."""
 
 

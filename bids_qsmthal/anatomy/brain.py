@@ -20,6 +20,7 @@ from scipy.special import ndtr
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, reoriented, resample
+from bids_qsmthal.core.scan_warnings import BrainAtImageEdge, BrainVolumeImplausible, ScanWarning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,17 +111,17 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     return found.like(found.data > 0)
 
 
-def volume_warnings(mask: Image, *, settings: BrainExtraction | None = None) -> list[str]:
-    """Say in words what is odd about a brain mask: its volume, or that it touches the edges."""
+def volume_warnings(mask: Image, *, settings: BrainExtraction | None = None) -> list[ScanWarning]:
+    """Return what is odd about a brain mask: its volume, or that it touches the edges."""
     how = settings or BrainExtraction()
     low, high = how.plausible_volume_ml
     volume_ml = float(mask.data.sum()) * mask.voxel_volume_mm3 / 1000
-    found = []
+    found: list[ScanWarning] = []
     if not low <= volume_ml <= high:
-        found.append(f"intracranial volume {volume_ml:.0f} mL, expected {low:g} to {high:g} mL")
+        found.append(BrainVolumeImplausible(volume_ml, low, high))
     borders = [mask.data.take(index, axis).any() for axis in range(3) for index in (0, -1)]
     if any(borders):
-        found.append(f"the brain reaches {sum(borders)} of the 6 faces of the image")
+        found.append(BrainAtImageEdge(int(sum(borders))))
     return found
 
 

@@ -25,12 +25,16 @@ from bids_qsmthal.core.labels import (
     Region,
     TissueClass,
 )
+from bids_qsmthal.core.sources import Program, ProgramName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+SYNTHSEG_PROGRAM = Program(ProgramName.SYNTHSEG, ProgramName.SYNTHSEG.value)
+"""Its tables name no version."""
 
 SEGMENTATIONS = (
     "mri/aseg.mgz",
@@ -96,8 +100,8 @@ class ExternalMeasures:
 
     Attributes
     ----------
-    source
-        Program and version as its files name it.
+    program
+        With its version as its files name it.
     volumes_mm3
         Region to volume, named as in ``Anatomy.volumes_mm3``.
     thickness_mean_mm
@@ -106,7 +110,7 @@ class ExternalMeasures:
         Thalamic nuclei; empty when there are none.
     """
 
-    source: str
+    program: Program
     volumes_mm3: dict[str, float]
     thickness_mean_mm: dict[str, float] = field(default_factory=dict)
     nuclei_mm3: dict[str, float] = field(default_factory=dict)
@@ -130,7 +134,7 @@ def read_subject(folder: Path) -> ExternalMeasures:
         )
     header, volumes = _volumes(table)
     return ExternalMeasures(
-        source=_program(folder, table.name, header),
+        program=_program(folder, table.name, header),
         volumes_mm3=volumes,
         thickness_mean_mm=_thickness(folder),
         nuclei_mm3=_nuclei(folder),
@@ -194,7 +198,7 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     except (KeyError, ValueError) as error:
         raise DataError(f"{table}: not a table of SynthSeg volumes ({error}).") from error
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
-    return ExternalMeasures("SynthSeg", volumes)
+    return ExternalMeasures(SYNTHSEG_PROGRAM, volumes)
 
 
 def _synthseg_volumes(values: Mapping[str, str]) -> dict[str, float]:
@@ -307,13 +311,14 @@ def _nuclei(folder: Path) -> dict[str, float]:
     return volumes
 
 
-def _program(folder: Path, table: str, header: dict[str, str]) -> str:
-    """Name the program; FastSurfer's surfaces are measured by FreeSurfer, whose version says so."""
+def _program(folder: Path, table: str, header: dict[str, str]) -> Program:
+    """Return the program; FreeSurfer measures FastSurfer's surfaces, and its version says so."""
     version = header.get("cvs_version") or header.get("build-stamp") or "unknown version"
     if "DKT" in table:
-        return f"FastSurfer {version}"
-    fast = (folder / SEGMENTATIONS[1]).exists()
-    return f"{'FastSurfer with ' if fast else ''}FreeSurfer {version}"
+        return Program(ProgramName.FASTSURFER, f"FastSurfer {version}")
+    if (folder / SEGMENTATIONS[1]).exists():
+        return Program(ProgramName.FASTSURFER, f"FastSurfer with FreeSurfer {version}")
+    return Program(ProgramName.FREESURFER, f"FreeSurfer {version}")
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:

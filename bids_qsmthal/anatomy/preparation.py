@@ -16,6 +16,7 @@ from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.warping import Warp, sampled
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import ScanWarning, TemplateRegistrationFailed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +115,7 @@ class Prepared:
     quality
         Figures that say how well each step went.
     warnings
-        In words, for the report.
+        What a reader must know.
     """
 
     t1w: Image
@@ -130,7 +131,7 @@ class Prepared:
     vein_prior: Image
     to_template: Warp
     quality: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
 
 def prepare(
@@ -171,10 +172,7 @@ def prepare(
     correlation = _correlation(even.data, carried["T1w"], inside.data)
     warnings = volume_warnings(mask, settings=how.brain)
     if correlation < how.normalisation.min_correlation:
-        warnings.append(
-            f"registration to the template failed (correlation {correlation:.2f}, expected at "
-            f"least {how.normalisation.min_correlation:g})"
-        )
+        warnings.append(TemplateRegistrationFailed(correlation, how.normalisation.min_correlation))
     quality = {
         "brain_volume_ml": float(mask.data.sum()) * mask.voxel_volume_mm3 / 1000,
         "template_correlation": correlation,

@@ -1,10 +1,18 @@
-"""How well a segmentation went: figures, and in words what looks wrong."""
+"""How well a segmentation went: figures, and what looks wrong."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bids_qsmthal.core.scan_warnings import (
+    ContrastNotT1w,
+    ScanWarning,
+    ThalamiOfImplausibleSize,
+    ThicknessImplausible,
+    TissueNotConverged,
+)
 
 if TYPE_CHECKING:
     from bids_qsmthal.anatomy.cropping import Cropped
@@ -32,21 +40,20 @@ def _asymmetry(left: float, right: float) -> float:
     return 2 * (left - right) / total if total > 0 else float("nan")
 
 
-def doubts(tissue: Fractions, volumes: dict[str, float], means: dict[str, float]) -> list[str]:
-    """Say what looks wrong."""
-    found = []
+def segmentation_warnings(
+    tissue: Fractions, volumes: dict[str, float], means: dict[str, float]
+) -> list[ScanWarning]:
+    """Return what looks wrong."""
+    found: list[ScanWarning] = []
     csf, gm, wm = tissue.means
     if not csf < gm < wm:
-        found.append(
-            f"intensities of fluid, gray and white matter are {csf:.0f}, {gm:.0f}, {wm:.0f}; in a "
-            "T1w image they ascend: wrong contrast?"
-        )
+        found.append(ContrastNotT1w(float(csf), float(gm), float(wm)))
     if not tissue.converged:
-        found.append("tissue classification did not converge")
+        found.append(TissueNotConverged())
     share = volumes["thalamus_LR"] / volumes["intracranial"]
     if not 0.004 < share < 0.016:
-        found.append(f"thalami are {100 * share:.2f} % of the intracranial volume, expected .4-1.6")
+        found.append(ThalamiOfImplausibleSize(100 * share))
     low, high = NORMAL_THICKNESS_MM
     if not low < means["whole"] < high:
-        found.append(f"mean cortical thickness {means['whole']:.2f} mm, expected {low} to {high}")
+        found.append(ThicknessImplausible(means["whole"], low, high))
     return found

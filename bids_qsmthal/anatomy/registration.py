@@ -13,6 +13,7 @@ from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align
 from bids_qsmthal.anatomy.brain import brain_mask
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.core.image import Affine, Image, reoriented
+from bids_qsmthal.core.scan_warnings import BrainsDoNotOverlap, RegistrationNotSharp, ScanWarning
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Rigid:
 
     matrix: Affine
     quality: dict[str, float]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -113,7 +114,7 @@ def rigid(
         **_motion(matrix, target_mask),
     }
     logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)
-    return Rigid(matrix, quality, _doubts(quality, how))
+    return Rigid(matrix, quality, _warnings(quality, how))
 
 
 def rigid_brains(fixed: Image, moving: Image, fixed_brain: Image, *, seed: int = 1) -> Rigid:
@@ -209,16 +210,10 @@ def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
     return {"shift_mm": float(np.linalg.norm(moved)), "rotation_deg": float(np.rad2deg(angle))}
 
 
-def _doubts(quality: dict[str, float], how: RigidRegistration) -> tuple[str, ...]:
-    found = []
+def _warnings(quality: dict[str, float], how: RigidRegistration) -> tuple[ScanWarning, ...]:
+    found: list[ScanWarning] = []
     if quality["sharpness"] <= 0:
-        found.append(
-            f"registration: a shift by {how.probe_mm:g} mm makes the match no worse; the two "
-            "scans may not be of the same head, or one lacks contrast"
-        )
+        found.append(RegistrationNotSharp(how.probe_mm))
     if quality["overlap"] < how.min_overlap:
-        found.append(
-            f"registration: the brain masks overlap by {100 * quality['overlap']:.0f} %, expected "
-            f"at least {100 * how.min_overlap:.0f} %"
-        )
+        found.append(BrainsDoNotOverlap(100 * quality["overlap"], 100 * how.min_overlap))
     return tuple(found)

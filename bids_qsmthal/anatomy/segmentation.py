@@ -23,7 +23,7 @@ from bids_qsmthal.anatomy.external_labels import ExternalLabels
 from bids_qsmthal.anatomy.filling import filled_lesions
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.preparation import Prepared
-from bids_qsmthal.anatomy.quality import doubts, quality
+from bids_qsmthal.anatomy.quality import quality, segmentation_warnings
 from bids_qsmthal.anatomy.structures import (
     CEREBRUM,
     GRAY_NUCLEI,
@@ -43,6 +43,7 @@ from bids_qsmthal.anatomy.volumes import thickness_means_mm, volumes
 from bids_qsmthal.anatomy.warping import Warp
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
+from bids_qsmthal.core.scan_warnings import ScanWarning
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Anatomy:
     quality
         Figures that say how well each step went.
     warnings
-        In words, for the report.
+        What a reader must know.
     """
 
     t1w: Image
@@ -119,7 +120,7 @@ class Anatomy:
     thickness_mean_mm: dict[str, float]
     to_template: Warp
     quality: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
 
 def segment(
@@ -177,7 +178,7 @@ def segment(
         thickness_mean_mm=means,
         to_template=prepared.to_template,
         quality=prepared.quality | quality(tissue, volumes_mm3, part),
-        warnings=(*prepared.warnings, *doubts(tissue, volumes_mm3, means)),
+        warnings=(*prepared.warnings, *segmentation_warnings(tissue, volumes_mm3, means)),
     )
 
 

@@ -24,6 +24,7 @@ from bids_qsmthal.bids.sidecars import entities_of, inherited
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
 from bids_qsmthal.core.labels import THALAMUS
+from bids_qsmthal.core.sources import EDITED, Maker, Program, ProgramName, Source, dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,9 +38,6 @@ log = logging.getLogger(__name__)
 
 EDITS = "edits"
 """Folder of the output tree where a user's corrected files win over ours."""
-
-EDITED = "manual edit"
-"""Source of what lies there."""
 
 NAME = re.compile(r"[\w.+-]+")
 """Names of datasets."""
@@ -87,22 +85,19 @@ class ExternalFile:
     path
         An image, a table, or the folder of a subject.
     source
-        The name of the dataset, and the program where it is known.
+        A reader, or the dataset and its program.
     reading
         What is made of its labels: a key of ``READINGS``.
     space
         The scan whose world it is in.
-    program
-        FreeSurfer, FastSurfer or SynthSeg; empty if not known.
     table
         What its labels are called, where they have numbers of their own.
     """
 
     path: Path
-    source: str
+    source: Source
     reading: str = "labels"
     space: Space = "MEGRE"
-    program: str = ""
     table: Path | None = None
 
 
@@ -119,17 +114,17 @@ def find(
         Two files claim the same place, or a table cannot be read.
     """
     found = dict(_by_name(session, output_dir / EDITS, EDITED))
-    for source, root in datasets.items():
+    for name, root in datasets.items():
         here = (
-            dict(_by_name(session, root, source))
-            | dict(_subject(session, root, source))
-            | dict(_synthseg(session, root, source))
+            dict(_by_name(session, root, dataset(name)))
+            | dict(_subject(session, root, name))
+            | dict(_synthseg(session, root, name))
         )
         if not here:
             log.warning(
                 "--derivatives %s=%s holds nothing of %s that is known; expected BIDS names, a "
                 "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
-                *(source, root, session.name),
+                *(name, root, session.name),
             )
         found = here | found
     return found
@@ -251,7 +246,7 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
     return points
 
 
-def _by_name(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+def _by_name(session: Session, root: Path, source: Source) -> Iterator[tuple[str, ExternalFile]]:
     """Find files with the names of BIDS derivatives."""
     names = {key: _names(key) for key in REPLACEABLE} | dict(READER)
     for key, choices in names.items():
@@ -263,8 +258,10 @@ def _by_name(session: Session, root: Path, source: str) -> Iterator[tuple[str, E
                 break
 
 
-def _item(path: Path, key: str, name: Name, source: str, root: Path) -> ExternalFile | None:
+def _item(path: Path, key: str, name: Name, source: Source, root: Path) -> ExternalFile | None:
     """Say how a file is read, heeding the table of its labels; ``None`` if it is of no use."""
+    if name.program is not None and source.maker is Maker.DATASET:
+        source = replace(source, program=name.program)
     item = ExternalFile(path, source, name.reading, name.space)
     own_numbers = key in NAMED_PRODUCTS and name.reading in ("labels", *NAMED)
     table = _table(path, root) if own_numbers else None
@@ -289,21 +286,23 @@ def _names(key: str) -> tuple[Name, ...]:
     return (Name(product.ending, space=product.space), *EXTERNAL_NAMES.get(key, ()))
 
 
-def _subject(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+def _subject(session: Session, root: Path, name: str) -> Iterator[tuple[str, ExternalFile]]:
     """Find what FreeSurfer or FastSurfer left of a participant."""
     folder = _subject_folder(session, root)
     if folder is None:
         return
-    program = anatomy.read_subject(folder).source if freesurfer.has_tables(folder) else "FreeSurfer"
-    shown = f"{source} ({program})"
+    program = Program(ProgramName.FREESURFER, ProgramName.FREESURFER.value)
+    if freesurfer.has_tables(folder):
+        program = anatomy.read_subject(folder).program
+    source = dataset(name, program)
     labels, nuclei = freesurfer.segmentation(folder), freesurfer.nuclei(folder)
     if labels is not None:
-        yield "deepgray", ExternalFile(labels, shown, "deep gray", "T1w", program)
-        yield "tissue", ExternalFile(labels, shown, "tissue", "T1w", program)
+        yield "deepgray", ExternalFile(labels, source, "deep gray", "T1w")
+        yield "tissue", ExternalFile(labels, source, "tissue", "T1w")
     if nuclei is not None:
-        yield "nuclei", ExternalFile(nuclei, shown, "freesurfer nuclei", "T1w", program)
+        yield "nuclei", ExternalFile(nuclei, source, "freesurfer nuclei", "T1w")
     if freesurfer.has_tables(folder):
-        yield NUMBERS, ExternalFile(folder, shown, "table", "T1w", program)
+        yield NUMBERS, ExternalFile(folder, source, "table", "T1w")
 
 
 def _subject_folder(session: Session, root: Path) -> Path | None:
@@ -319,9 +318,9 @@ def _subject_folder(session: Session, root: Path) -> Path | None:
     return None
 
 
-def _synthseg(session: Session, root: Path, source: str) -> Iterator[tuple[str, ExternalFile]]:
+def _synthseg(session: Session, root: Path, name: str) -> Iterator[tuple[str, ExternalFile]]:
     """Find the labels and the table of volumes of SynthSeg."""
-    begin, shown = _scan_name(session), f"{source} (SynthSeg)"
+    begin, source = _scan_name(session), dataset(name, freesurfer.SYNTHSEG_PROGRAM)
     folders = (root, root / f"sub-{session.subject}")
     labels = [
         path
@@ -336,11 +335,11 @@ def _synthseg(session: Session, root: Path, source: str) -> Iterator[tuple[str, 
             f"{session.name}; keep one."
         )
     for path in labels:
-        yield "deepgray", ExternalFile(path, shown, "deep gray", "T1w", "SynthSeg")
-        yield "tissue", ExternalFile(path, shown, "tissue", "T1w", "SynthSeg")
+        yield "deepgray", ExternalFile(path, source, "deep gray", "T1w")
+        yield "tissue", ExternalFile(path, source, "tissue", "T1w")
     for table in sorted(path for folder in folders for path in folder.glob("*.csv")):
         if freesurfer.is_synthseg(table) and freesurfer.has_row(table, begin):
-            yield NUMBERS, ExternalFile(table, shown, "table", "T1w", "SynthSeg")
+            yield NUMBERS, ExternalFile(table, source, "table", "T1w")
 
 
 def _scan_name(session: Session) -> str:

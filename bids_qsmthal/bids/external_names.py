@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.core.sources import Program, ProgramName
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.bids.products import Space
 
 
+LST_AI = Program(ProgramName.LST_AI, ProgramName.LST_AI.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
-    """How the name of a file ends, how it is read, and in which space it is."""
+    """How the name of a file ends, how it is read, in which space it is, and who writes it."""
 
     ending: str
     reading: str = "labels"
     space: Space = "T1w"
+    program: Program | None = None
 
 
 FREESURFER_LABELS = ("aseg", "aparcaseg", "synthseg", "wmhsynthseg", "samseg", "fastsurfer")
@@ -36,7 +42,9 @@ EXTERNAL_NAMES: Mapping[str, tuple[Name, ...]] = {
     ),
     "lesion": (
         *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
-        *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst", "lstai", "samseg")),
+        *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst")),
+        Name("desc-lstai_mask", program=LST_AI),
+        Name("desc-samseg_mask"),
         *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
         *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
     ),

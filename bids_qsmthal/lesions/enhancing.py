@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.core.scan_warnings import EnhancementWithoutLesions, ScanWarning
 from bids_qsmthal.lesions.context import (
     VENTRICLES,
     Box,
@@ -61,7 +62,7 @@ class Enhancement:
     table: pd.DataFrame
     confidence: float
     quality: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
     @property
     def count(self) -> int:
@@ -144,7 +145,7 @@ def find_enhancing(
 
 def _search_region(
     lesions: Lesions | None, context: Context, box: Box, settings: EnhancingLesions
-) -> tuple[Mask, tuple[str, ...]]:
+) -> tuple[Mask, tuple[ScanWarning, ...]]:
     """Return where an enhancing lesion may be, and warnings."""
     if lesions is not None:
         if lesions.mask.shape != context.brain.shape:
@@ -153,7 +154,7 @@ def _search_region(
                 " segment the lesions with the T1w"
             )
         return box.dilate(box.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
-    warning = "no T2 lesions known: enhancement was sought in all white matter; expect vessels"
+    warning = EnhancementWithoutLesions()
     if context.prior_wm is None:
         return np.asarray(box.cut(context.brain.data) > 0), (warning,)
     return np.asarray(box.cut(context.prior_wm.data) > 0.9), (warning,)

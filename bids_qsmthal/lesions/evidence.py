@@ -10,6 +10,12 @@ from scipy import ndimage
 from scipy.stats import median_abs_deviation
 
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.scan_warnings import (
+    FlairNoisy,
+    GrayLikeWhiteMatter,
+    LesionsFromFlairAlone,
+    ScanWarning,
+)
 from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
@@ -38,6 +44,7 @@ from bids_qsmthal.lesions.tissue import (
 _TEMPLATE_ERROR_MM = 2.0  # of a registered template's ventricles and gyri
 _LOCAL_MM = 12.0  # normal white matter is compared with that around it
 _HEIGHTS_SD = 10.0  # lesions reach about 10 noise levels of white matter above gray matter
+_NOISY_SHARE = 0.15  # spread of white matter on FLAIR, of its mean, that hides small lesions
 _CORTEX_MM = 10.0  # depth of most sulci and their cortex below the brain's surface
 
 
@@ -84,7 +91,7 @@ class Evidence:
     white: Mask
     mostly_white: Mask
     quality: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
     def doubted_by(self, other: Evidence) -> Evidence:
         """Return the evidence of what both hold for a lesion."""
@@ -171,10 +178,7 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
         white=np.zeros_like(brain),
         mostly_white=np.zeros_like(brain),
         quality={"tissue_flair_sd_percent": 100 * spread / level},
-        warnings=(
-            "no T1w with tissue priors: lesions from FLAIR alone, none sought within"
-            f" {_CORTEX_MM:g} mm of the brain's surface; expect misses and false positives",
-        ),
+        warnings=(LesionsFromFlairAlone(_CORTEX_MM),),
     )
 
 
@@ -362,11 +366,11 @@ def _quality(model: NormalTissue) -> dict[str, float]:
     }
 
 
-def _warnings(model: NormalTissue) -> tuple[str, ...]:
+def _warnings(model: NormalTissue) -> tuple[ScanWarning, ...]:
     """Return what makes this pair of images hard."""
-    found = []
-    if model.spread[WM, 1] > 0.15 * model.mean[WM, 1]:
-        found.append("FLAIR is noisy: white matter varies by over 15 %; small lesions are lost")
+    found: list[ScanWarning] = []
+    if model.spread[WM, 1] > _NOISY_SHARE * model.mean[WM, 1]:
+        found.append(FlairNoisy(100 * _NOISY_SHARE))
     if model.mean[GM, 0] + model.spread[WM, 0] > model.mean[WM, 0]:
-        found.append("gray and white matter hardly differ on T1w; false lesions at the cortex")
+        found.append(GrayLikeWhiteMatter())
     return tuple(found)

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.core.scan_warnings import FlairCoversPart, ScanWarning
 from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
 from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
@@ -53,7 +54,7 @@ class Lesions:
     mask_flair: Image
     table: pd.DataFrame
     quality: dict[str, float]
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
     @property
     def count(self) -> int:
@@ -127,7 +128,7 @@ def segment_flair(
 
 def _bring(
     flair: Image, context: Context, box: Box, world: Affine
-) -> tuple[Volume, Mask, tuple[str, ...]]:
+) -> tuple[Volume, Mask, tuple[ScanWarning, ...]]:
     """Return FLAIR in the box, the brain that it covers, and warnings about the cover."""
     there = np.asarray(np.linalg.inv(world), np.float64)
     frame = box.frame(context.brain)
@@ -141,7 +142,7 @@ def _bring(
             f"FLAIR covers {100 * cover:.0f} % of the brain mask, expected most of it;"
             " look at the registration of FLAIR to T1w"
         )
-    warnings = (f"FLAIR covers only {100 * cover:.0f} % of the brain",) if cover < 0.9 else ()
+    warnings = (FlairCoversPart(100 * float(cover)),) if cover < 0.9 else ()
     return np.maximum(sampled, 0), seen, warnings
 
 

@@ -57,8 +57,8 @@ def process(session: Session, settings: Settings) -> None:
     anatomy = structural.find(session, settings, stages, external_files)
     scan = susceptibility.find(session, settings, stages, external_files, anatomy)
     checks = quality.checks(anatomy, scan)
-    qc = quality.verdict(anatomy, scan)
-    table = measures.collect(session, anatomy, scan, qc)
+    decision = quality.decision(anatomy, scan)
+    table = measures.collect(session, anatomy, scan, decision)
 
     if not settings.reports_only:
         saving.save_structural(session, anatomy, settings, out)

@@ -12,6 +12,7 @@ from bids_qsmthal.bids import external
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.core.labels import THALAMUS
+from bids_qsmthal.core.scan_warnings import ThalamiElsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,23 +97,20 @@ def labels(
     )
 
 
-def doubts(
+def label_warnings(
     external_files: Mapping[str, ExternalFile],
     given: anatomy.ExternalLabels | None,
     prepared: Prepared,
-) -> tuple[str, ...]:
-    """Say where brought thalami are not where the registered atlas has them."""
+) -> tuple[ThalamiElsewhere, ...]:
+    """Return a warning where external thalami are not where the registered atlas has them."""
     if given is None or given.deepgray is None:
         return ()
     theirs, ours = (np.isin(image.data, THALAMUS) for image in (given.deepgray, prepared.labels))
     dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
     if dice >= MIN_THALAMUS_DICE:
         return ()
-    return (
-        f"the thalami of {external_files['deepgray'].source} and of the registered atlas overlap "
-        f"by {100 * dice:.0f} %, expected at least {100 * MIN_THALAMUS_DICE:.0f} %: one of them is "
-        "not where the thalami of this T1w are",
-    )
+    source = str(external_files["deepgray"].source)
+    return (ThalamiElsewhere(source, 100 * float(dice), 100 * MIN_THALAMUS_DICE),)
 
 
 def _check_inside(image: Image, brain: Image, item: ExternalFile) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_qsmthal import lesions
 from bids_qsmthal.bids import external
-from bids_qsmthal.bids.external import EDITED
 from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.lesions import Context, Lesions
     from bids_qsmthal.participant.stages import Stages
     from bids_qsmthal.settings import Settings
-
-SEEDED = f"{EDITED}: seeds"
-CORRECTED = f"{EDITED} of ours"
-"""Sources of lesion masks that a reader made from files, and of our own once corrected."""
 
 TITLE = "T2 lesions"
 
@@ -73,8 +69,8 @@ def find(
     settings: Settings,
     stages: Stages,
     external_files: Mapping[str, ExternalFile],
-) -> tuple[Lesions | None, str | None]:
-    """Return the lesions and who made their mask; no source where it is ours."""
+) -> tuple[Lesions | None, Source]:
+    """Return the lesions, if any could be found, and who made their mask."""
     found, source = _uncorrected(scan, settings, stages, external_files)
     if found is None or not {"lesion_add", "lesion_remove"} & set(external_files):
         return found, source
@@ -83,7 +79,7 @@ def find(
         for key in ("lesion_add", "lesion_remove")
     )
     mask = lesions.edited(found.mask, add=add, remove=remove)
-    return _known(mask, scan, found=found), f"{source}, corrected" if source else CORRECTED
+    return _known(mask, scan, found=found), replace(source, corrected=True)
 
 
 def _uncorrected(
@@ -91,7 +87,7 @@ def _uncorrected(
     settings: Settings,
     stages: Stages,
     external_files: Mapping[str, ExternalFile],
-) -> tuple[Lesions | None, str | None]:
+) -> tuple[Lesions | None, Source]:
     seeds = _seeds_mm(external_files)
     finished = external_files.get("lesion")
     if finished is not None and (seeds is None or finished.source == EDITED):
@@ -99,7 +95,7 @@ def _uncorrected(
         return _known(_on_grid(finished, scan), scan), finished.source
     if scan.flair is None:
         stages.skip(TITLE, "there is no FLAIR")
-        return None, None
+        return None, OURS
     if seeds is not None:
         return _grown(seeds, scan, stages, external_files), SEEDED
     there = scan.flair_to_t1w if scan.t1w is not None else None
@@ -111,7 +107,7 @@ def _uncorrected(
         scan.context,
         flair_to_t1w=there,
         settings=settings.lesions,
-    ), None
+    ), OURS
 
 
 def _grown(

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.lesions import LOCATIONS
-from bids_qsmthal.participant.morphometry import OURS
+from bids_qsmthal.roi import MaskSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.core.decision import Decision
+    from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
 
@@ -73,34 +76,46 @@ DICTIONARY: dict[str, Any] = {
 
 
 def collect(
-    session: Session, head: Structural, iron: Susceptibility | None, qc: str
+    session: Session,
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    decision: Decision,
 ) -> pd.DataFrame:
     """Return every number, one row each."""
-    rows = [*_anatomy(head), *_lesions(head), *_enhancement(head)]
+    rows = [*_anatomy(structural), *_lesions(structural), *_enhancement(structural)]
     parts = [pd.DataFrame(rows)] if rows else []
-    if iron is not None:
-        parts.append(pd.DataFrame([*_reconstruction(iron)]))
-        if iron.regions is not None:
-            parts.append(_named_sources(iron.regions.table, head))
+    if susceptibility is not None:
+        parts.append(pd.DataFrame([*_reconstruction(susceptibility)]))
+        if susceptibility.regions is not None:
+            parts.append(_with_sources(susceptibility.regions.table, structural.sources))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     table = table.reindex(columns=list(COLUMNS))
     table["participant_id"] = f"sub-{session.subject}"
     table["session_id"] = f"ses-{session.session}" if session.session else None
     table["run_id"] = session.run
-    table["qc"] = qc
+    table["qc"] = decision.value
     counts = ["n_voxels", "n_lost"]
     table[counts] = table[counts].astype("Int64")
     return table
 
 
-def _named_sources(table: pd.DataFrame, head: Structural) -> pd.DataFrame:
-    """Put the name of who made the segmentation or the mask where the table has its kind."""
-    brought = head.sources
-    segmentation = brought.get("deepgray_gre") or brought.get("deepgray") or OURS
-    outlined = brought.get("thalamus", OURS)
-    return table.assign(
-        source=table["source"].replace({"segmentation": segmentation, "external": outlined})
-    )
+EXTERNAL_MASKS = {"thalamus": "thalamus", "csf_reference": "csf_reference"}
+"""Key of the external file whose mask a region was measured in."""
+
+
+def _with_sources(table: pd.DataFrame, sources: Mapping[str, Source]) -> pd.DataFrame:
+    """Put who made the segmentation or the mask where the table has its kind."""
+    segmentation = sources.get("deepgray_gre") or sources.get("deepgray") or OURS
+
+    def label(region: str, source: str) -> str:
+        if source == MaskSource.SEGMENTATION:
+            return str(segmentation)
+        if source == MaskSource.EXTERNAL:
+            return str(sources[EXTERNAL_MASKS[region]])
+        return source
+
+    pairs = zip(table["region"], table["source"], strict=True)
+    return table.assign(source=[label(region, source) for region, source in pairs])
 
 
 def row(  # noqa: PLR0913 - the columns of a row
@@ -111,7 +126,7 @@ def row(  # noqa: PLR0913 - the columns of a row
     *,
     hemisphere: str | None = None,
     method: str,
-    source: str = OURS,
+    source: Source = OURS,
 ) -> dict[str, Any]:
     """Return one row; a value that is not finite is missing."""
     return {
@@ -121,56 +136,57 @@ def row(  # noqa: PLR0913 - the columns of a row
         "value": value if math.isfinite(value) else None,
         "unit": unit,
         "method": method,
-        "source": source,
+        "source": str(source),
     }
 
 
-def _anatomy(head: Structural) -> Iterable[dict[str, Any]]:
-    for number in head.numbers:
+def _anatomy(structural: Structural) -> Iterable[dict[str, Any]]:
+    for number in structural.numbers:
         yield row(
             number.measure,
             number.region,
             number.value,
             number.unit,
             hemisphere=number.hemisphere or None,
-            method=number.method,
+            method=number.method_label,
             source=number.source,
         )
 
 
-def _lesions(head: Structural) -> Iterable[dict[str, Any]]:
-    if head.lesions is None:
+def _lesions(structural: Structural) -> Iterable[dict[str, Any]]:
+    if structural.lesions is None:
         return
-    source = head.sources.get("lesion", OURS)
-    found, method = head.lesions, "T2 lesions from FLAIR"
-    yield row("volume", "lesion", found.volume_mm3, "mm3", method=method, source=source)
-    yield row("lesion_count", "lesion", float(found.count), "1", method=method, source=source)
-    if head.prepared is None:
+    source = structural.sources.get("lesion", OURS)
+    lesions, method = structural.lesions, "T2 lesions from FLAIR"
+    yield row("volume", "lesion", lesions.volume_mm3, "mm3", method=method, source=source)
+    yield row("lesion_count", "lesion", float(lesions.count), "1", method=method, source=source)
+    if structural.prepared is None:
         return
-    places = found.table.groupby("location")["volume_mm3"].agg(["sum", "size"])
-    for place, (volume_mm3, count) in places.reindex(LOCATIONS, fill_value=0).iterrows():
-        region = f"lesion_{str(place).replace(' ', '_')}"
+    sums = lesions.table.groupby("location")["volume_mm3"].agg(["sum", "size"])
+    for location, (volume_mm3, count) in sums.reindex(LOCATIONS, fill_value=0).iterrows():
+        region = f"lesion_{str(location).replace(' ', '_')}"
         yield row("volume", region, float(volume_mm3), "mm3", method=method, source=source)
         yield row("count", region, float(count), "1", method=method, source=source)
-    overlap = float(found.table["thalamus_mm3"].sum())
+    overlap = float(lesions.table["thalamus_mm3"].sum())
     yield row("volume", "lesion_thalamus", overlap, "mm3", method=method, source=source)
 
 
-def _enhancement(head: Structural) -> Iterable[dict[str, Any]]:
-    if head.enhancement is None:
+def _enhancement(structural: Structural) -> Iterable[dict[str, Any]]:
+    if structural.enhancement is None:
         return
-    found, source = head.enhancement, head.sources.get("enhancing", OURS)
+    enhancement, source = structural.enhancement, structural.sources.get("enhancing", OURS)
     method = "post- minus pre-contrast T1w" if source == OURS else "mask that was brought"
     for measure, value, unit in (
-        ("enhancing_count", float(found.count), "1"),
-        ("enhancing_present", float(found.present), "1"),
-        ("volume", found.volume_mm3, "mm3"),
+        ("enhancing_count", float(enhancement.count), "1"),
+        ("enhancing_present", float(enhancement.present), "1"),
+        ("volume", enhancement.volume_mm3, "mm3"),
     ):
         yield row(measure, "enhancing", value, unit, method=method, source=source)
 
 
-def _reconstruction(iron: Susceptibility) -> Iterable[dict[str, Any]]:
-    figures = iron.maps.quality | {"converged": float(iron.maps.converged)}
+def _reconstruction(susceptibility: Susceptibility) -> Iterable[dict[str, Any]]:
+    maps = susceptibility.maps
+    figures = maps.quality | {"converged": float(maps.converged)}
     for name, value in figures.items():
         unit = {"field_noise_hz": "Hz", "residual_rad": "rad"}.get(name, "1")
         yield row(f"qsm_{name}", "brain", value, unit, method="reconstruction")

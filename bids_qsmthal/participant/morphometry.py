@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_qsmthal.bids import external
 from bids_qsmthal.core.labels import ATLAS, MIDLINE, THALAMUS
+from bids_qsmthal.core.sources import OURS, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
 
-OURS = "bids_qsmthal"
-"""Source of what was not brought."""
 
-RIBBON = "mean over the cortical ribbon"
-"""How we measure thickness."""
+class Method(StrEnum):
+    """How a volume or a thickness was measured; tables say it in the words of ``Number.label``."""
+
+    LABEL_VOLUME = "label volume"
+    TISSUE_FRACTIONS = "sum of tissue fractions"
+    RIBBON = "mean over the cortical ribbon"
+    EXTERNAL = "as measured by"
+    EXTERNAL_BY_AREA = "as measured by, hemispheres weighted by area"
+
 
 SIDES = ("L", "R", "LR")
 
@@ -40,8 +47,8 @@ class Number:
     region: str
     hemisphere: str
     value: float
-    method: str
-    source: str
+    method: Method
+    source: Source
 
     @property
     def unit(self) -> str:
@@ -49,9 +56,18 @@ class Number:
         return "mm" if self.measure == "thickness_mean" else "mm3"
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str]:
         """What the number is of: there is one of each."""
         return self.measure, self.region, self.hemisphere
+
+    @property
+    def method_label(self) -> str:
+        """What tables call the method."""
+        if self.method is Method.EXTERNAL:
+            return f"as measured by {self.source.program}"
+        if self.method is Method.EXTERNAL_BY_AREA:
+            return f"as measured by {self.source.program}, hemispheres weighted by area"
+        return self.method.value
 
 
 def numbers(
@@ -71,7 +87,7 @@ def numbers(
         if item is None
         else list(_theirs(external.measured(item, session), item, external_files))
     )
-    return tuple({number.place: number for number in (*ours, *theirs)}.values())
+    return tuple({number.key: number for number in (*ours, *theirs)}.values())
 
 
 def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
@@ -84,7 +100,7 @@ def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterato
             region=region,
             hemisphere=side,
             value=volume_mm3,
-            method="label volume" if counted else "sum of tissue fractions",
+            method=Method.LABEL_VOLUME if counted else Method.TISSUE_FRACTIONS,
             source=external_files[key].source if key in external_files else OURS,
         )
     for side, thickness_mm in found.thickness_mean_mm.items():
@@ -93,7 +109,7 @@ def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterato
             region="cortex",
             hemisphere=_whole(side),
             value=thickness_mm,
-            method=RIBBON,
+            method=Method.RIBBON,
             source=external_files["tissue"].source if "tissue" in external_files else OURS,
         )
 
@@ -118,7 +134,7 @@ def _labelled(external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
                 region=region,
                 hemisphere=side,
                 value=count * image.voxel_volume_mm3,
-                method="label volume",
+                method=Method.LABEL_VOLUME,
                 source=external_files[key].source,
             )
 
@@ -129,7 +145,6 @@ def _theirs(
     def its_own(key: str) -> bool:
         return key not in external_files or external_files[key].source == item.source
 
-    method = f"as measured by {measured.source}"
     for name, volume_mm3 in measured.volumes_mm3.items():
         region, side = _split(name)
         if its_own(_made_from(region)):
@@ -138,7 +153,7 @@ def _theirs(
                 region=region,
                 hemisphere=side,
                 value=volume_mm3,
-                method=method,
+                method=Method.EXTERNAL,
                 source=item.source,
             )
     for name, volume_mm3 in measured.nuclei_mm3.items():
@@ -149,7 +164,7 @@ def _theirs(
                 region=region,
                 hemisphere=side[:1],
                 value=volume_mm3,
-                method=method,
+                method=Method.EXTERNAL,
                 source=item.source,
             )
     for side, thickness_mm in measured.thickness_mean_mm.items():
@@ -159,7 +174,7 @@ def _theirs(
                 region="cortex",
                 hemisphere=_whole(side),
                 value=thickness_mm,
-                method=f"{method}, hemispheres weighted by area" if side == "whole" else method,
+                method=Method.EXTERNAL_BY_AREA if side == "whole" else Method.EXTERNAL,
                 source=item.source,
             )
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bids_qsmthal.anatomy import Normalisation, RigidRegistration
+from bids_qsmthal.core.decision import Decision, worst
+from bids_qsmthal.core.scan_warnings import TemplateRegistrationFailed
+from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,61 +18,126 @@ if TYPE_CHECKING:
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
-
-INCLUDE, CHECK, EXCLUDE = "include", "check", "exclude"
+    from bids_qsmthal.roi import Check
 
 COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
-"""As the checks of the number have them."""
+"""Of the table of checks."""
 
-RULE = "failure rule of the registration"
+REGISTRATION_RULE = "failure rule of the registration"
+"""Where the limits of registrations come from."""
 
 
-def checks(head: Structural, iron: Susceptibility | None) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """One check of a participant as its table has it."""
+
+    name: str
+    value: float
+    unit: str
+    threshold: str
+    decision: Decision
+    reason: str
+    source: str
+
+
+def checks(structural: Structural, susceptibility: Susceptibility | None) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
-    rows = pd.DataFrame([*_registrations(head, iron), *_anatomy(head)], columns=list(COLUMNS))
-    if iron is None or iron.regions is None:
-        return rows
-    own = iron.regions.quality
-    return own if rows.empty else pd.concat([own, rows], ignore_index=True)
+    rows = [
+        (
+            *(row.name, row.value, row.unit, row.threshold),
+            *(row.decision.value, row.reason, row.source),
+        )
+        for row in check_rows(structural, susceptibility)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def verdict(head: Structural, iron: Susceptibility | None) -> str:
-    """Return the worst verdict of all checks; without a number at all, look first."""
-    order = (INCLUDE, CHECK, EXCLUDE)
-    found = [str(one) for one in checks(head, iron)["verdict"]]
-    if iron is not None and iron.regions is None:
-        found.append(CHECK)
-    return max(found, key=order.index, default=INCLUDE)
+def decision(structural: Structural, susceptibility: Susceptibility | None) -> Decision:
+    """Return the worst of all checks; without a number at all, look first."""
+    decisions = [row.decision for row in check_rows(structural, susceptibility)]
+    if susceptibility is not None and susceptibility.regions is None:
+        decisions.append(Decision.CHECK)
+    return worst(decisions)
 
 
-def _registrations(head: Structural, iron: Susceptibility | None) -> Iterator[tuple[object, ...]]:
-    if head.prepared is not None and "template_correlation" in head.prepared.quality:
-        found = head.prepared.quality["template_correlation"]
-        least = Normalisation().min_correlation
-        failed = not found >= least
-        reason = "the registration of T1w to the template failed" if failed else ""
-        decision = CHECK if failed else INCLUDE
-        limit = f"check < {least:g}"
-        yield "registration_template", found, "correlation", limit, decision, reason, RULE
+def check_rows(
+    structural: Structural, susceptibility: Susceptibility | None
+) -> tuple[CheckRow, ...]:
+    """Return every check of a participant."""
+    regions = susceptibility.regions if susceptibility is not None else None
+    return (
+        *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
+        *_registrations(structural, susceptibility),
+        *_anatomy(structural),
+    )
+
+
+def _of_limit(check: Check) -> CheckRow:
+    return CheckRow(
+        name=check.limit.name,
+        value=check.value,
+        unit=check.limit.unit,
+        threshold=sentences.threshold(check.limit),
+        decision=check.decision,
+        reason=sentences.LIMITS[check.limit.name].text if check.warning else "",
+        source=check.limit.source,
+    )
+
+
+def _registrations(
+    structural: Structural, susceptibility: Susceptibility | None
+) -> Iterator[CheckRow]:
+    prepared = structural.prepared
+    if prepared is not None and "template_correlation" in prepared.quality:
+        yield _template(prepared.quality["template_correlation"])
     moving = {
-        "registration_FLAIR": head.flair_to_t1w,
-        "registration_ceT1w": head.ce_to_t1w,
-        "registration_MEGRE": iron.to_t1w if iron else None,
+        "registration_FLAIR": structural.flair_to_t1w,
+        "registration_ceT1w": structural.ce_to_t1w,
+        "registration_MEGRE": susceptibility.to_t1w if susceptibility else None,
     }
     for name, rigid in moving.items():
         if rigid is not None:
             yield _rigid(name, rigid)
 
 
-def _rigid(name: str, rigid: Rigid) -> tuple[object, ...]:
-    limit = f"check < {RigidRegistration().min_overlap:g}, or no sharper than when shifted"
-    decision, reason = (CHECK, "; ".join(rigid.warnings)) if rigid.failed else (INCLUDE, "")
-    return name, rigid.quality["overlap"], "fraction", limit, decision, reason, RULE
+def _template(correlation: float) -> CheckRow:
+    lowest = Normalisation().min_correlation
+    failed = not correlation >= lowest  # also where it is not a number
+    return CheckRow(
+        name="registration_template",
+        value=correlation,
+        unit="correlation",
+        threshold=f"check < {lowest:g}",
+        decision=Decision.CHECK if failed else Decision.INCLUDE,
+        reason="the registration of T1w to the template failed" if failed else "",
+        source=REGISTRATION_RULE,
+    )
 
 
-def _anatomy(head: Structural) -> Iterator[tuple[object, ...]]:
-    """Return what the brain, the tissues and brought labels are doubted for."""
-    found = head.anatomy.warnings if head.anatomy is not None else ()
-    for text in dict.fromkeys((*found, *head.doubts)):
-        if "registration to the template failed" not in text:  # has a row of its own
-            yield "anatomy", float("nan"), "", "", CHECK, text, "plausible range in its text"
+def _rigid(name: str, rigid: Rigid) -> CheckRow:
+    return CheckRow(
+        name=name,
+        value=rigid.quality["overlap"],
+        unit="fraction",
+        threshold=f"check < {RigidRegistration().min_overlap:g}, or no sharper than when shifted",
+        decision=Decision.CHECK if rigid.failed else Decision.INCLUDE,
+        reason="; ".join(sentences.sentence(warning) for warning in rigid.warnings),
+        source=REGISTRATION_RULE,
+    )
+
+
+def _anatomy(structural: Structural) -> Iterator[CheckRow]:
+    """Return what is odd about the brain, the tissues and external labels."""
+    own = structural.anatomy.warnings if structural.anatomy is not None else ()
+    for warning in dict.fromkeys((*own, *structural.external_warnings)):
+        # The registration to the template has a row of its own.
+        if not isinstance(warning, TemplateRegistrationFailed):
+            yield CheckRow(
+                name="anatomy",
+                value=float("nan"),
+                unit="",
+                threshold="",
+                decision=Decision.CHECK,
+                reason=sentences.sentence(warning),
+                source="plausible range in its text",
+            )

@@ -6,6 +6,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.scan_warnings import EnhancementReadDifferently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 COLUMNS = ("enhancing_lesions", "enhancing")
 """Of participants.tsv, or of the participant's sessions.tsv, as the packaged analysis has them."""
 
-WORDS = {
+READING = {
     **dict.fromkeys(("0", "no", "n", "false"), False),
     **dict.fromkeys(("1", "yes", "y", "true"), True),
 }
 
 
-def disagreement(session: Session, found: Enhancement | None) -> tuple[str, ...]:
-    """Say where the reading of a session and its images differ about enhancing lesions.
+def disagreement(
+    session: Session, enhancement: Enhancement | None
+) -> tuple[EnhancementReadDifferently, ...]:
+    """Return a warning where a session's table and its images differ about enhancing lesions.
 
     Raises
     ------
@@ -31,13 +34,9 @@ def disagreement(session: Session, found: Enhancement | None) -> tuple[str, ...]
         A table is not readable as text.
     """
     read = enhancing(session)
-    if found is None or read is None or read == found.present:
+    if enhancement is None or read is None or read == enhancement.present:
         return ()
-    table, image = ("present", "none") if read else ("none", f"{found.count}")
-    return (
-        f"Enhancing lesions: the table of the dataset says {table}, the images show {image}. The "
-        "table counts at group level.",
-    )
+    return (EnhancementReadDifferently(read, enhancement.count),)
 
 
 def enhancing(session: Session) -> bool | None:
@@ -51,8 +50,9 @@ def enhancing(session: Session) -> bool | None:
     for path, key in tables:
         for row in _rows(path):
             if all(_same(row.get(column), value) for column, value in key.items()):
-                said = [WORDS.get((row.get(column) or "").strip().lower()) for column in COLUMNS]
-                known = [word for word in said if word is not None]
+                cells = ((row.get(column) or "").strip().lower() for column in COLUMNS)
+                readings = [READING.get(cell) for cell in cells]
+                known = [reading for reading in readings if reading is not None]
                 if known:
                     return known[0]
     return None

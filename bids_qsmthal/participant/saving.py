@@ -12,6 +12,7 @@ from bids_qsmthal.bids.derivatives import plain, raw_uri
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant.measures import DICTIONARY
+from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
+    from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
 
 Content = tuple[str, "Image | None", "type[np.generic]"]
@@ -89,7 +91,7 @@ def save_susceptibility(
     method = {
         "Reconstruction": plain(settings.reconstruction),
         "Acquisition": plain(iron.signal.series.acquisition),
-        "Phase": iron.signal.report._asdict(),
+        "Phase": _phase(iron.signal.report),
         "Converged": maps.converged,
     }
     sources = _uris(session, iron.signal.series.paths)
@@ -99,6 +101,12 @@ def save_susceptibility(
     if iron.regions is not None:
         _save_regions(iron, settings, sources, out)
     save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
+
+
+def _phase(report: PhaseReport) -> dict[str, Any]:
+    """Return what was done to the phase, its warning in words."""
+    warning = report.contradiction
+    return report._asdict() | {"contradiction": sentences.sentence(warning) if warning else ""}
 
 
 def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> None:
@@ -166,7 +174,11 @@ def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) 
         (name, "T1w"): np.linalg.inv(rigid.matrix).astype(np.float64),
         ("T1w", name): rigid.matrix,
     }
-    quality = {**rigid.quality, "failed": rigid.failed, "warnings": list(rigid.warnings)}
+    quality = {
+        **rigid.quality,
+        "failed": rigid.failed,
+        "warnings": [sentences.sentence(warning) for warning in rigid.warnings],
+    }
     for (source, target), matrix in both.items():
         ending = _xfm(source, target)
         write_text(out.path(ending, ".txt", space=space), itk_affine_text(matrix))

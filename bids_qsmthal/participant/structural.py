@@ -10,6 +10,7 @@ import numpy as np
 from bids_qsmthal import anatomy, lesions
 from bids_qsmthal.bids import external
 from bids_qsmthal.core.labels import ATLAS_REGIONS, TABLE
+from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.participant import external_labels, input_checks, lesion_mask, morphometry
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
     from bids_qsmthal.core.image import Image
+    from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.core.sources import Source
     from bids_qsmthal.lesions import Context, Enhancement, Lesions
     from bids_qsmthal.participant.morphometry import Number
     from bids_qsmthal.participant.stages import Stages
@@ -47,10 +50,8 @@ class Structural:
         Volumes and thickness, each with who measured it.
     sources
         Who made what was brought, by product.
-    program
-        The program whose labels or tables were brought; empty where none is known.
-    doubts
-        What is odd about labels that were brought.
+    external_warnings
+        What is odd about external labels.
     """
 
     t1w: Image | None = None
@@ -63,9 +64,8 @@ class Structural:
     flair_to_t1w: Rigid | None = None
     ce_to_t1w: Rigid | None = None
     numbers: tuple[Number, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
-    program: str = ""
-    doubts: tuple[str, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    external_warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def lesion_mask(self) -> Image | None:
@@ -75,18 +75,18 @@ class Structural:
     @property
     def thickness_mm(self) -> Image | None:
         """Our map of the cortex; ``None`` where another program measured its thickness."""
-        ours = any(number.method == morphometry.RIBBON for number in self.numbers)
+        ours = any(number.method is morphometry.Method.RIBBON for number in self.numbers)
         return self.anatomy.thickness_mm if self.anatomy is not None and ours else None
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[ScanWarning, ...]:
         """What the stages want the user to know."""
         parts = (
             *(self.prepared, self.anatomy, self.lesions, self.enhancement),
             *(self.flair_to_t1w, self.ce_to_t1w),
         )
-        said = (text for part in parts if part for text in part.warnings)
-        return tuple(dict.fromkeys((*said, *self.doubts)))
+        warnings = (warning for part in parts if part for warning in part.warnings)
+        return tuple(dict.fromkeys((*warnings, *self.external_warnings)))
 
 
 def find(
@@ -106,7 +106,6 @@ def find(
             ce_t1w=ce_t1w,
             numbers=morphometry.numbers(session, None, external_files),
             sources={**sources, **found.sources},
-            program=_program(external_files),
         )
     prepared = stages.run(
         "T1w: bias field, brain, template",
@@ -149,14 +148,9 @@ def find(
         flair_to_t1w=flair_to_t1w,
         ce_to_t1w=ce_to_t1w,
         numbers=morphometry.numbers(session, segmented, external_files),
-        sources=sources | ({"lesion": maker} if maker else {}),
-        program=_program(external_files),
-        doubts=external_labels.doubts(external_files, labels, prepared),
+        sources=sources | _lesion_source(maker),
+        external_warnings=external_labels.label_warnings(external_files, labels, prepared),
     )
-
-
-def _program(external_files: Mapping[str, ExternalFile]) -> str:
-    return next((item.program for item in external_files.values() if item.program), "")
 
 
 def _without_t1w(
@@ -167,7 +161,7 @@ def _without_t1w(
 ) -> Structural:
     """Lesions need FLAIR alone; nothing else can be found without T1w."""
     stages.skip("T1w, tissue, deep gray nuclei, cortical thickness", "there is no T1w", count=2)
-    spots, maker = None, None
+    spots, maker = None, OURS
     grid = flair if flair is not None else _grid_of("lesion", external_files)
     if grid is None:
         stages.skip("T2 lesions", "there is no FLAIR", count=2)
@@ -178,7 +172,12 @@ def _without_t1w(
         )
         spots, maker = lesion_mask.find(scan, settings, stages, external_files)
     stages.skip("enhancing lesions", "there is no T1w before contrast agent", count=2)
-    return Structural(lesions=spots, sources={"lesion": maker} if maker else {})
+    return Structural(lesions=spots, sources=_lesion_source(maker))
+
+
+def _lesion_source(maker: Source) -> dict[str, Source]:
+    """Return the source of the lesion mask by its key; nothing where it is ours."""
+    return {} if maker == OURS else {"lesion": maker}
 
 
 def _grid_of(key: str, external_files: Mapping[str, ExternalFile]) -> Image | None:

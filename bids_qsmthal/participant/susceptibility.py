@@ -106,7 +106,7 @@ def find(
         stages.skip("other backgrounds, split echoes", reason)
         stages.skip("thalamus, veins, reference", reason)
     else:
-        inputs = _with_variants(inputs, scan, brain, settings, stages)
+        inputs = _with_variants(inputs, scan, brain, settings, stages, external_files)
         regions = stages.run(
             "thalamus, veins, reference", roi.measure, inputs, settings=settings.regions
         )
@@ -199,16 +199,21 @@ def _inputs(
         segmentation=segmentation,
         external=external,
         metrics=dict(metrics),
-        method=external_files["chi"].source if "chi" in external_files else OUR_CHI,
+        method=str(external_files["chi"].source) if "chi" in external_files else OUR_CHI,
     )
 
 
 def _with_variants(
-    inputs: roi.Inputs, scan: Signal, brain: Image, settings: Settings, stages: Stages
+    inputs: roi.Inputs,
+    scan: Signal,
+    brain: Image,
+    settings: Settings,
+    stages: Stages,
+    external_files: Mapping[str, ExternalFile],
 ) -> roi.Inputs:
     """Add what the same scan gives when it is reconstructed otherwise."""
     title = "other backgrounds, split echoes"
-    if inputs.method != OUR_CHI:
+    if "chi" in external_files:
         stages.skip(title, f"susceptibility was brought by {inputs.method}")
         return inputs
     made = stages.run(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.scan_warnings import PhaseSignUnknown, PhaseSignUnusual
 from bids_qsmthal.qsm import bipolar
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.csf import depth
@@ -84,7 +85,7 @@ class PhaseReport(NamedTuple):
     not_finite
         Number of values that were not finite.
     contradiction
-        A sentence where data and manufacturer disagree; else empty.
+        Where data and manufacturer disagree, or neither tells the sign; else None.
     bipolar_rad
         Largest phase by which odd and even echoes were put right; 0 where readouts do not
         alternate.
@@ -97,7 +98,7 @@ class PhaseReport(NamedTuple):
     chop_source: str
     overflowed: int
     not_finite: int
-    contradiction: str
+    contradiction: PhaseSignUnknown | PhaseSignUnusual | None
     bipolar_rad: float = 0.0
 
 
@@ -256,10 +257,10 @@ def corrected(
         phase_rad, bipolar_rad = bipolar.corrected(
             magnitude, phase_rad, inside, grid, acquisition.echo_times_s
         )
-    sign, source, evidence, contradiction = conventions.sign, "user", 0.0, ""
+    sign, source, evidence, warning = conventions.sign, "user", 0.0, None
     if sign == "auto":
         evidence = detect_sign(magnitude, phase_rad, inside, grid, acquisition)
-        sign, source, contradiction = _decide(evidence, conventions.manufacturer)
+        sign, source, warning = _decide(evidence, conventions.manufacturer)
     report = PhaseReport(
         sign=sign,
         sign_source=source,
@@ -268,14 +269,16 @@ def corrected(
         chop_source="data" if conventions.chop == "auto" else "user",
         overflowed=overflowed,
         not_finite=not_finite,
-        contradiction=contradiction,
+        contradiction=warning,
         bipolar_rad=bipolar_rad,
     )
     return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
 
 
-def _decide(evidence: float, manufacturer: str) -> tuple[Literal[1, -1], str, str]:
-    """Return sign, its source, and a sentence where data and manufacturer disagree."""
+def _decide(
+    evidence: float, manufacturer: str
+) -> tuple[Literal[1, -1], str, PhaseSignUnknown | PhaseSignUnusual | None]:
+    """Return sign, its source, and a warning where data and manufacturer disagree."""
     name = manufacturer.strip().lower()
     known: Literal[0, 1, -1] = 0
     if "siemens" in name or "philips" in name:
@@ -284,16 +287,9 @@ def _decide(evidence: float, manufacturer: str) -> tuple[Literal[1, -1], str, st
         known = -1
     if abs(evidence) < LEAST_EVIDENCE:
         if known:
-            return known, "manufacturer", ""
-        return 1, "assumed", "Neither the data nor the manufacturer tells the sign of the phase."
+            return known, "manufacturer", None
+        return 1, "assumed", PhaseSignUnknown()
     seen: Literal[1, -1] = 1 if evidence > 0 else -1
     if known and known != seen:
-        return (
-            seen,
-            "data",
-            (
-                f"The data say that the phase sign is {seen:+d} (evidence {evidence:+.2f}), but "
-                f"{manufacturer} usually has {known:+d}; the data were believed. Override if wrong."
-            ),
-        )
-    return seen, "data", ""
+        return seen, "data", PhaseSignUnusual(seen, evidence, manufacturer, known)
+    return seen, "data", None

@@ -10,6 +10,13 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.scan_warnings import (
+    BrainLostToBackground,
+    InversionNotConverged,
+    NoVentricularCsf,
+    OneEcho,
+    ScanWarning,
+)
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
 from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
 from bids_qsmthal.qsm.device import moved
@@ -88,7 +95,7 @@ class Maps:
     converged
         Whether every iterative step did.
     warnings
-        Sentences for the user.
+        What the user must know.
     """
 
     chi_ppm: Array
@@ -100,7 +107,7 @@ class Maps:
     csf_mask: Mask
     quality: dict[str, float]
     converged: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...]
 
 
 def reconstruct(
@@ -278,20 +285,16 @@ def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[st
 
 def _warnings(
     brain: Mask, kept: Mask, acquisition: Acquisition, found: Susceptibility, csf: Mask
-) -> tuple[str, ...]:
+) -> tuple[ScanWarning, ...]:
     """Return what the user must know."""
-    said = []
+    warnings: list[ScanWarning] = []
     if len(acquisition.echo_times_s) == 1:
-        said.append(
-            "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On "
-            "simulated scans the error of such a map is larger than its contrast; do not compare "
-            "its values with those of other scans."
-        )
+        warnings.append(OneEcho())
     elif not csf.any():
-        said.append("No ventricular CSF was found by its R2*: no CSF reference.")
+        warnings.append(NoVentricularCsf())
     lost = 1 - float(kept.sum()) / float(brain.sum())
     if lost > 0.1:
-        said.append(f"{lost:.0%} of the brain mask was lost on the way to the local field.")
+        warnings.append(BrainLostToBackground(lost))
     if not found.converged:
-        said.append("The dipole inversion did not converge.")
-    return tuple(said)
+        warnings.append(InversionNotConverged())
+    return tuple(warnings)

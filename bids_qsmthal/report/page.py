@@ -21,9 +21,9 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.report import numbers
 
-Decision = Literal["include", "check", "exclude"]
 Level = Literal["note", "warning", "error"]
 
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}

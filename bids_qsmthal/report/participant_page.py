@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.report import (
     anatomy_figures,
     charts,
@@ -275,7 +276,7 @@ def _correction(report: ParticipantReport) -> Section:
         "bids_qsmthal BIDS_DIR OUTPUT_DIR group"
     )
     blocks.append(Listing("Run again", command))
-    proposed = "check" if report.verdict is None else report.verdict.decision
+    proposed = Decision.CHECK if report.verdict is None else report.verdict.decision
     blocks.append(
         Rating(
             report.participant_id,

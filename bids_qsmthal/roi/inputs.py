@@ -130,6 +130,6 @@ class Inputs:
                 )
         if self.segmentation is None and self.external.thalamus is None:
             raise DataError(
-                "There is neither a segmentation nor a external thalamus mask to measure in: "
+                "There is neither a segmentation nor an external thalamus mask to measure in: "
                 "add a T1w image or bring a mask."
             )

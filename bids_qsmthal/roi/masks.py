@@ -1,8 +1,9 @@
-"""From maps and places to masks: reference, veins, thalamus, in that order."""
+"""From maps and regions to masks: reference, veins, thalamus, in that order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from bids_qsmthal.roi.quality import LIMITS, Limit
 from bids_qsmthal.roi.reference import (
     Reference,
     ReferenceImages,
+    ReferenceLevel,
+    ReferenceRegion,
     ReferenceRule,
     csf_reference,
     global_csf,
@@ -63,6 +66,15 @@ class RegionSettings:
     calibrated_background: str = "joint"
 
 
+class MaskSource(StrEnum):
+    """Who made the voxels of a region; the value is what the table of measures holds."""
+
+    SEGMENTATION = "segmentation"
+    EXTERNAL = "external"
+    R2STAR = "R2*"
+    QSM_MASK = "QSM mask"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Masks:
     """The masks that are measured, and who made them.
@@ -70,24 +82,24 @@ class Masks:
     Attributes
     ----------
     thalamus, reference
-        Final, with counts and rung.
+        Final, with counts and level of the reference.
     global_csf
-        The rival reference; may be empty.
+        All CSF in the middle of the brain, to compare with; may be empty.
     veins
         Veins in and round the thalami.
     source
-        For ``thalamus``, ``reference``, ``veins``: ``segmentation`` or ``external``.
+        Of ``thalamus``, ``reference`` and ``veins``: segmentation or external.
     """
 
     thalamus: Thalamus
     reference: Reference
     global_csf: Mask
     veins: Mask
-    source: dict[str, str]
+    source: dict[str, MaskSource]
 
 
-def masked(inputs: Inputs, regions: Regions, *, settings: RegionSettings) -> Masks:
-    """Return the masks; what the user external replaces its stage."""
+def region_masks(inputs: Inputs, regions: Regions, *, settings: RegionSettings) -> Masks:
+    """Return the masks; an external mask is taken in place of ours."""
     external = inputs.external
     size = inputs.chi_ppm.grid.voxel_size_mm
     images = reference_images(inputs, regions)
@@ -116,7 +128,10 @@ def masked(inputs: Inputs, regions: Regions, *, settings: RegionSettings) -> Mas
         reference=reference,
         global_csf=global_csf(images, size, rule=settings.reference),
         veins=vessels,
-        source={key: "segmentation" if it is None else "external" for key, it in named.items()},
+        source={
+            key: MaskSource.SEGMENTATION if image is None else MaskSource.EXTERNAL
+            for key, image in named.items()
+        },
     )
 
 
@@ -175,7 +190,8 @@ def _fluid(inputs: Inputs, regions: Regions, reference: Mask) -> Array:
 
 def _external_reference(mask: Mask, regions: Regions) -> Reference:
     mask = mask & regions.usable
-    return Reference(np.where(mask, regions.side, 0).astype(np.uint8), "external mask", 0)
+    level = ReferenceLevel(region=ReferenceRegion.EXTERNAL, step=0)
+    return Reference(np.where(mask, regions.side, 0).astype(np.uint8), level)
 
 
 def _external_thalamus(drawn: Labels, usable: Mask) -> Thalamus:

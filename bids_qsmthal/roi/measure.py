@@ -1,4 +1,4 @@
-"""The story of the measurement: places, masks, numbers, how far they can be trusted."""
+"""The story of the measurement: regions, masks, numbers, how far they can be trusted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal.core.decision import Decision, worst
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.roi.masks import Masks, RegionSettings, masked
-from bids_qsmthal.roi.quality import quality
-from bids_qsmthal.roi.regions import located
+from bids_qsmthal.core.scan_warnings import (
+    ExternalMask,
+    NoR2StarMap,
+    ScanWarning,
+    ThalamusRimKept,
+)
+from bids_qsmthal.roi.masks import Masks, MaskSource, RegionSettings, region_masks
+from bids_qsmthal.roi.quality import Check, checks
+from bids_qsmthal.roi.regions import regions_on_gre
 from bids_qsmthal.roi.sensitivity import sensitivity
 from bids_qsmthal.roi.table import measures
 from bids_qsmthal.roi.thalamus import SIDES
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.qsm import Array
     from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.reference import ReferenceLevel
     from bids_qsmthal.roi.regions import Regions
 
 log = logging.getLogger(__name__)
@@ -40,29 +48,31 @@ class RegionResults:
     sensitivity
         The relative susceptibility under other choices: choice variant hemisphere value
         difference unit n_voxels.
-    quality
-        name value unit threshold verdict reason source.
-    verdict
-        ``include``, ``check`` or ``exclude``.
+    checks
+        The quality measures that have limits.
     masks
         On the GRE grid: ``deepgray`` (labels), ``thalamus`` (final, 1 left 2 right),
         ``thalamus_labelled``, ``reference`` (1 left 2 right), ``global_csf``, ``veins``,
         ``lesions``.
     names
         What the labels of ``deepgray`` mean, by index, where FreeSurfer has no name.
-    rung
-        Which step of the reference ladder was used.
+    reference
+        The level of the reference ladder that was used.
     warnings
-        One sentence for each thing the reader must know.
+        What the reader must know.
     """
 
     table: pd.DataFrame
     sensitivity: pd.DataFrame
-    quality: pd.DataFrame
-    verdict: str
+    checks: tuple[Check, ...]
     masks: Mapping[str, Image]
-    rung: str
-    warnings: tuple[str, ...]
+    reference: ReferenceLevel
+    warnings: tuple[ScanWarning, ...]
+
+    @property
+    def decision(self) -> Decision:
+        """The worst of the checks."""
+        return worst(check.decision for check in self.checks)
 
 
 def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> RegionResults:
@@ -78,20 +88,20 @@ def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> Region
     """
     settings = settings or RegionSettings()
     inputs = _finite(inputs)
-    regions = located(inputs)
-    masks = masked(inputs, regions, settings=settings)
+    regions = regions_on_gre(inputs)
+    masks = region_masks(inputs, regions, settings=settings)
     _require_something(masks)
     table = measures(inputs, regions, masks, settings=settings)
-    checks, verdict = quality(_checked(inputs, masks, table), limits=settings.limits)
-    log.info("CSF reference: %s, %d voxels", masks.reference.rung, masks.reference.mask.sum())
+    checked = checks(_quality_measures(inputs, masks, table), limits=settings.limits)
+    reference = masks.reference
+    log.info("CSF reference: %s, %d voxels", reference.level.label, reference.mask.sum())
     return RegionResults(
-        table=table.assign(qc=verdict),
+        table=table.assign(qc=worst(check.decision for check in checked).value),
         sensitivity=sensitivity(inputs, regions, masks, settings=settings),
-        quality=checks,
-        verdict=verdict,
+        checks=checked,
         masks=_images(inputs, regions, masks),
-        rung=masks.reference.rung,
-        warnings=_warnings(inputs, masks, checks),
+        reference=reference.level,
+        warnings=_warnings(inputs, masks, checked),
     )
 
 
@@ -126,7 +136,7 @@ def _require_something(masks: Masks) -> None:
         )
 
 
-def _checked(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, float]:
+def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, float]:
     """Return the quality measures by name, with those of earlier stages."""
     value = table.set_index(["measure", "region", "hemisphere"])["value"]
     counts = masks.thalamus.counts
@@ -139,7 +149,7 @@ def _checked(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict[str, flo
         "thalamus_asymmetry": 2 * (right - left) / max(labelled, 1),
         "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
-        "reference_step": float(masks.reference.step),
+        "reference_step": float(masks.reference.level.step),
         "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
         "chi_relative_csf_se_ppb": float(value["chi_relative_csf_se", "thalamus", "LR"]),
     }
@@ -180,36 +190,13 @@ def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:
     return images
 
 
-def _warnings(inputs: Inputs, masks: Masks, checks: pd.DataFrame) -> tuple[str, ...]:
-    said = [f"{row.reason} ({row.name_} = {row.value:.4g} {row.unit})" for row in _beyond(checks)]
+def _warnings(inputs: Inputs, masks: Masks, checked: tuple[Check, ...]) -> tuple[ScanWarning, ...]:
+    warnings: list[ScanWarning] = [check.warning for check in checked if check.warning]
     if inputs.r2star_hz is None:
-        said.append(
-            "There is no R2* map (single echo): veins and choroid plexus are told by "
-            "susceptibility and magnitude alone."
-        )
-    if masks.thalamus.rim_removed is False and masks.source["thalamus"] != "external":
-        said.append("The rim of the thalamus was kept: too little would have remained.")
-    said += [
-        f"The {name} mask was external by the user."
-        for name, source in masks.source.items()
-        if source == "external"
+        warnings.append(NoR2StarMap())
+    if not masks.thalamus.rim_removed and masks.source["thalamus"] is not MaskSource.EXTERNAL:
+        warnings.append(ThalamusRimKept())
+    warnings += [
+        ExternalMask(name) for name, source in masks.source.items() if source is MaskSource.EXTERNAL
     ]
-    return tuple(said)
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    reason: str
-    name_: str
-    value: float
-    unit: str
-
-
-def _beyond(checks: pd.DataFrame) -> list[_Finding]:
-    beyond = checks[checks["reason"] != ""]
-    return [
-        _Finding(str(reason), str(name), float(value), str(unit))
-        for reason, name, value, unit in zip(
-            beyond["reason"], beyond["name"], beyond["value"], beyond["unit"], strict=True
-        )
-    ]
+    return tuple(warnings)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.core.labels import region
-from bids_qsmthal.roi.reference import GLOBAL
+from bids_qsmthal.roi.masks import MaskSource
+from bids_qsmthal.roi.reference import LABELS, ReferenceRegion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,32 +29,31 @@ MINIMUM_VOXELS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class MeasuredRegion:
     """A region to be measured: its voxels, and how many of its label were left out."""
 
-    region: str
+    name: str
     hemisphere: str
     mask: Mask
     lost: int
     method: str
-    source: str
+    source: MaskSource
 
 
-def places(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator[Place]:
+def measured_regions(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator[MeasuredRegion]:
     """Yield every region: references first, then thalami, other nuclei, thalamic nuclei.
 
     Both sides together come after each alone. One mask exists at a time; some may be empty.
     """
-    yield Place("brain", "n/a", regions.usable, 0, inputs.method, "QSM mask")
+    everywhere = LABELS[ReferenceRegion.GLOBAL_CSF]
+    yield MeasuredRegion("brain", "n/a", regions.usable, 0, inputs.method, MaskSource.QSM_MASK)
     source = masks.source["reference"]
-    yield from _halves("csf_reference", masks.reference.labels, masks.reference.rung, source)
-    yield from _halves("csf_global", masks.global_csf * regions.side, GLOBAL, "R2*")
-    for place in _halves(
-        "thalamus", masks.thalamus.labels, inputs.method, masks.source["thalamus"]
-    ):
+    yield from _halves("csf_reference", masks.reference.labels, masks.reference.level.label, source)
+    yield from _halves("csf_global", masks.global_csf * regions.side, everywhere, MaskSource.R2STAR)
+    for half in _halves("thalamus", masks.thalamus.labels, inputs.method, masks.source["thalamus"]):
         counts = masks.thalamus.counts
-        lost = sum(count.lost for side, count in counts.items() if side in place.hemisphere)
-        yield replace(place, lost=lost)
+        lost = sum(count.lost for side, count in counts.items() if side in half.hemisphere)
+        yield replace(half, lost=lost)
     if regions.labels is None or inputs.segmentation is None:
         return
     yield from _labelled(regions, inputs.segmentation.names, inputs.method)
@@ -63,12 +63,12 @@ def places(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator[Place]:
         yield from _nuclei(regions.nuclei, names, inside, inputs.method)
 
 
-def _halves(name: str, labels: Labels, method: str, source: str) -> Iterator[Place]:
+def _halves(name: str, labels: Labels, method: str, source: MaskSource) -> Iterator[MeasuredRegion]:
     for hemisphere, mask in (("L", labels == 1), ("R", labels == 2), ("LR", labels > 0)):
-        yield Place(name, hemisphere, mask, 0, method, source)
+        yield MeasuredRegion(name, hemisphere, mask, 0, method, source)
 
 
-def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterator[Place]:
+def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterator[MeasuredRegion]:
     """Yield the other deep nuclei: their inner voxels, or all of them if they are tiny."""
     carried = regions.labels
     assert carried is not None  # noqa: S101 - the caller has looked
@@ -83,16 +83,16 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
             core = inner & (carried.fraction(index) >= CORE_SHARE)
             mask = core if core.sum() >= MINIMUM_VOXELS else inner
             lost = int(own.sum() - mask.sum())
-            yield Place(name, hemisphere, mask, lost, method, "segmentation")
+            yield MeasuredRegion(name, hemisphere, mask, lost, method, MaskSource.SEGMENTATION)
             both |= mask
             total_lost += lost
         if len(group) > 1:
-            yield Place(name, "LR", both, total_lost, method, "segmentation")
+            yield MeasuredRegion(name, "LR", both, total_lost, method, MaskSource.SEGMENTATION)
 
 
 def _nuclei(
     carried: Transfer, names: Mapping[int, str], inside: Mask, method: str
-) -> Iterator[Place]:
+) -> Iterator[MeasuredRegion]:
     """Yield the thalamic nuclei within the final thalamus."""
     for nucleus, group in _grouped(carried, names):
         name = nucleus if nucleus.startswith("thalamus") else f"thalamus_{nucleus}"
@@ -102,11 +102,11 @@ def _nuclei(
             own = np.asarray(carried.labels.data) == index
             mask = own & inside
             lost = int(own.sum() - mask.sum())
-            yield Place(name, hemisphere, mask, lost, method, "segmentation")
+            yield MeasuredRegion(name, hemisphere, mask, lost, method, MaskSource.SEGMENTATION)
             both |= mask
             total_lost += lost
         if len(group) > 1:
-            yield Place(name, "LR", both, total_lost, method, "segmentation")
+            yield MeasuredRegion(name, "LR", both, total_lost, method, MaskSource.SEGMENTATION)
 
 
 def _grouped(

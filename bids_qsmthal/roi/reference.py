@@ -9,6 +9,7 @@ ladder says what happens when too little is left.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,57 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi.morphology import Labels, VoxelSize
 
 
-BRAIN = "whole brain"
-GLOBAL = "global CSF"
+class ReferenceRegion(StrEnum):
+    """Where the reference lies; the values are those of ``ReferenceRule.region``."""
+
+    ATRIA = "atria"
+    VENTRICLES = "ventricles"
+    GLOBAL_CSF = "global"
+    BRAIN = "brain"
+    EXTERNAL = "external"
+
+
+LABELS = {
+    ReferenceRegion.ATRIA: "atria",
+    ReferenceRegion.VENTRICLES: "lateral ventricles",
+    ReferenceRegion.GLOBAL_CSF: "global CSF",
+    ReferenceRegion.BRAIN: "whole brain",
+    ReferenceRegion.EXTERNAL: "external mask",
+}
+"""What tables and the log call each."""
+
+LADDER = (
+    ReferenceRegion.ATRIA,
+    ReferenceRegion.VENTRICLES,
+    ReferenceRegion.GLOBAL_CSF,
+    ReferenceRegion.BRAIN,
+)
+"""From the first choice down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceLevel:
+    """A level of the reference ladder.
+
+    Attributes
+    ----------
+    region
+        Where it lies.
+    erosion_mm
+        By how much that region was eroded; None where it is not eroded in steps.
+    step
+        How many levels were tried before; 0 is the first choice.
+    """
+
+    region: ReferenceRegion
+    erosion_mm: float | None = None
+    step: int
+
+    @property
+    def label(self) -> str:
+        """What tables call it, such as ``atria eroded by 1 mm``."""
+        name = LABELS[self.region]
+        return name if self.erosion_mm is None else f"{name} eroded by {self.erosion_mm:g} mm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +89,16 @@ class ReferenceRule:
     Attributes
     ----------
     region
-        Where the ladder starts: ``atria``, ``ventricles``, ``global`` or ``brain``.
+        Where the ladder starts.
     erosions_mm
         Erosions of the atria to try, deepest first: 2, 1 and 0 voxels of a 1 mm T1w image. The
         border errs by about that much whatever the size of the GRE voxels, and a voxel counts
         only if its whole box is that deep.
     minimum_voxels
-        Fewer voxels lead to the next rung (methods, 4.4). Below a hundred, noise of 10-20 ppb a
+        Fewer voxels lead to the next level. Below a hundred, noise of 10-20 ppb a
         voxel with its spatial correlation moves the mean by more than about 2 ppb.
     minimum_side_share
-        Each side must hold this share of the voxels, or the next rung is tried: the reference
+        Each side must hold this share of the voxels, or the next level is tried: the reference
         is both atria, so a gradient of background field cancels.
     r2star_limit_hz
         CSF decays slower than this (MEDI+0, Liu 2018, doi 10.1002/mrm.26946).
@@ -59,7 +109,7 @@ class ReferenceRule:
         Global CSF lies within this radius of the brain centre and this deep in the brain (MEDI+0).
     """
 
-    region: str = "atria"
+    region: ReferenceRegion = ReferenceRegion.ATRIA
     erosions_mm: tuple[float, ...] = (2.0, 1.0, 0.0)
     minimum_voxels: int = 100
     minimum_side_share: float = 0.15
@@ -105,17 +155,14 @@ class Reference:
     ----------
     labels
         uint8, shape (x, y, z): 1 left, 2 right.
-    rung
-        The step of the ladder that was used, such as ``atria eroded by 1 mm``.
-    step
-        Its number; 0 is the first choice.
+    level
+        The level of the ladder that was used.
     rejected
-        Voxels of that step lost to each criterion.
+        Voxels of that level lost to each criterion.
     """
 
     labels: Labels
-    rung: str
-    step: int
+    level: ReferenceLevel
     rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -127,43 +174,45 @@ class Reference:
     @property
     def fluid(self) -> Mask:
         """The voxels that are CSF: none where the reference is the whole brain."""
-        return np.zeros_like(self.mask) if self.rung == BRAIN else self.mask
+        brain = self.level.region is ReferenceRegion.BRAIN
+        return np.zeros_like(self.mask) if brain else self.mask
 
 
 def csf_reference(
     images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule
 ) -> Reference:
-    """Return the first rung of the ladder that holds enough clean CSF on both sides.
+    """Return the first level of the ladder that holds enough clean CSF on both sides.
 
-    The rungs: atria eroded by each of ``rule.erosions_mm``; the whole lateral ventricles, eroded
+    The levels: atria eroded by each of ``rule.erosions_mm``; the whole lateral ventricles, eroded
     and not; global CSF; the whole brain, which always suffices and is not CSF.
     """
-    for step, (rung, candidates) in enumerate(_ladder(images, voxel_size_mm, rule)):
-        if rung == BRAIN:
-            return _result(candidates, images, rung, step, {})
+    ladder = _ladder(images, voxel_size_mm, rule)
+    for step, (region, erosion_mm, candidates) in enumerate(ladder):
+        level = ReferenceLevel(region=region, erosion_mm=erosion_mm, step=step)
+        if region is ReferenceRegion.BRAIN:
+            return _result(candidates, images, level, {})
         kept, rejected = cleaned(candidates, images, rule=rule)
         if _enough(kept, images.side, rule):
-            return _result(kept, images, rung, step, rejected)
+            return _result(kept, images, level, rejected)
     raise AssertionError("the ladder ends with the whole brain")
 
 
 def _ladder(
     images: ReferenceImages, voxel_size_mm: VoxelSize, rule: ReferenceRule
-) -> Iterator[tuple[str, Mask]]:
-    """Yield the name and the candidates of each rung from the first that the rule allows."""
-    order = ("atria", "ventricles", "global", "brain")
-    start = order.index(rule.region)
+) -> Iterator[tuple[ReferenceRegion, float | None, Mask]]:
+    """Yield region, erosion and candidates of each level, from the first that the rule allows."""
+    start = LADDER.index(rule.region)
     if start <= 0 and images.atria_depth_mm is not None:
         for radius in rule.erosions_mm:
             deep = images.usable & (images.atria_depth_mm >= radius)
-            yield f"atria eroded by {radius:g} mm", deep
+            yield ReferenceRegion.ATRIA, radius, deep
     if start <= 1 and images.ventricles_depth_mm is not None:
         for radius in rule.erosions_mm[1:]:
             deep = images.usable & (images.ventricles_depth_mm >= radius)
-            yield f"lateral ventricles eroded by {radius:g} mm", deep
+            yield ReferenceRegion.VENTRICLES, radius, deep
     if start <= 2:
-        yield GLOBAL, global_csf(images, voxel_size_mm, rule=rule)
-    yield BRAIN, images.usable
+        yield ReferenceRegion.GLOBAL_CSF, None, global_csf(images, voxel_size_mm, rule=rule)
+    yield ReferenceRegion.BRAIN, None, images.usable
 
 
 def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule) -> Mask:
@@ -271,6 +320,6 @@ def _enough(mask: Mask, side: Labels, rule: ReferenceRule) -> bool:
 
 
 def _result(
-    mask: Mask, images: ReferenceImages, rung: str, step: int, rejected: dict[str, int]
+    mask: Mask, images: ReferenceImages, level: ReferenceLevel, rejected: dict[str, int]
 ) -> Reference:
-    return Reference(np.where(mask, images.side, 0).astype(np.uint8), rung, step, rejected)
+    return Reference(np.where(mask, images.side, 0).astype(np.uint8), level, rejected)

@@ -1,4 +1,4 @@
-"""Everything known about places, carried to the GRE grid."""
+"""Everything known about regions, carried to the GRE grid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VENTRICLES = ATLAS.indices(Group.VENTRICLES)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Regions:
-    """Places on the GRE grid; arrays of shape (x, y, z).
+    """Regions on the GRE grid; arrays of shape (x, y, z).
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Regions:
     vein_prior: Array | None = None
 
 
-def located(inputs: Inputs) -> Regions:
+def regions_on_gre(inputs: Inputs) -> Regions:
     """Carry every label and probability to the GRE grid."""
     chi = inputs.chi_ppm
     usable = np.asarray(inputs.qsm_mask.data) > 0
@@ -185,7 +185,7 @@ def _side(left: Mask, right: Mask, usable: Mask, image: Image) -> Labels:
 
 
 def _without_segmentation(inputs: Inputs, usable: Mask) -> Regions:
-    """Return what a external thalamus alone can tell."""
+    """Return what an external thalamus alone can tell."""
     assert inputs.external.thalamus is not None  # noqa: S101 - Inputs has checked
     drawn = np.asarray(inputs.external.thalamus.data)
     left, right = drawn == 1, drawn == 2

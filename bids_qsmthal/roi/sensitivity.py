@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.roi.masks import reference_images, thalamus_images
-from bids_qsmthal.roi.reference import csf_reference
+from bids_qsmthal.roi.masks import MaskSource, reference_images, thalamus_images
+from bids_qsmthal.roi.reference import ReferenceRegion, csf_reference
 from bids_qsmthal.roi.thalamus import thalamus
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _mean(values: Array, mask: Mask) -> float:
 def _other_thalami(
     inputs: Inputs, regions: Regions, masks: Masks, settings: RegionSettings
 ) -> list[tuple[str, str, Labels]]:
-    if masks.source["thalamus"] == "external":
+    if masks.source["thalamus"] is MaskSource.EXTERNAL:
         return []
     rule = settings.thalamus
     images = thalamus_images(inputs, regions, masks.veins, masks.reference.fluid)
@@ -125,9 +125,9 @@ def _other_references(
     size = inputs.chi_ppm.grid.voxel_size_mm
     images = reference_images(inputs, regions)
     found = []
-    for start in ("atria", "ventricles"):
+    for start in (ReferenceRegion.ATRIA, ReferenceRegion.VENTRICLES):
         rule = replace(settings.reference, region=start)
-        found.append((start, csf_reference(images, size, rule=rule).mask))
+        found.append((start.value, csf_reference(images, size, rule=rule).mask))
     found.append(("global CSF", masks.global_csf))
     found.append(("whole brain", regions.usable))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_qsmthal.roi.measured_regions import Place, places
+from bids_qsmthal.roi.measured_regions import MeasuredRegion, measured_regions
 from bids_qsmthal.roi.uncertainty import Mean, mean, plain, pooled
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ REFERENCES = ("csf_reference", "csf_global", "brain")
 class RegionValues:
     """What was found in one region."""
 
-    place: Place
+    region: MeasuredRegion
     chi_ppb: Mean
     median_ppb: float
     r2star_hz: float | None
@@ -123,40 +123,40 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -
     other = inputs.backgrounds_ppm.get(background)
     size_mm = inputs.chi_ppm.grid.voxel_size_mm
     found: Found = {}
-    for place in places(inputs, regions, masks):
-        if not place.mask.any():
+    for region in measured_regions(inputs, regions, masks):
+        if not region.mask.any():
             continue
-        sides = [found[place.region, side] for side in "LR" if (place.region, side) in found]
-        if place.region in {"brain", "csf_global"}:
-            own = plain(chi_ppb, place.mask)
-        elif place.hemisphere == "LR" and sides:
+        sides = [found[region.name, side] for side in "LR" if (region.name, side) in found]
+        if region.name in {"brain", "csf_global"}:
+            own = plain(chi_ppb, region.mask)
+        elif region.hemisphere == "LR" and sides:
             own = pooled([side.chi_ppb for side in sides])
         else:
-            own = mean(chi_ppb, place.mask, size_mm)
+            own = mean(chi_ppb, region.mask, size_mm)
         noise = [side.noise_ppb for side in sides if side.noise_ppb is not None]
-        if place.hemisphere == "LR" and noise:
+        if region.hemisphere == "LR" and noise:
             of_noise: Mean | None = pooled(noise)
         else:
-            of_noise = _noise_in(place, inputs)
-        found[place.region, place.hemisphere] = RegionValues(
-            replace(place, mask=np.empty((0, 0, 0), dtype=bool)),
+            of_noise = _noise_in(region, inputs)
+        found[region.name, region.hemisphere] = RegionValues(
+            replace(region, mask=np.empty((0, 0, 0), dtype=bool)),
             own,
-            float(np.median(chi_ppb[place.mask])),
+            float(np.median(chi_ppb[region.mask])),
             None
             if inputs.r2star_hz is None
-            else float(inputs.r2star_hz.data[place.mask].mean(dtype=np.float64)),
+            else float(inputs.r2star_hz.data[region.mask].mean(dtype=np.float64)),
             of_noise,
-            None if other is None else 1e3 * float(other.data[place.mask].mean(dtype=np.float64)),
+            None if other is None else 1e3 * float(other.data[region.mask].mean(dtype=np.float64)),
         )
     return found
 
 
-def _noise_in(place: Place, inputs: Inputs) -> Mean | None:
+def _noise_in(region: MeasuredRegion, inputs: Inputs) -> Mean | None:
     """Return what noise does in a region; the largest are references that need no error."""
-    if inputs.half_difference_ppm is None or place.region in {"brain", "csf_global"}:
+    if inputs.half_difference_ppm is None or region.name in {"brain", "csf_global"}:
         return None
     half_ppb = 1e3 * inputs.half_difference_ppm.data
-    return mean(half_ppb, place.mask, inputs.chi_ppm.grid.voxel_size_mm)
+    return mean(half_ppb, region.mask, inputs.chi_ppm.grid.voxel_size_mm)
 
 
 def _disagreement(name: str, hemisphere: str, found: Found) -> float:
@@ -200,16 +200,16 @@ def _relative(
 
 
 def _row(measured: RegionValues, measure: str, value: float, unit: str) -> dict[str, object]:
-    place = measured.place
+    region = measured.region
     return {
         "measure": measure,
-        "region": place.region,
-        "hemisphere": place.hemisphere,
+        "region": region.name,
+        "hemisphere": region.hemisphere,
         "value": float(value),
         "unit": unit,
         "n_voxels": measured.chi_ppb.count,
-        "n_lost": place.lost,
-        "method": place.method,
-        "source": place.source,
+        "n_lost": region.lost,
+        "method": region.method,
+        "source": region.source.value,
         "qc": "n/a",
     }

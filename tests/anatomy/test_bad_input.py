@@ -11,8 +11,16 @@ from bids_qsmthal.anatomy import Rigid, brain, preparation
 from bids_qsmthal.anatomy.warping import Warp
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import (
+    BrainAtImageEdge,
+    BrainsDoNotOverlap,
+    BrainVolumeImplausible,
+    ContrastNotT1w,
+    TemplateRegistrationFailed,
+)
 from bids_qsmthal.participant import input_checks, quality
 from bids_qsmthal.participant.structural import Structural
+from bids_qsmthal.report import sentences
 from tests import brain_phantom as phantom
 from tests.anatomy.phantoms import oriented
 
@@ -127,9 +135,14 @@ def test_a_partial_head_is_flagged():
     whole = phantom.brain(phantom.grid())
     assert not brain.volume_warnings(whole)
     cut = Image(whole.data[:, :, 25:], whole.affine)
-    assert any("reaches 1 of the 6 faces" in said for said in brain.volume_warnings(cut))
+    assert BrainAtImageEdge(1) in brain.volume_warnings(cut)
     small = Image(whole.data[:, :, 40:], whole.affine)
-    assert any("intracranial volume" in said for said in brain.volume_warnings(small))
+    (implausible,) = [
+        warning
+        for warning in brain.volume_warnings(small)
+        if isinstance(warning, BrainVolumeImplausible)
+    ]
+    assert implausible.volume_ml < implausible.lowest_ml
 
 
 def flagged(found: anatomy.Anatomy, **parts: object) -> Structural:
@@ -149,7 +162,7 @@ def test_a_good_head_has_no_flag(good):
     prepared, found = good
     rigid = Rigid(np.eye(4), {"overlap": 0.97})
     head = flagged(found, prepared=prepared, flair_to_t1w=rigid)
-    assert quality.verdict(head, None) == "include"
+    assert quality.decision(head, None) == "include"
     assert set(quality.checks(head, None)["name"]) == {
         "registration_template",
         "registration_FLAIR",
@@ -159,12 +172,13 @@ def test_a_good_head_has_no_flag(good):
 @pytest.mark.parametrize("name", ["flair_to_t1w", "ce_to_t1w"])
 def test_a_failed_registration_of_a_scan_is_a_flag_and_a_warning(good, name):
     prepared, found = good
-    failed = Rigid(np.eye(4), {"overlap": 0.4}, ("the brain masks overlap by 40 %",))
+    apart = BrainsDoNotOverlap(40, 85)
+    failed = Rigid(np.eye(4), {"overlap": 0.4}, (apart,))
     head = flagged(found, prepared=prepared, **{name: failed})
     checks = quality.checks(head, None).set_index("verdict")
-    assert quality.verdict(head, None) == "check"
-    assert checks.loc["check", "reason"] == "the brain masks overlap by 40 %"
-    assert "the brain masks overlap by 40 %" in head.warnings
+    assert quality.decision(head, None) == "check"
+    assert checks.loc["check", "reason"] == sentences.sentence(apart)
+    assert apart in head.warnings
 
 
 def test_a_failed_registration_to_the_template_is_a_flag_and_a_warning(monkeypatch):
@@ -176,9 +190,11 @@ def test_a_failed_registration_to_the_template_is_a_flag_and_a_warning(monkeypat
 
     prepared = preparation.prepare(t1w, brain=phantom.brain(t1w))
 
-    assert any("registration to the template failed" in said for said in prepared.warnings)
+    (failed,) = prepared.warnings
+    assert isinstance(failed, TemplateRegistrationFailed)
+    assert failed.correlation < failed.lowest
     head = Structural(t1w=t1w, prepared=prepared)
-    assert quality.verdict(head, None) == "check"
+    assert quality.decision(head, None) == "check"
     assert "template failed" in " ".join(quality.checks(head, None)["reason"])
 
 
@@ -194,5 +210,5 @@ def test_another_contrast_named_t1w_is_flagged(contrast, labels_known):
     prepared = phantom.prepare(image, settings=None, brain=None, seed=1)
     given = anatomy.ExternalLabels(tissue=phantom.tissue(grid), deepgray=phantom.labels(grid))
     found = anatomy.segment(prepared, external=given if labels_known else None)
-    assert any("wrong contrast" in said for said in found.warnings)
-    assert quality.verdict(flagged(found, prepared=prepared), None) == "check"
+    assert any(isinstance(warning, ContrastNotT1w) for warning in found.warnings)
+    assert quality.decision(flagged(found, prepared=prepared), None) == "check"

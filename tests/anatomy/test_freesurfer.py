@@ -4,6 +4,7 @@ import pytest
 
 from bids_qsmthal.anatomy import read_subject, read_synthseg
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.sources import Program, ProgramName
 
 SHARED = Path(__file__).parents[3] / "shared/data/real/freesurfer"
 
@@ -26,7 +27,7 @@ def _subject(folder: Path, table: str) -> Path:
 def test_a_real_freesurfer_7_subject_is_read_to_the_last_digit():
     measured = read_subject(SHARED / "soichi")
 
-    assert measured.source == "FreeSurfer 7.0.0"
+    assert measured.program == Program(ProgramName.FREESURFER, "FreeSurfer 7.0.0")
     assert measured.volumes_mm3["thalamus_L"] == 8178.8
     assert measured.volumes_mm3["thalamus_R"] == 7387.3
     assert measured.volumes_mm3["gray_matter"] == 625759.696158

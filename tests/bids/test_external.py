@@ -5,6 +5,7 @@ import pytest
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.sources import EDITED
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def test_an_edit_wins_over_a_dataset(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", VEIN)
     edit = touch(tmp_path / "out" / "edits", VEIN)
     found = external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
-    assert found["vein"] == external.ExternalFile(edit, "manual edit")
+    assert found["vein"] == external.ExternalFile(edit, EDITED)
 
 
 def test_a_dataset_is_named_as_the_source(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", VEIN)
     found = external.find(session, {"Team A": tmp_path / "theirs"}, tmp_path / "out")
-    assert found["vein"].source == "Team A"
+    assert str(found["vein"].source) == "Team A"
 
 
 @pytest.mark.parametrize(

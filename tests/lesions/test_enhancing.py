@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import EnhancementWithoutLesions
 from bids_qsmthal.lesions import find_enhancing
 
 
@@ -86,7 +87,7 @@ def test_without_t2_lesions_all_white_matter_is_searched_with_a_warning(head) ->
     ce = after_contrast(head, (one_lesion(head), 40))
     result = find_enhancing(head.t1w, ce, None, head.context)
     assert result.count == 1
-    assert "no T2 lesions" in result.warnings[0]
+    assert result.warnings == (EnhancementWithoutLesions(),)
 
 
 def test_another_grid_and_no_overlap_are_refused(head, found) -> None:

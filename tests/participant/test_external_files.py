@@ -1,9 +1,9 @@
 """Results of other programs and a reader's decisions, through the whole of the head."""
 
-import dataclasses
 import logging
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +15,10 @@ from bids_qsmthal import participant
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.scan_warnings import LesionsFromFlairAlone, ThalamiElsewhere
+from bids_qsmthal.core.sources import OURS, SEEDED
 from bids_qsmthal.participant import input_checks, measures, quality, structural
 from bids_qsmthal.participant.stages import Stages
 from bids_qsmthal.participant.structural import Structural
@@ -92,7 +95,17 @@ def run(root: Path, **datasets: Path) -> Structural:
 
 
 def numbers(found: Structural) -> pd.DataFrame:
-    rows = [dataclasses.asdict(number) for number in found.numbers]
+    rows = [
+        {
+            "measure": number.measure,
+            "region": number.region,
+            "hemisphere": number.hemisphere,
+            "value": number.value,
+            "method": number.method_label,
+            "source": str(number.source),
+        }
+        for number in found.numbers
+    ]
     return pd.DataFrame(rows).set_index(["measure", "region", "hemisphere"]).sort_index()
 
 
@@ -257,7 +270,7 @@ def test_a_brought_lesion_mask_replaces_its_stage_and_fills(
     assert found.anatomy.quality["filled_lesion_mm3"] == pytest.approx(
         spot.sum() * mask.voxel_volume_mm3
     )
-    rows = pd.DataFrame(measures.collect(session_of(root), found, None, "check"))
+    rows = pd.DataFrame(measures.collect(session_of(root), found, None, Decision.CHECK))
     lesion = rows[rows.region == "lesion"]
     assert set(lesion["source"]) == {"lstai"}
     assert lesion.set_index("measure").loc["lesion_count", "value"] == 1
@@ -277,8 +290,8 @@ def test_flair_alone_gives_lesions_without_places_and_says_so(
 
     spot = phantom.ellipsoid(phantom.world(phantom.grid()), phantom.LESION_MM, (7.0, 7.0, 7.0))
     assert (found.lesions.mask.data & spot).any()
-    assert any("lesions from FLAIR alone" in said for said in found.warnings)
-    rows = pd.DataFrame(measures.collect(session_of(root), found, None, "check"))
+    assert any(isinstance(one, LesionsFromFlairAlone) for one in found.warnings)
+    rows = pd.DataFrame(measures.collect(session_of(root), found, None, Decision.CHECK))
     assert set(rows["region"]) == {"lesion"}
 
 
@@ -300,7 +313,8 @@ def test_seeds_grow_into_the_lesion_across_slices(root: Path, kind: str) -> None
     whole = phantom.ellipsoid(phantom.world(grid), phantom.LESION_MM, (7.0, 7.0, 7.0))
     np.testing.assert_array_equal(found.lesions.mask.data, whole)
     assert found.lesions.count == 1
-    assert found.sources["lesion"] == "manual edit: seeds"
+    assert found.sources["lesion"] == SEEDED
+    assert str(SEEDED) == "manual edit: seeds"
 
 
 def test_a_reader_adds_and_removes_lesions(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -316,7 +330,8 @@ def test_a_reader_adds_and_removes_lesions(root: Path, caplog: pytest.LogCapture
 
     np.testing.assert_array_equal(found.lesions.mask.data & ~taken, found.lesions.mask.data)
     assert found.lesions.mask.data[added].all()
-    assert found.sources["lesion"] == "manual edit of ours"
+    assert found.sources["lesion"] == replace(OURS, corrected=True)
+    assert str(found.sources["lesion"]) == "manual edit of ours"
     assert computed(caplog) == [SEGMENT]
 
 
@@ -347,7 +362,7 @@ def test_an_enhancing_mask_that_was_brought_is_counted(root: Path) -> None:
 
     found = run(root)
 
-    rows = measures.collect(session_of(root), found, None, "check").set_index("measure")
+    rows = measures.collect(session_of(root), found, None, Decision.CHECK).set_index("measure")
     assert rows.loc["enhancing_count", "value"] == 2
     assert rows.loc["enhancing_present", "value"] == 1
     assert rows.loc["enhancing_count", "source"] == "manual edit"
@@ -477,8 +492,8 @@ def test_thalami_that_are_elsewhere_are_doubted(root: Path) -> None:
 
     found = run(root)
 
-    assert any("overlap by" in said for said in found.warnings)
-    assert quality.verdict(found, None) == "check"
+    assert any(isinstance(one, ThalamiElsewhere) for one in found.warnings)
+    assert quality.decision(found, None) == "check"
 
 
 def test_synthseg_is_known_by_its_labels_and_its_table(root: Path) -> None:
@@ -512,7 +527,7 @@ def test_fastsurfer_is_told_from_freesurfer(root: Path) -> None:
 
     found = external.find(session_of(root), {"f": root / "fast"}, root / "out")
 
-    assert {item.source for item in found.values()} == {"f (FastSurfer 2.3.0)"}
+    assert {str(item.source) for item in found.values()} == {"f (FastSurfer 2.3.0)"}
     assert set(found) == {"deepgray", "tissue", "numbers"}
 
 

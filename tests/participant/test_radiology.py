@@ -9,10 +9,12 @@ import pytest
 
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import EnhancementReadDifferently
 from bids_qsmthal.group import analysis_file, assembly, page, table_writing
 from bids_qsmthal.group.fitting import fit_all
 from bids_qsmthal.lesions import Context, enhancement_of
 from bids_qsmthal.participant import radiology
+from bids_qsmthal.report import sentences
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
 
@@ -33,9 +35,11 @@ def table(root: Path, column: str, word: str) -> Session:
 @pytest.mark.parametrize("column", ["enhancing", "enhancing_lesions"])
 @pytest.mark.parametrize(("word", "count"), [("yes", 0), ("1", 0), ("No", 2), ("0", 1)])
 def test_a_difference_is_said(tmp_path: Path, column: str, word: str, count: int) -> None:
-    (said,) = radiology.disagreement(table(tmp_path, column, word), found(count))
-    assert f"the images show {count or 'none'}" in said
-    assert "table counts" in said
+    (warning,) = radiology.disagreement(table(tmp_path, column, word), found(count))
+    assert warning == EnhancementReadDifferently(present_in_table=not count, count_in_images=count)
+    text = sentences.sentence(warning)
+    assert f"says {'none' if count else 'present'}, the images show {count or 'none'}" in text
+    assert "table counts" in text
 
 
 @pytest.mark.parametrize(("word", "count"), [("yes", 2), ("no", 0), ("n/a", 2), ("perhaps", 0)])

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.scan_warnings import OneEcho
 from bids_qsmthal.qsm import Acquisition, Grid, Reconstruction, phase, reconstruct
 from bids_qsmthal.qsm.background import ProjectionOntoDipoleFields
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
@@ -162,7 +163,7 @@ def test_one_echo_gives_susceptibility_but_no_r2star_and_says_so() -> None:
     assert_clean(maps)
     assert not maps.r2star_hz.any()
     assert not maps.csf_mask.any()
-    assert any("One echo" in warning for warning in maps.warnings)
+    assert OneEcho() in maps.warnings
     found = contrasts_ppb(scan, maps.chi_ppm)
     assert found[1] - found[0] == pytest.approx(60, abs=15)
 

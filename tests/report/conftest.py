@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import (
     AnatomyMaps,
@@ -86,7 +87,7 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
     return ParticipantReport(
         participant_id="sub-01",
         session_id="ses-1",
-        verdict=Verdict("check", (f"signal to noise is low {hostile}",)),
+        verdict=Verdict(Decision.CHECK, (f"signal to noise is low {hostile}",)),
         measures=measures,
         quality=pd.DataFrame({"check": [hostile], "value": [1.5], "verdict": ["check"]}),
         sensitivity=pd.DataFrame(

@@ -1,20 +1,22 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.roi import LIMITS, Limit, quality
+from bids_qsmthal.core.decision import SEVERITY, Decision, worst
+from bids_qsmthal.core.scan_warnings import BeyondLimit
+from bids_qsmthal.report import sentences
+from bids_qsmthal.roi import LIMITS, Limit, checks
 
 LIMIT = Limit(
     name="level",
     unit="ppb",
     check=(0.0, 10.0),
     exclude=(-5.0, 20.0),
-    reason="the level is off",
     source="a book",
 )
 
 
 @pytest.mark.parametrize(
-    ("value", "verdict"),
+    ("value", "decision"),
     [
         (5.0, "include"),
         (0.0, "include"),
@@ -26,31 +28,33 @@ LIMIT = Limit(
         (np.inf, "check"),
     ],
 )
-def test_a_value_is_included_checked_or_excluded_by_its_limits(value, verdict):
-    table, overall = quality({"level": value}, limits=(LIMIT,))
+def test_a_value_is_included_checked_or_excluded_by_its_limits(value, decision):
+    (check,) = checks({"level": value}, limits=(LIMIT,))
 
-    assert table["verdict"].item() == overall == verdict
-    assert (table["reason"].item() == "") == (verdict == "include")
+    assert check.decision == decision
+    beyond = None if decision == "include" else BeyondLimit("level", value, "ppb")
+    assert check.warning == beyond
 
 
-def test_the_worst_verdict_decides():
-    other = Limit(name="other", unit="1", check=(0, 1), reason="other is off", source="a book")
-
-    _, overall = quality({"level": 30.0, "other": 0.5}, limits=(LIMIT, other))
-
-    assert overall == "exclude"
+def test_the_worst_decision_counts():
+    assert SEVERITY == ("include", "check", "exclude")
+    assert worst([Decision.CHECK, Decision.EXCLUDE, Decision.INCLUDE]) is Decision.EXCLUDE
+    assert worst([Decision.INCLUDE, Decision.CHECK]) is Decision.CHECK
+    assert worst([]) is Decision.INCLUDE
 
 
 def test_what_was_not_taken_is_not_judged():
-    table, overall = quality({"unknown": 3.0}, limits=(LIMIT,))
-
-    assert table.empty
-    assert overall == "include"
+    assert checks({"unknown": 3.0}, limits=(LIMIT,)) == ()
 
 
-def test_every_limit_has_a_reason_and_a_source_and_excludes_less_than_it_checks():
+def test_every_limit_has_a_source_and_excludes_less_than_it_checks():
     assert len({limit.name for limit in LIMITS}) == len(LIMITS)
     for limit in LIMITS:
-        assert limit.reason
         assert limit.source
         assert limit.exclude[0] <= limit.check[0] < limit.check[1] <= limit.exclude[1]
+
+
+def test_limits_are_written_as_the_values_beyond_them():
+    assert sentences.threshold(LIMIT) == "check < 0; check > 10; exclude < -5; exclude > 20"
+    one_sided = Limit(name="snr", unit="1", check=(20.0, np.inf), source="a book")
+    assert sentences.threshold(one_sided) == "check < 20"

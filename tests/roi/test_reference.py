@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.roi import ReferenceImages, ReferenceRule, csf_reference
+from bids_qsmthal.roi import (
+    ReferenceImages,
+    ReferenceLevel,
+    ReferenceRegion,
+    ReferenceRule,
+    csf_reference,
+)
 from bids_qsmthal.roi.morphology import signed_depth_mm
 
 SIZE_MM = (1.0, 1.0, 2.0)
@@ -48,8 +54,7 @@ def test_large_atria_are_eroded_by_two_millimetres_and_both_sides_count():
 
     found = csf_reference(images, SIZE_MM, rule=ReferenceRule())
 
-    assert found.rung == "atria eroded by 2 mm"
-    assert found.step == 0
+    assert found.level == ReferenceLevel(region=ReferenceRegion.ATRIA, erosion_mm=2.0, step=0)
     assert (fluid[found.mask]).all()
     assert (images.atria_depth_mm[found.mask] >= 2).all()
     left, right = (found.labels == 1).sum(), (found.labels == 2).sum()
@@ -106,27 +111,33 @@ def test_calcified_plexus_is_left_out_even_if_one_contrast_is_missing(missing):
 
 
 @pytest.mark.parametrize(
-    ("radius_mm", "rung"),
-    [(6.0, "atria eroded by 2 mm"), (4.8, "atria eroded by 1 mm"), (3.2, "atria eroded by 0 mm")],
+    ("radius_mm", "erosion_mm", "label"),
+    [
+        (6.0, 2.0, "atria eroded by 2 mm"),
+        (4.8, 1.0, "atria eroded by 1 mm"),
+        (3.2, 0.0, "atria eroded by 0 mm"),
+    ],
 )
-def test_smaller_atria_are_eroded_less(radius_mm, rung):
+def test_smaller_atria_are_eroded_less(radius_mm, erosion_mm, label):
     images, fluid, _ = _brain(radius_mm=radius_mm)
 
     found = csf_reference(images, SIZE_MM, rule=ReferenceRule())
 
-    assert found.rung == rung
+    assert found.level.region is ReferenceRegion.ATRIA
+    assert found.level.erosion_mm == erosion_mm
+    assert found.level.label == label
     assert fluid[found.mask].mean() >= 0.98
 
 
 def test_without_enough_atria_the_ladder_goes_down_to_the_ventricles_and_then_to_all_csf():
     images, fluid, _ = _brain(radius_mm=2.0)
     ventricles = csf_reference(images, SIZE_MM, rule=ReferenceRule())
-    assert ventricles.rung == "lateral ventricles eroded by 1 mm"
+    assert ventricles.level.label == "lateral ventricles eroded by 1 mm"
 
     unlabelled = replace(images, atria_depth_mm=None, ventricles_depth_mm=None)
     everywhere = csf_reference(unlabelled, SIZE_MM, rule=ReferenceRule(brain_erosion_mm=5.0))
 
-    assert everywhere.rung == "global CSF"
+    assert everywhere.level.region is ReferenceRegion.GLOBAL_CSF
     assert fluid[everywhere.mask].mean() >= 0.98
 
 
@@ -141,8 +152,9 @@ def test_with_no_csf_at_all_the_whole_brain_is_the_reference_and_says_so():
 
     found = csf_reference(dry, SIZE_MM, rule=ReferenceRule())
 
-    assert found.rung == "whole brain"
+    assert found.level.region is ReferenceRegion.BRAIN
     assert found.mask.all()
+    assert not found.fluid.any()
 
 
 def test_one_lost_atrium_is_not_replaced_by_the_other():
@@ -152,13 +164,13 @@ def test_one_lost_atrium_is_not_replaced_by_the_other():
 
     found = csf_reference(replace(images, usable=usable), SIZE_MM, rule=ReferenceRule())
 
-    assert "atria" not in found.rung
+    assert found.level.region is not ReferenceRegion.ATRIA
     assert {1, 2} <= set(np.unique(found.labels))
 
 
 def test_a_user_can_start_the_ladder_lower():
     images, _, _ = _brain()
 
-    found = csf_reference(images, SIZE_MM, rule=ReferenceRule(region="ventricles"))
+    found = csf_reference(images, SIZE_MM, rule=ReferenceRule(region=ReferenceRegion.VENTRICLES))
 
-    assert found.rung.startswith("lateral ventricles")
+    assert found.level.region is ReferenceRegion.VENTRICLES

@@ -1,0 +1,248 @@
+"""What a reader must know of a scan, as values: a class says what it is, its fields are the data.
+
+The rooms that compute return these. Their sentences, and what can be done about each, stand in
+``report.sentences``; whoever decides something asks for the class or a field, never for a text.
+To add a warning, write its class here and its row there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ScanWarning:
+    """Base of every warning about a scan."""
+
+
+# The brain and its registrations.
+
+
+@dataclass(frozen=True, slots=True)
+class BrainVolumeImplausible(ScanWarning):
+    """The brain mask has a volume that few adults have."""
+
+    volume_ml: float
+    lowest_ml: float
+    highest_ml: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrainAtImageEdge(ScanWarning):
+    """The brain mask touches so many of the six faces of the image."""
+
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRegistrationFailed(ScanWarning):
+    """T1w and the template that was carried to it correlate too little."""
+
+    correlation: float
+    lowest: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationNotSharp(ScanWarning):
+    """Two scans share no less information when one is shifted."""
+
+    shift_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrainsDoNotOverlap(ScanWarning):
+    """The brain masks of two registered scans overlap too little."""
+
+    overlap_percent: float
+    lowest_percent: float
+
+
+# The segmentation of T1w.
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastNotT1w(ScanWarning):
+    """Mean intensities do not ascend from fluid over gray to white matter."""
+
+    fluid: float
+    gray_matter: float
+    white_matter: float
+
+
+@dataclass(frozen=True, slots=True)
+class TissueNotConverged(ScanWarning):
+    """The tissue classes were still changing at the last iteration."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThalamiOfImplausibleSize(ScanWarning):
+    """The thalami are too large or too small for the intracranial volume."""
+
+    percent_of_intracranial: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThicknessImplausible(ScanWarning):
+    """The cortex is thinner or thicker on average than a human one."""
+
+    thickness_mm: float
+    lowest_mm: float
+    highest_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThalamiElsewhere(ScanWarning):
+    """External thalami and those of the registered atlas lie in different places."""
+
+    source: str
+    overlap_percent: float
+    lowest_percent: float
+
+
+# Lesions.
+
+
+@dataclass(frozen=True, slots=True)
+class FlairNoisy(ScanWarning):
+    """White matter varies on FLAIR by more than this share of its mean."""
+
+    limit_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrayLikeWhiteMatter(ScanWarning):
+    """Gray and white matter have nearly the same intensity on T1w."""
+
+
+@dataclass(frozen=True, slots=True)
+class LesionsFromFlairAlone(ScanWarning):
+    """There was no T1w to tell tissues by; no lesion was looked for near the surface."""
+
+    surface_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlairCoversPart(ScanWarning):
+    """FLAIR shows only this part of the brain."""
+
+    cover_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancementWithoutLesions(ScanWarning):
+    """Enhancement was looked for without a mask of T2 lesions."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancementReadDifferently(ScanWarning):
+    """A table of the dataset and the images differ about enhancing lesions.
+
+    Attributes
+    ----------
+    present_in_table
+        What the table says.
+    count_in_images
+        How many enhancing lesions the images show.
+    """
+
+    present_in_table: bool
+    count_in_images: int
+
+
+# Phase and susceptibility.
+
+
+@dataclass(frozen=True, slots=True)
+class NoGradientEcho(ScanWarning):
+    """There is no scan to make susceptibility from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSignUnknown(ScanWarning):
+    """Neither data nor manufacturer tell whether phase grows with frequency."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSignUnusual(ScanWarning):
+    """The data say another sign of the phase than the manufacturer is known for.
+
+    Attributes
+    ----------
+    sign, usual_sign
+        1 or -1: by the data, and of this manufacturer.
+    evidence
+        How clearly the data say it, -1 to 1.
+    """
+
+    sign: int
+    evidence: float
+    manufacturer: str
+    usual_sign: int
+
+
+@dataclass(frozen=True, slots=True)
+class OneEcho(ScanWarning):
+    """A single echo gives no R2* and cannot tell the phase offset from the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoVentricularCsf(ScanWarning):
+    """No CSF was found to hold uniform during inversion."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrainLostToBackground(ScanWarning):
+    """Removing the background left this share of the brain without a local field."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class InversionNotConverged(ScanWarning):
+    """The dipole inversion was still changing at its last iteration."""
+
+
+# Regions and the number.
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondLimit(ScanWarning):
+    """A quality measure is outside the range in which it is unsuspicious.
+
+    Attributes
+    ----------
+    measure
+        Its name, as in ``roi.LIMITS``.
+    """
+
+    measure: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoR2StarMap(ScanWarning):
+    """Veins and choroid plexus were told without R2*."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThalamusRimKept(ScanWarning):
+    """Without its rim too little of the thalamus would have remained."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMask(ScanWarning):
+    """A mask of the user was measured in place of ours.
+
+    Attributes
+    ----------
+    region
+        ``thalamus``, ``reference`` or ``veins``.
+    """
+
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThalamusUnknown(ScanWarning):
+    """Nothing says where the thalamus is."""

@@ -1,0 +1,281 @@
+"""Every warning in words, and what a reader can do about it: the one place of these sentences.
+
+A sentence is a template of the fields of its warning. Nothing is decided by what stands here: to
+reword a sentence changes what people read and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.core import scan_warnings as of
+from bids_qsmthal.core.decision import Decision
+from bids_qsmthal.report.page import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.roi import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What is said, and what can be done; nothing where nothing can."""
+
+    text: str
+    advice: str = ""
+
+
+MASK = "If an outline is wrong, correct its file (see 'Correct and rate') and run again."
+OTHER_ECHOES = "Nothing can be done about it afterwards: export the other echoes if there were any."
+THALAMUS = f"Look at the thalamus on T1w and on the map. {MASK}"
+LOST_SIGNAL = (
+    "Look at the masks and the magnitude: a wrong brain mask can be corrected; signal lost near "
+    "air cannot be brought back."
+)
+REFERENCE = (
+    "Look at the CSF reference on the map: it should lie in plain fluid, without plexus. Correct "
+    "its file, or compare with the number against all CSF in the table of choices."
+)
+CHOICES = (
+    "See how the number moves with the choices, and look for streaks in the map; if one choice "
+    "alone makes it, trust the others."
+)
+PHASE_SIGN = (
+    "Bright veins and a bright pallidum belong to the right sign. If they are dark, run again with "
+    "--phase-sign -1 or +1."
+)
+REGISTRATION = (
+    "Let the registration flicker and watch the ventricles. If they jump, check that both scans "
+    "are of this participant and show the whole head; bring labels in the space of the gradient "
+    "echo with --derivatives."
+)
+PHASE = (
+    "Look at the phase for motion, stripes or slices that alternate (--gre-chop), and at the "
+    "sidecars for wrong echo times. Leave the scan out if it moved."
+)
+GHOST = (
+    "Look at the magnitude beside the head and at the map: where the head is seen again, or "
+    "stripes run through the map, leave the scan out."
+)
+NOISE = "Look at the magnitude. A noisy scan gives wide intervals; weigh it by them."
+BRAIN = "Look at the brain outline on T1w; bring a brain mask with --derivatives if it is wrong."
+TISSUE = (
+    "Look at the tissue classes: is this a T1w image before contrast agent? Volumes and thickness "
+    "depend on it, the susceptibility hardly."
+)
+LESIONS = (
+    "Look at the lesions on FLAIR; bring a lesion mask with --derivatives where their volume "
+    "matters."
+)
+STREAKS = "Look for streaks in the map, and compare with --inversion tv."
+MISSING = "See 'bids_qsmthal check' for what each missing image costs."
+
+WARNINGS: Mapping[type[ScanWarning], Wording] = {
+    of.BrainVolumeImplausible: Wording(
+        "intracranial volume {volume_ml:.0f} mL, expected {lowest_ml:g} to {highest_ml:g} mL",
+        BRAIN,
+    ),
+    of.BrainAtImageEdge: Wording(
+        "the brain reaches {faces} of the 6 faces of the image",
+        BRAIN,
+    ),
+    of.TemplateRegistrationFailed: Wording(
+        "registration to the template failed (correlation {correlation:.2f}, expected at least "
+        "{lowest:g})",
+        REGISTRATION,
+    ),
+    of.RegistrationNotSharp: Wording(
+        "registration: a shift by {shift_mm:g} mm makes the match no worse; the two scans may not "
+        "be of the same head, or one lacks contrast",
+        REGISTRATION,
+    ),
+    of.BrainsDoNotOverlap: Wording(
+        "registration: the brain masks overlap by {overlap_percent:.0f} %, expected at least "
+        "{lowest_percent:.0f} %",
+        REGISTRATION,
+    ),
+    of.ContrastNotT1w: Wording(
+        "intensities of fluid, gray and white matter are {fluid:.0f}, {gray_matter:.0f}, "
+        "{white_matter:.0f}; in a T1w image they ascend: wrong contrast?",
+        TISSUE,
+    ),
+    of.TissueNotConverged: Wording("tissue classification did not converge", TISSUE),
+    of.ThalamiOfImplausibleSize: Wording(
+        "thalami are {percent_of_intracranial:.2f} % of the intracranial volume, expected .4-1.6",
+        THALAMUS,
+    ),
+    of.ThicknessImplausible: Wording(
+        "mean cortical thickness {thickness_mm:.2f} mm, expected {lowest_mm} to {highest_mm}",
+        TISSUE,
+    ),
+    of.ThalamiElsewhere: Wording(
+        "the thalami of {source} and of the registered atlas overlap by {overlap_percent:.0f} %, "
+        "expected at least {lowest_percent:.0f} %: one of them is not where the thalami of this "
+        "T1w are",
+        REGISTRATION,
+    ),
+    of.FlairNoisy: Wording(
+        "FLAIR is noisy: white matter varies by over {limit_percent:.0f} %; small lesions are lost",
+        LESIONS,
+    ),
+    of.GrayLikeWhiteMatter: Wording(
+        "gray and white matter hardly differ on T1w; false lesions at the cortex", TISSUE
+    ),
+    of.LesionsFromFlairAlone: Wording(
+        "no T1w with tissue priors: lesions from FLAIR alone, none sought within {surface_mm:g} mm "
+        "of the brain's surface; expect misses and false positives",
+        LESIONS,
+    ),
+    of.FlairCoversPart: Wording(
+        "FLAIR covers only {cover_percent:.0f} % of the brain",
+        LESIONS,
+    ),
+    of.EnhancementWithoutLesions: Wording(
+        "no T2 lesions known: enhancement was sought in all white matter; expect vessels",
+        LESIONS,
+    ),
+    of.EnhancementReadDifferently: Wording(
+        "Enhancing lesions: the table of the dataset says {table}, the images show {images}. The "
+        "table counts at group level.",
+        LESIONS,
+    ),
+    of.NoGradientEcho: Wording(
+        "There is no gradient echo: no susceptibility.",
+        MISSING,
+    ),
+    of.PhaseSignUnknown: Wording(
+        "Neither the data nor the manufacturer tells the sign of the phase.",
+        PHASE_SIGN,
+    ),
+    of.PhaseSignUnusual: Wording(
+        "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
+        "{manufacturer} usually has {usual_sign:+d}; the data were believed. Override if wrong.",
+        PHASE_SIGN,
+    ),
+    of.OneEcho: Wording(
+        "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On simulated "
+        "scans the error of such a map is larger than its contrast; do not compare its values with "
+        "those of other scans.",
+        OTHER_ECHOES,
+    ),
+    of.NoVentricularCsf: Wording(
+        "No ventricular CSF was found by its R2*: no CSF reference.",
+        REFERENCE,
+    ),
+    of.BrainLostToBackground: Wording(
+        "{fraction:.0%} of the brain mask was lost on the way to the local field.",
+        LOST_SIGNAL,
+    ),
+    of.InversionNotConverged: Wording(
+        "The dipole inversion did not converge.",
+        STREAKS,
+    ),
+    of.BeyondLimit: Wording("{reason} ({measure} = {value:.4g} {unit})"),
+    of.NoR2StarMap: Wording(
+        "There is no R2* map (single echo): veins and choroid plexus are told by susceptibility "
+        "and magnitude alone.",
+        OTHER_ECHOES,
+    ),
+    of.ThalamusRimKept: Wording(
+        "The rim of the thalamus was kept: too little would have remained.",
+        THALAMUS,
+    ),
+    of.ExternalMask: Wording("The {region} mask is the user's own, not ours."),
+    of.ThalamusUnknown: Wording(
+        "Nothing says where the thalamus is: add a T1w image, or bring a segmentation with "
+        "--derivatives.",
+        MISSING,
+    ),
+}
+"""By the class of the warning; ``BeyondLimit`` has its reason and advice from ``LIMITS``."""
+
+LIMITS: Mapping[str, Wording] = {
+    "thalamus_voxels_kept": Wording("too few thalamus voxels are left to measure", THALAMUS),
+    "thalamus_lost_to_mask": Wording(
+        "part of the thalamus lies outside the QSM mask",
+        LOST_SIGNAL,
+    ),
+    "thalamus_asymmetry": Wording("left and right thalamus differ much in size", THALAMUS),
+    "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
+    "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),
+    "reference_sd_ppb": Wording(
+        "susceptibility varies much within the CSF reference",
+        REFERENCE,
+    ),
+    "reference_asymmetry_ppb": Wording(
+        "the left and the right CSF reference disagree",
+        REFERENCE,
+    ),
+    "reference_against_global_ppb": Wording(
+        "the CSF reference and global CSF disagree",
+        REFERENCE,
+    ),
+    "chi_relative_csf_ppb": Wording(
+        "the relative susceptibility of the thalamus is unusual",
+        CHOICES,
+    ),
+    "chi_relative_csf_se_ppb": Wording("the relative susceptibility is uncertain", CHOICES),
+    "pallidum_relative_csf_ppb": Wording(
+        "the pallidum is not paramagnetic as it should be: is the sign of the phase right?",
+        PHASE_SIGN,
+    ),
+    "vein_share": Wording(
+        "much of the thalamus was taken for vein",
+        f"Look at the veins on the map. {MASK}",
+    ),
+    "overlap": Wording("GRE and T1w brain do not overlap", REGISTRATION),
+    "outlier_fraction": Wording(
+        "the phase does not fit one frequency in many voxels: motion or corrupted phase",
+        PHASE,
+    ),
+    "ghost": Wording(
+        "the head repeats itself in the air beside it: motion or flow during the scan",
+        GHOST,
+    ),
+    "mask_lost_fraction": Wording(
+        "much of the brain was lost on the way to susceptibility",
+        LOST_SIGNAL,
+    ),
+    "snr": Wording("the GRE magnitude is noisy", NOISE),
+}
+"""What it means that a quality measure is beyond its limits, by its name in ``roi.LIMITS``."""
+
+
+def sentence(warning: ScanWarning) -> str:
+    """Return a warning in words."""
+    values = {item.name: getattr(warning, item.name) for item in fields(warning)}
+    return WARNINGS[type(warning)].text.format(**values, **_derived(warning))
+
+
+def notice(warning: ScanWarning) -> Notice:
+    """Return a warning in words with what to do about it, where anything can be done."""
+    wording = LIMITS[warning.measure] if isinstance(warning, of.BeyondLimit) else None
+    return Notice(sentence(warning), (wording or WARNINGS[type(warning)]).advice)
+
+
+def threshold(limit: Limit) -> str:
+    """Return beyond which values a quality measure is checked, and leads to exclusion."""
+    parts = []
+    for decision, (low, high) in (
+        (Decision.CHECK, limit.check),
+        (Decision.EXCLUDE, limit.exclude),
+    ):
+        if math.isfinite(low):
+            parts.append(f"{decision} < {low:g}")
+        if math.isfinite(high):
+            parts.append(f"{decision} > {high:g}")
+    return "; ".join(parts)
+
+
+def _derived(warning: ScanWarning) -> dict[str, str]:
+    """Return the words of a sentence that are no field of its warning."""
+    if isinstance(warning, of.BeyondLimit):
+        return {"reason": LIMITS[warning.measure].text}
+    if isinstance(warning, of.EnhancementReadDifferently):
+        table = "present" if warning.present_in_table else "none"
+        return {"table": table, "images": str(warning.count_in_images or "none")}
+    return {}
