@@ -47,6 +47,7 @@ EXTERNAL_NAMES: Mapping[str, tuple[Name, ...]] = {
         Name("desc-samseg_mask"),
         *(Name(f"desc-{desc}_dseg", "lesions") for desc in ("samseg", "wmhsynthseg")),
         *(Name(f"space-FLAIR_{what}_mask", space="FLAIR") for what in ("label-lesion", "desc-lst")),
+        Name("space-FLAIR_desc-lstai_mask", space="FLAIR", program=LST_AI),
     ),
     "nuclei": (Name("desc-thalamicnuclei_dseg"),),
     "enhancing": (Name("label-enhancing_mask"),),

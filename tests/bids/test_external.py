@@ -5,7 +5,7 @@ import pytest
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.core.errors import DataError, MissingInputError
-from bids_qsmthal.core.sources import EDITED
+from bids_qsmthal.core.sources import EDITED, ProgramName, dataset
 
 
 @pytest.fixture
@@ -69,3 +69,19 @@ def test_two_claims_are_refused(session: Session, tmp_path: Path) -> None:
 def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="is not a folder"):
         external.parse([f"x={tmp_path / 'none'}"])
+
+
+@pytest.mark.parametrize("space", ["", "space-FLAIR_"])
+def test_lst_ai_is_known_by_the_name_of_its_mask(
+    session: Session, tmp_path: Path, space: str
+) -> None:
+    touch(tmp_path / "theirs", f"sub-01_ses-a_{space}desc-lstai_mask.nii.gz")
+    found = external.find(session, {"any name": tmp_path / "theirs"}, tmp_path / "out")
+    assert found["lesion"].source.program.name is ProgramName.LST_AI
+    assert str(found["lesion"].source) == "any name (LST-AI)"
+
+
+def test_the_name_of_a_dataset_is_no_program(session: Session, tmp_path: Path) -> None:
+    touch(tmp_path / "theirs", "sub-01_ses-a_label-lesion_mask.nii.gz")
+    found = external.find(session, {"lst-ai": tmp_path / "theirs"}, tmp_path / "out")
+    assert found["lesion"].source == dataset("lst-ai")
