@@ -1,11 +1,13 @@
-"""Write the JSON schema of configuration files into the package: python tools/write_schemas.py."""
+"""Write the JSON schemas of what people write into the package: python tools/write_schemas.py."""
 
 from pathlib import Path
 
 from bids_qsmthal.app import configuration
+from bids_qsmthal.group import analysis_file
 
-PLACE = Path(__file__).parents[1] / "bids_qsmthal" / "data" / "schemas" / "config.schema.json"
+FOLDER = Path(__file__).parents[1] / "bids_qsmthal" / "data" / "schemas"
 
 if __name__ == "__main__":
-    PLACE.parent.mkdir(exist_ok=True)
-    PLACE.write_text(configuration.schema(), encoding="utf-8")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "config.schema.json").write_text(configuration.schema(), encoding="utf-8")
+    (FOLDER / "analysis.schema.json").write_text(analysis_file.schema_text(), encoding="utf-8")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -26,10 +27,13 @@ EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "names and values",
     "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
     "int_type": "a whole number",
     "list_type": "a list, in brackets",
     "literal_error": "{expected}",
     "string_pattern_mismatch": "text that matches {pattern}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
     "string_type": "text (in quotes where it looks like a number)",
 }
 """What is expected, by the code that pydantic gives a failure; its own sentence for any other."""
@@ -98,16 +102,34 @@ def read_document(path: Path) -> Document:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
             return Document(path, tomllib.loads(text))
-        document = Document(path, *_yaml(text))
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: no such file.") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as YAML or TOML ({line}).") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """Return what YAML text holds.
+
+    Raises
+    ------
+    DataError
+        It is no YAML, or gives a value to one name twice.
+    """
+    try:
+        document = Document(path, *_yaml(text))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise _unreadable(path, error) from error
     for node in _doubles(document.root):
         number = node.start_mark.line + 1
         raise DataError(f"{path}, line {number}: {node.value} is there twice; remove one of them.")
     return document
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    line = " ".join(str(error).split())
+    return DataError(f"{path}: not readable as YAML or TOML ({line}).")
 
 
 def checked(document: Document, model: type[M]) -> M:
@@ -126,21 +148,68 @@ def checked(document: Document, model: type[M]) -> M:
     try:
         return model.model_validate(document.content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(_said(document, first, model.model_fields)) from error
+        failures = error.errors(include_url=False)
+        # A misspelled name is both unknown and missing; only the first of these tells where.
+        first = min(failures, key=lambda failure: failure["type"] != "extra_forbidden")
+        raise UsageError(_said(document, first, model)) from error
 
 
-def _said(document: Document, failure: ErrorDetails, known: Mapping[str, object]) -> str:
-    keys = failure["loc"]
+def _said(document: Document, failure: ErrorDetails, model: type[BaseModel]) -> str:
+    keys = _present(document.content, failure["loc"])
     name = ".".join(str(key) for key in keys)
     if failure["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(keys[-1]), known, 1) if len(keys) == 1 else []
+        known = _names(model, keys[:-1])
+        close = difflib.get_close_matches(str(keys[-1]), known, 1)
         advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
         return f"{document.where(keys, of_key=True)}: unknown setting {name}; {advice}"
+    if failure["type"] == "missing":
+        return f"{document.where(keys)}: {name or 'the file'}: {failure['loc'][-1]} is missing."
     value = repr(failure["input"])
     shown = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
     expected = EXPECTED.get(failure["type"], failure["msg"]).format(**failure.get("ctx", {}))
     return f"{document.where(keys)}: {name}: found {shown}, expected {expected}."
+
+
+def _present(
+    content: Any,  # noqa: ANN401 - whatever the document holds
+    place: Sequence[str | int],
+) -> list[str | int]:
+    """Return the keys of a place as far as the document has them.
+
+    After them a failure names what of several kinds was tried.
+    """
+    keys: list[str | int] = []
+    for key in place:
+        in_list = isinstance(content, list) and isinstance(key, int) and key < len(content)
+        if not in_list and not (isinstance(content, dict) and key in content):
+            break
+        content = content[key]
+        keys.append(key)
+    return keys
+
+
+def _names(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
+    """Return the names that a model knows where some keys lead."""
+    here: Any = model
+    for key in keys:
+        entries = [part for part in _parts(here) if isinstance(part, type)]
+        models = [part for part in entries if issubclass(part, BaseModel)]
+        if models:
+            fields = models[0].model_fields
+            found = [field for name, field in fields.items() if (field.alias or name) == key]
+            here = found[0].annotation if found else None
+        else:
+            # A list or a mapping: what it holds is its last parameter.
+            inner = [part for part in _parts(here) if get_args(part)]
+            here = get_args(inner[0])[-1] if inner else None
+    models = [part for part in _parts(here) if isinstance(part, type)]
+    fields = models[0].model_fields if models and issubclass(models[0], BaseModel) else {}
+    return [field.alias or name for name, field in fields.items()]
+
+
+def _parts(kind: object) -> tuple[object, ...]:
+    """Return the kinds that a union is made of, or the one kind."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _yaml(text: str) -> tuple[Any, yaml.Node | None]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
-from bids_qsmthal.core.errors import MissingInputError, UsageError
-from bids_qsmthal.group import table_reading
-from bids_qsmthal.statistics import document
+from bids_qsmthal.core.documents import Document, checked, parse, read_document
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.statistics import document, schema
 from bids_qsmthal.statistics.analysis import Analysis
 
 DEFAULT = "chiang2018"
+
+MOST_VALUES = 100_000
+"""Values of a file, with those that an alias repeats: a few lines of YAML can stand for billions.
+The packaged analysis has about 400."""
 
 
 def read(path: Path | None) -> Analysis:
@@ -22,22 +25,44 @@ def read(path: Path | None) -> Analysis:
     ------
     MissingInputError
         There is no such file.
+    DataError
+        It is not YAML (or TOML).
     UsageError
-        It is not YAML, or not an analysis.
+        It is not an analysis; one line with the place.
     """
     if path is None:
-        return document.read(yaml.safe_load(packaged()), f"{DEFAULT}.yaml")
-    if not path.is_file():
-        raise MissingInputError(f"{path}: no such analysis file.")
+        return analysed(parse(packaged(), Path(f"{DEFAULT}.yaml")))
+    return analysed(read_document(path))
+
+
+def analysed(content: Document) -> Analysis:
+    """Return the analysis of a document that was read."""
     try:
-        content = yaml.safe_load(table_reading.text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not valid YAML ({reason}).") from error
-    return document.read(content, path.name)
+        n_values = _size(content.content, {})
+    except RecursionError:
+        n_values = MOST_VALUES + 1
+    if n_values > MOST_VALUES:
+        raise UsageError(f"{content.path}: more than {MOST_VALUES} values, or one within itself.")
+    return document.read(checked(content, schema.AnalysisFile), content)
 
 
 def packaged() -> str:
     """Return the text of the packaged analysis, for users to start from."""
     place = resources.files("bids_qsmthal") / "data" / "analyses" / f"{DEFAULT}.yaml"
     return place.read_text(encoding="utf-8")
+
+
+def schema_text() -> str:
+    """Return the JSON schema of an analysis file, for editors."""
+    return json.dumps(schema.json_schema(), indent=2) + "\n"
+
+
+def _size(value: object, sizes: dict[int, int]) -> int:
+    """Return how many values a document stands for, each alias counted."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in sizes:
+        sizes[id(value)] = MOST_VALUES + 1  # what one finds within itself
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_size(part, sizes) for part in inner)
+    return sizes[id(value)]

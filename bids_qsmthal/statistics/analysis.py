@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bids_qsmthal.statistics import expressions, formulas
 from bids_qsmthal.statistics.harmonisation import Harmonisation
-from bids_qsmthal.statistics.levels import Level
+from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
@@ -18,6 +18,9 @@ COMPUTED = {
     "years": "years since the participant's first session",
 }
 """Variables that need no entry of their own."""
+
+QUALITY: Levels = {word: Level(word, (word,)) for word in ("include", "check")}
+"""What ``quality`` may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,14 @@ class Variable:
     hemisphere: str = ""
     columns: tuple[str, ...] = ()
     levels: Mapping[str, Level] = field(default_factory=dict)
+    range: tuple[float, float] | None = None
+    """Smallest and largest value that is possible."""
+
+    missing: tuple[str, ...] = ()
+    """Cells that mean "not known", in lower case, beside the empty ones and n/a."""
+
+    top_coded: Mapping[str, float] = field(default_factory=dict)
+    """Cells that stand for a number and more, in lower case: ``89+``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +79,19 @@ class Analysis:
     """Variables whose unusable image leaves a participant out of everything."""
 
     session: str = "first"
+    filter: str = ""
+    """Who is in the analysis at all: ``expressions.keep(filter, frame, vocabulary)``."""
+
     sensitivity: Sensitivity | None = None
     longitudinal: tuple[MixedModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()
     harmonisation: Harmonisation | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words of every variable that has some."""
+        named = {name: variable.levels for name, variable in self.variables.items()}
+        return {"quality": QUALITY} | {name: levels for name, levels in named.items() if levels}
 
 
 def model_variables(model: Model) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import expressions, formulas
 from bids_qsmthal.statistics.formulas import Factor, Formula
-from bids_qsmthal.statistics.levels import NOTHING, Vocabulary
+from bids_qsmthal.statistics.levels import NOTHING, Vocabulary, reference_of
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +38,9 @@ class Losses:
 
     n_not_finite: int = 0
     """Rows with a value that a transform cannot take, such as the log of zero."""
+
+    not_finite_rows: tuple[Hashable, ...] = ()
+    """Their index in the table they came from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -93,6 +97,7 @@ def build(
             )
     passed = frame[expressions.keep(filter, frame, levels)]
     complete = passed.dropna(subset=list(variables))
+    complete = _with_references(complete, levels)
     _check_columns(parsed, complete)
     missing = {name: int(passed[name].isna().sum()) for name in variables}
     outcome, predictors, terms, rows, n_lost = _matrices(parsed, complete)
@@ -109,6 +114,7 @@ def build(
             n_incomplete=len(passed) - len(complete),
             missing={name: n for name, n in missing.items() if n},
             n_not_finite=n_lost,
+            not_finite_rows=tuple(complete.index.difference(rows, sort=False)),
         ),
     )
 
@@ -145,6 +151,20 @@ def partners(predictors: Floats, kept: list[int], column: int) -> list[int]:
 
 
 Matrices = tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]], pd.Index, int]
+
+
+def _with_references(complete: pd.DataFrame, levels: Vocabulary) -> pd.DataFrame:
+    """Return the rows with the level first, in words, that others are compared with.
+
+    Without one the first in the alphabet is it, as in R.
+    """
+    changed = {}
+    for name, known in levels.items():
+        reference = reference_of(known)
+        if reference is not None and name in complete:
+            present = sorted(set(complete[name].dropna()) - {reference})
+            changed[name] = pd.Categorical(complete[name], categories=[reference, *present])
+    return complete.assign(**changed)
 
 
 def _check_columns(formula: Formula, complete: pd.DataFrame) -> None:

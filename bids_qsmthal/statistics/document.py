@@ -1,269 +1,333 @@
-"""From what an analysis file holds to an ``Analysis``, every name checked.
-
-The reading of the file itself lies elsewhere. The keys follow BIDS Stats Models where it has a
-word for the thing.
-"""
+"""From the entries of an analysis file to an ``Analysis``, every name checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import expressions, formulas, schema
 from bids_qsmthal.statistics.analysis import (
     COMPUTED,
+    QUALITY,
     Alternative,
     Analysis,
     Sensitivity,
     Variable,
-    model_variables,
 )
 from bids_qsmthal.statistics.harmonisation import Harmonisation
-from bids_qsmthal.statistics.levels import Level
+from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
-from bids_qsmthal.statistics.regression import Model
+from bids_qsmthal.statistics.regression import Model, possible_parts
 from bids_qsmthal.statistics.tables import Row, Table
 
+Keys = tuple[str | int, ...]
 
-def read(document: object, where: str) -> Analysis:
-    """Return the analysis a document describes.
 
-    Parameters
-    ----------
-    document
-        What the YAML file holds.
-    where
-        Name of the file, for messages.
+class Places(Protocol):
+    """Where in a file something stands."""
+
+    def where(self, keys: Sequence[str | int] = (), *, of_key: bool = False) -> str:
+        """Return the file with line and column of a value, or of its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every part of the file is checked against."""
+
+    places: Places
+    variables: Mapping[str, Variable]
+    levels: Vocabulary
+
+    @contextmanager
+    def at(self, *keys: str | int) -> Iterator[None]:
+        """Put the place of some keys before the message of an error."""
+        try:
+            yield
+        except UsageError as error:
+            raise UsageError(f"{self.places.where(keys)}: {error}") from error
+
+    def known(self, names: Sequence[str], *keys: str | int) -> None:
+        """See that variables are defined."""
+        with self.at(*keys):
+            _check_known(names, [*self.variables, *COMPUTED], "no variable")
+
+    def filter(self, text: str, *keys: str | int) -> str:
+        """Return a filter after its check."""
+        with self.at(*keys):
+            names = expressions.filter_variables(text)
+            _check_known(names, [*self.variables, *COMPUTED], "no variable")
+            expressions.check(text, self.levels)
+        return text.strip()
+
+    def formula(self, text: str, *keys: str | int) -> str:
+        """Return a formula as it is printed from its checked tree."""
+        with self.at(*keys):
+            parsed = formulas.parse(text)
+            _check_known(parsed.variables, [*self.variables, *COMPUTED], "no variable")
+        return parsed.text
+
+    def factor(self, text: str, *keys: str | int) -> str:
+        """Return one variable or function of it as it is printed."""
+        with self.at(*keys):
+            part = formulas.factor(text)
+            _check_known(part.variables, [*self.variables, *COMPUTED], "no variable")
+        return part.text
+
+
+def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
+    """Return the analysis that the entries of a file describe.
 
     Raises
     ------
     UsageError
-        A key is unknown, missing or of the wrong kind, or a name is used that is nowhere defined.
+        A name is used that is nowhere defined or defined twice, a formula or filter is wrong, or
+        keys contradict each other. One line with the place.
     """
-    top = schema.checked(document, schema.TOP, where)
-    variables = {name: _variable(name, entry, where) for name, entry in top["Variables"].items()}
-    models = [_model(entry, where) for entry in top["Models"]]
-    analysis = Analysis(
-        name=top["Name"],
-        description=top.get("Description", ""),
+    variables = {
+        name: _variable(name, part, entry.missing, places) for name, part in entry.variables.items()
+    }
+    levels = {name: part.levels for name, part in variables.items() if part.levels}
+    context = Context(places, variables, {"quality": QUALITY} | levels)
+    for key, names in (
+        ("Cohort", entry.cohort or []),
+        ("Normality", entry.normality),
+        ("ExcludeWhen", entry.exclude_when),
+    ):
+        context.known(names, key)
+    models = [_model(part, context, place) for place, part in enumerate(entry.models)]
+    _check_unique([model.name for model in models], "Models", context)
+    _check_unique([table.name for table in entry.tables], "Tables", context)
+    return Analysis(
+        name=entry.name,
+        description=entry.description,
         variables=variables,
         models=tuple(models),
-        tables=tuple(_table(entry, where) for entry in top.get("Tables", [])),
-        cohort=_names(top.get("Cohort", list(variables))),
-        normality=_names(top.get("Normality", [])),
-        exclude_when=_names(top.get("ExcludeWhen", [])),
-        session=str(top.get("Session", "first")).removeprefix("ses-"),
-        sensitivity=_sensitivity(top["Sensitivity"], variables, where)
-        if "Sensitivity" in top
-        else None,
-        longitudinal=tuple(_mixed(entry, where) for entry in top.get("Longitudinal", [])),
-        mediation=tuple(_mediation(entry, where) for entry in top.get("Mediation", [])),
-        harmonisation=_harmonisation(top["Harmonisation"], where)
-        if "Harmonisation" in top
-        else None,
+        tables=tuple(
+            _table(part, models, context, place) for place, part in enumerate(entry.tables)
+        ),
+        cohort=tuple(variables if entry.cohort is None else entry.cohort),
+        normality=tuple(entry.normality),
+        exclude_when=tuple(entry.exclude_when),
+        session=str(entry.session).removeprefix("ses-"),
+        filter=context.filter(entry.filter, "Filter"),
+        sensitivity=_sensitivity(entry.sensitivity, context),
+        longitudinal=tuple(
+            _mixed(part, context, place) for place, part in enumerate(entry.longitudinal)
+        ),
+        mediation=tuple(
+            _mediation(part, context, place) for place, part in enumerate(entry.mediation)
+        ),
+        harmonisation=_harmonisation(entry.harmonisation, context),
     )
-    _check_names(analysis, where)
-    return analysis
 
 
-def _names(entries: Sequence[object]) -> tuple[str, ...]:
-    return tuple(str(entry) for entry in entries)
-
-
-def _variable(name: object, document: object, where: str) -> Variable:
-    here = f"{where}, variable '{name}'"
-    if not isinstance(name, str) or not name.isidentifier():
-        raise UsageError(f"{here}: a name is made of letters, digits and _ .")
-    entry = schema.checked(document, schema.VARIABLE, here)
-    if "Measure" not in entry and "Columns" not in entry:
+def _variable(
+    name: str, entry: schema.VariableEntry, missing: Sequence[schema.Word], places: Places
+) -> Variable:
+    here = f"{places.where(('Variables', name))}: variable '{name}'"
+    with_levels = {word: _level(word, part, entry) for word, part in entry.levels.items()}
+    if name in formulas.FUNCTIONS or name in COMPUTED:
+        raise UsageError(f"{here}: the name has a meaning of its own; use another.")
+    if not entry.measure and not entry.columns:
         raise UsageError(f"{here}: give 'Measure' or 'Columns', where it comes from.")
+    if entry.range and not entry.range[0] < entry.range[1]:
+        raise UsageError(f"{here}: Range is {entry.range}; expected [smallest, largest].")
+    _check_levels(with_levels, entry.reference, here)
     return Variable(
         name=name,
-        label=entry.get("Label", name),
-        unit=entry.get("Units", ""),
-        measure=entry.get("Measure", ""),
-        region=entry.get("Region", ""),
-        hemisphere=entry.get("Hemisphere", ""),
-        columns=_names(entry.get("Columns", [])),
-        levels={
-            str(word): _level(str(word), level, here)
-            for word, level in entry.get("Levels", {}).items()
-        },
+        label=entry.label or name,
+        unit=entry.units,
+        measure=entry.measure,
+        region=entry.region,
+        hemisphere=entry.hemisphere,
+        columns=tuple(entry.columns),
+        levels=with_levels,
+        range=(float(entry.range[0]), float(entry.range[1])) if entry.range else None,
+        missing=tuple(dict.fromkeys(_spelled(word) for word in (*missing, *entry.missing))),
+        top_coded={cell.strip().lower(): float(n) for cell, n in entry.top_coded.items()},
     )
 
 
-def _level(word: str, document: object, where: str) -> Level:
-    entry = schema.checked(document, schema.LEVEL, f"{where}, level '{word}'")
-    words = {word.lower(), *(str(spelling).lower() for spelling in entry.get("Words", []))}
-    value = entry["Value"]
-    return Level(value if isinstance(value, str) else float(value), tuple(sorted(words)))
+def _level(word: str, entry: schema.LevelEntry, variable: schema.VariableEntry) -> Level:
+    words = {word.lower(), *(_spelled(spelling) for spelling in entry.words)}
+    value = entry.value if isinstance(entry.value, str) else float(entry.value)
+    return Level(value, tuple(sorted(words)), is_reference=word == variable.reference)
 
 
-def _model(document: object, where: str) -> Model:
-    named = document.get("Name", "?") if isinstance(document, dict) else "?"
-    here = f"{where}, model '{named}'"
-    entry = schema.checked(document, schema.MODEL, here)
-    formulas.variables(entry["Formula"])
-    family = entry.get("Family", "gaussian").lower()
-    method = entry.get("Method", "ols").lower()
-    if family not in ("gaussian", "binomial"):
-        raise UsageError(f"{here}: Family '{family}'; expected gaussian or binomial.")
-    if method not in ("ols", "hc3", "huber"):
-        raise UsageError(f"{here}: Method '{method}'; expected ols, hc3 or huber.")
-    return Model(
-        name=entry["Name"],
-        formula=entry["Formula"],
-        filter=entry.get("Filter", ""),
-        family=family,
-        method=method,
-        description=entry.get("Description", ""),
-        contrasts=dict(_contrast(part, here) for part in entry.get("Contrasts", [])),
-        group_by=_names(entry.get("GroupBy", [])),
-    )
+def _spelled(word: schema.Word) -> str:
+    """Return a word as cells of a table are compared with it."""
+    return word.strip().lower() if isinstance(word, str) else f"{word:g}"
 
 
-def _sensitivity(document: object, variables: Mapping[str, Variable], where: str) -> Sensitivity:
-    here = f"{where}, Sensitivity"
-    entry = schema.checked(document, schema.SENSITIVITY, here)
-    measures = [
-        _alternative(str(name), change, variables, here)
-        for name, change in entry.get("Measures", {}).items()
-    ]
-    filters = {str(name): str(text) for name, text in entry.get("Filters", {}).items()}
-    for text in filters.values():
-        expressions.filter_variables(text)
-    terms = {}
-    for name, change in entry.get("Terms", {}).items():
-        if not isinstance(change, dict):
-            raise UsageError(f"{here}, '{name}': write {{variable: term}}.")
-        terms[str(name)] = {str(variable): str(term) for variable, term in change.items()}
-        for term in terms[str(name)].values():
-            formulas.side(term)
-    return Sensitivity(filters=filters, terms=terms, measures=tuple(measures))
-
-
-def _alternative(
-    name: str, document: object, variables: Mapping[str, Variable], where: str
-) -> Alternative:
-    here = f"{where}, '{name}'"
-    if not isinstance(document, dict) or len(document) != 1:
-        raise UsageError(f"{here}: write {{variable: {{Measure: ..., Region: ...}}}}.")
-    external_files, change = next(iter(document.items()))
-    _check_known([str(external_files)], list(variables), f"{here}: no variable")
-    entry = schema.checked(change, schema.ALTERNATIVE, here)
-    old = variables[str(external_files)]
-    changed = replace(
-        old,
-        label=name,
-        measure=entry.get("Measure", old.measure),
-        region=entry.get("Region", old.region),
-        hemisphere=entry.get("Hemisphere", old.hemisphere),
-        unit=entry.get("Units", old.unit),
-    )
-    return Alternative(name=name, replaces=str(external_files), variable=changed)
-
-
-def _mixed(document: object, where: str) -> MixedModel:
-    entry = schema.checked(document, schema.MIXED, f"{where}, Longitudinal")
-    formulas.variables(entry["Formula"])
-    return MixedModel(
-        name=entry["Name"],
-        formula=entry["Formula"],
-        random_slopes=_names(entry.get("RandomSlopes", [])),
-        filter=entry.get("Filter", ""),
-    )
-
-
-def _mediation(document: object, where: str) -> Mediation:
-    entry = schema.checked(document, schema.MEDIATION, f"{where}, Mediation")
-    return Mediation(
-        name=entry["Name"],
-        cause=entry["Cause"],
-        mediator=entry["Mediator"],
-        outcome=entry["Outcome"],
-        covariates=_names(entry.get("Covariates", [])),
-    )
-
-
-def _harmonisation(document: object, where: str) -> Harmonisation:
-    entry = schema.checked(document, schema.HARMONISATION, f"{where}, Harmonisation")
-    return Harmonisation(
-        site=entry["Site"],
-        variables=_names(entry["Variables"]),
-        keep=_names(entry.get("Keep", [])),
-    )
-
-
-def _contrast(document: object, where: str) -> tuple[str, dict[str, float]]:
-    entry = schema.checked(document, schema.CONTRAST, f"{where}, contrast")
-    conditions, weights = entry["ConditionList"], entry["Weights"]
-    if len(conditions) != len(weights):
+def _check_levels(levels: Levels, reference: str, here: str) -> None:
+    for name in levels:
+        if not name.isprintable() or set(name) & set("'\"\\`"):
+            raise UsageError(f"{here}: the name of a level has no quotes; found {name!a}.")
+    owners: dict[str, str] = {}
+    for name, level in levels.items():
+        for word in level.words:
+            if owners.setdefault(word, name) != name:
+                raise UsageError(
+                    f"{here}: '{word}' means {owners[word]} and {name}; take it out of one of them."
+                )
+    kinds = {isinstance(level.value, str) for level in levels.values()}
+    if len(kinds) > 1:
+        raise UsageError(f"{here}: the Values of its levels are all numbers or all words.")
+    if reference and (reference not in levels or kinds == {False}):
+        words = ", ".join(levels) or "none"
         raise UsageError(
-            f"{where}, contrast '{entry['Name']}': {len(conditions)} conditions but "
-            f"{len(weights)} weights."
+            f"{here}: Reference '{reference}'; expected one of its levels ({words}), whose Values "
+            "are words."
         )
-    if not all(isinstance(weight, int | float) for weight in weights):
-        raise UsageError(f"{where}, contrast '{entry['Name']}': weights must be numbers.")
-    if entry.get("Test", "t") != "t":
-        raise UsageError(f"{where}, contrast '{entry['Name']}': only Test t is known.")
-    return entry["Name"], dict(zip(_names(conditions), map(float, weights), strict=True))
 
 
-def _table(document: object, where: str) -> Table:
-    entry = schema.checked(document, schema.TABLE, f"{where}, table")
-    here = f"{where}, table '{entry['Name']}'"
-    if not entry["Name"].isidentifier():
-        raise UsageError(f"{here}: a name is made of letters, digits and _ (it names the file).")
-    rows = [schema.checked(row, schema.ROW, f"{here}, row") for row in entry["Rows"]]
-    return Table(
-        name=entry["Name"],
-        title=entry["Title"],
-        description=entry.get("Description", ""),
-        rows=tuple(
-            Row(
-                label=row["Label"],
-                term=row["Term"],
-                unadjusted=row.get("Unadjusted", ""),
-                adjusted=row.get("Adjusted", ""),
-                decimals=row.get("Decimals"),
-                significant_digits=row.get("SignificantDigits", 2),
-            )
-            for row in rows
+def _model(entry: schema.ModelEntry, context: Context, place: int) -> Model:
+    here = ("Models", place)
+    context.known(entry.group_by, *here, "GroupBy")
+    return Model(
+        name=entry.name,
+        formula=context.formula(entry.formula, *here, "Formula"),
+        filter=context.filter(entry.filter, *here, "Filter"),
+        family=entry.family,
+        method=entry.method,
+        description=entry.description,
+        contrasts=dict(
+            _contrast(part, context, (*here, "Contrasts", number))
+            for number, part in enumerate(entry.contrasts)
+        ),
+        group_by=tuple(entry.group_by),
+        levels=context.levels,
+    )
+
+
+def _contrast(
+    entry: schema.ContrastEntry, context: Context, keys: Keys
+) -> tuple[str, dict[str, float]]:
+    if len(entry.condition_list) != len(entry.weights):
+        raise UsageError(
+            f"{context.places.where(keys)}: contrast '{entry.name}': {len(entry.condition_list)} "
+            f"conditions but {len(entry.weights)} weights."
+        )
+    return entry.name, dict(zip(entry.condition_list, map(float, entry.weights), strict=True))
+
+
+def _sensitivity(entry: schema.SensitivityEntry | None, context: Context) -> Sensitivity | None:
+    if entry is None:
+        return None
+    here = "Sensitivity"
+    for name, change in entry.terms.items():
+        context.known(list(change), here, "Terms", name)
+        for variable, term in change.items():
+            with context.at(here, "Terms", name, variable):
+                formulas.parse(f"y ~ {term}")
+    return Sensitivity(
+        filters={
+            name: context.filter(text, here, "Filters", name)
+            for name, text in entry.filters.items()
+        },
+        terms=entry.terms,
+        measures=tuple(
+            _alternative(name, change, context) for name, change in entry.measures.items()
         ),
     )
 
 
-def _check_names(analysis: Analysis, where: str) -> None:
-    """See that whatever is named is defined, and defined once."""
-    variables = [*analysis.variables, *COMPUTED]
-    models = [model.name for model in analysis.models]
-    for model in analysis.models:
-        here = f"{where}, model '{model.name}'"
-        _check_known((*model_variables(model), *model.group_by), variables, f"{here}: no variable")
-    named = (*analysis.cohort, *analysis.normality, *analysis.exclude_when)
-    _check_known(named, variables, f"{where}: no variable")
-    for name, used in _further_names(analysis):
-        _check_known(used, variables, f"{where}, {name}: no variable")
-    _check_unique(models, f"{where}: models")
-    _check_unique([table.name for table in analysis.tables], f"{where}: tables")
-    for table in analysis.tables:
-        shown = [name for row in table.rows for name in (row.unadjusted, row.adjusted) if name]
-        _check_known(shown, models, f"{where}, table '{table.name}': no model")
+def _alternative(
+    name: str, change: Mapping[str, schema.AlternativeEntry], context: Context
+) -> Alternative:
+    keys = ("Sensitivity", "Measures", name)
+    if len(change) != 1:
+        raise UsageError(
+            f"{context.places.where(keys)}: '{name}': write {{variable: {{Measure: ..., Region: "
+            "...}}."
+        )
+    replaced, entry = next(iter(change.items()))
+    with context.at(*keys):
+        _check_known([replaced], list(context.variables), "no variable")
+    old = context.variables[replaced]
+    changed = replace(
+        old,
+        label=name,
+        measure=old.measure if entry.measure is None else entry.measure,
+        region=old.region if entry.region is None else entry.region,
+        hemisphere=old.hemisphere if entry.hemisphere is None else entry.hemisphere,
+        unit=old.unit if entry.units is None else entry.units,
+    )
+    return Alternative(name=name, replaces=replaced, variable=changed)
 
 
-def _further_names(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the variables that each part beside the models uses."""
-    used = [(f"Longitudinal '{model.name}'", model.variables) for model in analysis.longitudinal]
-    used += [(f"Mediation '{path.name}'", path.variables) for path in analysis.mediation]
-    if analysis.harmonisation:
-        used.append(("Harmonisation", analysis.harmonisation.names))
-    if analysis.sensitivity:
-        filters = analysis.sensitivity.filters.values()
-        names = [name for text in filters for name in expressions.filter_variables(text)]
-        used.append(("Sensitivity", tuple(names)))
-    return used
+def _mixed(entry: schema.MixedEntry, context: Context, place: int) -> MixedModel:
+    here = ("Longitudinal", place)
+    context.known(entry.random_slopes, *here, "RandomSlopes")
+    return MixedModel(
+        name=entry.name,
+        formula=context.formula(entry.formula, *here, "Formula"),
+        random_slopes=tuple(entry.random_slopes),
+        filter=context.filter(entry.filter, *here, "Filter"),
+        levels=context.levels,
+    )
+
+
+def _mediation(entry: schema.MediationEntry, context: Context, place: int) -> Mediation:
+    here = ("Mediation", place)
+    return Mediation(
+        name=entry.name,
+        cause=context.factor(entry.cause, *here, "Cause"),
+        mediator=context.factor(entry.mediator, *here, "Mediator"),
+        outcome=context.factor(entry.outcome, *here, "Outcome"),
+        covariates=tuple(
+            context.factor(text, *here, "Covariates", number)
+            for number, text in enumerate(entry.covariates)
+        ),
+    )
+
+
+def _harmonisation(
+    entry: schema.HarmonisationEntry | None, context: Context
+) -> Harmonisation | None:
+    if entry is None:
+        return None
+    made = Harmonisation(site=entry.site, variables=tuple(entry.variables), keep=tuple(entry.keep))
+    context.known(made.names, "Harmonisation")
+    return made
+
+
+def _table(
+    entry: schema.TableEntry, models: Sequence[Model], context: Context, place: int
+) -> Table:
+    rows = []
+    for number, row in enumerate(entry.rows):
+        keys = ("Tables", place, "Rows", number)
+        if not row.unadjusted and not row.adjusted:
+            raise UsageError(
+                f"{context.places.where(keys)}: row '{row.label}': give the model under "
+                "'Unadjusted', 'Adjusted' or both."
+            )
+        for key, name in (("Unadjusted", row.unadjusted), ("Adjusted", row.adjusted)):
+            with context.at(*keys, key):
+                _check_model(name, models)
+        rows.append(Row(**row.model_dump()))
+    return Table(
+        name=entry.name, title=entry.title, description=entry.description, rows=tuple(rows)
+    )
+
+
+def _check_model(name: str, models: Sequence[Model]) -> None:
+    """See that a row names a model that is fitted once; parts of grouped ones by their levels."""
+    if not name:
+        return
+    parts = {model.name: possible_parts(model) for model in models}
+    if parts.get(name, ()) not in ((), (name,)):
+        raise UsageError(
+            f"model '{name}' is fitted in each level of its GroupBy; name one of them: "
+            f"{', '.join(parts[name])}."
+        )
+    every = [part for names in parts.values() for part in names]
+    _check_known([name], every, "no model")
 
 
 def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> None:
@@ -272,7 +336,9 @@ def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> No
             raise UsageError(f"{message} '{name}'. There are: {', '.join(known)}.")
 
 
-def _check_unique(names: Sequence[str], where: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UsageError(f"{where}: the name '{repeated[0]}' is used more than once.")
+def _check_unique(names: Sequence[str], key: str, context: Context) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UsageError(
+                f"{context.places.where((key, place))}: the name '{name}' is used more than once."
+            )

@@ -14,6 +14,9 @@ class Level:
     words: tuple[str, ...]
     """Spellings in a table that mean this level, in lower case."""
 
+    is_reference: bool = False
+    """Whether the other levels are compared with this one."""
+
 
 Levels = Mapping[str, Level]
 """The levels of one variable by their names."""
@@ -41,6 +44,11 @@ def word_of(value: float | str, levels: Levels) -> str:
     """Return the name of the level with a value, or the value where none has it."""
     names = [name for name, level in levels.items() if level.value == value]
     return names[0] if names else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def reference_of(levels: Levels) -> float | str | None:
+    """Return the value of the level that others are compared with, where one was named."""
+    return next((level.value for level in levels.values() if level.is_reference), None)
 
 
 def listed(levels: Levels) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -132,6 +133,17 @@ def _literal(value: float | str, word: str) -> str:
     if isinstance(value, float) and word == f"{value:g}":
         return repr(value)
     return f'"{word}"' if "'" in word else f"'{word}'"
+
+
+def possible_parts(model: Model) -> tuple[str, ...]:
+    """Return the names that the parts of a grouped model can have, by the levels of its groups.
+
+    The name of the model itself where it is not grouped; nothing where levels are not declared.
+    """
+    if not model.group_by:
+        return (model.name,)
+    words = [list(model.levels.get(name, {})) for name in model.group_by]
+    return tuple(part_name(model, combination) for combination in itertools.product(*words))
 
 
 def part_name(model: Model, words: Sequence[str]) -> str:

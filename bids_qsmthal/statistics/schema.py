@@ -1,128 +1,168 @@
-"""The keys of an analysis file, and the check of a document against them."""
+"""What an analysis file holds: its keys, what each may be, and the JSON schema for editors.
+
+The keys follow BIDS Stats Models where it has a word for the thing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from bids_qsmthal.core.errors import UsageError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_pascal
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The kind of thing a key of the document holds, and whether it must be there."""
-
-    kind: type | tuple[type, ...]
-    required: bool = False
+Number = int | float
+Word = str | int | float
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+"""A name that can stand in a formula, or name a file."""
 
 
-TOP = {
-    "Name": Key(str, required=True),
-    "BIDSModelVersion": Key(str),
-    "Description": Key(str),
-    "Variables": Key(dict, required=True),
-    "ExcludeWhen": Key(list),
-    "Session": Key((str, int)),
-    "Cohort": Key(list),
-    "Normality": Key(list),
-    "Models": Key(list, required=True),
-    "Tables": Key(list),
-    "Sensitivity": Key(dict),
-    "Longitudinal": Key(list),
-    "Mediation": Key(list),
-    "Harmonisation": Key(dict),
-}
-VARIABLE = {
-    "Label": Key(str),
-    "Units": Key(str),
-    "Measure": Key(str),
-    "Region": Key(str),
-    "Hemisphere": Key(str),
-    "Columns": Key(list),
-    "Levels": Key(dict),
-}
-LEVEL = {"Value": Key((int, float, str), required=True), "Words": Key(list)}
-MODEL = {
-    "Name": Key(str, required=True),
-    "Description": Key(str),
-    "Formula": Key(str, required=True),
-    "Filter": Key(str),
-    "Family": Key(str),
-    "Method": Key(str),
-    "GroupBy": Key(list),
-    "Contrasts": Key(list),
-}
-CONTRAST = {
-    "Name": Key(str, required=True),
-    "ConditionList": Key(list, required=True),
-    "Weights": Key(list, required=True),
-    "Test": Key(str),
-}
-TABLE = {
-    "Name": Key(str, required=True),
-    "Title": Key(str, required=True),
-    "Description": Key(str),
-    "Rows": Key(list, required=True),
-}
-ROW = {
-    "Label": Key(str, required=True),
-    "Term": Key(str, required=True),
-    "Unadjusted": Key(str),
-    "Adjusted": Key(str),
-    "Decimals": Key(int),
-    "SignificantDigits": Key(int),
-}
+class Entry(BaseModel):
+    """Keys with a capital; unknown ones are refused, and nothing is converted."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_pascal, populate_by_name=True
+    )
 
 
-SENSITIVITY = {"Filters": Key(dict), "Terms": Key(dict), "Measures": Key(dict)}
-ALTERNATIVE = {
-    "Measure": Key(str),
-    "Region": Key(str),
-    "Hemisphere": Key(str),
-    "Units": Key(str),
-}
-MIXED = {
-    "Name": Key(str, required=True),
-    "Description": Key(str),
-    "Formula": Key(str, required=True),
-    "RandomSlopes": Key(list),
-    "Filter": Key(str),
-}
-MEDIATION = {
-    "Name": Key(str, required=True),
-    "Description": Key(str),
-    "Cause": Key(str, required=True),
-    "Mediator": Key(str, required=True),
-    "Outcome": Key(str, required=True),
-    "Covariates": Key(list),
-}
-HARMONISATION = {
-    "Site": Key(str, required=True),
-    "Variables": Key(list, required=True),
-    "Keep": Key(list),
-}
+class LevelEntry(Entry):
+    """One level of a variable that is counted."""
+
+    value: Word = Field(description="Number or word that stands for the level in formulas.")
+    words: list[Word] = Field(default=[], description="Spellings of the level in tables.")
 
 
-def checked(document: object, keys: Mapping[str, Key], where: str) -> dict[str, Any]:
-    """Return the document where its keys are known, of the right kind, and none is lacking.
+class VariableEntry(Entry):
+    """Where a variable comes from: a measure, a column, or a column with a measure in reserve."""
 
-    Raises
-    ------
-    UsageError
-        They are not; the message names the place and the key.
-    """
-    if not isinstance(document, dict):
-        raise UsageError(f"{where}: expected keys such as {', '.join(list(keys)[:3])}.")
-    for name, entry in document.items():
-        if name not in keys:
-            raise UsageError(f"{where}: unknown key '{name}'. Known here: {', '.join(keys)}.")
-        if not isinstance(entry, keys[name].kind):
-            kind = keys[name].kind
-            words = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            found = type(entry).__name__
-            raise UsageError(f"{where}: '{name}' is a {found}; expected a {words}.")
-    for name, key in keys.items():
-        if key.required and name not in document:
-            raise UsageError(f"{where}: '{name}' is missing.")
-    return document
+    label: str = Field(default="", description="Name for readers.")
+    units: str = Field(default="", description="Unit in which it is analysed.")
+    measure: str = Field(default="", description="Measure of the participant level.")
+    region: str = Field(default="", description="Region of the measure.")
+    hemisphere: str = Field(default="", description="L, R or LR.")
+    columns: list[str] = Field(default=[], description="Names of its column; the first one found.")
+    levels: dict[str, LevelEntry] = Field(default={}, description="Levels by their names.")
+    reference: str = Field(
+        default="", description="Level with which the others are compared; for levels with words."
+    )
+    range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="Smallest and largest value that is possible."
+    )
+    missing: list[Word] = Field(default=[], description="Cells that mean: not known.")
+    top_coded: dict[str, Number] = Field(
+        default={}, description="Cells that stand for a number and more, such as 89+: 89."
+    )
+
+
+class ContrastEntry(Entry):
+    """A weighted sum of coefficients."""
+
+    name: str
+    condition_list: list[str] = Field(description="Names of coefficients.")
+    weights: list[Number] = Field(description="Weight of each.")
+    test: Literal["t"] = "t"
+
+
+class ModelEntry(Entry):
+    """A regression."""
+
+    name: str
+    description: str = ""
+    formula: str = Field(description="outcome ~ predictors")
+    filter: str = Field(default="", description="Who is in it, such as age <= 50.")
+    family: Literal["gaussian", "binomial"] = "gaussian"
+    method: Literal["ols", "hc3", "huber"] = "ols"
+    group_by: list[str] = Field(default=[], description="Fitted once in each level of these.")
+    contrasts: list[ContrastEntry] = []
+
+
+class RowEntry(Entry):
+    """A line of a table."""
+
+    label: str
+    term: str = Field(description="Coefficient that is shown.")
+    unadjusted: str = Field(default="", description="Name of a model.")
+    adjusted: str = Field(default="", description="Name of a model.")
+    decimals: Annotated[int, Field(ge=0, le=10)] | None = None
+    significant_digits: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class TableEntry(Entry):
+    """A table of chosen coefficients."""
+
+    name: Identifier
+    title: str
+    description: str = ""
+    rows: list[RowEntry] = Field(min_length=1)
+
+
+class AlternativeEntry(Entry):
+    """Another measure in place of a variable's own."""
+
+    measure: str | None = None
+    region: str | None = Field(default=None, description="* stands for every region that has it.")
+    hemisphere: str | None = None
+    units: str | None = None
+
+
+class SensitivityEntry(Entry):
+    """Choices under which the coefficients of the tables are looked at again."""
+
+    filters: dict[str, str] = {}
+    terms: dict[str, dict[str, str]] = {}
+    measures: dict[str, dict[str, AlternativeEntry]] = {}
+
+
+class MixedEntry(Entry):
+    """A model of all sessions, with an intercept of each participant's own."""
+
+    name: str
+    description: str = ""
+    formula: str
+    random_slopes: list[str] = []
+    filter: str = ""
+
+
+class MediationEntry(Entry):
+    """Whether an association may run through a third variable."""
+
+    name: str
+    description: str = ""
+    cause: str
+    mediator: str
+    outcome: str
+    covariates: list[str] = []
+
+
+class HarmonisationEntry(Entry):
+    """Measures of several scanners brought to one scale (ComBat)."""
+
+    site: str
+    variables: list[str] = Field(min_length=1)
+    keep: list[str] = []
+
+
+class AnalysisFile(Entry):
+    """An analysis of the group level (--analysis)."""
+
+    name: str
+    bids_model_version: str = Field(default="", alias="BIDSModelVersion")
+    description: str = ""
+    filter: str = Field(default="", description="Who is in the analysis at all.")
+    missing: list[Word] = Field(default=[], description="Cells of any column: not known.")
+    variables: dict[Identifier, VariableEntry]
+    exclude_when: list[str] = []
+    session: str | int = "first"
+    cohort: list[str] | None = None
+    normality: list[str] = []
+    models: list[ModelEntry] = Field(min_length=1)
+    tables: list[TableEntry] = []
+    sensitivity: SensitivityEntry | None = None
+    longitudinal: list[MixedEntry] = []
+    mediation: list[MediationEntry] = []
+    harmonisation: HarmonisationEntry | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of an analysis file."""
+    begin = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return begin | AnalysisFile.model_json_schema()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal import group
-from bids_qsmthal.core.errors import DataError, LevelUnavailableError, MissingInputError, UsageError
+from bids_qsmthal.core.errors import DataError, LevelUnavailableError, MissingInputError
 from bids_qsmthal.group import analysis_file, assembly, fitting, participant_tables, table_writing
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
@@ -137,30 +137,6 @@ def test_a_column_the_users_analysis_asks_for_must_be_there(tmp_path: Path) -> N
     own.write_text(without_edss.replace("edss, dmt", "dmt"))
     with pytest.raises(MissingInputError, match=r"no column dmt .*There are: age, sex.*'Columns'"):
         group.process(bids_dir, output_dir, analysis=own)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        (("Models:", "Modells:"), UsageError, "unknown key 'Modells'"),
-        (("chi ~ age}", "chi ~ agee}"), UsageError, "no variable 'agee'. There are: chi"),
-        (("chi ~ age}", "chi age}"), UsageError, "expected 'outcome ~ predictors'"),
-        (("chi ~ age}", "chi ~ age.sum()}"), UsageError, "cannot be read from '.sum()' on"),
-        (("Adjusted: chi_adjusted", "Adjusted: chi_adjust"), UsageError, "no model 'chi_adjust'"),
-        (("{Name: chi_age,", "{Name: chi_sex,"), UsageError, "'chi_sex' is used more than once"),
-        (("Name: chiang2018", "Name: [1"), UsageError, "not valid YAML"),
-        (("Measure: volume", "Measure: 3"), UsageError, "'Measure' is a int; expected a str"),
-    ],
-)
-def test_a_wrong_analysis_file_is_refused_with_the_place(
-    tmp_path: Path, change: tuple[str, str], error: type[Exception], message: str
-) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text(analysis_file.packaged().replace(*change))
-    with pytest.raises(error) as raised:
-        analysis_file.read(own)
-    assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 def break_participants(bids_dir: Path, change: tuple[str, str]) -> None:

@@ -18,10 +18,10 @@ from bids_qsmthal.bids import gre_series
 from bids_qsmthal.bids.dataset import GreFiles, find_sessions
 from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.documents import Document
 from bids_qsmthal.core.errors import QsmthalError
 from bids_qsmthal.group import analysis_file, covariates, measures, table_reading
 from bids_qsmthal.settings import Selection
-from bids_qsmthal.statistics import document
 from tests.conftest import write_image, write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:SyntaxWarning")
@@ -201,7 +201,7 @@ def test_measures(tmp_path: Path, content: str | bytes, begin: bytes) -> None:
 @given(values | st.dictionaries(st.sampled_from(["Name", "Variables", "Models", "Tables"]), values))
 def test_analysis_documents(content: object) -> None:
     try:
-        document.read(content, "own.yaml")
+        analysis_file.analysed(Document(Path("own.yaml"), content))
     except QsmthalError as error:
         refused(error)
 
@@ -225,7 +225,7 @@ def test_analysis_files_with_one_change(data: st.DataObject) -> None:
             break
     parent[last] = data.draw(values)
     try:
-        document.read(content, "own.yaml")
+        analysis_file.analysed(Document(Path("own.yaml"), content))
     except QsmthalError as error:
         refused(error)
 

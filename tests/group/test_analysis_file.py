@@ -1,0 +1,179 @@
+"""Analysis files: what is wrong ends in one line with line and column; editors get a schema."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from bids_qsmthal.core.errors import DataError, QsmthalError, UsageError
+from bids_qsmthal.group import analysis_file
+
+SCHEMAS = Path(analysis_file.__file__).parents[1] / "data" / "schemas"
+
+
+def written(folder: Path, *changes: tuple[str, str]) -> Path:
+    """Return the packaged analysis with some texts changed."""
+    text = analysis_file.packaged()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "own.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "marked", "message"),
+    [
+        (("Models:", "Modells:"), "Modells", "unknown setting Modells; did you mean Models?"),
+        (("Label: Age", "Labl: Age"), "Labl", "unknown setting Variables.age.Labl; did you mean"),
+        (
+            ("left thalamus: {chi: {Hemisphere: L}}", "left thalamus: {chi: {Hemi: L}}"),
+            "Hemi: L",
+            "known are Measure, Region, Hemisphere, Units",
+        ),
+        (("chi ~ age}", "chi ~ agee}"), "chi ~ agee}", "no variable 'agee'. There are: chi"),
+        (("chi ~ age}", "chi age}"), "chi age}", "expected 'outcome ~ predictors'"),
+        (("chi ~ age}", "chi ~ age.sum()}"), "chi ~ age.sum", "cannot be read from '.sum()' on"),
+        (
+            ("Adjusted: chi_adjusted", "Adjusted: chi_adjust"),
+            "chi_adjust}",
+            "no model 'chi_adjust'",
+        ),
+        (("{Name: chi_age,", "{Name: chi_sex,"), "{Name: chi_sex, Formula: chi ~ sex", "more than"),
+        (
+            ("Measure: volume", "Measure: 3"),
+            "3\n",
+            "Variables.thalamic_volume.Measure: found 3, expected text",
+        ),
+        (
+            ("Words: [F, female", "Words: [F, no, female"),
+            "no, female",
+            "found False, expected text",
+        ),
+        (
+            ("{Name: chi_dmt, Formula: chi ~ dmt}", "{Name: chi_dmt}"),
+            "{Name: chi_dmt}",
+            "is missing",
+        ),
+        (("Decimals: 1", "Decimals: 99"), "99", "found 99, expected 10 or less"),
+        (("Filter: age <= 50", "Filter: sex == 'mael'"), "sex == 'mael'", "female (0, f, female"),
+        (("Filter: age <= 50", "Filter: sex < 'male'"), "sex < 'male'", "have no order"),
+        (("Cohort: [age", "Cohort: [aeg"), "[aeg", "no variable 'aeg'"),
+        (
+            ("Adjusted: thickness_adjusted", "Unadjusted: ''"),
+            "Label: Cortical thickness\n        Term",
+            "is there twice",
+        ),
+        (("[F, female, woman]", "[F, female, M]"), "Label: Sex", "'m' means female and male"),
+        (("age <= 50\n  - {", "age <= 50\n    GroupBy: [agee]\n  - {"), "[agee]", "no variable"),
+        (
+            ("Label: Sex", "Label: Sex\n    Reference: male"),
+            "Label: Sex",
+            "Reference 'male'; expected one of its levels (female, male), whose Values are words",
+        ),
+        (("  age:\n", "  log:\n"), "Label: Age", "the name has a meaning of its own"),
+    ],
+)
+def test_a_wrong_analysis_file_is_refused_with_line_and_column(
+    tmp_path: Path, change: tuple[str, str], marked: str, message: str
+) -> None:
+    own = written(tmp_path, change)
+    with pytest.raises(QsmthalError) as raised:
+        analysis_file.read(own)
+    said = str(raised.value)
+    assert message in said
+    assert said.isprintable()
+    if isinstance(raised.value, UsageError):
+        begin = own.read_text().index(marked)
+        line = own.read_text().count("\n", 0, begin) + 1
+        column = begin - own.read_text().rfind("\n", 0, begin)
+        assert said.startswith(f"{own}, line {line}, column {column}: ")
+
+
+def test_what_is_no_yaml_is_refused_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not readable as YAML.*line 7, column 7"):
+        analysis_file.read(written(tmp_path, ("Name: chiang2018", "Name: [1")))
+
+
+GROUPED = (
+    "Models:\n",
+    "Models:\n  - {Name: each, Formula: chi ~ age, GroupBy: [sex]}\n",
+)
+
+
+def test_a_table_row_names_one_part_of_a_grouped_model_by_its_level(tmp_path: Path) -> None:
+    row = "{Label: Age, Term: age, Unadjusted: chi_age, Adjusted: chi_adjusted}"
+    whole = written(tmp_path, GROUPED, (row, "{Label: Age, Term: age, Adjusted: each}"))
+    with pytest.raises(UsageError, match=r"name one of them: each\[sex=female\], each\[sex=male\]"):
+        analysis_file.read(whole)
+    part = "{Label: Age, Term: age, Adjusted: 'each[sex=male]'}"
+    found = analysis_file.read(written(tmp_path, GROUPED, (row, part)))
+    assert found.tables[1].rows[1].adjusted == "each[sex=male]"
+
+
+def test_a_table_row_without_models_is_refused(tmp_path: Path) -> None:
+    row = "{Label: Age, Term: age, Unadjusted: chi_age, Adjusted: chi_adjusted}"
+    with pytest.raises(UsageError, match="row 'Age': give the model under 'Unadjusted'"):
+        analysis_file.read(written(tmp_path, (row, "{Label: Age, Term: age}")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name: x\nVariables: &a [" + "*a, " * 3 + "*a]",
+        "\n".join(
+            ["a: &a0 [1, 1]"] + [f"b{i}: &a{i} [{f'*a{i - 1}, ' * 9}]" for i in range(1, 12)]
+        ),
+        "a: " + "[" * 3000 + "]" * 3000,
+    ],
+    ids=["within itself", "a billion values in twelve lines", "deep"],
+)
+def test_a_file_that_stands_for_more_than_it_holds_is_refused_at_once(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(QsmthalError, match=r"more than 100000 values|not readable|expected names"):
+        analysis_file.read(path)
+
+
+def test_the_packaged_schema_is_the_one_that_files_are_checked_with() -> None:
+    packaged = (SCHEMAS / "analysis.schema.json").read_text(encoding="utf-8")
+    assert packaged == analysis_file.schema_text(), "run: python tools/write_schemas.py"
+
+
+def test_editors_accept_the_packaged_analysis_and_mark_a_misspelled_key() -> None:
+    schema = json.loads(analysis_file.schema_text())
+    content = yaml.safe_load(analysis_file.packaged())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(content, schema)
+    place = analysis_file.packaged().partition("$schema=")[2].partition("\n")[0]
+    assert (SCHEMAS.parent / "analyses" / place).resolve() == SCHEMAS / "analysis.schema.json"
+    content["Models"][0]["Formla"] = content["Models"][0].pop("Formula")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, schema)
+
+
+def test_missing_codes_top_codes_and_the_reference_level_are_read(tmp_path: Path) -> None:
+    found = analysis_file.read(
+        written(
+            tmp_path,
+            ("Variables:\n", "Missing: [unknown, 999]\nFilter: sex == 'female'\nVariables:\n"),
+            ("Label: Age\n", "Label: Age\n    Missing: [Not asked]\n    TopCoded: {89+: 89}\n"),
+            (
+                "Label: EDSS\n",
+                "Label: EDSS\n    Reference: mild\n    Levels:\n"
+                "      severe: {Value: severe}\n      mild: {Value: mild, Words: [little]}\n",
+            ),
+        )
+    )
+    age, edss = found.variables["age"], found.variables["edss"]
+    assert age.missing == ("unknown", "999", "not asked")
+    assert age.top_coded == {"89+": 89.0}
+    assert edss.missing == ("unknown", "999")
+    assert [name for name, level in edss.levels.items() if level.is_reference] == ["mild"]
+    assert found.filter == "sex == 'female'"
+    assert set(found.vocabulary) == {"sex", "dmt", "edss", "enhancing", "quality"}
