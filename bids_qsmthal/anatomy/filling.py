@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
+
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -29,7 +31,7 @@ def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) 
     rim = ndimage.binary_dilation(lesions)
     sure = (white_prior > 0.8) & ~rim
     middle = float(np.median(t1w[sure]))
-    spread = 1.4826 * float(np.median(np.abs(t1w[sure] - middle)))
+    spread = robust.spread(t1w[sure], middle)
     # Normal-appearing white matter only: other lesions and vessels stay out of the mean.
     sure &= np.abs(t1w - middle) < 2.5 * spread
     weight = ndimage.gaussian_filter(sure.astype(np.float32), 4.0)

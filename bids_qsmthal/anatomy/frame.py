@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_qsmthal.core.affine import starting_at, voxel_sizes_mm
 from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Frame:
         """Frame a mask with a margin."""
         upright = reoriented(mask)
         slices = []
-        for axis, size_mm in enumerate(np.linalg.norm(upright.affine[:3, :3], axis=0)):
+        for axis, size_mm in enumerate(voxel_sizes_mm(upright.affine)):
             others = tuple(other for other in range(3) if other != axis)
             planes = np.nonzero(upright.data.any(axis=others))[0]
             margin = int(np.ceil(margin_mm / size_mm))
@@ -44,8 +45,7 @@ class Frame:
     def cut(self, image: Image) -> Image:
         """Bring an image on the grid of the file into the frame; no resampling."""
         upright = reoriented(image)
-        affine = upright.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [part.start for part in self.box]
+        affine = starting_at(upright.affine, [part.start for part in self.box])
         return Image(np.ascontiguousarray(upright.data[self.box]), affine)
 
     def paste(self, data: NDArray[Any]) -> Image:

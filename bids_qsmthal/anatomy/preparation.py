@@ -15,6 +15,7 @@ from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warni
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.warping import Warp, sampled
+from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import ScanWarning, TemplateRegistrationFailed
 
@@ -248,8 +249,7 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
 
 def isotropic(image: Image, size_mm: float) -> Image:
     """Sample an image at cubic voxels, averaging over the larger ones."""
-    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
-    factor = size_mm / sizes
+    factor = size_mm / voxel_sizes_mm(image.affine)
     if np.allclose(factor, 1, atol=0.02):
         return image
     # A Gaussian whose width makes a new voxel the average of what it covers.
@@ -258,9 +258,7 @@ def isotropic(image: Image, size_mm: float) -> Image:
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
     offset = 0.5 * factor - 0.5
     data = ndimage.affine_transform(smooth, np.diag(factor), offset, shape, order=1)
-    affine = image.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ offset
-    affine[:3, :3] = affine[:3, :3] * factor
+    affine = rescaled(starting_at(image.affine, offset), factor)
     return Image(np.ascontiguousarray(data, dtype=np.float32), affine)
 
 

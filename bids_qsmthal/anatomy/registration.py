@@ -12,6 +12,7 @@ from scipy import ndimage
 from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align
 from bids_qsmthal.anatomy.brain import brain_mask
 from bids_qsmthal.anatomy.frame import Frame
+from bids_qsmthal.core.affine import apply, between
 from bids_qsmthal.core.image import Affine, Image, reoriented
 from bids_qsmthal.core.scan_warnings import BrainsDoNotOverlap, RegistrationNotSharp, ScanWarning
 
@@ -142,8 +143,7 @@ def _start(target: Image, source: Image, target_mask: Image, source_mask: Image)
 
 def _centre(mask: Image) -> NDArray[np.float64]:
     voxel = np.array(ndimage.center_of_mass(mask.data))
-    middle: NDArray[np.float64] = mask.affine[:3, :3] @ voxel + mask.affine[:3, 3]
-    return middle
+    return apply(mask.affine, voxel)
 
 
 def _points(mask: Image, limit: int = 60_000) -> NDArray[np.float64]:
@@ -155,8 +155,7 @@ def _points(mask: Image, limit: int = 60_000) -> NDArray[np.float64]:
 def _information(target: Image, source: Image, matrix: Affine, target_mask: Image) -> float:
     """Return the normalised mutual information (Studholme 1999) of two images in a mask."""
     voxels = _points(target_mask)
-    step = np.linalg.inv(source.affine) @ matrix @ target.affine
-    there = voxels @ step[:3, :3].T + step[:3, 3]
+    there = apply(between(source.affine, target.affine, matrix), voxels)
     limits = np.array(source.shape) - 1
     seen = ((there >= 0) & (there <= limits)).all(1)
     if seen.sum() < 1000:
@@ -195,8 +194,8 @@ def _sharpness(
 def _overlap(target_mask: Image, source_mask: Image, matrix: Affine) -> float:
     """Share of the source's mask, as far as the target sees it, inside the target's mask."""
     voxels = _points(source_mask)
-    step = np.linalg.inv(target_mask.affine) @ np.linalg.inv(matrix) @ source_mask.affine
-    there = np.rint(voxels @ step[:3, :3].T + step[:3, 3]).astype(int)
+    step = between(target_mask.affine, source_mask.affine, np.linalg.inv(matrix))
+    there = np.rint(apply(step, voxels)).astype(int)
     seen = ((there >= 0) & (there < np.array(target_mask.shape))).all(1)
     if not seen.any():
         return 0.0
@@ -205,9 +204,9 @@ def _overlap(target_mask: Image, source_mask: Image, matrix: Affine) -> float:
 
 def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
     centre = _centre(mask)
-    moved = matrix[:3, :3] @ centre + matrix[:3, 3] - centre
+    shift = apply(matrix, centre) - centre
     angle = np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))
-    return {"shift_mm": float(np.linalg.norm(moved)), "rotation_deg": float(np.rad2deg(angle))}
+    return {"shift_mm": float(np.linalg.norm(shift)), "rotation_deg": float(np.rad2deg(angle))}
 
 
 def _warnings(quality: dict[str, float], how: RigidRegistration) -> tuple[ScanWarning, ...]:

@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -305,7 +307,7 @@ def _plane(
     for _ in range(2):
         weights = np.linalg.lstsq(design[chosen], flat[chosen], rcond=None)[0]
         residual = flat - design @ weights
-        spread = 1.4826 * float(np.median(np.abs(residual[chosen])))
+        spread = robust.spread(residual[chosen], 0.0)
         chosen = inside.ravel() & (np.abs(residual) < 3 * spread)
     fitted = (design @ weights).reshape(values.shape)
     return fitted, max(spread, 1e-6)

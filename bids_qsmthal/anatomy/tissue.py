@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
+from bids_qsmthal.core import robust
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -226,7 +228,7 @@ def _start(
         level = min(0.7, float(np.quantile(prior[:, tissue], 0.99)))
         sure = values[prior[:, tissue] >= level]
         means[tissue] = np.median(sure)
-        spread[tissue] = 1.4826 * np.median(np.abs(sure - means[tissue]))
+        spread[tissue] = robust.spread(sure, means[tissue])
     return means, np.maximum(spread, 1e-3 * abs(means[WM]))
 
 

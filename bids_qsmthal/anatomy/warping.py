@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
 from bids_qsmthal.core.image import Affine, Image
 
 if TYPE_CHECKING:
@@ -90,11 +91,10 @@ def fields(warp: Warp, t1w: Image, template: Image) -> tuple[Image, Image]:
 
 def _covering(image: Image, size_mm: float) -> Image:
     """Return an empty image along the same axes that reaches one voxel beyond another."""
-    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    sizes = voxel_sizes_mm(image.affine)
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) * sizes / size_mm) + 2)
-    affine = image.affine.copy()
-    affine[:3, :3] *= size_mm / sizes
-    affine[:3, 3] += image.affine[:3, :3] @ (-1.5 * size_mm / sizes + size_mm / sizes / 2)
+    factor = size_mm / sizes
+    affine = rescaled(starting_at(image.affine, -1.5 * size_mm / sizes + factor / 2), factor)
     return Image(np.zeros(shape, dtype=np.uint8), affine)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import Affine, between, directions, voxel_sizes_mm
 from bids_qsmthal.core.grid import Grid
 
-Affine = NDArray[np.float64]
+__all__ = ["Affine", "Image", "reoriented", "resample"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +36,10 @@ class Image:
     @property
     def grid(self) -> Grid:
         """The grid of the image, with the scanner's B0 (world z) turned into its frame."""
-        voxel_size_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
-        rotation = self.affine[:3, :3] / voxel_size_mm
-        b0 = np.linalg.solve(rotation, (0.0, 0.0, 1.0))
+        b0 = np.linalg.solve(directions(self.affine), (0.0, 0.0, 1.0))
+        # A sheared affine (never a scanner's) would leave the vector longer or shorter.
         b0 /= np.linalg.norm(b0)
-        dx, dy, dz = voxel_size_mm.tolist()
+        dx, dy, dz = voxel_sizes_mm(self.affine).tolist()
         bx, by, bz = b0.tolist()
         return Grid(self.shape, (dx, dy, dz), (bx, by, bz))
 
@@ -79,7 +79,7 @@ def resample(
     Image
         float32 for ``order`` > 0, else the type of ``moving``; on the grid of ``onto``.
     """
-    step = np.linalg.inv(moving.affine) @ (np.eye(4) if world is None else world) @ onto.affine
+    step = between(moving.affine, onto.affine, world)
     dtype = moving.data.dtype if order == 0 else np.dtype(np.float32)
     source = moving.data.astype(dtype, copy=False)
     sampled = ndimage.affine_transform(
@@ -90,8 +90,7 @@ def resample(
 
 def reoriented(image: Image) -> Image:
     """Return the same image with axes nearest to R, A, S: flips and swaps only, no resampling."""
-    direction = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
-    order = _nearest_axes(direction)
+    order = _nearest_axes(directions(image.affine))
     data = np.moveaxis(image.data, order, (0, 1, 2))
     swap = np.zeros((4, 4))
     swap[3, 3] = 1.0

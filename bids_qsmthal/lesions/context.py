@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import starting_at
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import TABLE, Group
@@ -85,8 +86,7 @@ class Box:
 
     def frame(self, whole: Image) -> Image:
         """Return the part of an image in the box, at its place in the world."""
-        affine = whole.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [cut.start for cut in self.slices]
+        affine = starting_at(whole.affine, [cut.start for cut in self.slices])
         return Image(self.cut(whole.data), affine)
 
     def blur(self, data: NDArray[Any], sigma_mm: float) -> Volume:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.scan_warnings import EnhancementWithoutLesions, ScanWarning
@@ -182,7 +183,7 @@ def _uptake(
     excess = box.blur(after / gain - expected, 0.5)
     white = _bright_tissue(before, brain)
     level = float(np.median(expected[white]))
-    noise = 1.4826 * float(np.median(np.abs(excess[white] - np.median(excess[white]))))
+    noise = robust.spread(excess[white])
     slope = np.sqrt(
         sum(
             (component / size) ** 2
@@ -218,7 +219,7 @@ def _expected(before: Volume, after: Volume, brain: Mask) -> tuple[Volume, Volum
         knots, medians = _transfer(old, new * np.exp(-basis @ weights))
         ratio = np.log(np.maximum(new, 1e-6) / np.interp(old, knots, medians))
         rest = ratio - basis @ weights
-        calm = np.abs(rest - np.median(rest)) < 3 * 1.4826 * np.median(np.abs(rest))
+        calm = np.abs(rest - np.median(rest)) < 3 * robust.spread(rest, 0.0)
         weights = np.linalg.lstsq(basis[calm], ratio[calm], rcond=None)[0]
         weights[0] -= (basis @ weights).mean()
     expected = np.interp(before, knots, medians).astype(np.float32)

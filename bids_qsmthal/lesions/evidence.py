@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import median_abs_deviation
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.scan_warnings import (
     FlairNoisy,
@@ -137,7 +137,7 @@ def flair_and_t1w(
     return Evidence(
         log_odds=odds,
         excess=excess,
-        noise=_deviation(excess[white]) if white.any() else float(model.spread[WM, 1]),
+        noise=robust.spread(excess[white]) if white.any() else float(model.spread[WM, 1]),
         smallest_peak=smallest_peak,
         allowed=brain & ~fluid & (odds > -4) & ~nucleus,
         fluid=(t1w < border) | ~brain,
@@ -182,19 +182,14 @@ def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) ->
     )
 
 
-def _deviation(values: Volume) -> float:
-    """Return the standard deviation of most values, by their median absolute deviation."""
-    return float(median_abs_deviation(values, scale="normal"))
-
-
 def _mode(values: Volume) -> tuple[float, float]:
     """Return the mode by trimming, and the standard deviation of the side below it."""
     centre = float(np.median(values))
     for _ in range(8):
-        spread = 1.4826 * float(np.median(np.abs(values - centre)))
+        spread = robust.spread(values, centre)
         centre = float(values[np.abs(values - centre) < 1.5 * spread].mean())
-    below = centre - values[(values < centre) & (values > 0.5 * centre)]
-    return centre, 1.4826 * float(np.median(below))
+    below = values[(values < centre) & (values > 0.5 * centre)]
+    return centre, robust.spread(below, centre)
 
 
 def _priors(context: Context, box: Box) -> tuple[Volume, Volume, Volume]:
@@ -230,7 +225,7 @@ def _with_pure_csf(model: NormalTissue, flair: Volume, dark: Mask) -> NormalTiss
     if dark.sum() < 100:
         return model
     middle = float(np.median(flair[dark]))
-    spread = 1.4826 * float(np.median(np.abs(flair[dark] - middle)))
+    spread = robust.spread(flair[dark], middle)
     return model.with_flair_of_csf(middle, min(spread, float(model.spread[CSF, 1])))
 
 
@@ -260,8 +255,8 @@ def _own_level(
     """Give a structure its own level and spread: the brainstem is brighter than white matter."""
     if structure.sum() < 1000:
         return
-    middle = np.median(flair[structure])
-    deviation = 1.4826 * np.median(np.abs(flair[structure] - middle))
+    middle = float(np.median(flair[structure]))
+    deviation = robust.spread(flair[structure], middle)
     level[structure] = middle - model.mean[WM, 1]
     spread[structure] = max(deviation, float(model.spread[WM, 1]))
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import starting_at
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.scan_warnings import FlairCoversPart, ScanWarning
@@ -231,7 +232,6 @@ def _averaged(source: Image, flair: Image, world: Affine) -> Volume:
     total = np.zeros(flair.shape, np.float32)
     for offset in np.ndindex(*steps):
         shift = [(o + 0.5) / n - 0.5 for o, n in zip(offset, steps, strict=True)]
-        affine = flair.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ shift
-        total += resample(source, Image(flair.data, affine), world=world).data
+        shifted = Image(flair.data, starting_at(flair.affine, shift))
+        total += resample(source, shifted, world=world).data
     return total / np.float32(np.prod(steps))

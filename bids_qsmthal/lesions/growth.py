@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtri
 
+from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.context import Box, Mask, Volume
@@ -168,7 +169,7 @@ def seeds_at(points_mm: NDArray[np.floating], onto: Image) -> Image:
     """
     points = np.atleast_2d(np.asarray(points_mm, float))
     to_voxel = np.linalg.inv(onto.affine)
-    voxels = np.round(points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    voxels = np.round(apply(to_voxel, points)).astype(int)
     for point, voxel in zip(points, voxels, strict=True):
         if (voxel < 0).any() or (voxel >= onto.shape).any():
             raise UsageError(

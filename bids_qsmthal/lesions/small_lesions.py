@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.lesions.context import Box, Mask, Volume
 from bids_qsmthal.lesions.growth import TOUCHING, expected_largest
 
@@ -66,8 +67,8 @@ def _summits(
     if not calm.any():
         return np.zeros((0, 3), np.intp), height
     filtered = box.blur(evidence.excess, settings.island_filter_mm)
-    middle = np.median(filtered[calm])
-    noise = 1.4826 * np.median(np.abs(filtered[calm] - middle))
+    middle = float(np.median(filtered[calm]))
+    noise = robust.spread(filtered[calm], middle)
     summit = (ndimage.maximum_filter(filtered, box.cube(_PEAK_MM)) == filtered) & ~found
     summit &= evidence.mostly_white & (filtered > middle + settings.island_sd * noise)
     return np.argwhere(summit & (height > evidence.smallest_peak)), height

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
 from bids_qsmthal.lesions.context import (
@@ -46,7 +47,7 @@ def lesion_table(mask: Image, context: Context) -> pd.DataFrame:
     rows = []
     for number, found in enumerate(ndimage.find_objects(labels, count)):
         voxels = np.argwhere(labels[found] == number + 1) + [cut.start for cut in found]
-        centre = mask.affine[:3, :3] @ voxels.mean(0) + mask.affine[:3, 3]
+        centre = apply(mask.affine, voxels.mean(0))
         first = (number + 1, float(size[number]), places[number])
         rows.append((*first, *centre.round(1).tolist(), float(thalamus_mm3[number])))
     table = pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.lesions.context import Mask, Volume
 
 Vector = NDArray[np.float64]
@@ -163,7 +164,7 @@ def _start(values: Vector, tissue: Vector) -> NormalTissue:
         sure = values[tissue[:, k] >= np.quantile(tissue[:, k], 0.9)]
         centre = np.median(sure, axis=0)
         for _ in range(5):
-            spread = 1.4826 * np.median(np.abs(sure - centre), axis=0) + 1e-6
+            spread = robust.spread_of_columns(sure, centre) + 1e-6
             centre = sure[(np.abs(sure - centre) < 1.5 * spread).all(1)].mean(axis=0)
         means[k], covariances[k] = centre, np.diag(spread**2)
     return NormalTissue(means, covariances, np.zeros(0))

@@ -9,6 +9,7 @@ import numpy as np
 
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.affine import apply, directions
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.participant import gre_signal
@@ -116,7 +117,7 @@ def _check_size(image: Image, path: Path) -> None:
 
 def _check_axes(image: Image, path: Path) -> None:
     """Raise where the axes are not at right angles: no registration can hold such a grid."""
-    axes = image.affine[:3, :3] / image.grid.voxel_size_mm
+    axes = directions(image.affine)
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
     if cosine > MAX_SHEAR:
         raise DataError(
@@ -142,8 +143,7 @@ def _check_brought(key: str, item: ExternalFile, session: Session) -> None:
 def _check_points(item: ExternalFile, session: Session) -> None:
     grid = _grid_of(item, session)
     points = external.points_mm(item)
-    to_voxel = np.linalg.inv(grid.affine)
-    voxels = np.rint(points @ to_voxel[:3, :3].T + to_voxel[:3, 3])
+    voxels = np.rint(apply(np.linalg.inv(grid.affine), points))
     outside = ((voxels < 0) | (voxels >= grid.shape)).any(axis=1)
     if outside.any():
         raise DataError(

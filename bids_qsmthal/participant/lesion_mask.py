@@ -9,6 +9,7 @@ import numpy as np
 
 from bids_qsmthal import lesions
 from bids_qsmthal.bids import external
+from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Source
 
@@ -121,8 +122,7 @@ def _grown(
     assert flair is not None  # noqa: S101 - the caller has looked
     item = external_files.get("lesion_points") or external_files["lesion_seeds"]
     if item.space == "T1w":
-        there = scan.world_of("FLAIR")
-        seeds_mm = seeds_mm @ there[:3, :3].T + there[:3, 3]
+        seeds_mm = apply(scan.world_of("FLAIR"), seeds_mm)
     grown = stages.run(
         f"{TITLE} from seeds",
         lesions.grow,
@@ -142,9 +142,7 @@ def _seeds_mm(external_files: Mapping[str, ExternalFile]) -> NDArray[np.float64]
         return external.points_mm(external_files["lesion_points"])
     if "lesion_seeds" in external_files:
         mask = external.load(external_files["lesion_seeds"])
-        voxels = np.argwhere(mask.data > 0)
-        points: NDArray[np.float64] = voxels @ mask.affine[:3, :3].T + mask.affine[:3, 3]
-        return points
+        return apply(mask.affine, np.argwhere(mask.data > 0))
     return None
 
 

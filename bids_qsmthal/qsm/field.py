@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.qsm import echoes
 from bids_qsmthal.qsm.smooth import robust_polynomial, wrapped
 from bids_qsmthal.qsm.unwrapping import Romeo, Unwrapping
@@ -206,7 +207,7 @@ def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:
     if not inside.any():
         return 0.0
     third = wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
-    return float(1.4826 * np.median(np.abs(third) * signal[2:-1][inside]) / np.sqrt(20))
+    return float(robust.spread(third * signal[2:-1][inside], 0.0) / np.sqrt(20))
 
 
 def _noise_of_two_echoes(intercept: Array, moments: Array, mask: Mask) -> float:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from bids_qsmthal.core import robust
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -51,9 +53,9 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
     for degree in (*range(1, order + 1), order, order, order, order):
         used = [i for i, p in enumerate(powers) if sum(p) <= degree]
         misfit = wrapped(angle - basis @ coefficients)
-        spread = max(1.4826 * float(np.median(np.abs(misfit))), 1e-6)
-        robust = trust / (1 + (misfit / (2 * spread)) ** 2)
-        step, *_ = np.linalg.lstsq(basis[:, used] * robust[:, None], misfit * robust, rcond=1e-10)
+        spread = max(robust.spread(misfit, 0.0), 1e-6)
+        weight = trust / (1 + (misfit / (2 * spread)) ** 2)
+        step, *_ = np.linalg.lstsq(basis[:, used] * weight[:, None], misfit * weight, rcond=1e-10)
         coefficients[used] += step
     axes = [(np.arange(n) - centre[a]) / scale[a] for a, n in enumerate(mask.shape)]
     return _polynomial(coefficients, powers, axes)

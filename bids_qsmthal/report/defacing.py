@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.image import Affine, Image, resample
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def _registration(pair: Registration, near: Image) -> Registration:
 
 def _near(brain: Image) -> Image:
     """Return the brain and its margin as a mask."""
-    away_mm = ndimage.distance_transform_edt(
-        brain.data == 0, sampling=np.linalg.norm(brain.affine[:3, :3], axis=0)
-    )
+    away_mm = ndimage.distance_transform_edt(brain.data == 0, sampling=voxel_sizes_mm(brain.affine))
     return brain.like((away_mm <= MARGIN_MM).astype(np.uint8))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import apply, apply_to_columns, between, directions
 from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Cut:
         texts = []
         for index in self.indices:
             middle[self.axis] = index
-            world = self.base.affine[:3, :3] @ middle + self.base.affine[:3, 3]
+            world = apply(self.base.affine, middle)
             texts.append(
                 f"{AXIS_NAMES[self.axis]} = {world[self.axis]:.0f} mm".replace("-", "\u2212")
             )
@@ -86,11 +87,10 @@ class Cut:
 
         ``world`` takes a world point of the shown image to the world of the other one.
         """
-        step = np.linalg.inv(image.affine) @ (np.eye(4) if world is None else world)
-        step = step @ self.base.affine
+        step = between(image.affine, self.base.affine, world)
         tiles = []
         for index in self.indices:
-            points = step[:3, :3] @ self._voxels(index) + step[:3, 3:]
+            points = apply_to_columns(step, self._voxels(index))
             values = ndimage.map_coordinates(image.data, points, order=order, output=np.float32)
             right, up = (self.box[axis] for axis in self.in_plane)
             tiles.append(values.reshape(right.stop - right.start, up.stop - up.start).T)
@@ -138,8 +138,7 @@ def cut(
 
 def tilt_degrees(image: Image) -> float:
     """Return the largest angle between an axis of the image and the nearest world axis."""
-    affine = reoriented(image).affine[:3, :3]
-    cosines = np.diag(affine) / np.linalg.norm(affine, axis=0)
+    cosines = np.diag(directions(reoriented(image).affine))
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
@@ -147,8 +146,7 @@ def bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box
     """Return the box of a grid that holds a mask of any grid (the head by default)."""
     inside = _head(base) if mask is None or not np.any(mask.data) else mask
     voxels = _ends(np.asarray(inside.data) > 0)
-    step = np.linalg.inv(base.affine) @ inside.affine
-    points = step[:3, :3] @ voxels + step[:3, 3:]
+    points = apply_to_columns(between(base.affine, inside.affine), voxels)
     low = np.floor(points.min(1) + ROUNDING_VOXELS)
     high = np.ceil(points.max(1) - ROUNDING_VOXELS)
     margin = np.ceil(margin_mm / np.array(base.grid.voxel_size_mm))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -95,11 +97,7 @@ def largest_components(mask: Mask, *, count: int) -> Mask:
     return kept
 
 
-NORMAL_SD = 1.4826
-"""SD of a normal sample over its median absolute deviation."""
-
-
 def robust_centre_and_spread(values: Array) -> tuple[float, float]:
     """Return median and 1.4826 MAD: the mean and SD of a normal sample, deaf to outliers."""
     centre = float(np.median(values))
-    return centre, NORMAL_SD * float(np.median(np.abs(values - centre)))
+    return centre, robust.spread(values, centre)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.roi.morphology import (
-    NORMAL_SD,
     eroded,
     largest_components,
     robust_centre_and_spread,
@@ -279,7 +279,7 @@ def _decays_fast(candidates: Mask, images: ReferenceImages, rule: ReferenceRule)
     values = images.r2star_hz[candidates]
     centre, _ = robust_centre_and_spread(values)
     # Noise spreads to both sides, plexus only upwards: the lower side tells noise alone.
-    spread = NORMAL_SD * float(np.median(centre - values[values <= centre]))
+    spread = robust.spread(values[values <= centre], centre)
     limit = max(rule.r2star_limit_hz, centre + rule.outlier_spreads * spread)
     # Twice the limit is nearer to tissue (15-25 /s at 3 T) than to CSF, however noisy the map.
     fast: Mask = candidates & (images.r2star_hz > min(limit, 2 * rule.r2star_limit_hz))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import apply, between, starting_at
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.roi.morphology import Box, Labels, box_of, margin_voxels, signed_depth_mm
 
@@ -164,13 +165,13 @@ def _samples(
     source: Image, onto: Image, *, world: Affine, box: Box, order: int, fill: float = 0.0
 ) -> Iterator[Array]:
     """Yield the source sampled at each point of the lattice inside the voxels of a box."""
-    step = np.linalg.inv(source.affine) @ world @ onto.affine
+    step = between(source.affine, onto.affine, world)
     counts = _lattice(source, onto)
     first = np.array([part.start for part in box], dtype=np.float64)
     data = np.asarray(source.data).astype(np.float32)
     mode = "nearest" if np.isinf(fill) else "grid-constant"
     for point in product(*((np.arange(n) + 0.5) / n - 0.5 for n in counts)):
-        offset = step[:3, :3] @ (first + point) + step[:3, 3]
+        offset = apply(step, first + point)
         yield ndimage.affine_transform(
             data, step[:3, :3], offset, _shape(box), np.float32, order=order, mode=mode
         )
@@ -187,8 +188,7 @@ def _lattice(source: Image, onto: Image) -> tuple[int, int, int]:
 
 
 def _cropped(image: Image, crop: Box, data: Array | Mask) -> Image:
-    affine = image.affine.copy()
-    affine[:3, 3] = affine[:3, :3] @ [part.start for part in crop] + affine[:3, 3]
+    affine = starting_at(image.affine, [part.start for part in crop])
     return Image(np.ascontiguousarray(data), affine)
 
 

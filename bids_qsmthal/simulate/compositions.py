@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import apply_to_columns, between
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.core.labels import SIDES
 from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM
@@ -108,7 +109,7 @@ class Chunk:
 
 def sampled(level: Image, affine: Affine, shape: tuple[int, int, int]) -> Float:
     """Sample a smooth map of the head on a grid whose ``affine`` leads to head mm."""
-    step = np.linalg.inv(level.affine) @ affine
+    step = between(level.affine, affine)
     return np.asarray(
         ndimage.affine_transform(
             level.data, step[:3, :3], step[:3, 3], shape, np.float32, order=1, mode="nearest"
@@ -148,8 +149,7 @@ def compositions(
 
 def _points(flat: NDArray[np.intp], affine: Affine, shape: tuple[int, int, int]) -> Float:
     index = np.stack(np.unravel_index(flat, shape)).astype(np.float32)
-    rotation = affine[:3, :3].astype(np.float32)
-    return np.asarray(rotation @ index + affine[:3, 3:].astype(np.float32))
+    return np.asarray(apply_to_columns(affine.astype(np.float32), index))
 
 
 def _step(level: Float, width: float = 1.0) -> Float:
@@ -183,7 +183,7 @@ def _brain(head: Head, flat: NDArray[np.intp], points_mm: Float, depth: Float) -
     """Compose points inside the dura."""
     atlas_mm = head.warp.to_atlas(points_mm)
     to_index = np.linalg.inv(head.templates.affine).astype(np.float32)
-    index = to_index[:3, :3] @ atlas_mm + to_index[:3, 3:]
+    index = np.asarray(apply_to_columns(to_index, atlas_mm), np.float32)
     shares = np.zeros((len(NAMES), flat.size), np.float32)
     shares[:3] = _classes(head, index, depth)
     deep = _add_structures(head, index, atlas_mm, shares)
@@ -269,7 +269,7 @@ def _add_plexus(head: Head, points_mm: Float, shares: Float, ventricle: Float) -
 def _add_lesions(head: Head, points_mm: Float, shares: Float) -> None:
     """Replace tissue by lesions, never CSF."""
     at = np.linalg.inv(head.lesions.affine).astype(np.float32)
-    index = at[:3, :3] @ points_mm + at[:3, 3:]
+    index = apply_to_columns(at, points_mm)
     for name, level in (("lesion", head.lesions), ("enhancing", head.enhancing)):
         values = ndimage.map_coordinates(
             level.data, index, order=1, mode="nearest", output=np.float32

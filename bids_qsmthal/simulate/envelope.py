@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import apply_to_columns, lattice
 from bids_qsmthal.core.image import Image
 
 if TYPE_CHECKING:
@@ -78,14 +79,13 @@ class Envelope:
 
 def envelope(templates: Templates, warp: RandomWarp) -> Envelope:
     """Build the head around a participant's brain."""
-    affine = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
-    affine[:3, 3] = CORNER_MM
+    affine = lattice(STEP_MM, CORNER_MM)
     index = np.indices(SHAPE, dtype=np.float32).reshape(3, -1)
     points_mm = index * np.float32(STEP_MM) + CORNER_MM[:, None].astype(np.float32)
     atlas_mm = warp.to_atlas(points_mm)
     at = np.linalg.inv(templates.affine)
     brain = ndimage.map_coordinates(
-        templates.brain, at[:3, :3] @ atlas_mm + at[:3, 3:], order=1, output=np.float32
+        templates.brain, apply_to_columns(at, atlas_mm), order=1, output=np.float32
     ).reshape(SHAPE)
     depth = _hull_distance(brain > 0.5)
     # The shapes follow the size of the head, not its local warp.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import rescaled, starting_at, with_origin
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.qsm import Grid
 from bids_qsmthal.simulate.compositions import compositions, sampled
@@ -180,11 +181,10 @@ def background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
     Everything is counted from air, which fills the rest of space; the brain enters as water.
     """
     size_mm = np.array(model.grid.voxel_size_mm)
-    affine = model.affine.copy()
-    affine[:3, :3] *= BACKGROUND_STEP_MM / size_mm
+    coarse = rescaled(model.affine, BACKGROUND_STEP_MM / size_mm)
     # The middle of this grid: under the middle of the brain, as there is more head below.
     middle = (pose @ (0.0, -18.0, -60.0, 1.0))[:3]
-    affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(BACKGROUND_SHAPE) - 1) / 2)
+    affine = starting_at(with_origin(coarse, middle), -(np.array(BACKGROUND_SHAPE) - 1) / 2)
     chi = background_susceptibility_ppm(head, np.linalg.inv(pose) @ affine)
     field = dipole_field(chi, Image(chi, affine).grid, padding=1.5)
     start = (np.linalg.inv(affine) @ model.affine[:, 3])[:3]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.envelope import Envelope, envelope
@@ -129,9 +130,7 @@ def _furnished(head: Head, parameters: Parameters, generator: np.random.Generato
 
 
 def _terrain_image(data: NDArray[np.float32]) -> Image:
-    affine = np.diag([TERRAIN_STEP_MM, TERRAIN_STEP_MM, TERRAIN_STEP_MM, 1.0])
-    affine[:3, 3] = TERRAIN_CORNER_MM
-    return Image(data, affine)
+    return Image(data, lattice(TERRAIN_STEP_MM, TERRAIN_CORNER_MM))
 
 
 def _plexus(
@@ -153,9 +152,7 @@ def _texture(generator: np.random.Generator) -> Image:
     shape = (52, 66, 56)
     noise = generator.standard_normal(shape, dtype=np.float32)
     smooth = ndimage.gaussian_filter(noise, 1.5, mode="wrap")
-    affine = np.diag([TEXTURE_STEP_MM] * 3 + [1.0])
-    affine[:3, 3] = (-104, -140, -112)
-    return Image(smooth / smooth.std(), affine)
+    return Image(smooth / smooth.std(), lattice(TEXTURE_STEP_MM, (-104, -140, -112)))
 
 
 def _susceptibilities(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from bids_qsmthal.core.affine import rescaled, starting_at, with_origin
 from bids_qsmthal.core.image import Affine
 
 if TYPE_CHECKING:
@@ -70,13 +71,11 @@ def scan_affine(
         direction = rotation[:3, :3] @ direction
     affine = np.eye(4)
     affine[:3, :3] = direction * voxel_size_mm
-    affine[:3, 3] = centre_mm - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return affine
+    return starting_at(with_origin(affine, centre_mm), -(np.array(shape) - 1) / 2)
 
 
 def finer(affine: Affine, factor: tuple[int, int, int]) -> Affine:
     """Return voxel to world of the grid that splits each voxel."""
-    fine = affine.copy()
-    fine[:3, :3] = affine[:3, :3] / factor
-    fine[:3, 3] = affine[:3, 3] - affine[:3, :3] @ ((np.array(factor) - 1) / (2 * np.array(factor)))
-    return fine
+    parts = np.array(factor)
+    # The first centre of the finer grid lies before that of the coarse voxel that holds it.
+    return rescaled(starting_at(affine, -(parts - 1) / (2 * parts)), 1 / parts)

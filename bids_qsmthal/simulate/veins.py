@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import interpolate
 
+from bids_qsmthal.core.affine import apply, voxel_sizes_mm
+
 if TYPE_CHECKING:
     from bids_qsmthal.core.image import Affine
     from bids_qsmthal.simulate.warps import RandomWarp
@@ -97,11 +99,11 @@ def vein_share(
     size_mm = float(abs(np.linalg.det(affine[:3, :3])) ** (1 / 3))
     to_index = np.linalg.inv(affine)
     for vein in veins:
-        reach = np.ceil((vein.radius_mm + size_mm) / np.linalg.norm(affine[:3, :3], axis=0))
+        reach = np.ceil((vein.radius_mm + size_mm) / voxel_sizes_mm(affine))
         offsets = np.stack(
             np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1
         ).reshape(-1, 3)
-        index = vein.course_mm @ to_index[:3, :3].T + to_index[:3, 3]
+        index = apply(to_index, vein.course_mm)
         voxels = np.round(index)[:, None, :] + offsets
         away = (voxels - index[:, None, :]) @ affine[:3, :3].T
         distance = np.linalg.norm(away, axis=2)

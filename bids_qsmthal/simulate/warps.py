@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Affine
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def random_warp(
         Source of randomness.
     """
     stretch = 1 / (scale * np.exp(generator.normal(0, 0.02, 3)))
-    affine = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
-    affine[:3, 3] = CORNER_MM
+    affine = lattice(STEP_MM, CORNER_MM)
     random = _random_displacement(deformation_mm, generator)
     systematic = _atrophy_displacement(templates, atrophy, affine, stretch)
     strength = 1.0
