@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pandas as pd
 
 from bids_qsmthal import execution
 from bids_qsmthal.bids import external, gre_series
+from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import InvalidBidsError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates
-from bids_qsmthal.participant import input_checks
+from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.report import numbers
 
 if TYPE_CHECKING:
@@ -28,56 +29,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ROLES = {"gre": "GRE", "t1w": "T1w", "t1w_gad": "post-contrast T1w", "flair": "FLAIR"}
+ROLES = {scan.keys[0]: scan.name for scan in pipeline.SCANS}
 """What is looked for, by the names of the filter file, as a reader calls it."""
-
-COSTS = {
-    "gre": "no gradient echo: no susceptibility and no R2*",
-    "t1w": "no T1w: no volumes, no cortical thickness, and no thalamus unless you bring its labels",
-    "t1w_gad": "no post-contrast T1w: no enhancing lesions",
-    "flair": "no FLAIR: no T2 lesions",
-}
-"""What the lack of each image costs."""
-
-SPARED_BY = {"flair": {"lesion"}, "t1w_gad": {"enhancing"}}
-"""What may be brought in the place of an image."""
-
-
-class Stage(NamedTuple):
-    """A stage and what it takes to run.
-
-    Attributes
-    ----------
-    needs
-        Of each set one: roles of images, or products that were brought.
-    spared_by
-        The product that takes its place when it was brought; empty if there is none.
-    """
-
-    title: str
-    needs: tuple[frozenset[str], ...]
-    spared_by: str = ""
-
-
-def _all(*names: str) -> tuple[frozenset[str], ...]:
-    return tuple(frozenset({name}) for name in names)
-
-
-LABELS = frozenset({"t1w", "deepgray", "deepgray_gre", "thalamus"})
-"""Any of these says where the thalamus is."""
-
-STAGES = (
-    Stage("T1w: bias field, brain, template", _all("t1w")),
-    Stage("FLAIR to T1w", _all("t1w", "flair")),
-    Stage("T2 lesions", _all("flair"), "lesion"),
-    Stage("tissue, deep gray nuclei, cortical thickness", _all("t1w")),
-    Stage("post-contrast T1w to T1w", _all("t1w", "t1w_gad")),
-    Stage("enhancing lesions", _all("t1w", "t1w_gad"), "enhancing"),
-    Stage("gradient echo to T1w", _all("t1w", "gre")),
-    Stage("field, background, susceptibility", _all("gre")),
-    Stage("other backgrounds, split echoes", (*_all("gre"), LABELS), "chi"),
-    Stage("thalamus, veins, reference", (*_all("gre"), LABELS)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +50,7 @@ class Found:
     series
         The gradient echo, where its files and sidecars are in order.
     external_files
-        What was brought, by product.
+        Results of other programs and edits, by product.
     """
 
     session: Session
@@ -116,25 +69,18 @@ class Found:
         }
 
     @property
-    def costs(self) -> tuple[str, ...]:
-        """What will not be measured, and for want of what."""
-        lacking = [
-            COSTS[role]
-            for role in ROLES
-            if role not in self.files and not SPARED_BY.get(role, set()) & set(self.external_files)
-        ]
-        if self.series is not None and len(self.series.first) == 1:
-            lacking.append("one echo: no R2*, and veins are told by susceptibility alone")
-        return tuple(lacking)
+    def plan(self) -> pipeline.Plan:
+        """What a run would do."""
+        return pipeline.plan(self.session, self.external_files)
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages that would run."""
-        have = {*self.files, *self.external_files}
-        return tuple(
-            stage.title
-            for stage in STAGES
-            if all(have & one for one in stage.needs) and stage.spared_by not in self.external_files
+    def costs(self) -> tuple[str, ...]:
+        """What will not be measured, and for want of what."""
+        if self.series is None or len(self.series.first) > 1:
+            return self.plan.costs
+        return (
+            *self.plan.costs,
+            "one echo: no R2*, and veins are told by susceptibility alone",
         )
 
     @property
@@ -164,14 +110,17 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     if settings.check_names:
         _tried(problems, check_names, session)
     external_files = _tried(
-        problems, external.find, session, settings.datasets, settings.output_dir
+        problems, external.files, session, settings.datasets, settings.output_dir
     )
     series = (
         _tried(problems, gre_series.describe, session.gre, session.root) if session.gre else None
     )
     found = Found(session=session, series=series, external_files=external_files or {})
     if voxels and not problems:
-        _tried(problems, input_checks.check, session, settings, found.external_files)
+        if series is not None:
+            _tried(problems, input_checks.gradient_echo, series, settings)
+        for key, item in found.external_files.items():
+            _tried(problems, input_checks.external_result, key, item, session)
     for path in (paths[0] for role, paths in found.files.items() if role != "gre"):
         _tried(problems, input_checks.structural if voxels else nifti.shape_and_affine, path)
     return replace(found, problems=tuple(dict.fromkeys(problems)))
@@ -254,10 +203,16 @@ def plan(found: Found) -> str:
     lines += [
         f"  {key} from {item.path} ({item.source})" for key, item in found.external_files.items()
     ]
-    lines += [f"  would run: {title}" for title in found.stages]
+    lines += [f"  would run: {stage.title}{_makes(stage)}" for stage in found.plan.stages]
+    lines += [f"  {left_out}" for left_out in found.plan.left_out]
     lines += [f"  {cost}" for cost in found.costs]
     lines += [f"  skipped {skip.path.name}: {skip.reason}" for skip in session.skipped]
     return "\n".join([*lines, *(f"  PROBLEM: {problem.text}" for problem in found.problems)])
+
+
+def _makes(stage: pipeline.Stage) -> str:
+    names = ", ".join(PRODUCTS[key].ending for key in stage.makes)
+    return f" (makes {names})" if names else ""
 
 
 def table(found: Sequence[Found]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from bids_qsmthal.app import check
 from bids_qsmthal.bids import derivatives
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.files import write_json, write_tsv
+from bids_qsmthal.participant import pipeline
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
@@ -59,17 +60,13 @@ def _participants(settings: Settings) -> int:
 
 def _announce(sessions: Sequence[Session]) -> None:
     for session in sessions:
-        have = {
-            "GRE": session.gre,
-            "T1w": session.t1w,
-            "post-contrast T1w": session.t1w_gad,
-            "FLAIR": session.flair,
-        }
-        lacking = [name for name, value in have.items() if value is None]
+        available = pipeline.plan(session, {}).available
+        have = [scan.name for scan in pipeline.SCANS if scan.among(available)]
+        lacking = [scan.name for scan in pipeline.SCANS if not scan.among(available)]
         log.info(
             "%s: %s%s",
             session.name,
-            ", ".join(name for name, value in have.items() if value is not None),
+            ", ".join(have),
             f" (no {', no '.join(lacking)})" if lacking else "",
         )
     for skipped in dict.fromkeys(skip for session in sessions for skip in session.skipped):

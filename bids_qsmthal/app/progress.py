@@ -1,7 +1,7 @@
 """What a run looks like: live progress on a terminal, plain lines anywhere else.
 
 The stages and the executor speak to the log. Some of their records carry, besides the words, what
-a program can read: ``step`` (``stages.Step`` as a dict), ``to_process`` (how many participants) and
+a program can read: ``step`` (``runner.Step`` as a dict), ``to_process`` (how many participants) and
 ``ended`` (the name of one that is done). Progress is made from these and from nothing else.
 """
 
@@ -19,28 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from bids_qsmthal.participant.stages import Step
+    from bids_qsmthal.participant.runner import Step
 
 PLAIN = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-
-SHARES = {
-    "T1w: bias field, brain, template": 0.31,
-    "FLAIR to T1w": 0.09,
-    "T2 lesions": 0.06,
-    "tissue, deep gray nuclei, cortical thickness": 0.10,
-    "post-contrast T1w to T1w": 0.11,
-    "enhancing lesions": 0.03,
-    "gradient echo to T1w": 0.09,
-    "field, background, susceptibility": 0.05,
-    "other backgrounds, split echoes": 0.07,
-    "thalamus, veins, reference": 0.09,
-}
-"""How the time of a participant is spread over its stages: CPU time of a simulated head of
-1.5 x 1.5 x 2 mm, images and pages counted with the last stage. Other matrices shift it, and the
-estimate of the time left with it."""
-
-USUAL_SHARE = 0.1
-"""Of a stage that is not listed."""
 
 LEAST_WORK = 0.15
 """Below this share of one participant, done in this run, there is no telling how long it takes."""
@@ -55,13 +36,13 @@ class _Participant:
     done: float = 0.0
     """Share of the work that this run did."""
 
-    spared: float = 0.0
-    """Share that was reused or left out: it took no time and tells nothing about time."""
+    reused: float = 0.0
+    """Share that was reused: it took no time and tells nothing about time."""
 
     @property
     def left(self) -> float:
         """Share of the work that is still to be done."""
-        return max(0.0, 1.0 - self.done - self.spared)
+        return max(0.0, self.step.planned_share - self.done - self.reused)
 
 
 @dataclass(slots=True)
@@ -73,14 +54,15 @@ class Forecast:
     ended: int = 0
     running: dict[str, _Participant] = field(default_factory=dict)
     _work: float = 0.0
-    _spared: float = 0.0
+    _planned: dict[str, float] = field(default_factory=dict)
     _begun: float | None = None
     _measured: tuple[float, float] | None = None
 
     def expect(self, participants: int) -> None:
         """Begin a run over so many participants."""
-        self.total, self.ended, self._work, self._spared = participants, 0, 0.0, 0.0
+        self.total, self.ended, self._work = participants, 0, 0.0
         self._begun, self._measured = self.clock(), None
+        self._planned.clear()
         self.running.clear()
 
     def step(self, step: Step) -> None:
@@ -88,11 +70,11 @@ class Forecast:
         now = self.clock()
         known = self.running.setdefault(step.who, _Participant(step, now))
         if known.step is not step and known.step.state == "started":
-            self._did(known, _share(known.step))
-        if step.state != "started":
-            known.spared += _share(step)
-            self._spared += _share(step)
+            self._did(known, known.step.share)
+        if step.state == "reused":
+            known.reused += step.share
         known.step = step
+        self._planned[step.who] = step.planned_share
         self._measure()
 
     def end(self, who: str) -> None:
@@ -123,7 +105,8 @@ class Forecast:
         if self._begun is None or self._work < LEAST_WORK:
             return
         waiting = max(0, self.total - self.ended - len(self.running))
-        rest = waiting + sum(one.left for one in self.running.values())
+        like_others = sum(self._planned.values()) / len(self._planned)
+        rest = waiting * like_others + sum(one.left for one in self.running.values())
         pace = (now - self._begun) / self._work
         slowest = max((self._own(one, now) for one in self.running.values()), default=0.0)
         self._measured = max(pace * rest, slowest), now
@@ -132,10 +115,6 @@ class Forecast:
     def _own(one: _Participant, now: float) -> float:
         """Return how long one participant takes at its own pace; 0 if it has none yet."""
         return (now - one.since) / one.done * one.left if one.done >= LEAST_WORK else 0.0
-
-
-def _share(step: Step) -> float:
-    return SHARES.get(step.title, USUAL_SHARE if step.count == 1 else USUAL_SHARE * step.count)
 
 
 @contextmanager
@@ -216,7 +195,7 @@ class LiveHandler(logging.Handler):
             forecast.expect(record.to_process)
             self._start()
         elif hasattr(record, "step"):
-            from bids_qsmthal.participant.stages import Step  # noqa: PLC0415 - brings joblib along
+            from bids_qsmthal.participant.runner import Step  # noqa: PLC0415 - brings joblib along
 
             forecast.step(Step(**record.step))
         elif hasattr(record, "ended"):

@@ -1,4 +1,4 @@
-"""What the user brings: manual edits, and results of other programs that replace a stage.
+"""External results: a user's edits, and results of other programs that take the place of a stage.
 
 A dataset is known by what is in it: BIDS derivatives by their names, a ``SUBJECTS_DIR`` of
 FreeSurfer or FastSurfer by its folders, a folder of SynthSeg by its labels and its table.
@@ -23,6 +23,7 @@ from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
 from bids_qsmthal.bids.sidecars import entities_of, inherited
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
 from bids_qsmthal.core.sources import EDITED, Maker, Program, ProgramName, Source, dataset
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_qsmthal.anatomy import ExternalMeasures
-    from bids_qsmthal.core.image import Image
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,15 @@ NAME = re.compile(r"[\w.+-]+")
 
 NUMBERS = "numbers"
 """Key of a table of volumes and thickness; every other key is that of an image or of points."""
+
+POINTS = frozenset({"lesion_points"})
+"""Keys of tables of points."""
+
+SEEDS = frozenset({"lesion_seeds", "lesion_points"})
+"""What lesions are grown from."""
+
+MAPS = frozenset({"chi", "r2star"})
+"""External images that hold values; the others hold labels."""
 
 NUCLEI_TABLES = {"freesurfer nuclei": "desc-freesurfernuclei_dseg"}
 """Label table of thalamic nuclei that are not numbered as ours."""
@@ -101,19 +110,56 @@ class ExternalFile:
     table: Path | None = None
 
 
-def find(
+@dataclass(frozen=True, slots=True, eq=False)
+class External:
+    """What an external file holds, read once.
+
+    Attributes
+    ----------
+    content
+        Labels in the numbers of the product they replace, or the values of a map; seeds, shape
+        (n, 3) in mm; or volumes and thickness of a table.
+    """
+
+    file: ExternalFile
+    content: Image | NDArray[np.float64] | ExternalMeasures
+
+    @property
+    def source(self) -> Source:
+        """A reader, or the dataset and its program."""
+        return self.file.source
+
+    @property
+    def image(self) -> Image:
+        """The content of a product that is an image."""
+        assert isinstance(self.content, Image)  # noqa: S101 - ``read`` sees to it
+        return self.content
+
+    @property
+    def points_mm(self) -> NDArray[np.float64] | None:
+        """The content of a table of points; ``None`` for all else."""
+        return self.content if isinstance(self.content, np.ndarray) else None
+
+    @property
+    def measured(self) -> ExternalMeasures | None:
+        """The content of a table of volumes and thickness; ``None`` for all else."""
+        return self.content if isinstance(self.content, anatomy.ExternalMeasures) else None
+
+
+def files(
     session: Session, datasets: Mapping[str, Path], output_dir: Path
 ) -> dict[str, ExternalFile]:
-    """Return what was brought for a session by the key of the product it replaces.
+    """Return the external files of a session by the key of the product they replace.
 
-    Edits win over derivative datasets; of these the first named wins.
+    Edits win over derivative datasets; of these the first named wins. Of a finished lesion mask
+    and seeds one counts: an edited mask, else the seeds.
 
     Raises
     ------
     DataError
         Two files claim the same place, or a table cannot be read.
     """
-    found = dict(_by_name(session, output_dir / EDITS, EDITED))
+    chosen = dict(_by_name(session, output_dir / EDITS, EDITED))
     for name, root in datasets.items():
         here = (
             dict(_by_name(session, root, dataset(name)))
@@ -126,8 +172,53 @@ def find(
                 "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
                 *(name, root, session.name),
             )
-        found = here | found
-    return found
+        chosen = here | chosen
+    seeded = "lesion" in chosen and not SEEDS.isdisjoint(chosen)
+    unused = {"lesion"} if seeded and chosen["lesion"].source != EDITED else SEEDS
+    return {key: item for key, item in chosen.items() if not (seeded and key in unused)}
+
+
+def read(key: str, item: ExternalFile, session: Session) -> External:
+    """Return what an external file holds.
+
+    Raises
+    ------
+    DataError
+        It is damaged, or holds what cannot be the product.
+    """
+    if key == NUMBERS:
+        return External(item, measured(item, session))
+    if key in POINTS:
+        return External(item, points_mm(item))
+    image = nifti.load(item.path)
+    if image.data.ndim != 3 or not np.isfinite(image.data).all():
+        raise DataError(
+            f"{item.path}: shape {image.data.shape} or values that are not numbers; expected one "
+            f"volume that can be the {key}; mend the file."
+        )
+    return External(item, image if key in MAPS else _labels(key, item, image))
+
+
+def _labels(key: str, item: ExternalFile, image: Image) -> Image:
+    """Return a label image in the numbers of the product it replaces."""
+    numbers = np.unique(image.data)
+    whole = (numbers == np.rint(numbers)).all()
+    if not whole or numbers[0] < 0 or numbers[-1] > np.iinfo(np.int16).max:
+        raise DataError(
+            f"{item.path}: values from {numbers[0]:g} to {numbers[-1]:g}, expected whole numbers "
+            f"from 0 as the labels of {key}; give a label image (a probability must be "
+            "thresholded)."
+        )
+    unknown = nameless(item, numbers)
+    if unknown:
+        log.warning(
+            "%s: left out, as these names in %s are none that is known: %s.",
+            *(item.path, item.table, ", ".join(unknown)),
+        )
+    values = image.data.astype(np.int16)
+    if item.reading in NAMED:
+        return image.like(naming.translated(values, _numbers(item)))
+    return image.like(READINGS[item.reading](values))
 
 
 def parse(words: Sequence[str]) -> dict[str, Path]:
@@ -161,14 +252,6 @@ def parse(words: Sequence[str]) -> dict[str, Path]:
             )
         named[called] = path
     return named
-
-
-def load(item: ExternalFile) -> Image:
-    """Return a label image that was brought, in the numbers of the product it replaces."""
-    image = nifti.load(item.path, dtype=np.int16)
-    if item.reading in NAMED:
-        return image.like(naming.translated(image.data, _numbers(item)))
-    return image.like(READINGS[item.reading](image.data))
 
 
 def nameless(item: ExternalFile, found: NDArray[Any]) -> tuple[str, ...]:

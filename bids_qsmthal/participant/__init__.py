@@ -14,12 +14,13 @@ from bids_qsmthal.participant import (
     input_checks,
     measures,
     page,
+    pipeline,
     quality,
     saving,
-    structural,
-    susceptibility,
 )
-from bids_qsmthal.participant.stages import Stages
+from bids_qsmthal.participant.runner import Runner
+from bids_qsmthal.participant.structural import structural_results
+from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
@@ -45,27 +46,27 @@ def process(session: Session, settings: Settings) -> None:
     folders = (logs, out.folder, out.session_folder / "figures")
     check_inside(settings.output_dir, *folders)
     sweep(out.name, settings.output_dir, *folders)
-    external_files = external.find(session, settings.datasets, settings.output_dir)
+    external_files = external.files(session, settings.datasets, settings.output_dir)
     for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
-    input_checks.check(session, settings, external_files)
     work_dir = settings.work_dir / session.name
-    stages = Stages(
-        work_dir, structural.STAGES + susceptibility.STAGES, only_known=settings.reports_only
-    )
+    plan = pipeline.plan(session, external_files)
+    runner = Runner(work_dir, plan, only_known=settings.reports_only)
+    runner.announce()
 
-    anatomy = structural.find(session, settings, stages, external_files)
-    scan = susceptibility.find(session, settings, stages, external_files, anatomy)
-    checks = quality.checks(anatomy, scan)
-    decision = quality.decision(anatomy, scan)
-    table = measures.collect(session, anatomy, scan, decision)
+    inputs = input_checks.read(session, settings, external_files)
+    structural = structural_results(inputs, settings, runner)
+    susceptibility = susceptibility_results(inputs, settings, runner, structural)
+    checks = quality.checks(structural, susceptibility)
+    decision = quality.decision(structural, susceptibility)
+    table = measures.collect(session, structural, susceptibility, decision)
 
     if not settings.reports_only:
-        saving.save_structural(session, anatomy, settings, out)
-        if scan is not None:
-            saving.save_susceptibility(session, scan, settings, out)
+        saving.save_structural(session, structural, settings, out)
+        if susceptibility is not None:
+            saving.save_susceptibility(session, susceptibility, settings, out)
         saving.save_tables(table, checks, out)
-    shown = page.contents(session, settings, anatomy, scan, table)
+    shown = page.contents(session, settings, structural, susceptibility, table)
     shown = report.defaced(shown) if settings.deface else shown
     report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.ran)

@@ -1,4 +1,4 @@
-"""Labels that were brought, on the grid of T1w, and whether they can be of this head."""
+"""External labels, on the grid of T1w, and whether they can be of this participant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from bids_qsmthal import anatomy
 from bids_qsmthal.anatomy import atlas, naming
-from bids_qsmthal.bids import external
+from bids_qsmthal.bids.external import NUCLEI_TABLES
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.core.labels import THALAMUS
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.anatomy import Prepared
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External, ExternalFile
     from bids_qsmthal.core.image import Affine
 
 MIN_INSIDE = 0.8
-"""Share of brought labels that must lie in the brain: SynthSeg's widest masks leave some 5 % out,
-a head that is shifted by 3 cm a fifth."""
+"""Fraction of external labels that must lie in the brain: SynthSeg's widest masks leave some 5 %
+out, a head that is shifted by 3 cm a fifth."""
 
 MIN_THALAMUS_DICE = 0.5
 """Two outlines of the thalami of one head, each as big as the other, that are shifted by 6 mm
@@ -32,49 +32,47 @@ against each other share half."""
 
 def on(
     key: str,
-    external_files: Mapping[str, ExternalFile],
+    external: Mapping[str, External],
     onto: Image,
     *,
     world: Affine | None = None,
 ) -> Image | None:
-    """Return the labels that were brought for a product on a grid, or ``None``.
+    """Return the external labels of a product on a grid, or ``None`` where there are none.
 
     Parameters
     ----------
-    key, external_files
-        Which, of what was brought.
+    key, external
+        Which, of the external results.
     onto
         The image whose grid is wanted.
     world
         4x4 matrix, a point of the world of ``onto`` to that of the labels; the same by default.
     """
-    if key not in external_files:
+    if key not in external:
         return None
-    return resample(external.load(external_files[key]), onto, world=world, order=0)
+    return resample(external[key].image, onto, world=world, order=0)
 
 
 def mask(
     key: str,
-    external_files: Mapping[str, ExternalFile],
+    external: Mapping[str, External],
     onto: Image,
     *,
     world: Affine | None = None,
 ) -> Image | None:
     """Return the same as a boolean mask."""
-    found = on(key, external_files, onto, world=world)
-    return None if found is None else found.like(found.data > 0)
+    given = on(key, external, onto, world=world)
+    return None if given is None else given.like(given.data > 0)
 
 
 def names_of_nuclei(item: ExternalFile) -> dict[int, str]:
     """Return what the numbers of thalamic nuclei mean."""
     if item.table is not None:
         return naming.read_table(item.table)
-    return atlas.names(external.NUCLEI_TABLES.get(item.reading, "desc-thalamicnuclei_dseg"))
+    return atlas.names(NUCLEI_TABLES.get(item.reading, "desc-thalamicnuclei_dseg"))
 
 
-def labels(
-    external_files: Mapping[str, ExternalFile], prepared: Prepared
-) -> anatomy.ExternalLabels | None:
+def labels(external: Mapping[str, External], prepared: Prepared) -> anatomy.ExternalLabels | None:
     """Gather what takes the place of our labels; ``None`` where nothing does.
 
     Raises
@@ -82,23 +80,23 @@ def labels(
     DataError
         Labels lie outside the brain: they are of another head or in another space.
     """
-    found = {key: on(key, external_files, prepared.t1w) for key in ("deepgray", "tissue", "nuclei")}
-    for key, image in found.items():
+    given = {key: on(key, external, prepared.t1w) for key in ("deepgray", "tissue", "nuclei")}
+    for key, image in given.items():
         if image is not None:
-            _check_inside(image, prepared.brain, external_files[key])
-    if not any(found.values()):
+            _check_inside(image, prepared.brain, external[key].file)
+    if not any(given.values()):
         return None
-    nuclei = found["nuclei"]
-    named = None if nuclei is None else (nuclei, names_of_nuclei(external_files["nuclei"]))
+    nuclei = given["nuclei"]
+    named = None if nuclei is None else (nuclei, names_of_nuclei(external["nuclei"].file))
     return anatomy.ExternalLabels(
-        deepgray=found["deepgray"],
-        tissue=found["tissue"],
+        deepgray=given["deepgray"],
+        tissue=given["tissue"],
         nuclei=named,
     )
 
 
 def label_warnings(
-    external_files: Mapping[str, ExternalFile],
+    external: Mapping[str, External],
     given: anatomy.ExternalLabels | None,
     prepared: Prepared,
 ) -> tuple[ThalamiElsewhere, ...]:
@@ -109,7 +107,7 @@ def label_warnings(
     dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
     if dice >= MIN_THALAMUS_DICE:
         return ()
-    source = str(external_files["deepgray"].source)
+    source = str(external["deepgray"].source)
     return (ThalamiElsewhere(source, 100 * float(dice), 100 * MIN_THALAMUS_DICE),)
 
 
@@ -120,5 +118,5 @@ def _check_inside(image: Image, brain: Image, item: ExternalFile) -> None:
         raise DataError(
             f"{item.path}: {100 * inside:.0f} % of its labels lie in the brain of this T1w, "
             f"expected at least {100 * MIN_INSIDE:.0f} %; they are of another head or in another "
-            "space: bring labels made of this T1w, or in its world."
+            "space: give labels made of this T1w, or in its world."
         )

@@ -17,6 +17,7 @@ from bids_qsmthal.qsm import phase
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_qsmthal.core.image import Affine
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
 
@@ -55,29 +56,44 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
     Raises
     ------
     DataError
-        The scale of the phase is unknown or contradicts the values.
+        A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
-    first, second, affine = gre_series.load(series)
+    first, second, affine = load(series, settings)
     if series.parts == ("real", "imag"):
-        magnitude, angle = phase.complex_to_magnitude_phase(first, second)
-    else:
-        for index, echo in enumerate(series.second):
-            second[..., index] = radians(second[..., index], echo, series, settings)
-        magnitude, angle = first, second
-    del first, second
-    grid = Image(magnitude, affine).grid
+        first, second = phase.complex_to_magnitude_phase(first, second)
     conventions = phase.Conventions(
         manufacturer=series.manufacturer or "",
-        sign="auto"
-        if settings.phase_sign == "auto"
-        else (1 if settings.phase_sign == "+1" else -1),
+        sign=SIGNS[settings.phase_sign],
         chop=settings.gre_chop,
     )
-    found = phase.corrected(magnitude, angle, grid, series.acquisition, conventions)
-    log.info("phase: %s", _said(found.report))
+    grid = Image(first, affine).grid
+    corrected = phase.corrected(first, second, grid, series.acquisition, conventions)
+    log.info("phase: %s", _described(corrected.report))
     return Signal(
-        series, Image(found.magnitude, affine), Image(found.phase_rad, affine), found.report
+        series,
+        Image(corrected.magnitude, affine),
+        Image(corrected.phase_rad, affine),
+        corrected.report,
     )
+
+
+def load(
+    series: gre_series.GreSeries, settings: Settings
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
+    """Return magnitude and phase (rad), or real and imaginary part, shape (x, y, z, echo).
+
+    The phase is in the convention of the vendor.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, or the scale of the phase is unknown or contradicts the values.
+    """
+    first, second, affine = gre_series.load(series)
+    if series.parts == ("mag", "phase"):
+        for index, echo in enumerate(series.second):
+            second[..., index] = radians(second[..., index], echo, series, settings)
+    return first, second, affine
 
 
 def radians(
@@ -111,7 +127,7 @@ def radians(
         raise DataError(f"{echo.path.name}: {error} Say what it is with --phase-units.") from error
 
 
-def _said(report: PhaseReport) -> str:
+def _described(report: PhaseReport) -> str:
     words = [f"sign {report.sign:+d} (by {report.sign_source})"]
     if report.chopped:
         words.append(f"every other slice was negated (by {report.chop_source})")

@@ -1,8 +1,9 @@
-"""The inputs of a participant, each looked at before hours are spent on any of them."""
+"""The inputs of a participant, each read once and looked at before hours are spent on any."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,17 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from bids_qsmthal.bids.dataset import Session
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External, ExternalFile
+    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.settings import Settings
 
 log = logging.getLogger(__name__)
-
-MAPS = frozenset({"chi", "r2star"})
-"""External images that hold values; the others hold labels."""
-
-SEEDS = frozenset({"lesion_seeds", "lesion_points"})
-"""What lesions are grown from."""
 
 MAY_BE_EMPTY = frozenset({"lesion", "lesion_add", "lesion_remove", "enhancing", "vein"})
 """What a healthy participant has none of."""
@@ -43,10 +42,29 @@ SLAB_MM = 8.0
 """Least extent along the shortest axis: a slab through the thalami is a scan of use."""
 
 
-def check(session: Session, settings: Settings, external_files: Mapping[str, ExternalFile]) -> None:
-    """Read the gradient echo and what was brought once, one file after the other.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """Everything that a participant is made from; what was not scanned is ``None``.
 
-    T1w and FLAIR need no check of their own: they are read before the first stage.
+    Attributes
+    ----------
+    signal
+        The gradient echo.
+    external
+        Results of other programs and a user's edits, by product.
+    """
+
+    signal: Signal | None = None
+    t1w: Image | None = None
+    flair: Image | None = None
+    ce_t1w: Image | None = None
+    external: Mapping[str, External] = field(default_factory=dict)
+
+
+def read(
+    session: Session, settings: Settings, external_files: Mapping[str, ExternalFile]
+) -> Inputs:
+    """Read every image of a participant once, and raise where one cannot be used.
 
     Raises
     ------
@@ -55,10 +73,56 @@ def check(session: Session, settings: Settings, external_files: Mapping[str, Ext
     DataError
         A file is damaged, or holds what cannot be a scan of a head or a label image.
     """
+    series = None
     if session.gre is not None:
-        _check_gre(gre_series.describe(session.gre, session.root), settings)
-    for key, item in external_files.items():
-        _check_brought(key, item, session)
+        series = gre_series.describe(session.gre, session.root)
+        check_size(series)
+    given = {key: external_result(key, item, session) for key, item in external_files.items()}
+    t1w, flair, ce_t1w = (
+        structural(path) if path else None for path in (session.t1w, session.flair, session.t1w_gad)
+    )
+    return Inputs(
+        signal=gre_signal.read(series, settings) if series else None,
+        t1w=t1w,
+        flair=flair,
+        ce_t1w=ce_t1w,
+        external=given,
+    )
+
+
+def gradient_echo(series: GreSeries, settings: Settings) -> None:
+    """Read a gradient echo, and raise where it cannot be used.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, not of the size of a head, or the scale of its phase is unknown.
+    """
+    check_size(series)
+    gre_signal.load(series, settings)
+
+
+def external_result(key: str, item: ExternalFile, session: Session) -> External:
+    """Read an external file, and raise where it cannot be of this participant.
+
+    Raises
+    ------
+    MissingInputError
+        The scan it belongs to is missing.
+    DataError
+        It is damaged, or lies elsewhere than the scan.
+    """
+    if key in external.SEEDS and session.flair is None:
+        raise MissingInputError(
+            f"{item.path}: seeds are grown on FLAIR, but {session.name} has none; add the FLAIR "
+            "image, or give the whole lesion mask."
+        )
+    given = external.read(key, item, session)
+    if given.points_mm is not None:
+        _check_points(given.points_mm, item, session)
+    elif isinstance(given.content, Image) and key not in external.MAPS | MAY_BE_EMPTY:
+        _check_overlap(given.content, item, session)
+    return given
 
 
 def structural(path: Path) -> Image:
@@ -89,19 +153,17 @@ def structural(path: Path) -> Image:
     return image.like(data)
 
 
-def _check_gre(series: gre_series.GreSeries, settings: Settings) -> None:
-    is_phase = series.parts == ("mag", "phase")
+def check_size(series: GreSeries) -> None:
+    """Raise unless a gradient echo is of the size of a head; no voxel is read.
+
+    Raises
+    ------
+    DataError
+        It is not.
+    """
     for path in series.paths:
-        image = nifti.load(path)
-        _check_size(image, path)
-        for echo in series.first:
-            if echo.path == path:
-                gre_series.volume(image.data, echo)
-        for echo in series.second:
-            if echo.path == path:
-                values = gre_series.volume(image.data, echo)
-                if is_phase:
-                    gre_signal.radians(values, echo, series, settings)
+        shape, affine = nifti.shape_and_affine(path)
+        _check_size(Image(np.broadcast_to(np.int8(0), shape), affine), path)
 
 
 def _check_size(image: Image, path: Path) -> None:
@@ -126,65 +188,27 @@ def _check_axes(image: Image, path: Path) -> None:
         )
 
 
-def _check_brought(key: str, item: ExternalFile, session: Session) -> None:
-    if key in SEEDS and session.flair is None:
-        raise MissingInputError(
-            f"{item.path}: seeds are grown on FLAIR, but {session.name} has none; add the FLAIR "
-            "image, or bring the whole lesion mask."
-        )
-    if key == external.NUMBERS:
-        external.measured(item, session)
-    elif key == "lesion_points":
-        _check_points(item, session)
-    else:
-        _check_image(key, item, session)
-
-
-def _check_points(item: ExternalFile, session: Session) -> None:
+def _check_points(points_mm: NDArray[np.float64], item: ExternalFile, session: Session) -> None:
     grid = _grid_of(item, session)
-    points = external.points_mm(item)
-    voxels = np.rint(apply(np.linalg.inv(grid.affine), points))
+    voxels = np.rint(apply(np.linalg.inv(grid.affine), points_mm))
     outside = ((voxels < 0) | (voxels >= grid.shape)).any(axis=1)
     if outside.any():
         raise DataError(
-            f"{item.path}: the seed {points[outside][0].tolist()} lies outside the scan it was set "
-            "on; expected x, y, z in millimetres of its world (RAS+), not voxels; mend the row."
+            f"{item.path}: the seed {points_mm[outside][0].tolist()} lies outside the scan it was "
+            "set on; expected x, y, z in millimetres of its world (RAS+), not voxels; mend the row."
         )
 
 
-def _check_image(key: str, item: ExternalFile, session: Session) -> None:
-    path = item.path
-    image = nifti.load(path)
-    if image.data.ndim != 3 or not np.isfinite(image.data).all():
+def _check_overlap(labels: Image, item: ExternalFile, session: Session) -> None:
+    if not resample(labels, _grid_of(item, session), order=0).data.any():
         raise DataError(
-            f"{path}: shape {image.data.shape} or values that are not numbers; expected one "
-            f"volume that can be the {key}; mend the file."
-        )
-    if key in MAPS:
-        return
-    found = np.unique(image.data)
-    if (found != np.rint(found)).any() or found[0] < 0 or found[-1] > np.iinfo(np.int16).max:
-        raise DataError(
-            f"{path}: values from {found[0]:g} to {found[-1]:g}, expected whole numbers from 0 as "
-            f"the labels of {key}; give a label image (a probability must be thresholded)."
-        )
-    unknown = external.nameless(item, found)
-    if unknown:
-        log.warning(
-            "%s: left out, as these names in %s are none that is known: %s.",
-            *(path, item.table, ", ".join(unknown)),
-        )
-    grid = _grid_of(item, session)
-    labels = external.load(item)
-    if key not in MAY_BE_EMPTY and not resample(labels, grid, order=0).data.any():
-        raise DataError(
-            f"{path}: no label lies on the scan of {session.name} it belongs to; check that it is "
-            "not empty and shares the scan's world."
+            f"{item.path}: no label lies on the scan of {session.name} it belongs to; check that "
+            "it is not empty and shares the scan's world."
         )
 
 
 def _grid_of(item: ExternalFile, session: Session) -> Image:
-    """Return the grid a brought image must overlap; its values are not read."""
+    """Return the grid an external image must overlap; its values are not read."""
     gre_first = session.gre.paths[0] if session.gre else None
     own = {"MEGRE": gre_first, "T1w": session.t1w, "FLAIR": session.flair}[item.space]
     scan = own or gre_first or session.t1w or session.flair or session.t1w_gad

@@ -1,4 +1,4 @@
-"""The T2 lesions: found on FLAIR, brought, or grown from a reader's seeds; then corrected."""
+"""The T2 lesions: segmented on FLAIR, external, or grown from a reader's seeds; then corrected."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import lesions
-from bids_qsmthal.bids import external
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.image import Affine, Image, resample
-from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Source
+from bids_qsmthal.core.sources import OURS, SEEDED, Source
+from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant.pipeline import T2_LESIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External
     from bids_qsmthal.bids.products import Space
     from bids_qsmthal.lesions import Context, Lesions
-    from bids_qsmthal.participant.stages import Stages
+    from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.settings import Settings
-
-TITLE = "T2 lesions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,7 +37,7 @@ class LesionScans:
     t1w
         ``None`` if there is none; then all is on the grid of FLAIR.
     context
-        What is known of the head, on the grid that the mask will have.
+        Brain, and tissues where they are known, on the grid that the mask will have.
     flair_to_t1w
         4x4 matrix, a point of FLAIR's world to the world of that grid.
     """
@@ -65,95 +64,89 @@ class LesionScans:
         return carried.like(carried.data > 0.5)
 
 
-def find(
-    scan: LesionScans,
-    settings: Settings,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
-) -> tuple[Lesions | None, Source]:
-    """Return the lesions, if any could be found, and who made their mask."""
-    found, source = _uncorrected(scan, settings, stages, external_files)
-    if found is None or not {"lesion_add", "lesion_remove"} & set(external_files):
-        return found, source
-    add, remove = (
-        _on_grid(external_files[key], scan) if key in external_files else None
-        for key in ("lesion_add", "lesion_remove")
-    )
-    mask = lesions.edited(found.mask, add=add, remove=remove)
-    return _known(mask, scan, found=found), replace(source, corrected=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionMask:
+    """The T2 lesions and who made their mask."""
+
+    lesions: Lesions
+    source: Source = OURS
+
+
+def lesion_mask(
+    scans: LesionScans, settings: Settings, runner: Runner, external: Mapping[str, External]
+) -> LesionMask | None:
+    """Return the lesions: external, grown from seeds, or segmented; then corrected.
+
+    ``None`` where nothing shows them.
+    """
+    made = _uncorrected(scans, settings, runner, external)
+    add, remove = (_on_grid(key, scans, external) for key in ("lesion_add", "lesion_remove"))
+    if made is None or (add is None and remove is None):
+        return made
+    mask = lesions.edited(made.lesions.mask, add=add, remove=remove)
+    counted = _counted(mask, scans, uncorrected=made.lesions)
+    return LesionMask(counted, replace(made.source, corrected=True))
 
 
 def _uncorrected(
-    scan: LesionScans,
-    settings: Settings,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
-) -> tuple[Lesions | None, Source]:
-    seeds = _seeds_mm(external_files)
-    finished = external_files.get("lesion")
-    if finished is not None and (seeds is None or finished.source == EDITED):
-        stages.skip(TITLE, f"brought by {finished.source}")
-        return _known(_on_grid(finished, scan), scan), finished.source
-    if scan.flair is None:
-        stages.skip(TITLE, "there is no FLAIR")
-        return None, OURS
+    scans: LesionScans, settings: Settings, runner: Runner, external: Mapping[str, External]
+) -> LesionMask | None:
+    finished = _on_grid("lesion", scans, external)
+    if finished is not None:
+        return LesionMask(_counted(finished, scans), external["lesion"].source)
+    if scans.flair is None:
+        return None
+    seeds = external.get("lesion_points") or external.get("lesion_seeds")
     if seeds is not None:
-        return _grown(seeds, scan, stages, external_files), SEEDED
-    there = scan.flair_to_t1w if scan.t1w is not None else None
-    return stages.run(
-        TITLE,
+        return LesionMask(_grown(_seeds_mm(seeds), seeds.file.space, scans, runner), SEEDED)
+    segmented = runner.run(
+        T2_LESIONS,
         lesions.segment_flair,
-        scan.flair,
-        scan.t1w,
-        scan.context,
-        flair_to_t1w=there,
+        scans.flair,
+        scans.t1w,
+        scans.context,
+        flair_to_t1w=scans.flair_to_t1w if scans.t1w is not None else None,
         settings=settings.lesions,
-    ), OURS
+    )
+    return LesionMask(segmented)
 
 
 def _grown(
-    seeds_mm: NDArray[np.float64],
-    scan: LesionScans,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
+    seeds_mm: NDArray[np.float64], space: Space, scans: LesionScans, runner: Runner
 ) -> Lesions:
     """Grow seeds on the slices of FLAIR, as a reader sees them."""
-    flair = scan.flair
+    flair = scans.flair
     assert flair is not None  # noqa: S101 - the caller has looked
-    item = external_files.get("lesion_points") or external_files["lesion_seeds"]
-    if item.space == "T1w":
-        seeds_mm = apply(scan.world_of("FLAIR"), seeds_mm)
-    grown = stages.run(
-        f"{TITLE} from seeds",
+    if space == "T1w":
+        seeds_mm = apply(scans.world_of("FLAIR"), seeds_mm)
+    grown = runner.run(
+        T2_LESIONS,
         lesions.grow,
         flair,
         lesions.seeds_at(seeds_mm, flair),
-        within=scan.brain_on_flair,
+        within=scans.brain_on_flair,
     )
     mask = grown.like(grown.data.astype(np.uint8))
-    onto = scan.context.brain
-    carried = resample(mask, onto, world=scan.world_of("FLAIR"), order=0)
-    return _known(carried, scan)
+    onto = scans.context.brain
+    carried = resample(mask, onto, world=scans.world_of("FLAIR"), order=0)
+    return _counted(carried, scans)
 
 
-def _seeds_mm(external_files: Mapping[str, ExternalFile]) -> NDArray[np.float64] | None:
+def _seeds_mm(seeds: External) -> NDArray[np.float64]:
     """Return the seeds in the world they were set in: rows of a table, or voxels of a mask."""
-    if "lesion_points" in external_files:
-        return external.points_mm(external_files["lesion_points"])
-    if "lesion_seeds" in external_files:
-        mask = external.load(external_files["lesion_seeds"])
-        return apply(mask.affine, np.argwhere(mask.data > 0))
-    return None
+    if seeds.points_mm is not None:
+        return seeds.points_mm
+    return apply(seeds.image.affine, np.argwhere(seeds.image.data > 0))
 
 
-def _on_grid(item: ExternalFile, scan: LesionScans) -> Image:
-    carried = resample(
-        external.load(item), scan.context.brain, world=scan.world_of(item.space), order=0
-    )
-    return carried.like(carried.data > 0)
+def _on_grid(key: str, scans: LesionScans, external: Mapping[str, External]) -> Image | None:
+    if key not in external:
+        return None
+    world = scans.world_of(external[key].file.space)
+    return external_labels.mask(key, external, scans.context.brain, world=world)
 
 
-def _known(mask: Image, scan: LesionScans, *, found: Lesions | None = None) -> Lesions:
+def _counted(mask: Image, scans: LesionScans, *, uncorrected: Lesions | None = None) -> Lesions:
     return lesions.with_mask(
-        mask, scan.context, found=found, flair=scan.flair, flair_to_t1w=scan.flair_to_t1w
+        mask, scans.context, found=uncorrected, flair=scans.flair, flair_to_t1w=scans.flair_to_t1w
     )

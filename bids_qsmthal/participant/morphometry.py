@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bids_qsmthal.anatomy import Anatomy, ExternalMeasures
-    from bids_qsmthal.bids.dataset import Session
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External
 
 
 class Method(StrEnum):
@@ -70,9 +69,7 @@ class Number:
         return self.method.value
 
 
-def numbers(
-    session: Session, found: Anatomy | None, external_files: Mapping[str, ExternalFile]
-) -> tuple[Number, ...]:
+def numbers(found: Anatomy | None, external_files: Mapping[str, External]) -> tuple[Number, ...]:
     """Return what is known of volumes and thickness.
 
     What a table says goes before what labels of the same program say, because its program
@@ -82,15 +79,12 @@ def numbers(
         list(_ours(found, external_files)) if found is not None else list(_labelled(external_files))
     )
     item = external_files.get(external.NUMBERS)
-    theirs = (
-        []
-        if item is None
-        else list(_theirs(external.measured(item, session), item, external_files))
-    )
+    measured = item.measured if item else None
+    theirs = list(_theirs(measured, item, external_files)) if item and measured else []
     return tuple({number.key: number for number in (*ours, *theirs)}.values())
 
 
-def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
+def _ours(found: Anatomy, external_files: Mapping[str, External]) -> Iterator[Number]:
     for name, volume_mm3 in found.volumes_mm3.items():
         region, side = _split(name)
         key = _made_from(region)
@@ -114,12 +108,12 @@ def _ours(found: Anatomy, external_files: Mapping[str, ExternalFile]) -> Iterato
         )
 
 
-def _labelled(external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
+def _labelled(external_files: Mapping[str, External]) -> Iterator[Number]:
     """Return the volumes of labels that were brought where there is no T1w to put them on."""
     key = next((key for key in ("deepgray", "deepgray_gre") if key in external_files), None)
     if key is None:
         return
-    image = external.load(external_files[key])
+    image = external_files[key].image
     voxels = {
         (region, "" if side == MIDLINE else side): float(np.count_nonzero(image.data == index))
         for index, (region, side) in ATLAS.regions.items()
@@ -140,7 +134,7 @@ def _labelled(external_files: Mapping[str, ExternalFile]) -> Iterator[Number]:
 
 
 def _theirs(
-    measured: ExternalMeasures, item: ExternalFile, external_files: Mapping[str, ExternalFile]
+    measured: ExternalMeasures, item: External, external_files: Mapping[str, External]
 ) -> Iterator[Number]:
     def its_own(key: str) -> bool:
         return key not in external_files or external_files[key].source == item.source

@@ -32,7 +32,7 @@ Content = tuple[str, "Image | None", "type[np.generic]"]
 
 
 def save_structural(
-    session: Session, head: Structural, settings: Settings, out: Derivatives
+    session: Session, structural: Structural, settings: Settings, out: Derivatives
 ) -> None:
     """Save what was made from T1w, FLAIR and post-contrast T1w."""
     sources = _uris(session, (session.t1w, session.flair))
@@ -40,41 +40,41 @@ def save_structural(
         "Preparation": plain(settings.preparation),
         "Segmentation": plain(settings.segmentation),
     }
-    found = head.anatomy
+    segmented = structural.anatomy
     contents: list[Content] = []
-    if found is not None:
+    if segmented is not None:
         contents += [
-            ("t1w", found.t1w, np.float32),
-            ("brain", found.brain, np.uint8),
-            ("tissue", found.tissue, np.uint8),
-            ("gm", found.gm, np.float32),
-            ("wm", found.wm, np.float32),
-            ("csf", found.csf, np.float32),
-            ("deepgray", found.deepgray, np.int16),
-            ("nuclei", found.nuclei, np.int16),
-            ("thickness", head.thickness_mm, np.float32),
+            ("t1w", segmented.t1w, np.float32),
+            ("brain", segmented.brain, np.uint8),
+            ("tissue", segmented.tissue, np.uint8),
+            ("gm", segmented.gm, np.float32),
+            ("wm", segmented.wm, np.float32),
+            ("csf", segmented.csf, np.float32),
+            ("deepgray", segmented.deepgray, np.int16),
+            ("nuclei", segmented.nuclei, np.int16),
+            ("thickness", structural.thickness_mm, np.float32),
         ]
         out.save_labels("tissue", _tissue_table())
         out.save_labels("deepgray", _label_table("desc-deepgray_dseg"))
-        out.save_labels("nuclei", _names_table(found.nuclei_names))
-    for contents_now in (contents, _lesion_contents(head)):
+        out.save_labels("nuclei", _names_table(segmented.nuclei_names))
+    for contents_now in (contents, _lesion_contents(structural)):
         _save_all(contents_now, sources, method, out)
-    if head.enhancement is not None:
+    if structural.enhancement is not None:
         ce = _uris(session, (session.t1w, session.t1w_gad))
-        _save_all([("enhancing", head.enhancement.mask, np.uint8)], ce, {}, out)
-    for label, lesions in (("lesion", head.lesions), ("enhancing", head.enhancement)):
+        _save_all([("enhancing", structural.enhancement.mask, np.uint8)], ce, {}, out)
+    for label, lesions in (("lesion", structural.lesions), ("enhancing", structural.enhancement)):
         if lesions is not None:
             write_tsv(out.path(f"label-{label}_lesions", ".tsv", space="T1w"), lesions.table)
-    for name, rigid in (("FLAIR", head.flair_to_t1w), ("ceT1w", head.ce_to_t1w)):
+    for name, rigid in (("FLAIR", structural.flair_to_t1w), ("ceT1w", structural.ce_to_t1w)):
         save_rigid(name, rigid, out, space="T1w")
-    save_warp(head.prepared, out)
+    save_warp(structural.prepared, out)
 
 
 def save_susceptibility(
-    session: Session, iron: Susceptibility, settings: Settings, out: Derivatives
+    session: Session, susceptibility: Susceptibility, settings: Settings, out: Derivatives
 ) -> None:
     """Save what was made from the gradient echo."""
-    maps, image = iron.maps, iron.image
+    maps, image = susceptibility.maps, susceptibility.image
     t2star_s = np.divide(
         1, maps.r2star_hz, out=np.zeros_like(maps.r2star_hz), where=maps.r2star_hz > 0
     )
@@ -85,22 +85,22 @@ def save_susceptibility(
         ("local_field", image(maps.local_field_hz), np.float32),
         ("total_field", image(maps.total_field_hz), np.float32),
         ("noise", image(maps.noise), np.float32),
-        ("brain_gre", iron.brain, np.uint8),
+        ("brain_gre", susceptibility.brain, np.uint8),
         ("qsm_mask", image(maps.mask), np.uint8),
     ]
     method = {
         "Reconstruction": plain(settings.reconstruction),
-        "Acquisition": plain(iron.signal.series.acquisition),
-        "Phase": _phase(iron.signal.report),
+        "Acquisition": plain(susceptibility.signal.series.acquisition),
+        "Phase": _phase(susceptibility.signal.report),
         "Converged": maps.converged,
     }
-    sources = _uris(session, iron.signal.series.paths)
-    if len(iron.signal.series.first) == 1:
+    sources = _uris(session, susceptibility.signal.series.paths)
+    if len(susceptibility.signal.series.first) == 1:
         contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
     _save_all(contents, sources, method, out)
-    if iron.regions is not None:
-        _save_regions(iron, settings, sources, out)
-    save_rigid("MEGRE", iron.to_t1w, out, space="MEGRE")
+    if susceptibility.regions is not None:
+        _save_regions(susceptibility, settings, sources, out)
+    save_rigid("MEGRE", susceptibility.to_t1w, out, space="MEGRE")
 
 
 def _phase(report: PhaseReport) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> 
 
 
 def _save_regions(
-    iron: Susceptibility, settings: Settings, sources: Sequence[str], out: Derivatives
+    susceptibility: Susceptibility, settings: Settings, sources: Sequence[str], out: Derivatives
 ) -> None:
-    found = iron.regions
-    if found is None:
+    regions = susceptibility.regions
+    if regions is None:
         return
-    masks = found.masks
+    masks = regions.masks
     contents: list[Content] = [
         ("deepgray_gre", masks.get("deepgray"), np.int16),
         ("thalamus", masks["thalamus"], np.uint8),
@@ -136,17 +136,17 @@ def _save_regions(
     if "deepgray" in masks:
         out.save_labels("deepgray_gre", _label_table("desc-deepgray_dseg"))
     if "nuclei" in masks:
-        out.save_labels("nuclei_gre", _names_table(iron.nuclei_names))
-    write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), found.sensitivity)
+        out.save_labels("nuclei_gre", _names_table(susceptibility.nuclei_names))
+    write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
 
 
-def _lesion_contents(head: Structural) -> list[Content]:
+def _lesion_contents(structural: Structural) -> list[Content]:
     contents: list[Content] = []
-    space = "lesion" if head.t1w is not None else "lesion_flair"
-    contents.append((space, head.lesion_mask, np.uint8))
-    if head.lesions is not None and head.t1w is not None:
-        contents.append(("lesion_probability", head.lesions.probability, np.float32))
-        contents.append(("lesion_flair", head.lesions.mask_flair, np.uint8))
+    space = "lesion" if structural.t1w is not None else "lesion_flair"
+    contents.append((space, structural.lesion_mask, np.uint8))
+    if structural.lesions is not None and structural.t1w is not None:
+        contents.append(("lesion_probability", structural.lesions.probability, np.float32))
+        contents.append(("lesion_flair", structural.lesions.mask_flair, np.uint8))
     return contents
 
 

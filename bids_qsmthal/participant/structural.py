@@ -1,4 +1,4 @@
-"""The head: everything made from T1w, FLAIR and post-contrast T1w."""
+"""Everything that is made from T1w, FLAIR and post-contrast T1w."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import anatomy, lesions
-from bids_qsmthal.bids import external
 from bids_qsmthal.core.labels import ATLAS_REGIONS, TABLE
 from bids_qsmthal.core.sources import OURS
-from bids_qsmthal.participant import external_labels, input_checks, lesion_mask, morphometry
+from bids_qsmthal.participant import external_labels, lesion_mask, morphometry
+from bids_qsmthal.participant.pipeline import (
+    BRAIN_IN_FLAIR,
+    CE_T1W_TO_T1W,
+    ENHANCING_LESIONS,
+    FLAIR_TO_T1W,
+    PREPARE_T1W,
+    SEGMENT_T1W,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.anatomy import Anatomy, Prepared, Rigid
-    from bids_qsmthal.bids.dataset import Session
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.core.scan_warnings import ScanWarning
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.lesions import Context, Enhancement, Lesions
+    from bids_qsmthal.participant.input_checks import Inputs
+    from bids_qsmthal.participant.lesion_mask import LesionMask
     from bids_qsmthal.participant.morphometry import Number
-    from bids_qsmthal.participant.stages import Stages
+    from bids_qsmthal.participant.pipeline import Stage
+    from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.settings import Settings
 
 CEREBELLUM = dict(
@@ -32,24 +41,21 @@ CEREBELLUM = dict(
 )
 """FreeSurfer's cerebellar cortex, left and right, for the regions of the atlas."""
 
-STAGES = 6
-"""How many stages this part has, whether they run or are left out."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Structural:
-    """What is known of a head without its gradient echo; what was not scanned is ``None``.
+    """What is known without the gradient echo; what was not scanned is ``None``.
 
     Attributes
     ----------
     brain
         On the grid of T1w.
     lesions
-        As they are used: found here, grown from seeds, corrected, or brought.
+        As they are used: segmented here, external, grown from seeds, or corrected.
     numbers
         Volumes and thickness, each with who measured it.
     sources
-        Who made what was brought, by product.
+        Who made the external results, by product.
     external_warnings
         What is odd about external labels.
     """
@@ -89,152 +95,131 @@ class Structural:
         return tuple(dict.fromkeys((*warnings, *self.external_warnings)))
 
 
-def find(
-    session: Session, settings: Settings, stages: Stages, external_files: Mapping[str, ExternalFile]
-) -> Structural:
-    """Segment what was scanned; what was brought takes the place of a stage."""
-    t1w, flair, ce_t1w = (
-        input_checks.structural(path) if path else None
-        for path in (session.t1w, session.flair, session.t1w_gad)
+def structural_results(inputs: Inputs, settings: Settings, runner: Runner) -> Structural:
+    """Return what the structural scans give; external results take the place of stages."""
+    if inputs.t1w is None:
+        made = _without_t1w(inputs, settings, runner)
+    else:
+        made = _with_t1w(inputs, inputs.t1w, settings, runner)
+    external = inputs.external
+    return replace(
+        made,
+        t1w=inputs.t1w,
+        flair=inputs.flair,
+        ce_t1w=inputs.ce_t1w,
+        numbers=morphometry.numbers(made.anatomy, external),
+        sources={key: item.source for key, item in external.items()} | dict(made.sources),
     )
-    sources = {key: item.source for key, item in external_files.items()}
-    if t1w is None:
-        found = _without_t1w(flair, settings, stages, external_files)
-        return replace(
-            found,
-            flair=flair,
-            ce_t1w=ce_t1w,
-            numbers=morphometry.numbers(session, None, external_files),
-            sources={**sources, **found.sources},
-        )
-    prepared = stages.run(
-        "T1w: bias field, brain, template",
+
+
+def _with_t1w(inputs: Inputs, t1w: Image, settings: Settings, runner: Runner) -> Structural:
+    prepared = runner.run(
+        PREPARE_T1W,
         anatomy.prepare,
         t1w,
         settings=settings.preparation,
-        brain=external_labels.mask("brain", external_files, t1w),
+        brain=external_labels.mask("brain", inputs.external, t1w),
         seed=settings.seed,
     )
-    labels = external_labels.labels(external_files, prepared)
+    labels = external_labels.labels(inputs.external, prepared)
     context = lesion_context(prepared)
-    flair_to_t1w = rigid("FLAIR to T1w", prepared, flair, settings, stages)
-    spots, maker = lesion_mask.find(
+    flair_to_t1w = registered(FLAIR_TO_T1W, prepared, inputs.flair, settings, runner)
+    mask = lesion_mask.lesion_mask(
         lesion_mask.LesionScans(
-            flair=flair,
+            flair=inputs.flair,
             t1w=prepared.t1w,
             context=context,
             flair_to_t1w=flair_to_t1w.matrix if flair_to_t1w else np.eye(4),
         ),
-        *(settings, stages, external_files),
+        *(settings, runner, inputs.external),
     )
-    segmented = stages.run(
-        "tissue, deep gray nuclei, cortical thickness",
+    segmented = runner.run(
+        SEGMENT_T1W,
         anatomy.segment,
         prepared,
-        spots.mask if spots else None,
+        mask.lesions.mask if mask else None,
         settings=settings.segmentation,
         external=labels,
     )
-    ce_to_t1w = rigid("post-contrast T1w to T1w", prepared, ce_t1w, settings, stages)
+    ce_to_t1w = registered(CE_T1W_TO_T1W, prepared, inputs.ce_t1w, settings, runner)
+    t2_lesions = mask.lesions if mask else None
     return Structural(
-        t1w=t1w,
-        flair=flair,
-        ce_t1w=ce_t1w,
         prepared=prepared,
         anatomy=segmented,
-        lesions=spots,
-        enhancement=_brought_enhancement(context, stages, external_files)
-        or _enhancement(prepared.t1w, ce_t1w, ce_to_t1w, spots, context, stages),
+        lesions=t2_lesions,
+        enhancement=_external_enhancement(context, inputs.external)
+        or _enhancement(prepared.t1w, inputs.ce_t1w, ce_to_t1w, t2_lesions, context, runner),
         flair_to_t1w=flair_to_t1w,
         ce_to_t1w=ce_to_t1w,
-        numbers=morphometry.numbers(session, segmented, external_files),
-        sources=sources | _lesion_source(maker),
-        external_warnings=external_labels.label_warnings(external_files, labels, prepared),
+        sources=_source(mask),
+        external_warnings=external_labels.label_warnings(inputs.external, labels, prepared),
     )
 
 
-def _without_t1w(
-    flair: Image | None,
-    settings: Settings,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
-) -> Structural:
-    """Lesions need FLAIR alone; nothing else can be found without T1w."""
-    stages.skip("T1w, tissue, deep gray nuclei, cortical thickness", "there is no T1w", count=2)
-    spots, maker = None, OURS
-    grid = flair if flair is not None else _grid_of("lesion", external_files)
+def _without_t1w(inputs: Inputs, settings: Settings, runner: Runner) -> Structural:
+    """Lesions need FLAIR alone; nothing else can be known without T1w."""
+    external_lesions = inputs.external.get("lesion")
+    grid = inputs.flair or (external_lesions.image if external_lesions else None)
     if grid is None:
-        stages.skip("T2 lesions", "there is no FLAIR", count=2)
-    else:
-        brain = _brain_without_t1w(flair, grid, stages, external_files)
-        scan = lesion_mask.LesionScans(
-            flair=flair, t1w=None, context=lesions.Context(brain=brain), flair_to_t1w=np.eye(4)
-        )
-        spots, maker = lesion_mask.find(scan, settings, stages, external_files)
-    stages.skip("enhancing lesions", "there is no T1w before contrast agent", count=2)
-    return Structural(lesions=spots, sources=_lesion_source(maker))
+        return Structural()
+    mask = lesion_mask.lesion_mask(
+        lesion_mask.LesionScans(
+            flair=inputs.flair,
+            t1w=None,
+            context=lesions.Context(brain=_brain_without_t1w(grid, runner)),
+            flair_to_t1w=np.eye(4),
+        ),
+        *(settings, runner, inputs.external),
+    )
+    return Structural(lesions=mask.lesions if mask else None, sources=_source(mask))
 
 
-def _lesion_source(maker: Source) -> dict[str, Source]:
+def _brain_without_t1w(grid: Image, runner: Runner) -> Image:
+    """Return the brain in FLAIR; external lesions alone are counted wherever they are."""
+    if runner.runs(BRAIN_IN_FLAIR):
+        return runner.run(BRAIN_IN_FLAIR, anatomy.brain_mask, grid)
+    return grid.like(np.ones(grid.shape, dtype=np.bool_))
+
+
+def _source(mask: LesionMask | None) -> dict[str, Source]:
     """Return the source of the lesion mask by its key; nothing where it is ours."""
-    return {} if maker == OURS else {"lesion": maker}
+    return {} if mask is None or mask.source == OURS else {"lesion": mask.source}
 
 
-def _grid_of(key: str, external_files: Mapping[str, ExternalFile]) -> Image | None:
-    return external.load(external_files[key]) if key in external_files else None
-
-
-def _brain_without_t1w(
-    flair: Image | None, grid: Image, stages: Stages, external_files: Mapping[str, ExternalFile]
-) -> Image:
-    """Find the brain in FLAIR; lesions that were brought alone are counted wherever they are."""
-    if flair is None or "lesion" in external_files:
-        stages.skip("brain in FLAIR", "lesions were brought")
-        return grid.like(np.ones(grid.shape, dtype=np.bool_))
-    return stages.run("brain in FLAIR", anatomy.brain_mask, flair)
-
-
-def rigid(
-    title: str, prepared: Prepared, moving: Image | None, settings: Settings, stages: Stages
+def registered(
+    stage: Stage, prepared: Prepared, moving: Image | None, settings: Settings, runner: Runner
 ) -> Rigid | None:
-    """Register a scan to T1w by the brains in both."""
+    """Return the registration of a scan to T1w by the brains in both; ``None`` without a scan."""
     if moving is None:
-        stages.skip(title, "it was not scanned")
         return None
-    return stages.run(
-        title, anatomy.rigid_brains, prepared.t1w, moving, prepared.brain, seed=settings.seed
+    return runner.run(
+        stage, anatomy.rigid_brains, prepared.t1w, moving, prepared.brain, seed=settings.seed
     )
 
 
-def _brought_enhancement(
-    context: Context, stages: Stages, external_files: Mapping[str, ExternalFile]
-) -> Enhancement | None:
-    mask = external_labels.mask("enhancing", external_files, context.brain)
-    if mask is None:
-        return None
-    stages.skip("enhancing lesions", f"brought by {external_files['enhancing'].source}")
-    return lesions.enhancement_of(mask, context)
+def _external_enhancement(context: Context, external: Mapping[str, External]) -> Enhancement | None:
+    mask = external_labels.mask("enhancing", external, context.brain)
+    return None if mask is None else lesions.enhancement_of(mask, context)
 
 
 def _enhancement(
     t1w: Image,
     ce_t1w: Image | None,
-    rigid: Rigid | None,
-    found: Lesions | None,
+    ce_to_t1w: Rigid | None,
+    t2_lesions: Lesions | None,
     context: Context,
-    stages: Stages,
+    runner: Runner,
 ) -> Enhancement | None:
-    if ce_t1w is None or rigid is None:
-        stages.skip("enhancing lesions", "there is no post-contrast T1w")
+    if ce_t1w is None or ce_to_t1w is None:
         return None
-    return stages.run(
-        "enhancing lesions",
+    return runner.run(
+        ENHANCING_LESIONS,
         lesions.find_enhancing,
         t1w,
         ce_t1w,
-        found,
+        t2_lesions,
         context,
-        ce_to_t1w=rigid.matrix,
+        ce_to_t1w=ce_to_t1w.matrix,
     )
 
 

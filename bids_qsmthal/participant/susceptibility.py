@@ -9,29 +9,31 @@ import numpy as np
 
 from bids_qsmthal import anatomy, qsm, roi
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.bids import external, gre_series
-from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
-from bids_qsmthal.participant import external_labels, gre_signal
-from bids_qsmthal.participant.structural import rigid
+from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant.pipeline import (
+    BRAIN_IN_GRE,
+    GRE_TO_T1W,
+    REGIONS,
+    SUSCEPTIBILITY,
+    VARIANTS,
+)
+from bids_qsmthal.participant.structural import registered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.anatomy import Rigid
-    from bids_qsmthal.bids.dataset import Session
-    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.external import External
     from bids_qsmthal.participant.gre_signal import Signal
-    from bids_qsmthal.participant.stages import Stages
+    from bids_qsmthal.participant.input_checks import Inputs
+    from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.settings import Settings
 
-STAGES = 5
-"""How many stages this part has, whether they run or are left out."""
-
 OUR_CHI = "QSM"
-"""Method of numbers from susceptibility that was not brought."""
+"""Method of numbers from our own susceptibility."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,48 +72,42 @@ class Susceptibility:
         return self.combined.like(data)
 
 
-def find(
-    session: Session,
-    settings: Settings,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
-    head: Structural,
+def susceptibility_results(
+    inputs: Inputs, settings: Settings, runner: Runner, structural: Structural
 ) -> Susceptibility | None:
-    """Reconstruct the gradient echo and measure the thalami in it."""
-    if session.gre is None:
-        stages.skip("susceptibility and the thalami", "there is no gradient echo", count=STAGES)
+    """Return what the gradient echo gives, the numbers of the thalami included."""
+    if inputs.signal is None:
         return None
-    scan = gre_signal.read(gre_series.describe(session.gre, session.root), settings)
-    combined = scan.combined
-    to_t1w = _to_t1w(combined, head, settings, stages)
-    matrix = np.eye(4) if to_t1w is None else to_t1w.matrix
-    brain = _brain(combined, head, matrix, stages, external_files)
-    maps = stages.run(
-        "field, background, susceptibility",
+    signal, external = inputs.signal, inputs.external
+    combined = signal.combined
+    to_t1w = (
+        registered(GRE_TO_T1W, structural.prepared, combined, settings, runner)
+        if structural.prepared
+        else None
+    )
+    gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
+    brain = _brain(combined, structural, gre_to_t1w, runner, external)
+    maps = runner.run(
+        SUSCEPTIBILITY,
         qsm.reconstruct,
-        scan.magnitude.data,
-        scan.phase_rad.data,
+        signal.magnitude.data,
+        signal.phase_rad.data,
         brain.data,
         combined.grid,
-        scan.series.acquisition,
+        signal.series.acquisition,
         settings=settings.reconstruction,
     )
-    maps = _with_brought(maps, combined, external_files)
-    metrics = maps.quality | _motion(scan, brain) | (to_t1w.quality if to_t1w else {})
-    segmentation = _segmentation(head, matrix, external_files)
-    inputs = _inputs(maps, combined, segmentation, metrics, external_files)
+    maps = _with_external_maps(maps, combined, external)
+    metrics = maps.quality | _motion(signal, brain) | (to_t1w.quality if to_t1w else {})
+    segmentation = _segmentation(structural, gre_to_t1w, external)
     regions = None
-    if inputs is None:
-        reason = "there is no T1w and no segmentation was brought"
-        stages.skip("other backgrounds, split echoes", reason)
-        stages.skip("thalamus, veins, reference", reason)
-    else:
-        inputs = _with_variants(inputs, scan, brain, settings, stages, external_files)
-        regions = stages.run(
-            "thalamus, veins, reference", roi.measure, inputs, settings=settings.regions
-        )
+    if runner.runs(REGIONS):
+        measured = _region_inputs(maps, combined, segmentation, metrics, external)
+        if runner.runs(VARIANTS):
+            measured = _with_variants(measured, signal, brain, settings, runner)
+        regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     return Susceptibility(
-        signal=scan,
+        signal=signal,
         combined=combined,
         brain=brain,
         maps=maps,
@@ -121,109 +117,85 @@ def find(
     )
 
 
-def _to_t1w(combined: Image, head: Structural, settings: Settings, stages: Stages) -> Rigid | None:
-    if head.prepared is None:
-        stages.skip("gradient echo to T1w", "there is no T1w")
-        return None
-    return rigid("gradient echo to T1w", head.prepared, combined, settings, stages)
-
-
 def _brain(
     combined: Image,
-    head: Structural,
-    matrix: Affine,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
+    structural: Structural,
+    gre_to_t1w: Affine,
+    runner: Runner,
+    external: Mapping[str, External],
 ) -> Image:
-    """Return the brain on the grid of the gradient echo: brought, carried over, or found in it."""
-    if "brain_gre" in external_files:
-        stages.skip(
-            "brain in the gradient echo", f"brought by {external_files['brain_gre'].source}"
-        )
-        found = resample(external.load(external_files["brain_gre"]), combined, order=0)
-    elif head.prepared is not None:
-        stages.skip("brain in the gradient echo", "carried over from T1w")
-        mask = head.prepared.brain.like(head.prepared.brain.data.astype(np.float32))
-        carried = resample(mask, combined, world=matrix)
-        found = carried.like(carried.data > 0.5)
+    """Return the brain on the grid of the gradient echo: external, carried over, or found in it."""
+    given = external_labels.mask("brain_gre", external, combined)
+    if given is not None:
+        brain = given
+    elif structural.prepared is not None:
+        on_t1w = structural.prepared.brain
+        fraction = on_t1w.like(on_t1w.data.astype(np.float32))
+        carried = resample(fraction, combined, world=gre_to_t1w)
+        brain = carried.like(carried.data > 0.5)
     else:
-        found = stages.run("brain in the gradient echo", anatomy.brain_mask, combined)
-    inside = found.data > 0
+        brain = runner.run(BRAIN_IN_GRE, anatomy.brain_mask, combined)
+    inside = brain.data > 0
     if not inside.any():
         raise DataError(
             "The brain mask is empty on the grid of the gradient echo; check that both scans show "
-            "the same head, or bring a mask with --derivatives."
+            "the same head, or give a mask with --derivatives."
         )
-    return found.like(inside)
+    return brain.like(inside)
 
 
-def _motion(scan: Signal, brain: Image) -> dict[str, float]:
+def _motion(signal: Signal, brain: Image) -> dict[str, float]:
     """Return the sign of motion, where there is air to see it in."""
-    ghost = qsm.ghost_to_signal(scan.magnitude.data[..., 0], brain.data, brain.grid)
+    ghost = qsm.ghost_to_signal(signal.magnitude.data[..., 0], brain.data, brain.grid)
     return {} if ghost is None else {"ghost": ghost}
 
 
-def _with_brought(
-    maps: qsm.Maps, grid: Image, external_files: Mapping[str, ExternalFile]
-) -> qsm.Maps:
-    """Put maps that were brought in the places of ours."""
-    if "chi" in external_files:
-        maps = replace(maps, chi_ppm=resample(nifti.load(external_files["chi"].path), grid).data)
-    if "r2star" in external_files:
-        maps = replace(
-            maps, r2star_hz=resample(nifti.load(external_files["r2star"].path), grid).data
-        )
+def _with_external_maps(maps: qsm.Maps, grid: Image, external: Mapping[str, External]) -> qsm.Maps:
+    """Put external maps in the places of ours."""
+    given = {key: external[key].image for key in ("chi", "r2star") if key in external}
+    if "chi" in given:
+        maps = replace(maps, chi_ppm=resample(given["chi"], grid).data)
+    if "r2star" in given:
+        maps = replace(maps, r2star_hz=resample(given["r2star"], grid).data)
     return maps
 
 
-def _inputs(
+def _region_inputs(
     maps: qsm.Maps,
     grid: Image,
     segmentation: roi.Segmentation | None,
     metrics: Mapping[str, float],
-    external_files: Mapping[str, ExternalFile],
-) -> roi.Inputs | None:
-    """Gather what the regions are measured from; ``None`` where no thalamus can be known."""
-    external = roi.ExternalRegions(
-        thalamus=_on(grid, "thalamus", external_files),
-        reference=_on(grid, "csf_reference", external_files),
-        veins=_on(grid, "vein", external_files),
-    )
-    if segmentation is None and external.thalamus is None:
-        return None
+    external: Mapping[str, External],
+) -> roi.Inputs:
+    """Gather what the regions are measured from."""
     return roi.Inputs(
         chi_ppm=grid.like(maps.chi_ppm),
         magnitude=grid,
         qsm_mask=grid.like(maps.mask),
         r2star_hz=grid.like(maps.r2star_hz) if maps.r2star_hz.any() else None,
         segmentation=segmentation,
-        external=external,
+        external=roi.ExternalRegions(
+            thalamus=external_labels.on("thalamus", external, grid),
+            reference=external_labels.on("csf_reference", external, grid),
+            veins=external_labels.on("vein", external, grid),
+        ),
         metrics=dict(metrics),
-        method=str(external_files["chi"].source) if "chi" in external_files else OUR_CHI,
+        method=str(external["chi"].source) if "chi" in external else OUR_CHI,
     )
 
 
 def _with_variants(
-    inputs: roi.Inputs,
-    scan: Signal,
-    brain: Image,
-    settings: Settings,
-    stages: Stages,
-    external_files: Mapping[str, ExternalFile],
+    inputs: roi.Inputs, signal: Signal, brain: Image, settings: Settings, runner: Runner
 ) -> roi.Inputs:
     """Add what the same scan gives when it is reconstructed otherwise."""
-    title = "other backgrounds, split echoes"
-    if "chi" in external_files:
-        stages.skip(title, f"susceptibility was brought by {inputs.method}")
-        return inputs
-    made = stages.run(
-        title,
+    made = runner.run(
+        VARIANTS,
         qsm.variants,
-        scan.magnitude.data,
-        scan.phase_rad.data,
+        signal.magnitude.data,
+        signal.phase_rad.data,
         brain.data,
         inputs.chi_ppm.grid,
-        scan.series.acquisition,
+        signal.series.acquisition,
         settings=settings.reconstruction,
     )
     like, half = inputs.chi_ppm.like, made.half_difference_ppm
@@ -235,47 +207,40 @@ def _with_variants(
 
 
 def _segmentation(
-    head: Structural, matrix: Affine, external_files: Mapping[str, ExternalFile]
+    structural: Structural, gre_to_t1w: Affine, external: Mapping[str, External]
 ) -> roi.Segmentation | None:
-    """Return the labels of T1w, or those that were brought for the gradient echo."""
-    if "deepgray_gre" in external_files:
-        labels = external.load(external_files["deepgray_gre"])
+    """Return the labels of T1w, or external ones of the gradient echo."""
+    if "deepgray_gre" in external:
+        labels = external["deepgray_gre"].image
         return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), names={}, nuclei_names={})
-    if head.anatomy is None:
-        return _labels_alone(head, external_files)
-    found = head.anatomy
+    if structural.anatomy is None:
+        return _labels_alone(structural, external)
+    segmented = structural.anatomy
     return roi.Segmentation(
-        deepgray=found.deepgray,
-        gre_to_t1w=matrix,
+        deepgray=segmented.deepgray,
+        gre_to_t1w=gre_to_t1w,
         names=atlas.names("desc-deepgray_dseg"),
-        thalamus_probability=found.thalamus_probability,
-        nuclei=found.nuclei,
-        nuclei_names=found.nuclei_names,
-        atria=found.atria,
-        vein_prior=found.vein_prior,
-        csf_probability=found.csf,
-        lesions=head.lesion_mask,
+        thalamus_probability=segmented.thalamus_probability,
+        nuclei=segmented.nuclei,
+        nuclei_names=segmented.nuclei_names,
+        atria=segmented.atria,
+        vein_prior=segmented.vein_prior,
+        csf_probability=segmented.csf,
+        lesions=structural.lesion_mask,
     )
 
 
 def _labels_alone(
-    head: Structural, external_files: Mapping[str, ExternalFile]
+    structural: Structural, external: Mapping[str, External]
 ) -> roi.Segmentation | None:
-    """Return labels that were brought where there is no T1w: their world is that of the echoes."""
-    if "deepgray" not in external_files:
+    """Return external labels where there is no T1w: their world is that of the echoes."""
+    if "deepgray" not in external:
         return None
-    nuclei = external_files.get("nuclei")
+    nuclei = external.get("nuclei")
     return roi.Segmentation(
-        deepgray=external.load(external_files["deepgray"]),
+        deepgray=external["deepgray"].image,
         gre_to_t1w=np.eye(4),
-        nuclei=external.load(nuclei) if nuclei else None,
-        nuclei_names=external_labels.names_of_nuclei(nuclei) if nuclei else {},
-        lesions=head.lesion_mask,
+        nuclei=nuclei.image if nuclei else None,
+        nuclei_names=external_labels.names_of_nuclei(nuclei.file) if nuclei else {},
+        lesions=structural.lesion_mask,
     )
-
-
-def _on(grid: Image, key: str, external_files: Mapping[str, ExternalFile]) -> Image | None:
-    """Load a label image that was brought onto the grid of the gradient echo."""
-    if key not in external_files:
-        return None
-    return resample(external.load(external_files[key]), grid, order=0)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bids_qsmthal.app import progress
 from bids_qsmthal.app.progress import Forecast, LiveHandler, rows, shown, spelled
-from bids_qsmthal.participant import structural, susceptibility
-from bids_qsmthal.participant.stages import Step
+from bids_qsmthal.participant.pipeline import STAGES
+from bids_qsmthal.participant.runner import Step
 from tests import tiny
 
-TITLES = list(progress.SHARES)
+WHOLE = [stage for stage in STAGES if stage.instead is None]
+"""The stages of a participant with all four scans."""
 
 
 class Clock:
@@ -29,28 +29,17 @@ class Clock:
         return self.now
 
 
-def step(who: str, number: int, state: str = "started", count: int = 1) -> Step:
-    return Step(who, number, len(TITLES), TITLES[number - 1], state, count)
+def step(who: str, number: int, state: str = "started") -> Step:
+    stage = WHOLE[number - 1]
+    return Step(who, number, len(WHOLE), stage.title, stage.share, 1.0, state)
 
 
 def run_whole(forecast: Forecast, clock: Clock, who: str, seconds: float) -> None:
     """One participant whose stages take the shares they are said to take."""
-    for number, title in enumerate(TITLES, 1):
+    for number, stage in enumerate(WHOLE, 1):
         forecast.step(step(who, number))
-        clock.now += seconds * progress.SHARES[title]
+        clock.now += seconds * stage.share
     forecast.end(who)
-
-
-def test_the_shares_of_the_stages_are_those_of_a_whole() -> None:
-    assert sum(progress.SHARES.values()) == pytest.approx(1.0)
-
-
-def test_every_share_is_of_a_stage_that_there_is() -> None:
-    code = [
-        Path(module.__file__).read_text(encoding="utf-8") for module in (structural, susceptibility)
-    ]
-    said = re.findall(r'"([^"\n]+)"', "".join(code))
-    assert set(TITLES) <= set(said)
 
 
 def test_nothing_is_foretold_before_something_is_known() -> None:
@@ -86,7 +75,7 @@ def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
     clock = Clock()
     forecast = Forecast(clock)
     forecast.expect(2)
-    for number in range(1, len(TITLES) + 1):
+    for number in range(1, len(WHOLE) + 1):
         forecast.step(step("sub-01", number, "reused"))
     forecast.end("sub-01")
     assert forecast.seconds_left() is None
@@ -95,6 +84,17 @@ def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
     clock.now += 31
     forecast.step(step("sub-02", 2))
     assert forecast.seconds_left() == pytest.approx(41 / 0.31 * 0.69)
+
+
+def test_participants_without_some_scans_take_the_share_of_their_own_stages() -> None:
+    clock = Clock()
+    forecast = Forecast(clock)
+    forecast.expect(3)
+    forecast.step(Step("sub-01", 0, 1, "T2 lesions", 0.06, 0.2, "left out"))
+    forecast.step(Step("sub-01", 1, 1, "thalamus", 0.2, 0.2, "started"))
+    clock.now += 10
+    forecast.end("sub-01")
+    assert forecast.seconds_left() == pytest.approx(20)
 
 
 def test_side_by_side_share_the_rest_but_none_is_faster_than_it_was() -> None:
@@ -212,11 +212,11 @@ def test_a_whole_run_on_a_terminal(tmp_path: Path) -> None:
     os.close(ours)
     assert run.wait() == 0
     text = seen.decode()
-    assert "[10/11] other backgrounds, split echoes" in text
+    assert "[2/3] other backgrounds, split echoes" in text
     assert "time left: not known yet" in text
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", text)]
     printed = [line for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
-    assert not any("[10/11]" in line for line in printed)
+    assert not any("[2/3]" in line for line in printed)
     assert "sub-01 finished (1 of 1)" in text
     assert "0 failed, 1 of 1 finished" in printed[-2]
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back

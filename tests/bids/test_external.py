@@ -27,13 +27,13 @@ VEIN = "sub-01_ses-a_run-1_space-MEGRE_label-vein_mask.nii.gz"
 def test_an_edit_wins_over_a_dataset(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", VEIN)
     edit = touch(tmp_path / "out" / "edits", VEIN)
-    found = external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+    found = external.files(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
     assert found["vein"] == external.ExternalFile(edit, EDITED)
 
 
 def test_a_dataset_is_named_as_the_source(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", VEIN)
-    found = external.find(session, {"Team A": tmp_path / "theirs"}, tmp_path / "out")
+    found = external.files(session, {"Team A": tmp_path / "theirs"}, tmp_path / "out")
     assert str(found["vein"].source) == "Team A"
 
 
@@ -48,14 +48,14 @@ def test_a_dataset_is_named_as_the_source(session: Session, tmp_path: Path) -> N
 )
 def test_what_belongs_elsewhere_is_left_alone(session: Session, tmp_path: Path, name: str) -> None:
     touch(tmp_path / "theirs", name)
-    assert not external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+    assert not external.files(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
 
 
 def test_a_lesion_mask_of_another_tool_is_found_by_its_name(
     session: Session, tmp_path: Path
 ) -> None:
     path = touch(tmp_path / "lst", "sub-01_ses-a_label-lesion_mask.nii.gz")
-    found = external.find(session, {"lst": tmp_path / "lst"}, tmp_path / "out")
+    found = external.files(session, {"lst": tmp_path / "lst"}, tmp_path / "out")
     assert found["lesion"].path == path
 
 
@@ -63,7 +63,7 @@ def test_two_claims_are_refused(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", VEIN)
     touch(tmp_path / "theirs", VEIN.replace(".nii.gz", ".nii"))
     with pytest.raises(DataError, match="both claim to be the vein"):
-        external.find(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
+        external.files(session, {"theirs": tmp_path / "theirs"}, tmp_path / "out")
 
 
 def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_lst_ai_is_known_by_the_name_of_its_mask(
     session: Session, tmp_path: Path, space: str
 ) -> None:
     touch(tmp_path / "theirs", f"sub-01_ses-a_{space}desc-lstai_mask.nii.gz")
-    found = external.find(session, {"any name": tmp_path / "theirs"}, tmp_path / "out")
+    found = external.files(session, {"any name": tmp_path / "theirs"}, tmp_path / "out")
     assert found["lesion"].source.program.name is ProgramName.LST_AI
     assert str(found["lesion"].source) == "any name (LST-AI)"
 
 
 def test_the_name_of_a_dataset_is_no_program(session: Session, tmp_path: Path) -> None:
     touch(tmp_path / "theirs", "sub-01_ses-a_label-lesion_mask.nii.gz")
-    found = external.find(session, {"lst-ai": tmp_path / "theirs"}, tmp_path / "out")
+    found = external.files(session, {"lst-ai": tmp_path / "theirs"}, tmp_path / "out")
     assert found["lesion"].source == dataset("lst-ai")

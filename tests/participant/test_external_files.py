@@ -19,9 +19,15 @@ from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
 from bids_qsmthal.core.scan_warnings import LesionsFromFlairAlone, ThalamiElsewhere
 from bids_qsmthal.core.sources import OURS, SEEDED
-from bids_qsmthal.participant import input_checks, measures, quality, structural
-from bids_qsmthal.participant.stages import Stages
-from bids_qsmthal.participant.structural import Structural
+from bids_qsmthal.participant import (
+    external_labels,
+    input_checks,
+    measures,
+    pipeline,
+    quality,
+)
+from bids_qsmthal.participant.runner import Runner
+from bids_qsmthal.participant.structural import Structural, structural_results
 from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
 from tests import tiny
@@ -43,7 +49,7 @@ ASEG_STATS = """# cvs_version 7.4.1
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset and the stages of one run over it, to start from."""
+    """A dataset and the results of one run over it, to start from."""
     root = tmp_path_factory.mktemp("made")
     phantom.write_dataset(root)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,11 +93,10 @@ def settings_of(root: Path, **datasets: Path) -> Settings:
 def run(root: Path, **datasets: Path) -> Structural:
     settings = settings_of(root, **datasets)
     session = session_of(root)
-    external_files = external.find(session, datasets, root / "out")
-    input_checks.check(session, settings, external_files)
-    return structural.find(
-        session, settings, Stages(root / "work" / "sub-01", structural.STAGES), external_files
-    )
+    external_files = external.files(session, datasets, root / "out")
+    inputs = input_checks.read(session, settings, external_files)
+    plan = pipeline.plan(session, external_files)
+    return structural_results(inputs, settings, Runner(root / "work" / "sub-01", plan))
 
 
 def numbers(found: Structural) -> pd.DataFrame:
@@ -448,7 +453,7 @@ def test_a_table_of_tissues_alone_leaves_the_structures_to_us(root: Path) -> Non
     phantom.write(path, renumbered(kinds, {1: 2, 2: 3, 3: 1}))
     table_of(path.with_name("sub-01_dseg.tsv"), {1: "CSF", 2: "GM", 3: "WM"})
 
-    external_files = external.find(session_of(root), {"mine": root / "mine"}, root / "out")
+    external_files = external.files(session_of(root), {"mine": root / "mine"}, root / "out")
     found = run(root, mine=root / "mine").anatomy
 
     assert set(external_files) == {"tissue"}
@@ -525,7 +530,7 @@ def test_fastsurfer_is_told_from_freesurfer(root: Path) -> None:
     (folder / "stats").mkdir()
     (folder / "stats" / "aseg+DKT.stats").write_text(ASEG_STATS.replace("7.4.1", "2.3.0"))
 
-    found = external.find(session_of(root), {"f": root / "fast"}, root / "out")
+    found = external.files(session_of(root), {"f": root / "fast"}, root / "out")
 
     assert {str(item.source) for item in found.values()} == {"f (FastSurfer 2.3.0)"}
     assert set(found) == {"deepgray", "tissue", "numbers"}
@@ -552,8 +557,9 @@ def test_real_conformed_labels_keep_volume_and_side_on_another_grid() -> None:
     t1w = external.ExternalFile(path, "fs", "deep gray", "T1w")
     onto = phantom.Image(np.zeros((150, 100, 110), np.uint8), affine)
 
-    found = external.load(t1w)
-    carried = structural.external_labels.on("deepgray", {"deepgray": t1w}, onto)
+    read = external.read("deepgray", t1w, Session(path.parent, "01"))
+    found = read.image
+    carried = external_labels.on("deepgray", {"deepgray": read}, onto)
 
     left, right = (phantom.world(onto)[0][carried.data == index] for index in (10, 49))
     assert left.max() <= 0 <= right.min()
@@ -596,7 +602,7 @@ def test_a_dataset_without_anything_of_use_is_told(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (root / "other" / "sub-02" / "mri").mkdir(parents=True)
-    external.find(session_of(root), {"other": root / "other"}, root / "out")
+    external.files(session_of(root), {"other": root / "other"}, root / "out")
     assert "holds nothing of sub-01" in caplog.text
 
 

@@ -7,11 +7,14 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal import lesions
-from bids_qsmthal.bids.external import EDITED, ExternalFile
+from bids_qsmthal.bids import external
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.bids.external import ExternalFile
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.participant import lesion_mask
-from bids_qsmthal.participant.stages import Stages
+from bids_qsmthal.core.sources import EDITED
+from bids_qsmthal.participant import lesion_mask, pipeline
+from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.settings import Resources, Settings
 
 SHAPE = (30, 32, 28)
@@ -37,16 +40,19 @@ def scan() -> lesion_mask.LesionScans:
     )
 
 
-def find(tmp_path: Path, **external_files: ExternalFile) -> lesions.Lesions:
+def lesions_of(tmp_path: Path, **external_files: ExternalFile) -> lesions.Lesions:
     settings = Settings(
         bids_dir=tmp_path / "bids",
         output_dir=tmp_path / "out",
         work_dir=tmp_path / "work",
         resources=Resources(cores=1, threads=1, memory_bytes=2**30),
     )
-    found, _ = lesion_mask.find(scan(), settings, Stages(tmp_path / "work", 1), external_files)
+    session = Session(tmp_path, "01", t1w=tmp_path / "t1w.nii.gz", flair=tmp_path / "f.nii.gz")
+    runner = Runner(tmp_path / "work", pipeline.plan(session, external_files))
+    given = {key: external.read(key, item, session) for key, item in external_files.items()}
+    found = lesion_mask.lesion_mask(scan(), settings, runner, given)
     assert found is not None
-    return found
+    return found.lesions
 
 
 def points(tmp_path: Path, space: str) -> ExternalFile:
@@ -57,7 +63,7 @@ def points(tmp_path: Path, space: str) -> ExternalFile:
 
 @pytest.mark.parametrize("space", ["T1w", "FLAIR"])
 def test_a_point_seeds_the_lesion_in_the_world_it_was_set_in(tmp_path: Path, space: str) -> None:
-    found = find(tmp_path, lesion_points=points(tmp_path, space))
+    found = lesions_of(tmp_path, lesion_points=points(tmp_path, space))
     true = ball()
     dice = 2 * (found.mask.data & true).sum() / (found.mask.data.sum() + true.sum())
     assert dice > 0.9
@@ -71,7 +77,7 @@ def test_an_edit_is_carried_from_the_world_it_was_drawn_in(tmp_path: Path, space
     affine = T1W_AFFINE if space == "T1w" else scan().flair.affine
     path = tmp_path / "add.nii.gz"
     nifti.save(Image(extra, affine), path)
-    found = find(
+    found = lesions_of(
         tmp_path,
         lesion_points=points(tmp_path, "FLAIR"),
         lesion_add=ExternalFile(path, EDITED, space=space),

@@ -167,7 +167,7 @@ def test_a_change_of_clock_or_code_remakes_what_it_must_and_nothing_else(
     after = said()
     assert f"{reconstruction}: reused" in after
     assert f"{regions}: reused" not in after
-    changed = root / "code" / "bids_qsmthal" / "qsm" / "grid.py"
+    changed = root / "code" / "bids_qsmthal" / "core" / "grid.py"
     changed.write_text(changed.read_text() + "\n# another version\n")
     assert ": reused" not in said()
 

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
+    from bids_qsmthal.participant.pipeline import Plan, Stage
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+State = Literal["started", "reused", "left out"]
 
 log = logging.getLogger(__name__)
 
@@ -42,33 +46,42 @@ class Step:
     who
         The participant, session and scan.
     number, total
-        The place of the stage; ``number`` counts those left out.
-    count
-        How many stages the record is about.
+        The place of the stage among those that run; 0 for one that is left out.
+    share, planned_share
+        Of this stage and of all that run, of the time of a participant with all scans.
     """
 
     who: str
     number: int
     total: int
     title: str
-    state: Literal["started", "reused", "left out"]
-    count: int = 1
+    share: float
+    planned_share: float
+    state: State
 
 
-class Stages:
-    """Runs the stages of one participant, one after another, and says what it does.
+class Runner:
+    """Runs the stages that a plan has for one participant, and says what it does.
 
     With ``only_known`` nothing is computed: a stage that is not in the work folder is an error.
     """
 
-    def __init__(self, work_dir: Path, total: int, *, only_known: bool = False) -> None:
+    def __init__(self, work_dir: Path, plan: Plan, *, only_known: bool = False) -> None:
         self._work_dir = work_dir
-        self._total = total
+        self._plan = plan
         self._only_known = only_known
-        self._number = 0
         self._start = time.monotonic()
 
-    def run(self, title: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def runs(self, stage: Stage) -> bool:
+        """Say whether a stage is planned."""
+        return stage in self._plan.stages
+
+    def announce(self) -> None:
+        """Say which stages are left out, and why."""
+        for left_out in self._plan.left_out:
+            log.info("%s", left_out, extra={"step": self._step(left_out.stage, "left out")})
+
+    def run(self, stage: Stage, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, from the work folder where it is known.
 
         Raises
@@ -76,50 +89,49 @@ class Stages:
         LevelUnavailableError
             It is not known, and nothing may be computed.
         """
-        self._number += 1
         room = function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
-        stage = joblib.Memory(self._work_dir / f"{room}-{code_version(room)}", verbose=0).cache(
+        kept = joblib.Memory(self._work_dir / f"{room}-{code_version(room)}", verbose=0).cache(
             function
         )
-        known = stage.check_call_in_cache(*args, **kwargs)
+        known = kept.check_call_in_cache(*args, **kwargs)
         if self._only_known and not known:
             raise LevelUnavailableError(
-                f"{title}: no such result in {self._work_dir} for these inputs, options and "
+                f"{stage.title}: no such result in {self._work_dir} for these inputs, options and "
                 "version; run once without --reports-only, or name its work folder with -w."
             )
+        step = self._step(stage, "reused" if known else "started")
         log.info(
             "[%d/%d] %s%s (%s elapsed)",
-            *(self._number, self._total, title),
+            *(step["number"], step["total"], stage.title),
             *(": reused" if known else " ...", self._elapsed()),
-            extra={"step": self._step(title, "reused" if known else "started")},
+            extra={"step": step},
         )
         before = time.process_time()
-        result = stage(*args, **kwargs)
+        result = kept(*args, **kwargs)
         if not known:
-            log.debug("%s took %.1f CPU-s", title, time.process_time() - before)
+            log.debug("%s took %.1f CPU-s", stage.title, time.process_time() - before)
         return cast("R", result)
 
-    def skip(self, title: str, reason: str, *, count: int = 1) -> None:
-        """Say that a stage, or several that go together, is left out, and why."""
-        self._number += count
-        log.info(
-            "[%d/%d] %s: left out, %s",
-            *(self._number, self._total, title, reason),
-            extra={"step": self._step(title, "left out", count)},
+    def _step(self, stage: Stage, state: State) -> dict[str, str | int | float]:
+        stages = self._plan.stages
+        step = Step(
+            who=self._work_dir.name,
+            number=stages.index(stage) + 1 if state != "left out" else 0,
+            total=len(stages),
+            title=stage.title,
+            share=stage.share,
+            planned_share=sum(one.share for one in stages),
+            state=state,
         )
-
-    def _step(
-        self, title: str, state: Literal["started", "reused", "left out"], count: int = 1
-    ) -> dict[str, str | int]:
-        return asdict(Step(self._work_dir.name, self._number, self._total, title, state, count))
+        return asdict(step)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
         return f"{minutes}:{seconds:02d}"
 
 
-SHARED = ("core", "qsm/acquisition.py")
-"""What every room stands on."""
+BELOW = {"anatomy": ("core",), "lesions": ("core",), "qsm": ("core",), "roi": ("qsm", "core")}
+"""The rooms that the code of a room is built on."""
 
 DATA = {"anatomy": ("data/atlas", "data/weights")}
 """Packaged files that a room reads."""
@@ -130,7 +142,7 @@ def code_version(room: str) -> str:
     """Return a short digest of the code and data of a room and of the libraries' versions."""
     digest = hashlib.sha256(repr(sorted(package_versions().items())).encode())
     package = resources.files("bids_qsmthal")
-    for part in (*SHARED, room, *DATA.get(room, ())):
+    for part in (room, *BELOW.get(room, ()), *DATA.get(room, ())):
         for name, content in _files(package.joinpath(part), part):
             digest.update(name.encode())
             digest.update(content)

@@ -1,0 +1,249 @@
+"""What is done with a participant: the stages in the order in which they run, as one list.
+
+Running and counting them, ``--dry-run``, ``check`` and the live progress read this list, and
+nothing else decides whether a stage runs. A stage is named by its value, never by its title.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.bids.external import ExternalFile
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a stage needs: a scan, or one of several things that serve alike.
+
+    Attributes
+    ----------
+    name
+        As a reader calls it.
+    keys
+        Roles of scans (names of the filter file) or external products; any one of them will do.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+
+    def among(self, available: frozenset[str]) -> bool:
+        """Say whether any of it is there."""
+        return not available.isdisjoint(self.keys)
+
+
+GRE = Input("GRE", ("gre",))
+T1W = Input("T1w", ("t1w",))
+CE_T1W = Input("post-contrast T1w", ("t1w_gad",))
+FLAIR = Input("FLAIR", ("flair",))
+THALAMI = Input("T1w or labels of the thalamus", ("t1w", "deepgray", "deepgray_gre", "thalamus"))
+"""What says where the thalamus is: T1w, or labels made by others."""
+
+SCANS = (GRE, T1W, CE_T1W, FLAIR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes
+    ----------
+    needs
+        What neither the stage nor the external product in its place can do without.
+    scan
+        What only the stage itself needs.
+    external
+        The product of other programs, or of a user's edits, that takes its place.
+    instead
+        Where this is there, the result comes from it and the stage is not needed.
+    makes
+        Keys of the images in ``bids.products`` that come from it.
+    share
+        CPU time, as a share of that of a participant with all four scans (measured: a simulated
+        head of 1.5 x 1.5 x 2 mm; images and pages counted with the last stage). Other matrices
+        shift it, and with it the estimate of the time left.
+    lack
+        What a user goes without where it cannot run.
+    """
+
+    title: str
+    needs: tuple[Input, ...] = ()
+    scan: Input | None = None
+    external: str = ""
+    instead: Input | None = None
+    makes: tuple[str, ...] = ()
+    share: float
+    lack: str = ""
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """All that must be there for it to run."""
+        return (*self.needs, self.scan) if self.scan else self.needs
+
+
+PREPARE_T1W = Stage(
+    title="T1w: bias field, brain, template",
+    needs=(T1W,),
+    makes=("t1w", "brain"),
+    share=0.31,
+)
+FLAIR_TO_T1W = Stage(title="FLAIR to T1w", needs=(T1W, FLAIR), share=0.09)
+BRAIN_IN_FLAIR = Stage(
+    title="brain in FLAIR", needs=(FLAIR,), external="lesion", instead=T1W, share=0.03
+)
+T2_LESIONS = Stage(
+    title="T2 lesions",
+    scan=FLAIR,
+    external="lesion",
+    makes=("lesion", "lesion_probability", "lesion_flair"),
+    share=0.06,
+    lack="no T2 lesions",
+)
+SEGMENT_T1W = Stage(
+    title="tissue, deep gray nuclei, cortical thickness",
+    needs=(T1W,),
+    makes=("tissue", "gm", "wm", "csf", "deepgray", "nuclei", "thickness"),
+    share=0.10,
+    lack="no volumes, no cortical thickness",
+)
+CE_T1W_TO_T1W = Stage(title="post-contrast T1w to T1w", needs=(T1W, CE_T1W), share=0.11)
+ENHANCING_LESIONS = Stage(
+    title="enhancing lesions",
+    needs=(T1W,),
+    scan=CE_T1W,
+    external="enhancing",
+    makes=("enhancing",),
+    share=0.03,
+    lack="no enhancing lesions",
+)
+GRE_TO_T1W = Stage(title="gradient echo to T1w", needs=(GRE, T1W), share=0.09)
+BRAIN_IN_GRE = Stage(
+    title="brain in the gradient echo",
+    needs=(GRE,),
+    external="brain_gre",
+    instead=T1W,
+    makes=("brain_gre",),
+    share=0.03,
+)
+SUSCEPTIBILITY = Stage(
+    title="field, background, susceptibility",
+    needs=(GRE,),
+    makes=("chi", "r2star", "t2star", "local_field", "total_field", "noise", "qsm_mask"),
+    share=0.05,
+    lack="no maps of susceptibility and R2*",
+)
+VARIANTS = Stage(
+    title="other backgrounds, split echoes", needs=(GRE, THALAMI), external="chi", share=0.07
+)
+REGIONS = Stage(
+    title="thalamus, veins, reference",
+    needs=(GRE, THALAMI),
+    makes=("deepgray_gre", "thalamus", "csf_reference", "vein", "lesion_gre", "nuclei_gre"),
+    share=0.09,
+    lack="no susceptibility of the thalamus",
+)
+
+STAGES = (
+    *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
+    *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
+    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS),
+)
+
+
+class Reason(Enum):
+    """Why a stage is left out; the text takes what it is about."""
+
+    ABSENT = "there is no {}"
+    EXTERNAL = "its result comes from {}"
+    CARRIED_OVER = "its result is carried over from {}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A stage that does not run, and why.
+
+    Attributes
+    ----------
+    what
+        The input that is missing, the source of the external product, or the scan that serves.
+    """
+
+    stage: Stage
+    reason: Reason
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.stage.title}: left out, {self.reason.value.format(self.what)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done with one participant.
+
+    Attributes
+    ----------
+    available
+        Roles of its scans, and external products.
+    stages
+        Those that run, in order.
+    """
+
+    available: frozenset[str]
+    stages: tuple[Stage, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """For each scan that is missing what the user goes without."""
+        missing = [scan for scan in SCANS if not scan.among(self.available)]
+        return tuple(self._cost(scan) for scan in missing if self._lacks(scan))
+
+    def _cost(self, scan: Input) -> str:
+        return f"no {scan.name}: {', '.join(self._lacks(scan))}"
+
+    def _lacks(self, scan: Input) -> list[str]:
+        return [
+            f"{one.stage.lack} (external labels would do)" if need != scan else one.stage.lack
+            for one in self.left_out
+            if one.reason is Reason.ABSENT and one.stage.lack
+            for need in one.stage.inputs
+            if scan.keys[0] in need.keys
+        ]
+
+
+def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
+    """Decide which stages run on the scans of a participant and the results of other programs."""
+    scans = {
+        GRE: session.gre,
+        T1W: session.t1w,
+        CE_T1W: session.t1w_gad,
+        FLAIR: session.flair,
+    }
+    roles = [scan.keys[0] for scan, there in scans.items() if there is not None]
+    available = frozenset((*roles, *external_files))
+    decided = {stage: _left_out(stage, available, external_files) for stage in STAGES}
+    return Plan(
+        available=available,
+        stages=tuple(stage for stage, left_out in decided.items() if left_out is None),
+        left_out=tuple(left_out for left_out in decided.values() if left_out is not None),
+    )
+
+
+def _left_out(
+    stage: Stage, available: frozenset[str], external_files: Mapping[str, ExternalFile]
+) -> LeftOut | None:
+    for need in stage.needs:
+        if not need.among(available):
+            return LeftOut(stage, Reason.ABSENT, need.name)
+    if stage.external in external_files:
+        return LeftOut(stage, Reason.EXTERNAL, str(external_files[stage.external].source))
+    if stage.instead is not None and stage.instead.among(available):
+        return LeftOut(stage, Reason.CARRIED_OVER, stage.instead.name)
+    if stage.scan is not None and not stage.scan.among(available):
+        return LeftOut(stage, Reason.ABSENT, stage.scan.name)
+    return None
