@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.bids import manifest
+
 MEASURES = {
     "chi": ("chi_relative_csf", "thalamus", "LR", "ppb"),
     "thalamic_volume": ("volume", "thalamus", "LR", "mm3"),
@@ -63,7 +65,10 @@ def published(seed: int = 2018) -> pd.DataFrame:
         else:
             # slope and its error fix the variance: se^2 = (var_y - slope^2 var_x) / (93 var_x)
             variance = CHI_SD**2 / (93 * (half / t) ** 2 + slope**2)
-            column = _standardised(rng.standard_normal(N)) * np.sqrt(variance)
+            # Nobody has been ill for less than no time: a distribution that begins near its mean
+            # minus one standard deviation, as the study's mean and standard deviation ask for.
+            draw = rng.exponential if name == "duration" else rng.standard_normal
+            column = _standardised(draw(size=N)) * np.sqrt(variance)
             column += {"age": 42.0, "duration": 8.9}[name]
         predictors[name] = column
     frame = pd.DataFrame(predictors)
@@ -160,6 +165,13 @@ def write_measures(
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.to_csv(path, sep="\t", index=False, na_rep="n/a", float_format="%.12g")
     return path
+
+
+def finish(output_dir: Path) -> None:
+    """Write the manifest of every session, as a participant level that ends well does."""
+    for folder in sorted(path.parent for path in output_dir.glob("**/anat")):
+        name = "_".join(folder.relative_to(output_dir).parts)
+        manifest.write_of(output_dir, name, folder)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -155,14 +155,14 @@ def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
     """
     wanted = analysis_file.read(settings.analysis)
     sources = covariates.find(settings.bids_dir)
-    known = set(covariates.columns(sources))
+    known = set(covariates.column_names(sources))
     said = [
         f"group level: no column {' or '.join(variable.columns)} in participants.tsv, sessions.tsv "
         f"or phenotype/: no model with {variable.name}"
         for variable in wanted.variables.values()
         if variable.columns and not variable.measure and not known & set(variable.columns)
     ]
-    listed = covariates.listed(sources)
+    listed = covariates.listed_participants(sources)
     unlisted = sorted(set(participants) - set(listed)) if listed else []
     if unlisted:
         said.append(f"group level: participants.tsv does not list {', '.join(unlisted)}")

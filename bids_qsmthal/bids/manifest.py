@@ -103,6 +103,23 @@ def read_all(output_dir: Path) -> list[Entry]:
     return [entry for place in places for entry in _read(place)]
 
 
+def read_of(output_dir: Path, name: str) -> list[Entry]:
+    """Return the entries of one manifest; none where it has not been written.
+
+    Raises
+    ------
+    DataError
+        It is malformed.
+    """
+    place = output_dir / "logs" / f"{name}{ENDING}"
+    return _read(place) if place.exists() else []
+
+
+def remove_of(output_dir: Path, name: str) -> None:
+    """Remove a manifest, before the files that it lists are replaced."""
+    (output_dir / "logs" / f"{name}{ENDING}").unlink(missing_ok=True)
+
+
 def content(path: Path) -> bytes:
     """Return what a file says: decompressed, and without the command that made it.
 

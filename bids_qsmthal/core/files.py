@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
 import secrets
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
 
 STALE_S = 3600.0
 """No file takes this long to write."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula, the wide forms included (OWASP,
+https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+"""Of ``renameat2`` (linux/fcntl.h, linux/fs.h): two names change places in one step."""
+
+CANNOT_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+"""What a kernel or a file system answers that knows no exchange: NFS and some FUSE systems."""
 
 
 def check_inside(root: Path, *places: Path) -> None:
@@ -92,9 +106,149 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_tsv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as BIDS wants it: tabs, ``n/a`` for what is missing."""
-    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
+def write_tsv(path: Path, table: pd.DataFrame, *, digits: int | None = None) -> None:
+    """Write a table as ``tsv_text`` gives it."""
+    write_text(path, tsv_text(table, digits=digits))
+
+
+def tsv_text(table: pd.DataFrame, *, digits: int | None = None) -> str:
+    """Return a table as BIDS wants it: tabs, ``n/a`` for what is missing.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe before it (``defused``).
+
+    Parameters
+    ----------
+    digits
+        Significant digits of numbers; as many as they have where it is not given.
+    """
+    safe = table.copy(deep=False)
+    for place, kind in enumerate(table.dtypes):
+        if kind.kind not in "biufcM":
+            safe.isetitem(place, table.iloc[:, place].map(defused).array)
+    safe.columns = [defused(str(name)) for name in safe.columns]
+    written: str = safe.to_csv(
+        sep="\t",
+        index=False,
+        na_rep="n/a",
+        lineterminator="\n",
+        float_format=None if digits is None else f"%.{digits}g",
+    )
+    return written
+
+
+def defused(cell: Any) -> Any:  # noqa: ANN401 - a cell holds anything
+    """Return a cell that no spreadsheet evaluates; ``plain_cell`` takes it back.
+
+    Text that begins like a formula and is no number gets an apostrophe before it, and so does
+    text that could be mistaken for such a cell. Numbers, also as text, stay.
+
+    >>> defused("=1+1"), defused("-3"), defused("'=1+1")
+    ("'=1+1", '-3', "''=1+1")
+    """
+    if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA_STARTS):
+        return cell
+    return cell if _is_number(cell) else f"'{cell}"
+
+
+def plain_cell(cell: str) -> str:
+    """Return what ``defused`` was given.
+
+    >>> plain_cell("'=1+1"), plain_cell("-3"), plain_cell("'s")
+    ('=1+1', '-3', "'s")
+    """
+    guarded = cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_STARTS)
+    return cell[1:] if guarded else cell
+
+
+@contextlib.contextmanager
+def whole_folder(place: Path, before_swap: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Give a new folder beside a place, and put it there when all in it has been written.
+
+    A reader sees the old folder or the new one. Where the file system cannot exchange two names
+    in one step, there is none for an instant; a run that is killed then leaves the old one for
+    ``sweep_folders`` to put back.
+
+    Parameters
+    ----------
+    place
+        Where the folder belongs; what is there is replaced, and nothing of it is kept.
+    before_swap
+        Called when everything is on the disk, before the names change.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    made = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        made.mkdir(parents=True)
+        yield made
+        for folder in (made, *(path for path in made.rglob("*") if path.is_dir())):
+            _flush_folder(folder)
+        before_swap()
+        _swap(made, place)
+        _flush_folder(place.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{place}: cannot be written ({error.strerror or error}); "
+            "free space or choose another output folder, then run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def sweep_folders(place: Path) -> None:
+    """Remove what killed runs left beside a folder, and put back the one they moved away.
+
+    Only one run at a time may write the folder.
+    """
+    kept = sorted(place.parent.glob(f".{place.name}.*.old"))
+    if kept and not place.exists():
+        kept.pop().replace(place)
+    for path in (*kept, *place.parent.glob(f".{place.name}.*.part")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _swap(made: Path, place: Path) -> None:
+    """Put a folder into its place; what was there is removed or, after an exchange, in ``made``."""
+    if not place.exists():
+        made.replace(place)
+    elif not _exchanged(made, place):
+        old = made.with_suffix(".old")
+        place.replace(old)
+        made.replace(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; return whether the system can do that."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in CANNOT_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, as ``fsync`` of a file brings its content."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _forget(path: Path) -> None:

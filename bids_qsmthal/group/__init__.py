@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest
-from bids_qsmthal.core.files import check_inside
+from bids_qsmthal.core.files import check_inside, sweep_folders, whole_folder
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, table_writing
 from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
 
 if TYPE_CHECKING:
-    from bids_qsmthal.settings import Settings
+    from bids_qsmthal.settings import Selection, Settings
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,21 @@ class GroupResult:
 def run(settings: Settings) -> GroupResult:
     """Run the group level as the settings of a whole run ask."""
     return process(
-        settings.bids_dir, settings.output_dir, analysis=settings.analysis, seed=settings.seed
+        settings.bids_dir,
+        settings.output_dir,
+        analysis=settings.analysis,
+        selection=settings.selection,
+        seed=settings.seed,
     )
 
 
 def process(
-    bids_dir: Path, output_dir: Path, *, analysis: Path | None = None, seed: int = 20180301
+    bids_dir: Path,
+    output_dir: Path,
+    *,
+    analysis: Path | None = None,
+    selection: Selection | None = None,
+    seed: int = 20180301,
 ) -> GroupResult:
     """Collect the participants' measures, fit the models, and write tables and a page.
 
@@ -56,6 +65,8 @@ def process(
     analysis
         The user's analysis file; the study's models where there is none. A column that no table
         has is an error in the user's file, and only leaves out models in the packaged one.
+    selection
+        Participants, sessions and runs that are asked for; all of them where not given.
     seed
         Of permutations and bootstraps.
 
@@ -66,21 +77,26 @@ def process(
     DataError
         A table is malformed.
     MissingInputError
-        A column or the analysis file is missing.
+        A column, the analysis file or a participant that is asked for is missing.
     UsageError
         The analysis file is wrong.
     """
-    check_inside(output_dir, output_dir / FOLDER / "figures")
+    folder = output_dir / FOLDER
+    check_inside(output_dir, folder / "figures")
+    sweep_folders(folder)
     wanted = analysis_file.read(analysis)
-    cohort = assembly.assemble(bids_dir, output_dir, wanted, strict=analysis is not None)
+    cohort = assembly.assemble(
+        bids_dir, output_dir, wanted, strict=analysis is not None, selection=selection
+    )
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
     results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
 
-    folder = output_dir / FOLDER
-    table_writing.write(folder, wanted, cohort, results)
-    written = page.write(folder, wanted, cohort, results)
-    citation.write(output_dir / "logs", FOLDER, page.ran(wanted))
+    # A manifest that outlives what it lists would vouch for files that are gone.
+    with whole_folder(folder, lambda: manifest.remove_of(output_dir, FOLDER)) as made:
+        table_writing.write(made, wanted, cohort, results)
+        page.write(made, wanted, cohort, results)
+    citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted))
     manifest.write_of(output_dir, FOLDER, folder)
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
     if not_fitted:
@@ -90,7 +106,7 @@ def process(
         )  # fmt: skip
     return GroupResult(
         folder=folder,
-        page=written,
+        page=folder / page.NAME,
         n_participants=len(cohort.frame),
         not_fitted=not_fitted,
     )

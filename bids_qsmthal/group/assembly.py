@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.errors import MissingInputError
-from bids_qsmthal.group import covariates, exclusions, measures, participant_tables, ratings
-from bids_qsmthal.group.covariates import Source
+from bids_qsmthal.group import (
+    covariates,
+    exclusions,
+    finished,
+    flow,
+    measures,
+    participant_tables,
+    questionable,
+    ratings,
+    sessions,
+)
+from bids_qsmthal.group.concerns import Concern, Kind
+from bids_qsmthal.group.covariates import Source, VariableValues
+from bids_qsmthal.group.finished import FinishedTables
+from bids_qsmthal.group.flow import Line
+from bids_qsmthal.group.questionable import Questionable
+from bids_qsmthal.group.reasons import Code, Reason, shortened
+from bids_qsmthal.settings import Selection
 from bids_qsmthal.statistics import harmonisation
-from bids_qsmthal.statistics.analysis import Analysis, Variable
+from bids_qsmthal.statistics.analysis import Analysis, Variable, model_variables
 
 log = logging.getLogger(__name__)
 
 EDITS = "edits"
 """Where readers put their decisions."""
 
-
 DISAGREEMENT = ("participant_id", "session_id", "variable", "table", "image", "table_source")
+
+KEY = ["participant_id", "session_id"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -37,17 +54,22 @@ class Cohort:
     """One row a participant, of the session the analysis asks for."""
 
     exclusions: pd.DataFrame
+    """One row a participant, session and run: decision, reason in words, who decided."""
+
     harmonised: pd.DataFrame
     """What was done to each measure at each site; empty where nothing was asked."""
 
-    flow: pd.DataFrame
+    flow: tuple[Line, ...]
     units: dict[str, str]
     """Unit of each measure in the wide table."""
 
     scans: dict[str, list[str]]
     """Names of the scans of each participant, as their reports are called."""
 
-    absent: dict[str, str] = field(default_factory=dict)
+    n_found: int
+    """Participants with a table of measures, believed or not."""
+
+    absent: dict[str, Reason] = field(default_factory=dict)
     """Variables for which there is no source at all, and why."""
 
     disagreements: pd.DataFrame = field(
@@ -60,8 +82,21 @@ class Cohort:
     )
     """How far other choices of mask, reference and background removal move the number."""
 
+    questionable: tuple[Questionable, ...] = ()
+    """Values that cannot be read or cannot be true."""
 
-def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bool) -> Cohort:
+    concerns: tuple[Concern, ...] = ()
+    """What a reader must know."""
+
+
+def assemble(
+    bids_dir: Path,
+    output_dir: Path,
+    analysis: Analysis,
+    *,
+    strict: bool,
+    selection: Selection | None = None,
+) -> Cohort:
     """Return the cohort of an analysis.
 
     Parameters
@@ -73,6 +108,8 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     strict
         Whether a variable that no table has is an error (the user asked for it) or only makes the
         models that need it impossible (the packaged analysis).
+    selection
+        Participants, sessions and runs that the command line names.
 
     Raises
     ------
@@ -81,45 +118,168 @@ def assemble(bids_dir: Path, output_dir: Path, analysis: Analysis, *, strict: bo
     DataError
         A table is malformed.
     MissingInputError
-        No table has a column the user's analysis asks for.
+        No table has a column the user's analysis asks for, or a label has no results.
     """
-    tidy = measures.read(output_dir)
-    others = participant_tables.other_choices(output_dir)
-    tidy = pd.concat([tidy, participant_tables.as_measures(others, tidy)], ignore_index=True)
-    tidy, units = measures.in_one_unit(tidy)
-    gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
-    checks = participant_tables.quality(output_dir)
-    decisions = exclusions.decide(tidy, checks, gates, ratings.read(output_dir / EDITS))
-    usable, n_unusable = exclusions.apply(tidy, decisions)
-    wide = measures.wide(usable)
-    sources = covariates.find(bids_dir)
-    values, absent = _variables(analysis, wide, units, sources, strict=strict)
-    values["quality"] = _quality(decisions, wide.index)
-    values["years"] = covariates.years_since_first(sources, values.index)
-    sessions = pd.concat([values, wide], axis=1).reset_index()
+    scans = _scans(output_dir, analysis, selection or Selection())
+    sources = covariates.with_matched_ids(covariates.find(bids_dir), scans.participants)
+    wide = measures.wide(scans.usable)
+    values = _variables(analysis, wide, scans.units, sources, strict=strict)
+    times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
+    values.frame["quality"] = _quality(scans.decided, wide.index)
+    values.frame["years"] = covariates.years_since_first(times.reindex(wide.index))
+    rows = pd.concat([values.frame, wide], axis=1).reset_index()
     harmonised = pd.DataFrame(columns=harmonisation.COLUMNS)
-    if analysis.harmonisation and not set(analysis.harmonisation.names) & set(absent):
-        sessions, harmonised = harmonisation.harmonise(sessions, analysis.harmonisation)
-    frame = _one_each(sessions, analysis.session)
+    if analysis.harmonisation and not set(analysis.harmonisation.names) & set(values.absent):
+        rows, harmonised = harmonisation.harmonise(rows, analysis.harmonisation)
+    chosen = sessions.chosen(rows, times, analysis.session)
+    analysed = set(chosen.frame["participant_id"])
+    found = tuple(one for one in values.questionable if one.participant_id in analysed)
+    questionable.say(found)
     return Cohort(
         harmonised=harmonised,
-        sessions=sessions,
-        frame=frame,
-        exclusions=decisions,
-        flow=_flow(tidy, decisions, covariates.listed(sources), frame, n_unusable),
-        units=units,
-        scans={
-            str(who): sorted(rows["scan"].unique())
-            for who, rows in tidy.groupby("participant_id", sort=True)
-        },
-        absent=absent,
-        disagreements=disagreements(analysis, sessions, wide, units),
-        choices=participant_tables.shifts(others, usable),
+        sessions=rows,
+        frame=chosen.frame,
+        exclusions=exclusions.printed(scans.decided),
+        flow=_flow(scans, sources, chosen),
+        units=scans.units,
+        scans=scans.names,
+        n_found=len(scans.with_results),
+        absent=values.absent,
+        disagreements=disagreements(analysis, rows, wide, scans.units),
+        choices=participant_tables.differences(scans.choices, scans.usable),
+        questionable=found,
+        concerns=(
+            *_concerns_of_variables(analysis, values.absent, found),
+            *_concerns_of_cohort(analysis, sources, chosen, scans.tables),
+        ),
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Scans:
+    """What the participants' tables hold, and which scans may be used."""
+
+    tables: FinishedTables
+    tidy: pd.DataFrame
+    units: dict[str, str]
+    choices: pd.DataFrame
+    decided: pd.DataFrame
+    usable: pd.DataFrame
+    n_unusable: int
+
+    @property
+    def with_results(self) -> set[str]:
+        """Everyone with a table that is wanted, believed or not."""
+        left_out = {session.participant_id for session in self.tables.left_out}
+        return {*self.tidy["participant_id"], *left_out}
+
+    @property
+    def participants(self) -> set[str]:
+        """Everyone with a table."""
+        return {*self.with_results, *self.tables.not_wanted}
+
+    @property
+    def sessions(self) -> pd.MultiIndex:
+        """Every participant and session with a table that is wanted, believed or not."""
+        keys = set(self.tidy[KEY].drop_duplicates().itertuples(index=False, name=None))
+        keys |= {(one.participant_id, one.session_id) for one in self.tables.left_out}
+        return pd.MultiIndex.from_tuples(sorted(keys), names=KEY)
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Names of the scans of each participant."""
+        by_participant = self.tidy.groupby("participant_id", sort=True)["scan"]
+        return {str(who): sorted(scans.unique()) for who, scans in by_participant}
+
+
+def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans:
+    """Return the measures of all scans and what was decided about them."""
+    tables = finished.find(output_dir, selection)
+    tidy = measures.read(tables.measures)
+    choices = participant_tables.other_choices(tables.sensitivity)
+    more = participant_tables.as_measures(choices, tidy)
+    tidy, units = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
+    gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
+    checks = participant_tables.failed_checks(tables.quality)
+    decided = exclusions.decisions(tidy, checks, gates, ratings.read(output_dir / EDITS))
+    usable, n_unusable = exclusions.usable_measures(tidy, decided)
+    left_out = exclusions.of_left_out(tables.left_out)
+    return _Scans(
+        tables=tables,
+        tidy=tidy,
+        units=units,
+        choices=choices,
+        decided=pd.concat([decided, left_out], ignore_index=True) if len(left_out) else decided,
+        usable=usable,
+        n_unusable=n_unusable,
+    )
+
+
+def _flow(
+    scans: _Scans, sources: list[Source], chosen: sessions.ChosenSessions
+) -> tuple[Line, ...]:
+    """Return the count of everyone on the way; log who has results and is not listed."""
+    listed = covariates.listed_participants(sources)
+    unknown = sorted(scans.with_results - set(listed)) if listed else []
+    if unknown:
+        log.warning(
+            "participants.tsv does not list %s: covariates are missing.", shortened(unknown)
+        )
+    return flow.of_cohort(
+        with_results=scans.with_results,
+        listed=listed,
+        decided=scans.decided,
+        n_unusable=scans.n_unusable,
+        tables=scans.tables,
+        chosen=chosen,
+    )
+
+
+def _concerns_of_variables(
+    analysis: Analysis, absent: Mapping[str, Reason], found: Sequence[Questionable]
+) -> list[Concern]:
+    kinds = {Code.NO_COLUMN: Kind.NO_COLUMN, Code.NO_MEASURE: Kind.NO_MEASURE}
+    labels = {name: variable.label for name, variable in analysis.variables.items()}
+    concerns = [
+        Concern(kinds[reason.code], (labels[name], reason.text)) for name, reason in absent.items()
+    ]
+    for name in dict.fromkeys(one.variable for one in found):
+        here = [one for one in found if one.variable == name]
+        n_left_out = sum(not one.used for one in here)
+        parts = [f"{n_left_out} taken as missing"] if n_left_out else []
+        parts += [f"{len(here) - n_left_out} used as they are"] if n_left_out < len(here) else []
+        concerns.append(Concern(Kind.QUESTIONABLE, (labels[name], ", ".join(parts))))
+    return concerns
+
+
+def _concerns_of_cohort(
+    analysis: Analysis,
+    sources: list[Source],
+    chosen: sessions.ChosenSessions,
+    tables: FinishedTables,
+) -> list[Concern]:
+    concerns = [] if tables.vouched else [Concern(Kind.NO_LOGS)]
+    used = {name for model in analysis.models for name in model_variables(model)}
+    used |= {name for model in analysis.models for name in model.group_by}
+    columns = {
+        column.lower()
+        for name in used & set(analysis.variables)
+        for column in (name, *analysis.variables[name].columns)
+    }
+    groups = covariates.grouping_columns(sources, set(chosen.frame["participant_id"]))
+    for column, counts in groups.items():
+        if column.lower() not in columns:
+            counted = ", ".join(f"{word}: {n}" for word, n in counts.items())
+            concern = Concern(Kind.POOLED_GROUPS, (column, counted))
+            log.warning("%s %s", concern.text, concern.advice)
+            concerns.append(concern)
+    if chosen.ordered_by_name and analysis.session in sessions.WORDS:
+        concerns.append(Concern(Kind.ORDERED_BY_NAME, (shortened(chosen.ordered_by_name),)))
+    return concerns
+
+
 def disagreements(
-    analysis: Analysis, sessions: pd.DataFrame, wide: pd.DataFrame, units: dict[str, str]
+    analysis: Analysis, rows: pd.DataFrame, wide: pd.DataFrame, units: dict[str, str]
 ) -> pd.DataFrame:
     """Return whoever has one level in a table and another in the images, one row each.
 
@@ -130,30 +290,35 @@ def disagreements(
         measured = _measured(variable, wide, units) if variable.levels else None
         if measured is None or not variable.columns:
             continue
-        rows = pd.MultiIndex.from_frame(sessions[["participant_id", "session_id"]])
-        seen = measured.reindex(rows).to_numpy(dtype=float)
-        said = pd.to_numeric(sessions[name], errors="coerce").to_numpy(dtype=float)
-        from_table = ~sessions[f"{name}_source"].astype(str).str.startswith(("image:", "n/a"))
-        differ = from_table.to_numpy() & np.isfinite(seen) & np.isfinite(said) & (seen != said)
+        keys = pd.MultiIndex.from_frame(rows[KEY])
+        seen = measured.reindex(keys).to_numpy(dtype=float)
+        given = pd.to_numeric(rows[name], errors="coerce").to_numpy(dtype=float)
+        from_table = ~rows[f"{name}_source"].isin([_image_source(variable), "n/a"])
+        differ = from_table.to_numpy() & np.isfinite(seen) & np.isfinite(given) & (seen != given)
         words = {level.value: word for word, level in variable.levels.items()}
         found.append(
-            sessions.loc[differ, ["participant_id", "session_id"]].assign(
+            rows.loc[differ, KEY].assign(
                 variable=name,
-                table=[words.get(value, value) for value in said[differ]],
+                table=[words.get(value, value) for value in given[differ]],
                 image=[words.get(value, value) for value in seen[differ]],
-                table_source=sessions.loc[differ, f"{name}_source"],
+                table_source=rows.loc[differ, f"{name}_source"],
             )
         )
         if differ.any():
             log.warning(
                 "%s: tables and images disagree in %d participant(s) (%s); the tables count.",
-                *(name, int(differ.sum()), _few(list(sessions.loc[differ, "participant_id"]))),
+                *(name, int(differ.sum()), shortened(list(rows.loc[differ, "participant_id"]))),
             )
     parts = [part for part in found if not part.empty]
     if not parts:
         return pd.DataFrame(columns=list(DISAGREEMENT))
-    together: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return together.reindex(columns=list(DISAGREEMENT))
+    all_of_them: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return all_of_them.reindex(columns=list(DISAGREEMENT))
+
+
+def _image_source(variable: Variable) -> str:
+    """Return what stands as the source of a value that was measured in the images."""
+    return f"image: {variable.measure}"
 
 
 def measure_column(variable: Variable, units: Mapping[str, str]) -> str:
@@ -172,6 +337,15 @@ def measure_column(variable: Variable, units: Mapping[str, str]) -> str:
     return candidates[0] if len(candidates) == 1 else exact
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Values:
+    """All variables of an analysis."""
+
+    frame: pd.DataFrame
+    absent: dict[str, Reason]
+    questionable: tuple[Questionable, ...]
+
+
 def _variables(
     analysis: Analysis,
     wide: pd.DataFrame,
@@ -179,26 +353,31 @@ def _variables(
     sources: list[Source],
     *,
     strict: bool,
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the columns of all variables, and why some have no source."""
+) -> _Values:
+    """Return the columns of all variables, why some have no source, and what is questionable."""
     assert isinstance(wide.index, pd.MultiIndex)  # noqa: S101 - for the type checker
     made: dict[str, pd.Series[Any]] = {}
-    absent: dict[str, str] = {}
+    absent: dict[str, Reason] = {}
+    found: list[Questionable] = []
     for name, variable in analysis.variables.items():
-        column = covariates.collect(variable, sources, wide.index)
+        from_tables = covariates.variable_values(variable, sources, wide.index)
         measured = _measured(variable, wide, units)
-        if column is None and measured is None:
-            absent[name] = _say_absent(variable, sources, strict=strict)
+        if from_tables is None and measured is None:
+            absent[name] = _absence(variable, sources, strict=strict)
             made[name] = pd.Series(np.nan, index=wide.index)
-        elif column is None:
-            assert measured is not None  # noqa: S101 - for the type checker
-            made[name] = measured
-        else:
-            made[name] = column["value"]
+            continue
+        joined = _joined(variable, from_tables, measured, wide.index)
+        values = joined["value"]
+        found += from_tables.questionable if from_tables else ()
+        if not variable.levels:
+            values, wrong = questionable.examined(values.astype(float), variable)
+            found += wrong
+        made[name] = values
         if variable.measure and variable.columns:
-            joined = _filled(variable, column, measured, wide.index)
-            made[name], made[f"{name}_source"] = joined["value"], joined["source"]
-    return pd.DataFrame(made, index=wide.index).infer_objects(), absent
+            made[f"{name}_source"] = joined["source"]
+    frame = pd.DataFrame(made, index=wide.index).infer_objects()
+    found += questionable.longer_than_life(frame, analysis.variables.values())
+    return _Values(frame=frame, absent=absent, questionable=tuple(found))
 
 
 def _measured(
@@ -210,27 +389,27 @@ def _measured(
     return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
 
 
-def _filled(
+def _joined(
     variable: Variable,
-    column: pd.DataFrame | None,
+    from_tables: VariableValues | None,
     measured: pd.Series[float] | None,
     rows: pd.MultiIndex,
 ) -> pd.DataFrame:
-    """Return what the tables say, and what the images say where the tables are silent."""
+    """Return what the tables say, and where the tables have nothing, what was measured."""
     blank = pd.DataFrame({"value": np.nan, "source": "n/a"}, index=rows)
-    said = column if column is not None else blank
+    given = from_tables.frame if from_tables else blank
     if measured is None:
-        return said
-    needed = said["value"].isna() & measured.notna()
-    if column is not None and needed.any():
+        return given
+    needed = given["value"].isna() & measured.notna()
+    if from_tables and needed.any():
         log.warning(
             "%s: %d participant(s) without a value in the tables; taken from the images.",
             variable.name, int(needed.sum()),
         )  # fmt: skip
     return pd.DataFrame(
         {
-            "value": said["value"].where(~needed, measured).infer_objects(),
-            "source": said["source"].where(~needed, f"image: {variable.measure}"),
+            "value": given["value"].where(~needed, measured).infer_objects(),
+            "source": given["source"].where(~needed, _image_source(variable)),
         }
     )
 
@@ -243,64 +422,25 @@ def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
     return worst.reindex(rows).fillna("include")
 
 
-def _say_absent(variable: Variable, sources: list[Source], *, strict: bool) -> str:
+def _absence(variable: Variable, sources: list[Source], *, strict: bool) -> Reason:
+    """Return why a variable has no values; log it.
+
+    Raises
+    ------
+    MissingInputError
+        The user's own analysis names columns that no table has.
+    """
     if not variable.columns:
         named = measures.column_name(variable.measure, variable.region, variable.hemisphere)
-        reason = f"no participant has the measure {named}"
-        log.warning("%s: %s.", variable.name, reason)
+        reason = Reason(Code.NO_MEASURE, (named,))
+        log.warning("%s: %s.", variable.name, reason.text)
         return reason
-    wanted = " or ".join(variable.columns)
-    reason = f"no column {wanted} in participants.tsv, sessions.tsv or phenotype/"
+    reason = Reason(Code.NO_COLUMN, variable.columns)
     if strict:
         raise MissingInputError(
-            f"Variable '{variable.name}': {reason}. There are: "
-            f"{', '.join(covariates.columns(sources)) or 'none'}. Name the column under "
+            f"Variable '{variable.name}': {reason.text}. There are: "
+            f"{', '.join(covariates.column_names(sources)) or 'none'}. Name the column under "
             f"'Columns' of this variable in the analysis file."
         )
-    log.warning("%s: %s; models that need it are not fitted.", variable.name, reason)
+    log.warning("%s: %s; models that need it are not fitted.", variable.name, reason.text)
     return reason
-
-
-def _one_each(sessions: pd.DataFrame, wanted: str) -> pd.DataFrame:
-    """Return the session of each participant that the analysis asks for."""
-    ordered = sessions.sort_values(["participant_id", "session_id"])
-    if wanted in ("first", "last"):
-        keep: Literal["first", "last"] = "first" if wanted == "first" else "last"
-        return ordered.drop_duplicates("participant_id", keep=keep).reset_index(drop=True)
-    return ordered.loc[ordered["session_id"] == f"ses-{wanted}"].reset_index(drop=True)
-
-
-def _flow(
-    tidy: pd.DataFrame,
-    decisions: pd.DataFrame,
-    listed: list[str],
-    frame: pd.DataFrame,
-    n_unusable: int,
-) -> pd.DataFrame:
-    """Return how many participants there are at each step."""
-    found = set(tidy["participant_id"])
-    remaining = set(frame["participant_id"])
-    lines: list[tuple[str, int, str]] = []
-    if listed:
-        lines.append(("listed in participants.tsv", len(listed), ""))
-        lacking = sorted(set(listed) - found)
-        if lacking:
-            lines.append(("of these without results", len(lacking), _few(lacking)))
-        unknown = sorted(found - set(listed))
-        if unknown:
-            lines.append(("with results but not listed", len(unknown), _few(unknown)))
-            log.warning("participants.tsv does not list %s: covariates are missing.", _few(unknown))
-    lines.append(("with results", len(found), ""))
-    left_out = decisions[~decisions["participant_id"].isin(remaining)]
-    left_out = left_out.drop_duplicates("participant_id")
-    for reason, rows in left_out.groupby("reason", sort=True):
-        lines.append((f"excluded: {reason}", len(rows), _few(list(rows["participant_id"]))))
-    lines.append(("in the analysis", len(remaining), ""))
-    if n_unusable:
-        lines.append(("single values left out by quality control", n_unusable, ""))
-    return pd.DataFrame(lines, columns=["step", "n", "detail"])
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

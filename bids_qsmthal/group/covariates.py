@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,29 @@ import pandas as pd
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import table_reading
 from bids_qsmthal.group.measures import convert
+from bids_qsmthal.group.questionable import Problem, Questionable
+from bids_qsmthal.group.reasons import shortened
 from bids_qsmthal.statistics.analysis import Variable
+
+log = logging.getLogger(__name__)
+
+PARTICIPANTS = "participants.tsv"
+
+NOT_KNOWN = table_reading.UNKNOWN | table_reading.MISSING
+
+MOST_UNREADABLE = 0.5
+"""Share of a column: where most cells cannot be read, the column is not what the analysis takes
+it for, and nothing in it can be believed; where fewer cannot, they are somebody's exceptions."""
+
+DAYS_A_YEAR = 365.25
+
+GROUP_NAME = re.compile(
+    r"group|diagnos|^dx$|^diag$|^arm$|patient_?control|case_?control", re.IGNORECASE
+)
+"""Columns that part people into groups: the names in BIDS's own examples, and their kin."""
+
+MOST_GROUPS = 12
+"""A column with more values names sites, scanners or people, not groups."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +49,16 @@ class Source:
     """``participant_id``, perhaps ``session_id``, and columns of text."""
 
     dictionary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariableValues:
+    """The values of a variable, and those that cannot be read."""
+
+    frame: pd.DataFrame
+    """Columns ``value`` and ``source``, one row a participant and session."""
+
+    questionable: tuple[Questionable, ...]
 
 
 def find(bids_dir: Path) -> list[Source]:
@@ -38,7 +73,7 @@ def find(bids_dir: Path) -> list[Source]:
     sessions = sorted(bids_dir.glob("sub-*/sub-*_sessions.tsv"))
     if sessions:
         sources.append(_sessions(sessions, bids_dir))
-    one_row_each = [bids_dir / "participants.tsv", *sorted(bids_dir.glob("phenotype/*.tsv"))]
+    one_row_each = [bids_dir / PARTICIPANTS, *sorted(bids_dir.glob("phenotype/[!.]*.tsv"))]
     for path in one_row_each:
         if path.exists():
             frame = table_reading.participant_ids(table_reading.read(path), path)
@@ -49,54 +84,81 @@ def find(bids_dir: Path) -> list[Source]:
     return sources
 
 
-def listed(sources: list[Source]) -> list[str]:
+def with_matched_ids(sources: list[Source], participants: Collection[str]) -> list[Source]:
+    """Return the tables with the participants named as their results are.
+
+    Spreadsheets make 1 of 0001: an identity that has no results is taken for the one that
+    differs in leading zeros alone, where that is unambiguous.
+
+    Parameters
+    ----------
+    participants
+        Who has results, such as ``sub-0001``.
+
+    Raises
+    ------
+    DataError
+        participants.tsv names nobody who has results, or an identity fits two of them.
+    """
+    by_plain: dict[str, list[str]] = {}
+    for name in sorted(participants):
+        by_plain.setdefault(_without_zeros(name), []).append(name)
+    return [_matched(source, set(participants), by_plain) for source in sources]
+
+
+def listed_participants(sources: list[Source]) -> list[str]:
     """Return the participants of participants.tsv."""
     for source in sources:
-        if source.path.name == "participants.tsv":
+        if source.path.name == PARTICIPANTS:
             return list(source.frame["participant_id"])
     return []
 
 
-def columns(sources: list[Source]) -> list[str]:
+def column_names(sources: list[Source]) -> list[str]:
     """Return the names of all columns that hold something about participants."""
     names = [str(name) for source in sources for name in source.frame.columns]
     return [name for name in dict.fromkeys(names) if name not in ("participant_id", "session_id")]
 
 
-def collect(variable: Variable, sources: list[Source], rows: pd.MultiIndex) -> pd.DataFrame | None:
+def variable_values(
+    variable: Variable, sources: list[Source], rows: pd.MultiIndex
+) -> VariableValues | None:
     """Return the values of a variable for each participant and session, and where they are from.
 
     The first of the variable's columns that some table has is used; a table with sessions goes
     before one without. ``None`` where no table has any of the columns.
 
-    Returns
-    -------
-    Columns ``value`` and ``source``, with the given index.
-
     Raises
     ------
     DataError
-        Text in a numeric column, an unknown level, or a unit that cannot be converted.
+        Most of a column cannot be read (text for numbers, unknown levels), the data dictionary
+        gives a code a meaning that the analysis does not know, or a unit cannot be converted.
     """
+    people = set(rows.get_level_values("participant_id"))
     for column in variable.columns:
-        found = [source for source in sources if column in source.frame]
-        if not found:
+        holders = [source for source in sources if column in source.frame]
+        if not holders:
             continue
         values = pd.Series(np.nan, index=rows, dtype=object)
         origins = pd.Series("n/a", index=rows, dtype=object)
-        for source in found:
-            here = _align(_parsed(variable, column, source), source.frame, rows)
+        found: list[Questionable] = []
+        for source in holders:
+            parsed, wrong = _parsed(variable, column, source)
+            here = _aligned(parsed, source.frame, rows)
             fresh = values.isna() & here.notna()
             values = values.where(~fresh, here)
             origins = origins.where(~fresh, f"{source.path.name}: {column}")
-        return pd.DataFrame({"value": values.infer_objects(), "source": origins})
+            found += [value for value in wrong if value.participant_id in people]
+        frame = pd.DataFrame({"value": values.infer_objects(), "source": origins})
+        return VariableValues(frame, tuple(found))
     return None
 
 
-def years_since_first(sources: list[Source], rows: pd.Index) -> pd.Series[float]:
-    """Return the years between each session and the participant's first (``acq_time``).
+def acquisition_times(bids_dir: Path, sources: list[Source], rows: pd.MultiIndex) -> pd.Series[Any]:
+    """Return when each session was, NaT where no table says it.
 
-    Zero for whoever has one session; NaN where a date is missing.
+    From ``acq_time`` of a table with sessions, else the earliest one of the session's
+    ``*_scans.tsv``.
 
     Raises
     ------
@@ -105,69 +167,236 @@ def years_since_first(sources: list[Source], rows: pd.Index) -> pd.Series[float]
     """
     times = pd.Series(pd.NaT, index=rows, dtype="datetime64[ns]")
     for source in sources:
-        if not {"session_id", "acq_time"} <= set(source.frame.columns):
-            continue
-        cells = source.frame["acq_time"]
-        missing = table_reading.is_missing(cells)
-        read = pd.to_datetime(cells.where(~missing), errors="coerce", format="ISO8601", utc=True)
-        if (read.isna() & ~missing).any():
-            wrong = cells[read.isna() & ~missing].iloc[0]
-            raise DataError(
-                f"{source.path}, column 'acq_time': '{wrong}' is not a time such as "
-                "2020-03-01T09:30:00."
-            )
-        found = _align(read.dt.tz_localize(None), source.frame, rows)
-        times = times.fillna(pd.to_datetime(found))
-    people = rows.get_level_values("participant_id")
+        if {"session_id", "acq_time"} <= set(source.frame.columns):
+            read = _times(source.frame["acq_time"], source.path)
+            times = times.fillna(pd.to_datetime(_aligned(read, source.frame, rows)))
+    of_scans = [
+        _time_of_scans(bids_dir / who / session / f"{who}_{session}_scans.tsv")
+        if pd.isna(time) and session != "n/a"
+        else pd.NaT
+        for who, session, time in table_reading.by_session(times)
+    ]
+    return times.fillna(pd.Series(of_scans, index=rows, dtype="datetime64[ns]"))
+
+
+def years_since_first(times: pd.Series[Any]) -> pd.Series[float]:
+    """Return the years between each session and the participant's first.
+
+    Zero for whoever has one session; NaN where a date is missing.
+    """
+    people = times.index.get_level_values("participant_id")
     first = times.groupby(people).transform("min")
     days = (times - first).dt.total_seconds() / 86_400
-    alone = pd.Series(people, index=rows).map(pd.Series(people).value_counts()).eq(1)
-    return (days / 365.25).where(~alone, 0.0)
+    alone = pd.Series(people, index=times.index).map(pd.Series(people).value_counts()).eq(1)
+    return (days / DAYS_A_YEAR).where(~alone, 0.0)
 
 
-def _parsed(variable: Variable, column: str, source: Source) -> pd.Series[Any]:
+def grouping_columns(
+    sources: list[Source], participants: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """Return the columns that look like groups and hold several, with a count of each value."""
+    found: dict[str, dict[str, int]] = {}
+    for source in sources:
+        here = source.frame[source.frame["participant_id"].isin(participants)]
+        here = here.drop_duplicates("participant_id")
+        for column in here.columns:
+            if not GROUP_NAME.search(str(column)) or column in found:
+                continue
+            cells = here[column][~table_reading.is_missing(here[column])]
+            counts = cells.value_counts().sort_index()
+            if 1 < len(counts) <= MOST_GROUPS:
+                found[str(column)] = {str(word): int(n) for word, n in counts.items()}
+    return found
+
+
+def _time_of_scans(path: Path) -> Any:  # noqa: ANN401 - a time or NaT
+    """Return the earliest time of acquisition in a ``scans.tsv``; NaT where it has none."""
+    frame = table_reading.read(path) if path.exists() else pd.DataFrame()
+    return _times(frame["acq_time"], path).min() if "acq_time" in frame else pd.NaT
+
+
+def _times(cells: pd.Series[str], path: Path) -> pd.Series[Any]:
+    missing = table_reading.is_missing(cells)
+    read = pd.to_datetime(cells.where(~missing), errors="coerce", format="ISO8601", utc=True)
+    if (read.isna() & ~missing).any():
+        wrong = cells[read.isna() & ~missing].iloc[0]
+        raise DataError(
+            f"{path}, column 'acq_time': '{wrong}' is not a time such as 2020-03-01T09:30:00."
+        )
+    return read.dt.tz_localize(None).astype("datetime64[ns]")
+
+
+def _without_zeros(name: str) -> str:
+    """Return a label without the zeros that begin its numbers: ``sub-1`` for ``sub-0001``."""
+    plain = name.removesuffix(".0")
+    return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", plain)
+
+
+def _matched(source: Source, known: set[str], by_plain: dict[str, list[str]]) -> Source:
+    names = source.frame["participant_id"]
+    taken = set(names) & known
+    new: dict[str, str] = {}
+    for name in names.unique():
+        fits = [one for one in by_plain.get(_without_zeros(name), []) if one not in taken]
+        if name in known or not fits:
+            continue
+        if len(fits) > 1:
+            raise DataError(
+                f"{source.path}: '{name}' may be {' or '.join(fits)}; write the participants "
+                "as their folders are called."
+            )
+        new[name] = fits[0]
+    if source.path.name == PARTICIPANTS and not taken and not new:
+        raise DataError(
+            f"{source.path}: lists {shortened(list(names), 3) or 'nobody'}, none of whom has "
+            f"results; results are there of {shortened(sorted(known), 3)}. Write the participants "
+            "as their folders are called."
+        )
+    if not new:
+        return source
+    log.warning(
+        "%s: %d participants were matched by number, leading zeros aside (%s).",
+        source.path, len(new), shortened([f"{name} is {one}" for name, one in new.items()], 3),
+    )  # fmt: skip
+    frame = source.frame.assign(participant_id=names.replace(new))
+    _check_unique(frame, source.path)
+    return replace(source, frame=frame)
+
+
+def _parsed(
+    variable: Variable, column: str, source: Source
+) -> tuple[pd.Series[Any], list[Questionable]]:
     cells = source.frame[column]
     where = f"{source.path}, column '{column}'"
     described = source.dictionary.get(column, {})
     described = described if isinstance(described, dict) else {}
     if variable.levels:
-        return _levels(variable, cells, described.get("Levels", {}), source)
-    values = table_reading.numbers(cells, where, source.frame["participant_id"])
-    return convert(values, str(described.get("Units", "")), variable.unit, where)
+        return _levels(variable, cells, _meanings(described), source)
+    unknown = cells.str.lower().isin(table_reading.UNKNOWN)
+    values, wrong = table_reading.readable_numbers(cells.where(~unknown, "n/a"))
+    if wrong.sum() > MOST_UNREADABLE * (~table_reading.is_missing(cells)).sum():
+        raise DataError(
+            table_reading.no_number(cells, wrong, where, source.frame["participant_id"])
+        )
+    found = _questionable(variable, source, cells, unknown, Problem.UNKNOWN)
+    found += _questionable(variable, source, cells, wrong, Problem.NO_NUMBER)
+    return convert(values, str(described.get("Units", "")), variable.unit, where), found
+
+
+def _meanings(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each code means by a data dictionary: a word, or an object that describes it."""
+    levels = described.get("Levels", {})
+    if not isinstance(levels, dict):
+        return {}
+    return {
+        str(code): str(meaning.get("Description", "") if isinstance(meaning, dict) else meaning)
+        .strip()
+        .lower()
+        for code, meaning in levels.items()
+    }
 
 
 def _levels(
-    variable: Variable, cells: pd.Series[str], meanings: object, source: Source
-) -> pd.Series[Any]:
-    """Return the value of each level; a code is looked up in the data dictionary if need be."""
+    variable: Variable, cells: pd.Series[str], meanings: Mapping[str, str], source: Source
+) -> tuple[pd.Series[Any], list[Questionable]]:
+    """Return the value of each level, and the cells that are none.
+
+    What the analysis declares comes first: ``none`` is a level where it is one of its words, and
+    missing where not. A code is what the data dictionary says.
+    """
     by_word = {word: level.value for level in variable.levels.values() for word in level.words}
-    coded = (
-        {str(code): str(word) for code, word in meanings.items()}
-        if isinstance(meanings, dict)
-        else {}
-    )
+    declared = cells.str.lower().isin(by_word)
+    missing = table_reading.is_missing(cells) & ~declared
     values: dict[str, float | str] = {}
-    missing = table_reading.is_missing(cells)
+    unknown: list[str] = []
     for word in cells[~missing].unique():
         plain = str(word).removesuffix(".0").lower()
-        meaning = coded.get(str(word), coded.get(str(word).removesuffix(".0"), "")).lower()
-        if meaning in by_word:
-            values[word] = by_word[meaning]
-        elif plain in by_word:
-            values[word] = by_word[plain]
-        else:
-            whose = source.frame.loc[cells == word, "participant_id"].iloc[0]
-            known = "; ".join(
-                f"{name}: {', '.join(level.words)}" for name, level in variable.levels.items()
-            )
-            raise DataError(
-                f"{source.path}, column '{cells.name}': unknown level '{word}' of {whose}; "
-                f"expected one of {known}. Add it to 'Words' in the analysis file."
-            )
-    return cells.where(~missing).map(values)
+        meaning = meanings.get(str(word), meanings.get(str(word).removesuffix(".0"), ""))
+        _check_meaning(variable, by_word, source, str(cells.name), plain, meaning)
+        value = by_word.get(meaning, by_word.get(plain))
+        if value is not None:
+            values[word] = value
+        elif meaning in table_reading.UNKNOWN | {"n/a"} or plain in table_reading.UNKNOWN:
+            unknown.append(str(word))
+    is_unknown = cells.isin(unknown)
+    wrong = ~missing & ~is_unknown & ~cells.isin(values)
+    if wrong.sum() > MOST_UNREADABLE * (~missing).sum():
+        first = cells[wrong].iloc[0]
+        raise DataError(
+            f"{source.path}, column '{cells.name}': unknown level '{first}' of "
+            f"{source.frame.loc[wrong, 'participant_id'].iloc[0]}; expected one of "
+            f"{_spellings(variable)}. Add it to 'Words' in the analysis file."
+        )
+    found = _questionable(variable, source, cells, is_unknown, Problem.UNKNOWN)
+    found += _questionable(variable, source, cells, wrong, Problem.NO_LEVEL)
+    return cells.where(~missing).map(values), found
 
 
-def _align(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Series[Any]:
+def _check_meaning(
+    variable: Variable,
+    by_word: Mapping[str, float | str],
+    source: Source,
+    column: str,
+    code: str,
+    meaning: str,
+) -> None:
+    """See that what the data dictionary says of a code is understood, and no contradiction.
+
+    A number says nothing by itself, so one whose meaning is not understood must not be read as
+    what the analysis happens to call it. A word such as ``yes`` says what it means.
+
+    Raises
+    ------
+    DataError
+        It is not; the message shows how to declare it.
+    """
+    if not meaning or meaning in NOT_KNOWN:
+        return
+    here = f"{source.path.with_suffix('.json')}, column '{column}': '{code}' means '{meaning}'"
+    if meaning not in by_word and (code not in by_word or not code.isalpha()):
+        level = next(iter(variable.levels))
+        raise DataError(
+            f"{here}, which is none of the words that the analysis knows for {variable.name} "
+            f"({_spellings(variable)}). Declare it there: Levels: {{{level}: {{Value: ..., "
+            f"Words: [..., {meaning}]}}}}."
+        )
+    if (
+        meaning in by_word
+        and code.isalpha()
+        and by_word.get(code, by_word[meaning]) != by_word[meaning]
+    ):
+        raise DataError(
+            f"{here}, but the analysis takes it for another level; correct one of them."
+        )
+
+
+def _spellings(variable: Variable) -> str:
+    return "; ".join(f"{name}: {', '.join(level.words)}" for name, level in variable.levels.items())
+
+
+def _questionable(
+    variable: Variable,
+    source: Source,
+    cells: pd.Series[str],
+    here: pd.Series[bool],
+    problem: Problem,
+) -> list[Questionable]:
+    """Return the cells of some rows as values that are not used."""
+    rows = source.frame[here]
+    sessions = rows["session_id"] if "session_id" in rows else pd.Series("n/a", index=rows.index)
+    return [
+        Questionable(
+            participant_id=str(who),
+            session_id=str(session),
+            variable=variable.name,
+            value=str(cell),
+            problem=problem,
+        )
+        for who, session, cell in zip(rows["participant_id"], sessions, cells[here], strict=True)
+    ]
+
+
+def _aligned(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Series[Any]:
     """Return the values on the rows wanted: by session where the table has sessions."""
     if "session_id" in frame:
         keys = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]])

@@ -175,6 +175,15 @@ DISAGREEMENTS = {
     "table_source": "Table and column",
 }
 
+QUESTIONABLE = {
+    "participant_id": "Participant",
+    "session_id": "Session; n/a where the table has none",
+    "variable": "Variable of the analysis",
+    "value": "What the table says or the images gave",
+    "problem": "What is the matter with it",
+    "used": "yes: analysed as it is; no: taken as missing",
+}
+
 CHOICES = {
     "choice": "What was done otherwise: veins, rim, lesions, reference, background",
     "variant": "How",
@@ -204,13 +213,13 @@ TABLE = {
 }
 
 
-def describe(columns: list[str], words: Mapping[str, str]) -> dict[str, Any]:
+def describe(columns: list[str], descriptions: Mapping[str, str]) -> dict[str, Any]:
     """Return the dictionary of a table; ``_unadjusted`` and ``_adjusted`` are understood."""
     made: dict[str, Any] = {}
     for column in columns:
         plain = column.removesuffix("_unadjusted").removesuffix("_adjusted")
         side = column.removeprefix(plain).removeprefix("_")
-        text = words[column] if column in words else words[plain]
+        text = descriptions[column] if column in descriptions else descriptions[plain]
         made[column] = {"Description": f"{text} ({side} model)" if side else text}
     return made
 

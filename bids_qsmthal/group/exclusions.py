@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pandas as pd
 
+from bids_qsmthal.group.finished import LeftOut
 from bids_qsmthal.group.measures import DECISIONS, column_name
 from bids_qsmthal.group.ratings import KEY
+from bids_qsmthal.group.reasons import NO_REASON, Code, Reason
 
 log = logging.getLogger(__name__)
 
 COLUMNS = [*KEY, "decision", "reason", "source"]
+"""Of the table that is written."""
+
+INTERNAL = [*KEY, "decision", "cause", "source"]
+"""Of the table here: ``cause`` is a ``Reason``."""
+
+RANK = {decision: rank for rank, decision in enumerate(DECISIONS)}
+"""From harmless to worst."""
+
+SUSCEPTIBILITY = "chi_"
+"""How the names of the measures begin that a gradient echo gives, and anatomy does not."""
 
 
-def decide(
+def decisions(
     measures: pd.DataFrame, checks: pd.DataFrame, gates: set[str], edits: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return a decision with its reason for each participant, session and run.
+    """Return a decision with its cause for each participant, session and run.
 
     Parameters
     ----------
@@ -30,26 +43,42 @@ def decide(
     edits
         What readers decided (``ratings.read``); where it differs, it wins.
     """
-    return _overrule(_with_checks(_automatic(measures, gates), measures, checks), edits)
+    automatic = _with_checks(_from_measures(measures, gates), measures, checks)
+    return _one_acquisition(_overruled(automatic, edits), measures)
 
 
-def apply(measures: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def of_left_out(sessions: Sequence[LeftOut]) -> pd.DataFrame:
+    """Return the decisions about sessions whose tables are not read at all."""
+    rows = [
+        (session.participant_id, session.session_id, "n/a", "exclude", session.reason, "automatic")
+        for session in sessions
+    ]
+    return pd.DataFrame(rows, columns=INTERNAL)
+
+
+def printed(decided: pd.DataFrame) -> pd.DataFrame:
+    """Return decisions with their reasons in words."""
+    reasons = [cause.text for cause in decided["cause"]]
+    return decided.assign(reason=reasons)[COLUMNS].reset_index(drop=True)
+
+
+def usable_measures(measures: pd.DataFrame, decided: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Return the measures that may be used, and how many single values were left out.
 
     Rows of excluded participants go; a single value judged unusable becomes missing, unless the
     user included the participant by hand.
     """
-    said = decisions[[*KEY, "decision", "source"]].rename(columns={"source": "decided"})
-    merged = measures.merge(said, on=KEY, how="left")
+    made = decided[[*KEY, "decision", "source"]].rename(columns={"source": "decided_by"})
+    merged = measures.merge(made, on=KEY, how="left")
     # Anatomy may be measured once for several runs, or in a session without a decision of its own.
     used = merged[merged["decision"].fillna("include") != "exclude"]
-    by_hand = used["decided"].fillna("").eq("edited")
+    by_hand = used["decided_by"].fillna("").eq("edited")
     unusable = used["qc"].eq("exclude") & ~by_hand & used["value"].notna()
     values = used["value"].where(~unusable)
     return used.assign(value=values)[list(measures.columns)], int(unusable.sum())
 
 
-def _automatic(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
+def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
     """Return the decision of each scan from the ``qc`` of its measures.
 
     A doubt about any measure is shown; only an unusable gate excludes the participant.
@@ -57,15 +86,16 @@ def _automatic(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
     places = measures[["measure", "region", "hemisphere"]].drop_duplicates()
     names = [column_name(*place) for place in places.itertuples(index=False)]
     named = measures.merge(places.assign(column=names), on=list(places.columns))
-    rank = named["qc"].map({decision: place for place, decision in enumerate(DECISIONS)})
+    rank = named["qc"].map(RANK)
     named["rank"] = rank.where(named["column"].isin(gates), rank.clip(upper=1)).astype(int)
     worst = named.groupby(KEY)["rank"].transform("max")
-    blamed = named[(named["rank"] == worst) & (worst > 0)]
-    reasons = blamed.groupby(KEY)["column"].agg(lambda found: f"quality control: {_few(found)}")
+    blamed = named[(named["rank"] == worst) & (worst > 0)].groupby(KEY)["column"]
+    causes = {key: Reason(Code.UNUSABLE_MEASURES, tuple(columns)) for key, columns in blamed}
     decided = named.groupby(KEY)["rank"].max().map(dict(enumerate(DECISIONS)))
-    made = pd.DataFrame({"decision": decided, "reason": reasons}).reset_index()
-    made["reason"] = made["reason"].fillna("n/a")
-    return _whole_session(made.assign(source="automatic")[COLUMNS])
+    made = decided.rename("decision").reset_index().assign(source="automatic")
+    keys = made[KEY].itertuples(index=False, name=None)
+    of_row = [causes.get(key, NO_REASON) for key in keys]
+    return _whole_session(made.assign(cause=pd.Series(of_row, dtype="object"))[INTERNAL])
 
 
 def _with_checks(
@@ -74,19 +104,28 @@ def _with_checks(
     """Return the decisions with the verdict and the reasons of the checks that failed."""
     if checks.empty:
         return decided
-    rank = {decision: place for place, decision in enumerate(DECISIONS)}
-    who = measures[[*KEY, "scan"]].drop_duplicates("scan")
-    failed = checks.merge(who, on="scan").assign(rank=lambda frame: frame["verdict"].map(rank))
+    identity = measures[[*KEY, "scan"]].drop_duplicates("scan")
+    failed = checks.merge(identity, on="scan").assign(rank=lambda rows: rows["verdict"].map(RANK))
     worst = failed.groupby(KEY)["rank"].transform("max")
     blamed = failed[failed["rank"] == worst].drop_duplicates([*KEY, "reason"])
-    reasons = blamed.groupby(KEY).agg(rank=("rank", "first"), why=("reason", "; ".join))
-    made = decided.merge(reasons.reset_index(), on=KEY, how="left")
-    before = made["decision"].map(rank)
-    after = made["rank"].fillna(0).clip(lower=before).astype(int)
-    return made.assign(
-        decision=after.map(dict(enumerate(DECISIONS))),
-        reason=made["reason"].where(made["why"].isna(), made["why"]),
-    )[COLUMNS]
+    found = {
+        key: (int(rows["rank"].iloc[0]), Reason(Code.FAILED_CHECKS, tuple(rows["reason"])))
+        for key, rows in blamed.groupby(KEY)
+    }
+    nothing = (0, None)
+    of_row = [found.get(key, nothing) for key in decided[KEY].itertuples(index=False, name=None)]
+    ranks = [
+        max(RANK[decision], rank)
+        for decision, (rank, _) in zip(decided["decision"], of_row, strict=True)
+    ]
+    return decided.assign(
+        decision=[DECISIONS[rank] for rank in ranks],
+        cause=pd.Series(
+            [new or old for old, (_, new) in zip(decided["cause"], of_row, strict=True)],
+            index=decided.index,
+            dtype="object",
+        ),
+    )
 
 
 def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
@@ -94,16 +133,11 @@ def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
     shared = decided[decided["run_id"].eq("n/a") & decided["decision"].eq("exclude")]
     for _, row in shared.iterrows():
         here = (decided[KEY[:2]] == row[KEY[:2]]).all(axis=1)
-        decided.loc[here, ["decision", "reason"]] = [row["decision"], row["reason"]]
+        decided.loc[here, ["decision", "cause"]] = [row["decision"], row["cause"]]
     return decided
 
 
-def _few(found: pd.Series[str]) -> str:
-    names = list(found)
-    return ", ".join(names) if len(names) <= 4 else f"{len(names)} measures"
-
-
-def _overrule(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
+def _overruled(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     """Return the decisions after those of readers, one after the other.
 
     A table written by hand starts from ours: only what differs from quality control is the
@@ -121,5 +155,29 @@ def _overrule(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
         before = automatic if edit["by_hand"] else decided
         changed = here & (before["decision"] != edit["decision"])
         decided.loc[changed, ["decision", "source"]] = [edit["decision"], "edited"]
-        decided.loc[changed, "reason"] = str(edit["reason"])
+        reason = Reason(Code.READER, (str(edit["reason"]),))
+        decided.loc[changed, "cause"] = pd.Series([reason] * len(decided), index=decided.index)
+    return decided
+
+
+def _one_acquisition(decided: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
+    """Exclude sessions with several acquisitions of the susceptibility.
+
+    Runs repeat a measurement and are averaged. What differs in another entity (acq, rec) was
+    measured otherwise, or is the same scan under its old and its new name: a mean of the two is
+    the number of neither.
+    """
+    of_gre = measures[measures["measure"].str.startswith(SUSCEPTIBILITY)]
+    scans = of_gre[KEY].drop_duplicates().merge(decided, on=KEY)
+    used = scans[scans["decision"] != "exclude"]
+    acquisition = used["run_id"].str.replace(r"_?run-[^_]*", "", regex=True).replace("n/a", "")
+    several = used.assign(acquisition=acquisition).groupby(KEY[:2])["acquisition"].nunique()
+    for key in several.index[several > 1]:
+        here = (decided[KEY[:2]] == list(key)).all(axis=1) & (decided["decision"] != "exclude")
+        names = used.loc[(used[KEY[:2]] == list(key)).all(axis=1), "run_id"]
+        plain = tuple(sorted(names.replace("n/a", "the scan without acq or run")))
+        cause = Reason(Code.SEVERAL_ACQUISITIONS, plain)
+        log.warning("%s is left out: %s.", " ".join(key), cause.text)
+        decided.loc[here, "decision"] = "exclude"
+        decided.loc[here, "cause"] = pd.Series([cause] * len(decided), index=decided.index)
     return decided

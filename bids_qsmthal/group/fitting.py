@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bids_qsmthal.group import flow
 from bids_qsmthal.group.assembly import Cohort, measure_column
+from bids_qsmthal.group.concerns import Concern, Kind
+from bids_qsmthal.group.flow import Line
+from bids_qsmthal.group.reasons import shortened
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import (
     diagnostics,
@@ -37,11 +41,15 @@ class Results:
     cohort: pd.DataFrame
     normality: pd.DataFrame
     power: pd.DataFrame
-    flow: pd.DataFrame
+    flow: tuple[Line, ...]
+    """From the dataset to the participants, then each model."""
+
     diagnostics: pd.DataFrame
     sensitivity: pd.DataFrame
     longitudinal: pd.DataFrame
     mediation: pd.DataFrame
+    concerns: tuple[Concern, ...]
+    """Who is lost by a formula that cannot take a value."""
 
 
 def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
@@ -58,11 +66,25 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         power=power.table(
             {name: (_n(fit), _n_covariates(fit)) for name, fit in fits.items() if fit.design}
         ),
-        flow=pd.concat([cohort.flow, _model_flow(fits)], ignore_index=True),
+        flow=(*cohort.flow, *flow.of_models(fits, cohort.frame)),
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
         sensitivity=_sensitivity(analysis, cohort, how),
         longitudinal=_longitudinal(analysis, cohort),
         mediation=_mediation(analysis, cohort, how),
+        concerns=_not_finite(fits, cohort),
+    )
+
+
+def _not_finite(fits: Mapping[str, Fit], cohort: Cohort) -> tuple[Concern, ...]:
+    """Return who cannot be in models because of their formula, one entry an outcome."""
+    models: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, fit in fits.items():
+        lost = flow.not_finite(fit, cohort.frame)
+        if lost and fit.design:
+            models.setdefault((fit.design.outcome_name, lost), []).append(name)
+    return tuple(
+        Concern(Kind.NOT_FINITE, (outcome, shortened(lost), ", ".join(names)))
+        for (outcome, lost), names in models.items()
     )
 
 
@@ -166,7 +188,7 @@ def _lacking(names: Sequence[str], cohort: Cohort) -> str:
     """Return which of some variables have no source, and why if it is one; or nothing."""
     lacking = [name for name in names if name in cohort.absent]
     if len(lacking) == 1:
-        return f"{lacking[0]}: {cohort.absent[lacking[0]]}"
+        return f"{lacking[0]}: {cohort.absent[lacking[0]].text}"
     return f"nobody has values of {', '.join(lacking)}" if lacking else ""
 
 
@@ -195,19 +217,3 @@ def _summary(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
 def _normality(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     rungs = [normality.ladder(cohort.frame[name]) for name in analysis.normality]
     return pd.concat(rungs, ignore_index=True) if rungs else pd.DataFrame(columns=normality.COLUMNS)
-
-
-def _model_flow(fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """Return how many participants each model has, and why not all."""
-    lines = []
-    for name, fit in fits.items():
-        detail = fit.note if not fit.fitted else ""
-        if fit.design and not detail:
-            losses = fit.design.losses
-            parts = [f"{losses.n_filtered} outside the filter"] if losses.n_filtered else []
-            parts += [f"{n} without {variable}" for variable, n in losses.missing.items()]
-            if losses.n_not_finite:
-                parts.append(f"{losses.n_not_finite} with a value the formula cannot take")
-            detail = ", ".join(parts)
-        lines.append((f"model {name}", _n(fit), detail))
-    return pd.DataFrame(lines, columns=["step", "n", "detail"])

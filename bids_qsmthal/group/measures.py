@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.core.errors import DataError, LevelUnavailableError
-from bids_qsmthal.group import participant_tables, table_reading
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.group import finished, participant_tables, table_reading
 
 COLUMNS = [
     "participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value", "unit",
@@ -16,8 +17,6 @@ COLUMNS = [
 ]  # fmt: skip
 
 KEY = ["participant_id", "session_id", "scan", "run_id", "measure", "region", "hemisphere"]
-
-ENDING = "_desc-qsmthal_measures.tsv"
 
 DECISIONS = ("include", "check", "exclude")
 
@@ -40,7 +39,7 @@ SPELLINGS = {
 }  # fmt: skip
 
 
-def read(output_dir: Path) -> pd.DataFrame:
+def read(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the measures of every participant under each other.
 
     ``value`` is a number, NaN where the file says n/a; all other columns are text. ``scan`` is
@@ -48,39 +47,39 @@ def read(output_dir: Path) -> pd.DataFrame:
 
     Raises
     ------
-    LevelUnavailableError
-        No participant has results.
     DataError
         A file is malformed, or holds a measure twice.
     """
-    paths = [
-        *output_dir.glob(f"sub-*/anat/sub-*{ENDING}"),
-        *output_dir.glob(f"sub-*/ses-*/anat/sub-*{ENDING}"),
-    ]
-    if not paths:
-        raise LevelUnavailableError(
-            f"{output_dir}: no participant has a measures.tsv yet; run the participant level first."
-        )
-    frame = participant_tables.together(sorted(paths), ENDING, COLUMNS)
+    frame = participant_tables.joined(paths, finished.MEASURES, COLUMNS)
     frame["participant_id"] = "sub-" + frame["participant_id"].str.removeprefix("sub-")
+    frame["run_id"] = run_names(frame["run_id"])
     frame["value"] = table_reading.numbers(
-        frame["value"], f"{output_dir}, measures.tsv, column 'value'", frame["participant_id"]
+        frame["value"], "measures.tsv, column 'value'", frame["participant_id"]
     )
     frame["qc"] = frame["qc"].str.lower().replace("n/a", "include")
     wrong = frame[~frame["qc"].isin(DECISIONS)]
     if not wrong.empty:
         raise DataError(
-            f"{output_dir}, measures.tsv of {wrong['participant_id'].iloc[0]}: qc is "
+            f"measures.tsv of {wrong['participant_id'].iloc[0]}: qc is "
             f"'{wrong['qc'].iloc[0]}'; expected one of {', '.join(DECISIONS)}."
         )
     repeated = frame[frame.duplicated(KEY)]
     if not repeated.empty:
         row = repeated.iloc[0]
         raise DataError(
-            f"{output_dir}, measures.tsv of {row['participant_id']}: {row['measure']} of "
+            f"measures.tsv of {row['participant_id']}: {row['measure']} of "
             f"{row['region']} ({row['hemisphere']}) is there twice; remove one."
         )
     return frame
+
+
+def run_names(cells: pd.Series[str]) -> pd.Series[str]:
+    """Return run labels with their entity: ``run-1`` for 1, ``acq-a_run-1`` and n/a as they are.
+
+    Participants' tables, ratings and tables that people write name a run either way.
+    """
+    bare = ~cells.str.contains("-", regex=False) & ~table_reading.is_missing(cells)
+    return cells.where(~bare, "run-" + cells)
 
 
 def column_name(measure: str, region: str, hemisphere: str) -> str:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from bids_qsmthal import __version__
 from bids_qsmthal.core.files import write_text, write_whole
-from bids_qsmthal.group import figures, interpretation
+from bids_qsmthal.group import figures, flow, interpretation, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
+from bids_qsmthal.group.flow import Step
 from bids_qsmthal.report import charts, citation
 from bids_qsmthal.report.page import (
     Block,
@@ -30,6 +31,8 @@ from bids_qsmthal.statistics import regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import Table as Wanted
 
+NAME = "group.html"
+
 MANY_SCANS = 500
 """Above this only the reports of doubtful and excluded participants are linked."""
 
@@ -45,23 +48,14 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
             if isinstance(block, Figure):
                 name = "".join(c if c.isalnum() else "_" for c in block.title.lower())
                 write_whole(folder / "figures" / f"{name}.{block.kind}", block.content)
-    path = folder / "group.html"
+    path = folder / NAME
     write_text(path, render(page))
     return path
 
 
 def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
     """Return the page as a value."""
-    notices = [
-        Notice(
-            f"{analysis.variables[name].label}: {reason}; models that need it are not fitted.",
-            "Add the column, or name yours under 'Columns' in a copy of the analysis file and give "
-            "it to --analysis."
-            if analysis.variables[name].columns
-            else "See the participants' reports for why it was not measured.",
-        )
-        for name, reason in cohort.absent.items()
-    ]
+    concerns = [*cohort.concerns, *results.concerns]
     sections = [
         Section("Who is in the analysis", _flow(cohort, results)),
         Section("Cohort", _cohort(results)),
@@ -72,19 +66,19 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
         Section("All models", [Table("All coefficients", results.models, name="models")]),
-        citation.section(ran(analysis)),
+        citation.section(methods_that_ran(analysis)),
     ]
     return Page(
         title="Group report",
         subtitle=f"Analysis {analysis.name}. {analysis.description}",
         summary=_tiles(cohort, results),
         sections=sections,
-        warnings=notices,
+        warnings=[Notice(concern.text, concern.advice) for concern in concerns],
         links=_links(cohort),
     )
 
 
-def ran(analysis: Analysis) -> dict[str, str]:
+def methods_that_ran(analysis: Analysis) -> dict[str, str]:
     """Name what ran, in the words of the methods text."""
     return {"app": __version__, "statistics": analysis.name}
 
@@ -96,7 +90,9 @@ def _links(cohort: Cohort) -> list[tuple[str, str]]:
     if len(scans) > MANY_SCANS:
         doubtful = cohort.exclusions[cohort.exclusions["decision"] != "include"]
         scans = [
-            scan for who in dict.fromkeys(doubtful["participant_id"]) for scan in cohort.scans[who]
+            scan
+            for who in dict.fromkeys(doubtful["participant_id"])
+            for scan in cohort.scans.get(who, [])
         ][:MANY_SCANS]
     return [*tables_beside, *((scan, f"../{scan}.html") for scan in scans)]
 
@@ -114,24 +110,22 @@ def _cohort(results: Results) -> list[Block]:
 
 
 def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
-    found = len(cohort.scans)
-    left_out = found - len(cohort.frame)
+    left_out = cohort.n_found - len(cohort.frame)
     fitted = sum(fit.fitted for fit in results.fits.values())
     return [
-        Tile("Participants", str(len(cohort.frame)), f"of {found} with results"),
+        Tile("Participants", str(len(cohort.frame)), f"of {cohort.n_found} with results"),
         Tile("Left out", str(left_out), "reasons below"),
         Tile("Models fitted", f"{fitted} of {len(results.fits)}"),
     ]
 
 
 def _flow(cohort: Cohort, results: Results) -> list[Block]:
-    of_models = results.flow["step"].str.startswith("model ")
+    of_models = [line for line in results.flow if line.step == Step.MODEL]
+    of_cohort = [line for line in results.flow if line.step != Step.MODEL]
     remarkable = cohort.exclusions[cohort.exclusions["decision"] != "include"]
     return [
-        Table("From dataset to analysis", results.flow[~of_models], name="flow"),
-        Table(
-            "Participants of each model", results.flow[of_models], name="flow_models", folded=True
-        ),
+        Table("From dataset to analysis", flow.table(of_cohort), name="flow"),
+        Table("Participants of each model", flow.table(of_models), name="flow_models", folded=True),
         Table(
             "Doubtful and excluded",
             remarkable,
@@ -143,6 +137,21 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
             folded=True,
         ),
         *_disagreements(cohort),
+        *_questionable(cohort),
+    ]
+
+
+def _questionable(cohort: Cohort) -> list[Block]:
+    if not cohort.questionable:
+        return []
+    return [
+        Table(
+            "Questionable values",
+            questionable.table(cohort.questionable),
+            caption="Values of the tables that cannot be read or cannot be true, and measures "
+            "that nobody has. Those that are not used count as missing.",
+            name="questionable",
+        )
     ]
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.group import table_reading
+from bids_qsmthal.core.files import plain_cell
+from bids_qsmthal.group import finished, table_reading
 
 IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
-
-QUALITY = "_desc-qsmthal_quality.tsv"
-SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
 
 CHOICES = (
     *("choice", "variant", "hemisphere", "n", "mean_difference", "sd_difference"),
@@ -24,7 +23,7 @@ FEWEST_FOR_SPREAD = 3
 """Two participants have a difference, but no spread worth a number."""
 
 
-def together(paths: list[Path], ending: str, columns: list[str]) -> pd.DataFrame:
+def joined(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFrame:
     """Return many files with equal columns as one table of text.
 
     They are parsed at once, since there may be ten thousand. ``scan`` is added: how the names of
@@ -55,22 +54,24 @@ def together(paths: list[Path], ending: str, columns: list[str]) -> pd.DataFrame
         keep_default_na=False,
         quoting=3,
     )
+    if any("'" in body for body in bodies):
+        frame = frame.map(plain_cell)
     return frame.assign(scan=scans)
 
 
-def quality(output_dir: Path) -> pd.DataFrame:
+def failed_checks(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the checks that some scan did not pass: scan, verdict and reason."""
     columns = ["name", "value", "unit", "threshold", "verdict", "reason", "source"]
-    frame = together(_find(output_dir, QUALITY), QUALITY, columns)
+    frame = joined(paths, finished.QUALITY, columns)
     return frame.loc[frame["verdict"].isin(["check", "exclude"]), ["scan", "verdict", "reason"]]
 
 
-def other_choices(output_dir: Path) -> pd.DataFrame:
+def other_choices(paths: Sequence[Path]) -> pd.DataFrame:
     """Return relative susceptibility under other choices: what the participants wrote, and scan."""
     columns = ["choice", "variant", "hemisphere", "value", "difference", "unit", "n_voxels"]
-    frame = together(_find(output_dir, SENSITIVITY), SENSITIVITY, columns)
+    frame = joined(paths, finished.SENSITIVITY, columns)
     frame = frame[frame["choice"] != "default"]
-    where = f"{output_dir}, *{SENSITIVITY}"
+    where = f"*{finished.SENSITIVITY}"
     numbers = {
         name: table_reading.numbers(frame[name], where, frame["scan"])
         for name in ("value", "difference")
@@ -78,30 +79,30 @@ def other_choices(output_dir: Path) -> pd.DataFrame:
     return frame.assign(**numbers)
 
 
-def as_measures(frame: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:
-    """Return other choices as rows of the tidy table.
+def as_measures(choices: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
+    """Return other choices as rows of the tidy table of measures.
 
     The measure is named ``chi_relative_csf_veins_not_removed``, say.
     """
-    if frame.empty:
-        return tidy.iloc[:0]
-    slugs = (frame["choice"] + "_" + frame["variant"]).str.lower()
+    if choices.empty:
+        return measures.iloc[:0]
+    slugs = (choices["choice"] + "_" + choices["variant"]).str.lower()
     named = slugs.str.replace(r"\W+", "_", regex=True)
-    who = tidy[IDENTITY].drop_duplicates("scan")
-    rows = frame[["scan", "hemisphere", "unit", "value"]].assign(
+    identity = measures[IDENTITY].drop_duplicates("scan")
+    rows = choices[["scan", "hemisphere", "unit", "value"]].assign(
         measure="chi_relative_csf_" + named, region="thalamus", qc="include"
     )
-    return rows.merge(who, on="scan").reindex(columns=tidy.columns)
+    return rows.merge(identity, on="scan").reindex(columns=measures.columns)
 
 
-def shifts(frame: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
+def differences(choices: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
     """Return how far each other choice moves the number over the participants that are used.
 
     Scans of one participant are averaged first, so nobody counts twice. Columns as in
     ``CHOICES``; the standard deviation and the correlation need three participants.
     """
-    who = usable[["participant_id", "scan"]].drop_duplicates("scan")
-    merged = frame.merge(who, on="scan")
+    identity = usable[["participant_id", "scan"]].drop_duplicates("scan")
+    merged = choices.merge(identity, on="scan")
     merged["own"] = merged["value"] - merged["difference"]
     key = ["choice", "variant", "hemisphere"]
     numbers = ["value", "difference", "own"]
@@ -119,12 +120,3 @@ def shifts(frame: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
         for place, rows in each.groupby(level=key, sort=False)
     ]
     return pd.DataFrame(rows, columns=list(CHOICES))
-
-
-def _find(output_dir: Path, ending: str) -> list[Path]:
-    return sorted(
-        [
-            *output_dir.glob(f"sub-*/anat/sub-*{ending}"),
-            *output_dir.glob(f"sub-*/ses-*/anat/sub-*{ending}"),
-        ]
-    )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import table_reading
-from bids_qsmthal.group.measures import DECISIONS
+from bids_qsmthal.group.measures import DECISIONS, run_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,10 +64,12 @@ def _rows(path: Path) -> pd.DataFrame:
             f"{path}: decision '{wrong['decision'].iloc[0]}' of "
             f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(DECISIONS)}."
         )
-    for column, prefix in (("session_id", "ses-"), ("run_id", "run-")):
-        cells = rows[column] if column in rows else pd.Series("n/a", index=rows.index)
-        missing = table_reading.is_missing(cells)
-        rows[column] = (prefix + cells.str.removeprefix(prefix)).where(~missing, "n/a")
+    unnamed = pd.Series("n/a", index=rows.index)
+    sessions = rows.get("session_id", unnamed)
+    runs = rows.get("run_id", unnamed)
+    all_sessions, all_runs = table_reading.is_missing(sessions), table_reading.is_missing(runs)
+    rows["session_id"] = ("ses-" + sessions.str.removeprefix("ses-")).where(~all_sessions, "n/a")
+    rows["run_id"] = run_names(runs).where(~all_runs, "n/a")
     return rows.assign(
         decision=rows["decision"].str.lower(),
         reason=rows.get("reason", "n/a"),

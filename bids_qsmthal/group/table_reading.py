@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,19 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.errors import DataError, ReadWriteError
+from bids_qsmthal.core.files import plain_cell
 
 MISSING = frozenset({"n/a", "", "na", "nan", "none"})
 """BIDS writes n/a; the others are what spreadsheets make of it."""
+
+UNKNOWN = frozenset(
+    {"unknown", "missing", "not available", "not known", "not recorded", "not reported", "no data"}
+)
+"""What people write, or data dictionaries say, where a value is not known."""
+
+MOST_COLUMNS = 20_000
+"""The phenotype tables of the largest cohorts have some thousand; voxels or genes belong elsewhere,
+and reading them would take minutes."""
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -28,17 +39,22 @@ def read(path: Path) -> pd.DataFrame:
     header = [name.strip() for name in lines[0].split("\t")]
     if not any(header):
         raise DataError(f"{path}: the file is empty; expected a header line.")
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise DataError(
+            f"{path}: {len(header)} columns; expected at most {MOST_COLUMNS}; keep those that the "
+            "analysis needs."
+        )
+    repeated = sorted(name for name, n in Counter(header).items() if n > 1)
     if repeated:
         raise DataError(f"{path}: the column '{repeated[0]}' is there twice.")
     rows = [line.split("\t") for line in lines[1:] if line.strip()]
-    for place, row in enumerate(rows, start=2):
+    for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}, line {place}: {len(row)} cells under {len(header)} column names; "
+                f"{path}, line {line}: {len(row)} cells under {len(header)} column names; "
                 "cells are separated by one tab."
             )
-    stripped = [[cell.strip() for cell in row] for row in rows]
+    stripped = [[plain_cell(cell.strip()) for cell in row] for row in rows]
     return pd.DataFrame(stripped, columns=header, dtype="str")
 
 
@@ -79,6 +95,13 @@ def dictionary(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def by_session(values: pd.Series[Any]) -> Iterator[tuple[str, str, Any]]:
+    """Return participant, session and value of each row of a column indexed by these two."""
+    people = values.index.get_level_values("participant_id")
+    sessions = values.index.get_level_values("session_id")
+    return zip(map(str, people), map(str, sessions), values, strict=True)
+
+
 def is_missing(cells: pd.Series[str]) -> pd.Series[bool]:
     """Return which cells hold no value."""
     return cells.isna() | cells.str.lower().isin(MISSING)
@@ -92,17 +115,30 @@ def numbers(cells: pd.Series[str], where: str, who: pd.Series[str]) -> pd.Series
     DataError
         A cell holds text; it names the first one and whose it is.
     """
+    values, wrong = readable_numbers(cells)
+    if wrong.any():
+        raise DataError(no_number(cells, wrong, where, who))
+    return values
+
+
+def readable_numbers(cells: pd.Series[str]) -> tuple[pd.Series[float], pd.Series[bool]]:
+    """Return cells as numbers, NaN where there is none, and which cells hold something else."""
     missing = is_missing(cells)
     values = pd.to_numeric(cells.where(~missing), errors="coerce").astype(float)
     wrong = ~missing & ~np.isfinite(values)
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"{where}: '{cells.iloc[first]}' of {who.iloc[first]} is not a number "
-            f"({int(wrong.sum())} such); expected numbers, n/a where unknown; for words give "
-            "'Levels' in the analysis file."
-        )
-    return values
+    return values.where(~wrong), wrong
+
+
+def no_number(
+    cells: pd.Series[str], wrong: pd.Series[bool], where: str, who: pd.Series[str]
+) -> str:
+    """Return the message that names the first cell that is no number, and whose it is."""
+    first = int(np.flatnonzero(wrong)[0])
+    return (
+        f"{where}: '{cells.iloc[first]}' of {who.iloc[first]} is not a number "
+        f"({int(wrong.sum())} such); expected numbers, n/a where unknown; for words give "
+        "'Levels' in the analysis file."
+    )
 
 
 def participant_ids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_qsmthal.core.files import write_json, write_text
-from bids_qsmthal.group import dictionary
+from bids_qsmthal.core.files import write_json, write_text, write_tsv
+from bids_qsmthal.group import dictionary, flow, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
+
+DIGITS = 10
+"""More differ between machines by the order of their additions."""
 
 LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
 
@@ -25,7 +28,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("normality", results.normality, dictionary.NORMALITY),
         ("power", results.power, dictionary.POWER),
         ("exclusions", cohort.exclusions, dictionary.EXCLUSIONS),
-        ("flow", results.flow, dictionary.FLOW),
+        ("flow", flow.table(results.flow), dictionary.FLOW),
         ("diagnostics", results.diagnostics, dictionary.DIAGNOSTICS),
         ("sensitivity", results.sensitivity, dictionary.SENSITIVITY),
     ]
@@ -35,10 +38,11 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
         ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
         ("choices", cohort.choices, dictionary.CHOICES),
+        ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),
     ]
-    described += [(name, frame, words) for name, frame, words in optional if len(frame)]
-    for name, frame, words in described:
-        _write(folder / name, frame, words)
+    described += [entry for entry in optional if len(entry[1])]
+    for name, frame, descriptions in described:
+        _write(folder / name, frame, descriptions)
     for table in analysis.tables:
         numbers = results.tables[table.name]
         _write(folder / table.name, numbers, dictionary.TABLE)
@@ -47,7 +51,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         write_text(folder / f"{table.name}.md", markdown(printed, caption))
         write_text(folder / f"{table.name}.tex", latex(printed, caption, table.name))
     wide = cohort.sessions
-    _write_tsv(folder / "measures.tsv", wide)
+    _write_numbers(folder / "measures.tsv", wide)
     columns = [str(name) for name in wide.columns]
     write_json(
         folder / "measures.json", dictionary.describe_measures(columns, analysis, cohort.units)
@@ -77,19 +81,15 @@ def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
     )
 
 
-def _write(stem: Path, frame: pd.DataFrame, words: Mapping[str, str]) -> None:
-    _write_tsv(stem.with_suffix(".tsv"), frame)
+def _write(stem: Path, frame: pd.DataFrame, descriptions: Mapping[str, str]) -> None:
+    _write_numbers(stem.with_suffix(".tsv"), frame)
     columns = [str(name) for name in frame.columns]
-    write_json(stem.with_suffix(".json"), dictionary.describe(columns, words))
+    write_json(stem.with_suffix(".json"), dictionary.describe(columns, descriptions))
 
 
-def _write_tsv(path: Path, frame: pd.DataFrame) -> None:
-    """Write ten digits: more differ between machines by the order of their additions."""
-    blank = frame.replace({"": float("nan")})
-    text = blank.to_csv(
-        sep="\t", index=False, na_rep="n/a", lineterminator="\n", float_format="%.10g"
-    )
-    write_text(path, text)
+def _write_numbers(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table with ten digits, and ``n/a`` for empty text."""
+    write_tsv(path, frame.replace({"": float("nan")}), digits=DIGITS)
 
 
 def _pipes(cells: list[str]) -> str:

@@ -22,6 +22,7 @@ import jinja2
 import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
+from bids_qsmthal.core.files import defused, tsv_text
 from bids_qsmthal.report import numbers
 
 Level = Literal["note", "warning", "error"]
@@ -94,8 +95,7 @@ class Table:
     @property
     def uri(self) -> str:
         """The table, in full precision, as a data URI of a TSV file."""
-        text = self.frame.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-        return data_uri(text.encode(), "text/tab-separated-values")
+        return data_uri(tsv_text(self.frame).encode(), "text/tab-separated-values")
 
     @property
     def columns(self) -> list[tuple[str, bool]]:
@@ -108,8 +108,9 @@ class Table:
 
     @property
     def rows(self) -> list[list[str]]:
-        """The cells as the reader sees them."""
-        texts = [[numbers.text(value) for value in column] for _, column in self.frame.items()]
+        """The cells as the reader sees them, and may copy them into a spreadsheet."""
+        columns = (column.map(defused) for _, column in self.frame.items())
+        texts = [[numbers.text(value) for value in column] for column in columns]
         return [list(row) for row in zip(*texts, strict=True)]
 
 

@@ -149,9 +149,7 @@ def break_participants(bids_dir: Path, change: tuple[str, str]) -> None:
     [
         (("sub-0002", "sub-0001"), "sub-0001 is there twice"),
         (("participant_id", "subject"), "no column 'participant_id'. There are: subject, age"),
-        (("\tF\t", "\tX\t"), "unknown level 'X' of sub-"),
         (("sub-0001\t", "sub-0001\told\t"), "line 2: 7 cells under 6 column names"),
-        (("sub-0001\t", "sub-0001\tabout "), "is not a number"),
         (("disease_duration", "age"), "the column 'age' is there twice"),
     ],
 )
@@ -333,7 +331,7 @@ def test_shifts_of_other_choices_count_each_participant_once_and_leave_out_the_e
         {"scan": scans[:4], "participant_id": ["sub-1", "sub-1", "sub-2", "sub-3"]}
     )
 
-    row = participant_tables.shifts(others, usable).iloc[0]
+    row = participant_tables.differences(others, usable).iloc[0]
 
     assert row["n"] == 3
     assert row["mean_difference"] == pytest.approx(4.0)
@@ -358,7 +356,7 @@ def test_the_spread_of_two_participants_is_not_given() -> None:
     )
     usable = pd.DataFrame({"scan": ["sub-1", "sub-2"], "participant_id": ["sub-1", "sub-2"]})
 
-    row = participant_tables.shifts(others, usable).iloc[0]
+    row = participant_tables.differences(others, usable).iloc[0]
 
     assert row["mean_difference"] == pytest.approx(0.6)
     assert np.isnan(row["sd_difference"])

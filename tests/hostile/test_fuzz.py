@@ -20,7 +20,7 @@ from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.documents import Document
 from bids_qsmthal.core.errors import QsmthalError
-from bids_qsmthal.group import analysis_file, covariates, measures, table_reading
+from bids_qsmthal.group import analysis_file, covariates, finished, measures, table_reading
 from bids_qsmthal.settings import Selection
 from tests.conftest import write_image, write_json
 
@@ -172,12 +172,12 @@ def test_tables(tmp_path: Path, content: str | bytes) -> None:
     age = analysis_file.read(None).variables["age"]
     try:
         sources = covariates.find(tmp_path)
-        found = covariates.collect(age, sources, rows)
-        covariates.years_since_first(sources, rows)
+        found = covariates.variable_values(age, sources, rows)
+        covariates.acquisition_times(tmp_path, sources, rows)
     except QsmthalError as error:
         refused(error)
     else:
-        assert found is None or len(found) == 1
+        assert found is None or len(found.frame) == 1
 
 
 MEASURES_HEADER = "\t".join(measures.COLUMNS).encode() + b"\n"
@@ -189,9 +189,9 @@ def test_measures(tmp_path: Path, content: str | bytes, begin: bytes) -> None:
     folder = tmp_path / "sub-01" / "anat"
     folder.mkdir(parents=True, exist_ok=True)
     raw = content if isinstance(content, bytes) else content.encode()
-    (folder / f"sub-01{measures.ENDING}").write_bytes(begin + raw)
+    (folder / f"sub-01{finished.MEASURES}").write_bytes(begin + raw)
     try:
-        frame = measures.read(tmp_path)
+        frame = measures.read(finished.find(tmp_path, Selection()).measures)
         measures.wide(frame)
     except QsmthalError as error:
         refused(error)

@@ -1,5 +1,6 @@
 """Bad tables and analysis files: one line, a status, and earlier group tables as they were."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +46,33 @@ def own(old: str, new: str) -> Callable[[Path], None]:
     return write("own.yaml", packaged.replace(old, new))
 
 
-def people(old: str, new: str) -> Callable[[Path], None]:
-    return replaced("bids/participants.tsv", old, new)
+def people(*pairs: str) -> Callable[[Path], None]:
+    """Replace every other word by the one after it, the first time where there are two only."""
+
+    def spoil(root: Path) -> None:
+        path = root / "bids" / "participants.tsv"
+        text = path.read_text()
+        for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+            assert old in text
+            text = text.replace(old, new, 1 if len(pairs) == 2 else -1)
+        path.write_text(text)
+
+    return spoil
+
+
+def every_age(begin: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        path = root / "bids" / "participants.tsv"
+        path.write_text(re.sub(r"(sub-\d+)\t", rf"\1\t{begin}", path.read_text()))
+
+    return spoil
+
+
+def wide_table(root: Path) -> None:
+    path = root / "bids" / "participants.tsv"
+    names = "\t".join(f"voxel{i}" for i in range(1_000_000))
+    zeros = "\t0" * 1_000_000
+    path.write_text(f"participant_id\t{names}\nsub-0001{zeros}\n")
 
 
 def a_folder(root: Path) -> None:
@@ -62,12 +88,52 @@ def no_results(root: Path) -> None:
 TABLES = [
     Case("twice the same", people("sub-0002", "sub-0001"), 65, ["sub-0001 is there twice", "keep"]),
     Case("no identity", people("participant_id", "subject"), 65, ["no column 'participant_id'"]),
-    Case("text for age", people("sub-0001\t", "sub-0001\tabout "), 65, ["is not a number", "n/a"]),
-    Case("endless age", people("sub-0001\t", "sub-0001\t1e9"), 65, ["is not a number"]),
+    Case("text for age", every_age("about "), 65, ["is not a number", "12 such", "n/a"]),
+    Case("endless age", every_age("1e9"), 65, ["is not a number"]),
     Case("a cell too many", people("sub-0001\t", "sub-0001\tx\t"), 65, ["line 2", "one tab"]),
     Case("commas", people("\t", ","), 65, ["line 2", "separated by one tab"]),
     Case("a column twice", people("disease_duration", "age"), 65, ["'age' is there twice"]),
-    Case("unknown sex", people("\tF\t", "\tX\t"), 65, ["'X'", "expected one of", "Words"]),
+    Case(
+        "unknown sex",
+        people("\tsex\t", "\tgender\t", "F\t", "1\t", "M\t", "2\t"),
+        65,
+        ["'1'", "expected one of", "Words"],
+    ),
+    Case("a million columns", wide_table, 65, ["participants.tsv", "1000001 columns"]),
+    Case(
+        "a meaning that nobody knows",
+        then(
+            people("F\t", "0\t", "M\t", "1\t"),
+            write("bids/participants.json", '{"sex": {"Levels": {"0": "frau", "1": "mann"}}}'),
+        ),
+        65,
+        ["participants.json", "'frau'", "Words: [..., frau]"],
+    ),
+    Case(
+        "other people",
+        people(*(word for i in range(1, 13) for word in (f"sub-{i:04d}", f"sub-p{i:04d}"))),
+        65,
+        ["participants.tsv", "none of whom has results", "sub-0001"],
+    ),
+    Case(
+        "failures damaged",
+        then(write("out/logs/settings.json", "{}"), write("out/logs/failures.json", "{")),
+        65,
+        ["failures.json", "run the participant level again"],
+    ),
+    Case(
+        "nobody finished",
+        write("out/logs/settings.json", "{}"),
+        17,
+        ["no participant can be used", "sub-0001_manifest.tsv"],
+    ),
+    Case(
+        "nobody of that name",
+        lambda _: None,
+        66,
+        ["participant 99", "0001"],
+        ("--participant-label", "99"),
+    ),
     Case("empty table", content("bids/participants.tsv", b""), 65, ["empty", "header"]),
     Case("binary table", content("bids/participants.tsv", b"\xff\xfe\x00"), 65, ["not UTF-8"]),
     Case("a folder for a table", a_folder, 74, ["participants.tsv", "cannot be read"]),

@@ -60,7 +60,9 @@ for (const figure of document.querySelectorAll(".flicker")) {
 // The decision: one row of a TSV file, saved by the browser.
 for (const form of document.querySelectorAll("form.rating")) {
   const save = () => {
-    const clean = (text) => text.replace(/[\s"]+/g, " ").trim() || "n/a";
+    // An apostrophe before what a spreadsheet would run as a formula, as core/files.py writes it.
+    const guarded = (text) => (/^'*[=+@-]/.test(text) && isNaN(text) ? "'" + text : text);
+    const clean = (text) => guarded(text.replace(/[\s"]+/g, " ").trim()) || "n/a";
     const data = new FormData(form);
     const header = ["participant_id", "session_id", "run_id", "decision", "reason", "rater", "rated_at"];
     const { participant, session, run } = form.dataset;

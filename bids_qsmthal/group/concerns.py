@@ -1,0 +1,73 @@
+"""What a reader of the group page must know about the cohort, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What there is to know."""
+
+    NO_COLUMN = "no_column"
+    NO_MEASURE = "no_measure"
+    NO_LOGS = "no_logs"
+    POOLED_GROUPS = "pooled_groups"
+    QUESTIONABLE = "questionable"
+    ORDERED_BY_NAME = "ordered_by_name"
+    NOT_FINITE = "not_finite"
+
+
+SENTENCES = {
+    Kind.NO_COLUMN: (
+        "{0}: {1}; models that need it are not fitted.",
+        "Add the column, or name yours under 'Columns' in a copy of the analysis file and give "
+        "it to --analysis.",
+    ),
+    Kind.NO_MEASURE: (
+        "{0}: {1}; models that need it are not fitted.",
+        "See the participants' reports for why it was not measured.",
+    ),
+    Kind.NO_LOGS: (
+        "There are no logs of the participant level, so nothing tells whether the tables of "
+        "measures are complete and of one run.",
+        "Run the group level on the folder that the participant level wrote.",
+    ),
+    Kind.POOLED_GROUPS: (
+        "The column {0} has several values among these participants ({1}), and no model tells "
+        "them apart: the associations mix differences between groups with those within.",
+        "Put the groups into the models, or leave all but one out with 'Filter'.",
+    ),
+    Kind.QUESTIONABLE: (
+        "Values of {0} cannot be read or cannot be true: {1}; see 'Questionable values'.",
+        "Correct the table, or declare codes, words and ranges in the analysis file.",
+    ),
+    Kind.ORDERED_BY_NAME: (
+        "Several sessions without a date for each ({0}): first and last are told by name.",
+        "Add acq_time to sessions.tsv or to the scans.tsv of the sessions.",
+    ),
+    Kind.NOT_FINITE: (
+        "The formula {0} cannot take the value of {1}, such as the log of a lesion volume of "
+        "zero: they are left out of {2}, which so is about people who have lesions.",
+        "Say so where the result is reported, or choose a formula that takes zero, such as "
+        "log(lesion_volume + 0.1).",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """One thing to know, and what it is about."""
+
+    kind: Kind
+    about: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What there is to know, in words."""
+        return SENTENCES[self.kind][0].format(*self.about)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return SENTENCES[self.kind][1]

@@ -1,0 +1,182 @@
+"""How many participants there are at each step from the dataset to each model, and who is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+
+from bids_qsmthal.group.finished import FinishedTables
+from bids_qsmthal.group.reasons import Reason, shortened
+from bids_qsmthal.group.sessions import ChosenSessions, natural_key
+from bids_qsmthal.statistics.regression import Fit
+
+COLUMNS = ["step", "n", "detail"]
+
+
+class Step(StrEnum):
+    """A place where participants are counted."""
+
+    LISTED = "listed"
+    WITHOUT_RESULTS = "without_results"
+    NOT_LISTED = "not_listed"
+    WITH_RESULTS = "with_results"
+    NOT_WANTED = "not_wanted"
+    EXCLUDED = "excluded"
+    ENTERS = "enters"
+    ANALYSED = "analysed"
+    SINGLE_VALUES = "single_values"
+    MODEL = "model"
+
+
+SENTENCES = {
+    Step.LISTED: "listed in participants.tsv",
+    Step.WITHOUT_RESULTS: "of these without results",
+    Step.NOT_LISTED: "with results but not listed",
+    Step.WITH_RESULTS: "with results",
+    Step.NOT_WANTED: "not asked for (--participant-label, --session-label)",
+    Step.EXCLUDED: "excluded: {0}",
+    Step.ENTERS: "in the analysis with {0}",
+    Step.ANALYSED: "in the analysis",
+    Step.SINGLE_VALUES: "single values left out by quality control",
+    Step.MODEL: "model {0}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One count."""
+
+    step: Step
+    n: int
+    about: str = ""
+    """The reason, the session or the model."""
+
+    detail: str = ""
+    """Who, or why."""
+
+
+def of_cohort(
+    *,
+    with_results: set[str],
+    listed: Sequence[str],
+    decided: pd.DataFrame,
+    n_unusable: int,
+    tables: FinishedTables,
+    chosen: ChosenSessions,
+) -> tuple[Line, ...]:
+    """Return the counts from the dataset to the people who are analysed.
+
+    Parameters
+    ----------
+    with_results
+        Everyone of whom there is a table, wanted and believed or not.
+    listed
+        Who stands in participants.tsv.
+    decided
+        Decisions and their causes (``exclusions``).
+    n_unusable
+        Single values that quality control left out.
+    tables
+        What was read, and what the command line does not ask for.
+    chosen
+        Who is analysed, and who lacks the session that the analysis asks for.
+    """
+    analysed = set(chosen.frame["participant_id"])
+    lines = _listed(listed, with_results)
+    lines.append(Line(step=Step.WITH_RESULTS, n=len(with_results)))
+    if tables.not_wanted:
+        names = tables.not_wanted
+        lines.append(Line(step=Step.NOT_WANTED, n=len(names), detail=shortened(names)))
+    left_out = decided[
+        ~decided["participant_id"].isin(analysed) & decided["decision"].eq("exclude")
+    ].drop_duplicates("participant_id")
+    reasons = dict(zip(left_out["participant_id"], left_out["cause"], strict=True))
+    reasons |= {session.participant_id: session.reason for session in chosen.left_out}
+    lines += [*_excluded(reasons), *_sessions(chosen.frame)]
+    lines.append(Line(step=Step.ANALYSED, n=len(analysed)))
+    if n_unusable:
+        lines.append(Line(step=Step.SINGLE_VALUES, n=n_unusable))
+    return tuple(lines)
+
+
+def of_models(fits: Mapping[str, Fit], frame: pd.DataFrame) -> tuple[Line, ...]:
+    """Return how many participants each model has, and why not all."""
+    return tuple(
+        Line(
+            step=Step.MODEL,
+            n=fit.design.n if fit.design else 0,
+            about=name,
+            detail=_losses(fit, frame),
+        )
+        for name, fit in fits.items()
+    )
+
+
+def table(lines: Sequence[Line]) -> pd.DataFrame:
+    """Return the counts in words."""
+    rows = [(SENTENCES[line.step].format(line.about), line.n, line.detail) for line in lines]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def not_finite(fit: Fit, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return who has all values of a model, but one that its formula cannot take (log of zero)."""
+    if fit.design is None:
+        return ()
+    lost = frame.index.isin(fit.design.losses.not_finite_rows)
+    return tuple(str(who) for who in frame["participant_id"][lost])
+
+
+def _listed(listed: Sequence[str], with_results: set[str]) -> list[Line]:
+    if not listed:
+        return []
+    lines = [Line(step=Step.LISTED, n=len(listed))]
+    lacking = sorted(set(listed) - with_results)
+    unknown = sorted(with_results - set(listed))
+    for step, names in ((Step.WITHOUT_RESULTS, lacking), (Step.NOT_LISTED, unknown)):
+        if names:
+            lines.append(Line(step=step, n=len(names), detail=shortened(names)))
+    return lines
+
+
+def _excluded(reasons: Mapping[str, Reason]) -> list[Line]:
+    """Return one line a reason, with everybody who is left out for it."""
+    by_reason: dict[Reason, list[str]] = {}
+    for who, reason in sorted(reasons.items()):
+        by_reason.setdefault(reason.common, []).append(who)
+    return [
+        Line(step=Step.EXCLUDED, n=len(names), about=reason.summary, detail=shortened(names))
+        for reason, names in sorted(by_reason.items())
+    ]
+
+
+def _sessions(frame: pd.DataFrame) -> list[Line]:
+    """Return who enters with which session, where there are sessions."""
+    if set(frame["session_id"]) <= {"n/a"}:
+        return []
+    counted = frame.groupby("session_id")["participant_id"]
+    return [
+        Line(
+            step=Step.ENTERS,
+            n=len(names),
+            about=str(session) if session != "n/a" else "their only session",
+            detail=shortened(list(names)),
+        )
+        for session, names in sorted(counted, key=lambda group: natural_key(str(group[0])))
+    ]
+
+
+def _losses(fit: Fit, frame: pd.DataFrame) -> str:
+    if not fit.fitted:
+        return fit.note
+    if fit.design is None:
+        return ""
+    losses = fit.design.losses
+    parts = [f"{losses.n_filtered} outside the filter"] if losses.n_filtered else []
+    parts += [f"{n} without {variable}" for variable, n in losses.missing.items()]
+    if losses.n_not_finite:
+        who = shortened(not_finite(fit, frame))
+        parts.append(f"{losses.n_not_finite} with a value the formula cannot take ({who})")
+    return ", ".join(parts)

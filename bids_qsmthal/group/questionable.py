@@ -1,0 +1,215 @@
+"""Values that cannot be read or cannot be true: found, left out where need be, and listed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+
+from bids_qsmthal.group.reasons import shortened
+from bids_qsmthal.group.table_reading import by_session
+from bids_qsmthal.statistics.analysis import Variable
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["participant_id", "session_id", "variable", "value", "problem", "used"]
+
+
+class Problem(StrEnum):
+    """What is the matter with a value."""
+
+    NO_NUMBER = "no_number"
+    NO_LEVEL = "no_level"
+    UNKNOWN = "unknown"
+    IMPOSSIBLE = "impossible"
+    CODE = "code"
+    BETWEEN_STEPS = "between_steps"
+    LONGER_THAN_LIFE = "longer_than_life"
+    FAR_OUT = "far_out"
+
+
+SENTENCES = {
+    Problem.NO_NUMBER: "not a number",
+    Problem.NO_LEVEL: "none of the levels",
+    Problem.UNKNOWN: "given as unknown",
+    Problem.IMPOSSIBLE: "outside {0} to {1}, what is possible",
+    Problem.CODE: "a usual code for unknown, far from all other values",
+    Problem.BETWEEN_STEPS: "not a whole or a half",
+    Problem.LONGER_THAN_LIFE: "longer than the age",
+    Problem.FAR_OUT: "outside {0} to {1}, what was ever measured",
+}
+
+LEFT_OUT = frozenset(
+    {Problem.NO_NUMBER, Problem.NO_LEVEL, Problem.UNKNOWN, Problem.IMPOSSIBLE, Problem.CODE}
+)
+"""Problems of values that are taken as missing; the others are listed and used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Smallest and largest value that is possible; outside it is an error of the table."""
+
+    low: float
+    high: float
+
+
+BOUNDS = {
+    # The longest life on record: 122 years (Robine & Allard 1998, Science 279:1834).
+    "age": Bounds(0, 122),
+    # Kurtzke 1983, doi:10.1212/WNL.33.11.1444.
+    "edss": Bounds(0, 10),
+    "duration": Bounds(0, 122),
+}
+"""Of variables by what they are, where the analysis file gives no ``Range``."""
+
+NAMES = {
+    "age": "age",
+    "age_at_scan": "age",
+    "edss": "edss",
+    "edss_score": "edss",
+    "duration": "duration",
+    "disease_duration": "duration",
+}
+"""What a variable is, by its own name or that of its column."""
+
+EDSS_STEP = 0.5
+
+CODES = frozenset(
+    {-1.0, -8.0, -9.0, -88.0, -99.0, -888.0, -999.0, -8888.0, -9999.0}
+    | {88.0, 99.0, 888.0, 999.0, 8888.0, 9999.0, 99999.0}
+)
+"""What registries and case report forms write for unknown or not applicable."""
+
+FAR = 3.0
+"""Quartile ranges beyond the quartiles: Tukey's far out (1977, Exploratory Data Analysis, 2D)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questionable:
+    """One value, whose it is, and what is the matter with it."""
+
+    participant_id: str
+    session_id: str
+    variable: str
+    value: str
+    problem: Problem
+    limits: tuple[float, ...] = ()
+
+    @property
+    def used(self) -> bool:
+        """Whether the value is analysed as it is."""
+        return self.problem not in LEFT_OUT
+
+    @property
+    def text(self) -> str:
+        """What is the matter, in words."""
+        return SENTENCES[self.problem].format(*(f"{limit:g}" for limit in self.limits))
+
+
+def examined(
+    values: pd.Series[float], variable: Variable
+) -> tuple[pd.Series[float], list[Questionable]]:
+    """Return the values of a variable without those that cannot be true, and what was found.
+
+    Measures of images are listed and kept, whatever they are: quality control decides about
+    them. Values of tables that are impossible, or codes, become missing.
+
+    Parameters
+    ----------
+    values
+        Numbers, indexed by participant and session.
+    """
+    known = values.dropna()
+    bounds = bounds_of(variable)
+    found: dict[Problem, pd.Series[bool]] = {}
+    if bounds:
+        outside = (known < bounds.low) | (known > bounds.high)
+        found[Problem.IMPOSSIBLE if variable.columns else Problem.FAR_OUT] = outside
+    if variable.columns:
+        rest = known[~outside] if bounds else known
+        found[Problem.CODE] = _codes(rest).reindex(known.index, fill_value=False)
+    if _kind(variable) == "edss":
+        found[Problem.BETWEEN_STEPS] = (known % EDSS_STEP > 0) & ~outside
+    limits = (bounds.low, bounds.high) if bounds else ()
+    listed = [
+        Questionable(
+            participant_id=who,
+            session_id=session,
+            variable=variable.name,
+            value=f"{value:g}",
+            problem=problem,
+            limits=limits,
+        )
+        for problem, wrong in found.items()
+        for who, session, value in by_session(known[wrong])
+    ]
+    left_out = [wrong for problem, wrong in found.items() if problem in LEFT_OUT]
+    drop = pd.concat(left_out, axis=1).any(axis=1) if left_out else known.isna()
+    return values.where(~drop.reindex(values.index, fill_value=False)), listed
+
+
+def bounds_of(variable: Variable) -> Bounds | None:
+    """Return what is possible: the ``Range`` of the analysis file, or what is known of the kind."""
+    if variable.range:
+        return Bounds(*variable.range)
+    return BOUNDS.get(_kind(variable))
+
+
+def longer_than_life(values: pd.DataFrame, variables: Iterable[Variable]) -> list[Questionable]:
+    """Return who has a disease for longer than they live; which number is wrong nobody knows."""
+    named = {_kind(variable): variable.name for variable in variables if variable.columns}
+    if not {"age", "duration"} <= set(named):
+        return []
+    age, duration = (pd.to_numeric(values[named[kind]]) for kind in ("age", "duration"))
+    return [
+        Questionable(
+            participant_id=who,
+            session_id=session,
+            variable=named["duration"],
+            value=f"{value:g}",
+            problem=Problem.LONGER_THAN_LIFE,
+        )
+        for who, session, value in by_session(duration[duration > age])
+    ]
+
+
+def table(found: Sequence[Questionable]) -> pd.DataFrame:
+    """Return what was found, one row a value."""
+    rows = [
+        (q.participant_id, q.session_id, q.variable, q.value, q.text, "yes" if q.used else "no")
+        for q in found
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def say(found: Sequence[Questionable]) -> None:
+    """Log each kind of problem of each variable in one line."""
+    kinds = dict.fromkeys((q.variable, q.text, q.used) for q in found)
+    for variable, text, used in kinds:
+        rows = [q for q in found if (q.variable, q.text) == (variable, text)]
+        log.warning(
+            "%s: %s %s; %s.",
+            variable,
+            shortened([f"'{q.value}' of {q.participant_id}" for q in rows]),
+            f"is {text}" if len(rows) == 1 else f"are {text}",
+            "used as it is" if used else "taken as missing",
+        )
+
+
+def _kind(variable: Variable) -> str:
+    """Return what a variable is, or nothing where its names do not tell."""
+    names = (name.lower() for name in (variable.name, *variable.columns))
+    return next((NAMES[name] for name in names if name in NAMES), "")
+
+
+def _codes(known: pd.Series[float]) -> pd.Series[bool]:
+    """Return which values are usual codes for unknown and lie far from all others."""
+    is_code = known.isin(CODES)
+    low, high = known[~is_code].quantile(0.25), known[~is_code].quantile(0.75)
+    reach = FAR * (high - low)
+    if not reach > 0:  # nobody else, or all the same: nothing to be far from
+        return is_code & False
+    return is_code & ((known < low - reach) | (known > high + reach))
