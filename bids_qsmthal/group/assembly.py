@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.group import (
     covariates,
@@ -26,11 +27,11 @@ from bids_qsmthal.group import (
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.covariates import Source, VariableValues
 from bids_qsmthal.group.finished import FinishedTables
-from bids_qsmthal.group.flow import Line
+from bids_qsmthal.group.flow import Line, Step
 from bids_qsmthal.group.questionable import Questionable
 from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.settings import Selection
-from bids_qsmthal.statistics import harmonisation
+from bids_qsmthal.statistics import expressions, harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable, model_variables
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,9 @@ def assemble(
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
     values.frame["quality"] = _quality(scans.decided, wide.index)
     values.frame["years"] = covariates.years_since_first(times.reindex(wide.index))
-    rows = pd.concat([values.frame, wide], axis=1).reset_index()
+    everybody = pd.concat([values.frame, wide], axis=1).reset_index()
+    passes = expressions.keep(analysis.filter, everybody, analysis.vocabulary)
+    rows = everybody[passes].reset_index(drop=True)
     harmonised = pd.DataFrame(columns=harmonisation.COLUMNS)
     if analysis.harmonisation and not set(analysis.harmonisation.names) & set(values.absent):
         rows, harmonised = harmonisation.harmonise(rows, analysis.harmonisation)
@@ -140,7 +143,7 @@ def assemble(
         sessions=rows,
         frame=chosen.frame,
         exclusions=exclusions.printed(scans.decided),
-        flow=_flow(scans, sources, chosen),
+        flow=_flow(scans, sources, chosen, _filtered(analysis, everybody, rows)),
         units=scans.units,
         scans=scans.names,
         n_found=len(scans.with_results),
@@ -215,8 +218,19 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
     )
 
 
+def _filtered(analysis: Analysis, everybody: pd.DataFrame, rows: pd.DataFrame) -> Line | None:
+    """Return the count of those whom the filter of the whole analysis leaves out."""
+    lost = sorted(set(everybody["participant_id"]) - set(rows["participant_id"]))
+    if not lost:
+        return None
+    return Line(step=Step.FILTERED, n=len(lost), about=analysis.filter, detail=shortened(lost))
+
+
 def _flow(
-    scans: _Scans, sources: list[Source], chosen: sessions.ChosenSessions
+    scans: _Scans,
+    sources: list[Source],
+    chosen: sessions.ChosenSessions,
+    filtered: Line | None,
 ) -> tuple[Line, ...]:
     """Return the count of everyone on the way; log who has results and is not listed."""
     listed = covariates.listed_participants(sources)
@@ -225,14 +239,16 @@ def _flow(
         log.warning(
             "participants.tsv does not list %s: covariates are missing.", shortened(unknown)
         )
-    return flow.of_cohort(
+    counted = flow.Counted(
         with_results=scans.with_results,
         listed=listed,
         decided=scans.decided,
         n_unusable=scans.n_unusable,
         tables=scans.tables,
         chosen=chosen,
+        filtered=filtered,
     )
+    return flow.of_cohort(counted)
 
 
 def _concerns_of_variables(
@@ -416,10 +432,12 @@ def _joined(
 
 def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
     """Return whether any run in use of a session is doubtful."""
-    used = decisions[decisions["decision"] != "exclude"]
-    doubtful = used["decision"].eq("check").groupby([used["participant_id"], used["session_id"]])
-    worst = doubtful.any().map({True: "check", False: "include"})
-    return worst.reindex(rows).fillna("include")
+    used = decisions[decisions["decision"] != Decision.EXCLUDE]
+    doubtful = (
+        used["decision"].eq(Decision.CHECK).groupby([used["participant_id"], used["session_id"]])
+    )
+    worst = doubtful.any().map({True: str(Decision.CHECK), False: str(Decision.INCLUDE)})
+    return worst.reindex(rows).fillna(str(Decision.INCLUDE))
 
 
 def _absence(variable: Variable, sources: list[Source], *, strict: bool) -> Reason:

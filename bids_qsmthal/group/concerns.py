@@ -47,8 +47,8 @@ SENTENCES = {
         "Add acq_time to sessions.tsv or to the scans.tsv of the sessions.",
     ),
     Kind.NOT_FINITE: (
-        "The formula {0} cannot take the value of {1}, such as the log of a lesion volume of "
-        "zero: they are left out of {2}, which so is about people who have lesions.",
+        "{0} has no value for {1} (zero has no logarithm: people without lesions, say). They are "
+        "left out of {2}, whose result is about the others only.",
         "Say so where the result is reported, or choose a formula that takes zero, such as "
         "log(lesion_volume + 0.1).",
     ),

@@ -272,6 +272,11 @@ def _parsed(
     described = described if isinstance(described, dict) else {}
     if variable.levels:
         return _levels(variable, cells, _meanings(described), source)
+    cells = cells.where(~_declared_missing(variable, cells), "n/a")
+    cells = cells.mask(
+        cells.str.lower().isin(variable.top_coded),
+        cells.str.lower().map({cell: str(n) for cell, n in variable.top_coded.items()}),
+    )
     unknown = cells.str.lower().isin(table_reading.UNKNOWN)
     values, wrong = table_reading.readable_numbers(cells.where(~unknown, "n/a"))
     if wrong.sum() > MOST_UNREADABLE * (~table_reading.is_missing(cells)).sum():
@@ -281,6 +286,12 @@ def _parsed(
     found = _questionable(variable, source, cells, unknown, Problem.UNKNOWN)
     found += _questionable(variable, source, cells, wrong, Problem.NO_NUMBER)
     return convert(values, str(described.get("Units", "")), variable.unit, where), found
+
+
+def _declared_missing(variable: Variable, cells: pd.Series[str]) -> pd.Series[bool]:
+    """Return which cells the analysis file declares as not known (``Missing``)."""
+    plain = cells.str.lower().str.removesuffix(".0")
+    return plain.isin(variable.missing) | cells.str.lower().isin(variable.missing)
 
 
 def _meanings(described: Mapping[str, Any]) -> dict[str, str]:
@@ -306,7 +317,7 @@ def _levels(
     """
     by_word = {word: level.value for level in variable.levels.values() for word in level.words}
     declared = cells.str.lower().isin(by_word)
-    missing = table_reading.is_missing(cells) & ~declared
+    missing = (table_reading.is_missing(cells) | _declared_missing(variable, cells)) & ~declared
     values: dict[str, float | str] = {}
     unknown: list[str] = []
     for word in cells[~missing].unique():

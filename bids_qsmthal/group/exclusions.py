@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bids_qsmthal.core.decision import SEVERITY, Decision
 from bids_qsmthal.group.finished import LeftOut
-from bids_qsmthal.group.measures import DECISIONS, column_name
+from bids_qsmthal.group.measures import column_name
 from bids_qsmthal.group.ratings import KEY
 from bids_qsmthal.group.reasons import NO_REASON, Code, Reason
 
@@ -20,7 +21,7 @@ COLUMNS = [*KEY, "decision", "reason", "source"]
 INTERNAL = [*KEY, "decision", "cause", "source"]
 """Of the table here: ``cause`` is a ``Reason``."""
 
-RANK = {decision: rank for rank, decision in enumerate(DECISIONS)}
+RANK = {str(decision): rank for rank, decision in enumerate(SEVERITY)}
 """From harmless to worst."""
 
 SUSCEPTIBILITY = "chi_"
@@ -50,7 +51,14 @@ def decisions(
 def of_left_out(sessions: Sequence[LeftOut]) -> pd.DataFrame:
     """Return the decisions about sessions whose tables are not read at all."""
     rows = [
-        (session.participant_id, session.session_id, "n/a", "exclude", session.reason, "automatic")
+        (
+            session.participant_id,
+            session.session_id,
+            "n/a",
+            str(Decision.EXCLUDE),
+            session.reason,
+            "automatic",
+        )
         for session in sessions
     ]
     return pd.DataFrame(rows, columns=INTERNAL)
@@ -71,9 +79,9 @@ def usable_measures(measures: pd.DataFrame, decided: pd.DataFrame) -> tuple[pd.D
     made = decided[[*KEY, "decision", "source"]].rename(columns={"source": "decided_by"})
     merged = measures.merge(made, on=KEY, how="left")
     # Anatomy may be measured once for several runs, or in a session without a decision of its own.
-    used = merged[merged["decision"].fillna("include") != "exclude"]
+    used = merged[merged["decision"].fillna(str(Decision.INCLUDE)) != Decision.EXCLUDE]
     by_hand = used["decided_by"].fillna("").eq("edited")
-    unusable = used["qc"].eq("exclude") & ~by_hand & used["value"].notna()
+    unusable = used["qc"].eq(Decision.EXCLUDE) & ~by_hand & used["value"].notna()
     values = used["value"].where(~unusable)
     return used.assign(value=values)[list(measures.columns)], int(unusable.sum())
 
@@ -91,7 +99,7 @@ def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
     worst = named.groupby(KEY)["rank"].transform("max")
     blamed = named[(named["rank"] == worst) & (worst > 0)].groupby(KEY)["column"]
     causes = {key: Reason(Code.UNUSABLE_MEASURES, tuple(columns)) for key, columns in blamed}
-    decided = named.groupby(KEY)["rank"].max().map(dict(enumerate(DECISIONS)))
+    decided = named.groupby(KEY)["rank"].max().map(dict(enumerate(RANK)))
     made = decided.rename("decision").reset_index().assign(source="automatic")
     keys = made[KEY].itertuples(index=False, name=None)
     of_row = [causes.get(key, NO_REASON) for key in keys]
@@ -119,7 +127,7 @@ def _with_checks(
         for decision, (rank, _) in zip(decided["decision"], of_row, strict=True)
     ]
     return decided.assign(
-        decision=[DECISIONS[rank] for rank in ranks],
+        decision=[str(SEVERITY[rank]) for rank in ranks],
         cause=pd.Series(
             [new or old for old, (_, new) in zip(decided["cause"], of_row, strict=True)],
             index=decided.index,
@@ -130,7 +138,7 @@ def _with_checks(
 
 def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
     """Exclude all runs of a session whose anatomy, measured once for all of them, is unusable."""
-    shared = decided[decided["run_id"].eq("n/a") & decided["decision"].eq("exclude")]
+    shared = decided[decided["run_id"].eq("n/a") & decided["decision"].eq(Decision.EXCLUDE)]
     for _, row in shared.iterrows():
         here = (decided[KEY[:2]] == row[KEY[:2]]).all(axis=1)
         decided.loc[here, ["decision", "cause"]] = [row["decision"], row["cause"]]
@@ -169,15 +177,17 @@ def _one_acquisition(decided: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFr
     """
     of_gre = measures[measures["measure"].str.startswith(SUSCEPTIBILITY)]
     scans = of_gre[KEY].drop_duplicates().merge(decided, on=KEY)
-    used = scans[scans["decision"] != "exclude"]
+    used = scans[scans["decision"] != Decision.EXCLUDE]
     acquisition = used["run_id"].str.replace(r"_?run-[^_]*", "", regex=True).replace("n/a", "")
     several = used.assign(acquisition=acquisition).groupby(KEY[:2])["acquisition"].nunique()
     for key in several.index[several > 1]:
-        here = (decided[KEY[:2]] == list(key)).all(axis=1) & (decided["decision"] != "exclude")
+        here = (decided[KEY[:2]] == list(key)).all(axis=1) & (
+            decided["decision"] != Decision.EXCLUDE
+        )
         names = used.loc[(used[KEY[:2]] == list(key)).all(axis=1), "run_id"]
         plain = tuple(sorted(names.replace("n/a", "the scan without acq or run")))
         cause = Reason(Code.SEVERAL_ACQUISITIONS, plain)
         log.warning("%s is left out: %s.", " ".join(key), cause.text)
-        decided.loc[here, "decision"] = "exclude"
+        decided.loc[here, "decision"] = str(Decision.EXCLUDE)
         decided.loc[here, "cause"] = pd.Series([cause] * len(decided), index=decided.index)
     return decided

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -29,6 +30,8 @@ from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity,
 from bids_qsmthal.statistics.regression import Fit
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Specification
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,7 +71,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         ),
         flow=(*cohort.flow, *flow.of_models(fits, cohort.frame)),
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
-        sensitivity=_sensitivity(analysis, cohort, how),
+        sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
         mediation=_mediation(analysis, cohort, how),
         concerns=_not_finite(fits, cohort),
@@ -82,10 +85,13 @@ def _not_finite(fits: Mapping[str, Fit], cohort: Cohort) -> tuple[Concern, ...]:
         lost = flow.not_finite(fit, cohort.frame)
         if lost and fit.design:
             models.setdefault((fit.design.outcome_name, lost), []).append(name)
-    return tuple(
+    concerns = tuple(
         Concern(Kind.NOT_FINITE, (outcome, shortened(lost), ", ".join(names)))
         for (outcome, lost), names in models.items()
     )
+    for concern in concerns:
+        log.warning("%s", concern.text)
+    return concerns
 
 
 def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
@@ -97,14 +103,35 @@ def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
             continue
         for part in regression.grouped(model, cohort.frame):
             fits[part.name] = regression.fit(part, cohort.frame)
-    return fits
+    return fits | _without_people(analysis, fits)
 
 
-def _sensitivity(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
+def _without_people(analysis: Analysis, fits: Mapping[str, Fit]) -> dict[str, Fit]:
+    """Return the parts of grouped models that a table shows and nobody is in."""
+    shown = {
+        name
+        for table in analysis.tables
+        for row in table.rows
+        for name in (row.unadjusted, row.adjusted)
+        if name and name not in fits
+    }
+    return {
+        name: regression.not_fitted(
+            replace(model, name=name, group_by=()), "nobody is in this group"
+        )
+        for name in sorted(shown)
+        for model in analysis.models
+        if name.startswith(f"{model.name}[")
+    }
+
+
+def _sensitivity(
+    analysis: Analysis, cohort: Cohort, fits: Mapping[str, Fit], how: Resampling
+) -> pd.DataFrame:
     """Return the adjusted coefficient of every line of every table under other choices."""
     if analysis.sensitivity is None:
         return pd.DataFrame(columns=sensitivity.COLUMNS)
-    models = {model.name: model for model in analysis.models}
+    models = {name: fit.model for name, fit in fits.items()}
     questions = [
         sensitivity.Question(
             adjusted=models[row.adjusted or row.unadjusted],

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import pandas as pd
 
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.group.finished import FinishedTables
 from bids_qsmthal.group.reasons import Reason, shortened
 from bids_qsmthal.group.sessions import ChosenSessions, natural_key
@@ -25,6 +26,7 @@ class Step(StrEnum):
     WITH_RESULTS = "with_results"
     NOT_WANTED = "not_wanted"
     EXCLUDED = "excluded"
+    FILTERED = "filtered"
     ENTERS = "enters"
     ANALYSED = "analysed"
     SINGLE_VALUES = "single_values"
@@ -38,6 +40,7 @@ SENTENCES = {
     Step.WITH_RESULTS: "with results",
     Step.NOT_WANTED: "not asked for (--participant-label, --session-label)",
     Step.EXCLUDED: "excluded: {0}",
+    Step.FILTERED: "outside the filter of the analysis: {0}",
     Step.ENTERS: "in the analysis with {0}",
     Step.ANALYSED: "in the analysis",
     Step.SINGLE_VALUES: "single values left out by quality control",
@@ -58,47 +61,47 @@ class Line:
     """Who, or why."""
 
 
-def of_cohort(
-    *,
-    with_results: set[str],
-    listed: Sequence[str],
-    decided: pd.DataFrame,
-    n_unusable: int,
-    tables: FinishedTables,
-    chosen: ChosenSessions,
-) -> tuple[Line, ...]:
-    """Return the counts from the dataset to the people who are analysed.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Counted:
+    """Who is where on the way from the dataset to the people who are analysed."""
 
-    Parameters
-    ----------
-    with_results
-        Everyone of whom there is a table, wanted and believed or not.
-    listed
-        Who stands in participants.tsv.
-    decided
-        Decisions and their causes (``exclusions``).
-    n_unusable
-        Single values that quality control left out.
-    tables
-        What was read, and what the command line does not ask for.
-    chosen
-        Who is analysed, and who lacks the session that the analysis asks for.
-    """
-    analysed = set(chosen.frame["participant_id"])
-    lines = _listed(listed, with_results)
-    lines.append(Line(step=Step.WITH_RESULTS, n=len(with_results)))
-    if tables.not_wanted:
-        names = tables.not_wanted
+    with_results: set[str]
+    """Everyone of whom there is a table that is wanted, believed or not."""
+
+    listed: Sequence[str]
+    """Who stands in participants.tsv."""
+
+    decided: pd.DataFrame
+    """Decisions and their causes (``exclusions``)."""
+
+    n_unusable: int
+    """Single values that quality control left out."""
+
+    tables: FinishedTables
+    chosen: ChosenSessions
+    filtered: Line | None
+    """Those whom the filter of the whole analysis leaves out."""
+
+
+def of_cohort(who: Counted) -> tuple[Line, ...]:
+    """Return the counts from the dataset to the people who are analysed."""
+    analysed = set(who.chosen.frame["participant_id"])
+    lines = _listed(who.listed, who.with_results)
+    lines.append(Line(step=Step.WITH_RESULTS, n=len(who.with_results)))
+    if who.tables.not_wanted:
+        names = who.tables.not_wanted
         lines.append(Line(step=Step.NOT_WANTED, n=len(names), detail=shortened(names)))
-    left_out = decided[
-        ~decided["participant_id"].isin(analysed) & decided["decision"].eq("exclude")
-    ].drop_duplicates("participant_id")
+    excluded = who.decided[who.decided["decision"].eq(Decision.EXCLUDE)]
+    left_out = excluded[~excluded["participant_id"].isin(analysed)]
+    left_out = left_out.drop_duplicates("participant_id")
     reasons = dict(zip(left_out["participant_id"], left_out["cause"], strict=True))
-    reasons |= {session.participant_id: session.reason for session in chosen.left_out}
-    lines += [*_excluded(reasons), *_sessions(chosen.frame)]
+    reasons |= {session.participant_id: session.reason for session in who.chosen.left_out}
+    lines += _excluded(reasons)
+    lines += [who.filtered] if who.filtered else []
+    lines += _sessions(who.chosen.frame)
     lines.append(Line(step=Step.ANALYSED, n=len(analysed)))
-    if n_unusable:
-        lines.append(Line(step=Step.SINGLE_VALUES, n=n_unusable))
+    if who.n_unusable:
+        lines.append(Line(step=Step.SINGLE_VALUES, n=who.n_unusable))
     return tuple(lines)
 
 

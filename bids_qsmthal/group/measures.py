@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.core.decision import SEVERITY
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import finished, participant_tables, table_reading
 
@@ -17,8 +18,6 @@ COLUMNS = [
 ]  # fmt: skip
 
 KEY = ["participant_id", "session_id", "scan", "run_id", "measure", "region", "hemisphere"]
-
-DECISIONS = ("include", "check", "exclude")
 
 CONVERSIONS = {
     ("mm3", "mL"): 1e-3,
@@ -57,11 +56,11 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
         frame["value"], "measures.tsv, column 'value'", frame["participant_id"]
     )
     frame["qc"] = frame["qc"].str.lower().replace("n/a", "include")
-    wrong = frame[~frame["qc"].isin(DECISIONS)]
+    wrong = frame[~frame["qc"].isin(SEVERITY)]
     if not wrong.empty:
         raise DataError(
             f"measures.tsv of {wrong['participant_id'].iloc[0]}: qc is "
-            f"'{wrong['qc'].iloc[0]}'; expected one of {', '.join(DECISIONS)}."
+            f"'{wrong['qc'].iloc[0]}'; expected one of {', '.join(SEVERITY)}."
         )
     repeated = frame[frame.duplicated(KEY)]
     if not repeated.empty:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal import __version__
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import figures, flow, interpretation, questionable
 from bids_qsmthal.group.assembly import Cohort
@@ -88,7 +89,7 @@ def _links(cohort: Cohort) -> list[tuple[str, str]]:
     tables_beside = [(name, name) for name in ("measures.tsv", "models.tsv", "exclusions.tsv")]
     scans = [scan for scans in cohort.scans.values() for scan in scans]
     if len(scans) > MANY_SCANS:
-        doubtful = cohort.exclusions[cohort.exclusions["decision"] != "include"]
+        doubtful = cohort.exclusions[cohort.exclusions["decision"] != Decision.INCLUDE]
         scans = [
             scan
             for who in dict.fromkeys(doubtful["participant_id"])
@@ -122,7 +123,7 @@ def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
 def _flow(cohort: Cohort, results: Results) -> list[Block]:
     of_models = [line for line in results.flow if line.step == Step.MODEL]
     of_cohort = [line for line in results.flow if line.step != Step.MODEL]
-    remarkable = cohort.exclusions[cohort.exclusions["decision"] != "include"]
+    remarkable = cohort.exclusions[cohort.exclusions["decision"] != Decision.INCLUDE]
     return [
         Table("From dataset to analysis", flow.table(of_cohort), name="flow"),
         Table("Participants of each model", flow.table(of_models), name="flow_models", folded=True),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import plain_cell
 from bids_qsmthal.group import finished, table_reading
@@ -63,7 +64,9 @@ def failed_checks(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the checks that some scan did not pass: scan, verdict and reason."""
     columns = ["name", "value", "unit", "threshold", "verdict", "reason", "source"]
     frame = joined(paths, finished.QUALITY, columns)
-    return frame.loc[frame["verdict"].isin(["check", "exclude"]), ["scan", "verdict", "reason"]]
+    return frame.loc[
+        frame["verdict"].isin([Decision.CHECK, Decision.EXCLUDE]), ["scan", "verdict", "reason"]
+    ]
 
 
 def other_choices(paths: Sequence[Path]) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bids_qsmthal.core.decision import SEVERITY
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import table_reading
-from bids_qsmthal.group.measures import DECISIONS, run_names
+from bids_qsmthal.group.measures import run_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,11 +59,11 @@ def _rows(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: no column 'decision'. There are: {', '.join(rows.columns)}; add it."
         )
-    wrong = rows[~rows["decision"].str.lower().isin(DECISIONS)]
+    wrong = rows[~rows["decision"].str.lower().isin(SEVERITY)]
     if not wrong.empty:
         raise DataError(
             f"{path}: decision '{wrong['decision'].iloc[0]}' of "
-            f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(DECISIONS)}."
+            f"{wrong['participant_id'].iloc[0]}; expected one of {', '.join(SEVERITY)}."
         )
     unnamed = pd.Series("n/a", index=rows.index)
     sessions = rows.get("session_id", unnamed)
