@@ -102,4 +102,4 @@ def test_an_unknown_reference_in_a_configuration_is_refused(
     config = tmp_path / "config.yaml"
     config.write_text("csf-reference: liver\n")
     assert main(tiny.words(processed, "--config", str(config))) == 64
-    assert "choose one of atria, ventricles, csf, brain" in caplog.records[-1].getMessage()
+    assert "expected 'atria', 'ventricles', 'csf' or 'brain'" in caplog.records[-1].getMessage()

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal import __version__
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import figures, flow, interpretation, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import Step
-from bids_qsmthal.report import charts, citation
+from bids_qsmthal.report import MethodsRun, charts, citation
 from bids_qsmthal.report.page import (
     Block,
     Figure,
@@ -79,9 +78,9 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
     )
 
 
-def methods_that_ran(analysis: Analysis) -> dict[str, str]:
-    """Name what ran, in the words of the methods text."""
-    return {"app": __version__, "statistics": analysis.name}
+def methods_that_ran(analysis: Analysis) -> MethodsRun:
+    """Return what ran, for the methods text."""
+    return MethodsRun(analysis=analysis.name)
 
 
 def _links(cohort: Cohort) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def process(session: Session, settings: Settings) -> None:
     shown = page.contents(session, settings, structural, susceptibility, table)
     shown = report.defaced(shown) if settings.deface else shown
     report.write_participant(shown, out.page, out.session_folder / "figures")
-    citation.write(settings.output_dir / "logs", shown.stem, shown.ran)
+    citation.write(settings.output_dir / "logs", shown.stem, shown.methods_run)
     _save_manifest(session, settings, out)
     if settings.clean_work:
         shutil.rmtree(work_dir)

@@ -69,23 +69,21 @@ class Number:
         return self.method.value
 
 
-def numbers(found: Anatomy | None, external_files: Mapping[str, External]) -> tuple[Number, ...]:
+def numbers(anatomy: Anatomy | None, external_files: Mapping[str, External]) -> tuple[Number, ...]:
     """Return what is known of volumes and thickness.
 
     What a table says goes before what labels of the same program say, because its program
     counted parts of voxels. Labels that were corrected, or come from elsewhere, go before it.
     """
-    ours = (
-        list(_ours(found, external_files)) if found is not None else list(_labelled(external_files))
-    )
+    ours = _ours(anatomy, external_files) if anatomy else _labelled(external_files)
     item = external_files.get(external.NUMBERS)
     measured = item.measured if item else None
     theirs = list(_theirs(measured, item, external_files)) if item and measured else []
     return tuple({number.key: number for number in (*ours, *theirs)}.values())
 
 
-def _ours(found: Anatomy, external_files: Mapping[str, External]) -> Iterator[Number]:
-    for name, volume_mm3 in found.volumes_mm3.items():
+def _ours(anatomy: Anatomy, external_files: Mapping[str, External]) -> Iterator[Number]:
+    for name, volume_mm3 in anatomy.volumes_mm3.items():
         region, side = _split(name)
         key = _made_from(region)
         counted = key == "deepgray" or (key == "tissue" and key in external_files)
@@ -97,7 +95,7 @@ def _ours(found: Anatomy, external_files: Mapping[str, External]) -> Iterator[Nu
             method=Method.LABEL_VOLUME if counted else Method.TISSUE_FRACTIONS,
             source=external_files[key].source if key in external_files else OURS,
         )
-    for side, thickness_mm in found.thickness_mean_mm.items():
+    for side, thickness_mm in anatomy.thickness_mean_mm.items():
         yield Number(
             measure="thickness_mean",
             region="cortex",
@@ -109,7 +107,7 @@ def _ours(found: Anatomy, external_files: Mapping[str, External]) -> Iterator[Nu
 
 
 def _labelled(external_files: Mapping[str, External]) -> Iterator[Number]:
-    """Return the volumes of labels that were brought where there is no T1w to put them on."""
+    """Return the volumes of external labels where there is no T1w to put them on."""
     key = next((key for key in ("deepgray", "deepgray_gre") if key in external_files), None)
     if key is None:
         return

@@ -9,15 +9,12 @@ import numpy as np
 from bids_qsmthal import __version__, report
 from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.bids.derivatives import package_versions
-from bids_qsmthal.choices import name_of
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE
 from bids_qsmthal.core.scan_warnings import NoGradientEcho, ScanWarning, ThalamusUnknown
-from bids_qsmthal.core.sources import OURS, Maker, ProgramName, Source
-from bids_qsmthal.participant import quality, radiology
+from bids_qsmthal.participant import methods, quality, radiology
 from bids_qsmthal.report import sentences
-from bids_qsmthal.roi import ReferenceRegion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,16 +27,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
-
-
-REFERENCE_SENTENCES = {
-    ReferenceRegion.ATRIA: "atria",
-    ReferenceRegion.VENTRICLES: "ventricles",
-    ReferenceRegion.GLOBAL_CSF: "csf",
-    ReferenceRegion.BRAIN: "brain",
-    ReferenceRegion.EXTERNAL: "external",
-}
-"""The sentence of the methods text for each region of the reference."""
 
 
 def contents(
@@ -81,7 +68,7 @@ def contents(
                 *_susceptibility_warnings(session, susceptibility),
             )
         ),
-        ran=ran(settings, structural, susceptibility),
+        methods_run=methods.methods_run(settings, structural, susceptibility),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources={key: str(source) for key, source in structural.sources.items()},
         command=settings.shown_command,
@@ -201,108 +188,3 @@ def _susceptibility_warnings(
     if susceptibility.regions is None:
         return [*warnings, ThalamusUnknown()]
     return [*warnings, *susceptibility.regions.warnings]
-
-
-def ran(
-    settings: Settings, structural: Structural, susceptibility: Susceptibility | None
-) -> dict[str, str]:
-    """Name the method of each step that ran, in the words of the methods text."""
-    steps = {"app": __version__}
-    if structural.prepared is not None:
-        steps |= {
-            "bias_field": "n4",
-            "brain": str(structural.sources.get("brain", "deepbet")),
-            "registration": "ants",
-            "atlas": atlas.SPACE,
-            "thickness": "distance",
-            "tissue": "mixture",
-        }
-        if structural.lesion_mask is not None:
-            steps["lesion_filling"] = "yes"
-    steps = _without_replaced(steps, structural) | _external_anatomy(structural)
-    if structural.lesion_mask is not None:
-        steps |= _lesion_step(structural.sources.get("lesion", OURS))
-    if structural.enhancement is not None:
-        steps["enhancement"] = str(structural.sources.get("enhancing", "subtraction"))
-    if susceptibility is not None:
-        steps |= _qsm_ran(settings, structural, susceptibility)
-    return steps
-
-
-def _lesion_step(source: Source) -> dict[str, str]:
-    """Name who made the lesion mask."""
-    if source.maker is Maker.OURS:
-        return {"lesions": "corrected" if source.corrected else "outlier"}
-    if source.maker is Maker.READER:
-        return {"lesions": "manual"}
-    if source.maker is Maker.SEEDS:
-        return {"lesions": "seeds"}
-    if source.program is not None and source.program.name is ProgramName.LST_AI:
-        return {"lesions": "lst_ai"}
-    return {"lesions": str(source)}
-
-
-def _without_replaced(steps: dict[str, str], structural: Structural) -> dict[str, str]:
-    """Leave out the steps whose results are external."""
-    unused = set()
-    if {"tissue", "deepgray"} <= set(structural.sources):
-        unused.add("tissue")
-    if structural.thickness_mm is None:
-        unused.add("thickness")
-    return {step: method for step, method in steps.items() if step not in unused}
-
-
-def _external_anatomy(structural: Structural) -> dict[str, str]:
-    """Name whose labels and tables took the place of ours."""
-    keys = ("numbers", "deepgray", "deepgray_gre", "tissue", "nuclei")
-    source = next((structural.sources[key] for key in keys if key in structural.sources), None)
-    if source is None:
-        return {}
-    labels = {"labels": "external"} if "deepgray" in structural.sources else {}
-    if source.program is None:
-        return {"anatomy_source": str(source), **labels}
-    return {
-        "anatomy_source": source.program.name.lower(),
-        "anatomy_program": source.program.description,
-        "anatomy_dataset": source.dataset,
-        **labels,
-    }
-
-
-def _inversion(method: object) -> str:
-    """Name the inversion; MEDI that keeps CSF uniform is MEDI+0."""
-    name = name_of(method)
-    return "medi0" if name == "medi" and getattr(method, "csf_regularisation", 0) > 0 else name
-
-
-def _qsm_ran(
-    settings: Settings, structural: Structural, susceptibility: Susceptibility
-) -> dict[str, str]:
-    chosen, acquisition = settings.reconstruction, susceptibility.signal.series.acquisition
-    times_ms = [1000 * time for time in acquisition.echo_times_s]
-    steps = {
-        "echoes": str(len(times_ms)),
-        "echo_times_ms": f"{times_ms[0]:.3g} to {times_ms[-1]:.3g}",
-        "field_strength_t": f"{acquisition.field_strength_t:g}",
-        "voxel_size_mm": " x ".join(
-            f"{size:.3g}" for size in susceptibility.combined.grid.voxel_size_mm
-        ),
-        "unwrapping": name_of(chosen.fitting.unwrapping),
-        "field_fit": "nonlinear",
-        "relaxation": name_of(chosen.relaxation),
-        "background": name_of(chosen.background),
-        "inversion": _inversion(chosen.inversion),
-        "phase_offset": "polynomial",
-    }
-    if susceptibility.signal.report.chopped:
-        steps["phase_correction"] = "every other slice was negated"
-    if "chi" in structural.sources:
-        steps["qsm_source"] = str(structural.sources["chi"])
-    if susceptibility.regions is not None:
-        steps |= {
-            "thalamus": "yes",
-            "csf_reference": REFERENCE_SENTENCES[susceptibility.regions.reference.region],
-            "wanted_reference": REFERENCE_SENTENCES[settings.regions.reference.region],
-            "relative_susceptibility": "yes",
-        }
-    return steps

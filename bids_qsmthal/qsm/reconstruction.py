@@ -96,6 +96,8 @@ class Maps:
         Whether every iterative step did.
     warnings
         What the user must know.
+    offset
+        How the phase at echo time zero was modelled; see ``field.FieldMap``.
     """
 
     chi_ppm: Array
@@ -108,6 +110,7 @@ class Maps:
     quality: dict[str, float]
     converged: bool
     warnings: tuple[ScanWarning, ...]
+    offset: str
 
 
 def reconstruct(
@@ -157,6 +160,7 @@ def reconstruct(
         | {"csf_voxels": float(seen.field.csf.sum()), "medi_iterations": float(found.iterations)},
         converged=local.converged and found.converged,
         warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
+        offset=total.offset,
     )
 
 

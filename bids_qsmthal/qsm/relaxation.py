@@ -55,12 +55,17 @@ class Arlo:
     Pei et al. (2015). Magn Reson Med 73(2), 843-850. doi:10.1002/mrm.25137
     """
 
+    @staticmethod
+    def fits(echo_times_s: tuple[float, ...]) -> bool:
+        """Say whether there are three or more echoes, evenly spaced to 1 %."""
+        gaps = np.diff(echo_times_s)
+        return len(gaps) > 1 and bool(np.ptp(gaps) <= 0.01 * float(gaps.mean()))
+
     def __call__(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> Array:
         """Return R2* in 1/s, zero outside the mask."""
-        gaps = np.diff(echo_times_s)
-        if len(gaps) < 2 or np.ptp(gaps) > 0.01 * float(gaps.mean()):
+        if not self.fits(echo_times_s):
             return WeightedExponential()(magnitude, mask, echo_times_s)
-        step = float(gaps.mean())
+        step = float(np.diff(echo_times_s).mean())
         first, second, third = magnitude[..., :-2], magnitude[..., 1:-1], magnitude[..., 2:]
         integral = step / 3 * (first + 4 * second + third)
         drop = first - third

@@ -9,7 +9,13 @@ from bids_qsmthal.report.contents import (
     Registration,
 )
 from bids_qsmthal.report.defacing import defaced
-from bids_qsmthal.report.methods import methods_text
+from bids_qsmthal.report.methods_run import (
+    AnatomyRun,
+    ExternalNumbers,
+    MethodsRun,
+    RegionsRun,
+    ScanRun,
+)
 from bids_qsmthal.report.page import (
     Figure,
     Flicker,
@@ -27,23 +33,27 @@ from bids_qsmthal.report.saving import write_page, write_participant
 
 __all__ = [
     "AnatomyMaps",
+    "AnatomyRun",
+    "ExternalNumbers",
     "Figure",
     "Flicker",
     "GreMaps",
     "LesionMaps",
     "Listing",
+    "MethodsRun",
     "Notice",
     "Page",
     "ParticipantReport",
     "Prose",
     "RegionMasks",
+    "RegionsRun",
     "Registration",
+    "ScanRun",
     "Section",
     "Table",
     "Tile",
     "Verdict",
     "defaced",
-    "methods_text",
     "render",
     "write_page",
     "write_participant",

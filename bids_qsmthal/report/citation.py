@@ -10,8 +10,9 @@ from bids_qsmthal.report import methods
 from bids_qsmthal.report.page import Block, Listing, Prose, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from bids_qsmthal.report.methods_run import MethodsRun
 
 ENDING = "_CITATION"
 
@@ -28,11 +29,9 @@ cited is in CITATION.bib.
 """
 
 
-def section(ran: Mapping[str, str]) -> Section:
+def section(run: MethodsRun) -> Section:
     """Return the section of a page that says what ran (see ``methods.describe``)."""
-    described = methods.describe(ran)
-    if not described.paragraphs:
-        return Section("Methods", (Prose("No method was recorded."),))
+    described = methods.describe(run)
     blocks: list[Block] = [Prose(part.text, part.heading) for part in described.paragraphs]
     numbered = [f"{n}. {work.formatted}" for n, work in enumerate(described.references, 1)]
     blocks.append(Prose("\n\n".join(numbered), "References"))
@@ -41,11 +40,11 @@ def section(ran: Mapping[str, str]) -> Section:
     return Section("Methods", blocks)
 
 
-def write(folder: Path, name: str, ran: Mapping[str, str]) -> None:
+def write(folder: Path, name: str, run: MethodsRun) -> None:
     """Write the methods of one page as ``name_CITATION.md`` and ``.bib`` into a folder."""
-    markdown, bibtex = methods.methods_text(ran)
-    write_text(folder / f"{name}{ENDING}.md", markdown)
-    write_text(folder / f"{name}{ENDING}.bib", bibtex)
+    described = methods.describe(run)
+    write_text(folder / f"{name}{ENDING}.md", described.markdown)
+    write_text(folder / f"{name}{ENDING}.bib", described.bibtex)
 
 
 def write_dataset(output_dir: Path) -> None:
@@ -56,8 +55,8 @@ def write_dataset(output_dir: Path) -> None:
     texts: dict[str, list[str]] = defaultdict(list)
     entries: dict[str, None] = {}
     # Participants first, the group level last.
-    found = (output_dir / "logs").glob(f"*{ENDING}.md")
-    for path in sorted(found, key=lambda path: (not path.name.startswith("sub-"), path.name)):
+    paths = (output_dir / "logs").glob(f"*{ENDING}.md")
+    for path in sorted(paths, key=lambda path: (not path.name.startswith("sub-"), path.name)):
         texts[path.read_text(encoding="utf-8")].append(path.name.removesuffix(f"{ENDING}.md"))
         bibtex = path.with_suffix(".bib").read_text(encoding="utf-8")
         entries |= dict.fromkeys(bibtex.splitlines())

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.report.methods_run import MethodsRun
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -150,10 +152,10 @@ class ParticipantReport:
         ``hemisphere`` and ``value`` (ppb); the first variant is the number reported.
     samples_ppb
         Susceptibility of the voxels of regions, by name, for the histogram.
-    ran
-        What ran, by step: see ``methods.methods_text``.
+    methods_run
+        What ran.
     sources
-        Where brought-in numbers and images come from, by what they are.
+        Where external numbers and images come from, by what they are.
     """
 
     participant_id: str
@@ -171,7 +173,7 @@ class ParticipantReport:
     lesions: LesionMaps = field(default_factory=LesionMaps)
     registrations: Sequence[Registration] = ()
     warnings: Sequence[Notice] = ()
-    ran: Mapping[str, str] = field(default_factory=dict)
+    methods_run: MethodsRun = field(default_factory=MethodsRun)
     versions: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     command: str = ""

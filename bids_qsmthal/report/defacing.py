@@ -48,10 +48,10 @@ def _gre(gre: GreMaps) -> GreMaps:
 
 def _cut_all(group: Group, near: Image | None) -> Group:
     """Cut every image of a group of maps that share a world."""
-    found = {item.name: getattr(group, item.name) for item in fields(group)}  # type: ignore[arg-type]
+    images = {item.name: getattr(group, item.name) for item in fields(group)}  # type: ignore[arg-type]
     cut = {
         name: None if near is None else _cut(image, near)
-        for name, image in found.items()
+        for name, image in images.items()
         if isinstance(image, Image)
     }
     return replace(group, **cut)  # type: ignore[type-var]

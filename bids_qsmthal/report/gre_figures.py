@@ -140,8 +140,8 @@ def thalamus_on_chi(gre: GreMaps, regions: RegionMasks) -> Figure | None:
     if gre.chi_ppm is None or regions.thalamus is None:
         return None
     chi_ppb = in_ppb(gre.chi_ppm)
-    places = [regions.thalamus, regions.csf_reference]
-    through = _union([place for place in places if place is not None])
+    masks = [regions.thalamus, regions.csf_reference]
+    through = _union([mask for mask in masks if mask is not None])
     overlays = _region_overlays(regions)
     close = cut(chi_ppb, show=through, through=through, count=12)
     strip = Strip(_widened(close, AROUND_MM), CHI_WINDOW, overlays, columns=4)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
 
 from bids_qsmthal.report.page import source
+from bids_qsmthal.report.steps import steps
+
+if TYPE_CHECKING:
+    from bids_qsmthal.report.methods_run import MethodsRun
+    from bids_qsmthal.report.steps import Step
 
 FIELDS = re.compile(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}")
 ENTRY = re.compile(r"@\w+\{(\w+), ")
@@ -54,41 +60,39 @@ class Methods:
         return "".join(f"{reference.bibtex}\n" for reference in self.references)
 
 
-def methods_text(ran: Mapping[str, str]) -> tuple[str, str]:
-    """Return the methods in Markdown, and the BibTeX of what they cite."""
-    methods = describe(ran)
-    return methods.markdown, methods.bibtex
-
-
-def describe(ran: Mapping[str, str]) -> Methods:
+def describe(run: MethodsRun) -> Methods:
     """Put into words what ran.
 
-    Parameters
-    ----------
-    ran
-        The method of each step by the names of ``templates/methods.yaml``: ``{"background":
-        "pdf", "echoes": "11"}``. Steps that are not named did not run and are not mentioned. A
-        method the file does not know is named as it is, without a citation.
+    A method without a sentence is named as it is, without a citation.
     """
     works = _bibliography()
+    written: dict[str, list[str]] = defaultdict(list)
+    for step in steps(run):
+        written[step.name].append(_sentence(step))
     cited: list[str] = []
     paragraphs = []
     for section in _wording():
-        said = [_sentence(step, known, ran) for step, known in section["steps"].items()]
-        text = " ".join(sentence for sentence in said if sentence)
+        text = " ".join(sentence for name in section["steps"] for sentence in written[name])
         if text:
             paragraphs.append(Paragraph(section["heading"], _numbered(text, cited)))
     return Methods(tuple(paragraphs), tuple(works[key] for key in cited))
 
 
-def _sentence(step: str, known: Mapping[str, str], ran: Mapping[str, str]) -> str:
-    if step not in ran:
-        return ""
-    plain = f"{step.replace('_', ' ').capitalize()}: {ran[step]}."
-    source = known.get(ran[step], known.get("*"))
-    if source is None:
-        return plain
-    return _environment().from_string(source).render(ran)
+def sentences() -> dict[tuple[str, str], str]:
+    """Return every sentence as it is written, by step and choice."""
+    return {
+        (name, choice): text
+        for section in _wording()
+        for name, known in section["steps"].items()
+        for choice, text in known.items()
+    }
+
+
+def _sentence(step: Step) -> str:
+    text = sentences().get((step.name, step.choice))
+    if text is None:
+        return f"{step.name.replace('_', ' ').capitalize()}: {step.choice}."
+    return _template(text).render(step.values)
 
 
 def _numbered(text: str, cited: list[str]) -> str:
@@ -110,7 +114,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    return _environment().from_string(text)
 
 
 @cache

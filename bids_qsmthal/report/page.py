@@ -245,15 +245,15 @@ def _anchors(titles: Sequence[str]) -> list[str]:
 @cache
 def environment() -> jinja2.Environment:
     """Return what renders the templates: everything escaped, nothing undefined."""
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("bids_qsmthal.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["harmless"] = _harmless
-    return found
+    templates.filters["harmless"] = _harmless
+    return templates
 
 
 def source(name: str) -> str:

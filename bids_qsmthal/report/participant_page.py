@@ -30,6 +30,7 @@ from bids_qsmthal.report.page import (
     Table,
     Tile,
 )
+from bids_qsmthal.roi import ReferenceRegion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def participant_page(report: ParticipantReport) -> Page:
         _lesions(report),
         _measures(report),
         _correction(report),
-        citation.section(report.ran),
+        citation.section(report.methods_run),
     )
     return Page(
         title=" ".join(p for p in (report.participant_id, report.session_id, report.run_id) if p),
@@ -79,7 +80,7 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
     value = find("chi_relative_csf", "thalamus", "LR")
     low, high = _interval(find)
-    reference = "whole brain" if report.ran.get("csf_reference") == "brain" else "CSF"
+    reference = "CSF" if _region(report) is not ReferenceRegion.BRAIN else "whole brain"
     note = f"thalamus \N{MINUS SIGN} {reference}, both sides"
     if not math.isnan(low):
         note += f"; 95 % interval {numbers.fixed(low, 1)} to {numbers.fixed(high, 1)} ppb"
@@ -92,8 +93,8 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
         ("Gray matter volume", "volume", "gray_matter", "mL", 0, 1e-3),
         ("Cortical thickness", "thickness_mean", "cortex", "mm", 2, 1.0),
     ):
-        found = find(measure, region, "LR") * scale
-        tiles.append(Tile(label, numbers.quantity(found, unit, decimals)))
+        value = find(measure, region, "LR") * scale
+        tiles.append(Tile(label, numbers.quantity(value, unit, decimals)))
     tiles.append(_lesion_tile(find))
     tiles.append(
         Tile("Enhancing lesions", numbers.text(_whole(find("enhancing_count", "enhancing"))))
@@ -151,16 +152,24 @@ def _regions(report: ParticipantReport) -> Section:
 
 
 REFERENCES = {
-    "atria": "CSF in the atria of the lateral ventricles",
-    "ventricles": "CSF in the lateral ventricles",
-    "csf": "CSF in the middle of the brain",
-    "brain": "the whole brain, which is no CSF",
+    ReferenceRegion.ATRIA: "CSF in the atria of the lateral ventricles",
+    ReferenceRegion.VENTRICLES: "CSF in the lateral ventricles",
+    ReferenceRegion.GLOBAL_CSF: "CSF in the middle of the brain",
+    ReferenceRegion.BRAIN: "the whole brain, which is no CSF",
+    ReferenceRegion.EXTERNAL: "a mask of the user",
 }
+"""What the formula calls each region of the reference."""
+
+
+def _region(report: ParticipantReport) -> ReferenceRegion | None:
+    """Return where the reference lies; None where nothing was measured."""
+    regions = report.methods_run.regions
+    return None if regions is None else regions.reference.region
 
 
 def _reference(report: ParticipantReport) -> str:
-    word = report.ran.get("csf_reference", "CSF")
-    return REFERENCES.get(word, word)
+    region = _region(report)
+    return "CSF" if region is None else REFERENCES[region]
 
 
 def _histogram(report: ParticipantReport) -> Figure | None:

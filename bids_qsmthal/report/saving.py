@@ -61,10 +61,10 @@ def write_page(page: Page, path: Path, figures: Path, stem: str) -> list[Path]:
 
 def pictures(page: Page) -> list[Figure]:
     """Return every picture of a page in its order."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for block in (block for section in page.sections for block in section.blocks):
         if isinstance(block, Figure):
-            found.append(block)
+            figures.append(block)
         elif isinstance(block, Flicker):
-            found += [block.first, block.second]
-    return found
+            figures += [block.first, block.second]
+    return figures

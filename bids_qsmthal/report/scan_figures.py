@@ -39,12 +39,12 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
     strips = []
     for half in _halves(where):
         strips += [Strip(half, window, (), "FLAIR"), Strip(half, window, overlays, "outlined")]
-    found = "" if has_lesions else " No lesion was found."
+    remark = "" if has_lesions else " No lesion was found."
     return panels.figure(
         strips,
         "Lesions on FLAIR",
         "desc-lesion_FLAIR",
-        "Each slice is shown without and with the outlines of the lesions." + found,
+        "Each slice is shown without and with the outlines of the lesions." + remark,
     )
 
 
@@ -68,12 +68,12 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
         Strip(where, after, (), "after", other=maps.ce_t1w),
         Strip(where, after, overlays, "after, enhancing lesions outlined", other=maps.ce_t1w),
     ]
-    found = "" if some else " No enhancing lesion was found."
+    remark = "" if some else " No enhancing lesion was found."
     return panels.figure(
         strips,
         "Enhancement",
         "desc-enhancing_T1w",
-        "Vessels and the choroid plexus enhance in everybody." + found,
+        "Vessels and the choroid plexus enhance in everybody." + remark,
     )
 
 
@@ -85,13 +85,13 @@ MEASURED = {
     "information": "{:.2f} now",
     "sharpness": "at least {:.0%} of it lost when shifted",
 }
-"""How the figures of a registration are said, in the order in which they are."""
+"""How the figures of a registration are written, in the order in which they are."""
 
 
 def _measured(quality: Mapping[str, float]) -> str:
-    said = [words.format(quality[name]) for name, words in MEASURED.items() if name in quality]
-    said += [f"{name} {value:.3g}" for name, value in quality.items() if name not in MEASURED]
-    text = ", ".join(said)
+    figures = [words.format(quality[name]) for name, words in MEASURED.items() if name in quality]
+    figures += [f"{name} {value:.3g}" for name, value in quality.items() if name not in MEASURED]
+    text = ", ".join(figures)
     return f" {text[0].upper()}{text[1:]}." if text else ""
 
 

@@ -63,21 +63,21 @@ def layers(gre: GreMaps, regions: RegionMasks) -> list[Layer]:
         return []
     box = slices.bounds(gre.chi_ppm, gre.brain)
     chi = _map("susceptibility", gre_figures.in_ppb(gre.chi_ppm), gre_figures.CHI_WINDOW, "ppb")
-    found = [chi]
+    shown = [chi]
     if gre.r2star_per_s is not None:
-        found.append(_map("R2*", gre.r2star_per_s, gre_figures.R2STAR_WINDOW, "1/s"))
+        shown.append(_map("R2*", gre.r2star_per_s, gre_figures.R2STAR_WINDOW, "1/s"))
     if regions.thalamus is not None:
         for side, name, color in ((1, "left", drawing.YELLOW), (2, "right", drawing.PURPLE)):
             inside = regions.thalamus.like(regions.thalamus.data == side)
-            found.append(_mask(f"{name} thalamus", inside, color))
+            shown.append(_mask(f"{name} thalamus", inside, color))
     for name, image, color in (
         ("CSF reference", regions.csf_reference, drawing.SKY),
         ("veins", regions.veins, drawing.VERMILION),
         ("lesions", regions.lesions, drawing.GREEN),
     ):
         if image is not None:
-            found.append(_mask(name, image, color))
-    return [_cropped(layer, box) for layer in found]
+            shown.append(_mask(name, image, color))
+    return [_cropped(layer, box) for layer in shown]
 
 
 def viewer_page(title: str, shown: Sequence[Layer], back: str) -> str:

@@ -163,14 +163,14 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
 
 def _agreement(masks: Masks, chi_ppb: Array) -> dict[str, float]:
     """Return how far the sides of the CSF reference, and it and all CSF, disagree."""
-    labels, found = masks.reference.labels, {}
+    labels, differences_ppb = masks.reference.labels, {}
     if {1, 2} <= set(np.unique(labels).tolist()):
         sides = [float(chi_ppb[labels == side].mean()) for side in (1, 2)]
-        found["reference_asymmetry_ppb"] = sides[1] - sides[0]
+        differences_ppb["reference_asymmetry_ppb"] = sides[1] - sides[0]
     if masks.global_csf.any():
         own, everywhere = (chi_ppb[mask].mean() for mask in (labels > 0, masks.global_csf))
-        found["reference_against_global_ppb"] = float(own - everywhere)
-    return found
+        differences_ppb["reference_against_global_ppb"] = float(own - everywhere)
+    return differences_ppb
 
 
 def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:

@@ -124,10 +124,10 @@ def _other_references(
 ) -> list[tuple[str, Mask]]:
     size = inputs.chi_ppm.grid.voxel_size_mm
     images = reference_images(inputs, regions)
-    found = []
+    references = []
     for start in (ReferenceRegion.ATRIA, ReferenceRegion.VENTRICLES):
         rule = replace(settings.reference, region=start)
-        found.append((start.value, csf_reference(images, size, rule=rule).mask))
-    found.append(("global CSF", masks.global_csf))
-    found.append(("whole brain", regions.usable))
-    return found
+        references.append((start.value, csf_reference(images, size, rule=rule).mask))
+    references.append(("global CSF", masks.global_csf))
+    references.append(("whole brain", regions.usable))
+    return references

@@ -37,7 +37,7 @@ REFERENCES = ("csf_reference", "csf_global", "brain")
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """What was found in one region."""
+    """The values of one region."""
 
     region: MeasuredRegion
     chi_ppb: Mean
@@ -49,7 +49,7 @@ class RegionValues:
     """The same mean after the background removal whose error was measured, if it was not chosen."""
 
 
-Found: TypeAlias = "dict[tuple[str, str], RegionValues]"
+ByRegion: TypeAlias = "dict[tuple[str, str], RegionValues]"
 """By region and hemisphere."""
 
 
@@ -62,18 +62,18 @@ def measures(
     ``_ci_low``, ``_ci_high``; ``chi_relative_csf_global`` (global CSF as the reference);
     ``chi_relative_brain``; ``r2star_mean`` (1/s). Susceptibilities in ppb.
     """
-    found = _measured(inputs, regions, masks, settings.calibrated_background)
+    by_region = _measured(inputs, regions, masks, settings.calibrated_background)
     rows = []
-    for key, measured in found.items():
-        numbers = _absolute(measured, found["brain", "n/a"].chi_ppb.value)
+    for key, measured in by_region.items():
+        numbers = _absolute(measured, by_region["brain", "n/a"].chi_ppb.value)
         if key[0] not in REFERENCES:
-            numbers += _relative(key, found, settings)
+            numbers += _relative(key, by_region, settings)
         rows += [_row(measured, *number) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def standard_error(
-    key: tuple[str, str], found: Found, *, method_sd_ppb: tuple[float, float]
+    key: tuple[str, str], by_region: ByRegion, *, method_sd_ppb: tuple[float, float]
 ) -> float:
     """Return the standard error (ppb) of a region against the CSF reference.
 
@@ -92,10 +92,10 @@ def standard_error(
     no error. Smaller regions are parts whose borders are uncertain: both count as error there.
     """
     name, hemisphere = key
-    own, reference = found[key], found["csf_reference", "LR"]
+    own, reference = by_region[key], by_region["csf_reference", "LR"]
     parts = [
         reference.chi_ppb.standard_error,
-        _disagreement("csf_reference", "LR", found),
+        _disagreement("csf_reference", "LR", by_region),
         method_sd_ppb[1 if hemisphere == "LR" else 0],
     ]
     if own.calibrated_ppb is not None and reference.calibrated_ppb is not None:
@@ -104,7 +104,7 @@ def standard_error(
     if own.noise_ppb is not None and reference.noise_ppb is not None:
         parts.append(_noise(own.noise_ppb, reference.noise_ppb))
     if name != "thalamus" or own.noise_ppb is None:
-        parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, found)]
+        parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, by_region)]
     return float(np.sqrt(np.nansum(np.square(parts))))
 
 
@@ -117,16 +117,16 @@ def _noise(own: Mean, reference: Mean) -> float:
     return max(local, abs(own.value - reference.value))
 
 
-def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -> Found:
+def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -> ByRegion:
     """Return mean, median and R2* of each region; both sides together are pooled from each."""
     chi_ppb = 1e3 * inputs.chi_ppm.data
     other = inputs.backgrounds_ppm.get(background)
     size_mm = inputs.chi_ppm.grid.voxel_size_mm
-    found: Found = {}
+    by_region: ByRegion = {}
     for region in measured_regions(inputs, regions, masks):
         if not region.mask.any():
             continue
-        sides = [found[region.name, side] for side in "LR" if (region.name, side) in found]
+        sides = [by_region[region.name, side] for side in "LR" if (region.name, side) in by_region]
         if region.name in {"brain", "csf_global"}:
             own = plain(chi_ppb, region.mask)
         elif region.hemisphere == "LR" and sides:
@@ -138,7 +138,7 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -
             of_noise: Mean | None = pooled(noise)
         else:
             of_noise = _noise_in(region, inputs)
-        found[region.name, region.hemisphere] = RegionValues(
+        by_region[region.name, region.hemisphere] = RegionValues(
             replace(region, mask=np.empty((0, 0, 0), dtype=bool)),
             own,
             float(np.median(chi_ppb[region.mask])),
@@ -148,7 +148,7 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -
             of_noise,
             None if other is None else 1e3 * float(other.data[region.mask].mean(dtype=np.float64)),
         )
-    return found
+    return by_region
 
 
 def _noise_in(region: MeasuredRegion, inputs: Inputs) -> Mean | None:
@@ -159,11 +159,11 @@ def _noise_in(region: MeasuredRegion, inputs: Inputs) -> Mean | None:
     return mean(half_ppb, region.mask, inputs.chi_ppm.grid.voxel_size_mm)
 
 
-def _disagreement(name: str, hemisphere: str, found: Found) -> float:
+def _disagreement(name: str, hemisphere: str, by_region: ByRegion) -> float:
     """Return the error of each side, or of both together, if the sides err independently."""
-    if (name, "L") not in found or (name, "R") not in found:
+    if (name, "L") not in by_region or (name, "R") not in by_region:
         return 0.0
-    left, right = found[name, "L"].chi_ppb.value, found[name, "R"].chi_ppb.value
+    left, right = by_region[name, "L"].chi_ppb.value, by_region[name, "R"].chi_ppb.value
     return abs(left - right) / (2.0 if hemisphere == "LR" else 2.0**0.5)
 
 
@@ -181,11 +181,11 @@ def _absolute(measured: RegionValues, brain_ppb: float) -> list[tuple[str, float
 
 
 def _relative(
-    key: tuple[str, str], found: Found, settings: RegionSettings
+    key: tuple[str, str], by_region: ByRegion, settings: RegionSettings
 ) -> list[tuple[str, float, str]]:
-    own = found[key].chi_ppb.value
-    value = own - found["csf_reference", "LR"].chi_ppb.value
-    error = standard_error(key, found, method_sd_ppb=settings.method_sd_ppb)
+    own = by_region[key].chi_ppb.value
+    value = own - by_region["csf_reference", "LR"].chi_ppb.value
+    error = standard_error(key, by_region, method_sd_ppb=settings.method_sd_ppb)
     reach = float(stats.norm.ppf(0.5 + settings.confidence / 2)) * error
     numbers = [
         ("chi_relative_csf", value, "ppb"),
@@ -193,8 +193,8 @@ def _relative(
         ("chi_relative_csf_ci_low", value - reach, "ppb"),
         ("chi_relative_csf_ci_high", value + reach, "ppb"),
     ]
-    if ("csf_global", "LR") in found:
-        everywhere = found["csf_global", "LR"].chi_ppb.value
+    if ("csf_global", "LR") in by_region:
+        everywhere = by_region["csf_global", "LR"].chi_ppb.value
         numbers.append(("chi_relative_csf_global", own - everywhere, "ppb"))
     return numbers
 

@@ -140,12 +140,12 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     stand out by ``growth_spreads`` follow. Spreads are robust and measured in the thalamus
     itself, so the thresholds follow the noise and the iron pattern of the image at hand.
     """
-    found = np.zeros_like(images.usable)
+    mask = np.zeros_like(images.usable)
     box = box_of(
         images.thalami, margin=margin_voxels(2 * rule.neighbourhood_mm + 2.0, voxel_size_mm)
     )
     if box is None:
-        return found
+        return mask
     thalami, usable = images.thalami[box], images.usable[box]
     chi = _filled(images.chi_ppm[box], thalami, usable)
     contrast = _contrast(chi, thalami & usable, voxel_size_mm, rule)
@@ -162,8 +162,8 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     grown = ndimage.binary_propagation(
         seeds, structure=np.ones((3, 3, 3)), mask=sought & (contrast > rule.growth_spreads)
     )
-    found[box] = dilated(grown, voxel_size_mm, rule.dilation_mm) & usable
-    return found
+    mask[box] = dilated(grown, voxel_size_mm, rule.dilation_mm) & usable
+    return mask
 
 
 def _filled(values: Array, tissue: Mask, usable: Mask) -> Array:

@@ -9,10 +9,12 @@ import pytest
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.report import (
     AnatomyMaps,
     GreMaps,
     LesionMaps,
+    MethodsRun,
     Notice,
     ParticipantReport,
     RegionMasks,
@@ -144,7 +146,7 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
             ),
         ),
         warnings=(Notice("Phase was turned.", "Look at the veins."),),
-        ran={"app": "0.1.0", "inversion": "medi0", "background": "pdf"},
+        methods_run=MethodsRun(lesions=OURS, enhancement=OURS),
         versions={"numpy": "2.3"},
         links=(("Group", "group/group.html"),),
     )

@@ -1,9 +1,10 @@
 from pathlib import Path
 
-from bids_qsmthal.report import citation
+from bids_qsmthal.core.sources import OURS, Program, ProgramName, dataset
+from bids_qsmthal.report import MethodsRun, citation
 
-ONE = {"app": "1.0", "inversion": "medi0"}
-OTHER = {"app": "1.0", "inversion": "tkd"}
+ONE = MethodsRun(version="1.0", lesions=dataset("a", Program(ProgramName.LST_AI, "LST-AI")))
+OTHER = MethodsRun(version="1.0", lesions=OURS)
 
 
 def test_the_dataset_says_each_text_once_under_the_names_of_all(tmp_path: Path) -> None:

@@ -1,58 +1,490 @@
+"""The methods text says what ran: each sentence against the object it is about."""
+
+import itertools
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, UNWRAPPINGS
-from bids_qsmthal.report import methods
-from bids_qsmthal.report.methods import methods_text
+from bids_qsmthal import qsm
+from bids_qsmthal.core.scan_warnings import PhaseSignUnknown
+from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Program, ProgramName, Source, dataset
+from bids_qsmthal.qsm import (
+    BACKGROUNDS,
+    INVERSIONS,
+    RELAXATIONS,
+    UNWRAPPINGS,
+    Acquisition,
+    Reconstruction,
+)
+from bids_qsmthal.qsm.inversion import Medi, TotalVariation
+from bids_qsmthal.qsm.medi import GaussNewton, SplitBregman
+from bids_qsmthal.qsm.phase import PhaseReport
+from bids_qsmthal.report import (
+    AnatomyRun,
+    ExternalNumbers,
+    MethodsRun,
+    RegionsRun,
+    ScanRun,
+    methods,
+    steps,
+)
+from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
+
+PHASE = PhaseReport(
+    sign=1,
+    sign_source="data",
+    sign_evidence=0.4,
+    chopped=False,
+    chop_source="data",
+    overflowed=0,
+    not_finite=0,
+    contradiction=None,
+)
+
+SCAN = ScanRun(
+    acquisition=Acquisition(echo_times_s=(0.005, 0.010, 0.015), field_strength_t=3),
+    voxel_size_mm=(0.7, 0.7, 1.5),
+    phase=PHASE,
+    reconstruction=Reconstruction(),
+    offset="polynomial",
+    csf_held=True,
+)
+
+THEIRS = {
+    name: dataset("fs", Program(name, f"{name} 1.2"))
+    for name in ProgramName
+    if name is not ProgramName.LST_AI
+}
+LST_AI = dataset("deep", Program(ProgramName.LST_AI, "LST-AI"))
+PLAIN = dataset("mine")
 
 
-def test_only_what_ran_is_named_and_cited() -> None:
-    text, bibtex = methods_text({"background": "pdf", "inversion": "medi0"})
-    assert "projection onto dipole fields [1]" in text
-    assert "MEDI+0) [2, 3]" in text
-    assert "R2*" not in text
-    assert "deepbet" not in text
-    assert re.findall(r"@article\{(\w+),", bibtex) == ["liu2011", "liu2012", "liu2018"]
+def inversions() -> list[object]:
+    """Return every inversion, MEDI with and without the term of CSF, and both solvers."""
+    own = [method() for method in INVERSIONS.values()]
+    return [
+        *own,
+        Medi(csf_regularisation=0.0),
+        Medi(solver=GaussNewton()),
+        Medi(csf_regularisation=0.0, solver=GaussNewton()),
+    ]
 
 
-def test_references_are_numbered_as_first_cited_and_not_twice() -> None:
-    described = methods.describe({"inversion": "medi", "field_fit": "nonlinear"})
-    assert [work.key for work in described.references] == ["liu2013", "liu2012"]
-    assert "[2, 1]" in described.paragraphs[0].text
+def reconstructions() -> Iterator[Reconstruction]:
+    for inversion, background, unwrapping, relaxation in itertools.product(
+        inversions(), BACKGROUNDS.values(), UNWRAPPINGS.values(), RELAXATIONS.values()
+    ):
+        default = Reconstruction()
+        yield replace(
+            default,
+            fitting=replace(default.fitting, unwrapping=unwrapping()),
+            background=background(),
+            relaxation=relaxation(),
+            inversion=inversion,
+        )
 
 
-def test_an_unknown_method_is_named_without_a_citation() -> None:
-    text, bibtex = methods_text({"background": "mine"})
-    assert "Background: mine." in text
-    assert bibtex == ""
+def reports() -> Iterator[PhaseReport]:
+    """Return every combination of sign, chopped slices and alternating readouts."""
+    signs = [(sign, source) for source in ("data", "user", "manufacturer") for sign in (1, -1)]
+    for (sign, source), (chopped, by), bipolar_rad in itertools.product(
+        [*signs, (1, "assumed")], [(False, "data"), (True, "data"), (True, "user")], [0.0, 0.31]
+    ):
+        yield PHASE._replace(
+            sign=sign,
+            sign_source=source,
+            chopped=chopped,
+            chop_source=by,
+            bipolar_rad=bipolar_rad,
+            contradiction=PhaseSignUnknown() if source == "assumed" else None,
+        )
 
 
-def test_nothing_ran_gives_no_claim() -> None:
-    assert methods.describe({}).paragraphs == ()
+def scans() -> Iterator[ScanRun]:
+    """Return scans with every method, then every phase, then what the echoes and files decide."""
+    for reconstruction in reconstructions():
+        for csf_held in (True, False):
+            yield replace(SCAN, reconstruction=reconstruction, csf_held=csf_held)
+    for report in reports():
+        yield replace(SCAN, phase=report)
+    several = SCAN.acquisition
+    one = replace(several, echo_times_s=(0.02,))
+    uneven = replace(several, echo_times_s=(0.004, 0.009, 0.020))
+    for acquisition, offsets in (
+        (several, ("polynomial", "mcpc-3d-s", "voxel")),
+        (uneven, ("polynomial",)),
+        (one, ("none",)),
+    ):
+        for offset, chi, r2star, relaxation in itertools.product(
+            offsets, (OURS, EDITED, PLAIN), (OURS, PLAIN), RELAXATIONS.values()
+        ):
+            yield replace(
+                SCAN,
+                acquisition=acquisition,
+                offset=offset,
+                chi=chi,
+                r2star=r2star,
+                csf_held=acquisition is not one,
+                reconstruction=replace(Reconstruction(), relaxation=relaxation()),
+            )
 
 
-def test_every_work_cited_anywhere_is_in_the_bibliography_with_an_identifier() -> None:
+LEVELS = [
+    ReferenceLevel(region=ReferenceRegion.ATRIA, erosion_mm=2.0, step=0),
+    ReferenceLevel(region=ReferenceRegion.VENTRICLES, erosion_mm=1.0, step=3),
+    ReferenceLevel(region=ReferenceRegion.GLOBAL_CSF, step=0),
+    ReferenceLevel(region=ReferenceRegion.GLOBAL_CSF, step=5),
+    ReferenceLevel(region=ReferenceRegion.BRAIN, step=0),
+    ReferenceLevel(region=ReferenceRegion.BRAIN, step=6),
+    ReferenceLevel(region=ReferenceRegion.EXTERNAL, step=0),
+]
+
+
+def regions() -> Iterator[RegionsRun]:
+    choices = [region for region in ReferenceRegion if region is not ReferenceRegion.EXTERNAL]
+    for level, first, thalamus, veins, rim, lesions in itertools.product(
+        LEVELS, choices, (OURS, EDITED, PLAIN), (OURS, PLAIN), (True, False), (True, False)
+    ):
+        yield RegionsRun(
+            reference=level,
+            first_choice=first,
+            thalamus=thalamus,
+            veins=veins,
+            reference_mask=PLAIN if level.region is ReferenceRegion.EXTERNAL else OURS,
+            rim_removed=rim,
+            lesions_removed=lesions,
+        )
+
+
+def anatomies() -> Iterator[MethodsRun]:
+    """Return every combination of scans present and external results."""
+    numbers = [
+        None,
+        *(
+            ExternalNumbers(source=source, thickness=name is not ProgramName.SYNTHSEG)
+            for name, source in THEIRS.items()
+        ),
+    ]
+    labels = [{}, {"tissues": EDITED}, *({"deep gray matter": it} for it in THEIRS.values())]
+    labels += [{"deep gray matter": PLAIN, "tissues": PLAIN, "thalamic nuclei": EDITED}]
+    brains = [{}, {"T1w": OURS}, {"T1w": EDITED, "gradient echo": OURS}, {"gradient echo": PLAIN}]
+    runs = [None]
+    runs += [
+        AnatomyRun(
+            atlas="MNI",
+            classified=classified,
+            lesions_filled=filled,
+            thalamus_refined=refined,
+            thickness=thickness,
+        )
+        for classified, filled, refined, thickness in itertools.product((True, False), repeat=4)
+    ]
+    for anatomy, own, registered, theirs, table in itertools.product(
+        runs, brains, (True, False), labels, numbers
+    ):
+        yield MethodsRun(
+            anatomy=anatomy,
+            brains=own,
+            scans_registered=registered,
+            external_labels=theirs,
+            external_numbers=table,
+        )
+
+
+def lesions() -> Iterator[MethodsRun]:
+    makers = [None, OURS, EDITED, SEEDED, LST_AI, PLAIN]
+    corrected = [replace(maker, corrected=True) for maker in makers if maker]
+    for mask, enhancement in itertools.product([*makers, *corrected], [None, OURS, EDITED, PLAIN]):
+        yield MethodsRun(lesions=mask, enhancement=enhancement)
+
+
+def all_runs() -> Iterator[MethodsRun]:
+    yield from (MethodsRun(scan=scan) for scan in scans())
+    yield from (MethodsRun(scan=SCAN, regions=run) for run in regions())
+    yield from anatomies()
+    yield from lesions()
+    yield from (MethodsRun(analysis=name) for name in ("chiang2018", "my own"))
+
+
+@pytest.fixture(scope="module")
+def used() -> set[tuple[str, str]]:
+    return {(step.name, step.choice) for run in all_runs() for step in steps.steps(run)}
+
+
+def test_every_combination_has_its_sentences_and_every_sentence_a_combination(used) -> None:
+    assert used == set(methods.sentences())
+
+
+def test_every_sentence_can_be_written_with_the_values_of_its_step(used) -> None:
+    written = set()
+    for run in all_runs():
+        for step in steps.steps(run):
+            text = methods._sentence(step)  # a missing value is an error
+            assert "{{" not in text
+            assert "None" not in text, step
+            assert re.search(r"[.\]]$", text), text
+            written.add((step.name, step.choice))
+    assert written == used
+
+
+def test_every_work_cited_is_in_the_bibliography_with_an_identifier_and_no_other() -> None:
     works = methods._bibliography()
-    text = methods.source("methods.yaml").replace("[@key]", "")
-    cited = set(re.findall(r"@(\w+)", text))
-    assert cited <= set(works)
-    assert set(works) <= cited
+    cited = set(re.findall(r"@(\w+)", " ".join(methods.sentences().values())))
+    assert cited == set(works)
     for work in works.values():
         assert re.search(r"https://doi\.org/10\.\d{4,}/\S+$", work.formatted), work.formatted
         assert "{" not in work.formatted
 
 
+INVERSION_WORKS = {
+    "MEDI+0": ({"liu2012", "liu2018"}, "MEDI+0"),
+    "MEDI": ({"liu2012", "liu2013"}, "morphology enabled dipole inversion (lambda"),
+    "TotalVariation": ({"bilgic2014"}, "total variation"),
+    "ClosedFormL2": ({"bilgic2014jmri"}, "in closed form"),
+    "ThresholdedDivision": ({"shmueli2009"}, "thresholded division"),
+}
+BACKGROUND_WORKS = {
+    "JointDipoleFields": ({"liu2011", "liu2017"}, "projection onto dipole fields"),
+    "ProjectionOntoDipoleFields": ({"liu2011"}, "projection onto dipole fields"),
+    "SphericalMean": ({"schweser2011", "wu2012"}, "V-SHARP"),
+    "RegularisedSphericalMean": ({"sun2014"}, "RESHARP"),
+    "IteratedSphericalMean": ({"wen2014"}, "iterative spherical mean"),
+    "LaplacianBoundaryValues": ({"zhou2014"}, "Laplacian boundary value"),
+}
+UNWRAPPING_WORKS = {"Romeo": ({"dymerska2021"}, "ROMEO"), "Laplacian": ({"schofield2003"}, "Lapl")}
+SOLVER_WORKS = {"SplitBregman": {"bilgic2014", "milovic2018"}, "GaussNewton": set()}
+
+
+def said(run: MethodsRun, step: str) -> tuple[str, set[str]]:
+    """Return what is said of a step, and what is cited for it."""
+    text = " ".join(methods._sentence(one) for one in steps.steps(run) if one.name == step)
+    return text, set(re.findall(r"@(\w+)", text))
+
+
+def kind_of(inversion: object, *, csf_held: bool) -> str:
+    if not isinstance(inversion, Medi):
+        return type(inversion).__name__
+    return "MEDI+0" if inversion.csf_regularisation > 0 and csf_held else "MEDI"
+
+
+def test_methods_are_named_and_cited_as_the_objects_that_ran() -> None:
+    for reconstruction in reconstructions():
+        for csf_held in (True, False):
+            run = MethodsRun(scan=replace(SCAN, reconstruction=reconstruction, csf_held=csf_held))
+            for step, (works, words) in (
+                (
+                    "inversion",
+                    INVERSION_WORKS[kind_of(reconstruction.inversion, csf_held=csf_held)],
+                ),
+                ("background", BACKGROUND_WORKS[type(reconstruction.background).__name__]),
+                ("unwrapping", UNWRAPPING_WORKS[type(reconstruction.fitting.unwrapping).__name__]),
+            ):
+                text, cited = said(run, step)
+                assert cited == works
+                assert words in text
+            solver = getattr(reconstruction.inversion, "solver", None)
+            _, cited = said(run, "solver")
+            assert cited == (SOLVER_WORKS[type(solver).__name__] if solver else set())
+
+
+def test_medi_without_a_fluid_to_hold_is_not_medi0() -> None:
+    text, cited = said(MethodsRun(scan=SCAN), "inversion")
+    assert "MEDI+0; lambda 1200, lambda of the fluid 100" in text
+    assert cited == {"liu2012", "liu2018"}
+    for plain in (
+        replace(SCAN, csf_held=False),
+        replace(SCAN, reconstruction=Reconstruction(inversion=Medi(csf_regularisation=0.0))),
+    ):
+        text, cited = said(MethodsRun(scan=plain), "inversion")
+        assert "MEDI+0" not in text
+        assert "uniform" not in text
+        assert cited == {"liu2012", "liu2013"}
+
+
+def test_every_setting_of_an_inversion_that_is_said_is_that_of_the_object() -> None:
+    for inversion, value in (
+        (Medi(regularisation=777.0), "lambda 777"),
+        (Medi(csf_regularisation=55.0), "fluid 55"),
+        (TotalVariation(regularisation=88.0), "lambda 88"),
+        (qsm.INVERSIONS["l2"](weight_mm2=0.5), "lambda 0.5 mm2"),
+        (qsm.INVERSIONS["tkd"](threshold=0.15), "threshold 0.15"),
+    ):
+        scan = replace(SCAN, reconstruction=Reconstruction(inversion=inversion))
+        assert value in said(MethodsRun(scan=scan), "inversion")[0]
+    assert isinstance(Medi().solver, SplitBregman)
+
+
+def test_the_phase_is_said_as_its_report_has_it() -> None:
+    for report in reports():
+        run = MethodsRun(scan=replace(SCAN, phase=report))
+        sign = said(run, "phase_sign")[0]
+        assert ("negated" in sign) is (report.sign < 0)
+        assert bool(re.search(r"f[ea]ll", sign)) is (report.sign < 0)
+        for source, words in (
+            ("data", "quick susceptibility map"),
+            ("user", "the user stated"),
+            ("manufacturer", "usual for the scanner's manufacturer"),
+            ("assumed", "neither the data nor the manufacturer"),
+        ):
+            assert (words in sign) is (report.sign_source == source)
+        chop = said(run, "chop")[0]
+        assert ("Every other slice" in chop) is report.chopped
+        assert ("user stated" in chop) is (report.chopped and report.chop_source == "user")
+        assert ("up to 0.62 rad" in said(run, "bipolar")[0]) is (report.bipolar_rad > 0)
+
+
 @pytest.mark.parametrize(
-    ("step", "known"),
-    [("unwrapping", UNWRAPPINGS), ("background", BACKGROUNDS), ("inversion", INVERSIONS)],
+    ("offset", "words"),
+    [
+        ("polynomial", "low-order polynomial"),
+        ("mcpc-3d-s", "MCPC-3D-S"),
+        ("voxel", "in each voxel by itself"),
+    ],
 )
-def test_every_method_of_the_reconstruction_has_its_sentence(step: str, known: dict) -> None:
-    for name in known:
-        (paragraph,) = methods.describe({step: name}).paragraphs
-        assert not paragraph.text.startswith(step.capitalize() + ":"), name
+def test_the_phase_offset_is_that_of_the_field_map(offset: str, words: str) -> None:
+    assert words in said(MethodsRun(scan=replace(SCAN, offset=offset)), "phase_offset")[0]
 
 
-def test_values_of_the_scan_are_in_the_text() -> None:
-    text, _ = methods_text({"echoes": "1", "echo_times_ms": "20", "field_strength_t": "3"})
-    assert "had 1 echo (TE 20 ms) at 3 T." in text
+def test_one_echo_claims_no_fit_over_echoes_and_no_r2star() -> None:
+    one = replace(
+        SCAN,
+        acquisition=Acquisition(echo_times_s=(0.02,), field_strength_t=7),
+        offset="none",
+        csf_held=False,
+    )
+    text = methods.describe(MethodsRun(scan=one)).markdown
+    assert "had 1 echo (TE 20 ms) at 7 T, voxel size 0.7 x 0.7 x 1.5 mm." in text
+    assert "R2*" not in text
+    assert "over the echoes" not in text
+    assert "MEDI+0" not in text
+
+
+def test_external_maps_are_not_said_to_be_computed() -> None:
+    text = methods.describe(MethodsRun(scan=replace(SCAN, chi=PLAIN, r2star=PLAIN))).markdown
+    assert "The susceptibility map was not computed but taken from mine" in text
+    assert "R2* was taken from mine." in text
+    assert "Susceptibility was reconstructed" not in text
+    assert "was fitted" not in text
+
+
+REFERENCE_WORDS = {
+    ReferenceRegion.ATRIA: "in the atria of both lateral ventricles",
+    ReferenceRegion.VENTRICLES: "in the lateral ventricles",
+    ReferenceRegion.GLOBAL_CSF: "in the middle of the brain",
+    ReferenceRegion.BRAIN: "to the whole brain",
+    ReferenceRegion.EXTERNAL: "of a mask taken from mine",
+}
+
+
+def test_the_reference_and_why_are_said_as_the_ladder_went() -> None:
+    for run in regions():
+        text = said(MethodsRun(scan=SCAN, regions=run), "csf_reference")[0]
+        region = run.reference.region
+        assert REFERENCE_WORDS[region] in text
+        lower = region not in (run.first_choice, ReferenceRegion.EXTERNAL)
+        gave_way = region is not ReferenceRegion.ATRIA and lower and run.reference.step > 0
+        assert bool(re.search("too little|could be used", text)) is gave_way
+        number = said(MethodsRun(scan=SCAN, regions=run), "relative_susceptibility")[0]
+        assert ("mean chi(whole brain)" in number) is (region is ReferenceRegion.BRAIN)
+
+
+def test_what_is_left_out_of_the_thalamus_is_what_was() -> None:
+    for run in regions():
+        text = said(MethodsRun(scan=SCAN, regions=run), "thalamus")[0]
+        ours = run.thalamus == OURS
+        assert ("at its rim" in text) is (ours and run.rim_removed)
+        assert ("in lesions" in text) is (ours and run.lesions_removed)
+        assert ("measured as it is" in text) is not ours
+        veins = said(MethodsRun(scan=SCAN, regions=run), "veins")[0]
+        assert ("mine" in veins) is (run.veins != OURS)
+
+
+def test_anatomy_claims_only_what_was_computed_here() -> None:
+    for run in anatomies():
+        text, own = methods.describe(run).markdown, run.anatomy
+        assert ("N4" in text) is (own is not None)
+        assert ("Gaussian mixture" in text) is (own is not None and own.classified)
+        assert ("Lesions were filled" in text) is (
+            own is not None and own.lesions_filled and own.classified
+        )
+        assert ("refined by intensity" in text) is (own is not None and own.thalamus_refined)
+        assert ("distance transforms" in text) is (own is not None and own.thickness)
+        assert ("rigid transforms" in text) is (own is not None and run.scans_registered)
+        assert ("deepbet" in text) is (OURS in run.brains.values())
+        for scan, source in run.brains.items():
+            assert (f"The brain mask of the {scan} was taken from" in text) is (source != OURS)
+
+
+WORKS_OF_PROGRAMS = {
+    ProgramName.FREESURFER: "fischl2012",
+    ProgramName.FASTSURFER: "henschel2020",
+    ProgramName.SYNTHSEG: "billot2023",
+}
+
+
+@pytest.mark.parametrize("name", WORKS_OF_PROGRAMS)
+@pytest.mark.parametrize("thickness", [True, False])
+def test_external_programs_are_named_with_their_work(name: ProgramName, *, thickness: bool) -> None:
+    numbers = ExternalNumbers(source=THEIRS[name], thickness=thickness)
+    run = MethodsRun(external_numbers=numbers, external_labels={"tissues": THEIRS[name]})
+    text, cited = said(run, "external_numbers")
+    assert f"an existing {name} 1.2 result (fs)" in text
+    assert ("thickness" in text) is (thickness and name is not ProgramName.SYNTHSEG)
+    assert cited == {WORKS_OF_PROGRAMS[name]}
+    text, cited = said(run, "external_labels")
+    assert text.startswith(f"Labels of tissues were taken from an existing {name} 1.2 result")
+    assert cited == {WORKS_OF_PROGRAMS[name]}
+
+
+def test_labels_of_one_source_share_a_sentence() -> None:
+    labels = {"deep gray matter": PLAIN, "tissues": PLAIN, "thalamic nuclei": EDITED}
+    text = said(MethodsRun(external_labels=labels), "external_labels")[0]
+    assert "Labels of deep gray matter and tissues were taken from mine." in text
+    assert "Labels of thalamic nuclei were taken from a file that a reader drew" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "works"),
+    [
+        (OURS, "segmented on FLAIR", set()),
+        (EDITED, "supplied by the user", set()),
+        (SEEDED, "the sharpest outline", set()),
+        (LST_AI, "existing LST-AI result (deep)", {"wiltgen2024"}),
+        (PLAIN, "taken from mine", set()),
+    ],
+)
+@pytest.mark.parametrize("corrected", [True, False])
+def test_lesions_are_said_to_be_of_their_maker(
+    source: Source, words: str, works: set[str], *, corrected: bool
+) -> None:
+    run = MethodsRun(lesions=replace(source, corrected=corrected))
+    text, cited = said(run, "lesions")
+    assert words in text
+    assert "quarter" not in text
+    assert cited == works
+    assert bool(said(run, "lesion_correction")[0]) is corrected
+
+
+def test_references_are_numbered_as_first_cited_and_not_twice() -> None:
+    described = methods.describe(MethodsRun(scan=SCAN))
+    keys = [work.key for work in described.references]
+    assert len(keys) == len(set(keys))
+    text = " ".join(paragraph.text for paragraph in described.paragraphs)
+    numbers = [int(n) for group in re.findall(r"\[([\d, ]+)\]", text) for n in group.split(", ")]
+    assert list(dict.fromkeys(numbers)) == list(range(1, len(keys) + 1))
+    assert re.findall(r"@\w+\{(\w+),", described.bibtex) == keys
+
+
+def test_a_method_without_a_sentence_is_named_without_a_citation() -> None:
+    class Mine:
+        """An inversion that somebody has just written."""
+
+    scan = replace(SCAN, reconstruction=replace(Reconstruction(), inversion=Mine()))
+    assert said(MethodsRun(scan=scan), "inversion") == ("Inversion: Mine.", set())
+
+
+def test_nothing_ran_claims_nothing_but_the_program() -> None:
+    (paragraph,) = methods.describe(MethodsRun(version="1.2")).paragraphs
+    assert "bids_qsmthal 1.2" in paragraph.text

@@ -1,0 +1,128 @@
+"""What ran for a participant, gathered from the results for the methods text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.bids import external
+from bids_qsmthal.core.scan_warnings import ThalamusRimKept
+from bids_qsmthal.core.sources import OURS, Maker
+from bids_qsmthal.participant.morphometry import Method
+from bids_qsmthal.report import AnatomyRun, ExternalNumbers, MethodsRun, RegionsRun, ScanRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_qsmthal.core.sources import Source
+    from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.participant.susceptibility import Susceptibility
+    from bids_qsmthal.settings import Settings
+
+LABELS = {
+    "deepgray": "deep gray matter",
+    "deepgray_gre": "deep gray matter on the gradient echo",
+    "tissue": "tissues",
+    "nuclei": "thalamic nuclei",
+}
+"""What the labels of each external file show."""
+
+
+FOUND_ON_FLAIR = (Maker.OURS, Maker.SEEDS)
+"""Makers of lesion masks that need the brain in FLAIR."""
+
+
+def methods_run(
+    settings: Settings, structural: Structural, susceptibility: Susceptibility | None
+) -> MethodsRun:
+    """Return what ran."""
+    sources = structural.sources
+    enhancement = sources.get("enhancing", OURS) if structural.enhancement is not None else None
+    return MethodsRun(
+        brains=_brains(structural, susceptibility),
+        anatomy=_anatomy(structural) if structural.prepared is not None else None,
+        scans_registered=any(
+            (
+                structural.flair_to_t1w,
+                structural.ce_to_t1w,
+                susceptibility is not None and susceptibility.to_t1w,
+            )
+        ),
+        external_labels={what: sources[key] for key, what in LABELS.items() if key in sources},
+        external_numbers=_external_numbers(structural),
+        lesions=sources.get("lesion", OURS) if structural.lesions is not None else None,
+        enhancement=enhancement,
+        scan=_scan(settings, sources, susceptibility) if susceptibility is not None else None,
+        regions=_regions(settings, structural, susceptibility),
+    )
+
+
+def _brains(structural: Structural, susceptibility: Susceptibility | None) -> dict[str, Source]:
+    """Return who made each brain mask; that of T1w is carried to the other scans."""
+    sources = structural.sources
+    brains: dict[str, Source] = {}
+    if structural.prepared is not None:
+        brains["T1w"] = sources.get("brain", OURS)
+    elif structural.flair is not None and sources.get("lesion", OURS).maker in FOUND_ON_FLAIR:
+        brains["FLAIR"] = OURS
+    if susceptibility is not None and (structural.prepared is None or "brain_gre" in sources):
+        brains["gradient echo"] = sources.get("brain_gre", OURS)
+    return brains
+
+
+def _anatomy(structural: Structural) -> AnatomyRun:
+    sources, lesions = structural.sources, structural.lesions
+    return AnatomyRun(
+        atlas=atlas.SPACE,
+        classified=not {"tissue", "deepgray"} <= set(sources),
+        lesions_filled=lesions is not None and lesions.count > 0,
+        thalamus_refined="deepgray" not in sources,
+        thickness=structural.thickness_mm is not None,
+    )
+
+
+def _external_numbers(structural: Structural) -> ExternalNumbers | None:
+    if external.NUMBERS not in structural.sources:
+        return None
+    by_program = (Method.EXTERNAL, Method.EXTERNAL_BY_AREA)
+    return ExternalNumbers(
+        source=structural.sources[external.NUMBERS],
+        thickness=any(
+            number.measure == "thickness_mean" and number.method in by_program
+            for number in structural.numbers
+        ),
+    )
+
+
+def _scan(
+    settings: Settings, sources: Mapping[str, Source], susceptibility: Susceptibility
+) -> ScanRun:
+    maps, signal = susceptibility.maps, susceptibility.signal
+    return ScanRun(
+        acquisition=signal.series.acquisition,
+        voxel_size_mm=susceptibility.combined.grid.voxel_size_mm,
+        phase=signal.report,
+        reconstruction=settings.reconstruction,
+        offset=maps.offset,
+        csf_held=bool(maps.csf_mask.any()),
+        chi=sources.get("chi", OURS),
+        r2star=sources.get("r2star", OURS),
+    )
+
+
+def _regions(
+    settings: Settings, structural: Structural, susceptibility: Susceptibility | None
+) -> RegionsRun | None:
+    if susceptibility is None or susceptibility.regions is None:
+        return None
+    regions, sources = susceptibility.regions, structural.sources
+    removed = settings.regions.thalamus.exclude_lesions and regions.masks["lesions"].data.any()
+    return RegionsRun(
+        reference=regions.reference,
+        first_choice=settings.regions.reference.region,
+        thalamus=sources.get("thalamus", OURS),
+        veins=sources.get("vein", OURS),
+        reference_mask=sources.get("csf_reference", OURS),
+        rim_removed=ThalamusRimKept() not in regions.warnings,
+        lesions_removed=bool(removed),
+    )

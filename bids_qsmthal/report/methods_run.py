@@ -1,0 +1,130 @@
+"""What ran, as the objects that ran it: the methods text is made from these and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bids_qsmthal import __version__
+from bids_qsmthal.core.sources import OURS, Source
+
+if TYPE_CHECKING:
+    from bids_qsmthal.qsm import Acquisition, Reconstruction
+    from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnatomyRun:
+    """What was made from T1w.
+
+    Attributes
+    ----------
+    atlas
+        The space of the atlas.
+    classified
+        Whether tissues were classified; not where labels and tissues are external.
+    lesions_filled
+        Whether lesions were filled before.
+    thalamus_refined
+        Whether the border of the thalamus was found in the image; not where labels are external.
+    thickness
+        Whether the reported thickness was computed here.
+    """
+
+    atlas: str
+    classified: bool = True
+    lesions_filled: bool = False
+    thalamus_refined: bool = True
+    thickness: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalNumbers:
+    """Volumes, and thickness where the program measures it, that were taken from a table."""
+
+    source: Source
+    thickness: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRun:
+    """What was made from the gradient echo.
+
+    Attributes
+    ----------
+    offset
+        How the phase at echo time zero was modelled, as in ``qsm.field.FieldMap``.
+    csf_held
+        Whether there was CSF for MEDI+0 to keep uniform.
+    chi, r2star
+        Who made the maps that were measured.
+    """
+
+    acquisition: Acquisition
+    voxel_size_mm: tuple[float, float, float]
+    phase: PhaseReport
+    reconstruction: Reconstruction
+    offset: str
+    csf_held: bool
+    chi: Source = OURS
+    r2star: Source = OURS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionsRun:
+    """What was measured.
+
+    Attributes
+    ----------
+    reference
+        The level of the reference ladder that was used.
+    first_choice
+        Where the ladder started.
+    thalamus, veins
+        Who made the masks.
+    rim_removed, lesions_removed
+        Whether they were left out of the thalamus.
+    """
+
+    reference: ReferenceLevel
+    first_choice: ReferenceRegion
+    thalamus: Source = OURS
+    veins: Source = OURS
+    reference_mask: Source = OURS
+    rim_removed: bool = True
+    lesions_removed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodsRun:
+    """All that ran for one page; what did not run is None or empty.
+
+    Attributes
+    ----------
+    version
+        Of this package.
+    brains
+        Who made the brain mask of each scan that has one of its own, by the scan's name.
+    scans_registered
+        Whether scans of one head were registered to each other.
+    external_labels
+        Who made labels that took the place of ours, by what they show.
+    lesions, enhancement
+        Who made the masks.
+    analysis
+        Name of the statistical analysis.
+    """
+
+    version: str = __version__
+    brains: Mapping[str, Source] = field(default_factory=dict)
+    anatomy: AnatomyRun | None = None
+    scans_registered: bool = False
+    external_labels: Mapping[str, Source] = field(default_factory=dict)
+    external_numbers: ExternalNumbers | None = None
+    lesions: Source | None = None
+    enhancement: Source | None = None
+    scan: ScanRun | None = None
+    regions: RegionsRun | None = None
+    analysis: str | None = None
