@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bids_qsmthal.statistics import normality, tables
+from bids_qsmthal.statistics import diagnostics, normality, tables
 from bids_qsmthal.statistics.analysis import Analysis, Variable
 from bids_qsmthal.statistics.tables import Row, Table
 
@@ -112,7 +112,7 @@ def read_diagnostics(results: pd.DataFrame) -> str:
     examined = results[results["advice"] != ""]
     if examined.empty:
         return "No model could be examined."
-    remarkable = examined[examined["advice"] != "nothing stands out"]
+    remarkable = examined[examined["advice"] != diagnostics.QUIET]
     lines = [f"{row.model}: {row.advice}." for row in remarkable.itertuples()]
     quiet = len(examined) - len(remarkable)
     lines.append(f"In {quiet} of {len(examined)} models nothing stands out.")

@@ -30,6 +30,9 @@ SOLE_LEVERAGE = 1 - 1e-10
 """From here on a row decides a coefficient alone: without it the design has no unique solution
 (Belsley, Kuh & Welsch 1980, chapter 2, doi:10.1002/0471725153). The margin is rounding."""
 
+QUIET = "nothing stands out"
+"""What tables say of a model whose residuals are as they should be."""
+
 
 def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     """Return tests and influence measures of one fitted least-squares model.
@@ -139,7 +142,7 @@ def advise(found: dict[str, object]) -> str:
         said.append(f"{found['largest_vif_term']} is nearly explained by the other predictors")
     if isinstance(found["largest_cooks_distance"], float) and found["largest_cooks_distance"] > 1:
         said.append(f"{found['most_influential']} moves the result much: look at the images")
-    return "; ".join(said) or "nothing stands out"
+    return "; ".join(said) or QUIET
 
 
 def _below(p: object, level: float) -> bool:
