@@ -5,8 +5,7 @@ import pytest
 from bids_qsmthal.anatomy import read_subject, read_synthseg
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.sources import Program, ProgramName
-
-SHARED = Path(__file__).parents[3] / "shared/data/real/freesurfer"
+from tests import freesurfer_subject
 
 ASEG = """# Title Segmentation Statistics
 # cvs_version {version}
@@ -23,18 +22,18 @@ def _subject(folder: Path, table: str) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
-def test_a_real_freesurfer_7_subject_is_read_to_the_last_digit():
-    measured = read_subject(SHARED / "soichi")
+def test_the_tables_of_freesurfer_7_are_read_to_the_last_digit(tmp_path):
+    measured = read_subject(freesurfer_subject.write_tables(tmp_path / "sub-01"))
 
     assert measured.program == Program(ProgramName.FREESURFER, "FreeSurfer 7.0.0")
-    assert measured.volumes_mm3["thalamus_L"] == 8178.8
-    assert measured.volumes_mm3["thalamus_R"] == 7387.3
-    assert measured.volumes_mm3["gray_matter"] == 625759.696158
-    assert measured.volumes_mm3["intracranial"] == 1420434.160521
-    assert measured.thickness_mean_mm["L"] == 2.39891
-    low, high = sorted((measured.thickness_mean_mm["L"], measured.thickness_mean_mm["R"]))
-    assert low < measured.thickness_mean_mm["whole"] < high
+    assert measured.volumes_mm3["thalamus_L"] == 8123.4
+    assert measured.volumes_mm3["thalamus_R"] == 7391.6
+    assert measured.volumes_mm3["gray_matter"] == 618273.415926
+    assert measured.volumes_mm3["intracranial"] == 1437215.182818
+    thickness = measured.thickness_mean_mm
+    assert (thickness["L"], thickness["R"]) == (2.41423, 2.41736)
+    weighted = (2.41423 * 84314.7 + 2.41736 * 85211.2) / (84314.7 + 85211.2)
+    assert thickness["whole"] == pytest.approx(weighted, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["Thalamus", "Thalamus-Proper", "Thalamus-Proper*"])

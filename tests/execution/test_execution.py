@@ -119,7 +119,7 @@ def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings:
         target=run, args=(wanted, settings, process)
     )
     whole.start()
-    whole.join(60)
+    whole.join(400)
     if whole.is_alive():
         whole.kill()
         whole.join()

@@ -30,10 +30,7 @@ from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import Structural, structural_results
 from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
-from tests import tiny
-
-SHARED = Path(__file__).parents[3] / "shared/data/real/freesurfer"
-real = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
+from tests import freesurfer_subject, tiny
 
 ASEG_STATS = """# cvs_version 7.4.1
 # Measure TotalGray, TotalGrayVol, Total gray matter volume, 612345.5, mm^3
@@ -536,23 +533,36 @@ def test_fastsurfer_is_told_from_freesurfer(root: Path) -> None:
     assert set(found) == {"deepgray", "tissue", "numbers"}
 
 
-@real
-def test_a_real_subject_s_tables_become_rows(root: Path) -> None:
-    shutil.copytree(SHARED / "soichi", root / "real" / "sub-01")
+def test_the_tables_of_a_subject_become_rows(root: Path) -> None:
+    freesurfer_subject.write_tables(root / "subjects" / "sub-01")
 
-    found = numbers(run(root, fs=root / "real"))
+    found = numbers(run(root, fs=root / "subjects"))
 
-    assert found.loc[("volume", "thalamus", "L"), "value"] == 8178.8
-    assert found.loc[("volume", "thalamus", "R"), "value"] == 7387.3
-    assert found.loc[("volume", "gray_matter", ""), "value"] == pytest.approx(625759.696158)
-    assert found.loc[("volume", "intracranial", ""), "value"] == pytest.approx(1420434.160521)
-    assert found.loc[("thickness_mean", "cortex", "L"), "value"] == 2.39891
+    assert found.loc[("volume", "thalamus", "L"), "value"] == 8123.4
+    assert found.loc[("volume", "thalamus", "R"), "value"] == 7391.6
+    assert found.loc[("volume", "gray_matter", ""), "value"] == pytest.approx(618273.415926)
+    assert found.loc[("volume", "intracranial", ""), "value"] == pytest.approx(1437215.182818)
+    assert found.loc[("thickness_mean", "cortex", "L"), "value"] == 2.41423
     assert set(found.loc["thickness_mean", "source"]) == {"fs (FreeSurfer 7.0.0)"}
 
 
-@real
-def test_real_conformed_labels_keep_volume_and_side_on_another_grid() -> None:
-    path = SHARED / "fsaverage" / "mri" / "aseg.mgz"
+NUCLEI = {  # index to centre and radii (mm), as far apart as in a brain
+    10: ((-12.0, -8.0, -4.0), (7.0, 12.0, 8.0)),
+    49: ((12.5, -7.0, -4.0), (7.5, 12.0, 8.0)),
+    11: ((-14.0, 14.0, 8.0), (5.0, 12.0, 7.0)),
+    50: ((14.0, 15.0, 8.0), (5.5, 12.0, 7.0)),
+    17: ((-26.0, -18.0, -20.0), (6.0, 15.0, 6.0)),
+    53: ((27.0, -17.0, -20.0), (6.5, 15.0, 6.0)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i4", "u1"])
+def test_conformed_labels_keep_volume_and_side_on_another_grid(tmp_path: Path, dtype: str) -> None:
+    conformed = phantom.conformed()  # axes to the left, down and to the front, as all of FreeSurfer
+    points, labels = phantom.world(conformed), np.zeros(conformed.shape, np.uint8)
+    for index, (centre, radii) in NUCLEI.items():
+        labels[phantom.ellipsoid(points, centre, radii)] = index
+    path = phantom.write(tmp_path / "mri" / "aseg.mgz", conformed.like(labels), dtype)
     affine = np.array([[0, 1.6, 0, -80], [-1.2, 0, 0, 90], [0, 0, 1.4, -70], [0, 0, 0, 1]])
     t1w = external.ExternalFile(path, "fs", "deep gray", "T1w")
     onto = phantom.Image(np.zeros((150, 100, 110), np.uint8), affine)
@@ -563,9 +573,10 @@ def test_real_conformed_labels_keep_volume_and_side_on_another_grid() -> None:
 
     left, right = (phantom.world(onto)[0][carried.data == index] for index in (10, 49))
     assert left.max() <= 0 <= right.min()
-    for index in (10, 49, 11, 50, 17, 53):
+    for index, (_, radii) in NUCLEI.items():
         theirs = float((found.data == index).sum()) * found.voxel_volume_mm3
         ours = float((carried.data == index).sum()) * carried.voxel_volume_mm3
+        assert theirs == pytest.approx(4 / 3 * np.pi * np.prod(radii), rel=0.02)
         assert ours == pytest.approx(theirs, rel=0.03)
 
 
