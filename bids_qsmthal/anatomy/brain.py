@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
+from bids_qsmthal.core.crop import Crop, between
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, reoriented, resample
 from bids_qsmthal.core.scan_warnings import BrainAtImageEdge, BrainVolumeImplausible, ScanWarning
@@ -97,15 +98,14 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     if high <= low:
         raise DataError("brain extraction: the image is constant; give an image of a head.")
     probability = _infer("deepbet_box", _normalised(coarse, low, high), how.threads)
-    box = _box(_largest_part(probability > how.threshold), head.shape, how.box_margin)
-    fine = _normalised(_sampled_nearest(head[box], FINE_SHAPE), low, high)
+    box = _box(_largest_part(probability > how.threshold), upright.shape, how.box_margin)
+    fine = _normalised(_sampled_nearest(box.cut(head), FINE_SHAPE), low, high)
     inside = _infer("deepbet_mask", fine, how.threads) > how.threshold
-    mask = np.zeros(head.shape, dtype=bool)
-    extent_mm = np.array(mask[box].shape) * upright.grid.voxel_size_mm
+    extent_mm = np.array(box.shape) * upright.grid.voxel_size_mm
     blurred = ndimage.gaussian_filter(
         inside.astype(np.float32), BLUR_MM * np.array(FINE_SHAPE) / extent_mm, truncate=3
     )
-    mask[box] = _sampled_linear(blurred, mask[box].shape) > ndtr(how.inset_mm / BLUR_MM)
+    mask = box.paste(_sampled_linear(blurred, box.shape) > ndtr(how.inset_mm / BLUR_MM))
     mask = ndimage.binary_fill_holes(_largest_part(mask))
     found = resample(Image(mask.astype(np.uint8), upright.affine), image, order=0)
     return found.like(found.data > 0)
@@ -177,11 +177,9 @@ def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return largest
 
 
-def _box(
-    mask: NDArray[np.bool_], shape: tuple[int, ...], margin: float
-) -> tuple[slice, slice, slice]:
+def _box(mask: NDArray[np.bool_], shape: tuple[int, int, int], margin: float) -> Crop:
     """Return the box of a coarse mask in voxels of the full image, with its margin."""
-    slices = []
+    starts, ends = [], []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         planes = np.nonzero(mask.mean(axis=others) > MIN_PLANE_SHARE)[0]
@@ -190,9 +188,9 @@ def _box(
         scale = shape[axis] / mask.shape[axis]
         middle = scale * (planes[-1] + 1 + planes[0]) / 2
         half = scale * (planes[-1] + 1 - planes[0]) * (1 + 2 * margin) / 2
-        start, stop = round(middle - half), round(middle + half)
-        slices.append(slice(max(0, start), min(shape[axis], stop)))
-    return slices[0], slices[1], slices[2]
+        starts.append(round(middle - half))
+        ends.append(round(middle + half))
+    return between(starts, ends, shape)
 
 
 def _infer(name: str, head: NDArray[np.float32], threads: int) -> NDArray[np.float32]:

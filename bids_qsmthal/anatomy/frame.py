@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.core.affine import starting_at, voxel_sizes_mm
+from bids_qsmthal.core.crop import Crop, around, margin_voxels
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
@@ -22,38 +23,31 @@ class Frame:
     ----------
     native
         Any image on the grid of the file.
-    box
-        Slices of the upright image.
+    crop
+        The box, of the upright image.
     """
 
     native: Image
-    box: tuple[slice, slice, slice]
+    crop: Crop
 
     @classmethod
     def around(cls, mask: Image, margin_mm: float) -> Frame:
         """Frame a mask with a margin."""
         upright = reoriented(mask)
-        slices = []
-        for axis, size_mm in enumerate(voxel_sizes_mm(upright.affine)):
-            others = tuple(other for other in range(3) if other != axis)
-            planes = np.nonzero(upright.data.any(axis=others))[0]
-            margin = int(np.ceil(margin_mm / size_mm))
-            start, stop = int(planes[0]) - margin, int(planes[-1]) + margin + 1
-            slices.append(slice(max(0, start), min(upright.shape[axis], stop)))
-        return cls(mask, (slices[0], slices[1], slices[2]))
+        margin = margin_voxels(margin_mm, upright.grid.voxel_size_mm)
+        crop = around(upright.data > 0, margin=margin)
+        if crop is None:
+            raise DataError("anatomy: the brain mask is empty; look at the brain extraction.")
+        return cls(mask, crop)
 
     def cut(self, image: Image) -> Image:
         """Bring an image on the grid of the file into the frame; no resampling."""
-        upright = reoriented(image)
-        affine = starting_at(upright.affine, [part.start for part in self.box])
-        return Image(np.ascontiguousarray(upright.data[self.box]), affine)
+        return self.crop.of(reoriented(image))
 
     def paste(self, data: NDArray[Any]) -> Image:
         """Bring an array in the frame back to the grid of the file; zero outside the frame."""
         upright = reoriented(self.native.like(np.empty(self.native.shape, dtype=np.bool_)))
-        whole = np.zeros(upright.shape, dtype=data.dtype)
-        whole[self.box] = data
-        return self.native.like(_turned_back(whole, upright, self.native))
+        return self.native.like(_turned_back(self.crop.paste(data), upright, self.native))
 
 
 def _turned_back(data: NDArray[Any], upright: Image, native: Image) -> NDArray[Any]:

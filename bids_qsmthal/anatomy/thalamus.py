@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.crop import Crop, around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ class Border:
 class _Side:
     """One thalamus in a box of the image: intensities, distance to the warped border in mm."""
 
-    box: tuple[slice, ...]
+    crop: Crop
     values: Double
     signed_mm: Double
     voxel_mm: tuple[float, float, float]
@@ -132,9 +133,7 @@ def refined_thalami(
     outlier = how.outlier_share / abs(tissue.means[2] - tissue.means[0])
     shares = iter(_refined(there, outlier, how)) if there else iter(())
     left, right = (
-        np.zeros(t1w.shape, dtype=np.float32)
-        if side is None
-        else _pasted(t1w.shape, side, next(shares))
+        np.zeros(t1w.shape, dtype=np.float32) if side is None else _pasted(side, next(shares))
         for side in sides
     )
     return left, right
@@ -164,21 +163,20 @@ def _side(
     t1w: Float, prior: Float, voxel_mm: tuple[float, float, float], how: Border
 ) -> _Side | None:
     """Cut one thalamus out; ``None`` where the atlas has none."""
-    if not (prior > 0.5).any():
+    inside = prior > 0.5
+    crop = around(inside, margin=[round((how.reach_mm + how.around_mm) / mm) for mm in voxel_mm])
+    if crop is None:
         return None
-    box = _box(prior > 0.5, voxel_mm, how.reach_mm + how.around_mm)
-    signed_mm = _signed_distance(prior[box] > 0.5, voxel_mm)
-    return _Side(box, t1w[box].astype(np.float64), signed_mm, voxel_mm)
+    signed_mm = _signed_distance(crop.cut(inside), voxel_mm)
+    return _Side(crop, crop.cut(t1w).astype(np.float64), signed_mm, voxel_mm)
 
 
-def _pasted(shape: tuple[int, ...], side: _Side, share: Double) -> Float:
+def _pasted(side: _Side, share: Double) -> Float:
     """Put the piece that hangs together into the image."""
-    result = np.zeros(shape, dtype=np.float32)
     whole = _largest(ndimage.binary_opening(share > 0.5))
     whole = ndimage.binary_propagation(whole, mask=ndimage.binary_dilation(whole) & (share > 0.5))
     # Beside the voxels that are mostly thalamus lie those which hold less of it.
-    result[side.box] = np.where(ndimage.binary_dilation(whole), share, 0)
-    return result
+    return side.crop.paste(np.where(ndimage.binary_dilation(whole), share, 0).astype(np.float32))
 
 
 def _moves_mm(how: Border) -> Double:
@@ -277,14 +275,6 @@ def _beside(values: Double, beside: Mask, near_voxels: tuple[float, ...]) -> tup
         amounts.append(near)
     stacked = np.stack(amounts)
     return levels, stacked / stacked.sum(axis=0)
-
-
-def _box(mask: Mask, voxel_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(0, part.start - round(margin_mm / size)), part.stop + round(margin_mm / size))
-        for part, size in zip(found, voxel_mm, strict=True)
-    )
 
 
 def _signed_distance(mask: Mask, voxel_mm: tuple[float, float, float]) -> Double:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.core.affine import starting_at
+from bids_qsmthal.core.crop import Crop, around
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import TABLE, Group
@@ -67,27 +67,11 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Box:
-    """The part of a grid that holds the brain, and the size of its voxels."""
+class BrainBox:
+    """The part of a grid that holds the brain, and what is measured in mm there."""
 
-    slices: tuple[slice, slice, slice]
-    shape: tuple[int, int, int]
+    crop: Crop
     voxel_size_mm: tuple[float, float, float]
-
-    def cut(self, data: NDArray[Any]) -> NDArray[Any]:
-        """Return the part of a whole volume that lies in the box."""
-        return data[self.slices]
-
-    def paste(self, data: NDArray[Any]) -> NDArray[Any]:
-        """Return a whole volume that is zero outside the box."""
-        whole = np.zeros(self.shape, data.dtype)
-        whole[self.slices] = data
-        return whole
-
-    def frame(self, whole: Image) -> Image:
-        """Return the part of an image in the box, at its place in the world."""
-        affine = starting_at(whole.affine, [cut.start for cut in self.slices])
-        return Image(self.cut(whole.data), affine)
 
     def blur(self, data: NDArray[Any], sigma_mm: float) -> Volume:
         """Convolve with a Gaussian of the given standard deviation."""
@@ -126,14 +110,10 @@ class Box:
         return distance.astype(np.float32)
 
 
-def box_around(brain: Image, margin_mm: float = 3.0) -> Box:
+def box_around(brain: Image, margin_mm: float = 3.0) -> BrainBox:
     """Return the smallest box that holds the brain and a margin."""
-    found = ndimage.find_objects((brain.data > 0).astype(np.int8))
-    if not found:
+    size_mm = brain.grid.voxel_size_mm
+    crop = around(brain.data > 0, margin=[int(margin_mm / size) + 1 for size in size_mm])
+    if crop is None:
         raise DataError("lesions: the brain mask is empty; look at the brain extraction")
-    size = brain.grid.voxel_size_mm
-    cuts = [
-        slice(max(0, cut.start - int(margin_mm / d) - 1), cut.stop + int(margin_mm / d) + 1)
-        for cut, d in zip(found[0], size, strict=True)
-    ]
-    return Box((cuts[0], cuts[1], cuts[2]), brain.shape, size)
+    return BrainBox(crop, size_mm)

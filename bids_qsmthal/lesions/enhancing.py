@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.crop import around_each
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.scan_warnings import EnhancementWithoutLesions, ScanWarning
 from bids_qsmthal.lesions.context import (
     VENTRICLES,
-    Box,
+    BrainBox,
     Context,
     Mask,
     Volume,
@@ -128,15 +129,15 @@ def find_enhancing(
     settings = settings or EnhancingLesions()
     world = np.eye(4) if ce_to_t1w is None else np.asarray(ce_to_t1w, np.float64)
     box = box_around(context.brain)
-    place, warnings = _search_region(lesions, context, box, settings)
+    searched, warnings = _search_region(lesions, context, box, settings)
     uptake = _uptake(t1w, ce_t1w, context, box, world, settings)
-    mask, heights = _pick(uptake, place, context, box, settings)
-    whole = context.brain.like(box.paste(mask))
+    mask, heights = _pick(uptake, searched, context, box, settings)
+    whole = context.brain.like(box.crop.paste(mask))
     table = lesion_table(whole, context).assign(peak_sd=heights)
     return Enhancement(
         mask=whole,
         table=table,
-        confidence=_confidence(heights, uptake, place, box, settings),
+        confidence=_confidence(heights, uptake, searched, box, settings),
         quality={
             "noise_percent": 100 * float(np.median(uptake.noise[uptake.brain])) / uptake.white
         },
@@ -145,7 +146,7 @@ def find_enhancing(
 
 
 def _search_region(
-    lesions: Lesions | None, context: Context, box: Box, settings: EnhancingLesions
+    lesions: Lesions | None, context: Context, box: BrainBox, settings: EnhancingLesions
 ) -> tuple[Mask, tuple[ScanWarning, ...]]:
     """Return where an enhancing lesion may be, and warnings."""
     if lesions is not None:
@@ -154,27 +155,27 @@ def _search_region(
                 f"lesion mask has the grid {lesions.mask.shape}, T1w has {context.brain.shape};"
                 " segment the lesions with the T1w"
             )
-        return box.dilate(box.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
+        return box.dilate(box.crop.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
     warning = EnhancementWithoutLesions()
     if context.prior_wm is None:
-        return np.asarray(box.cut(context.brain.data) > 0), (warning,)
-    return np.asarray(box.cut(context.prior_wm.data) > 0.9), (warning,)
+        return np.asarray(box.crop.cut(context.brain.data) > 0), (warning,)
+    return np.asarray(box.crop.cut(context.prior_wm.data) > 0.9), (warning,)
 
 
 def _uptake(
     t1w: Image,
     ce_t1w: Image,
     context: Context,
-    box: Box,
+    box: BrainBox,
     world: Affine,
     settings: EnhancingLesions,
 ) -> _Uptake:
     """Return what contrast agent added."""
     there = np.asarray(np.linalg.inv(world), np.float64)
-    frame = box.frame(context.brain)
+    frame = box.crop.of(context.brain)
     after = np.maximum(resample(ce_t1w, frame, world=there, order=3).data, 0)
-    before = box.cut(t1w.data).astype(np.float32)
-    brain = (box.cut(context.brain.data) > 0) & (after > 0) & (before > 0)
+    before = box.crop.cut(t1w.data).astype(np.float32)
+    brain = (box.crop.cut(context.brain.data) > 0) & (after > 0) & (before > 0)
     if brain.sum() < 0.5 * context.brain.data.sum():
         raise DataError(
             "post-contrast T1w covers less than half of the brain; look at its registration"
@@ -243,12 +244,12 @@ def _transfer(
 
 
 def _pick(
-    uptake: _Uptake, place: Mask, context: Context, box: Box, settings: EnhancingLesions
+    uptake: _Uptake, searched: Mask, context: Context, box: BrainBox, settings: EnhancingLesions
 ) -> tuple[Mask, list[float]]:
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
-    seeds = bright & place & inner & ~_ventricles(context, box)
+    seeds = bright & searched & inner & ~_ventricles(context, box)
     grown = grow_to_half_height(
         seeds,
         uptake.excess,
@@ -259,58 +260,60 @@ def _pick(
     )
     labels, count = components(grown)
     kept = np.zeros(count + 1, bool)
-    for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
-        cut = tuple(slice(max(0, c.start - 1), c.stop + 1) for c in found)
-        part = labels[cut] == number
-        kept[number] = _is_lesion(part, place[cut], uptake.fluid[cut], box, settings)
+    for number, crop in around_each(labels, margin=(1, 1, 1)):
+        near = crop.slices
+        lesion = labels[near] == number
+        kept[number] = _is_lesion(lesion, searched[near], uptake.fluid[near], box, settings)
     mask: Mask = kept[labels]
     labels, count = components(mask)
     heights = ndimage.maximum(uptake.deviations, labels, range(1, count + 1)) if count else []
     return mask, [float(height) for height in heights]
 
 
-def _ventricles(context: Context, box: Box) -> Mask:
+def _ventricles(context: Context, box: BrainBox) -> Mask:
     """Return ventricles, which hold the choroid plexus."""
     if context.labels is None:
-        return np.zeros(tuple(c.stop - c.start for c in box.slices), bool)
-    return np.asarray(np.isin(box.cut(context.labels.data), VENTRICLES))
+        return np.zeros(box.crop.shape, bool)
+    return np.asarray(np.isin(box.crop.cut(context.labels.data), VENTRICLES))
 
 
-def _is_lesion(part: Mask, place: Mask, fluid: Mask, box: Box, settings: EnhancingLesions) -> bool:
+def _is_lesion(
+    lesion: Mask, searched: Mask, fluid: Mask, box: BrainBox, settings: EnhancingLesions
+) -> bool:
     """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and plexus (wet)."""
-    extents = np.sort(_extents_mm(part, box))
-    volume_mm3 = part.sum() * float(np.prod(box.voxel_size_mm))
+    extents = np.sort(_extents_mm(lesion, box))
+    volume_mm3 = lesion.sum() * float(np.prod(box.voxel_size_mm))
     # Half of the ball of the smallest extent: growth to half of the height may shave a small one.
     if volume_mm3 < np.pi / 12 * settings.minimum_extent_mm**3:
         return False
-    if extents[-1] < settings.minimum_extent_mm or (part & place).sum() < 0.5 * part.sum():
+    if extents[-1] < settings.minimum_extent_mm or (lesion & searched).sum() < 0.5 * lesion.sum():
         return False
-    shell = ndimage.binary_dilation(part) & ~part
+    shell = ndimage.binary_dilation(lesion) & ~lesion
     slender = extents[-1] > settings.slenderness * extents[-2]
     vessel = slender and extents[-2] < settings.vessel_width_mm
     return bool(fluid[shell].mean() < 0.5 and not vessel)
 
 
-def _extents_mm(part: Mask, box: Box) -> NDArray[np.float64]:
+def _extents_mm(lesion: Mask, box: BrainBox) -> NDArray[np.float64]:
     """Return full lengths along the principal axes, as of a uniform ellipsoid (4.47 deviations).
 
     A voxel's own width counts: its variance is a twelfth of its size squared.
     """
     size = np.asarray(box.voxel_size_mm)
-    points = np.argwhere(part) * size
+    points = np.argwhere(lesion) * size
     scatter = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
     lengths = np.sqrt(20 * np.linalg.eigvalsh(scatter + np.diag(size**2 / 12)))
     return np.asarray(lengths)
 
 
 def _confidence(
-    heights: list[float], uptake: _Uptake, place: Mask, box: Box, settings: EnhancingLesions
+    heights: list[float], uptake: _Uptake, region: Mask, box: BrainBox, settings: EnhancingLesions
 ) -> float:
     """Return how sure presence or absence is; see ``Enhancement``."""
     if heights:
         above = (max(heights) - settings.threshold_sd) / settings.threshold_sd
         return max(0.5, 1 - float(np.exp(-above)))
-    searched = place & uptake.brain
+    searched = region & uptake.brain
     if not searched.any():
         return 1.0
     reach = [max(1, round(settings.minimum_extent_mm / size)) for size in box.voxel_size_mm]

@@ -23,7 +23,7 @@ from bids_qsmthal.lesions.context import (
     LATERAL_VENTRICLES,
     LIMBIC,
     VENTRICLES,
-    Box,
+    BrainBox,
     Context,
     Mask,
     Volume,
@@ -104,7 +104,7 @@ class Evidence:
 
 
 def flair_and_t1w(
-    flair: Volume, t1w: Volume, brain: Mask, context: Context, box: Box, settings: FlairLesions
+    flair: Volume, t1w: Volume, brain: Mask, context: Context, box: BrainBox, settings: FlairLesions
 ) -> Evidence:
     """Return the evidence of both contrasts and the priors."""
     priors = _priors(context, box)
@@ -150,7 +150,7 @@ def flair_and_t1w(
     )
 
 
-def flair_alone(flair: Volume, brain: Mask, box: Box, settings: FlairLesions) -> Evidence:
+def flair_alone(flair: Volume, brain: Mask, box: BrainBox, settings: FlairLesions) -> Evidence:
     """Return the evidence of FLAIR without T1w or priors: bright, and away from the cortex.
 
     Gray and white matter are one class here, whose mode and spread (from its darker half, free
@@ -192,21 +192,21 @@ def _mode(values: Volume) -> tuple[float, float]:
     return centre, robust.spread(below, centre)
 
 
-def _priors(context: Context, box: Box) -> tuple[Volume, Volume, Volume]:
+def _priors(context: Context, box: BrainBox) -> tuple[Volume, Volume, Volume]:
     """Return the priors in the box, softened by half of the template's error."""
     gm, wm, csf = (
-        box.blur(box.cut(prior.data), _TEMPLATE_ERROR_MM / 2)
+        box.blur(box.crop.cut(prior.data), _TEMPLATE_ERROR_MM / 2)
         for prior in (context.prior_gm, context.prior_wm, context.prior_csf)
         if prior is not None
     )
     return gm, wm, csf
 
 
-def _atlas(context: Context, box: Box) -> Volume:
+def _atlas(context: Context, box: BrainBox) -> Volume:
     """Return the labels in the box; zero everywhere without an atlas."""
     if context.labels is None:
-        return np.zeros(tuple(c.stop - c.start for c in box.slices), np.int32)
-    return np.asarray(box.cut(context.labels.data))
+        return np.zeros(box.crop.shape, np.int32)
+    return np.asarray(box.crop.cut(context.labels.data))
 
 
 def _check(model: NormalTissue) -> None:
@@ -230,7 +230,7 @@ def _with_pure_csf(model: NormalTissue, flair: Volume, dark: Mask) -> NormalTiss
 
 
 def _local_white_matter(
-    flair: Volume, t1w: Volume, white: Mask, model: NormalTissue, box: Box
+    flair: Volume, t1w: Volume, white: Mask, model: NormalTissue, box: BrainBox
 ) -> tuple[Volume, Volume]:
     """Return the shift of white matter's FLAIR and its standard deviation around each voxel.
 
@@ -271,7 +271,7 @@ def _with_mixed_brainstem(
     return gm, wm, csf
 
 
-def _never(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: Box) -> Mask:
+def _never(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: BrainBox) -> Mask:
     """Return where no seed is believed, however bright it is on FLAIR.
 
     Hippocampus and its neighbours have the longest T2 of normal gray matter (Georgiades et al.
@@ -285,7 +285,7 @@ def _never(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: B
     return np.asarray(limbic | folia | fat | _between_ventricles(atlas, box))
 
 
-def _between_ventricles(atlas: Volume, box: Box, gap_mm: float = 8.0) -> Mask:
+def _between_ventricles(atlas: Volume, box: BrainBox, gap_mm: float = 8.0) -> Mask:
     """Return what closes the gap between the lateral ventricles: septum and fornix."""
     lateral = np.isin(atlas, LATERAL_VENTRICLES)
     wide = box.dilate(lateral, gap_mm / 2)

@@ -17,10 +17,11 @@ import pandas as pd
 from scipy import ndimage
 
 from bids_qsmthal.core.affine import starting_at
+from bids_qsmthal.core.crop import around_each
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.scan_warnings import FlairCoversPart, ScanWarning
-from bids_qsmthal.lesions.context import Box, Context, Mask, Volume, box_around
+from bids_qsmthal.lesions.context import BrainBox, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
 from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
 from bids_qsmthal.lesions.settings import FlairLesions
@@ -107,7 +108,7 @@ def segment_flair(
     box = box_around(context.brain)
     on_grid, brain, warnings = _bring(flair, context, box, world)
     if t1w is not None and context.has_priors:
-        sharp = box.frame(t1w)
+        sharp = box.crop.of(t1w)
         evidence = flair_and_t1w(on_grid, sharp.data, brain, context, box, settings)
         if thickness_mm >= settings.thick_mm:
             seen = as_in_flair(sharp, flair, world)
@@ -116,10 +117,10 @@ def segment_flair(
     else:
         evidence = flair_alone(on_grid, brain, box, settings)
     mask, posterior = _segment(evidence, box, settings)
-    whole = context.brain.like(box.paste(mask))
+    whole = context.brain.like(box.crop.paste(mask))
     return Lesions(
         mask=whole,
-        probability=context.brain.like(box.paste(posterior)),
+        probability=context.brain.like(box.crop.paste(posterior)),
         mask_flair=on_flair(whole, flair, world),
         table=lesion_table(whole, context),
         quality=evidence.quality,
@@ -128,11 +129,11 @@ def segment_flair(
 
 
 def _bring(
-    flair: Image, context: Context, box: Box, world: Affine
+    flair: Image, context: Context, box: BrainBox, world: Affine
 ) -> tuple[Volume, Mask, tuple[ScanWarning, ...]]:
     """Return FLAIR in the box, the brain that it covers, and warnings about the cover."""
     there = np.asarray(np.linalg.inv(world), np.float64)
-    frame = box.frame(context.brain)
+    frame = box.crop.of(context.brain)
     sampled = resample(flair, frame, world=there, order=3).data
     inside = resample(flair.like(np.ones(flair.shape, np.float32)), frame, world=there).data
     brain = frame.data > 0
@@ -158,7 +159,7 @@ def as_in_flair(t1w: Image, flair: Image, world: Affine) -> Image:
     return t1w.like(np.maximum(resample(thick, t1w, world=back, order=3).data, 0))
 
 
-def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask, Volume]:
+def _segment(evidence: Evidence, box: BrainBox, settings: FlairLesions) -> tuple[Mask, Volume]:
     """Return the mask and the posterior of lesion."""
     posterior = _random_field(evidence, box, settings.neighbours)
     seeds = posterior > settings.seed_probability
@@ -178,7 +179,7 @@ def _segment(evidence: Evidence, box: Box, settings: FlairLesions) -> tuple[Mask
     return _plausible(grown, evidence, box, settings), posterior
 
 
-def _random_field(evidence: Evidence, box: Box, strength: float, rounds: int = 6) -> Volume:
+def _random_field(evidence: Evidence, box: BrainBox, strength: float, rounds: int = 6) -> Volume:
     """Return the mean-field posterior of a Potts model with Gaussian neighbourhoods.
 
     The neighbourhood has a standard deviation of 0.7 mm, so that the six nearest neighbours at
@@ -193,7 +194,7 @@ def _random_field(evidence: Evidence, box: Box, strength: float, rounds: int = 6
     return posterior
 
 
-def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions) -> Mask:
+def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLesions) -> Mask:
     """Drop what is too small, and what lies in fluid: choroid plexus, septum, flow artefacts.
 
     A lesion at a ventricle has white matter on its other side; a part with most of its surface
@@ -204,16 +205,17 @@ def _plausible(mask: Mask, evidence: Evidence, box: Box, settings: FlairLesions)
     kept = np.zeros(count + 1, bool)
     volume_mm3 = float(np.prod(box.voxel_size_mm))
     smallest_mm3 = np.pi / 6 * settings.minimum_extent_mm**3 / 2
-    for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
-        cut = tuple(slice(max(0, c.start - 1), c.stop + 1) for c in found)
-        part = labels[cut] == number
+    for number, crop in around_each(labels, margin=(1, 1, 1)):
+        near = crop.slices
+        lesion = labels[near] == number
         extent = max(
-            (c.stop - c.start) * size for c, size in zip(found, box.voxel_size_mm, strict=True)
+            (np.ptp(axis) + 1) * size
+            for axis, size in zip(np.nonzero(lesion), box.voxel_size_mm, strict=True)
         )
-        shell = ndimage.binary_dilation(part) & ~part
-        wet = float(evidence.fluid[cut][shell].mean())
-        large = part.sum() * volume_mm3 >= smallest_mm3
-        outside = evidence.ventricle[cut][part].mean() < 0.75
+        shell = ndimage.binary_dilation(lesion) & ~lesion
+        wet = float(evidence.fluid[near][shell].mean())
+        large = lesion.sum() * volume_mm3 >= smallest_mm3
+        outside = evidence.ventricle[near][lesion].mean() < 0.75
         kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5 and outside
     result: Mask = kept[labels]
     return result

@@ -8,9 +8,10 @@ from scipy import ndimage
 from scipy.special import ndtri
 
 from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.crop import around_each, margin_voxels
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.lesions.context import Box, Mask, Volume
+from bids_qsmthal.lesions.context import BrainBox, Mask, Volume
 
 TOUCHING = np.ones((3, 3, 3), bool)
 """Voxels that share a corner touch."""
@@ -46,7 +47,7 @@ def expected_largest(number: int) -> float:
 
 
 def grow_to_half_height(
-    seeds: Mask, excess: Volume, allowed: Mask, box: Box, *, noise: float, reach_mm: float
+    seeds: Mask, excess: Volume, allowed: Mask, box: BrainBox, *, noise: float, reach_mm: float
 ) -> Mask:
     """Grow each seed to where the signal falls to half of the seed's height.
 
@@ -124,14 +125,11 @@ def grow(
     free = np.isfinite(image.data) if within is None else within.data > 0
     # A voxel's noise must not decide: a blur of half a millimetre, as for the lesions found here.
     even = ndimage.gaussian_filter(image.data.astype(np.float32), [0.5 / size for size in size_mm])
-    margin = [int(np.ceil(2 * reach_mm / size)) for size in size_mm]
-    for number, found in enumerate(ndimage.find_objects(labels, count), start=1):
-        cut = tuple(
-            slice(max(0, c.start - m), c.stop + m) for c, m in zip(found, margin, strict=True)
-        )
-        near = free[cut] & (distance_mm[cut] <= reach_mm)
-        inner = distance_mm[cut] <= reach_mm - max(size_mm)
-        grown[cut] |= _sharpest(even[cut], labels[cut] == number, near, inner)
+    for number, crop in around_each(labels, margin=margin_voxels(2 * reach_mm, size_mm)):
+        box = crop.slices
+        near = free[box] & (distance_mm[box] <= reach_mm)
+        inner = distance_mm[box] <= reach_mm - max(size_mm)
+        grown[box] |= _sharpest(even[box], labels[box] == number, near, inner)
     return image.like(grown)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core import robust
-from bids_qsmthal.lesions.context import Box, Mask, Volume
+from bids_qsmthal.core.crop import between
+from bids_qsmthal.lesions.context import BrainBox, Mask, Volume
 from bids_qsmthal.lesions.growth import TOUCHING, expected_largest
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PEAK_MM = 2.0  # a summit is the highest of its neighbours
 
 
-def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -> Mask:
+def islands(evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesions) -> Mask:
     """Return bright islands in white matter beyond the lesions found already.
 
     The random field asks a voxel's neighbours to agree, which those of a lesion of 3 mm cannot.
@@ -41,25 +42,25 @@ def islands(evidence: Evidence, found: Mask, box: Box, settings: FlairLesions) -
     """
     summits, height = _summits(evidence, found, box, settings)
     luck = evidence.noise * expected_largest(int(np.prod(box.cube(_PEAK_MM))))
-    reach = [round(settings.island_mm / size) for size in box.voxel_size_mm]
+    reach = np.array([round(settings.island_mm / size) for size in box.voxel_size_mm])
     result = np.zeros(found.shape, bool)
     for summit in summits:
-        cut = tuple(slice(max(0, i - n), i + n + 1) for i, n in zip(summit, reach, strict=True))
-        bright = evidence.excess[cut] > 0.5 * (height[tuple(summit)] - luck)
-        labels, _ = ndimage.label(bright & ~evidence.fluid[cut], TOUCHING)
-        own = labels[tuple(min(i, n) for i, n in zip(summit, reach, strict=True))]
+        crop = between(summit - reach, summit + reach + 1, evidence.brain.shape)
+        near = crop.slices
+        bright = evidence.excess[near] > 0.5 * (height[tuple(summit)] - luck)
+        labels, _ = ndimage.label(bright & ~evidence.fluid[near], TOUCHING)
+        own = labels[tuple(summit - crop.start)]
         if own == 0:
             continue
-        part = labels == own
-        voxels = np.argwhere(part)
-        extent_mm = (np.ptp(voxels, axis=0) + 1) * box.voxel_size_mm
+        lesion = labels == own
+        extent_mm = (np.ptp(np.argwhere(lesion), axis=0) + 1) * box.voxel_size_mm
         if extent_mm.max() <= settings.island_mm:
-            result[cut] |= part
+            result[near] |= lesion
     return result
 
 
 def _summits(
-    evidence: Evidence, found: Mask, box: Box, settings: FlairLesions
+    evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesions
 ) -> tuple[NDArray[np.intp], Volume]:
     """Return the summits of the filtered FLAIR, shape (n, 3), and the height around each voxel."""
     height: Volume = ndimage.maximum_filter(evidence.excess, box.cube(_PEAK_MM))

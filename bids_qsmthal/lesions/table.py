@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.crop import around_each
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
 from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
     LATERAL_VENTRICLES,
-    Box,
+    BrainBox,
     Context,
     box_around,
 )
@@ -39,49 +40,49 @@ def lesion_table(mask: Image, context: Context) -> pd.DataFrame:
     and thalamus_mm3 missing where no atlas is known.
     """
     box = box_around(context.brain)
-    mask = box.frame(mask)
+    mask = box.crop.of(mask)
     labels, count = components(mask.data > 0)
     size = np.bincount(labels.ravel(), minlength=count + 1)[1:] * mask.voxel_volume_mm3
-    places = _places(labels, count, context, box)
+    locations = _locations(labels, count, context, box)
     thalamus_mm3 = _in_thalamus(labels, count, context, box) * mask.voxel_volume_mm3
     rows = []
-    for number, found in enumerate(ndimage.find_objects(labels, count)):
-        voxels = np.argwhere(labels[found] == number + 1) + [cut.start for cut in found]
-        centre = apply(mask.affine, voxels.mean(0))
-        first = (number + 1, float(size[number]), places[number])
-        rows.append((*first, *centre.round(1).tolist(), float(thalamus_mm3[number])))
+    for number, crop in around_each(labels):
+        voxels = np.argwhere(labels[crop.slices] == number) + crop.start
+        centre_mm = apply(mask.affine, voxels.mean(0)).round(1).tolist()
+        first = (number, float(size[number - 1]), locations[number - 1])
+        rows.append((*first, *centre_mm, float(thalamus_mm3[number - 1])))
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     numbers = dict.fromkeys(("volume_mm3", "x_mm", "y_mm", "z_mm", "thalamus_mm3"), "float64")
     return table.astype({"id": "int64", "location": "object", **numbers})
 
 
 def _in_thalamus(
-    labels: NDArray[np.int32], count: int, context: Context, box: Box
+    labels: NDArray[np.int32], count: int, context: Context, box: BrainBox
 ) -> NDArray[np.float64]:
     """Return the voxels of each component in the thalami."""
     if context.labels is None:
         return np.full(count, np.nan)
-    inside = np.isin(box.cut(context.labels.data), THALAMUS)
+    inside = np.isin(box.crop.cut(context.labels.data), THALAMUS)
     return np.bincount(labels[inside], minlength=count + 1)[1:].astype(np.float64)
 
 
-def _places(labels: NDArray[np.int32], count: int, context: Context, box: Box) -> list[str]:
+def _locations(labels: NDArray[np.int32], count: int, context: Context, box: BrainBox) -> list[str]:
     """Return the location class of each component."""
     if context.labels is None or context.prior_gm is None or count == 0:
         return ["n/a"] * count
-    atlas, gray = box.cut(context.labels.data), box.cut(context.prior_gm.data)
+    atlas, gray = box.crop.cut(context.labels.data), box.crop.cut(context.prior_gm.data)
     index = range(1, count + 1)
     below = ndimage.mean(np.isin(atlas, (*BRAINSTEM, *CEREBELLUM)), labels, index)
     landmarks = (np.isin(atlas, LATERAL_VENTRICLES), (gray > 0.5) & (atlas == 0))
-    nearest = [ndimage.minimum(box.distance_mm(place), labels, index) for place in landmarks]
-    places = []
-    for share, ventricle_mm, cortex_mm in zip(below, *nearest, strict=True):
-        if share > 0.5:
-            places.append(INFRATENTORIAL)
+    nearest = [ndimage.minimum(box.distance_mm(landmark), labels, index) for landmark in landmarks]
+    locations = []
+    for fraction, ventricle_mm, cortex_mm in zip(below, *nearest, strict=True):
+        if fraction > 0.5:
+            locations.append(INFRATENTORIAL)
         elif ventricle_mm <= _CONTACT_MM:
-            places.append(PERIVENTRICULAR)
+            locations.append(PERIVENTRICULAR)
         elif cortex_mm <= _CONTACT_MM:
-            places.append(JUXTACORTICAL)
+            locations.append(JUXTACORTICAL)
         else:
-            places.append(DEEP_WHITE_MATTER)
-    return places
+            locations.append(DEEP_WHITE_MATTER)
+    return locations

@@ -27,8 +27,8 @@ from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.crop import Crop
     from bids_qsmthal.core.grid import Array, Grid, Mask
-    from bids_qsmthal.qsm.operators import Box
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +107,11 @@ class ProjectionOntoDipoleFields:
         sources, box, _ = self._coarse(
             coarser(total, factors), grid, factors, self.coarse_iterations
         )
-        local = subtracted(total, sources, box.refined(factors, grid.shape), factors)
+        local = subtracted(total, sources, box, grid, factors)
         if self.fine_iterations:
             box = box_around(total.mask, grid, self.fine_margin_mm)
             kernel, weight, mask = (
-                dipole_kernel(box.grid),
+                dipole_kernel(box.grid(grid)),
                 box.cut(total.weight),
                 box.cut(total.mask),
             )
@@ -123,22 +123,24 @@ class ProjectionOntoDipoleFields:
 
     def _coarse(
         self, small: Measurement, grid: Grid, factors: tuple[int, int, int], iterations: int
-    ) -> tuple[Array, Box, Array]:
+    ) -> tuple[Array, Crop, Array]:
         """Return the sources that a coarse grid sees outside, its box and its kernel."""
-        box = box_around(small.mask, coarser_grid(grid, factors), self.margin_mm)
-        kernel, mask = dipole_kernel(box.grid), box.cut(small.mask)
+        coarse = coarser_grid(grid, factors)
+        box = box_around(small.mask, coarse, self.margin_mm)
+        kernel, mask = dipole_kernel(box.grid(coarse)), box.cut(small.mask)
         field_ppm, weight = box.cut(small.field_ppm), box.cut(small.weight)
         found = fit_outside(field_ppm, weight, mask, kernel, iterations, self.device)
         return found, box, kernel
 
 
 def subtracted(
-    total: Measurement, sources: Array, box: Box, factors: tuple[int, int, int]
+    total: Measurement, sources: Array, box: Crop, grid: Grid, factors: tuple[int, int, int]
 ) -> Array:
-    """Return the field less that of coarse sources outside the mask; ``box`` is the fine one."""
-    fine = repeat_blocks(sources, factors, box.grid.shape)
+    """Return the field less that of coarse sources outside the mask; ``box`` is of their grid."""
+    box = box.refined(factors, grid.shape)
+    fine = repeat_blocks(sources, factors, box.shape)
     fine[box.cut(total.mask)] = 0
-    background = box.paste(convolve(fine, dipole_kernel(box.grid)))
+    background = box.paste(convolve(fine, dipole_kernel(box.grid(grid))))
     return inside(total.field_ppm - background, total.mask)
 
 
@@ -212,11 +214,12 @@ class JointDipoleFields:
         local = local.without(outliers(start.field_ppm, local))
         factors = block_factors(grid, self.coarse_mm)
         small = coarser(local, factors)
-        box = box_around(small.mask, coarser_grid(grid, factors), self.margin_mm)
+        coarse = coarser_grid(grid, factors)
+        box = box_around(small.mask, coarse, self.margin_mm)
         boxed = Measurement(*(box.cut(a) for a in small))
         weights = (self.regularisation, self.csf_regularisation)
-        problem, radians_per_ppm = functional(boxed, box.grid, weights)
+        problem, radians_per_ppm = functional(boxed, box.grid(coarse), weights)
         result = self.solver(free_outside(problem))
         sources = np.where(boxed.mask, 0, result.chi) / np.float32(radians_per_ppm)
-        field_ppm = subtracted(local, sources, box.refined(factors, grid.shape), factors)
+        field_ppm = subtracted(local, sources, box, grid, factors)
         return LocalField(field_ppm, start.mask, start.converged and result.converged)

@@ -55,7 +55,7 @@ class ThresholdedDivision:
     def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
-        kernel = dipole_kernel(box.grid)
+        kernel = dipole_kernel(box.grid(grid))
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
@@ -77,8 +77,8 @@ class ClosedFormL2:
     def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
-        kernel = dipole_kernel(box.grid)
-        stiff = kernel**2 + np.float32(self.weight_mm2) * laplace_kernel(box.grid)
+        kernel = dipole_kernel(box.grid(grid))
+        stiff = kernel**2 + np.float32(self.weight_mm2) * laplace_kernel(box.grid(grid))
         stiff[0, 0, 0] = 1
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (kernel / stiff).astype(np.float32)))
@@ -127,7 +127,7 @@ class Medi:
         box = box_around(local.mask, grid, self.margin_mm)
         problem, radians_per_ppm = functional(
             Measurement(*(box.cut(a) for a in local)),
-            box.grid,
+            box.grid(grid),
             (self.regularisation, self.csf_regularisation),
             edge_share=self.edge_share,
             smv_radius_mm=self.smv_radius_mm,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
 from scipy import fft
 
+from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.grid import Grid
 
 if TYPE_CHECKING:
@@ -142,82 +142,21 @@ def _slab(axis: int, where: slice) -> tuple[slice, ...]:
     return tuple(index)
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A grid that holds a mask with room around it, at a size the FFT likes.
-
-    Attributes
-    ----------
-    grid
-        The grid of the box.
-    source, target
-        The part of the image inside the box, and where it lies in the box.
-    image_shape
-        Shape of the image the box was cut from.
-    """
-
-    grid: Grid
-    source: tuple[slice, slice, slice]
-    target: tuple[slice, slice, slice]
-    image_shape: tuple[int, int, int]
-
-    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Return the image in the box, zero where the box leaves the image."""
-        out = np.zeros(self.grid.shape, dtype=image.dtype)
-        out[self.target] = image[self.source]
-        return out
-
-    def paste(self, boxed: NDArray[Any]) -> NDArray[Any]:
-        """Return the content of the box in the image, zero elsewhere."""
-        out = np.zeros(self.image_shape, dtype=boxed.dtype)
-        out[self.source] = boxed[self.target]
-        return out
-
-    def refined(self, factors: tuple[int, int, int], image: tuple[int, int, int]) -> Box:
-        """Return the same box where every voxel is a block of voxels of an image."""
-
-        def times(parts: tuple[slice, ...], shape: tuple[int, ...]) -> list[slice]:
-            return [
-                slice(s.start * f, min(s.stop * f, n))
-                for s, f, n in zip(parts, factors, shape, strict=True)
-            ]
-
-        (nx, ny, nz), (fx, fy, fz) = self.grid.shape, factors
-        dx, dy, dz = (d / f for d, f in zip(self.grid.voxel_size_mm, factors, strict=True))
-        grid = Grid((nx * fx, ny * fy, nz * fz), (dx, dy, dz), self.grid.b0_direction)
-        source = times(self.source, image)
-        target = [
-            slice(t.start * f, t.start * f + s.stop - s.start)
-            for t, f, s in zip(self.target, factors, source, strict=True)
-        ]
-        return Box(
-            grid, (source[0], source[1], source[2]), (target[0], target[1], target[2]), image
-        )
-
-
-def box_around(mask: Mask, grid: Grid, margin_mm: float) -> Box:
+def box_around(mask: Mask, grid: Grid, margin_mm: float) -> Crop:
     """Return the smallest box with at least ``margin_mm`` between a mask and the box's copies.
 
     The box may reach beyond the image. The discrete convolution is periodic, so a margin on one
     side serves both sides: half of it lies before the mask and half behind.
     """
-    source, target, shape = [], [], []
+    starts, lengths = [], []
     for axis in range(3):
         inside = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
         first, last = (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 1)
         margin = int(np.ceil(margin_mm / grid.voxel_size_mm[axis]))
         length = last - first + max(margin, 2)
+        # Lengths with small prime factors only: an FFT of a prime length takes many times longer.
         length = int(fft.next_fast_len(length + (length % 2), real=axis == 2))
-        start = first - (length - (last - first)) // 2
-        low, high = max(start, 0), min(start + length, mask.shape[axis])
-        source.append(slice(low, high))
-        target.append(slice(low - start, high - start))
-        shape.append(length)
-    boxed = Grid((shape[0], shape[1], shape[2]), grid.voxel_size_mm, grid.b0_direction)
+        starts.append(first - (length - (last - first)) // 2)
+        lengths.append(length)
     x, y, z = mask.shape
-    return Box(
-        boxed,
-        (source[0], source[1], source[2]),
-        (target[0], target[1], target[2]),
-        (x, y, z),
-    )
+    return Crop((starts[0], starts[1], starts[2]), (lengths[0], lengths[1], lengths[2]), (x, y, z))

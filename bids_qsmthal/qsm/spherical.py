@@ -20,9 +20,9 @@ from bids_qsmthal.qsm.operators import (
 from bids_qsmthal.qsm.solvers import conjugate_gradient
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.crop import Crop
     from bids_qsmthal.core.grid import Array, Grid, Mask
     from bids_qsmthal.qsm.measurement import Measurement
-    from bids_qsmthal.qsm.operators import Box
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class SphericalMean:
         least = max(self.smallest_mm, *grid.voxel_size_mm)
         largest = None
         for radius_mm in np.arange(self.largest_mm, least - 1e-6, -self.step_mm):
-            ball = sphere_kernel(box.grid, float(radius_mm))
+            ball = sphere_kernel(box.grid(grid), float(radius_mm))
             fits = good & ~done & (fft.irfftn(support * ball, s=field.shape) > 0.999)
             if largest is None and fits.any():
                 largest = ball
@@ -188,8 +188,10 @@ class LaplacianBoundaryValues:
         inner = ndimage.binary_erosion(good)
         field = box.cut(_filled(total))
 
+        boxed = box.grid(grid)
+
         def curvature(values: Array) -> Array:
-            return np.where(inner, gradient_adjoint(gradient(values, box.grid), box.grid), 0)
+            return np.where(inner, gradient_adjoint(gradient(values, boxed), boxed), 0)
 
         found = conjugate_gradient(
             curvature, curvature(field), max_iterations=self.iterations, tolerance=self.tolerance
@@ -209,11 +211,11 @@ def _filled(total: Measurement) -> Array:
     return inside(np.where(total.believed, total.field_ppm, mean), total.mask)
 
 
-def _box_and_ball(total: Measurement, grid: Grid, radius_mm: float) -> tuple[Box, Mask, Array]:
+def _box_and_ball(total: Measurement, grid: Grid, radius_mm: float) -> tuple[Crop, Mask, Array]:
     """Return a box with room for the ball, the mask in it, and the ball's spectrum."""
     radius_mm = max(radius_mm, *grid.voxel_size_mm)
     box = box_around(total.mask, grid, 2 * radius_mm)
-    return box, box.cut(total.mask), sphere_kernel(box.grid, radius_mm)
+    return box, box.cut(total.mask), sphere_kernel(box.grid(grid), radius_mm)
 
 
 def _fits(mask: Mask, ball: Array) -> Mask:

@@ -105,7 +105,7 @@ class Laplacian:
         box = box_around(mask, grid, self.margin_mm)
         phase = box.cut(np.where(mask, phase_rad, 0).astype(np.float32))
         inside = box.cut(mask)
-        kernel = laplace_kernel(box.grid)
+        kernel = laplace_kernel(box.grid(grid))
         kernel[0, 0, 0] = np.inf
         smooth = np.zeros_like(phase)
         for _ in range(self.corrections):

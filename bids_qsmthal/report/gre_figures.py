@@ -224,11 +224,8 @@ def _region_overlays(regions: RegionMasks) -> list[Overlay]:
 
 def _widened(where: Cut, margin_mm: float) -> Cut:
     """Return the same slices with more around them."""
-    box = []
-    for axis, part in enumerate(where.box):
-        more = round(margin_mm / where.base.grid.voxel_size_mm[axis])
-        box.append(slice(max(0, part.start - more), min(where.base.shape[axis], part.stop + more)))
-    return Cut(where.base, (box[0], box[1], box[2]), where.axis, where.indices)
+    more = [round(margin_mm / size) for size in where.base.grid.voxel_size_mm]
+    return Cut(where.base, where.box.grown(more), where.axis, where.indices)
 
 
 STAGES = (magnitude, phase, masks, total_field, local_field, susceptibility, relaxation)

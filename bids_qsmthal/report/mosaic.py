@@ -240,7 +240,7 @@ def _foot(strips: Sequence[Strip]) -> float:
 def _aspect(strip: Strip) -> float:
     """Return height over width of a block of slices."""
     rows, columns = strip.layout
-    right, up = (strip.where.box[axis] for axis in strip.where.in_plane)
+    right, up = (strip.where.box.slices[axis] for axis in strip.where.in_plane)
     width_mm, height_mm = strip.where.pixel_mm
     width = columns * (right.stop - right.start + GAP_PIXELS) * width_mm
     height = rows * (up.stop - up.start + GAP_PIXELS) * height_mm

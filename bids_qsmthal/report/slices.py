@@ -9,6 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core.affine import apply, apply_to_columns, between, directions
+from bids_qsmthal.core.crop import Crop
+from bids_qsmthal.core.crop import between as crop_between
 from bids_qsmthal.core.image import Image, reoriented
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.image import Affine
 
 Axis = Literal[0, 1, 2]
-Box = tuple[slice, slice, slice]
 
 AXIS_NAMES = ("x", "y", "z")
 SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
@@ -46,7 +47,7 @@ class Cut:
     """
 
     base: Image
-    box: Box
+    box: Crop
     axis: Axis
     indices: tuple[int, ...]
 
@@ -65,7 +66,7 @@ class Cut:
 
     def labels(self) -> list[str]:
         """Return the world coordinate of the middle of each slice, ``z = 12 mm``."""
-        middle = np.array([(part.start + part.stop - 1) / 2 for part in self.box])
+        middle = np.array([(part.start + part.stop - 1) / 2 for part in self.box.slices])
         texts = []
         for index in self.indices:
             middle[self.axis] = index
@@ -92,17 +93,17 @@ class Cut:
         for index in self.indices:
             points = apply_to_columns(step, self._voxels(index))
             values = ndimage.map_coordinates(image.data, points, order=order, output=np.float32)
-            right, up = (self.box[axis] for axis in self.in_plane)
+            right, up = (self.box.slices[axis] for axis in self.in_plane)
             tiles.append(values.reshape(right.stop - right.start, up.stop - up.start).T)
         return np.stack(tiles)
 
     def _slice(self, data: NDArray[np.generic], index: int) -> NDArray[np.generic]:
-        part: list[slice | int] = list(self.box)
+        part: list[slice | int] = list(self.box.slices)
         part[self.axis] = index
         return data[tuple(part)]
 
     def _voxels(self, index: int) -> NDArray[np.float64]:
-        ranges = [np.arange(part.start, part.stop) for part in self.box]
+        ranges = [np.arange(part.start, part.stop) for part in self.box.slices]
         ranges[self.axis] = np.array([index])
         return np.stack([axis.ravel() for axis in np.meshgrid(*ranges, indexing="ij")])
 
@@ -128,7 +129,7 @@ def cut(
     base = reoriented(image)
     box = bounds(base, show)
     target = bounds(base, show if through is None else through, margin_mm=0.0)
-    first, last = target[axis].start, target[axis].stop - 1
+    first, last = target.slices[axis].start, target.slices[axis].stop - 1
     if through is None:  # the outermost slices of a brain show little
         spare = (last - first) / (count + 1)
         first, last = first + spare, last - spare
@@ -142,7 +143,7 @@ def tilt_degrees(image: Image) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
-def bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box:
+def bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Crop:
     """Return the box of a grid that holds a mask of any grid (the head by default)."""
     inside = _head(base) if mask is None or not np.any(mask.data) else mask
     voxels = _ends(np.asarray(inside.data) > 0)
@@ -152,8 +153,7 @@ def bounds(base: Image, mask: Image | None, margin_mm: float = MARGIN_MM) -> Box
     margin = np.ceil(margin_mm / np.array(base.grid.voxel_size_mm))
     start = np.clip(low - margin, 0, np.array(base.shape) - 1).astype(int)
     stop = np.clip(high + margin, start, np.array(base.shape) - 1).astype(int) + 1
-    x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-    return x, y, z
+    return crop_between(start, stop, base.shape)
 
 
 def _ends(inside: NDArray[np.bool_]) -> NDArray[np.int_]:

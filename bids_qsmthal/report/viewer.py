@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.affine import starting_at
+from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import drawing, gre_figures, page, slices
 
@@ -108,7 +108,6 @@ def _mask(name: str, image: Image, color: str) -> Layer:
     return Layer(name, image.like(image.data > 0), 0.0, 1.0, color=color)
 
 
-def _cropped(layer: Layer, box: slices.Box) -> Layer:
-    affine = starting_at(layer.image.affine, [part.start for part in box])
-    image = Image(np.ascontiguousarray(layer.image.data[box]), affine)
+def _cropped(layer: Layer, box: Crop) -> Layer:
+    image = box.of(layer.image)
     return Layer(layer.name, image, layer.low, layer.high, layer.unit, layer.color, layer.stored)

@@ -9,39 +9,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.crop import around, margin_voxels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bids_qsmthal.qsm import Array, Mask
-
-Box: TypeAlias = tuple[slice, slice, slice]
-"""Part of a grid."""
 
 Labels: TypeAlias = NDArray[np.integer[Any]]
 """Integer labels of shape (x, y, z); 0 is background."""
 
 VoxelSize: TypeAlias = tuple[float, float, float]
 """Size of a voxel along its three axes, in mm."""
-
-
-def box_of(mask: Mask, *, margin: Sequence[int] = (0, 0, 0)) -> Box | None:
-    """Return the smallest box that holds a mask, grown by a margin in voxels; None if empty."""
-    edges = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        if not filled.size:
-            return None
-        first, last = int(filled[0]) - margin[axis], int(filled[-1]) + 1 + margin[axis]
-        edges.append(slice(max(first, 0), min(last, mask.shape[axis])))
-    return edges[0], edges[1], edges[2]
-
-
-def margin_voxels(margin_mm: float, voxel_size_mm: VoxelSize) -> tuple[int, int, int]:
-    """Return how many voxels along each axis cover a distance."""
-    x, y, z = (int(np.ceil(margin_mm / size)) for size in voxel_size_mm)
-    return x, y, z
 
 
 def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
@@ -78,9 +55,10 @@ def eroded(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
 def dilated(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
     """Return the voxels whose centre lies within ``radius_mm`` of a voxel centre of the mask."""
     grown = np.asarray(mask, dtype=bool).copy()
-    box = box_of(grown, margin=margin_voxels(radius_mm, voxel_size_mm))
-    if box is None:
+    crop = around(grown, margin=margin_voxels(radius_mm, voxel_size_mm))
+    if crop is None:
         return grown
+    box = crop.slices
     distance = ndimage.distance_transform_edt(~grown[box], sampling=voxel_size_mm)
     grown[box] = distance <= radius_mm + 1e-6
     return grown

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.core.affine import apply, between, starting_at
+from bids_qsmthal.core.affine import apply, between
+from bids_qsmthal.core.crop import Crop, around, margin_voxels
+from bids_qsmthal.core.crop import between as crop_between
 from bids_qsmthal.core.image import Affine, Image
-from bids_qsmthal.roi.morphology import Box, Labels, box_of, margin_voxels, signed_depth_mm
+from bids_qsmthal.roi.morphology import Labels, signed_depth_mm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bids_qsmthal.qsm import Array, Mask
+    from bids_qsmthal.qsm import Array
 
 STEP_FRACTION = 0.5
 """Lattice step over the smallest edge of a source voxel: every source voxel that a box
@@ -35,14 +37,13 @@ MAXIMUM_SAMPLES = 8
 class Share:
     """A map that is zero outside a box of the grid: the box and the values in it."""
 
-    box: Box
+    box: Crop
     values: Array
 
     def on(self, image: Image) -> Array:
         """Return the map on the whole grid of an image."""
-        whole = np.zeros(image.shape, dtype=np.float32)
-        whole[self.box] = self.values
-        return whole
+        assert image.shape == self.box.whole_shape  # noqa: S101 - made for this grid
+        return self.box.paste(self.values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,7 @@ class Transfer:
         for index in indices:
             if index in self.shares:
                 share = self.shares[index]
-                total[share.box] += share.values
+                total[share.box.slices] += share.values
         return total
 
 
@@ -103,7 +104,7 @@ def fraction(source: Image, onto: Image, *, world: Affine) -> Share | None:
     if box is None:
         return None
     order = 0 if source.data.dtype == np.bool_ else 1
-    total, count = np.zeros(_shape(box), dtype=np.float32), 0
+    total, count = np.zeros(box.shape, dtype=np.float32), 0
     for sample in _samples(source, onto, world=world, box=box, order=order):
         total += sample
         count += 1
@@ -122,13 +123,13 @@ def least_depth_mm(source: Image, onto: Image, *, world: Affine) -> Array:
     if box is None:
         return whole
     size_mm = source.grid.voxel_size_mm
-    crop = box_of(mask, margin=margin_voxels(3 * max(size_mm), size_mm))
+    crop = around(mask, margin=margin_voxels(3 * max(size_mm), size_mm))
     assert crop is not None  # noqa: S101 - the mask is not empty: it has a box
-    depth = _cropped(source, crop, signed_depth_mm(mask[crop], size_mm))
-    least = np.full(_shape(box), np.inf, dtype=np.float32)
+    depth = Image(signed_depth_mm(crop.cut(mask), size_mm), crop.affine(source.affine))
+    least = np.full(box.shape, np.inf, dtype=np.float32)
     for sample in _samples(depth, onto, world=world, box=box, order=1, fill=-np.inf):
         np.minimum(least, sample, out=least)
-    whole[box] = least
+    whole[box.slices] = least
     return whole
 
 
@@ -137,43 +138,42 @@ def _winners(shares: Mapping[int, Share], onto: Image) -> Labels:
     best = np.zeros(onto.shape, dtype=np.float32)
     filled = np.zeros(onto.shape, dtype=np.float32)
     for index, share in shares.items():
-        better = share.values > best[share.box]
-        winner[share.box][better] = index
-        best[share.box][better] = share.values[better]
-        filled[share.box] += share.values
+        better = share.values > best[share.box.slices]
+        winner[share.box.slices][better] = index
+        best[share.box.slices][better] = share.values[better]
+        filled[share.box.slices] += share.values
     winner[best < 1.0 - filled] = 0
     return winner
 
 
-def _box(source: Image, onto: Image, world: Affine) -> Box | None:
+def _box(source: Image, onto: Image, world: Affine) -> Crop | None:
     """Return the box of the target grid that holds what is not zero in the source."""
-    filled = box_of(np.asarray(source.data) != 0)
+    filled = around(np.asarray(source.data) != 0)
     if filled is None:
         return None
-    ends = [(part.start - 0.5, part.stop - 0.5) for part in filled]
+    ends = [(part.start - 0.5, part.stop - 0.5) for part in filled.slices]
     corners = np.array([(*corner, 1.0) for corner in product(*ends)]).T
     seen = np.linalg.inv(onto.affine) @ np.linalg.inv(world) @ source.affine @ corners
     first = np.maximum(np.floor(seen[:3].min(axis=1)).astype(int) - 1, 0)
     last = np.minimum(np.ceil(seen[:3].max(axis=1)).astype(int) + 2, onto.shape)
     if (first >= last).any():
         return None
-    x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-    return x, y, z
+    return crop_between(first, last, onto.shape)
 
 
 def _samples(
-    source: Image, onto: Image, *, world: Affine, box: Box, order: int, fill: float = 0.0
+    source: Image, onto: Image, *, world: Affine, box: Crop, order: int, fill: float = 0.0
 ) -> Iterator[Array]:
     """Yield the source sampled at each point of the lattice inside the voxels of a box."""
     step = between(source.affine, onto.affine, world)
     counts = _lattice(source, onto)
-    first = np.array([part.start for part in box], dtype=np.float64)
+    first = np.array(box.start, dtype=np.float64)
     data = np.asarray(source.data).astype(np.float32)
     mode = "nearest" if np.isinf(fill) else "grid-constant"
     for point in product(*((np.arange(n) + 0.5) / n - 0.5 for n in counts)):
         offset = apply(step, first + point)
         yield ndimage.affine_transform(
-            data, step[:3, :3], offset, _shape(box), np.float32, order=order, mode=mode
+            data, step[:3, :3], offset, box.shape, np.float32, order=order, mode=mode
         )
 
 
@@ -184,14 +184,4 @@ def _lattice(source: Image, onto: Image) -> tuple[int, int, int]:
         min(max(int(np.ceil(size / step_mm - 1e-3)), 1), MAXIMUM_SAMPLES)
         for size in onto.grid.voxel_size_mm
     )
-    return x, y, z
-
-
-def _cropped(image: Image, crop: Box, data: Array | Mask) -> Image:
-    affine = starting_at(image.affine, [part.start for part in crop])
-    return Image(np.ascontiguousarray(data), affine)
-
-
-def _shape(box: Box) -> tuple[int, int, int]:
-    x, y, z = (part.stop - part.start for part in box)
     return x, y, z

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
-from bids_qsmthal.roi.morphology import box_of
+from bids_qsmthal.core.crop import around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +87,9 @@ def _variance_of_mean(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> fl
 
 def _pair_sums(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> tuple[Array, Array, Array]:
     """Return, for each lag, the number of pairs, the sum of their products and the distance."""
-    box = box_of(mask)
-    assert box is not None  # noqa: S101 - the caller counted the voxels
+    crop = around(mask)
+    assert crop is not None  # noqa: S101 - the caller counted the voxels
+    box = crop.slices
     inside = mask[box]
     deviation = np.where(inside, values[box] - values[mask].mean(dtype=np.float64), 0.0)
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in inside.shape]

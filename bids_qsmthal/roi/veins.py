@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.crop import around, margin_voxels
 from bids_qsmthal.roi.morphology import (
-    box_of,
     dilated,
-    margin_voxels,
     robust_centre_and_spread,
 )
 
@@ -141,11 +140,11 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     itself, so the thresholds follow the noise and the iron pattern of the image at hand.
     """
     mask = np.zeros_like(images.usable)
-    box = box_of(
-        images.thalami, margin=margin_voxels(2 * rule.neighbourhood_mm + 2.0, voxel_size_mm)
-    )
-    if box is None:
+    margin = margin_voxels(2 * rule.neighbourhood_mm + 2.0, voxel_size_mm)
+    crop = around(images.thalami, margin=margin)
+    if crop is None:
         return mask
+    box = crop.slices
     thalami, usable = images.thalami[box], images.usable[box]
     chi = _filled(images.chi_ppm[box], thalami, usable)
     contrast = _contrast(chi, thalami & usable, voxel_size_mm, rule)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.simulate.heads import Head
-    from bids_qsmthal.simulate.templates import Structure
+    from bids_qsmthal.simulate.templates import StructureMap
 
 Float = NDArray[np.float32]
 
@@ -208,13 +208,13 @@ def _classes(head: Head, index: Float, depth: Float) -> Float:
     return np.asarray(prior / prior.sum(axis=0))
 
 
-def _inside(part: Structure, index: Float) -> tuple[NDArray[np.intp], Float]:
+def _inside(structure: StructureMap, index: Float) -> tuple[NDArray[np.intp], Float]:
     """Return the points of a box that a structure reaches, and its share there."""
-    local = index - np.array(part.corner, np.float32)[:, None]
-    last = np.array(part.probability.shape, np.float32)[:, None] - 1
+    local = index - np.array(structure.crop.start, np.float32)[:, None]
+    last = np.array(structure.crop.shape, np.float32)[:, None] - 1
     where = np.flatnonzero(((local >= 0) & (local <= last)).all(axis=0))
     probability = ndimage.map_coordinates(
-        part.probability, local[:, where], order=1, output=np.float32
+        structure.probability, local[:, where], order=1, output=np.float32
     )
     # A border smoothed by 0.8 mm has a slope of about 0.5 per mm.
     share = np.clip(0.5 + 2 * (probability - 0.5), 0, 1)

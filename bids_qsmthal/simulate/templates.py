@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.crop import Crop, around
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, Group, TissueClass
 
@@ -44,11 +45,11 @@ SMALL_NUCLEI: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Structure:
-    """A probability map in a box of the atlas grid; ``corner`` is the box's first voxel."""
+class StructureMap:
+    """The probability of one structure in a box of the atlas grid."""
 
     probability: Float
-    corner: tuple[int, int, int]
+    crop: Crop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +77,9 @@ class Templates:
     white: Float
     csf: Float
     brain: Float
-    structures: Mapping[str, Structure]
-    ventricles: Mapping[str, Structure]
-    atria: Structure
+    structures: Mapping[str, StructureMap]
+    ventricles: Mapping[str, StructureMap]
+    atria: StructureMap
 
 
 @lru_cache(maxsize=1)
@@ -132,19 +133,17 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
 
 
-def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> Structure:
+def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
     """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
-    margin = 4
-    box = tuple(
-        slice(max(s.start - margin, 0), s.stop + margin)
-        for s in ndimage.find_objects(mask.astype(np.uint8))[0]
-    )
-    smooth = ndimage.gaussian_filter(mask[box].astype(np.float32), sigma_mm)
-    x, y, z = (s.start for s in box)
-    return Structure(smooth, (x, y, z))
+    # The margin holds the tails of the filter: four of its standard deviations and more.
+    crop = around(mask, margin=(4, 4, 4))
+    if crop is None:
+        raise ValueError("the atlas has no voxel of this structure")
+    smooth = ndimage.gaussian_filter(crop.cut(mask).astype(np.float32), sigma_mm)
+    return StructureMap(smooth, crop)
 
 
-def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, Structure]:
+def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, StructureMap]:
     grid = np.indices(shape, dtype=np.float32)
     parts = {}
     for name, (centre_mm, radii_mm) in SMALL_NUCLEI.items():

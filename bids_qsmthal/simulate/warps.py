@@ -125,11 +125,7 @@ def _atrophy_displacement(
     for amplitude_mm, source, names in pulls:
         canvas = np.zeros(templates.gray.shape, np.float32)
         for name in names:
-            part = source[name]
-            box = tuple(
-                slice(c, c + n) for c, n in zip(part.corner, part.probability.shape, strict=True)
-            )
-            canvas[box] += part.probability
+            canvas[source[name].crop.slices] += source[name].probability
         step = np.linalg.inv(templates.affine) @ np.diag([*stretch, 1.0]) @ affine
         coarse = ndimage.affine_transform(
             ndimage.gaussian_filter(canvas, 2.0), step[:3, :3], step[:3, 3], SHAPE, order=1

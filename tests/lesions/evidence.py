@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from bids_qsmthal.lesions.context import Box
+from bids_qsmthal.core.crop import Crop
+from bids_qsmthal.lesions.context import BrainBox
 from bids_qsmthal.lesions.evidence import Evidence
 
 SIZE_MM = (1.0, 1.2, 2.0)
 SHAPE = (60, 50, 40)
-BOX = Box((slice(0, 60), slice(0, 50), slice(0, 40)), SHAPE, SIZE_MM)
+BOX = BrainBox(Crop((0, 0, 0), (60, 50, 40), SHAPE), SIZE_MM)
 NOWHERE = np.zeros(SHAPE, bool)
 
 

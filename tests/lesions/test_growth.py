@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import edited, grow, seeds_at
-from bids_qsmthal.lesions.context import Box
+from bids_qsmthal.lesions.context import BrainBox
 from bids_qsmthal.lesions.growth import components, expected_largest, grow_to_half_height, peaks
 
 SIZE_MM = (1.0, 1.2, 2.0)
 SHAPE = (48, 40, 24)
-BOX = Box((slice(0, 48), slice(0, 40), slice(0, 24)), SHAPE, SIZE_MM)
+BOX = BrainBox(Crop((0, 0, 0), (48, 40, 24), SHAPE), SIZE_MM)
 
 
 def ball(radius_mm: float, centre=(24, 20, 12)) -> np.ndarray:
@@ -98,8 +99,8 @@ def test_cubes_and_distances_are_in_millimetres() -> None:
 def test_the_frame_of_a_box_keeps_its_place_in_the_world() -> None:
     affine = np.array([[0, -1.2, 0, 9], [1, 0, 0.1, 4], [0, 0, 2, -7], [0, 0, 0, 1.0]])
     whole = Image(np.arange(np.prod(SHAPE)).reshape(SHAPE), affine)
-    box = Box((slice(5, 20), slice(3, 30), slice(2, 9)), SHAPE, SIZE_MM)
-    frame = box.frame(whole)
+    box = Crop((5, 3, 2), (15, 27, 7), SHAPE)
+    frame = box.of(whole)
     assert frame.data[1, 2, 3] == whole.data[6, 5, 5]
     assert frame.affine @ [1, 2, 3, 1] == pytest.approx(affine @ [6, 5, 5, 1])
     assert np.array_equal(box.paste(frame.data)[box.slices], frame.data)
@@ -108,7 +109,7 @@ def test_the_frame_of_a_box_keeps_its_place_in_the_world() -> None:
 def test_wide_blur_has_the_width_of_the_gaussian_along_each_axis() -> None:
     point = np.zeros((81, 81, 81), np.float32)
     point[40, 40, 40] = 1.0
-    box = Box((slice(0, 81),) * 3, (81, 81, 81), (1.0, 1.5, 2.0))
+    box = BrainBox(Crop((0, 0, 0), (81, 81, 81), (81, 81, 81)), (1.0, 1.5, 2.0))
     wide = box.blur_widely(point, 8.0)
     assert wide.sum() == pytest.approx(1.0, rel=1e-3)
     for axis, size_mm in enumerate(box.voxel_size_mm):

@@ -35,7 +35,7 @@ def problem(*, noise: float = 0.002, strength: float = 1.0, seed: int = 5, **kwa
     )
     box = box_around(mask, GRID, 12.0)
     boxed = Measurement(*(box.cut(a) for a in seen))
-    found, scale = functional(boxed, box.grid, (1000.0, 100.0), **kwargs)
+    found, scale = functional(boxed, box.grid(GRID), (1000.0, 100.0), **kwargs)
     return found, box.cut(chi), boxed, scale
 
 

@@ -147,5 +147,5 @@ def test_what_is_cut_into_a_box_comes_back(grid: Grid, rng) -> None:
     box = box_around(mask, grid, 9.0)
     values = rng.standard_normal(grid.shape)
     np.testing.assert_array_equal(box.paste(box.cut(values))[mask], values[mask])
-    room = np.array(box.grid.shape) - [5, grid.shape[1] - 6, 11]
+    room = np.array(box.shape) - [5, grid.shape[1] - 6, 11]
     assert (room * grid.voxel_size_mm >= 9.0).all()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bids_qsmthal.core.crop import around
 from bids_qsmthal.roi import morphology
 
 
@@ -10,8 +11,8 @@ def test_erosion_counts_millimetres_and_not_voxels():
 
     left = morphology.eroded(mask, (0.5, 0.5, 2.0), 2.0)
 
-    box = morphology.box_of(left)
-    assert [part.stop - part.start for part in box] == [22 - 8, 22 - 8, 14 - 2]
+    box = around(left)
+    assert box.shape == (22 - 8, 22 - 8, 14 - 2)
 
 
 def test_dilation_reaches_a_given_distance_along_every_axis():
@@ -37,7 +38,7 @@ def test_depth_changes_sign_half_a_voxel_outside_the_last_voxel():
 def test_an_empty_mask_has_no_box_and_stays_empty():
     nothing = np.zeros((5, 5, 5), dtype=bool)
 
-    assert morphology.box_of(nothing) is None
+    assert around(nothing) is None
     assert not morphology.dilated(nothing, (1, 1, 1), 3.0).any()
     assert not morphology.eroded(nothing, (1, 1, 1), 1.0).any()
     assert (morphology.signed_depth_mm(nothing, (1, 1, 1)) < 0).all()
