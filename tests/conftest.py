@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.seam import seam_study, tiny_study  # noqa: F401 - fixtures of every room
+
 ECHO_TIMES_S = (0.005, 0.010, 0.015)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import re
 import string
@@ -12,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
+import nibabel as nib
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
@@ -216,3 +218,8 @@ def alphabet() -> dict[str, str]:
     *others, three = [shapes for shapes in groups if shapes]
     letters = zip(others, (*ALPHABET, *LIGATURES), strict=True)
     return {three[1]: " "} | {shapes[0]: text for shapes, text in letters if len(shapes) == 1}
+
+
+def packed_image(content: str) -> nib.Nifti1Image:
+    """Read an image as the viewer's page holds it: base64 of a compressed NIfTI file."""
+    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(content)))

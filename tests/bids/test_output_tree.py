@@ -1,0 +1,213 @@
+"""Every image of the output tree, as another program reads it: grid, header, sidecar."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from tests.seam import NAME, Study, places, voxels
+
+UNITS = {
+    "Chimap": "ppm",
+    "R2starmap": "1/s",
+    "T2starmap": "s",
+    "desc-local_fieldmap": "Hz",
+    "desc-total_fieldmap": "Hz",
+    "desc-noise_fieldmap": "Hz",
+    "space-T1w_desc-thickness_morph": "mm",
+}
+"""Of all images that hold a quantity; masks, labels and shares have none."""
+
+TYPES = {
+    "desc-brain_mask": "Brain",
+    "label-lesion_mask": "Lesion",
+    "label-enhancing_mask": "Lesion",
+    "desc-qsm_mask": "ROI",
+    "label-thalamus_desc-final_mask": "ROI",
+    "label-CSF_desc-reference_mask": "ROI",
+    "label-vein_mask": "ROI",
+}
+"""The words of BIDS for masks (derivatives of imaging: masks)."""
+
+GRIDS = {
+    "MEGRE": ("echo-1_part-mag_MEGRE", "echo-1_part-real_MEGRE"),
+    "T1w": ("T1w",),
+    "FLAIR": ("FLAIR",),
+}
+
+
+@pytest.fixture(params=["tiny", pytest.param("seam", marks=pytest.mark.slow)])
+def study(request: pytest.FixtureRequest) -> Study:
+    made: Study = request.getfixturevalue(f"{request.param}_study")
+    return made
+
+
+def images(study: Study) -> Iterator[tuple[str, nib.Nifti1Image]]:
+    """Yield every image but the displacement fields, by what follows the participant."""
+    for path in sorted(study.anat.glob("*.nii.gz")):
+        if not path.name.endswith("_xfm.nii.gz"):
+            yield path.name.removeprefix(f"{NAME}_").removesuffix(".nii.gz"), nib.load(path)
+
+
+def space(ending: str) -> str:
+    named = re.search(r"space-(\w+?)_", f"{ending}_")
+    if named:
+        return named.group(1)
+    return "T1w" if ending.endswith("T1w") else "MEGRE"
+
+
+def scan_of(study: Study, ending: str) -> tuple[str, nib.Nifti1Image]:
+    for name in GRIDS[space(ending)]:
+        if (study.bids / NAME / "anat" / f"{NAME}_{name}.nii.gz").exists():
+            return name, study.raw(name)
+    raise AssertionError(ending)
+
+
+def test_an_image_has_the_grid_of_its_scan_in_both_forms_of_the_header(study: Study) -> None:
+    seen = 0
+    for ending, image in images(study):
+        _, scan = scan_of(study, ending)
+        assert image.shape == scan.shape, ending
+        for code, affine in (
+            (image.header["sform_code"], image.get_sform()),
+            (image.header["qform_code"], image.get_qform()),
+        ):
+            assert int(code) == 1, ending
+            np.testing.assert_allclose(affine, scan.affine, atol=2e-3, err_msg=ending)
+        assert image.header.get_xyzt_units()[0] == "mm", ending
+        seen += 1
+    assert seen >= 13
+
+
+def test_a_quantity_has_its_unit_and_nothing_else_has_one(study: Study) -> None:
+    for ending, _ in images(study):
+        assert study.sidecar(ending).get("Units") == UNITS.get(ending), ending
+
+
+def test_values_are_of_the_size_that_the_unit_makes_them(study: Study) -> None:
+    inside = voxels(study.made("space-MEGRE_desc-qsm_mask")) > 0
+    inside &= voxels(study.made("R2starmap")) > 5
+    rate, time = (voxels(study.made(name))[inside] for name in ("R2starmap", "T2starmap"))
+    np.testing.assert_allclose(rate * time, 1, rtol=1e-5)
+    assert 10 < np.median(rate) < 40  # tissue at 3 T, per second
+    assert np.abs(voxels(study.made("Chimap"))[inside]).mean() < 0.1  # ppm
+    assert 0.5 < voxels(study.made("desc-total_fieldmap"))[inside].std() < 200  # Hz
+    assert 0 < np.median(voxels(study.made("desc-noise_fieldmap"))[inside]) < 2
+
+
+def test_a_mask_says_of_what_and_nothing_else_does(study: Study) -> None:
+    for ending, _ in images(study):
+        found = study.sidecar(ending).get("Type")
+        own = re.sub(r"space-\w+?_", "", ending)
+        assert found == (TYPES[own] if ending.endswith("mask") else None), ending
+
+
+def test_what_is_called_skull_stripped_is_zero_beyond_the_brain_and_else_is_not(
+    study: Study,
+) -> None:
+    for ending, image in images(study):
+        said = study.sidecar(ending).get("SkullStripped")
+        whole = ending.endswith(("T1w", "Chimap", "R2starmap", "T2starmap"))
+        assert (said is not None) == whole, ending
+        if whole:
+            name = f"space-{space(ending)}_desc-brain_mask"
+            near = ndimage.binary_dilation(voxels(study.made(name)) > 0, iterations=4)
+            assert said == (not voxels(image)[~near].any()), ending
+
+
+def test_sources_are_the_scans_that_an_image_is_made_from(study: Study) -> None:
+    for ending, _ in images(study):
+        sources = study.sidecar(ending)["Sources"]
+        assert sources, ending
+        for source in sources:
+            assert source.startswith("bids:raw:"), ending
+            assert (study.bids / source.removeprefix("bids:raw:")).is_file(), source
+        kinds = {source.removesuffix(".nii.gz").rpartition("_")[2] for source in sources}
+        if space(ending) == "MEGRE":
+            assert kinds == {"MEGRE"}, ending
+            assert len(sources) == len(list(study.bids.rglob("*_MEGRE.nii.gz"))), ending
+        elif "enhancing" in ending:
+            assert [Path(source).name for source in sources] == [
+                f"{NAME}_T1w.nii.gz",
+                f"{NAME}_ce-gadolinium_T1w.nii.gz",
+            ]
+        else:
+            assert kinds == {"T1w", "FLAIR"}, ending
+
+
+def test_the_spatial_reference_is_the_scan_whose_grid_it_is(study: Study) -> None:
+    for ending, image in images(study):
+        said = study.sidecar(ending).get("SpatialReference")
+        assert (said is not None) == ("space-" in ending), ending
+        if said is not None:
+            reference = nib.load(study.bids / said.removeprefix("bids:raw:"))
+            np.testing.assert_allclose(reference.affine, image.affine, atol=2e-3, err_msg=ending)
+
+
+def test_labels_are_named_in_a_table_and_the_sides_are_where_their_names_say(study: Study) -> None:
+    for ending, image in images(study):
+        if not ending.endswith("dseg"):
+            continue
+        labels = voxels(image)
+        table = pd.read_csv(study.anat / f"{NAME}_{ending}.tsv", sep="\t").set_index("index")
+        present = set(np.unique(labels)) - {0}
+        assert present, ending
+        assert present <= set(table.index), ending
+        middle = places(image, np.isin(labels, list(present))).mean(axis=0)
+        for index in present:
+            name = str(table.loc[index, "name"])
+            side = re.search(r"(?:^|[ _-])(left|right|L|R)(?:$|[ _-])", name, re.IGNORECASE)
+            if side:
+                x = places(image, labels == index).mean(axis=0)[0] - middle[0]
+                assert (x < 0) == side.group(1).lower().startswith("l"), (ending, name)
+
+
+def test_the_final_thalamus_is_one_on_the_left_and_two_on_the_right(study: Study) -> None:
+    final = study.made("space-MEGRE_label-thalamus_desc-final_mask")
+    left, right = (places(final, voxels(final) == side).mean(axis=0)[0] for side in (1, 2))
+    assert left < right - 10
+
+
+def test_each_image_holds_what_its_name_says(study: Study) -> None:
+    """Saved under another key, masks of one grid would still be masks."""
+    brain, made, thalamus, reference = (
+        voxels(study.made(f"space-MEGRE_{name}_mask")) > 0
+        for name in (
+            "desc-brain",
+            "desc-qsm",
+            "label-thalamus_desc-final",
+            "label-CSF_desc-reference",
+        )
+    )
+    assert made.sum() < brain.sum()
+    assert not (made & ~brain).any()
+    assert not (thalamus & ~made).any()
+    assert not (reference & thalamus).any()
+    rate = voxels(study.made("R2starmap"))
+    assert np.median(rate[reference]) < 5 < np.median(rate[thalamus])
+    chi = voxels(study.made("Chimap"))
+    assert not chi[~made].any()
+    total, local = (
+        voxels(study.made(f"desc-{n}_fieldmap"))[made].std() for n in ("total", "local")
+    )
+    assert local < total
+
+
+def test_settings_of_the_reconstruction_are_in_the_sidecar(study: Study) -> None:
+    settings = json.loads((study.out / "logs" / "settings.json").read_text())
+    method = study.sidecar("Chimap")["Method"]
+    assert method["Reconstruction"] == settings["reconstruction"]
+    sent = study.sidecar("space-MEGRE_label-thalamus_desc-final_mask")["Method"]
+    assert sent["Regions"] == settings["regions"]
+    times = sorted(
+        json.loads(path.read_text())["EchoTime"] for path in study.bids.rglob("*_MEGRE.json")
+    )
+    assert method["Acquisition"]["echo_times_s"] == sorted(set(times))
