@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.participant.stages import code_version
+from bids_qsmthal.participant.runner import code_version
 
 ROOMS = ("anatomy", "lesions", "qsm", "roi")
 
@@ -20,8 +20,8 @@ CHANGES = {
     "core/nifti.py": {*ROOMS},
     "anatomy/registration.py": {"anatomy"},
     "lesions/flair.py": {"lesions"},
-    "qsm/medi.py": {"qsm"},
-    "qsm/acquisition.py": {*ROOMS},
+    "qsm/medi.py": {"qsm", "roi"},
+    "qsm/acquisition.py": {"qsm", "roi"},
     "roi/reference.py": {"roi"},
     "report/mosaic.py": set(),
     "group/fitting.py": set(),

@@ -1,4 +1,4 @@
-"""What is cited is what ran: every method of the command with the works that it must name."""
+"""What a real run cites is what its sidecars say ran."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from bids_qsmthal.report import methods
 from tests.seam import NAME, Study
 
 WORKS = {
@@ -36,15 +35,6 @@ CLASSES = {
     "ThresholdedDivision": "tkd",
 }
 """Methods as sidecars name them; MEDI is MEDI+0 where it keeps CSF uniform."""
-
-
-@pytest.mark.parametrize(
-    ("step", "method"), [(step, method) for step, known in WORKS.items() for method in known]
-)
-def test_a_method_cites_its_own_works_and_no_others(step: str, method: str) -> None:
-    assert {work.key for work in methods.describe({step: method}).references} == (
-        WORKS[step][method]
-    )
 
 
 @pytest.fixture(params=["tiny", pytest.param("seam", marks=pytest.mark.slow)])
@@ -87,7 +77,7 @@ def test_only_steps_with_an_input_are_described(study: Study) -> None:
         assert (key in found) == has_t1w, key
     assert ("FLAIR" in text) == has_t1w
     assert ("contrast agent" in text) == has_t1w
-    assert ("Anatomical labels were taken from mine." in text) == (not has_t1w)
+    assert ("were taken from mine." in text) == (not has_t1w)
     assert "4 echoes (TE 5 to 20 ms) at 3 T" in text
     assert {"chiang2018", "bilgic2024"} <= found
 
