@@ -84,8 +84,10 @@ def _bootstrap(fit: regression.Fit, term: str, seed: int) -> tuple[float, float,
         raise ValueError(fit.note)
     column = made.names.index(term)
     how = Resampling(n_bootstraps=1000, seed=seed)
-    low, high = resampling.bootstrap_interval(made.outcome, made.predictors, column, how)
-    return float(fit.row(term)["coefficient"]), low, high
+    estimate = float(fit.row(term)["coefficient"])
+    drawn = resampling.bootstrap(made.outcome, made.predictors, column, how)
+    left = resampling.leave_one_out(made.outcome, made.predictors, column)
+    return estimate, *resampling.bca_interval(drawn, estimate, left.coefficients)
 
 
 def speed(n: int, n_measures: int) -> None:

@@ -26,10 +26,12 @@ COEFFICIENT = {
     "p": "Two-sided p of no association: Student's t (ols, hc3), normal (huber, logistic)",
     "partial_r": "Correlation of outcome and term with the other terms held fixed",
     "n": "Participants in the model: all variables known, not excluded, inside the filter",
+    "n_events": "Participants whose outcome is 1 (logistic); n/a otherwise",
     "r_squared": "Share of the variance of the outcome that the model explains",
     "adjusted_r_squared": "The same, corrected for the number of coefficients",
     "residual_sd": "Standard deviation of the residuals, in units of the outcome",
-    "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic",
+    "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic, "
+    "logistic hc3: with robust errors",
     "formula": "Formula of the model",
     "filter": "Who is in the model, if not everyone",
     "note": "What to know before using the row; why a number is missing",
@@ -101,6 +103,8 @@ DIAGNOSTICS = {
     "most_influential": "The participant who has it",
     "n_influential": "Participants with a Cook's distance above 4/n",
     "largest_leverage": "Largest leverage",
+    "decided_alone": "Coefficients that one participant alone decides (leverage 1), and who",
+    "n_findings": "How many things stand out; advice names them",
     "advice": "What these figures suggest",
     "note": COEFFICIENT["note"],
 }
@@ -117,6 +121,8 @@ SENSITIVITY = {
     "p": "p; the largest one for leave one out",
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
+    "n_events": COEFFICIENT["n_events"],
+    "distinct": "1 where no row before has the same estimate of the same participants; else 0",
     "note": COEFFICIENT["note"],
 }
 
@@ -209,6 +215,8 @@ TABLE = {
     "p_fdr": "p corrected for the lines of the table (Benjamini & Hochberg 1995): share of false",
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
+    "n_events": COEFFICIENT["n_events"],
+    "effect": "difference: of the outcome; log odds ratio: of outcome 1 against 0 (logistic)",
     "note": COEFFICIENT["note"],
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bids_qsmthal.statistics import diagnostics, normality, tables
+from bids_qsmthal.statistics import normality, tables
 from bids_qsmthal.statistics.analysis import Analysis, Variable
 from bids_qsmthal.statistics.tables import Row, Table
 
@@ -21,26 +21,30 @@ CAUTION = (
 def read_row(row: Row, line: pd.Series, analysis: Analysis) -> str:
     """Return one line of a table in words, from the adjusted model where there is one."""
     side = "adjusted" if row.adjusted else "unadjusted"
-    estimate, low, high, p = (
-        float(line[f"{name}_{side}"]) for name in ("coefficient", "ci_low", "ci_high", "p")
-    )
+    estimate, low, high = tables.shown_values(line, side)
+    p = float(line[f"p_{side}"])
     if math.isnan(estimate):
         reason = f" ({line['note']})" if line["note"] else ""
         return f"{row.label}: no result{reason}."
     shown = [tables.rounded(value, row) for value in (estimate, low, high)]
     subject, unit = _subject(str(line["outcome"]), analysis)
+    odds = line[f"effect_{side}"] == tables.Effect.LOG_ODDS_RATIO
+    interval = f"{shown[1]} to {shown[2]}{'' if odds else unit}"
+    figures = f"95% CI {interval}, p {_p(p)}, n = {tables.print_n(line, side)}"
     step = _step(row.term, analysis)
-    figures = f"95% CI {shown[1]} to {shown[2]}{unit}, p {_p(p)}, n = {int(line[f'n_{side}'])}"
-    if p < tables.SIGNIFICANT:
+    if odds:
+        found = f"the odds of {subject} were {shown[0]} times as high"
+    elif p < tables.SIGNIFICANT:
         size = shown[0].lstrip("\N{MINUS SIGN}")
-        way = "larger" if estimate > 0 else "smaller"
-        text = f"{row.label}: {step}, {subject} was {size}{unit} {way} on average ({figures})."
-        text += _doubt(line, side)
+        found = f"{subject} was {size}{unit} {'larger' if estimate > 0 else 'smaller'} on average"
+    else:
+        found = f"{subject} differed by {shown[0]}{unit}"
+    if p < tables.SIGNIFICANT:
+        text = f"{row.label}: {step}, {found} ({figures})." + _doubt(line, side)
     else:
         text = (
-            f"{row.label}: no association was shown. {step[0].upper()}{step[1:]}, {subject} "
-            f"differed by {shown[0]}{unit}, and the data are compatible with anything in the "
-            f"interval ({figures})."
+            f"{row.label}: no association was shown. {step[0].upper()}{step[1:]}, {found}, and the "
+            f"data are compatible with anything in the interval ({figures})."
         )
     if row.adjusted:
         text += " The other terms of the model are held fixed."
@@ -79,7 +83,7 @@ def read_normality(results: pd.DataFrame, analysis: Analysis) -> str:
             continue
         p = float(identity["p_adjusted"])
         verdict = (
-            "the values as they are do not depart from a normal distribution"
+            "there is no evidence against a normal distribution of the values as they are"
             if p >= tables.SIGNIFICANT
             else "the values as they are depart from a normal distribution"
         )
@@ -99,7 +103,9 @@ def read_power(power: pd.DataFrame) -> str:
     found = power[power["question"] == "detectable correlation"].dropna(subset=["r"])
     if found.empty:
         return "There are too few participants to say what correlation could be found."
-    largest = found.sort_values("n").iloc[-1]
+    # The correlation of two variables in the whole cohort: each covariate costs one participant.
+    ordered = found.sort_values(["n", "n_covariates"], ascending=[False, True], kind="stable")
+    largest = ordered.iloc[0]
     return (
         f"{int(largest['n'])} participants give {100 * largest['power']:.0f}% power to find a "
         f"correlation of {largest['r']:.2f} at a two-sided level of {largest['alpha']:g}. "
@@ -109,10 +115,10 @@ def read_power(power: pd.DataFrame) -> str:
 
 def read_diagnostics(results: pd.DataFrame) -> str:
     """Return what residuals suggest, model by model, where anything stands out."""
-    examined = results[results["advice"] != ""]
+    examined = results[results["n_findings"].notna()]
     if examined.empty:
         return "No model could be examined."
-    remarkable = examined[examined["advice"] != diagnostics.QUIET]
+    remarkable = examined[examined["n_findings"] > 0]
     lines = [f"{row.model}: {row.advice}." for row in remarkable.itertuples()]
     quiet = len(examined) - len(remarkable)
     lines.append(f"In {quiet} of {len(examined)} models nothing stands out.")
@@ -123,7 +129,7 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
     """Return how far each coefficient of the tables depends on choices."""
     lines = []
     for (model, term), rows in results.groupby(["model", "term"], sort=False):
-        tried = rows[rows["p"].notna()]
+        tried = rows[rows["distinct"].eq(1) & rows["p"].notna()]
         if tried.empty:
             continue
         estimates = tried["coefficient"].astype(float)
@@ -132,14 +138,14 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
         label = analysis.variables[str(term)].label if term in analysis.variables else str(term)
         lines.append(
-            f"{label} in {model}: {len(tried)} specifications tried; same sign in {same_sign}, "
+            f"{label} in {model}: {len(tried)} different estimates; same sign in {same_sign}, "
             f"p below .05 in {below}."
         )
     if not lines:
         return "There are too few participants, or nothing else was asked for."
     lines.append(
         "The specifications share the same participants, so they are not independent "
-        "confirmations; they show whether the result hangs on one choice."
+        "confirmations; they show whether the result depends on one choice."
     )
     return "\n\n".join(lines)
 

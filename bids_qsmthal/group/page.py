@@ -201,6 +201,7 @@ def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
             both = printed[f"{side} coefficient"] + " (" + printed[f"{side} 95% CI"] + ")"
             made[f"{side} (95% CI)"] = both.str.replace("n/a (n/a)", "n/a", regex=False)
             made[f"{side} p"] = printed[f"{side} p"]
+            made[f"{side} n"] = printed[f"{side} n"]
     return pd.DataFrame(made)
 
 

@@ -25,6 +25,10 @@ INTERCEPT = "Intercept"
 ALIAS_TOLERANCE = 1e-7
 """A column whose part that is new is smaller than this is collinear (R's ``lm``: ``tol``)."""
 
+SOLE_LEVERAGE = 1 - 1e-10
+"""From here on a row decides a coefficient alone: without it the design has no unique solution
+(Belsley, Kuh & Welsch 1980, chapter 2, doi:10.1002/0471725153). The margin is rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
@@ -139,6 +143,27 @@ def independent_columns(predictors: Floats) -> tuple[list[int], list[int]]:
         kept.append(column)
         basis = np.column_stack([basis, rest / length])
     return kept, aliased
+
+
+def leverage(predictors: Floats) -> Floats:
+    """Return how much each row decides its own fitted value: 0 not at all, 1 alone."""
+    values: Floats = np.sum(np.linalg.qr(predictors)[0] ** 2, axis=1)
+    return values
+
+
+def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
+    """Return the columns whose coefficient one row decides, each with the rows that do.
+
+    Such a row has leverage 1: its unit vector is a combination of the columns, and what is in
+    that combination has no estimate without the row.
+    """
+    basis, upper = np.linalg.qr(predictors / np.linalg.norm(predictors, axis=0))
+    rows = np.flatnonzero(np.sum(basis**2, axis=1) > SOLE_LEVERAGE)
+    weights = np.abs(np.linalg.solve(upper, basis[rows].T))
+    alone: dict[int, tuple[int, ...]] = {}
+    for column, row in np.argwhere(weights > 1e-6 * weights.max(axis=0, initial=0)):
+        alone[int(column)] = (*alone.get(int(column), ()), int(rows[row]))
+    return alone
 
 
 def partners(predictors: Floats, kept: list[int], column: int) -> list[int]:

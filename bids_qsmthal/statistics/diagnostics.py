@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,16 @@ from bids_qsmthal.statistics.regression import Fit
 COLUMNS = [
     "model", "n", "skewness_kurtosis_p", "shapiro_p", "breusch_pagan_p", "reset_p",
     "largest_vif", "largest_vif_term", "largest_cooks_distance", "most_influential",
-    "n_influential", "largest_leverage", "advice", "note",
+    "n_influential", "largest_leverage", "decided_alone", "n_findings", "advice", "note",
 ]  # fmt: skip
 
 HIGH_VIF = 5.0
 """Above this the standard error is more than doubled (sqrt 5) by the other predictors.
 Fox & Monette (1992), doi:10.1080/01621459.1992.10475190; Sheather (2009), 6.4."""
 
-
-SOLE_LEVERAGE = 1 - 1e-10
-"""From here on a row decides a coefficient alone: without it the design has no unique solution
-(Belsley, Kuh & Welsch 1980, chapter 2, doi:10.1002/0471725153). The margin is rounding."""
+LARGE_COOK = 1.0
+"""About the median of F(p, n - p): leaving the row out moves the estimates to the edge of their
+joint 50 % confidence region (Cook 1977, doi:10.1080/00401706.1977.10489493)."""
 
 QUIET = "nothing stands out"
 """What tables say of a model whose residuals are as they should be."""
@@ -49,7 +49,7 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     """
     blank: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
     blank |= {"model": fit.model.name, "largest_vif_term": "", "most_influential": ""}
-    blank |= {"advice": "", "note": fit.note, "n": 0}
+    blank |= {"decided_alone": "", "advice": "", "note": fit.note, "n": 0}
     if not fit.fitted or fit.design is None or fit.model.family != "gaussian":
         return blank
     kept, _ = design.independent_columns(fit.design.predictors)
@@ -73,8 +73,20 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
         "most_influential": str(who.iloc[int(np.nanargmax(cooks))]),
         "n_influential": int(np.sum(cooks > 4 / n)),
         "largest_leverage": float(leverage.max()),
+        "decided_alone": _alone(fit, predictors, kept, who),
     }
-    return found | {"advice": advise(found)}
+    findings = advise(found)
+    advice = "; ".join(findings) or QUIET
+    return found | {"n_findings": len(findings), "advice": advice}
+
+
+def _alone(fit: Fit, predictors: Floats, kept: list[int], who: pd.Series[str]) -> str:
+    """Return which coefficients one participant decides, each with that participant."""
+    assert fit.design is not None  # noqa: S101 - the caller has checked
+    return ", ".join(
+        f"{fit.design.names[kept[column]]} ({', '.join(str(who.iloc[row]) for row in rows)})"
+        for column, rows in design.decided_alone(predictors).items()
+    )
 
 
 def least_squares(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 - untyped library
@@ -96,7 +108,7 @@ def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped 
     leverage: Floats = measures.hat_matrix_diag
     with np.errstate(divide="ignore", invalid="ignore"):
         cooks = measures.cooks_distance[0]
-    return np.where(leverage > SOLE_LEVERAGE, np.nan, cooks), leverage
+    return np.where(leverage > design.SOLE_LEVERAGE, np.nan, cooks), leverage
 
 
 def inflation(results: Any) -> Floats:  # noqa: ANN401 - untyped library
@@ -129,24 +141,22 @@ def reset(results: Any) -> float:  # noqa: ANN401 - untyped library
     return float(linear_reset(results, power=powers, use_f=True).pvalue) if powers else np.nan
 
 
-def advise(found: dict[str, object]) -> str:
-    """Return in words what the figures suggest, or that nothing stands out."""
+def advise(found: Mapping[str, Any]) -> list[str]:
+    """Return in words what the figures suggest, one entry a finding."""
     said = []
-    if _below(found["skewness_kurtosis_p"], 0.05):
+    if found["decided_alone"]:
+        said.append(f"one participant alone decides {found['decided_alone']}: no result of a group")
+    if found["skewness_kurtosis_p"] < 0.05:
         said.append("residuals depart from normal: look at the bootstrap and permutation rows")
-    if _below(found["breusch_pagan_p"], 0.05):
+    if found["breusch_pagan_p"] < 0.05:
         said.append("residual variance is not equal: prefer the robust (HC3) row")
-    if _below(found["reset_p"], 0.05):
+    if found["reset_p"] < 0.05:
         said.append("the relation may be bent: consider a transform or a spline")
-    if isinstance(found["largest_vif"], float) and found["largest_vif"] > HIGH_VIF:
+    if found["largest_vif"] > HIGH_VIF:
         said.append(f"{found['largest_vif_term']} is nearly explained by the other predictors")
-    if isinstance(found["largest_cooks_distance"], float) and found["largest_cooks_distance"] > 1:
+    if found["largest_cooks_distance"] > LARGE_COOK:
         said.append(f"{found['most_influential']} moves the result much: look at the images")
-    return "; ".join(said) or QUIET
-
-
-def _below(p: object, level: float) -> bool:
-    return isinstance(p, float) and p < level
+    return said
 
 
 def _normality(residuals: Floats) -> dict[str, float]:

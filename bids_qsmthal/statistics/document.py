@@ -188,6 +188,11 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
 def _model(entry: schema.ModelEntry, context: Context, place: int) -> Model:
     here = ("Models", place)
     context.known(entry.group_by, *here, "GroupBy")
+    if entry.family == "binomial" and entry.method == "huber":
+        raise UsageError(
+            f"{context.places.where((*here, 'Method'))}: Method huber is for Family gaussian; "
+            "expected ols (or hc3 for robust errors)."
+        )
     return Model(
         name=entry.name,
         formula=context.formula(entry.formula, *here, "Formula"),
@@ -274,11 +279,19 @@ def _mixed(entry: schema.MixedEntry, context: Context, place: int) -> MixedModel
 
 def _mediation(entry: schema.MediationEntry, context: Context, place: int) -> Mediation:
     here = ("Mediation", place)
+    cause = context.factor(entry.cause, *here, "Cause")
+    mediator = context.factor(entry.mediator, *here, "Mediator")
+    outcome = context.factor(entry.outcome, *here, "Outcome")
+    if len({cause, mediator, outcome}) < 3:
+        raise UsageError(
+            f"{context.places.where(here)}: '{entry.name}': Cause, Mediator and Outcome are three "
+            f"different variables; found {cause}, {mediator} and {outcome}."
+        )
     return Mediation(
         name=entry.name,
-        cause=context.factor(entry.cause, *here, "Cause"),
-        mediator=context.factor(entry.mediator, *here, "Mediator"),
-        outcome=context.factor(entry.outcome, *here, "Outcome"),
+        cause=cause,
+        mediator=mediator,
+        outcome=outcome,
         covariates=tuple(
             context.factor(text, *here, "Covariates", number)
             for number, text in enumerate(entry.covariates)

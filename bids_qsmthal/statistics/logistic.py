@@ -17,6 +17,20 @@ def fit(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 - statsmode
     return sm.GLM(outcome, predictors, family=sm.families.Binomial()).fit(tol=1e-12)
 
 
+def robust_covariance(results: Any, predictors: Floats) -> Floats:  # noqa: ANN401 - untyped
+    r"""Return HC3: :math:`B X^T\mathrm{diag}((y-\mu)^2/(1-h)^2) X B`, B the inverse information.
+
+    References
+    ----------
+    MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7; for generalised linear models
+    Zeileis (2006). J Stat Softw 16(9). doi:10.18637/jss.v016.i09
+    """
+    bread = np.asarray(results.normalized_cov_params)
+    residuals = results.resid_response / (1 - results.get_hat_matrix_diag(observed=False))
+    covariance: Floats = bread @ (predictors.T * residuals**2) @ predictors @ bread
+    return covariance
+
+
 def why_not(outcome: Floats, predictors: Floats) -> str:
     """Return why there is no estimate: wrong values or separation; nothing where there is one."""
     if not np.isin(outcome, [0.0, 1.0]).all():

@@ -106,7 +106,7 @@ def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | Non
     words = [name for name in model.random_slopes if design.holds_words(usable[name])]
     if words:
         raise UsageError(
-            f"Model '{model.name}': a random slope needs numbers; {words[0]} has words."
+            f"Model '{model.name}': a random slope needs numbers; {words[0]} holds words."
         )
     made = design.build(model.formula, usable, filter=model.filter, levels=model.levels)
     sessions = frame.loc[made.rows, "participant_id"].value_counts()

@@ -63,13 +63,17 @@ def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
     """
     made = path.design(frame)
     n_columns = len(made.names)
+    try:
+        mediator, cause = (_column(made, term) for term in (path.mediator, path.cause))
+    except NoPathError as error:
+        return not_fitted(path, str(error))
+    if design.holds_words(frame[formulas.factor(path.mediator).variables[0]]):
+        return not_fitted(path, f"'{path.mediator}' holds words: a mediator must be a number")
     kept, aliased = design.independent_columns(made.predictors)
     if made.n < n_columns + 2 or aliased:
         named = ", ".join(made.names[column] for column in aliased)
         few = f"too few participants: {made.n} for {n_columns} coefficients"
         return not_fitted(path, f"collinear or constant: {named}" if aliased and kept else few)
-    # formulaic keeps the order in which the terms are written.
-    mediator, cause = made.names.index(path.mediator), made.names.index(path.cause)
     estimates = _paths(made.outcome, made.predictors, mediator, cause)
     rng = np.random.default_rng(how.seed)
     drawn = np.full((how.bootstraps(made.n), len(PATHS)), np.nan)
@@ -82,6 +86,19 @@ def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
         {"path": PATHS, "coefficient": estimates, "ci_low": low, "ci_high": high, "n": made.n}
     )
     return _named(table, path, CAUTION)
+
+
+class NoPathError(Exception):
+    """A term that cannot be a step of a path."""
+
+
+def _column(made: design.Design, term: str) -> int:
+    """Return the one column of a term, however it is spelled."""
+    text = formulas.factor(term).text
+    columns = made.terms[text]
+    if len(columns) != 1:
+        raise NoPathError(f"'{text}' makes {len(columns)} columns: a path needs a single one")
+    return columns[0]
 
 
 def not_fitted(path: Mediation, reason: str) -> pd.DataFrame:

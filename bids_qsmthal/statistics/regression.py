@@ -27,8 +27,8 @@ participants a coefficient at the least; doi:10.1016/j.jclinepi.2014.12.014)."""
 
 COLUMNS = [
     "model", "outcome", "term", "coefficient", "standard_error", "statistic", "df_residual",
-    "ci_low", "ci_high", "p", "partial_r", "n", "r_squared", "adjusted_r_squared", "residual_sd",
-    "method", "formula", "filter", "note",
+    "ci_low", "ci_high", "p", "partial_r", "n", "n_events", "r_squared", "adjusted_r_squared",
+    "residual_sd", "method", "formula", "filter", "note",
 ]  # fmt: skip
 
 
@@ -97,12 +97,18 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
         table = pd.concat(rows, ignore_index=True)
         return Fit(model=model, design=made, coefficients=table, fitted=False, note=reason)
     table, residuals = _estimate(model, made, kept, confidence)
-    table["note"] = [_note(made, kept, aliased, name) for name in table["term"]]
+    alone = _decided_alone(model, made, kept)
+    table["note"] = [
+        _note(made, kept, aliased, name) + (f"; {SOLE}" if name in alone else "")
+        for name in table["term"]
+    ]
+    table["note"] = table["note"].str.removeprefix("; ")
     table = table.assign(
         model=model.name,
         outcome=made.outcome_name,
         n=made.n,
-        method=model.method if model.family == "gaussian" else "logistic",
+        n_events=float(made.outcome.sum()) if model.family == "binomial" else np.nan,
+        method=method_name(model),
         formula=model.formula,
         filter=model.filter,
     )[COLUMNS]
@@ -152,11 +158,18 @@ def part_name(model: Model, words: Sequence[str]) -> str:
     return f"{model.name}[{', '.join(f'{name}={word}' for name, word in pairs)}]"
 
 
+def method_name(model: Model) -> str:
+    """Return how a model is estimated, in one word or two."""
+    if model.family == "gaussian":
+        return model.method
+    return "logistic hc3" if model.method == "hc3" else "logistic"
+
+
 def unfitted(model: Model, reason: str, *, term: str, n: int = 0) -> pd.DataFrame:
     """Return a row that says why there is no coefficient."""
     outcome = model.formula.partition("~")[0].strip()
     row = dict.fromkeys(COLUMNS, np.nan) | {
-        "model": model.name, "outcome": outcome, "term": term, "n": n, "method": model.method,
+        "model": model.name, "outcome": outcome, "term": term, "n": n, "method": method_name(model),
         "formula": model.formula, "filter": model.filter, "note": reason,
     }  # fmt: skip
     return pd.DataFrame([row], columns=COLUMNS)
@@ -184,14 +197,9 @@ def _why_not(model: Model, made: Design, kept: list[int]) -> str:
         )
     if np.ptp(made.outcome) == 0:
         return f"the outcome is the same ({made.outcome[0]:g}) in all {made.n} participants"
-    if model.method == "hc3" and np.any(_leverage(made.predictors[:, kept]) > 1 - 1e-10):
+    if model.method == "hc3" and design.decided_alone(made.predictors[:, kept]):
         return "one participant alone decides a coefficient: robust errors do not exist"
     return ""
-
-
-def _leverage(predictors: Floats) -> Floats:
-    leverage: Floats = np.sum(np.linalg.qr(predictors)[0] ** 2, axis=1)
-    return leverage
 
 
 def _losses(made: Design) -> str:
@@ -266,11 +274,14 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
 
 def _solve(model: Model, made: Design, kept: list[int]) -> LeastSquares:
     predictors = made.predictors[:, kept]
+    covariance = None
     if model.family == "gaussian" and model.method != "huber":
         return least_squares(made.outcome, predictors, robust=model.method == "hc3")
     if model.family == "binomial":
         results = logistic.fit(made.outcome, predictors)
         residuals = results.resid_response
+        if model.method == "hc3":
+            covariance = logistic.robust_covariance(results, predictors)
     else:
         # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
         results = sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
@@ -279,7 +290,7 @@ def _solve(model: Model, made: Design, kept: list[int]) -> LeastSquares:
         residuals = results.resid
     return LeastSquares(
         params=np.asarray(results.params),
-        covariance=np.asarray(results.cov_params()),
+        covariance=np.asarray(results.cov_params() if covariance is None else covariance),
         residuals=np.asarray(residuals, dtype=float),
         df_residual=float(results.df_resid),
         uses_t=False,
@@ -367,6 +378,22 @@ def _note(made: Design, kept: list[int], aliased: list[int], term: str) -> str:
             "(the log of zero, say)"
         )
     return "; ".join(notes)
+
+
+SOLE = "one participant alone decides it: it says nothing about a group"
+
+
+def _decided_alone(model: Model, made: Design, kept: list[int]) -> set[str]:
+    """Return the coefficients and contrasts that one participant decides."""
+    columns = design.decided_alone(made.predictors[:, kept])
+    names = {made.names[kept[column]] for column in columns}
+    spelled = coefficient_names(made, model.levels)
+    contrasts = {
+        name
+        for name, parts in model.contrasts.items()
+        if any(weight and spelled[part] in names for part, weight in parts.items())
+    }
+    return names | contrasts
 
 
 def _alias_notes(made: Design, kept: list[int], aliased: list[int], place: int) -> list[str]:

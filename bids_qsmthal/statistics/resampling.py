@@ -12,6 +12,9 @@ from bids_qsmthal.statistics.design import Floats
 CHUNK_NUMBERS = 2**24
 """How many random numbers are held at once (128 MiB)."""
 
+WORST_CONDITION = 1e12
+"""Of normal equations: beyond it four of sixteen digits are left, and a draw has no solution."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
@@ -57,9 +60,9 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
     """
     others = np.delete(predictors, column, axis=1)
     orthonormal = np.linalg.qr(predictors)[0]
-    direction = _rest(predictors[:, column], others)
+    direction = rest(predictors[:, column], others)
     direction = direction / np.linalg.norm(direction)
-    residuals = _rest(outcome, others)
+    residuals = rest(outcome, others)
     df = len(outcome) - predictors.shape[1]
 
     def statistic(shuffled: Floats) -> Floats:
@@ -83,26 +86,30 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
     return (beyond + 1) / (wanted + 1)
 
 
-def bootstrap_interval(
-    outcome: Floats, predictors: Floats, column: int, how: Resampling, *, confidence: float = 0.95
+def bca_interval(
+    drawn: Floats, estimate: float, jackknife: Floats, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated interval of one coefficient; rows are drawn.
+    """Return the bias-corrected and accelerated interval of one coefficient.
 
-    Draws in which the design has no unique solution (a rare level not drawn) are not used; with
-    more than one in ten of these there is no interval (NaN).
+    Draws without an estimate (a rare level not drawn, outcomes told apart) are not used; with more
+    than one in ten of these there is no interval (NaN).
+
+    Parameters
+    ----------
+    drawn
+        The coefficient in each draw of rows, missing where there is none.
+    estimate
+        The coefficient of all rows.
+    jackknife
+        The coefficient without each row.
 
     References
     ----------
     Efron (1987). J Am Stat Assoc 82(397), 171-185. doi:10.1080/01621459.1987.10478410
     """
-    scales = np.linalg.norm(predictors, axis=0)
-    scaled = predictors / scales
-    drawn = _bootstrap(outcome, scaled, column, how) / scales[column]
     usable = drawn[np.isfinite(drawn)]
-    if len(usable) < 0.9 * len(drawn):
+    if len(usable) < 0.9 * len(drawn) or not np.isfinite(jackknife).all():
         return float("nan"), float("nan")
-    estimate = np.linalg.lstsq(scaled, outcome, rcond=None)[0][column] / scales[column]
-    jackknife = leave_one_out(outcome, predictors, column).coefficients
     spread = jackknife.mean() - jackknife
     acceleration = np.sum(spread**3) / (6 * np.sum(spread**2) ** 1.5)
     below = np.clip(np.mean(usable < estimate), 1 / len(usable), 1 - 1 / len(usable))
@@ -123,7 +130,7 @@ def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
     leverage = np.sum(basis**2, axis=1)
     solved = np.linalg.solve(upper, basis.T)
     coefficient = float(solved[column] @ outcome)
-    residuals = _rest(outcome, predictors)
+    residuals = rest(outcome, predictors)
     with np.errstate(divide="ignore", invalid="ignore"):
         free = np.where(1 - leverage > 1e-10, 1 - leverage, np.nan)
         without = coefficient - solved[column] * residuals / free
@@ -133,12 +140,14 @@ def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
     return LeftOut(without, probability)
 
 
-def _bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
-    """Return the coefficient of each draw, NaN where it has no unique solution.
+def bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
+    """Return the least-squares coefficient of each draw of rows, NaN where it has no solution.
 
     A draw is a count for each row, so the normal equations of all draws are one matrix product.
     """
     n, p = predictors.shape
+    scales = np.linalg.norm(predictors, axis=0)
+    predictors = predictors / scales
     products = (predictors[:, :, None] * predictors[:, None, :]).reshape(n, p * p)
     moments = predictors * outcome[:, None]
     rng = np.random.default_rng(how.seed)
@@ -150,17 +159,18 @@ def _bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling
         counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
         normal = (counts @ products).reshape(size, p, p)
         right = counts @ moments
-        solvable = np.linalg.cond(normal) < 1e12
+        solvable = np.linalg.cond(normal) < WORST_CONDITION
         normal[~solvable] = np.eye(p)
         values = np.linalg.solve(normal, right[:, :, None])[:, column, 0]
         drawn.append(np.where(solvable, values, np.nan))
         done += size
-    return np.concatenate(drawn)
+    return np.concatenate(drawn) / float(scales[column])
 
 
-def _rest(values: Floats, others: Floats) -> Floats:
+def rest(values: Floats, others: Floats) -> Floats:
+    """Return what of some values other columns do not explain."""
     if others.shape[1] == 0:
         return values
     basis = np.linalg.qr(others)[0]
-    rest: Floats = values - basis @ (basis.T @ values)
-    return rest
+    left: Floats = values - basis @ (basis.T @ values)
+    return left

@@ -9,18 +9,29 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.statistics import design, formulas, regression, resampling
-from bids_qsmthal.statistics.regression import Fit, Method, Model
-from bids_qsmthal.statistics.resampling import Resampling
+from bids_qsmthal.statistics import design, formulas, refits, regression, resampling
+from bids_qsmthal.statistics.refits import Refits
+from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
+from bids_qsmthal.statistics.resampling import LeftOut, Resampling
 
 Kind = Literal["model", "inference", "sample", "term", "measure"]
 
 COLUMNS = [
     "model", "outcome", "term", "specification", "kind", "coefficient", "ci_low", "ci_high", "p",
-    "partial_r", "n", "note",
+    "partial_r", "n", "n_events", "distinct", "note",
 ]  # fmt: skip
 
-ROBUST: dict[str, Method] = {"robust errors (HC3)": "hc3", "Huber M-estimate": "huber"}
+HC3 = "robust errors (HC3)"
+
+ROBUST: dict[Family, dict[str, Method]] = {
+    "gaussian": {HC3: "hc3", "Huber M-estimate": "huber"},
+    "binomial": {HC3: "hc3"},
+}
+"""Other methods beside the one of the table."""
+
+BOOTSTRAP = "bootstrap (BCa)"
+PERMUTATION = "permutation"
+LEAVE_OUT = "leave one out (range)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +60,8 @@ class Question:
     adjusted: Model
     term: str
     unadjusted: Model | None = None
+    harmonised: bool = False
+    """Whether a variable of it was harmonised across sites."""
 
 
 def explore(
@@ -72,7 +85,19 @@ def explore(
         for specification in specifications:
             row = _changed(question, specification, frame, main)
             rows += [row] if row else []
-    return pd.DataFrame(rows, columns=COLUMNS)
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    return made.assign(distinct=_distinct(made))
+
+
+def _distinct(rows: pd.DataFrame) -> pd.Series[int]:
+    """Return 1 where a row has an estimate that no row of the same question before it has.
+
+    The same coefficient tested in another way, or a filter that leaves out nobody, is no second
+    finding. Estimates are compared to nine digits; solvers differ in later ones.
+    """
+    estimates = rows["coefficient"].astype(float)
+    keys = rows[["model", "term"]].assign(b=[f"{value:.9g}" for value in estimates], n=rows["n"])
+    return (estimates.notna() & ~keys.duplicated()).astype(int)
 
 
 def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, object]:
@@ -83,7 +108,7 @@ def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, objec
         "term": question.term,
         "specification": name,
         "kind": kind,
-        **{column: found[column] for column in COLUMNS[5:]},
+        **{column: found[column] for column in COLUMNS[5:] if column != "distinct"},
     }
 
 
@@ -123,52 +148,77 @@ def _changed(
 def _inference(
     question: Question, main: Fit, frame: pd.DataFrame, how: Resampling
 ) -> list[dict[str, object]]:
-    """Return the same model under other ways to estimate and to test."""
+    """Return the same model under other ways to estimate and to test.
+
+    Each row fits a model of the same family and method again, but for those that are named after
+    another method.
+    """
     rows = [
-        _row(question, name, "inference", regression.fit(
-            replace(question.adjusted, method=method), frame
-        ))
-        for name, method in ROBUST.items()
-    ]  # fmt: skip
+        _row(question, name, "inference", regression.fit(replace(main.model, method=method), frame))
+        for name, method in ROBUST[main.model.family].items()
+        if method != main.model.method
+    ]
     found = main.row(question.term)
     if main.design is None or not np.isfinite(found["coefficient"]):
         return rows
     kept, _ = design.independent_columns(main.design.predictors)
     predictors = main.design.predictors[:, kept]
+    if question.term not in main.design.names:
+        return rows  # a contrast has no column of its own
     column = kept.index(main.design.names.index(question.term))
+    again = refits.OF_MODEL[main.model.family, main.model.method]
+    base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
+    base |= {"ci_high": np.nan, "p": np.nan}
+    if question.harmonised:
+        note = "not given: harmonised values of one participant depend on all others"
+        return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": note}
+                         for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
     outcome = main.design.outcome
-    base = _row(question, "", "inference", main) | {"partial_r": np.nan}
-    low, high = resampling.bootstrap_interval(outcome, predictors, column, how)
-    rows.append(
-        base
-        | {"specification": "bootstrap (BCa)", "ci_low": low, "ci_high": high, "p": np.nan,
-           "note": f"{how.bootstraps(len(outcome))} draws of participants"}
-    )  # fmt: skip
-    p = resampling.permutation_p(outcome, predictors, column, how)
-    rows.append(
-        base
-        | {"specification": "permutation (Freedman-Lane)", "ci_low": np.nan, "ci_high": np.nan,
-           "p": p, "note": f"{how.permutations(len(outcome))} permutations"}
-    )  # fmt: skip
-    return [*rows, base | _left_out(main, predictors, column, frame)]
+    left = _without_each(again, outcome, predictors, column, how)
+    low, high = resampling.bca_interval(
+        again.bootstrap(outcome, predictors, column, how),
+        float(found["coefficient"]),
+        left.coefficients,
+    )
+    draws = f"{how.bootstraps(len(outcome))} draws of participants"
+    note = draws if np.isfinite(low) else f"{draws}: too many without an estimate, or left out"
+    rows.append(base | {"specification": BOOTSTRAP, "ci_low": low, "ci_high": high, "note": note})
+    p = again.permutation_p(outcome, predictors, column, how)
+    note = f"{how.permutations(len(outcome))} permutations"
+    name = f"{PERMUTATION} ({again.permutation})"
+    rows.append(base | {"specification": name, "p": p, "note": note})
+    return [*rows, base | _left_out(main, left, frame)]
 
 
-def _left_out(
-    main: Fit, predictors: design.Floats, column: int, frame: pd.DataFrame
-) -> dict[str, object]:
+def _without_each(
+    again: Refits, outcome: design.Floats, predictors: design.Floats, column: int, how: Resampling
+) -> LeftOut:
+    """Return the coefficient without each row, or nothing where that would be too many fits."""
+    n = len(outcome)
+    if not again.is_closed_form and n * n > how.largest:
+        nothing = np.full(n, np.nan)
+        return LeftOut(nothing, nothing)
+    return again.leave_one_out(outcome, predictors, column)
+
+
+def _left_out(main: Fit, left: LeftOut, frame: pd.DataFrame) -> dict[str, object]:
     """Return the range of the coefficient when any one participant is left out."""
     assert main.design is not None  # noqa: S101 - the caller has checked
-    left = resampling.leave_one_out(main.design.outcome, predictors, column)
-    name = "leave one out (range)"
-    blank = {"specification": name, "ci_low": np.nan, "ci_high": np.nan, "p": np.nan}
-    if main.design.n - predictors.shape[1] < 2 or np.isnan(left.coefficients).all():
+    blank: dict[str, object] = {"specification": LEAVE_OUT}
+    if main.design.n - main.design.predictors.shape[1] < 2:
         return blank | {"note": "too few participants to leave one out"}
+    if np.isnan(left.coefficients).all():
+        return blank | {"note": "not tried: too many participants to fit once without each"}
     who = frame.loc[main.design.rows]
     named = who["participant_id"] if "participant_id" in who else pd.Series(who.index)
     moved = np.nanargmax(np.abs(left.coefficients - np.nanmean(left.coefficients)))
+    lost = int(np.isnan(left.coefficients).sum())
+    without = f"; no estimate without {lost} of them" if lost else ""
+    p = float(np.nanmax(left.p)) if np.isfinite(left.p).any() else np.nan
     return blank | {
         "ci_low": float(np.nanmin(left.coefficients)),
         "ci_high": float(np.nanmax(left.coefficients)),
-        "p": float(np.nanmax(left.p)),
-        "note": f"smallest and largest coefficient, largest p; most without {named.iloc[moved]}",
+        "p": p,
+        "note": "smallest and largest coefficient, largest p; most without "
+        f"{named.iloc[moved]}{without}",
     }

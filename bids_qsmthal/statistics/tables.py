@@ -5,15 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.statistics import multiplicity
-from bids_qsmthal.statistics.regression import Fit
+from bids_qsmthal.statistics.regression import Fit, Model
 
 SIDES = ("unadjusted", "adjusted")
 
 SIGNIFICANT = 0.05
+
+PRINTED = ("coefficient", "95% CI", "p", "n")
+"""Columns of each side of a printed table."""
+
+
+class Effect(StrEnum):
+    """What the coefficients of a model are."""
+
+    DIFFERENCE = "difference"
+    LOG_ODDS_RATIO = "log odds ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +55,7 @@ class Table:
 
 def numbers(table: Table, fits: Mapping[str, Fit]) -> pd.DataFrame:
     """Return the table in full precision: one line a row, missing where not fitted."""
-    lines: list[dict[str, object]] = []
-    for row in table.rows:
-        line: dict[str, object] = {"label": row.label, "term": row.term}
-        notes = []
-        for side in SIDES:
-            name = getattr(row, side)
-            if not name:
-                continue
-            found = fits[name].row(row.term)
-            line["outcome"] = found["outcome"]
-            for column in ("coefficient", "ci_low", "ci_high", "p", "partial_r", "n"):
-                line[f"{column}_{side}"] = found[column]
-            if found["note"]:
-                notes.append(f"{side}: {found['note']}")
-        line["note"] = "; ".join(notes)
-        lines.append(line)
-    made = pd.DataFrame(lines)
+    made = pd.DataFrame([_line(row, fits) for row in table.rows])
     for side in SIDES:
         if f"p_{side}" in made:
             adjusted = multiplicity.adjust(made[f"p_{side}"].astype(float))
@@ -66,6 +63,44 @@ def numbers(table: Table, fits: Mapping[str, Fit]) -> pd.DataFrame:
             made.insert(place, f"p_fdr_{side}", adjusted["p_fdr"])
             made.insert(place, f"p_holm_{side}", adjusted["p_holm"])
     return made
+
+
+def _line(row: Row, fits: Mapping[str, Fit]) -> dict[str, object]:
+    line: dict[str, object] = {"label": row.label, "term": row.term}
+    notes = []
+    for side in SIDES:
+        name = getattr(row, side)
+        if not name:
+            continue
+        fit = fits[name]
+        found = fit.row(row.term)
+        line["outcome"] = found["outcome"]
+        for column in ("coefficient", "ci_low", "ci_high", "p", "partial_r", "n", "n_events"):
+            line[f"{column}_{side}"] = found[column]
+        line[f"effect_{side}"] = effect_of(fit.model)
+        if found["note"]:
+            notes.append(f"{side}: {found['note']}")
+    return line | {"note": "; ".join(notes)}
+
+
+def effect_of(model: Model) -> Effect:
+    """Return what the coefficients of a model are."""
+    return Effect.LOG_ODDS_RATIO if model.family == "binomial" else Effect.DIFFERENCE
+
+
+def shown_values(line: pd.Series[Any], side: str) -> tuple[float, float, float]:
+    """Return estimate and interval as readers get them: odds ratios, not their logarithms."""
+    values = [float(line[f"{name}_{side}"]) for name in ("coefficient", "ci_low", "ci_high")]
+    if line[f"effect_{side}"] == Effect.LOG_ODDS_RATIO:
+        with np.errstate(over="ignore"):
+            values = [float(np.exp(value)) for value in values]
+    return values[0], values[1], values[2]
+
+
+def print_n(line: pd.Series[Any], side: str) -> str:
+    """Return the participants of a cell, and of a logistic model those with outcome 1."""
+    n, events = float(line[f"n_{side}"]), float(line[f"n_events_{side}"])
+    return f"{n:.0f}" if math.isnan(events) else f"{n:.0f} ({events:.0f} events)"
 
 
 def printed(table: Table, made: pd.DataFrame) -> pd.DataFrame:
@@ -77,10 +112,15 @@ def printed(table: Table, made: pd.DataFrame) -> pd.DataFrame:
             if f"p_{side}" not in made:
                 continue
             word = side.capitalize()
-            cells[f"{word} coefficient"] = rounded(line[f"coefficient_{side}"], row)
-            low, high = (rounded(line[f"{end}_{side}"], row) for end in ("ci_low", "ci_high"))
+            if not getattr(row, side):
+                cells |= dict.fromkeys([f"{word} {name}" for name in PRINTED], "n/a")
+                continue
+            estimate, low, high = (rounded(value, row) for value in shown_values(line, side))
+            odds = line[f"effect_{side}"] == Effect.LOG_ODDS_RATIO and estimate != "n/a"
+            cells[f"{word} coefficient"] = f"{estimate} (odds ratio)" if odds else estimate
             cells[f"{word} 95% CI"] = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
             cells[f"{word} p"] = print_p(float(line[f"p_{side}"]))
+            cells[f"{word} n"] = print_n(line, side)
         lines.append(cells)
     return pd.DataFrame(lines)
 

@@ -1,6 +1,6 @@
 # The referee of the statistics tests: reads cases from a JSON file, answers in another.
 # Debian: r-base-core r-cran-jsonlite r-cran-lme4 r-cran-sandwich r-cran-pwr r-cran-fbasics r-cran-mass
-#   r-cran-lmtest r-cran-car
+#   r-cran-lmtest r-cran-car r-cran-boot
 suppressPackageStartupMessages({
   library(jsonlite); library(lme4); library(sandwich); library(pwr); library(MASS)
 })
@@ -34,6 +34,36 @@ logistic <- function(case, data) {
   table <- coef(summary(fit))
   list(terms = rownames(table), coefficient = table[, 1], standard_error = table[, 2],
        p = table[, 4])
+}
+
+# The same logistic model again: robust errors, without each row, and Potter's permutation.
+logistic_again <- function(case, data) {
+  formula <- as.formula(case$formula)
+  fit <- function(rows) glm(formula, data = data[rows, ], family = binomial(),
+                            control = glm.control(epsilon = 1e-14))
+  whole <- fit(seq_len(nrow(data)))
+  without <- sapply(seq_len(nrow(data)), function(row) coef(summary(fit(-row)))[2, c(1, 4)])
+  x <- model.matrix(whole)
+  others <- x[, -2, drop = FALSE]
+  own <- resid(lm.fit(others, x[, 2]))
+  null <- deviance(glm.fit(others, whole$y, family = binomial()))
+  set.seed(1)
+  explained <- replicate(1000, null - deviance(
+    suppressWarnings(glm.fit(cbind(others, sample(own)), whole$y, family = binomial()))))
+  list(hc3 = unname(sqrt(diag(vcovHC(whole, type = "HC3")))), coefficient = without[1, ],
+       p = without[2, ], permutation = mean(explained >= null - deviance(whole)))
+}
+
+# Interval of a coefficient by the package boot, all cases drawn.
+bca <- function(case, data) {
+  formula <- as.formula(case$formula)
+  estimate <- function(data, rows) {
+    if (case$family == "binomial") coef(suppressWarnings(glm(formula, binomial(), data[rows, ])))[2]
+    else coef(suppressWarnings(rlm(formula, data[rows, ], maxit = 200)))[2]
+  }
+  set.seed(1)
+  drawn <- boot::boot(data, estimate, R = 1500)
+  list(interval = boot::boot.ci(drawn, type = "bca")$bca[4:5], spread = sd(drawn$t))
 }
 
 huber <- function(case, data) {

@@ -169,7 +169,11 @@ def test_permutation_and_bootstrap_agree_with_theory_where_errors_are_normal() -
     how = Resampling(n_permutations=20_000, n_bootstraps=20_000, seed=1)
     p = resampling.permutation_p(made.outcome, made.predictors, 1, how)
     assert p == pytest.approx(row["p"], abs=4 * np.sqrt(row["p"] * (1 - row["p"]) / 20_000) + 0.01)
-    low, high = resampling.bootstrap_interval(made.outcome, made.predictors, 1, how)
+    low, high = resampling.bca_interval(
+        resampling.bootstrap(made.outcome, made.predictors, 1, how),
+        row["coefficient"],
+        resampling.leave_one_out(made.outcome, made.predictors, 1).coefficients,
+    )
     width = row["ci_high"] - row["ci_low"]
     assert abs(low - row["ci_low"]) < 0.1 * width
     assert abs(high - row["ci_high"]) < 0.1 * width

@@ -1,0 +1,368 @@
+"""The same model fitted again, many times: one family of kernels for each way to estimate.
+
+``resampling`` asks the same three questions of every model (bootstrap, permutation, leaving one
+out); here each question has its answer for the family and method of the model it stands beside.
+The kernels are plain numpy over all draws at once: a fit by statsmodels takes 0.2 ms (0.08 ms of it
+arithmetic), which 15,000 fits of each coefficient of two tables would turn into a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bids_qsmthal.statistics import design, regression, resampling
+from bids_qsmthal.statistics.design import Floats
+from bids_qsmthal.statistics.regression import Family, Method
+from bids_qsmthal.statistics.resampling import CHUNK_NUMBERS, LeftOut, Resampling
+
+HUBER_TURN = 1.345
+"""Residual, in scales, from which on it counts less: 95 % efficient for normal errors (Huber 1964,
+doi:10.1214/aoms/1177703732; Holland & Welsch 1977, doi:10.1080/03610927708827533)."""
+
+TOLERANCE = 1e-9
+"""Change of the coefficients, relative to the largest, at which an iteration has converged."""
+
+MOST_STEPS = 100
+
+LARGEST_LOGIT = 30.0
+"""Beyond it probabilities are 0 and 1 in double precision."""
+
+Draw = Callable[[Floats, Floats, int, Resampling], Floats]
+Permute = Callable[[Floats, Floats, int, Resampling], float]
+LeaveOut = Callable[[Floats, Floats, int], LeftOut]
+
+
+@dataclass(frozen=True, slots=True)
+class Refits:
+    """How a model of one kind is fitted again."""
+
+    bootstrap: Draw
+    """Coefficient of each draw of rows; missing where a draw has no solution."""
+
+    permutation_p: Permute
+    leave_one_out: LeaveOut
+    permutation: str
+    """Whose permutation it is."""
+
+    is_closed_form: bool = False
+    """Whether leaving one out needs no fit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Estimates of many data sets, one row each."""
+
+    coefficients: Floats
+    covariance: Floats
+    """Shape (fits, columns, columns)."""
+
+    deviance: Floats
+    converged: NDArray[np.bool_]
+
+    def statistic(self, column: int) -> Floats:
+        """Return the coefficient of a column over its standard error."""
+        error = np.sqrt(self.covariance[:, column, column])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio: Floats = self.coefficients[:, column] / error
+        return ratio
+
+
+def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
+    r"""Return logistic fits in which each row counts as often as said.
+
+    Newton's method: :math:`b \leftarrow b + (X^TWX)^{-1}X^T(c\,(y-\mu))` with
+    :math:`W = c\,\mu(1-\mu)` (McCullagh & Nelder 1989, 4.4). Not converged where the outcomes can
+    be told apart, as then there is no estimate.
+
+    Parameters
+    ----------
+    outcome
+        0 or 1, shape (rows,).
+    predictors
+        Shape (rows, columns), or (fits, rows, columns).
+    counts
+        Shape (fits, rows).
+    """
+    lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
+    x = np.broadcast_to(predictors / lengths, (len(counts), *predictors.shape[-2:]))
+    b = np.zeros((len(counts), x.shape[-1]))
+    converged = np.zeros(len(counts), dtype=bool)
+    for _ in range(MOST_STEPS):
+        logit = np.clip(_times(x, b), -LARGEST_LOGIT, LARGEST_LOGIT)
+        mu = 1 / (1 + np.exp(-logit))
+        information = _crossed(x, counts * mu * (1 - mu))
+        step = _solved(information, _moments(x, counts * (outcome - mu)))
+        # Newton's method may leap where the start is far: no step beyond a logit of 5.
+        step *= np.minimum(1, 5 / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
+        b = b + step
+        converged = np.abs(step).max(axis=1) < TOLERANCE * np.maximum(np.abs(b).max(axis=1), 1)
+        if converged.all():
+            break
+    # Coefficients that run away never converge; the deviance of such a fit does.
+    certain = np.abs(_times(x, b)).max(axis=1) > LARGEST_LOGIT
+    likelihood = counts * np.where(outcome > 0, np.log(mu), np.log1p(-mu))
+    scale = lengths[..., 0, :] if lengths.ndim == 3 else lengths[0]
+    outer = scale[..., :, None] * scale[..., None, :]
+    return Batch(
+        b / scale,
+        _inverse(information) / outer,
+        -2 * likelihood.sum(axis=1),
+        converged & ~certain,
+    )
+
+
+def huber(outcomes: Floats, predictors: Floats) -> Batch:
+    """Return Huber's M-estimates by reweighted least squares, the scale from the MAD each time.
+
+    The covariance is Huber's H1 (Huber 1981, Robust statistics, 7.6), as in statsmodels.
+
+    Parameters
+    ----------
+    outcomes
+        Shape (fits, rows).
+    predictors
+        Shape (rows, columns), or (fits, rows, columns).
+    """
+    lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
+    x = np.broadcast_to(predictors / lengths, (len(outcomes), *predictors.shape[-2:]))
+    weights = np.ones_like(outcomes)
+    b = np.zeros((len(outcomes), x.shape[-1]))
+    converged = np.zeros(len(outcomes), dtype=bool)
+    for _ in range(MOST_STEPS):
+        before = b
+        b = _solved(_crossed(x, weights), _moments(x, weights * outcomes))
+        rest = outcomes - _times(x, b)
+        sigma = np.median(np.abs(rest), axis=1) / stats.norm.ppf(0.75)
+        z = rest / np.maximum(sigma, 1e-300)[:, None]
+        weights = np.minimum(1, HUBER_TURN / np.maximum(np.abs(z), 1e-300))
+        change = np.abs(b - before).max(axis=1)
+        converged = change < TOLERANCE * np.maximum(np.abs(b).max(axis=1), 1e-300)
+        if converged.all():
+            break
+    n, p = x.shape[1:]
+    inside = (np.abs(z) <= HUBER_TURN).mean(axis=1)
+    spread = np.sum(np.clip(z, -HUBER_TURN, HUBER_TURN) ** 2, axis=1) * sigma**2 / (n - p)
+    correction = 1 + p / n * (1 - inside) / inside
+    factor = (correction / inside) ** 2 * spread
+    covariance = factor[:, None, None] * _inverse(_crossed(x, np.ones_like(outcomes)))
+    scale = lengths[..., 0, :] if lengths.ndim == 3 else lengths[0]
+    outer = scale[..., :, None] * scale[..., None, :]
+    return Batch(b / scale, covariance / outer, np.full(len(b), np.nan), converged)
+
+
+def _logistic_draws(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
+    n, p = predictors.shape
+    rng = np.random.default_rng(how.seed)
+    drawn = []
+    for size in _chunks(how.bootstraps(n), n * p):
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
+        fits = logistic(outcome, predictors, counts)
+        drawn.append(np.where(fits.converged, fits.coefficients[:, column], np.nan))
+    return np.concatenate(drawn)
+
+
+def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+    n, p = predictors.shape
+    parts = []
+    done = 0
+    for size in _chunks(n, n * p):
+        counts = np.ones((size, n))
+        counts[np.arange(size), np.arange(done, done + size)] = 0
+        fits = logistic(outcome, predictors, counts)
+        usable = np.where(fits.converged, 1.0, np.nan)
+        parts.append((fits.coefficients[:, column] * usable, fits.statistic(column) * usable))
+        done += size
+    coefficients, statistic = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return LeftOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
+
+
+def _logistic_permutation_p(
+    outcome: Floats, predictors: Floats, column: int, how: Resampling
+) -> float:
+    """Return p by permuting what of a predictor the others do not explain.
+
+    Outcomes of 0 and 1 have no residuals that could be exchanged, so those of the predictor are;
+    compared is the likelihood ratio.
+
+    References
+    ----------
+    Potter (2005). Stat Med 24(5), 693-708. doi:10.1002/sim.1931
+    """
+    n, p = predictors.shape
+    others = np.delete(predictors, column, axis=1)
+    own = resampling.rest(predictors[:, column], others)
+    rng = np.random.default_rng(how.seed)
+    one = np.ones((1, n))
+    null = logistic(outcome, others, one).deviance[0]
+    observed = null - logistic(outcome, predictors, one).deviance[0]
+    wanted = how.permutations(n)
+    beyond = 0
+    for size in _chunks(wanted, n * p):
+        shuffled = rng.permuted(np.tile(own, (size, 1)), axis=1)
+        x = np.concatenate(
+            [np.broadcast_to(others, (size, *others.shape)), shuffled[:, :, None]], axis=2
+        )
+        explained = null - logistic(outcome, x, np.ones((size, n))).deviance
+        beyond += int(np.sum(explained >= observed - 1e-9))
+    return (beyond + 1) / (wanted + 1)
+
+
+def _huber_draws(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
+    n, p = predictors.shape
+    rng = np.random.default_rng(how.seed)
+    drawn = []
+    for size in _chunks(how.bootstraps(n), n * p):
+        rows = rng.integers(0, n, (size, n))
+        drawn.append(_huber_coefficients(outcome[rows], predictors[rows], column))
+    return np.concatenate(drawn)
+
+
+def _huber_coefficients(outcomes: Floats, predictors: Floats, column: int) -> Floats:
+    """Return a coefficient of each fit, missing where the design has no unique solution."""
+    lengths = np.linalg.norm(predictors, axis=1, keepdims=True)
+    scaled = predictors / np.where(lengths > 0, lengths, 1)
+    solvable = np.linalg.cond(np.swapaxes(scaled, 1, 2) @ scaled) < resampling.WORST_CONDITION
+    values = np.full(len(outcomes), np.nan)
+    if solvable.any():
+        fits = huber(outcomes[solvable], predictors[solvable])
+        values[solvable] = np.where(fits.converged, fits.coefficients[:, column], np.nan)
+    return values
+
+
+def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+    n, p = predictors.shape
+    alone = [row for rows in design.decided_alone(predictors).values() for row in rows]
+    coefficients, statistic = np.full(n, np.nan), np.full(n, np.nan)
+    places = np.setdiff1d(np.arange(n), alone)
+    done = 0
+    for size in _chunks(len(places), n * p):
+        here = places[done : done + size]
+        rows = np.stack([np.delete(np.arange(n), place) for place in here])
+        fits = huber(outcome[rows], predictors[rows])
+        coefficients[here] = np.where(fits.converged, fits.coefficients[:, column], np.nan)
+        statistic[here] = np.where(fits.converged, fits.statistic(column), np.nan)
+        done += size
+    return LeftOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
+
+
+def _huber_permutation_p(
+    outcome: Floats, predictors: Floats, column: int, how: Resampling
+) -> float:
+    """Return p by permuting the residuals of the model without the term (Freedman & Lane 1983)."""
+    n, p = predictors.shape
+    others = np.delete(predictors, column, axis=1)
+    fitted = np.zeros(n)
+    if others.shape[1]:
+        fitted = others @ huber(outcome[None], others).coefficients[0]
+    observed = abs(huber(outcome[None], predictors).statistic(column)[0])
+    rng = np.random.default_rng(how.seed)
+    wanted = how.permutations(n)
+    beyond = 0
+    for size in _chunks(wanted, n * p):
+        shuffled = rng.permuted(np.tile(outcome - fitted, (size, 1)), axis=1)
+        statistic = np.abs(huber(fitted + shuffled, predictors).statistic(column))
+        beyond += int(np.sum(statistic >= observed * (1 - 1e-9)))
+    return (beyond + 1) / (wanted + 1)
+
+
+def _robust_permutation_p(
+    outcome: Floats, predictors: Floats, column: int, how: Resampling
+) -> float:
+    """Return Freedman and Lane's p with errors from HC3 in every permutation."""
+    n = len(outcome)
+    others = np.delete(predictors, column, axis=1)
+    residuals = resampling.rest(outcome, others)
+    basis, upper = np.linalg.qr(predictors)
+    solved = np.linalg.solve(upper, basis.T)[column]
+    free = 1 - np.sum(basis**2, axis=1)
+
+    def statistic(values: Floats) -> Floats:
+        left = values - (values @ basis) @ basis.T
+        ratio: Floats = np.abs(values @ solved) / np.sqrt(((left / free) ** 2) @ solved**2)
+        return ratio
+
+    rng = np.random.default_rng(how.seed)
+    observed = statistic(residuals[None])[0]
+    wanted = how.permutations(n)
+    beyond = 0
+    for size in _chunks(wanted, n):
+        shuffled = rng.permuted(np.tile(residuals, (size, 1)), axis=1)
+        beyond += int(np.sum(statistic(shuffled) >= observed * (1 - 1e-12)))
+    return (beyond + 1) / (wanted + 1)
+
+
+def _robust_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+    plain = resampling.leave_one_out(outcome, predictors, column)
+    p = np.full(len(outcome), np.nan)
+    for row in np.flatnonzero(np.isfinite(plain.coefficients)):
+        x = np.delete(predictors, row, axis=0)
+        if design.decided_alone(x):
+            continue
+        found = regression.least_squares(np.delete(outcome, row), x, robust=True)
+        error = np.sqrt(found.covariance[column, column])
+        p[row] = 2 * stats.t.sf(abs(found.params[column] / error), found.df_residual)
+    return LeftOut(plain.coefficients, p)
+
+
+ORDINARY = Refits(
+    resampling.bootstrap,
+    resampling.permutation_p,
+    resampling.leave_one_out,
+    "Freedman-Lane",
+    is_closed_form=True,
+)
+ROBUST = Refits(resampling.bootstrap, _robust_permutation_p, _robust_left_out, "Freedman-Lane, HC3")
+HUBER = Refits(_huber_draws, _huber_permutation_p, _huber_left_out, "Freedman-Lane, Huber")
+LOGISTIC = Refits(_logistic_draws, _logistic_permutation_p, _logistic_left_out, "Potter")
+
+OF_MODEL: dict[tuple[Family, Method], Refits] = {
+    ("gaussian", "ols"): ORDINARY,
+    ("gaussian", "hc3"): ROBUST,
+    ("gaussian", "huber"): HUBER,
+    ("binomial", "ols"): LOGISTIC,
+    ("binomial", "hc3"): LOGISTIC,
+}
+
+
+def _chunks(wanted: int, numbers_each: int) -> Iterator[int]:
+    """Yield how many fits are made at once, until all are."""
+    size = max(1, CHUNK_NUMBERS // (4 * numbers_each))
+    while wanted > 0:
+        yield min(size, wanted)
+        wanted -= size
+
+
+def _times(x: Floats, b: Floats) -> Floats:
+    values: Floats = np.matmul(x, b[:, :, None])[:, :, 0]
+    return values
+
+
+def _moments(x: Floats, values: Floats) -> Floats:
+    sums: Floats = np.matmul(values[:, None, :], x)[:, 0, :]
+    return sums
+
+
+def _crossed(x: Floats, weights: Floats) -> Floats:
+    products: Floats = np.matmul(np.swapaxes(x, 1, 2) * weights[:, None, :], x)
+    return products
+
+
+def _inverse(matrices: Floats) -> Floats:
+    # A trace of ridge lets singular ones through; their fits do not converge and are left out.
+    p = matrices.shape[-1]
+    trace = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
+    inverse: Floats = np.linalg.inv(matrices + np.eye(p) * np.maximum(trace * 1e-15, 1e-300))
+    return inverse
+
+
+def _solved(matrices: Floats, right: Floats) -> Floats:
+    p = matrices.shape[-1]
+    trace = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
+    ridge = np.eye(p) * np.maximum(trace * 1e-15, 1e-300)
+    values: Floats = np.linalg.solve(matrices + ridge, right[:, :, None])[:, :, 0]
+    return values

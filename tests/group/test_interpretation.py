@@ -1,0 +1,72 @@
+"""What the page says about numbers: odds as odds, nulls as nulls, counts of what differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.group import analysis_file, interpretation
+from bids_qsmthal.statistics import normality, power, regression, sensitivity, tables
+from bids_qsmthal.statistics.regression import Model
+from bids_qsmthal.statistics.resampling import Resampling
+from bids_qsmthal.statistics.sensitivity import Question, Specification
+from bids_qsmthal.statistics.tables import Row, Table
+
+ANALYSIS = replace(analysis_file.read(None), sensitivity=None)
+
+
+def people(n: int = 95) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"chi": rng.normal(-29, 11, n), "age": rng.uniform(20, 60, n)})
+    risk = 1 / (1 + np.exp(-0.08 * (frame["chi"] + 29)))
+    return frame.assign(enhancing=(rng.random(n) < risk).astype(float))
+
+
+def read(model: Model, term: str = "chi") -> tuple[str, pd.Series]:
+    wanted = Table(name="t", title="T", rows=(Row(label="Line", term=term, adjusted="m"),))
+    numbers = tables.numbers(wanted, {"m": regression.fit(model, people())})
+    return interpretation.read_row(wanted.rows[0], numbers.iloc[0], ANALYSIS), numbers.iloc[0]
+
+
+def test_a_log_odds_ratio_is_read_as_odds() -> None:
+    text, line = read(Model(name="m", formula="enhancing ~ chi", family="binomial"))
+    ratio = float(np.exp(line["coefficient_adjusted"]))
+    assert f"the odds of presence of enhancing lesions were {ratio:.2f} times as high" in text
+    assert "larger" not in text
+    assert "smaller" not in text
+    events = int(line["n_events_adjusted"])
+    assert f"n = 95 ({events} events)" in text
+
+
+def test_a_difference_keeps_its_words() -> None:
+    text, line = read(Model(name="m", formula="chi ~ age"), "age")
+    size = tables.rounded(line["coefficient_adjusted"], Row(label="", term=""))
+    assert f"relative susceptibility of the thalami differed by {size} ppb" in text
+
+
+def test_ninety_five_participants_find_a_correlation_of_28_hundredths_whatever_models_there_are(
+) -> None:  # fmt: skip
+    rows = power.table({"adjusted": (95, 5), "alone": (95, 0), "few": (40, 0), "more": (95, 4)})
+    assert "95 participants give 80% power to find a correlation of 0.28" in (
+        interpretation.read_power(rows)
+    )
+
+
+def test_a_test_that_finds_nothing_is_no_evidence_of_a_normal_distribution() -> None:
+    values = pd.Series(np.random.default_rng(1).normal(50, 9, 60), name="age")
+    text = interpretation.read_normality(normality.ladder(values), ANALYSIS)
+    assert "no evidence against a normal distribution" in text
+    assert "do not depart" not in text
+
+
+def test_the_same_estimate_counts_once() -> None:
+    rows = sensitivity.explore(
+        [Question(adjusted=Model(name="m", formula="chi ~ age"), term="age")],
+        people(),
+        [Specification(name="all", kind="sample", filter="age > 0")],
+        Resampling(n_permutations=99, n_bootstraps=1000),
+    )
+    assert len(rows) == 7
+    assert "2 different estimates" in interpretation.read_sensitivity(rows, ANALYSIS)
