@@ -37,7 +37,8 @@ from bids_qsmthal.anatomy import preparation, segmentation
 from bids_qsmthal.anatomy.brain import BrainExtraction
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.simulate.heads import Head, draw_head
+from bids_qsmthal.simulate.head_model import Head
+from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters
 from bids_qsmthal.simulate.participants import received
 from bids_qsmthal.simulate.poses import draw_poses

@@ -23,7 +23,7 @@ from bids_qsmthal.simulate.tissues import NAMES, ROW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bids_qsmthal.simulate.heads import Head
+    from bids_qsmthal.simulate.head_model import Head
     from bids_qsmthal.simulate.templates import StructureMap
 
 Float = NDArray[np.float32]

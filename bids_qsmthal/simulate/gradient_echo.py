@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.simulate.compositions import Chunk, Inner
-    from bids_qsmthal.simulate.heads import Head
+    from bids_qsmthal.simulate.head_model import Head
     from bids_qsmthal.simulate.parameters import Parameters, Protocol
 
 Float = NDArray[np.float32]

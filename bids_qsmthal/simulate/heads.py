@@ -1,8 +1,8 @@
-"""One digital head: drawn once, then scanned."""
+"""Drawing one digital head, which every scan then samples."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,12 +12,13 @@ from scipy import ndimage
 from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import compositions
-from bids_qsmthal.simulate.envelope import Envelope, envelope
+from bids_qsmthal.simulate.envelope import envelope
+from bids_qsmthal.simulate.head_model import Head
 from bids_qsmthal.simulate.lesions import EMPTY_MM, Terrain, draw_lesions
-from bids_qsmthal.simulate.templates import Templates, templates
+from bids_qsmthal.simulate.templates import templates
 from bids_qsmthal.simulate.tissues import ROW, property_of
-from bids_qsmthal.simulate.veins import Vein, draw_veins
-from bids_qsmthal.simulate.warps import RandomWarp, random_warp
+from bids_qsmthal.simulate.veins import draw_veins
+from bids_qsmthal.simulate.warps import random_warp
 
 if TYPE_CHECKING:
     from bids_qsmthal.simulate.parameters import Parameters
@@ -26,47 +27,6 @@ TERRAIN_STEP_MM: Final = 1.5
 TERRAIN_CORNER_MM: Final = np.array([-84.0, -120.0, -84.0])
 TERRAIN_SHAPE: Final = (113, 145, 121)
 TEXTURE_STEP_MM: Final = 4.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """A participant's anatomy as a function of space; coordinates are head mm, RAS.
-
-    Attributes
-    ----------
-    templates, warp, envelope
-        The atlas, the map into it, and the head around the brain.
-    lesions, enhancing
-        Level sets in mm.
-    plexus
-        Centre and semi-axes (mm) of the choroid plexus in each atrium.
-    calcified_share
-        Share of the plexus that is calcification.
-    veins
-        Tubes.
-    texture
-        Smooth noise of unit variance: tissue is not uniform.
-    chi_ppb
-        Susceptibility of each tissue in this participant.
-    thalamus_asymmetry_ppb, nuclei_mean_ppb
-        Right minus left thalamus; mean of the nuclei's pattern, taken off.
-    cortical_loss
-        Share by which the gray prior is weakened.
-    """
-
-    templates: Templates
-    warp: RandomWarp
-    envelope: Envelope
-    lesions: Image
-    enhancing: Image
-    plexus: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
-    calcified_share: float
-    veins: tuple[Vein, ...]
-    texture: Image
-    chi_ppb: NDArray[np.float32]
-    thalamus_asymmetry_ppb: float
-    nuclei_mean_ppb: float
-    cortical_loss: float
 
 
 def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.gradient_echo import acquired, fields, fine_model, smooth_field
-from bids_qsmthal.simulate.heads import Head, draw_head
+from bids_qsmthal.simulate.head_model import Head
+from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
 from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
 from bids_qsmthal.simulate.structural import (

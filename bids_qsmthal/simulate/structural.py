@@ -16,7 +16,7 @@ from bids_qsmthal.simulate.tissues import ROW, property_of, t1_with_gadolinium_s
 
 if TYPE_CHECKING:
     from bids_qsmthal.simulate.compositions import Chunk, Inner
-    from bids_qsmthal.simulate.heads import Head
+    from bids_qsmthal.simulate.head_model import Head
 
 Float = NDArray[np.float32]
 

@@ -1,0 +1,57 @@
+"""One digital head as a value: drawn once (``heads``), then sampled (``compositions``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.core.image import Image
+    from bids_qsmthal.simulate.envelope import Envelope
+    from bids_qsmthal.simulate.templates import Templates
+    from bids_qsmthal.simulate.veins import Vein
+    from bids_qsmthal.simulate.warps import RandomWarp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A participant's anatomy as a function of space; coordinates are head mm, RAS.
+
+    Attributes
+    ----------
+    templates, warp, envelope
+        The atlas, the map into it, and the head around the brain.
+    lesions, enhancing
+        Level sets in mm.
+    plexus
+        Centre and semi-axes (mm) of the choroid plexus in each atrium.
+    calcified_share
+        Share of the plexus that is calcification.
+    veins
+        Tubes.
+    texture
+        Smooth noise of unit variance: tissue is not uniform.
+    chi_ppb
+        Susceptibility of each tissue in this participant.
+    thalamus_asymmetry_ppb, nuclei_mean_ppb
+        Right minus left thalamus; mean of the nuclei's pattern, taken off.
+    cortical_loss
+        Share by which the gray prior is weakened.
+    """
+
+    templates: Templates
+    warp: RandomWarp
+    envelope: Envelope
+    lesions: Image
+    enhancing: Image
+    plexus: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    calcified_share: float
+    veins: tuple[Vein, ...]
+    texture: Image
+    chi_ppb: NDArray[np.float32]
+    thalamus_asymmetry_ppb: float
+    nuclei_mean_ppb: float
+    cortical_loss: float
