@@ -195,7 +195,7 @@ class LiveHandler(logging.Handler):
             forecast.expect(record.to_process)
             self._start()
         elif hasattr(record, "step"):
-            from bids_qsmthal.participant.runner import Step  # noqa: PLC0415 - brings joblib along
+            from bids_qsmthal.participant.runner import Step  # noqa: PLC0415 - brings all rooms along
 
             forecast.step(Step(**record.step))
         elif hasattr(record, "ended"):

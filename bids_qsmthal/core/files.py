@@ -53,8 +53,8 @@ def check_inside(root: Path, *places: Path) -> None:
             )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it to disk, and rename it.
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file, its parts one after the other, beside its place; flush it; rename it.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as stream:
-            stream.write(content)
+            stream.writelines(content)
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(path)

@@ -18,12 +18,15 @@ from bids_qsmthal.participant import (
     quality,
     saving,
 )
+from bids_qsmthal.participant.kept_results import shared_folders
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.settings import Settings
 
@@ -42,10 +45,7 @@ def process(session: Session, settings: Settings) -> None:
         Something is wrong with the input, in words for the user.
     """
     out = outputs(session, settings)
-    logs = settings.output_dir / "logs"
-    folders = (logs, out.folder, out.session_folder / "figures")
-    check_inside(settings.output_dir, *folders)
-    sweep(out.name, settings.output_dir, *folders)
+    _make_ready(out)
     external_files = external.files(session, settings.datasets, settings.output_dir)
     for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
@@ -53,6 +53,7 @@ def process(session: Session, settings: Settings) -> None:
     plan = pipeline.plan(session, external_files)
     runner = Runner(work_dir, plan, only_known=settings.reports_only)
     runner.announce()
+    _report_shared(settings.work_dir, work_dir)
 
     inputs = input_checks.read(session, settings, external_files)
     structural = structural_results(inputs, settings, runner)
@@ -73,6 +74,22 @@ def process(session: Session, settings: Settings) -> None:
     _save_manifest(session, settings, out)
     if settings.clean_work:
         shutil.rmtree(work_dir)
+
+
+def _make_ready(out: Derivatives) -> None:
+    """Raise where a link leads out of the output folder; remove what a killed run was writing."""
+    folders = (out.output_dir / "logs", out.folder, out.session_folder / "figures")
+    check_inside(out.output_dir, *folders)
+    sweep(out.name, out.output_dir, *folders)
+
+
+def _report_shared(*folders: Path) -> None:
+    for folder in shared_folders(*folders):
+        log.warning(
+            "%s: others may write this work folder, and could put results of their own into it; "
+            "chmod go-w it, or name one of your own with -w.",
+            folder,
+        )
 
 
 def outputs(session: Session, settings: Settings) -> Derivatives:

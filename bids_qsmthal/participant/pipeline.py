@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.anatomy import Anatomy, Prepared, Rigid
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.lesions import Enhancement, Lesions
+from bids_qsmthal.qsm import Maps, Variants
+from bids_qsmthal.roi import RegionResults
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,6 +75,8 @@ class Stage:
         shift it, and with it the estimate of the time left.
     lack
         What a user goes without where it cannot run.
+    gives
+        The types that its result may have.
     """
 
     title: str
@@ -79,6 +87,7 @@ class Stage:
     makes: tuple[str, ...] = ()
     share: float
     lack: str = ""
+    gives: tuple[type, ...]
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -91,10 +100,21 @@ PREPARE_T1W = Stage(
     needs=(T1W,),
     makes=("t1w", "brain"),
     share=0.31,
+    gives=(Prepared,),
 )
-FLAIR_TO_T1W = Stage(title="FLAIR to T1w", needs=(T1W, FLAIR), share=0.09)
+FLAIR_TO_T1W = Stage(
+    title="FLAIR to T1w",
+    needs=(T1W, FLAIR),
+    share=0.09,
+    gives=(Rigid,),
+)
 BRAIN_IN_FLAIR = Stage(
-    title="brain in FLAIR", needs=(FLAIR,), external="lesion", instead=T1W, share=0.03
+    title="brain in FLAIR",
+    needs=(FLAIR,),
+    external="lesion",
+    instead=T1W,
+    share=0.03,
+    gives=(Image,),
 )
 T2_LESIONS = Stage(
     title="T2 lesions",
@@ -103,6 +123,7 @@ T2_LESIONS = Stage(
     makes=("lesion", "lesion_probability", "lesion_flair"),
     share=0.06,
     lack="no T2 lesions",
+    gives=(Lesions, Image),
 )
 SEGMENT_T1W = Stage(
     title="tissue, deep gray nuclei, cortical thickness",
@@ -110,8 +131,14 @@ SEGMENT_T1W = Stage(
     makes=("tissue", "gm", "wm", "csf", "deepgray", "nuclei", "thickness"),
     share=0.10,
     lack="no volumes, no cortical thickness",
+    gives=(Anatomy,),
 )
-CE_T1W_TO_T1W = Stage(title="post-contrast T1w to T1w", needs=(T1W, CE_T1W), share=0.11)
+CE_T1W_TO_T1W = Stage(
+    title="post-contrast T1w to T1w",
+    needs=(T1W, CE_T1W),
+    share=0.11,
+    gives=(Rigid,),
+)
 ENHANCING_LESIONS = Stage(
     title="enhancing lesions",
     needs=(T1W,),
@@ -120,8 +147,14 @@ ENHANCING_LESIONS = Stage(
     makes=("enhancing",),
     share=0.03,
     lack="no enhancing lesions",
+    gives=(Enhancement,),
 )
-GRE_TO_T1W = Stage(title="gradient echo to T1w", needs=(GRE, T1W), share=0.09)
+GRE_TO_T1W = Stage(
+    title="gradient echo to T1w",
+    needs=(GRE, T1W),
+    share=0.09,
+    gives=(Rigid,),
+)
 BRAIN_IN_GRE = Stage(
     title="brain in the gradient echo",
     needs=(GRE,),
@@ -129,6 +162,7 @@ BRAIN_IN_GRE = Stage(
     instead=T1W,
     makes=("brain_gre",),
     share=0.03,
+    gives=(Image,),
 )
 SUSCEPTIBILITY = Stage(
     title="field, background, susceptibility",
@@ -136,9 +170,14 @@ SUSCEPTIBILITY = Stage(
     makes=("chi", "r2star", "t2star", "local_field", "total_field", "noise", "qsm_mask"),
     share=0.05,
     lack="no maps of susceptibility and R2*",
+    gives=(Maps,),
 )
 VARIANTS = Stage(
-    title="other backgrounds, split echoes", needs=(GRE, THALAMI), external="chi", share=0.07
+    title="other backgrounds, split echoes",
+    needs=(GRE, THALAMI),
+    external="chi",
+    share=0.07,
+    gives=(Variants,),
 )
 REGIONS = Stage(
     title="thalamus, veins, reference",
@@ -146,6 +185,7 @@ REGIONS = Stage(
     makes=("deepgray_gre", "thalamus", "csf_reference", "vein", "lesion_gre", "nuclei_gre"),
     share=0.09,
     lack="no susceptibility of the thalamus",
+    gives=(RegionResults,),
 )
 
 STAGES = (

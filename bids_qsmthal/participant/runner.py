@@ -8,6 +8,7 @@ the versions of the libraries under it are the same. Rooms of one floor know not
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -15,10 +16,9 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, cast
 
-import joblib
-
 from bids_qsmthal.bids.derivatives import package_versions
 from bids_qsmthal.core.errors import LevelUnavailableError
+from bids_qsmthal.participant.kept_results import DamagedError, KeptResults, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,9 @@ class Runner:
     """
 
     def __init__(self, work_dir: Path, plan: Plan, *, only_known: bool = False) -> None:
+        self._who = work_dir.name
         self._work_dir = work_dir
+        self._kept = KeptResults(work_dir)
         self._plan = plan
         self._only_known = only_known
         self._start = time.monotonic()
@@ -88,34 +90,50 @@ class Runner:
         ------
         LevelUnavailableError
             It is not known, and nothing may be computed.
+        OutputError
+            It cannot be kept.
         """
-        room = function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
-        kept = joblib.Memory(self._work_dir / f"{room}-{code_version(room)}", verbose=0).cache(
-            function
-        )
-        known = kept.check_call_in_cache(*args, **kwargs)
-        if self._only_known and not known:
-            raise LevelUnavailableError(
-                f"{stage.title}: no such result in {self._work_dir} for these inputs, options and "
-                "version; run once without --reports-only, or name its work folder with -w."
-            )
-        step = self._step(stage, "reused" if known else "started")
+        arguments = inspect.signature(function).bind(*args, **kwargs)
+        arguments.apply_defaults()
+        name = f"{function.__module__}.{function.__qualname__}"
+        key = key_of(name, code_version(_room(function)), arguments.arguments)
+        known = self._known(stage, key)
+        step = self._step(stage, "started" if known is None else "reused")
         log.info(
             "[%d/%d] %s%s (%s elapsed)",
             *(step["number"], step["total"], stage.title),
-            *(": reused" if known else " ...", self._elapsed()),
+            *(" ..." if known is None else ": reused", self._elapsed()),
             extra={"step": step},
         )
+        if known is not None:
+            return cast("R", known)
         before = time.process_time()
-        result = kept(*args, **kwargs)
-        if not known:
-            log.debug("%s took %.1f CPU-s", stage.title, time.process_time() - before)
-        return cast("R", result)
+        result = function(*args, **kwargs)
+        log.debug("%s took %.1f CPU-s", stage.title, time.process_time() - before)
+        self._kept.save(key, result)
+        return result
+
+    def _known(self, stage: Stage, key: str) -> object | None:
+        """Return what the work folder has of a stage, and say where it cannot be used."""
+        why = "there is none for these inputs, options and version"
+        try:
+            known = self._kept.load(key, stage.gives)
+        except DamagedError as error:
+            known, why = None, str(error)
+            log.warning(
+                "%s: the result kept in %s is not used, %s", stage.title, self._work_dir, why
+            )
+        if known is None and self._only_known:
+            raise LevelUnavailableError(
+                f"{stage.title}: no result in {self._work_dir} that can be used, {why}; run once "
+                "without --reports-only, or name its work folder with -w."
+            )
+        return known
 
     def _step(self, stage: Stage, state: State) -> dict[str, str | int | float]:
         stages = self._plan.stages
         step = Step(
-            who=self._work_dir.name,
+            who=self._who,
             number=stages.index(stage) + 1 if state != "left out" else 0,
             total=len(stages),
             title=stage.title,
@@ -128,6 +146,10 @@ class Runner:
     def _elapsed(self) -> str:
         minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
         return f"{minutes}:{seconds:02d}"
+
+
+def _room(function: Callable[..., object]) -> str:
+    return function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
 
 
 BELOW = {"anatomy": ("core",), "lesions": ("core",), "qsm": ("core",), "roi": ("qsm", "core")}

@@ -12,9 +12,6 @@ from tests.hostile import cases
 from tests.hostile.cases import Case
 from tests.hostile.conftest import outputs, refusal
 
-# Storing results is slow on a busy machine, which joblib says here and in the log of a run.
-pytestmark = pytest.mark.filterwarnings("ignore:Persisting input arguments")
-
 
 def named(group: list[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", group, ids=[case.name for case in group])

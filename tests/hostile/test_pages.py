@@ -18,9 +18,6 @@ from tests.hostile.cases import sidecars
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>"
 FETCHING = {"src", "href", "srcset", "data", "action", "poster", "formaction"}
 
-# Storing results is slow on a busy machine, which joblib says here and in the log of a run.
-pytestmark = pytest.mark.filterwarnings("ignore:Persisting input arguments")
-
 
 class Reader(HTMLParser):
     """Collects what a page would run or fetch."""
