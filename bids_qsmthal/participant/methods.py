@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.bids import external
+from bids_qsmthal.bids import external, protocol
 from bids_qsmthal.core.scan_warnings import ThalamusRimKept
 from bids_qsmthal.core.sources import OURS, Maker
 from bids_qsmthal.participant.morphometry import Method
@@ -100,13 +100,14 @@ def _scan(
     maps, signal = susceptibility.maps, susceptibility.signal
     return ScanRun(
         acquisition=signal.series.acquisition,
-        voxel_size_mm=susceptibility.combined.grid.voxel_size_mm,
+        grid=susceptibility.combined.grid,
         phase=signal.report,
         reconstruction=settings.reconstruction,
         offset=maps.offset,
         csf_held=bool(maps.csf_mask.any()),
         chi=sources.get("chi", OURS),
         r2star=sources.get("r2star", OURS),
+        protocol=protocol.read(signal.series),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
+from bids_qsmthal.bids import protocol
 from bids_qsmthal.bids.derivatives import plain, raw_uri
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.nifti import save_field
@@ -91,6 +92,7 @@ def save_susceptibility(
     method = {
         "Reconstruction": plain(settings.reconstruction),
         "Acquisition": plain(susceptibility.signal.series.acquisition),
+        "Protocol": plain(protocol.read(susceptibility.signal.series)),
         "Phase": _phase(susceptibility.signal.report),
         "Converged": maps.converged,
     }

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import __version__
+from bids_qsmthal.bids.protocol import Protocol
 from bids_qsmthal.core.sources import OURS, Source
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Grid
     from bids_qsmthal.qsm import Acquisition, Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
@@ -54,22 +56,27 @@ class ScanRun:
 
     Attributes
     ----------
+    grid
+        Of the scan, with the direction of B0.
     offset
         How the phase at echo time zero was modelled, as in ``qsm.field.FieldMap``.
     csf_held
         Whether there was CSF for MEDI+0 to keep uniform.
     chi, r2star
         Who made the maps that were measured.
+    protocol
+        How it was acquired, as far as sidecars say.
     """
 
     acquisition: Acquisition
-    voxel_size_mm: tuple[float, float, float]
+    grid: Grid
     phase: PhaseReport
     reconstruction: Reconstruction
     offset: str
     csf_held: bool
     chi: Source = OURS
     r2star: Source = OURS
+    protocol: Protocol = field(default_factory=Protocol)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,9 +43,9 @@ def fixed(value: float, decimals: int) -> str:
     )
 
 
-def brief(value: float) -> str:
-    """Return a number with three significant digits and no zeros after the last: 100, 12.5."""
-    written = significant(value, 3)
+def brief(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits and no zeros after the last: 100, 12.5."""
+    written = significant(value, digits)
     return written.rstrip("0").rstrip(".") if "." in written and "e" not in written else written
 
 

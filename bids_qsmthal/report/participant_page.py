@@ -11,6 +11,7 @@ import pandas as pd
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.report import (
+    acquisition,
     anatomy_figures,
     charts,
     citation,
@@ -229,8 +230,21 @@ def _checks(report: ParticipantReport) -> Section:
 
 
 def _susceptibility(report: ParticipantReport) -> Section:
-    made = [make(report.gre) for make in gre_figures.STAGES]
-    return _section("Susceptibility mapping", made)
+    parameters = acquisition.table(report.methods_run)
+    blocks: list[Block | None] = [
+        None
+        if parameters.empty
+        else Table(
+            "Acquisition and reconstruction",
+            parameters,
+            "What the consensus asks to report (doi 10.1002/mrm.30006); n/a: the sidecars are "
+            "silent, or differ between echoes.",
+            f"{report.stem}_acquisition",
+            folded=True,
+        ),
+        *(make(report.gre) for make in gre_figures.STAGES),
+    ]
+    return _section("Susceptibility mapping", blocks)
 
 
 def _anatomy(report: ParticipantReport) -> Section:

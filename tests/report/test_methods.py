@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bids_qsmthal import qsm
+from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.scan_warnings import PhaseSignUnknown
 from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Program, ProgramName, Source, dataset
 from bids_qsmthal.qsm import (
@@ -45,7 +46,7 @@ PHASE = PhaseReport(
 
 SCAN = ScanRun(
     acquisition=Acquisition(echo_times_s=(0.005, 0.010, 0.015), field_strength_t=3),
-    voxel_size_mm=(0.7, 0.7, 1.5),
+    grid=Grid((256, 256, 90), (0.7, 0.7, 1.5), (0.0, 0.0, 1.0)),
     phase=PHASE,
     reconstruction=Reconstruction(),
     offset="polynomial",

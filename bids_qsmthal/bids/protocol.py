@@ -1,0 +1,119 @@
+"""How a gradient echo was acquired, as far as its sidecars say it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bids_qsmthal.bids.gre_series import GreSeries
+
+LONGEST = 80
+"""Characters of a word of a sidecar that a table shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What the consensus asks to report of a scan (Bilgic 2024, doi 10.1002/mrm.30006).
+
+    None where the sidecars are silent, disagree between echoes, or hold what cannot be the value.
+
+    Attributes
+    ----------
+    sequence
+        ``PulseSequenceType``, else ``SequenceName``, else ``ScanningSequence``.
+    dimensions
+        ``2D`` or ``3D``.
+    imaging_frequency_mhz
+        As the sidecar has it.
+    pixel_bandwidth_hz
+        Of one pixel along the readout.
+    acquired_voxel_size_mm
+        Before interpolation.
+    acceleration
+        In-plane parallel imaging factor.
+    """
+
+    sequence: str | None = None
+    dimensions: str | None = None
+    repetition_time_s: float | None = None
+    flip_angle_deg: float | None = None
+    pixel_bandwidth_hz: float | None = None
+    imaging_frequency_mhz: float | None = None
+    acquired_voxel_size_mm: tuple[float, ...] | None = None
+    acceleration: float | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    software: str | None = None
+    coil: str | None = None
+
+
+def read(series: GreSeries) -> Protocol:
+    """Return how a scan was acquired."""
+    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    sequence = (_word(sidecars, key) for key in SEQUENCE_KEYS)
+    dimensions = _word(sidecars, "MRAcquisitionType")
+    return Protocol(
+        sequence=next((word for word in sequence if word), None),
+        dimensions=dimensions if dimensions in ("2D", "3D") else None,
+        repetition_time_s=_number(
+            sidecars, ("RepetitionTimeExcitation", "RepetitionTime"), above=0, below=60
+        ),
+        flip_angle_deg=_number(sidecars, ("FlipAngle",), above=0, below=180),
+        pixel_bandwidth_hz=_number(sidecars, ("PixelBandwidth",), above=0, below=1e6),
+        imaging_frequency_mhz=_number(sidecars, ("ImagingFrequency",), above=1, below=1000),
+        acquired_voxel_size_mm=_sizes(sidecars, "AcquisitionVoxelSize"),
+        acceleration=_number(sidecars, ("ParallelReductionFactorInPlane",), above=0, below=100),
+        manufacturer=_word(sidecars, "Manufacturer"),
+        model=_word(sidecars, "ManufacturersModelName"),
+        software=_word(sidecars, "SoftwareVersions"),
+        coil=_word(sidecars, "ReceiveCoilName"),
+    )
+
+
+SEQUENCE_KEYS = ("PulseSequenceType", "SequenceName", "ScanningSequence")
+"""From the plainest to the most technical."""
+
+
+def _one(sidecars: Iterable[Mapping[str, Any]], key: str) -> Any:  # noqa: ANN401 - JSON
+    """Return the value that all sidecars that have one agree on; else None."""
+    values = [sidecar[key] for sidecar in sidecars if key in sidecar]
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def _word(sidecars: Iterable[Mapping[str, Any]], key: str) -> str | None:
+    value = _one(sidecars, key)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = " ".join(value)
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return " ".join(value.split())[:LONGEST]
+
+
+def _number(
+    sidecars: Iterable[Mapping[str, Any]], keys: tuple[str, ...], *, above: float, below: float
+) -> float | None:
+    """Return the first of some keys that holds a number within bounds."""
+    for key in keys:
+        value = _one(sidecars, key)
+        if _is_number(value) and above < value <= below:
+            return float(value)
+    return None
+
+
+def _sizes(sidecars: Iterable[Mapping[str, Any]], key: str) -> tuple[float, ...] | None:
+    value = _one(sidecars, key)
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    if not all(_is_number(size) and size > 0 for size in value):
+        return None
+    return tuple(float(size) for size in value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e12 and math.isfinite(value)

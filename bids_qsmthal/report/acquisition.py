@@ -1,0 +1,147 @@
+"""The minimum that the consensus asks to report of a scan and its reconstruction, as values.
+
+QSM Consensus Organization Committee, Bilgic et al. 2024 (doi 10.1002/mrm.30006): sequence, timing,
+resolution, field and its direction, and each step from mask to reference with its parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bids_qsmthal import choices
+from bids_qsmthal.core.sources import Maker
+from bids_qsmthal.report import numbers
+from bids_qsmthal.report.steps import origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.report.methods_run import MethodsRun, ScanRun
+
+Value = str | float | tuple[float, ...] | None
+
+DIGITS = 6
+"""Enough for a frequency of 127.774 MHz and an echo time of 24.2875 ms."""
+
+
+class Origin(StrEnum):
+    """Where a parameter was read."""
+
+    SIDECAR = "sidecar"
+    HEADER = "image header"
+    DATA = "data"
+    RUN = "this run"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a scan or of its reconstruction; None where nobody says it."""
+
+    name: str
+    value: Value
+    unit: str
+    origin: Origin
+
+
+class Polarity(StrEnum):
+    """In which directions the echoes were read, as far as their phase tells."""
+
+    ALTERNATING = "alternating (bipolar)"
+    NOT_SEEN = "no alternation seen"
+
+
+def parameters(run: MethodsRun) -> tuple[Parameter, ...]:
+    """Return every parameter in the order of the consensus; none without a gradient echo."""
+    if run.scan is None:
+        return ()
+    return (*_acquired(run.scan), *_reconstructed(run, run.scan))
+
+
+def table(run: MethodsRun) -> pd.DataFrame:
+    """Return the parameters as a table for readers."""
+    rows = [(one.name, _text(one.value), one.unit, one.origin.value) for one in parameters(run)]
+    return pd.DataFrame(rows, columns=["parameter", "value", "unit", "from"])
+
+
+def _acquired(scan: ScanRun) -> Iterator[Parameter]:
+    protocol, acquisition, grid = scan.protocol, scan.acquisition, scan.grid
+    times_ms = tuple(1000 * time for time in acquisition.echo_times_s)
+    repetition = protocol.repetition_time_s
+    for name, value, unit in (
+        ("scanner", _joined(protocol.manufacturer, protocol.model, protocol.software), ""),
+        ("receive coil", protocol.coil, ""),
+        ("sequence", protocol.sequence, ""),
+        ("dimensions", protocol.dimensions, ""),
+        ("field strength", acquisition.field_strength_t, "T"),
+        ("imaging frequency", protocol.imaging_frequency_mhz, "MHz"),
+        ("repetition time", None if repetition is None else 1000 * repetition, "ms"),
+        ("flip angle", protocol.flip_angle_deg, "degrees"),
+        ("bandwidth", protocol.pixel_bandwidth_hz, "Hz/pixel"),
+        ("echo times", times_ms, "ms"),
+        ("acceleration in plane", protocol.acceleration, ""),
+        ("acquired voxel size", protocol.acquired_voxel_size_mm, "mm"),
+    ):
+        yield Parameter(name, value, unit, Origin.SIDECAR)
+    yield Parameter("readout polarity", _polarity(scan.phase), "", Origin.DATA)
+    for name, value, unit in (
+        ("matrix", tuple(map(float, grid.shape)), "voxels"),
+        ("voxel size", grid.voxel_size_mm, "mm"),
+        ("direction of B0 along the voxel axes", grid.b0_direction, ""),
+    ):
+        yield Parameter(name, value, unit, Origin.HEADER)
+
+
+def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
+    reconstruction = scan.reconstruction
+    frequency_mhz = 1e-6 * scan.acquisition.centre_frequency_hz
+    yield Parameter("frequency that ppm are relative to", frequency_mhz, "MHz", Origin.RUN)
+    brain = run.brains.get("gradient echo")
+    mask = "brain of T1w" if brain is None else "brain of the magnitude"
+    external = brain is not None and brain.maker is not Maker.OURS
+    if brain is not None and external:
+        mask = origin(brain)
+    inverted = scan.chi.maker is Maker.OURS
+    for name, value in (
+        ("mask", mask),
+        ("phase offset", scan.offset),
+        ("unwrapping", described(reconstruction.fitting.unwrapping)),
+        ("background removal", described(reconstruction.background)),
+        ("inversion", described(reconstruction.inversion) if inverted else origin(scan.chi)),
+        ("reference", None if run.regions is None else run.regions.reference.label),
+    ):
+        yield Parameter(name, value, "", Origin.RUN)
+
+
+def described(method: object) -> str:
+    """Return the name of a method with its numbers, such as ``medi: regularisation 1200``."""
+    name = choices.name_of(method)
+    if not is_dataclass(method):
+        return name
+    values = [(item.name, getattr(method, item.name)) for item in fields(method)]
+    settings = [
+        f"{key.replace('_', ' ')} {numbers.brief(value)}"
+        for key, value in values
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return f"{name}: {', '.join(settings)}" if settings else name
+
+
+def _polarity(report: PhaseReport) -> Polarity:
+    return Polarity.ALTERNATING if report.bipolar_rad else Polarity.NOT_SEEN
+
+
+def _joined(*words: str | None) -> str | None:
+    return ", ".join(word for word in words if word) or None
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(numbers.brief(one, DIGITS) for one in value)
+    if isinstance(value, float | int):
+        return numbers.brief(value, DIGITS)
+    return numbers.MISSING if value is None else str(value)
