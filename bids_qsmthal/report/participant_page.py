@@ -52,6 +52,17 @@ FORMULA = (
 )
 
 
+READINGS = (
+    "\n\nChiang et al. (2018) found \N{MINUS SIGN}29.0 ppb on average and took larger values for "
+    "more iron. That is this formula, thalamus \N{MINUS SIGN} CSF, which gives {value} here.\n\n"
+    "Their sentence, \N{LEFT DOUBLE QUOTATION MARK}subtracting the mean susceptibility in the "
+    "thalami from that in the CSF ROI\N{RIGHT DOUBLE QUOTATION MARK}, reads CSF \N{MINUS SIGN} "
+    "thalamus, which gives {negated} here; larger values would then mean less iron. What either "
+    "reading means for their tables is in docs/roi.md."
+)
+"""Both readings of the study's sentence, with the sign that each gives."""
+
+
 def participant_page(report: ParticipantReport) -> Page:
     """Return the page; what is missing is left out and said so."""
     sections = (
@@ -143,7 +154,7 @@ class Lookup:
 
 def _regions(report: ParticipantReport) -> Section:
     blocks: list[Block | None] = [
-        Prose(f"{FORMULA.format(reference=_reference(report))}\n\n{READING}"),
+        Prose(f"{FORMULA.format(reference=_reference(report))}{_readings(report)}\n\n{READING}"),
         gre_figures.thalamus_on_chi(report.gre, report.regions),
         anatomy_figures.thalamus_on_t1w(report.anatomy),
         _histogram(report),
@@ -171,6 +182,15 @@ def _region(report: ParticipantReport) -> ReferenceRegion | None:
 def _reference(report: ParticipantReport) -> str:
     region = _region(report)
     return "CSF" if region is None else REFERENCES[region]
+
+
+def _readings(report: ParticipantReport) -> str:
+    """Return the number as either reading of the study's sentence has it."""
+    value = Lookup(report.measures)("chi_relative_csf", "thalamus", "LR")
+    if math.isnan(value) or _region(report) is ReferenceRegion.BRAIN:
+        return ""
+    value_text, negated = (numbers.quantity(one, "ppb", 1) for one in (value, -value))
+    return READINGS.format(value=value_text, negated=negated)
 
 
 def _histogram(report: ParticipantReport) -> Figure | None:

@@ -1,11 +1,21 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bids_qsmthal.report import GreMaps, ParticipantReport, render, write_participant
+from bids_qsmthal.report import (
+    GreMaps,
+    MethodsRun,
+    ParticipantReport,
+    Prose,
+    RegionsRun,
+    render,
+    write_participant,
+)
 from bids_qsmthal.report.participant_page import participant_page
 from bids_qsmthal.report.saving import pictures
+from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +102,47 @@ def test_one_side_never_stands_for_the_other(measures) -> None:
     assert tiles["Left thalamus"] == "\u221217.2 ppb"
     assert tiles["Right thalamus"] == "n/a"
     assert tiles["Relative susceptibility"] == "n/a"
+
+
+def formula(report: ParticipantReport) -> str:
+    (section,) = (one for one in participant_page(report).sections if one.title == "The number")
+    return next(block.text for block in section.blocks if isinstance(block, Prose))
+
+
+def with_reference(report: ParticipantReport, region: ReferenceRegion) -> ParticipantReport:
+    level = ReferenceLevel(region=region, step=0)
+    return replace(
+        report, methods_run=MethodsRun(regions=RegionsRun(reference=level, first_choice=region))
+    )
+
+
+def test_both_readings_of_the_study_s_sentence_are_there_with_their_signs(full_report) -> None:
+    ours, literal = formula(full_report).split("\n\n")[1:3]
+    assert "thalamus \u2212 CSF, which gives \u221218.0 ppb" in ours
+    assert "larger values for more iron" in ours
+    assert "CSF \u2212 thalamus, which gives 18.0 ppb" in literal
+    assert "larger values would then mean less iron" in literal
+
+
+def test_without_a_number_against_csf_no_reading_is_given(full_report) -> None:
+    assert "CSF \u2212 thalamus" not in formula(replace(full_report, measures=None))
+    brain = with_reference(full_report, ReferenceRegion.BRAIN)
+    assert "CSF \u2212 thalamus" not in formula(brain)
+
+
+@pytest.mark.parametrize(
+    ("region", "words", "tile"),
+    [
+        (ReferenceRegion.ATRIA, "CSF in the atria", "CSF"),
+        (ReferenceRegion.VENTRICLES, "CSF in the lateral ventricles", "CSF"),
+        (ReferenceRegion.GLOBAL_CSF, "CSF in the middle of the brain", "CSF"),
+        (ReferenceRegion.BRAIN, "the whole brain, which is no CSF", "whole brain"),
+        (ReferenceRegion.EXTERNAL, "a mask of the user", "CSF"),
+    ],
+)
+def test_the_formula_names_the_reference_that_was_used(
+    full_report, region: ReferenceRegion, words: str, tile: str
+) -> None:
+    report = with_reference(full_report, region)
+    assert f"the reference is {words}" in formula(report)
+    assert participant_page(report).summary[0].note.startswith(f"thalamus \u2212 {tile}, both")
