@@ -110,16 +110,17 @@ def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> Inputs:
     )
 
 
-def maps() -> qsm.Maps:
-    flat = np.ones(SHAPE, np.float32)
+def maps(shape: tuple[int, ...] = SHAPE) -> qsm.Maps:
+    flat = np.ones(shape, np.float32)
+    fields = ("chi_ppm", "local_field_hz", "total_field_hz", "noise", "r2star_hz")
     return qsm.Maps(
-        **dict.fromkeys(("chi_ppm", "local_field_hz", "total_field_hz", "noise"), flat),
-        r2star_hz=flat,
+        **dict.fromkeys(fields, flat),
         mask=flat > 0,
         csf_mask=flat > 0,
         quality={},
         converged=True,
         warnings=(),
+        offset="none",
     )
 
 
@@ -337,16 +338,7 @@ def whole_size(recorder: Recorder, inputs: Inputs) -> Callable[..., Any]:
         if stage == pipeline.PREPARE_T1W:
             return phantom.prepare(t1w, settings=None, brain=None, seed=1)
         if stage == pipeline.SUSCEPTIBILITY:
-            flat = np.zeros(combined.shape, np.float32)
-            fields = ("chi_ppm", "local_field_hz", "total_field_hz", "noise", "r2star_hz")
-            return qsm.Maps(
-                **dict.fromkeys(fields, flat),
-                mask=flat > 0,
-                csf_mask=flat > 0,
-                quality={},
-                converged=True,
-                warnings=(),
-            )
+            return maps(combined.shape)
         return made_by(stage)
 
     return run
