@@ -262,9 +262,8 @@ def _concerns_of_variables(
     for name in dict.fromkeys(one.variable for one in found):
         here = [one for one in found if one.variable == name]
         n_left_out = sum(not one.used for one in here)
-        parts = [f"{n_left_out} taken as missing"] if n_left_out else []
-        parts += [f"{len(here) - n_left_out} used as they are"] if n_left_out < len(here) else []
-        concerns.append(Concern(Kind.QUESTIONABLE, (labels[name], ", ".join(parts))))
+        counts = (str(n_left_out), str(len(here) - n_left_out))
+        concerns.append(Concern(Kind.QUESTIONABLE, (labels[name], *counts)))
     return concerns
 
 

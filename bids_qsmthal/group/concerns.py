@@ -39,7 +39,8 @@ SENTENCES = {
         "Put the groups into the models, or leave all but one out with 'Filter'.",
     ),
     Kind.QUESTIONABLE: (
-        "Values of {0} cannot be read or cannot be true: {1}; see 'Questionable values'.",
+        "{0}: some values cannot be read or cannot be true ({1} taken as missing, {2} kept); see "
+        "'Questionable values'.",
         "Correct the table, or declare codes, words and ranges in the analysis file.",
     ),
     Kind.ORDERED_BY_NAME: (

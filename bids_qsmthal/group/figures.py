@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 GRAY = "#555555"
 
 MAIN = "as in the table"
+
+WIDEST = 36
+"""Letters of 8 points that stand beside a panel of 3.4 inches."""
 
 MANY_POINTS = 400
 """Above this a cloud is drawn as an image instead of shapes."""
@@ -53,19 +58,26 @@ def forest(lines: pd.DataFrame) -> bytes:
     return _finished(canvas, [axes])
 
 
-def partial_regressions(panels: Sequence[tuple[Fit, str, str]]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One association to be drawn, with the titles of its axes."""
+
+    fit: Fit
+    term: str
+    title: str
+    x_label: str
+    y_label: str
+
+
+def partial_regressions(panels: Sequence[Panel]) -> bytes:
     """Draw outcome against one term, both after removing what the other terms explain.
 
     The slope of the line is the coefficient of the term in the whole model (Frisch, Waugh and
     Lovell); with one predictor it is the plain scatter plot, centred.
-
-    Parameters
-    ----------
-    panels
-        Fit, term and title of each.
     """
-    canvas, grid = _grid(len(panels), width=3.4, height=3.0)
-    for axes, (fit, term, title) in zip(grid, panels, strict=True):
+    canvas, grid = _grid(len(panels), width=3.4, height=3.4)
+    for axes, panel in zip(grid, panels, strict=True):
+        fit, term = panel.fit, panel.term
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
         names = fit.design.names
         others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != term]]
@@ -74,26 +86,33 @@ def partial_regressions(panels: Sequence[tuple[Fit, str, str]]) -> bytes:
         _cloud(axes, x, y)
         row = fit.row(term)
         _line_with_band(axes, x, y, float(row["coefficient"]), float(row["df_residual"]))
-        what = " | others" if others.shape[1] > 1 else ", centred"
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel(term + what, fontsize=9)
-        axes.set_ylabel(fit.design.outcome_name + what, fontsize=9)
+        what = "other terms removed" if others.shape[1] > 1 else "minus its mean"
+        axes.set_title(f"{_folded(panel.title)}\nn = {fit.design.n}", fontsize=9)
+        axes.set_xlabel(f"{_folded(panel.x_label)},\n{what}", fontsize=8)
+        axes.set_ylabel(f"{_folded(panel.y_label)},\n{what}", fontsize=8)
     return _finished(canvas, grid)
 
 
-def residuals(fits: Sequence[Fit]) -> bytes:
-    """Draw, for each model, the quantiles of the residuals, and residuals by fitted value."""
-    canvas, grid = _grid(2 * len(fits), width=3.4, height=2.6, columns=2)
-    for place, fit in enumerate(fits):
+def residuals(fits: Sequence[tuple[Fit, str]]) -> bytes:
+    """Draw, for each model, the quantiles of the residuals, and residuals by fitted value.
+
+    Parameters
+    ----------
+    fits
+        Each model with the title of the axis of its outcome.
+    """
+    canvas, grid = _grid(2 * len(fits), width=3.6, height=3.0, columns=2)
+    for place, (fit, outcome) in enumerate(fits):
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
         left, right = grid[2 * place], grid[2 * place + 1]
         left.set_title(fit.model.name, fontsize=10)
         _quantiles(left, fit.residuals)
         left.set_xlabel("normal quantile", fontsize=9)
-        left.set_ylabel("residual", fontsize=9)
+        left.set_ylabel(f"residual of\n{_folded(outcome)}", fontsize=8)
         right.axhline(0, color=GRAY, linewidth=1)
         _cloud(right, fit.design.outcome - fit.residuals, fit.residuals)
-        right.set_xlabel("fitted value", fontsize=9)
+        right.set_xlabel(f"fitted value of\n{_folded(outcome)}", fontsize=8)
+        right.set_ylabel("residual", fontsize=9)
     return _finished(canvas, grid)
 
 
@@ -141,6 +160,11 @@ def quantile_normal(values: pd.Series[float], label: str) -> bytes:
             _quantiles(axes, normality.transform(known / np.abs(known).mean(), rung))
         panels.append(axes)
     return _finished(canvas, panels)
+
+
+def _folded(text: str) -> str:
+    """Return a title in lines that fit beside a narrow panel."""
+    return "\n".join(textwrap.fill(line, WIDEST) for line in text.split("\n"))
 
 
 def _rest(values: Floats, others: Floats) -> Floats:

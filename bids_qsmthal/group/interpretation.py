@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from bids_qsmthal.group import labels
+from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, tables
-from bids_qsmthal.statistics.analysis import Analysis, Variable
+from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import Row, Table
 
 CAUTION = (
@@ -18,40 +20,71 @@ CAUTION = (
 )
 
 
+RELATIVE_SUSCEPTIBILITY = "chi_relative_csf"
+
+OPPOSITE = {"+": numbers.MINUS, numbers.MINUS: "+"}
+
+DIRECTION = (
+    "Relative susceptibility is here the mean of the thalami minus the mean of the CSF reference: "
+    "a larger number is more paramagnetic, which in deep gray matter is read as more iron. The "
+    "study (Chiang et al. 2018) says that it was calculated \u201cby subtracting the mean "
+    "susceptibility in the thalami from that in the CSF ROI\u201d, which word for word is CSF "
+    "minus thalamus: the same sizes and p values with every sign turned. The paper does not let "
+    "one decide which was done. Thalamus minus CSF has a mean of {ours} in these {n} "
+    "participants, CSF minus thalamus {theirs}. Word for word, the study's results agree with "
+    "most later work, which finds lower thalamic susceptibility in multiple sclerosis (Zivadinov "
+    "2018, PMC6219694; Schweser 2018, PMC5845810; Salman 2025, "
+    "doi:10.1371/journal.pone.0332478)."
+)
+"""Both readings; nobody can tell from the paper which is meant."""
+
+
 def read_row(row: Row, line: pd.Series, analysis: Analysis) -> str:
-    """Return one line of a table in words, from the adjusted model where there is one."""
-    side = "adjusted" if row.adjusted else "unadjusted"
+    """Return one line of a table in words.
+
+    From the adjusted model where it has a result; from the unadjusted one where not, since that
+    is what the table shows then.
+    """
+    sides = [side for side in ("adjusted", "unadjusted") if getattr(row, side)]
+    side = next((s for s in sides if not math.isnan(line[f"coefficient_{s}"])), "")
+    note = f" Note: {line['note']}." if line["note"] else ""
+    if not side:
+        return f"{row.label}: no result.{note}"
+    text = f"{row.label}: {_association(row, line, analysis, side)}"
+    if side == "adjusted":
+        text += " The other terms of the model are held fixed."
+    elif "adjusted" in sides:
+        text += " This is the unadjusted model; the adjusted one has no result."
+    return text + note
+
+
+def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> str:
+    """Return what one model says of its term: how much, how sure."""
     estimate, low, high = tables.shown_values(line, side)
     p = float(line[f"p_{side}"])
-    if math.isnan(estimate):
-        reason = f" ({line['note']})" if line["note"] else ""
-        return f"{row.label}: no result{reason}."
     shown = [tables.rounded(value, row) for value in (estimate, low, high)]
-    subject, unit = _subject(str(line["outcome"]), analysis)
+    subject, unit = labels.outcome(str(line["outcome"]), analysis)
     odds = line[f"effect_{side}"] == tables.Effect.LOG_ODDS_RATIO
     interval = f"{shown[1]} to {shown[2]}{'' if odds else unit}"
     figures = f"95% CI {interval}, p {_p(p)}, n = {tables.print_n(line, side)}"
-    step = _step(row.term, analysis)
+    step = labels.step(row.term, analysis)
     if odds:
-        found = f"the odds of {subject} were {shown[0]} times as high"
+        difference = f"the odds of {subject} were {shown[0]} times as high"
     elif p < tables.SIGNIFICANT:
         size = shown[0].lstrip("\N{MINUS SIGN}")
-        found = f"{subject} was {size}{unit} {'larger' if estimate > 0 else 'smaller'} on average"
+        way = "larger" if estimate > 0 else "smaller"
+        difference = f"{subject} was {size}{unit} {way} on average"
     else:
-        found = f"{subject} differed by {shown[0]}{unit}"
+        difference = f"{subject} differed by {shown[0]}{unit}"
     if p < tables.SIGNIFICANT:
-        text = f"{row.label}: {step}, {found} ({figures})." + _doubt(line, side)
-    else:
-        text = (
-            f"{row.label}: no association was shown. {step[0].upper()}{step[1:]}, {found}, and the "
-            f"data are compatible with anything in the interval ({figures})."
-        )
-    if row.adjusted:
-        text += " The other terms of the model are held fixed."
-    return text + (f" Note: {line['note']}." if line["note"] else "")
+        return f"{step}, {difference} ({figures}).{_chance_finding(line, side)}"
+    return (
+        f"no association was shown. {step[0].upper()}{step[1:]}, {difference}, and the data are "
+        f"compatible with anything in the interval ({figures})."
+    )
 
 
-def _doubt(line: pd.Series, side: str) -> str:
+def _chance_finding(line: pd.Series, side: str) -> str:
     """Return what correction for several tests makes of a p below the level."""
     corrected = float(line.get(f"p_holm_{side}", float("nan")))
     if math.isnan(corrected) or corrected < tables.SIGNIFICANT:
@@ -69,6 +102,48 @@ def read_table(table: Table, numbers: pd.DataFrame, analysis: Analysis) -> str:
         for row, (_, line) in zip(table.rows, numbers.iterrows(), strict=True)
     ]
     return "\n\n".join([*lines, CAUTION])
+
+
+def read_direction(
+    analysis: Analysis, frame: pd.DataFrame, shown: Mapping[str, pd.DataFrame]
+) -> str:
+    """Return both readings of the study's formula, with the signs that each gives here.
+
+    Empty where the analysis has no relative susceptibility.
+
+    Parameters
+    ----------
+    frame
+        One row a participant.
+    shown
+        The tables of the analysis as numbers.
+    """
+    names = [n for n, v in analysis.variables.items() if v.measure == RELATIVE_SUSCEPTIBILITY]
+    known = frame[names[0]].dropna() if names else pd.Series(dtype=float)
+    if known.empty:
+        return ""
+    mean = float(known.mean())
+    signs = [
+        f"{label} {sign} / {OPPOSITE[sign]}" for label, sign in _signs(names[0], analysis, shown)
+    ]
+    associations = f" Signs of the associations in the two readings: {'; '.join(signs)}."
+    return DIRECTION.format(
+        ours=numbers.quantity(mean, "ppb", 1),
+        theirs=numbers.quantity(-mean, "ppb", 1),
+        n=len(known),
+    ) + (associations if signs else "")
+
+
+def _signs(
+    name: str, analysis: Analysis, shown: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, str]]:
+    """Return the sign of each line of the tables that has the relative susceptibility in it."""
+    for table in analysis.tables:
+        for row, line in zip(table.rows, shown[table.name].to_dict("records"), strict=True):
+            estimates = [line.get(f"coefficient_{side}", math.nan) for side in tables.SIDES[::-1]]
+            estimate = next((value for value in estimates if not math.isnan(value)), 0.0)
+            if name in (row.term, line["outcome"]) and estimate:
+                yield row.label, "+" if estimate > 0 else numbers.MINUS
 
 
 def read_normality(results: pd.DataFrame, analysis: Analysis) -> str:
@@ -136,10 +211,9 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         main = estimates.iloc[0]
         same_sign = int((estimates * main > 0).sum())
         below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
-        label = analysis.variables[str(term)].label if term in analysis.variables else str(term)
         lines.append(
-            f"{label} in {model}: {len(tried)} different estimates; same sign in {same_sign}, "
-            f"p below .05 in {below}."
+            f"{labels.label(str(term), analysis)} in {model}: {len(tried)} different estimates; "
+            f"same sign in {same_sign}, p below .05 in {below}."
         )
     if not lines:
         return "There are too few participants, or nothing else was asked for."
@@ -148,35 +222,6 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         "confirmations; they show whether the result depends on one choice."
     )
     return "\n\n".join(lines)
-
-
-def _step(term: str, analysis: Analysis) -> str:
-    variable = analysis.variables.get(term)
-    if variable is None:
-        return f"per unit of {term}"
-    label = _inside(variable.label)
-    if len(variable.levels) == 2:
-        ordered = sorted(variable.levels.items(), key=lambda entry: str(entry[1].value))
-        low, high = (word for word, _ in ordered)
-        return f"for {label} '{high}' against '{low}'"
-    return f"per {variable.unit or 'unit'} more of {label}"
-
-
-def _subject(outcome: str, analysis: Analysis) -> tuple[str, str]:
-    """Return the outcome as it reads in a sentence, and its unit."""
-    variables: Mapping[str, Variable] = analysis.variables
-    if outcome in variables:
-        unit = variables[outcome].unit
-        return _inside(variables[outcome].label), f" {unit}" if unit else ""
-    for name, variable in variables.items():
-        if outcome == f"log({name})":
-            return f"the natural logarithm of {_inside(variable.label)}", ""
-    return outcome, ""
-
-
-def _inside(label: str) -> str:
-    """Return a label as it stands within a sentence; abbreviations keep their capitals."""
-    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def _p(p: float) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
-from bids_qsmthal.group import figures, flow, interpretation, questionable
+from bids_qsmthal.group import figures, flow, interpretation, labels, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import Step
@@ -60,6 +60,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Who is in the analysis", _flow(cohort, results)),
         Section("Cohort", _cohort(results)),
         *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
+        *_direction(analysis, cohort, results),
         *_further(cohort, results),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
         Section("Normality", _normality(analysis, cohort, results)),
@@ -76,6 +77,12 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         warnings=[Notice(concern.text, concern.advice) for concern in concerns],
         links=_links(cohort),
     )
+
+
+def _direction(analysis: Analysis, cohort: Cohort, results: Results) -> list[Section]:
+    """Return the paragraph on the sign of the number, where the analysis has that number."""
+    text = interpretation.read_direction(analysis, cohort.frame, results.tables)
+    return [Section("Direction of the number", [Prose(text)])] if text else []
 
 
 def methods_that_ran(analysis: Analysis) -> MethodsRun:
@@ -190,7 +197,7 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
             figures.forest(lines),
         )
         blocks.insert(1, figure)
-    return [*blocks, *_pictures(wanted, results)]
+    return [*blocks, *_pictures(wanted, analysis, results)]
 
 
 def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
@@ -222,16 +229,24 @@ def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high"])
 
 
-def _pictures(wanted: Wanted, results: Results) -> list[Block]:
+def _pictures(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
     """Draw every line of a table that could be fitted, adjusted where it is."""
     panels = []
     for row in wanted.rows:
         fit = results.fits.get(row.adjusted or row.unadjusted)
         if fit is not None and _drawable(fit, row.term):
-            panels.append((fit, row.term, row.label))
+            panels.append(
+                figures.Panel(
+                    fit=fit,
+                    term=row.term,
+                    title=row.label,
+                    x_label=labels.axis(row.term, analysis),
+                    y_label=_outcome_axis(fit, analysis),
+                )
+            )
     if not panels:
         return [Prose("There are too few participants for figures of the models.")]
-    fits = list({fit.model.name: fit for fit, _, _ in panels}.values())
+    fits = {panel.fit.model.name: (panel.fit, panel.y_label) for panel in panels}
     return [
         Figure(
             f"Associations of {_heading(wanted.name)}",
@@ -246,9 +261,13 @@ def _pictures(wanted: Wanted, results: Results) -> list[Block]:
             "Left: points near the line speak for normal residuals. Right: a funnel or a bend "
             "speaks against equal variance or a straight relation.",
             f"Residual plots of the models of {wanted.name}; tests are in the diagnostics table.",
-            figures.residuals(fits),
+            figures.residuals(list(fits.values())),
         ),
     ]
+
+
+def _outcome_axis(fit: regression.Fit, analysis: Analysis) -> str:
+    return labels.axis(fit.design.outcome_name, analysis) if fit.design else ""
 
 
 def _choices(cohort: Cohort) -> list[Block]:
@@ -283,7 +302,7 @@ def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[B
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
         usable = _with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:
-            title = f"{term} in {model}"
+            title = f"{labels.label(str(term), analysis)} in {model}"
             blocks.append(
                 Figure(
                     f"Specification curve: {title}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -58,18 +59,27 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
         elif not row["n"]:
             value, spread = "n/a", "n/a"
         else:
-            value = f"{_short(row['mean'])} \N{PLUS-MINUS SIGN} {_short(row['sd'])}"
-            spread = f"{_short(row['minimum'])} to {_short(row['maximum'])}"
+            decimals = _decimals(row["sd"])
+            mean, sd, low, high = (
+                _fixed(row[name], decimals) for name in ("mean", "sd", "minimum", "maximum")
+            )
+            value = f"{mean} \N{PLUS-MINUS SIGN} {sd}"
+            spread = f"{low} to {high}"
         lines.append(line | {"Mean \N{PLUS-MINUS SIGN} SD, or count": value, "Range": spread})
     return pd.DataFrame(lines)
 
 
-def _short(value: float) -> str:
-    """Return three significant digits, whole numbers whole."""
+def _decimals(sd: float) -> int:
+    """Return the decimals of a whole line: two digits of the SD at least, none from 100 on."""
+    if not sd > 0 or sd >= 100:
+        return 0 if sd >= 100 else 1
+    return max(1, 1 - math.floor(math.log10(sd)))
+
+
+def _fixed(value: float, decimals: int) -> str:
     if pd.isna(value):
         return "n/a"
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _text_levels(column: pd.Series) -> Mapping[str, float | str]:

@@ -1,0 +1,115 @@
+"""What the page says in words agrees with the numbers beside it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from bids_qsmthal.group import analysis_file, figures, interpretation, labels, page
+from bids_qsmthal.report import drawing
+from bids_qsmthal.statistics import cohort as summary
+from bids_qsmthal.statistics import regression, tables
+from bids_qsmthal.statistics.analysis import Analysis
+from tests import cohorts
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analysis_file.read(None)
+
+
+def numbers_of(analysis: Analysis, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    fits = {model.name: regression.fit(model, frame) for model in analysis.models}
+    return {table.name: tables.numbers(table, fits) for table in analysis.tables}
+
+
+def test_with_three_people_the_words_are_about_the_numbers_that_the_table_shows(
+    analysis: Analysis,
+) -> None:
+    frame = cohorts.simulated(3, np.random.default_rng(5), {"age": 0.3}).assign(
+        sex=[0.0, 1.0, 0.0], participant_id=["a", "b", "c"]
+    )
+    table = analysis.tables[0]
+    numbers = numbers_of(analysis, frame)[table.name]
+    printed = tables.printed(table, numbers)
+    text = interpretation.read_row(table.rows[0], numbers.iloc[0], analysis)
+    assert printed["Adjusted coefficient"].iloc[0] == "n/a"
+    assert f"differed by {printed['Unadjusted coefficient'].iloc[0]} mm3" in text
+    assert "This is the unadjusted model; the adjusted one has no result." in text
+    assert "no result." not in text.replace("the adjusted one has no result.", "")
+    assert list(printed["Unadjusted n"]) == ["3"] * 4
+
+
+def test_both_readings_of_the_studys_formula_stand_with_their_signs(analysis: Analysis) -> None:
+    frame = cohorts.published()
+    text = interpretation.read_direction(analysis, frame, numbers_of(analysis, frame))
+    assert f"Thalamus minus CSF has a mean of {MINUS}29.0 ppb in these 95 participants" in text
+    assert "CSF minus thalamus 29.0 ppb" in text
+    # Signs of the adjusted models of a cohort with the published statistics.
+    for label, signs in (
+        ("White matter T2 lesion volume", f"+ / {MINUS}"),
+        ("Total gray matter volume", f"{MINUS} / +"),
+        ("Presence of enhancing lesions", f"+ / {MINUS}"),
+        ("Age", f"+ / {MINUS}"),
+    ):
+        assert f"{label} {signs}" in text
+
+
+def test_an_analysis_without_relative_susceptibility_has_no_paragraph_on_its_sign(
+    analysis: Analysis,
+) -> None:
+    frame = cohorts.published().assign(chi=np.nan)
+    assert interpretation.read_direction(analysis, frame, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("chi", "Relative susceptibility of the thalami (ppb)"),
+        ("age", "Age (year)"),
+        ("sex", "Sex (0 = female, 1 = male)"),
+        ("log(lesion_volume)", "Natural logarithm of\nWhite matter T2 lesion volume (mL)"),
+        ("scale(age)", "scale(age)"),
+    ],
+)
+def test_axes_are_titled_in_words_with_units(analysis: Analysis, name: str, title: str) -> None:
+    assert labels.axis(name, analysis) == title
+
+
+def test_the_figures_of_a_table_have_titles_in_words_and_n(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(drawing, "to_svg", lambda canvas: drawn.append(canvas) or b"")
+    frame = cohorts.published()
+    fit = regression.fit(analysis.models[1], frame)
+    panel = figures.Panel(
+        fit=fit,
+        term="chi",
+        title="Thalamic volume",
+        x_label=labels.axis("chi", analysis),
+        y_label=page._outcome_axis(fit, analysis),
+    )
+    figures.partial_regressions([panel])
+    figures.residuals([(fit, panel.y_label)])
+    (association,) = drawn[0].axes
+    assert association.get_title() == "Thalamic volume\nn = 95"
+    assert association.get_xlabel().replace("\n", " ") == (
+        "Relative susceptibility of the thalami (ppb), other terms removed"
+    )
+    assert association.get_ylabel().startswith("Thalamic volume (mm3)")
+    assert drawn[1].axes[0].get_ylabel() == "residual of\nThalamic volume (mm3)"
+    assert drawn[1].axes[1].get_xlabel() == "fitted value of\nThalamic volume (mm3)"
+
+
+def test_the_numbers_of_a_line_of_the_cohort_have_the_same_decimals() -> None:
+    frame = pd.DataFrame({"age": [40.0, 44.25, 51.5], "volume": [1e4, 2e4, 3e4], "one": [2.5] * 3})
+    units = dict.fromkeys(frame, "")
+    table = summary.summarise(frame, labels={n: n for n in frame}, units=units, levels={})
+    printed = summary.printed(table).set_index("Characteristic")
+    plus = "\N{PLUS-MINUS SIGN}"
+    assert list(printed.loc["age"])[1:] == [f"45.2 {plus} 5.8", "40.0 to 51.5"]
+    assert list(printed.loc["volume"])[1:] == [f"20,000 {plus} 10,000", "10,000 to 30,000"]
+    assert list(printed.loc["one"])[1:] == [f"2.5 {plus} 0.0", "2.5 to 2.5"]
