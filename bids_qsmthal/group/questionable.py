@@ -39,7 +39,7 @@ SENTENCES = {
     Problem.CODE: "a usual code for unknown, far from all other values",
     Problem.BETWEEN_STEPS: "not a whole or a half",
     Problem.LONGER_THAN_LIFE: "longer than the age",
-    Problem.FAR_OUT: "outside {0} to {1}, what was ever measured",
+    Problem.FAR_OUT: "outside {0} to {1}, what people have",
 }
 
 LEFT_OUT = frozenset(

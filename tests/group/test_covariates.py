@@ -116,6 +116,19 @@ def test_a_range_of_the_analysis_file_goes_before_what_is_known_of_the_kind(
     assert values(cohort, "age").notna().sum() == (before <= 50).sum()
 
 
+def test_a_measure_that_nobody_has_is_listed_and_kept_for_quality_control_decides(
+    tmp_path: Path,
+) -> None:
+    cohort = cohorts.simulated(N, np.random.default_rng(4), {})
+    cohort.loc[3, "thalamic_volume"] = 14.0  # in mL under the unit mm3
+    study = cohorts.write(cohort, tmp_path)
+    made = assembly.assemble(*study, analysis_file.read(None), strict=False)
+    assert [(q.participant_id, q.variable, q.problem, q.used) for q in made.questionable] == [
+        ("sub-0004", "thalamic_volume", Problem.FAR_OUT, True)
+    ]
+    assert values(made, "thalamic_volume")["sub-0004"] == 14.0
+
+
 def test_a_disease_that_is_longer_than_the_life_is_listed(study: tuple[Path, Path]) -> None:
     rewrite(study, age={6: "30"}, disease_duration={6: "31"})
     cohort = assembly.assemble(*study, analysis_file.read(None), strict=False)
