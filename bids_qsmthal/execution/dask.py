@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import BusyError, ExitCode, UsageError
 from bids_qsmthal.execution.outcome import Cause, Outcome, announce, killed
+from bids_qsmthal.execution.signals import keyboard_left_to_the_run
 from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
@@ -35,6 +37,9 @@ PATIENCE_S = 120
 REPLACEMENT_S = 600
 """How long a worker of this machine may be away when its process is replaced: starting one takes
 half a minute where many start at once, and Dask would give the place up after 15 s, for good."""
+
+CANCEL_S = 1.0
+"""How soon a worker sees that its task was cancelled."""
 
 ANSWER_S = 20
 """How long a scheduler may take to answer."""
@@ -87,15 +92,17 @@ def _run(
         for session in sessions
     }
     ended: dict[str, Outcome] = {}
-    for future in as_completed(futures):
-        outcome = _outcome(futures[future], future)
-        future.release()  # else it is computed again when the worker that holds it dies
-        ended[outcome.name] = outcome
-        if not _killed(outcome):
-            announce(outcome, len(ended), len(sessions))
-        if outcome.exit_code and settings.stop_on_first_crash:
-            client.cancel(list(futures))
-            break
+    try:
+        for future in as_completed(futures):
+            outcome = _outcome(futures[future], future)
+            future.release()  # else it is computed again when the worker that holds it dies
+            ended[outcome.name] = outcome
+            if not _killed(outcome):
+                announce(outcome, len(ended), len(sessions))
+            if outcome.exit_code and settings.stop_on_first_crash:
+                break
+    finally:  # all that is left where the run is stopped, nothing otherwise
+        client.cancel(list(futures), force=True)
     return ended
 
 
@@ -115,7 +122,30 @@ def _task(session: Session, settings: Settings, process: Process) -> Outcome:
         )
         return Outcome(session.name, ExitCode.USAGE, message, 0, Cause.REFUSED)
     logging.getLogger("bids_qsmthal").setLevel(min(settings.log_level, logging.DEBUG))
-    return work(session, settings, process, patience_s=PATIENCE_S)
+    with _ended_when_cancelled(worker):
+        return work(session, settings, process, patience_s=PATIENCE_S)
+
+
+@contextmanager
+def _ended_when_cancelled(worker: Worker) -> Iterator[None]:
+    """End this process when its task is cancelled: Dask itself would let it run on.
+
+    A nanny starts another worker in its place; where there is none, the worker is left alone.
+    """
+    key, done = worker.get_current_task(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(CANCEL_S):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state == "cancelled":
+                os._exit(ExitCode.TEMPORARY)
+
+    if worker.nanny:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _outcome(name: str, future: Future[Outcome]) -> Outcome:
@@ -176,15 +206,15 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
         "temporary-directory": str(settings.work_dir / "dask"),
         "distributed.deploy.lost-worker-timeout": REPLACEMENT_S,
     }
-    with (
-        dask.config.set(choices),
-        LocalCluster(
-            n_workers=settings.resources.side_by_side(participants),
-            threads_per_worker=1,
-            # As many run as memory allows; a worker that swells a little is no reason to kill it.
-            memory_limit=0,
-            dashboard_address=os.environ.get("DASK_DISTRIBUTED__DASHBOARD_ADDRESS", ":0"),
-            env=thread_limits(threads),
-        ) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(choices):
+        with keyboard_left_to_the_run():
+            cluster = LocalCluster(
+                n_workers=settings.resources.side_by_side(participants),
+                threads_per_worker=1,
+                # As many run as memory allows; one that swells a little is no reason to kill it.
+                memory_limit=0,
+                dashboard_address=os.environ.get("DASK_DISTRIBUTED__DASHBOARD_ADDRESS", ":0"),
+                env=thread_limits(threads),
+            )
+        with cluster:
+            yield cluster

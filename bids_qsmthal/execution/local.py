@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.execution.outcome import Cause, Outcome, announce, killed
 from bids_qsmthal.execution.records import Records
+from bids_qsmthal.execution.signals import keyboard_left_to_the_run
 from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self._setup), daemon=True)
-        with _keyboard_left_to_the_run():
+        with keyboard_left_to_the_run():
             process.start()
             working.append(_Worker(session, process, ours))
         theirs.close()  # or the end of the process would not be seen as the end of the pipe
@@ -169,19 +170,6 @@ def _all_ended(working: list[_Worker]) -> Iterator[None]:
             worker.process.kill()
         for worker in working:
             worker.process.join()
-
-
-@contextmanager
-def _keyboard_left_to_the_run() -> Iterator[None]:
-    """Keep Ctrl-C, which reaches every process of a terminal, from those started meanwhile.
-
-    A new process inherits what its parent ignores, from before its first line of Python on.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection, setup: _Setup) -> None:

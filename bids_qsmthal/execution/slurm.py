@@ -15,13 +15,16 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import BusyError, QsmthalError, UsageError
 from bids_qsmthal.execution import caches
 from bids_qsmthal.execution.outcome import Outcome, announce, killed
+from bids_qsmthal.execution.signals import not_interrupted
 from bids_qsmthal.execution.worker import thread_limits, work
 from bids_qsmthal.settings import PARTICIPANT_BYTES
 
@@ -73,14 +76,15 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
     waiting = list(sessions)
     for attempt in range(ATTEMPTS):
         megabytes = _megabytes(settings) * 2**attempt
-        try:
-            jobs = _submit(waiting, settings, process, megabytes)
-        except UsageError as error:
-            if not lost:
-                raise
-            log.error("no further attempt: %s", error)
-            break
-        lost = _collect(jobs, settings, megabytes, ended)
+        with _none_left_behind() as pending:
+            try:
+                _submit(pending, waiting, (settings, process), megabytes)
+            except UsageError as error:
+                if not lost:
+                    raise
+                log.error("no further attempt: %s", error)
+                break
+            lost = _collect(pending, settings, megabytes, ended)
         waiting = [session for session in waiting if session.name in lost]
         if not waiting or _to_stop(ended, settings):
             break
@@ -101,17 +105,21 @@ def call(function: Callable[[Settings], object], settings: Settings) -> None:
         The cluster killed the job.
     """
     executor = _executor(settings, _megabytes(settings))
-    job = _submitted(executor, _called, [(function, settings)])[0]
-    log.info("the group level runs as job %s", job.job_id)
-    for _, over in _as_over({"group": job}):
-        if not over:
-            raise BusyError(f"group level: {_killed('group', job, _megabytes(settings)).message}")
+    with _none_left_behind() as pending:
+        with not_interrupted():
+            job = _submitted(executor, _called, [(function, settings)])[0]
+            pending["group"] = job
+        log.info("the group level runs as job %s", job.job_id)
+        for _, _, left in _as_over(pending):
+            if not left:
+                ended = _killed("group", job, _megabytes(settings))
+                raise BusyError(f"group level: {ended.message}")
     if error := job.result():
         raise error
 
 
 def _called(function: Callable[[Settings], object], settings: Settings) -> QsmthalError | None:
-    _show(settings)
+    _prepare(settings)
     try:
         function(settings)
     except QsmthalError as error:
@@ -120,12 +128,14 @@ def _called(function: Callable[[Settings], object], settings: Settings) -> Qsmth
 
 
 def _task(session: Session, settings: Settings, process: Process) -> Outcome:
-    _show(settings)
+    _prepare(settings)
     return work(session, settings, process, patience_s=PATIENCE_S)
 
 
-def _show(settings: Settings) -> None:
-    """Send the log of a task to its standard error, which submitit keeps."""
+def _prepare(settings: Settings) -> None:
+    """Prepare a task: it ends when told to, and its log goes where submitit keeps it."""
+    # submitit would ignore what ends a job that is cancelled, and hold its lock until it is killed.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     root = logging.getLogger("bids_qsmthal")
     root.setLevel(min(settings.log_level, logging.DEBUG))
     handler = logging.StreamHandler()
@@ -133,22 +143,35 @@ def _show(settings: Settings) -> None:
     root.addHandler(handler)
 
 
+@contextmanager
+def _none_left_behind() -> Iterator[dict[str, Job]]:
+    """Keep the jobs that are not over, by name, and cancel what is left of them at the end."""
+    pending: dict[str, Job] = {}
+    try:
+        yield pending
+    finally:
+        if arrays := sorted({job.job_id.partition("_")[0] for job in pending.values()}):
+            subprocess.run(["scancel", *arrays], capture_output=True, check=False)  # noqa: S603, S607
+
+
 def _submit(
-    sessions: Sequence[Session], settings: Settings, process: Process, megabytes: int
-) -> dict[str, Job]:
-    """Submit arrays of tasks and return the task of each session."""
-    executor = _executor(settings, megabytes)
-    jobs: dict[str, Job] = {}
+    pending: dict[str, Job],
+    sessions: Sequence[Session],
+    work_on: tuple[Settings, Process],
+    megabytes: int,
+) -> None:
+    """Submit arrays of tasks, and add the task of each session to those pending."""
+    executor = _executor(work_on[0], megabytes)
     for start in range(0, len(sessions), ARRAY_SIZE):
         some = sessions[start : start + ARRAY_SIZE]
-        tasks = _submitted(executor, _task, [(session, settings, process) for session in some])
-        jobs |= {session.name: job for session, job in zip(some, tasks, strict=True)}
+        with not_interrupted():
+            tasks = _submitted(executor, _task, [(session, *work_on) for session in some])
+            pending |= {session.name: job for session, job in zip(some, tasks, strict=True)}
         log.info(
             "%d to process: Slurm job %s, %d MB each",
             *(len(some), tasks[0].job_id.partition("_")[0], megabytes),
             extra={"to_process": len(sessions)},
         )
-    return jobs
 
 
 def _submitted(
@@ -203,40 +226,32 @@ def _megabytes(settings: Settings) -> int:
 
 
 def _collect(
-    jobs: Mapping[str, Job], settings: Settings, megabytes: int, ended: dict[str, Outcome]
+    pending: dict[str, Job], settings: Settings, megabytes: int, ended: dict[str, Outcome]
 ) -> dict[str, Outcome]:
     """Add the outcomes of tasks to those that ended, and return those that the cluster killed."""
     lost: dict[str, Outcome] = {}
-    total = len(ended) + len(jobs)
-    for name, left in _as_over(jobs):
+    total = len(ended) + len(pending)
+    for name, job, left in _as_over(pending):
         if left:
-            ended[name] = jobs[name].result()
+            ended[name] = job.result()
             announce(ended[name], len(ended), total)
         else:
-            lost[name] = _killed(name, jobs[name], megabytes)
+            lost[name] = _killed(name, job, megabytes)
             log.warning("%s: its task was killed, with %d MB", name, megabytes)
         if _to_stop(ended, settings):
             break
     return lost
 
 
-def _as_over(jobs: Mapping[str, Job]) -> Iterator[tuple[str, bool]]:
-    """Yield the name of each job that is over, and whether it left a result.
-
-    Jobs that are not over when the caller stops, also by an interrupt, are cancelled.
-    """
-    pending = dict(jobs)
-    try:
-        while pending:
-            states = _states()
-            for name, job in list(pending.items()):
-                if (left := _left(job, states)) is not None:
-                    del pending[name]
-                    yield name, left
-            time.sleep(POLL_S if pending else 0)
-    finally:
-        for job in pending.values():
-            job.cancel(check=False)
+def _as_over(pending: dict[str, Job]) -> Iterator[tuple[str, Job, bool]]:
+    """Yield the name of each job that is over, the job, and whether it left a result."""
+    while pending:
+        states = _states()
+        for name, job in list(pending.items()):
+            if (left := _left(job, states)) is not None:
+                del pending[name]
+                yield name, job, left
+        time.sleep(POLL_S if pending else 0)
 
 
 def _left(job: Job, states: Mapping[str, str] | None) -> bool | None:

@@ -31,6 +31,8 @@ def process(session: Session, settings: Settings) -> None:
         del held
     if kind == "slow":
         time.sleep(6)
+    while kind == "endless":
+        sum(range(10_000_000))  # as numerical code, it hears nothing meanwhile
     with (settings.output_dir / session.name).open("a") as stream:
         stream.write("done\n")
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,10 +18,12 @@ import dask
 import pytest
 
 from bids_qsmthal import execution
+from bids_qsmthal.app import cli
 from bids_qsmthal.app.cli import main, parse, settings_from
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.errors import BusyError, LevelUnavailableError, UsageError
-from bids_qsmthal.execution import Outcome
+from bids_qsmthal.execution import Outcome, exit_code
+from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import Placement, Settings
 from tests.ship import tasks
 
@@ -106,6 +109,80 @@ def kill_who_works_on(output_dir: Path, name: str, begun: Callable[[], bool]) ->
             continue
         if str(lock) in opened:
             os.kill(int(folder.parent.name), signal.SIGKILL)
+
+
+def command(settings: Settings, labels: tuple[str, ...]) -> None:
+    """Do what the command does, in a process group of its own as in a terminal."""
+    os.setsid()
+    sessions = [Session(settings.bids_dir, label) for label in labels]
+    pytest.MonkeyPatch().setattr(
+        cli, "run", lambda _: exit_code(execution.run(sessions, settings, tasks.process))
+    )
+    sys.exit(main([]))
+
+
+def stopped(settings: Settings, labels: tuple[str, ...], sent: signal.Signals) -> int:
+    """Start participants that never end, stop the run by a signal to all, and return its status."""
+    whole = multiprocessing.get_context("spawn").Process(target=command, args=(settings, labels))
+    whole.start()
+    until = time.monotonic() + 240
+    while len(list(settings.output_dir.glob("sub-endless*.attempt-*"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert whole.pid
+    os.killpg(whole.pid, sent)
+    begin = time.monotonic()
+    whole.join(60)
+    assert time.monotonic() - begin < 10
+    assert whole.exitcode is not None
+    with pytest.raises(ProcessLookupError):
+        os.killpg(whole.pid, 0)  # nobody of the group is left
+    assert not (settings.output_dir / "sub-01").exists(), "no other participant was started"
+    return whole.exitcode
+
+
+def check_that_locks_are_given_back(settings: Settings, labels: tuple[str, ...]) -> None:
+    for label in labels:
+        session = Session(settings.bids_dir, label)
+        assert work(session, settings, lambda *_: None, patience_s=20).exit_code == 0
+
+
+STOPS = pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+ENDLESS = ("endless1", "endless2", "01")
+
+
+@STOPS
+def test_one_signal_ends_dask_on_this_machine(
+    settings: Settings, capfd: pytest.CaptureFixture[str], sent: signal.Signals, code: int
+) -> None:
+    settings = replace(settings, placement=Placement(executor="dask"))
+    assert stopped(settings, ENDLESS, sent) == code
+    shown = capfd.readouterr().err
+    assert shown.count("stopped by") == 1
+    assert "Traceback" not in shown
+    check_that_locks_are_given_back(settings, ENDLESS[:2])
+
+
+def test_one_signal_ends_what_other_workers_do(settings: Settings, scheduler: str) -> None:
+    placement = Placement(executor="dask", scheduler_address=scheduler)
+    assert stopped(replace(settings, placement=placement), ENDLESS, signal.SIGINT) == 130
+    check_that_locks_are_given_back(settings, ENDLESS[:2])
+    # The workers themselves are there for the next run.
+    assert run(settings, placement, "02")["02"].exit_code == 0
+
+
+@STOPS
+def test_one_signal_cancels_the_jobs_of_slurm(
+    settings: Settings, slurm: Placement, sent: signal.Signals, code: int
+) -> None:
+    assert stopped(replace(settings, placement=slurm), ENDLESS, sent) == code
+    check_that_locks_are_given_back(settings, ENDLESS[:2])
+    asked = subprocess.run(
+        ["squeue", "-h", "--name=bids_qsmthal"], capture_output=True, text=True, check=True
+    )
+    assert asked.stdout == ""
 
 
 def test_workers_with_several_threads_are_refused(settings: Settings, tmp_path: Path) -> None:
