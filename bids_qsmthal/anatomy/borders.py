@@ -30,7 +30,9 @@ WALL_MM = 2.0
 """Partial volume and its neighbours at 1 mm: this near to a ventricle lies its wall."""
 
 
-def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Cropped) -> Fractions:
+def with_borders(
+    tissue: Fractions, t1w: Float, labels: NDArray[Any], cropped: Cropped
+) -> Fractions:
     """Settle the borders that intensity alone gets wrong: walls of the ventricles, sulci.
 
     Parameters
@@ -41,19 +43,19 @@ def with_borders(tissue: Fractions, t1w: Float, labels: NDArray[Any], part: Crop
         The intensities it saw, shape (x, y, z).
     labels
         Structures, FreeSurfer's numbers.
-    part
+    cropped
         Brain, regions and voxel size.
     """
 
     def within(structures: Sequence[int], reach_mm: float) -> Mask:
         away = ~np.isin(labels, structures)
-        near: Mask = ndimage.distance_transform_edt(away, sampling=part.voxel_mm) <= reach_mm
+        near: Mask = ndimage.distance_transform_edt(away, sampling=cropped.voxel_mm) <= reach_mm
         return near
 
     ventricles = within(LATERAL_VENTRICLE, WALL_MM) & ~within(BESIDE_VENTRICLES, WALL_MM)
-    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(part.regions, CEREBELLUM)
-    walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & part.brain
-    sulci = part.brain & ~walls & ~within(VENTRICLES, 1.5 * WALL_MM)
+    brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(cropped.regions, CEREBELLUM)
+    walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & cropped.brain
+    sulci = cropped.brain & ~walls & ~within(VENTRICLES, 1.5 * WALL_MM)
     return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)
 
 
@@ -65,16 +67,16 @@ def with_nuclei(
     Parameters
     ----------
     tissue
-        Shares of tissues.
+        Fractions of tissues.
     labels
         Structures, FreeSurfer's numbers.
     thalamus
-        Share of both thalami, 0 to 1.
+        Fraction of both thalami, 0 to 1.
 
     Returns
     -------
     tuple
-        Shares of gray matter, white matter and fluid.
+        Fractions of gray matter, white matter and fluid.
     """
     nuclei = np.maximum(thalamus, np.isin(labels, GRAY_NUCLEI).astype(np.float32))
     # Fluid in a voxel of a nucleus stays fluid; only white matter gives way.

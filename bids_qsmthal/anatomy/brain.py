@@ -36,7 +36,7 @@ BLUR_MM = 1.0
 """Width of the Gaussian that tells depth: a blurred border has the height ndtr(depth / width)."""
 
 MIN_PLANE_SHARE = 0.02
-"""A plane belongs to the box where the coarse mask covers more than this share (deepbet)."""
+"""A plane belongs to the box where the coarse mask covers more than this fraction (deepbet)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class BrainExtraction:
         the dura. The median of what makes its volume that of five brains outlined by others: 0.35,
         0.75, 0.8, 0.8 and 1.9 mm (``docs/anatomy.md``).
     box_margin
-        Margin round the coarse box, as a share of its size on each side (deepbet).
+        Margin round the coarse box, as a fraction of its size on each side (deepbet).
     plausible_volume_ml
         Smallest and largest intracranial volume of a child's or an adult's whole head
         (newborns to the largest adults, doi 10.1038/s41586-022-04554-y); outside, the caller
@@ -98,7 +98,7 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     if high <= low:
         raise DataError("brain extraction: the image is constant; give an image of a head.")
     probability = _infer("deepbet_box", _normalised(coarse, low, high), how.threads)
-    box = _box(_largest_part(probability > how.threshold), upright.shape, how.box_margin)
+    box = _box(_largest_component(probability > how.threshold), upright.shape, how.box_margin)
     fine = _normalised(_sampled_nearest(box.cut(head), FINE_SHAPE), low, high)
     inside = _infer("deepbet_mask", fine, how.threads) > how.threshold
     extent_mm = np.array(box.shape) * upright.grid.voxel_size_mm
@@ -106,7 +106,7 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
         inside.astype(np.float32), BLUR_MM * np.array(FINE_SHAPE) / extent_mm, truncate=3
     )
     mask = box.paste(_sampled_linear(blurred, box.shape) > ndtr(how.inset_mm / BLUR_MM))
-    mask = ndimage.binary_fill_holes(_largest_part(mask))
+    mask = ndimage.binary_fill_holes(_largest_component(mask))
     found = resample(Image(mask.astype(np.uint8), upright.affine), image, order=0)
     return found.like(found.data > 0)
 
@@ -166,7 +166,7 @@ def _sampled_linear(data: NDArray[np.float32], shape: tuple[int, ...]) -> NDArra
     return sampled
 
 
-def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, count = ndimage.label(mask)
     if count == 0:
         raise DataError(

@@ -50,7 +50,7 @@ class Cropped:
     voxel_mm: tuple[float, float, float]
 
     @classmethod
-    def cut(cls, prepared: Prepared, lesion_mask: Image | None, frame: Frame) -> Cropped:
+    def from_prepared(cls, prepared: Prepared, lesion_mask: Image | None, frame: Frame) -> Cropped:
         """Cut a prepared image and its lesions to a frame."""
         t1w = frame.cut(prepared.t1w)
         brain = frame.cut(prepared.brain).data > 0

@@ -119,9 +119,9 @@ def _sampled_grid(found: Float, shape: tuple[int, ...], step: float) -> Float:
     return np.stack(
         [
             ndimage.affine_transform(
-                part, np.eye(3) * step, offset, shape, np.float32, order=1, mode="nearest"
+                component, np.eye(3) * step, offset, shape, np.float32, order=1, mode="nearest"
             )
-            for part in found
+            for component in found
         ]
     )
 
@@ -130,17 +130,17 @@ def _advanced(target: Float, source: Float, found: Float, settings: Deformation)
     """Compose one step with what has been found."""
     warped = _warped(source, found)
     force = _force(target, warped, settings.window_voxels)
-    step = np.stack([_smooth(part, settings.smooth_step_voxels) for part in force])
+    step = np.stack([_smooth(component, settings.smooth_step_voxels) for component in force])
     longest = float(np.sqrt((step**2).sum(0).max()))
     if longest < 1e-12:
         return found
     step *= np.float32(settings.step_voxels / longest)
     composed = step + _sampled_vectors(found, step)
-    return np.stack([_smooth(part, settings.smooth_total_voxels) for part in composed])
+    return np.stack([_smooth(component, settings.smooth_total_voxels) for component in composed])
 
 
-def _smooth(part: Float, sigma: float) -> Float:
-    smooth: Float = ndimage.gaussian_filter(part, sigma, mode="nearest", truncate=3.0)
+def _smooth(component: Float, sigma: float) -> Float:
+    smooth: Float = ndimage.gaussian_filter(component, sigma, mode="nearest", truncate=3.0)
     return smooth
 
 
@@ -211,4 +211,4 @@ def _warped(source: Float, field: Float) -> Float:
 
 def _sampled_vectors(field: Float, step: Float) -> Float:
     """Sample a displacement at x + step(x)."""
-    return np.stack([_warped(part, step) for part in field])
+    return np.stack([_warped(component, step) for component in field])

@@ -35,7 +35,7 @@ class ExternalLabels:
     nuclei: tuple[Image, dict[int, str]] | None = None
 
 
-def shares(
+def tissue_fractions(
     tissue: NDArray[Any], brain: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return gray matter, white matter and fluid as fractions: each voxel is of one kind."""
@@ -50,8 +50,8 @@ def fractions(
     tissue: NDArray[Any], t1w: NDArray[np.float32], brain: NDArray[np.bool_]
 ) -> Fractions:
     """Return labels as a classification, with the intensities that the image has in them."""
-    gray, white, fluid = shares(tissue, brain)
-    values = [t1w[share > 0] for share in (fluid, gray, white)]
+    gray, white, fluid = tissue_fractions(tissue, brain)
+    values = [t1w[fraction > 0] for fraction in (fluid, gray, white)]
     middle = [float(np.median(of)) if of.size else float("nan") for of in values]
     spread = [float(np.std(of)) if of.size else float("nan") for of in values]
     return Fractions(

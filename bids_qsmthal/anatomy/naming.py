@@ -55,23 +55,23 @@ def read_table(path: Path) -> dict[int, str]:
     return names
 
 
-def structure(name: str) -> int | None:
+def structure_number(name: str) -> int | None:
     """Return FreeSurfer's number of a structure, ``None`` if it is not known.
 
-    >>> structure("Left-Thalamus-Proper"), structure("thalamus_R"), structure("R Globus Pallidus")
-    (10, 49, 52)
+    >>> [structure_number(name) for name in ("Left-Thalamus-Proper", "R Globus Pallidus")]
+    [10, 52]
     """
     return TABLE.number(name)
 
 
-def tissue(name: str) -> int | None:
+def tissue_number(name: str) -> int | None:
     """Return 1 gray matter, 2 white matter, 3 fluid; ``None`` if the name is not known.
 
-    >>> tissue("Grey Matter"), tissue("CSF"), tissue("Left-Caudate"), tissue("skull")
-    (1, 3, 1, None)
+    >>> [tissue_number(name) for name in ("Grey Matter", "CSF", "Left-Caudate", "skull")]
+    [1, 3, 1, None]
     """
     known = TISSUES.get("".join(re.findall(r"[a-z0-9]+", name.lower())))
-    number = structure(name)
+    number = structure_number(name)
     if known is None and number is not None:
         return int(tissue_of(np.array(number)))
     return None if known is None else int(known)
@@ -82,9 +82,9 @@ def is_background(name: str) -> bool:
     return name.strip().lower() in BACKGROUND
 
 
-def translated(labels: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.int16]:
+def renumbered(labels: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.int16]:
     """Return labels with other numbers; those that are not listed become zero."""
-    found = np.zeros(labels.shape, dtype=np.int16)
+    renamed = np.zeros(labels.shape, dtype=np.int16)
     for theirs, ours in numbers.items():
-        found[labels == theirs] = ours
-    return found
+        renamed[labels == theirs] = ours
+    return renamed

@@ -14,7 +14,7 @@ from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align, bias_corr
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warnings
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
-from bids_qsmthal.anatomy.warping import Warp, sampled
+from bids_qsmthal.anatomy.warping import Warp, sample_images
 from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import ScanWarning, TemplateRegistrationFailed
@@ -219,8 +219,8 @@ HARD = (
 def carry(warp: Warp, onto: Image) -> dict[str, NDArray[Any]]:
     """Sample every file of the atlas at the voxels of an image."""
     points = warp.template_points(onto)
-    soft = sampled([atlas.probability(name) for name in SOFT], points)
-    hard = sampled([atlas.template(name) for name in HARD], points, order=0)
+    soft = sample_images([atlas.probability(name) for name in SOFT], points)
+    hard = sample_images([atlas.template(name) for name in HARD], points, order=0)
     return dict(zip(SOFT + HARD, [*soft, *hard], strict=True))
 
 
@@ -242,7 +242,7 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
     coarse = isotropic(brain, settings.affine_mm)
     linear = align(coarse, isotropic(template, settings.affine_mm), (settings.affine,), seed=seed)
     fixed = isotropic(brain, settings.deformation_mm)
-    moving = fixed.like(sampled([template], Warp(linear, ()).template_points(fixed))[0])
+    moving = fixed.like(sample_images([template], Warp(linear, ()).template_points(fixed))[0])
     forward = deform(fixed, moving, settings.deformation)
     return Warp(linear, (forward,), inverted(forward))
 

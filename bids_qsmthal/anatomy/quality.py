@@ -22,7 +22,7 @@ NORMAL_THICKNESS_MM = (1.8, 3.2)
 """Means of whole cortices lie within (Fischl and Dale 2000, doi 10.1073/pnas.200033797)."""
 
 
-def quality(tissue: Fractions, volumes: dict[str, float], part: Cropped) -> dict[str, float]:
+def quality(tissue: Fractions, volumes: dict[str, float], cropped: Cropped) -> dict[str, float]:
     """Return figures of the classification and of the thalami."""
     csf, gm, wm = tissue.means
     return {
@@ -31,7 +31,7 @@ def quality(tissue: Fractions, volumes: dict[str, float], part: Cropped) -> dict
         "gray_white_contrast": (wm - gm) / float(np.hypot(tissue.spread[1], tissue.spread[2])),
         "gray_csf_contrast": (gm - csf) / float(np.hypot(tissue.spread[0], tissue.spread[1])),
         "thalamus_asymmetry": _asymmetry(volumes["thalamus_L"], volumes["thalamus_R"]),
-        "filled_lesion_mm3": float(part.lesions.sum()) * part.voxel_volume_mm3,
+        "filled_lesion_mm3": float(cropped.lesions.sum()) * cropped.voxel_volume_mm3,
     }
 
 
@@ -50,9 +50,9 @@ def segmentation_warnings(
         found.append(ContrastNotT1w(float(csf), float(gm), float(wm)))
     if not tissue.converged:
         found.append(TissueNotConverged())
-    share = volumes["thalamus_LR"] / volumes["intracranial"]
-    if not 0.004 < share < 0.016:
-        found.append(ThalamiOfImplausibleSize(100 * share))
+    fraction = volumes["thalamus_LR"] / volumes["intracranial"]
+    if not 0.004 < fraction < 0.016:
+        found.append(ThalamiOfImplausibleSize(100 * fraction))
     low, high = NORMAL_THICKNESS_MM
     if not low < means["whole"] < high:
         found.append(ThicknessImplausible(means["whole"], low, high))

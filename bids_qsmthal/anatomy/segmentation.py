@@ -79,7 +79,7 @@ class Anatomy:
     deepgray
         Labels as in ``core.labels.ATLAS``.
     thalamus_probability
-        Share of the left and of the right thalamus in each voxel.
+        Fraction of the left and of the right thalamus in each voxel.
     nuclei, nuclei_names
         Thalamic nuclei and their label table.
     ventricles
@@ -146,23 +146,23 @@ def segment(
     """
     how, known = settings or SegmentationSettings(), external or ExternalLabels()
     frame = Frame.around(prepared.brain, 5.0)
-    part = Cropped.cut(prepared, lesion_mask, frame)
-    filled = filled_lesions(part.t1w, part.lesions, part.priors[2], seed=how.seed)
-    tissue, (left, right), labels = _found(filled, part, known, frame, how)
+    cropped = Cropped.from_prepared(prepared, lesion_mask, frame)
+    filled = filled_lesions(cropped.t1w, cropped.lesions, cropped.priors[2], seed=how.seed)
+    tissue, (left, right), labels = _classification(filled, cropped, known, frame, how)
     if known.tissue is not None:
-        gm, wm, csf = external_labels.shares(frame.cut(known.tissue).data, part.brain)
+        gm, wm, csf = external_labels.tissue_fractions(frame.cut(known.tissue).data, cropped.brain)
     else:
-        bordered = with_borders(tissue, filled, labels, part)
+        bordered = with_borders(tissue, filled, labels, cropped)
         gm, wm, csf = with_nuclei(bordered, labels, left + right)
-    thickness = _thickness(gm, wm, labels, part, how.thickness)
-    nuclei, nuclei_names = _nuclei(part, labels, known, frame)
+    thickness = _thickness(gm, wm, labels, cropped, how.thickness)
+    nuclei, nuclei_names = _nuclei(cropped, labels, known, frame)
     ventricles = np.where(np.isin(labels, VENTRICLES), labels, 0).astype(np.uint8)
-    volumes_mm3 = volumes(part, (gm, wm, csf), (left, right), labels)
-    means = thickness_means_mm(thickness, gm, part.regions)
+    volumes_mm3 = volumes(cropped, (gm, wm, csf), (left, right), labels)
+    means = thickness_means_mm(thickness, gm, cropped.regions)
     return Anatomy(
         t1w=prepared.t1w,
         brain=prepared.brain,
-        tissue=frame.paste(_hard(gm, wm, csf)),
+        tissue=frame.paste(_tissue_labels(gm, wm, csf)),
         gm=frame.paste(gm),
         wm=frame.paste(wm),
         csf=frame.paste(csf),
@@ -171,72 +171,72 @@ def segment(
         nuclei=frame.paste(nuclei),
         nuclei_names=nuclei_names,
         ventricles=frame.paste(ventricles),
-        atria=frame.paste(refined_atria(part.atria, ventricles)),
+        atria=frame.paste(refined_atria(cropped.atria, ventricles)),
         vein_prior=prepared.vein_prior,
         thickness_mm=frame.paste(thickness),
         volumes_mm3=volumes_mm3,
         thickness_mean_mm=means,
         to_template=prepared.to_template,
-        quality=prepared.quality | quality(tissue, volumes_mm3, part),
+        quality=prepared.quality | quality(tissue, volumes_mm3, cropped),
         warnings=(*prepared.warnings, *segmentation_warnings(tissue, volumes_mm3, means)),
     )
 
 
-def _found(
-    filled: Float, part: Cropped, known: ExternalLabels, frame: Frame, how: SegmentationSettings
+def _classification(
+    filled: Float, cropped: Cropped, known: ExternalLabels, frame: Frame, how: SegmentationSettings
 ) -> tuple[Fractions, tuple[Float, Float], NDArray[Any]]:
     """Classify tissues and label nuclei, as far as neither is known."""
     if known.deepgray is not None and known.tissue is not None:
-        tissue = external_labels.fractions(frame.cut(known.tissue).data, filled, part.brain)
+        tissue = external_labels.fractions(frame.cut(known.tissue).data, filled, cropped.brain)
     else:
-        found = fractions(filled, part.brain, part.priors, how.tissue)
-        tissue = without_meninges(found, part.voxel_mm)
+        found = fractions(filled, cropped.brain, cropped.priors, how.tissue)
+        tissue = without_meninges(found, cropped.voxel_mm)
     if known.deepgray is not None:
         labels = frame.cut(known.deepgray).data
         left, right = ((labels == index).astype(np.float32) for index in THALAMUS)
         return tissue, (left, right), labels
-    left, right = refined_thalami(filled, part.thalamus, tissue, part.voxel_mm, how.thalamus)
-    return tissue, (left, right), _labels(part, tissue, (left, right), how.ventricles)
+    left, right = refined_thalami(filled, cropped.thalamus, tissue, cropped.voxel_mm, how.thalamus)
+    return tissue, (left, right), _labels(cropped, tissue, (left, right), how.ventricles)
 
 
 def _nuclei(
-    part: Cropped, labels: NDArray[Any], known: ExternalLabels, frame: Frame
+    cropped: Cropped, labels: NDArray[Any], known: ExternalLabels, frame: Frame
 ) -> tuple[NDArray[Any], dict[int, str]]:
     if known.nuclei is not None:
         image, names = known.nuclei
         return frame.cut(image).data, names
-    refined = refined_nuclei(part.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
+    refined = refined_nuclei(cropped.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
     return refined, atlas.names(NUCLEI_TABLE)
 
 
 def _labels(
-    part: Cropped, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
+    cropped: Cropped, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
 ) -> Labels:
     """Warped labels with thalamus and ventricles as the image shows them."""
-    ventricles = refined_ventricles(part.labels, tissue.csf, part.voxel_mm, how)
-    labels = np.where(np.isin(part.labels, (*THALAMUS, *VENTRICLES)), 0, part.labels)
+    ventricles = refined_ventricles(cropped.labels, tissue.csf, cropped.voxel_mm, how)
+    labels = np.where(np.isin(cropped.labels, (*THALAMUS, *VENTRICLES)), 0, cropped.labels)
     # Nuclei end where fluid begins.
     labels[(tissue.csf > 0.5) & np.isin(labels, GRAY_NUCLEI)] = 0
     labels[ventricles > 0] = ventricles[ventricles > 0]
-    for index, share in zip(THALAMUS, thalamus, strict=True):
-        labels[share > 0.5] = index
-    labels[~part.brain] = 0
+    for index, fraction in zip(THALAMUS, thalamus, strict=True):
+        labels[fraction > 0.5] = index
+    labels[~cropped.brain] = 0
     return labels.astype(np.uint8)
 
 
 def _thickness(
-    gm: Float, wm: Float, labels: NDArray[Any], part: Cropped, settings: Thickness
+    gm: Float, wm: Float, labels: NDArray[Any], cropped: Cropped, settings: Thickness
 ) -> Float:
-    cerebrum = np.isin(part.regions, CEREBRUM)
+    cerebrum = np.isin(cropped.regions, CEREBRUM)
     enclosed = np.isin(labels, INSIDE_CORTEX)
     inside = np.where(enclosed, 1.0, wm).astype(np.float32)
     gray = np.where(np.isin(labels, NOT_CORTEX), 0, gm).astype(np.float32)
-    cortex = cerebrum & part.brain & ~np.isin(labels, NOT_CORTEX)
+    cortex = cerebrum & cropped.brain & ~np.isin(labels, NOT_CORTEX)
     inside[~cerebrum] = 0
-    return thickness_map(gray, inside, cortex, part.voxel_mm, settings)
+    return thickness_map(gray, inside, cortex, cropped.voxel_mm, settings)
 
 
-def _hard(gm: Float, wm: Float, csf: Float) -> Labels:
+def _tissue_labels(gm: Float, wm: Float, csf: Float) -> Labels:
     """1 gray matter, 2 white matter, 3 fluid, 0 outside the brain."""
     stacked = np.stack([gm, wm, csf])
     winner = stacked.argmax(0).astype(np.uint8) + 1

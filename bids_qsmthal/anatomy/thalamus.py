@@ -1,8 +1,8 @@
 """The border of the thalamus where the image shows it, starting from where the atlas puts it.
 
 The warped border is displaced along its normal by some d. A voxel at the signed distance s from
-it (mm, positive inside) holds the share a = clip(1/2 + (s + d) / h, 0, 1) of thalamus, h being the
-size of a voxel, and its intensity is
+it (mm, positive inside) holds the fraction a = clip(1/2 + (s + d) / h, 0, 1) of thalamus, h being
+the size of a voxel, and its intensity is
 
     I = a T + (1 - a) O + noise,
 
@@ -38,8 +38,8 @@ Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SHARES = np.linspace(0, 1, 11)
-"""Shares of thalamus for which the density of intensities is computed."""
+FRACTIONS = np.linspace(0, 1, 11)
+"""Fractions of thalamus for which the density of intensities is computed."""
 
 STEP_MM = 0.5
 """Between the displacements that are tried."""
@@ -70,8 +70,8 @@ class Border:
         Standard deviation of the neighbourhood in which that is looked for.
     neighbours_voxels
         Standard deviation of the neighbourhood that is displaced together.
-    outlier_share
-        Share of voxels whose intensity says nothing (vessels, lesions): bounds how far one voxel
+    outlier_fraction
+        Fraction of voxels whose intensity says nothing (vessels, lesions): bounds how far one voxel
         can overrule the atlas.
     rounds
         The second takes inside and outside from the border of the first.
@@ -83,7 +83,7 @@ class Border:
     around_mm: float = 6.0
     near_mm: float = 3.0
     neighbours_voxels: float = 0.5
-    outlier_share: float = 0.01
+    outlier_fraction: float = 0.01
     rounds: int = 2
 
 
@@ -126,22 +126,24 @@ def refined_thalami(
     Returns
     -------
     tuple
-        Share of the left and of the right thalamus in each voxel, 0 to 1.
+        Fraction of the left and of the right thalamus in each voxel, 0 to 1.
     """
     sides = [_side(t1w, prior, voxel_mm, how) for prior in priors]
     there = [side for side in sides if side is not None]
-    outlier = how.outlier_share / abs(tissue.means[2] - tissue.means[0])
-    shares = iter(_refined(there, outlier, how)) if there else iter(())
+    outlier = how.outlier_fraction / abs(tissue.means[2] - tissue.means[0])
+    fractions = iter(_refined(there, outlier, how)) if there else iter(())
     left, right = (
-        np.zeros(t1w.shape, dtype=np.float32) if side is None else _pasted(side, next(shares))
+        np.zeros(t1w.shape, dtype=np.float32)
+        if side is None
+        else _largest_piece(side, next(fractions))
         for side in sides
     )
     return left, right
 
 
 def _refined(sides: Sequence[_Side], outlier: float, how: Border) -> list[Double]:
-    """Return the share of thalamus in the box of each side."""
-    moved = shares = [np.zeros_like(side.values) for side in sides]
+    """Return the fraction of thalamus in the box of each side."""
+    moved = fractions = [np.zeros_like(side.values) for side in sides]
     for _ in range(how.rounds):
         evidence = [
             _evidence(side, side.signed_mm + by, outlier, how)
@@ -155,8 +157,8 @@ def _refined(sides: Sequence[_Side], outlier: float, how: Border) -> list[Double
         found = [
             _displaced(side, of, offset, how) for side, of in zip(sides, evidence, strict=True)
         ]
-        shares, moved = [share for share, _ in found], [by for _, by in found]
-    return shares
+        fractions, moved = [fraction for fraction, _ in found], [by for _, by in found]
+    return fractions
 
 
 def _side(
@@ -171,32 +173,34 @@ def _side(
     return _Side(crop, crop.cut(t1w).astype(np.float64), signed_mm, voxel_mm)
 
 
-def _pasted(side: _Side, share: Double) -> Float:
+def _largest_piece(side: _Side, fraction: Double) -> Float:
     """Put the piece that hangs together into the image."""
-    whole = _largest(ndimage.binary_opening(share > 0.5))
-    whole = ndimage.binary_propagation(whole, mask=ndimage.binary_dilation(whole) & (share > 0.5))
+    whole = _largest(ndimage.binary_opening(fraction > 0.5))
+    whole = ndimage.binary_propagation(
+        whole, mask=ndimage.binary_dilation(whole) & (fraction > 0.5)
+    )
     # Beside the voxels that are mostly thalamus lie those which hold less of it.
-    return side.crop.paste(np.where(ndimage.binary_dilation(whole), share, 0).astype(np.float32))
+    return side.crop.paste(np.where(ndimage.binary_dilation(whole), fraction, 0).astype(np.float32))
 
 
 def _moves_mm(how: Border) -> Double:
     return np.arange(-how.reach_mm, how.reach_mm + STEP_MM / 2, STEP_MM, dtype=np.float64)
 
 
-def _shares(side: _Side, move_mm: float) -> Double:
-    """Share of thalamus in each voxel if the border is displaced outwards."""
-    share: Double = np.clip(0.5 + (side.signed_mm + move_mm) / side.size_mm, 0, 1)
-    return share
+def _fractions(side: _Side, move_mm: float) -> Double:
+    """Fraction of thalamus in each voxel if the border is displaced outwards."""
+    fraction: Double = np.clip(0.5 + (side.signed_mm + move_mm) / side.size_mm, 0, 1)
+    return fraction
 
 
 def _evidence(side: _Side, signed_mm: Double, outlier: float, how: Border) -> Double:
     """Logarithm of the likelihood of each displacement at each voxel, shape (moves, x, y, z)."""
     density = _densities(side.values, signed_mm, side.voxel_mm, how)
-    own = np.log((1 - how.outlier_share) * density + outlier)
+    own = np.log((1 - how.outlier_fraction) * density + outlier)
     together = 1 / _peak(how.neighbours_voxels)
     found = []
     for move in _moves_mm(how):
-        level = np.rint(_shares(side, move) * (len(SHARES) - 1)).astype(int)
+        level = np.rint(_fractions(side, move) * (len(FRACTIONS) - 1)).astype(int)
         at_move = np.take_along_axis(own, level[None], axis=0)[0]
         found.append(together * ndimage.gaussian_filter(at_move, how.neighbours_voxels))
     return np.stack(found)
@@ -222,13 +226,13 @@ def _offset_mm(evidence: Double, how: Border) -> float:
 def _displaced(
     side: _Side, evidence: Double, offset_mm: float, how: Border
 ) -> tuple[Double, Double]:
-    """Return the posterior means of the share and of the displacement."""
+    """Return the posterior means of the fraction and of the displacement."""
     moves, posterior = _moves_mm(how), _posterior(evidence, offset_mm, how)
-    share, by = np.zeros_like(side.values), np.zeros_like(side.values)
+    fraction, by = np.zeros_like(side.values), np.zeros_like(side.values)
     for move, weight in zip(moves, posterior, strict=True):
-        share += weight * _shares(side, move)
+        fraction += weight * _fractions(side, move)
         by += weight * move
-    return share, by
+    return fraction, by
 
 
 def _peak(sigma_voxels: float) -> float:
@@ -241,7 +245,7 @@ def _peak(sigma_voxels: float) -> float:
 def _densities(
     values: Double, signed_mm: Double, voxel_mm: tuple[float, float, float], how: Border
 ) -> Double:
-    """Density of each voxel's intensity for each share of thalamus, shape (shares, x, y, z)."""
+    """Density of each voxel's intensity for each of ``FRACTIONS``, shape (fractions, x, y, z)."""
     inside = signed_mm >= how.sure_mm
     plane, spread = _plane(values, inside, voxel_mm)
     # Not beyond where it was fitted: the lateral thalamus brightens towards the capsule.
@@ -252,18 +256,18 @@ def _densities(
     beside = (signed_mm < -how.sure_mm) & (signed_mm > -how.around_mm)
     levels, amounts = _beside(values, beside, tuple(how.near_mm / size for size in voxel_mm))
     bin_width = levels[1] - levels[0]
-    density = np.zeros((len(SHARES), *values.shape))
+    density = np.zeros((len(FRACTIONS), *values.shape))
     for level, amount in zip(levels, amounts, strict=True):
-        for row, share in enumerate(SHARES):
-            mixed = share * thalamus + (1 - share) * level
+        for row, fraction in enumerate(FRACTIONS):
+            mixed = fraction * thalamus + (1 - fraction) * level
             density[row] += amount * _normal(
-                values, mixed, float(np.hypot(spread, (1 - share) * bin_width / 2))
+                values, mixed, float(np.hypot(spread, (1 - fraction) * bin_width / 2))
             )
     return density
 
 
 def _beside(values: Double, beside: Mask, near_voxels: tuple[float, ...]) -> tuple[Double, Double]:
-    """Return intensities that occur beside the thalamus, and their share near each voxel."""
+    """Return intensities that occur beside the thalamus, and their fraction near each voxel."""
     low, high = np.quantile(values[beside], (0.005, 0.995))
     levels = np.linspace(low, high, INTENSITIES)
     place = np.clip((values - levels[0]) / (levels[1] - levels[0]), 0, INTENSITIES - 1)

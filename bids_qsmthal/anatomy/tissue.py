@@ -251,7 +251,7 @@ def _likelihood(
 
 def _neighbours(posterior: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Sum of the tissue shares of the six neighbours, for each of the six classes."""
-    tissue = _tissue_share(posterior)
+    tissue = _tissue_fraction(posterior)
     kernel = ndimage.generate_binary_structure(3, 1).astype(np.float32)
     kernel[1, 1, 1] = 0
     sums = []
@@ -264,7 +264,7 @@ def _neighbours(posterior: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDAr
     return np.column_stack([*sums, *crossed])
 
 
-def _tissue_share(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tissue_fraction(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fold the crossed classes into the three tissues, half each."""
     tissue = posterior[:, :3].copy()
     for column, (a, b) in enumerate(MIXTURES, start=3):

@@ -19,7 +19,7 @@ Labels = NDArray[np.uint8]
 
 
 def volumes(
-    part: Cropped,
+    cropped: Cropped,
     tissue: tuple[Float, Float, Float],
     thalamus: tuple[Float, Float],
     labels: NDArray[Any],
@@ -28,32 +28,32 @@ def volumes(
 
     Parameters
     ----------
-    part
+    cropped
         Brain, its regions and voxel size.
     tissue
-        Shares of gray matter, white matter and fluid, shape (x, y, z); partial voxels count by
+        Fractions of gray matter, white matter and fluid, shape (x, y, z); partial voxels count by
         what they hold.
     thalamus
-        Share of the left and of the right thalamus.
+        Fraction of the left and of the right thalamus.
     labels
         Structures, FreeSurfer's numbers; their voxels are counted.
     """
-    unit = part.voxel_volume_mm3
+    unit = cropped.voxel_volume_mm3
     gm, wm, csf = tissue
-    cortex = np.isin(part.regions, CEREBRUM) & ~np.isin(labels, NOT_CORTEX)
+    cortex = np.isin(cropped.regions, CEREBRUM) & ~np.isin(labels, NOT_CORTEX)
     found = {
         "gray_matter": float(gm.sum()) * unit,
         "white_matter": float(wm.sum()) * unit,
         "csf": float(csf.sum()) * unit,
-        "intracranial": float(part.brain.sum()) * unit,
+        "intracranial": float(cropped.brain.sum()) * unit,
         "cortical_gray_matter": float(gm[cortex].sum()) * unit,
     }
-    for side, share in zip(SIDES, thalamus, strict=True):
-        found[f"thalamus_{side}"] = float(share.sum()) * unit
+    for side, fraction in zip(SIDES, thalamus, strict=True):
+        found[f"thalamus_{side}"] = float(fraction.sum()) * unit
     found["thalamus_LR"] = found["thalamus_L"] + found["thalamus_R"]
     counts = np.bincount(labels.ravel(), minlength=256)
     for index, (name, side) in ATLAS.regions.items():
-        if name != "thalamus":  # its shares count more finely, above
+        if name != "thalamus":  # its fractions count more finely, above
             found[f"{name}_{side}" if side in SIDES else name] = float(counts[index]) * unit
     return found
 

@@ -45,7 +45,7 @@ class Warp:
         points = world_points(image)
         for field in reversed(self.displacements_mm):
             points += vectors_at(field, points)
-        return transformed(self.matrix, points)
+        return map_points(self.matrix, points)
 
     def t1w_points(self, image: Image) -> Points:
         """Return the point of the T1w image of every voxel centre of an image of the template.
@@ -57,7 +57,7 @@ class Warp:
         """
         if self.inverse_mm is None:
             raise ValueError("the way back from the template was not computed")
-        points = transformed(np.linalg.inv(self.matrix), world_points(image))
+        points = map_points(np.linalg.inv(self.matrix), world_points(image))
         return points + vectors_at(self.inverse_mm, points)
 
 
@@ -100,10 +100,10 @@ def _covering(image: Image, size_mm: float) -> Image:
 
 def world_points(image: Image) -> Points:
     """Return the world point of every voxel centre."""
-    return transformed(image.affine, np.indices(image.shape, dtype=np.float32))
+    return map_points(image.affine, np.indices(image.shape, dtype=np.float32))
 
 
-def transformed(matrix: NDArray[Any], points: Points) -> Points:
+def map_points(matrix: NDArray[Any], points: Points) -> Points:
     """Apply a 4x4 matrix to points."""
     moved = np.tensordot(matrix[:3, :3].astype(np.float32), points, axes=1)
     moved += matrix[:3, 3].astype(np.float32)[:, None, None, None]
@@ -112,7 +112,7 @@ def transformed(matrix: NDArray[Any], points: Points) -> Points:
 
 def vectors_at(field: Image, points: Points) -> Points:
     """Sample a displacement field; zero outside its grid."""
-    index = transformed(np.linalg.inv(field.affine), points)
+    index = map_points(np.linalg.inv(field.affine), points)
     found = [
         ndimage.map_coordinates(field.data[..., axis], index, np.float32, order=1, cval=0.0)
         for axis in range(3)
@@ -120,9 +120,9 @@ def vectors_at(field: Image, points: Points) -> Points:
     return np.stack(found)
 
 
-def sampled(images: Sequence[Image], points: Points, *, order: int = 1) -> list[NDArray[Any]]:
+def sample_images(images: Sequence[Image], points: Points, *, order: int = 1) -> list[NDArray[Any]]:
     """Sample images of one grid at world points; zero outside."""
-    index = transformed(np.linalg.inv(images[0].affine), points)
+    index = map_points(np.linalg.inv(images[0].affine), points)
     return [
         ndimage.map_coordinates(
             image.data, index, image.data.dtype if order == 0 else np.float32, order=order, cval=0

@@ -67,8 +67,8 @@ READINGS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """What is made of a file's labels: as they are, or taken from FreeSurfer's numbers."""
 
 NAMED: Mapping[str, Callable[[str], int | None]] = {
-    "named structures": naming.structure,
-    "named tissues": naming.tissue,
+    "named structures": naming.structure_number,
+    "named tissues": naming.tissue_number,
 }
 """Readings of labels with numbers of their own, by the names a table gives them."""
 
@@ -217,7 +217,7 @@ def _labels(key: str, item: ExternalFile, image: Image) -> Image:
         )
     values = image.data.astype(np.int16)
     if item.reading in NAMED:
-        return image.like(naming.translated(values, _numbers(item)))
+        return image.like(naming.renumbered(values, _numbers(item)))
     return image.like(READINGS[item.reading](values))
 
 

@@ -52,8 +52,8 @@ class Enhancement:
         One row per enhancing lesion, as in ``lesion_table``, and peak_sd.
     confidence
         0..1, a score and not a probability. Present: 1 - exp(-(peak - threshold) / threshold) of
-        the brightest, at least 0.5. Absent: share of the T2 lesions and their rim where the
-        smallest enhancement of ``visible_share`` would have had a voxel above the threshold.
+        the brightest, at least 0.5. Absent: fraction of the T2 lesions and their rim where the
+        smallest enhancement of ``visible_fraction`` would have had a voxel above the threshold.
     quality
         Numbers to judge the input by.
     warnings
@@ -131,7 +131,7 @@ def find_enhancing(
     box = box_around(context.brain)
     searched, warnings = _search_region(lesions, context, box, settings)
     uptake = _uptake(t1w, ce_t1w, context, box, world, settings)
-    mask, heights = _pick(uptake, searched, context, box, settings)
+    mask, heights = _enhancing_mask(uptake, searched, context, box, settings)
     whole = context.brain.like(box.crop.paste(mask))
     table = lesion_table(whole, context).assign(peak_sd=heights)
     return Enhancement(
@@ -243,7 +243,7 @@ def _transfer(
     return knots, np.maximum(np.maximum.accumulate(medians), 1e-6)
 
 
-def _pick(
+def _enhancing_mask(
     uptake: _Uptake, searched: Mask, context: Context, box: BrainBox, settings: EnhancingLesions
 ) -> tuple[Mask, list[float]]:
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
@@ -318,5 +318,5 @@ def _confidence(
         return 1.0
     reach = [max(1, round(settings.minimum_extent_mm / size)) for size in box.voxel_size_mm]
     noise = ndimage.minimum_filter(uptake.noise, reach)[searched]
-    seen = settings.visible_share * uptake.white > settings.threshold_sd * noise
+    seen = settings.visible_fraction * uptake.white > settings.threshold_sd * noise
     return float(seen.mean())

@@ -93,7 +93,7 @@ class Evidence:
     quality: dict[str, float]
     warnings: tuple[ScanWarning, ...]
 
-    def doubted_by(self, other: Evidence) -> Evidence:
+    def agreeing_with(self, other: Evidence) -> Evidence:
         """Return the evidence of what both hold for a lesion."""
         return replace(
             self,
@@ -116,9 +116,9 @@ def flair_and_t1w(
     border = (model.mean[CSF, 0] + model.mean[GM, 0]) / 2
     model = _with_pure_csf(model, flair, brain & (priors[CSF] > 0.5) & (t1w < border))
     level, spread = _local_white_matter(flair, t1w, brain & (priors[WM] > 0.5), model, box)
-    _own_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
+    _set_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
     smooth = box.blur(flair, settings.smoothing_mm) - level
-    never = _never(t1w, priors[GM], atlas, model, box)
+    never = _excluded(t1w, priors[GM], atlas, model, box)
     likeliest = (priors[WM] > priors[GM]) & (priors[WM] > priors[CSF])
     white = brain & (priors[WM] > 0.9)
     priors = _with_mixed_brainstem(priors, atlas)
@@ -249,7 +249,7 @@ def _local_white_matter(
     return level, np.sqrt(np.maximum(variance, spread[1] ** 2))
 
 
-def _own_level(
+def _set_level(
     level: Volume, spread: Volume, flair: Volume, structure: Mask, model: NormalTissue
 ) -> None:
     """Give a structure its own level and spread: the brainstem is brighter than white matter."""
@@ -271,7 +271,7 @@ def _with_mixed_brainstem(
     return gm, wm, csf
 
 
-def _never(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: BrainBox) -> Mask:
+def _excluded(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box: BrainBox) -> Mask:
     """Return where no seed is believed, however bright it is on FLAIR.
 
     Hippocampus and its neighbours have the longest T2 of normal gray matter (Georgiades et al.
@@ -323,7 +323,7 @@ def _normal_density(values: Volume, normal: _Normal, where: NDArray[np.intp]) ->
     """Return the density of normal tissue at (n, 2) values of the voxels ``where``."""
     model = normal.model
     # A hundredth left open: enough for a cortex where the template has none, yet few false GM.
-    shares = class_priors(np.stack([p.ravel()[where] for p in normal.priors], -1), floor=0.01)
+    fractions = class_priors(np.stack([p.ravel()[where] for p in normal.priors], -1), floor=0.01)
     calm = model.spread[WM, 1] / normal.spread.ravel()[where]
     total = np.zeros(len(values))
     for k, (mean, covariance) in enumerate(model.classes()):
@@ -331,7 +331,7 @@ def _normal_density(values: Volume, normal: _Normal, where: NDArray[np.intp]) ->
         if k == WM:  # its own spread at each place
             here = values.copy()
             here[:, 1] = mean[1] + (values[:, 1] - mean[1]) * calm
-        total += shares[:, k] * density(here, mean, covariance)
+        total += fractions[:, k] * density(here, mean, covariance)
     return total
 
 

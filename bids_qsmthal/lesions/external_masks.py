@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.lesions.context import Context
 
 
-def with_mask(
+def lesions_of_mask(
     mask: Image,
     context: Context,
     *,

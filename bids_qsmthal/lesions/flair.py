@@ -2,9 +2,9 @@
 
 Normal tissue is modelled in both contrasts (``tissue``); a lesion is what is bright on FLAIR
 and improbable as normal tissue of its place. Seeds are found in a Markov random field and grown
-to half of their height; small lesions are found by a filter of their size (``islands``). In the
-tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and the lesion growth algorithm of
-Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
+to half of their height; small lesions are found by a filter of their size (``small_lesions``).
+In the tradition of Van Leemput et al. 2001 (doi:10.1109/42.938237) and the lesion growth algorithm
+of Schmidt et al. 2012 (doi:10.1016/j.neuroimage.2011.11.032).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bids_qsmthal.lesions.context import BrainBox, Context, Mask, Volume, box_ar
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
 from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
 from bids_qsmthal.lesions.settings import FlairLesions
-from bids_qsmthal.lesions.small_lesions import islands
+from bids_qsmthal.lesions.small_lesions import small_lesions
 from bids_qsmthal.lesions.table import lesion_table
 
 log = logging.getLogger(__name__)
@@ -106,14 +106,14 @@ def segment_flair(
     settings = settings or FlairLesions()
     world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
     box = box_around(context.brain)
-    on_grid, brain, warnings = _bring(flair, context, box, world)
+    on_grid, brain, warnings = _flair_in_box(flair, context, box, world)
     if t1w is not None and context.has_priors:
         sharp = box.crop.of(t1w)
         evidence = flair_and_t1w(on_grid, sharp.data, brain, context, box, settings)
         if thickness_mm >= settings.thick_mm:
-            seen = as_in_flair(sharp, flair, world)
+            seen = t1w_in_slices_of_flair(sharp, flair, world)
             mixed = flair_and_t1w(on_grid, seen.data, brain, context, box, settings)
-            evidence = evidence.doubted_by(mixed)
+            evidence = evidence.agreeing_with(mixed)
     else:
         evidence = flair_alone(on_grid, brain, box, settings)
     mask, posterior = _segment(evidence, box, settings)
@@ -128,7 +128,7 @@ def segment_flair(
     )
 
 
-def _bring(
+def _flair_in_box(
     flair: Image, context: Context, box: BrainBox, world: Affine
 ) -> tuple[Volume, Mask, tuple[ScanWarning, ...]]:
     """Return FLAIR in the box, the brain that it covers, and warnings about the cover."""
@@ -148,7 +148,7 @@ def _bring(
     return np.maximum(sampled, 0), seen, warnings
 
 
-def as_in_flair(t1w: Image, flair: Image, world: Affine) -> Image:
+def t1w_in_slices_of_flair(t1w: Image, flair: Image, world: Affine) -> Image:
     """Return T1w as it would be with the slices of FLAIR, on its own grid.
 
     Where cortex and white matter share a thick slice FLAIR is bright; beside a T1w that shows
@@ -175,7 +175,7 @@ def _segment(evidence: Evidence, box: BrainBox, settings: FlairLesions) -> tuple
         noise=evidence.noise,
         reach_mm=settings.reach_mm,
     )
-    grown |= islands(evidence, grown, box, settings)
+    grown |= small_lesions(evidence, grown, box, settings)
     return _plausible(grown, evidence, box, settings), posterior
 
 
@@ -223,8 +223,8 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
 
 def on_flair(mask: Image, flair: Image, world: Affine) -> Image:
     """Return the voxels of FLAIR of which at least half is lesion."""
-    share = _averaged(mask.like(mask.data.astype(np.float32)), flair, world)
-    return flair.like(share >= 0.5)
+    fraction = _averaged(mask.like(mask.data.astype(np.float32)), flair, world)
+    return flair.like(fraction >= 0.5)
 
 
 def _averaged(source: Image, flair: Image, world: Affine) -> Volume:

@@ -24,8 +24,8 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     return labels, int(count)
 
 
-def peaks(labels: NDArray[np.int32], count: int, values: Volume, share: float) -> Volume:
-    """Return the quantile ``share`` of the values in each component; index 0 is no component."""
+def peaks(labels: NDArray[np.int32], count: int, values: Volume, quantile: float) -> Volume:
+    """Return a quantile of the values in each component; index 0 is no component."""
     where = np.flatnonzero(labels)
     owner, value = labels.ravel()[where], values.ravel()[where]
     order = np.lexsort((value, owner))
@@ -33,7 +33,7 @@ def peaks(labels: NDArray[np.int32], count: int, values: Volume, share: float) -
     first = np.searchsorted(owner, np.arange(1, count + 1), "left")
     last = np.searchsorted(owner, np.arange(1, count + 1), "right") - 1
     height = np.zeros(count + 1, np.float32)
-    height[1:] = value[np.round(last - (1 - share) * (last - first)).astype(int)]
+    height[1:] = value[np.round(last - (1 - quantile) * (last - first)).astype(int)]
     return height
 
 
@@ -133,7 +133,7 @@ def grow(
     return image.like(grown)
 
 
-_SHARES = np.arange(0.5, 0.86, 0.05)  # below half of the height lies what is around
+_HEIGHT_FRACTIONS = np.arange(0.5, 0.86, 0.05)  # below half of it lies what is around
 
 
 def _sharpest(image: Volume, seed: Mask, near: Mask, inner: Mask) -> Mask:
@@ -144,16 +144,16 @@ def _sharpest(image: Volume, seed: Mask, near: Mask, inner: Mask) -> Mask:
     around = float(np.median(image[near])) if near.any() else 0.0
     height = float(np.median(image[seed])) - around
     best, sharpest = seed, -np.inf
-    for share in _SHARES:
-        bright = near & (image > around + share * height)
-        part = ndimage.binary_propagation(seed, mask=bright | seed)
-        if (part & ~inner).any():
+    for fraction in _HEIGHT_FRACTIONS:
+        bright = near & (image > around + fraction * height)
+        candidate = ndimage.binary_propagation(seed, mask=bright | seed)
+        if (candidate & ~inner).any():
             continue
-        rim = part & ~ndimage.binary_erosion(part)
-        outside = ndimage.binary_dilation(part) & ~part
+        rim = candidate & ~ndimage.binary_erosion(candidate)
+        outside = ndimage.binary_dilation(candidate) & ~candidate
         contrast = float(image[rim].mean() - image[outside].mean())
         if contrast > sharpest:
-            best, sharpest = part, contrast
+            best, sharpest = candidate, contrast
     return best
 
 
@@ -179,7 +179,7 @@ def seeds_at(points_mm: NDArray[np.floating], onto: Image) -> Image:
     return onto.like(mask)
 
 
-def edited(mask: Image, *, add: Image | None = None, remove: Image | None = None) -> Image:
+def edited_mask(mask: Image, *, add: Image | None = None, remove: Image | None = None) -> Image:
     """Return a mask with a reader's additions and without the reader's removals.
 
     What is in both is removed: a removal is the later, more careful look.

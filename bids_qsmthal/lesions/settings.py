@@ -29,14 +29,14 @@ class FlairLesions:
     reach_mm
         Farthest growth from a seed; the seed is the core of a lesion, whose pale part reaches up to
         10 mm beyond it. The height decides where a lesion ends, this only bounds a leak.
-    island_sd
+    small_lesion_sd
         Height of a small lesion after a filter of its size, in standard deviations of white
         matter: noise alone passes 5 in every second brain (450 mL of white matter, resolution
         2.1 mm; Worsley et al. 1996, Hum Brain Mapp 4:58-73), and a lesion's peak must be brighter
         than gray matter as well.
-    island_filter_mm
+    small_lesion_filter_mm
         Standard deviation of that filter, that of a ball of 3 mm along an axis.
-    island_mm
+    small_lesion_mm
         Largest extent of a small lesion; what is larger the random field finds.
     thick_mm
         Slices are thick from here on: evidence is then taken a second time, with T1w seen through
@@ -51,9 +51,9 @@ class FlairLesions:
     peak_gm_sd: float = 1.5
     smoothing_mm: float = 0.5
     reach_mm: float = 10.0
-    island_sd: float = 5.0
-    island_filter_mm: float = 0.7
-    island_mm: float = 10.0
+    small_lesion_sd: float = 5.0
+    small_lesion_filter_mm: float = 0.7
+    small_lesion_mm: float = 10.0
     thick_mm: float = 2.0
     minimum_extent_mm: float = 3.0
 
@@ -80,8 +80,8 @@ class EnhancingLesions:
         twice that after blurring.
     minimum_extent_mm
         Smallest longest axis.
-    visible_share
-        An enhancement this strong, as a share of the signal of white matter, should be seen;
+    visible_fraction
+        An enhancement this strong, as a fraction of the signal of white matter, should be seen;
         used to say how sure an absence is.
     """
 
@@ -92,4 +92,4 @@ class EnhancingLesions:
     slenderness: float = 2.0
     vessel_width_mm: float = 4.0
     minimum_extent_mm: float = 3.0
-    visible_share: float = 0.2
+    visible_fraction: float = 0.2

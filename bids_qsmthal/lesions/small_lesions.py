@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _PEAK_MM = 2.0  # a summit is the highest of its neighbours
 
 
-def islands(evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesions) -> Mask:
+def small_lesions(evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesions) -> Mask:
     """Return bright islands in white matter beyond the lesions found already.
 
     The random field asks a voxel's neighbours to agree, which those of a lesion of 3 mm cannot.
     Here a filter of a small lesion's size gathers its voxels instead (a matched filter, the best
     linear detector of a known shape in noise). What it finds is an island if at its outline, half
-    of its height, it ends on all sides within ``island_mm``: cortex, a sheet, goes on.
+    of its height, it ends on all sides within ``small_lesion_mm``: cortex, a sheet, goes on.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def islands(evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesio
     """
     summits, height = _summits(evidence, found, box, settings)
     luck = evidence.noise * expected_largest(int(np.prod(box.cube(_PEAK_MM))))
-    reach = np.array([round(settings.island_mm / size) for size in box.voxel_size_mm])
+    reach = np.array([round(settings.small_lesion_mm / size) for size in box.voxel_size_mm])
     result = np.zeros(found.shape, bool)
     for summit in summits:
         crop = between(summit - reach, summit + reach + 1, evidence.brain.shape)
@@ -54,7 +54,7 @@ def islands(evidence: Evidence, found: Mask, box: BrainBox, settings: FlairLesio
             continue
         lesion = labels == own
         extent_mm = (np.ptp(np.argwhere(lesion), axis=0) + 1) * box.voxel_size_mm
-        if extent_mm.max() <= settings.island_mm:
+        if extent_mm.max() <= settings.small_lesion_mm:
             result[near] |= lesion
     return result
 
@@ -67,9 +67,9 @@ def _summits(
     calm = evidence.white & ~found
     if not calm.any():
         return np.zeros((0, 3), np.intp), height
-    filtered = box.blur(evidence.excess, settings.island_filter_mm)
+    filtered = box.blur(evidence.excess, settings.small_lesion_filter_mm)
     middle = float(np.median(filtered[calm]))
     noise = robust.spread(filtered[calm], middle)
     summit = (ndimage.maximum_filter(filtered, box.cube(_PEAK_MM)) == filtered) & ~found
-    summit &= evidence.mostly_white & (filtered > middle + settings.island_sd * noise)
+    summit &= evidence.mostly_white & (filtered > middle + settings.small_lesion_sd * noise)
     return np.argwhere(summit & (height > evidence.smallest_peak)), height

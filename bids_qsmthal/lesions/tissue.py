@@ -63,7 +63,7 @@ class NormalTissue:
     def classes(self) -> Iterator[tuple[Vector, Vector]]:
         """Yield mean and covariance of the pure classes, then of the mixed ones.
 
-        A mixture of two tissues in equal shares between 0 and 1 has the mean of their means, and
+        A mixture of two tissues in equal fractions between 0 and 1 has the mean of their means, and
         a variance of a third of the sum of theirs plus the square of their distance over 12.
         """
         for k in range(len(self.mean)):
@@ -105,7 +105,7 @@ def density(values: NDArray[np.floating], mean: Vector, covariance: Vector) -> V
 def class_priors(tissue: NDArray[np.floating], floor: float) -> NDArray[np.floating]:
     """Return priors (n, class) of pure and mixed classes from those of the three tissues (n, 3).
 
-    ``floor`` is the share that the template leaves open. Mixtures of two tissues are expected
+    ``floor`` is the fraction that the template leaves open. Mixtures of two tissues are expected
     where both are.
     """
     pure = np.clip(tissue, 0, 1) * (1 - floor) + floor / 3
@@ -144,12 +144,12 @@ def fit_tissue(
     values = np.stack([v.ravel()[sampled] for v in (t1w, flair)], -1).astype(np.float64)
     tissue = np.stack([p.ravel()[sampled] for p in priors], -1).astype(np.float64)
     # A tenth of the prior is left open: a template placed 2 mm off must not fix the classes.
-    shares = class_priors(tissue, floor=0.1)
+    fractions = class_priors(tissue, floor=0.1)
     model = _start(values, tissue)
     model = replace(model, gain=np.zeros(basis.shape[1]))
     levelled = values.copy()
     for _ in range(iterations):
-        weights = _typical(levelled, model, shares)
+        weights = _typical(levelled, model, fractions)
         model = replace(_maximise(levelled, weights[:, :3]), gain=model.gain)
         gain = _fit_gain(basis, values[:, 1], weights, model)
         model = replace(model, gain=gain)
@@ -170,7 +170,7 @@ def _start(values: Vector, tissue: Vector) -> NormalTissue:
     return NormalTissue(means, covariances, np.zeros(0))
 
 
-def _typical(values: Vector, model: NormalTissue, shares: NDArray[np.floating]) -> Vector:
+def _typical(values: Vector, model: NormalTissue, fractions: NDArray[np.floating]) -> Vector:
     """Return the posterior of each class times the typicality of the voxel."""
     likelihood = np.empty((len(values), _CLASSES))
     outlier = np.empty(_CLASSES)
@@ -178,8 +178,8 @@ def _typical(values: Vector, model: NormalTissue, shares: NDArray[np.floating]) 
         likelihood[:, k] = density(values, mean, covariance)
         peak = 1 / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
         outlier[k] = peak * np.exp(-0.5 * _OUTLIER_DISTANCE**2)
-    weights = shares * likelihood
-    weights /= (weights.sum(1) + shares @ outlier)[:, None]
+    weights = fractions * likelihood
+    weights /= (weights.sum(1) + fractions @ outlier)[:, None]
     return np.asarray(weights)
 
 

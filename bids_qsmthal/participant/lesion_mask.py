@@ -83,7 +83,7 @@ def lesion_mask(
     add, remove = (_on_grid(key, scans, external) for key in ("lesion_add", "lesion_remove"))
     if made is None or (add is None and remove is None):
         return made
-    mask = lesions.edited(made.lesions.mask, add=add, remove=remove)
+    mask = lesions.edited_mask(made.lesions.mask, add=add, remove=remove)
     counted = _counted(mask, scans, uncorrected=made.lesions)
     return LesionMask(counted, replace(made.source, corrected=True))
 
@@ -147,6 +147,6 @@ def _on_grid(key: str, scans: LesionScans, external: Mapping[str, External]) -> 
 
 
 def _counted(mask: Image, scans: LesionScans, *, uncorrected: Lesions | None = None) -> Lesions:
-    return lesions.with_mask(
+    return lesions.lesions_of_mask(
         mask, scans.context, found=uncorrected, flair=scans.flair, flair_to_t1w=scans.flair_to_t1w
     )

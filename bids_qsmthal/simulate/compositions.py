@@ -1,4 +1,4 @@
-"""What fills each point of a participant's head: shares of tissues, on any grid.
+"""What fills each point of a participant's head: fractions of tissues, on any grid.
 
 A head is a function of space. Each scan samples it on its own grid in its own pose, so no scan
 is a resampled version of another.
@@ -50,9 +50,9 @@ class Inner:
     Attributes
     ----------
     deep
-        Shares of ``DEEP_LABELS``, shape (labels, n).
+        Fractions of ``DEEP_LABELS``, shape (labels, n).
     ventricle, atria
-        Shares of the lateral ventricles and of their atria.
+        Fractions of the lateral ventricles and of their atria.
     thalamus_offset_ppb
         Susceptibility of the thalamic nuclei about the mean of the thalami.
     """
@@ -65,8 +65,8 @@ class Inner:
     def labels(self) -> NDArray[np.uint8]:
         """Return the deep gray label of each point that is mostly one structure, else 0."""
         best = self.deep.argmax(axis=0)
-        share = np.take_along_axis(self.deep, best[None], axis=0)[0]
-        return np.where(share >= 0.5, best + 1, 0).astype(np.uint8)
+        fraction = np.take_along_axis(self.deep, best[None], axis=0)[0]
+        return np.where(fraction >= 0.5, best + 1, 0).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,34 +77,34 @@ class Chunk:
     ----------
     flat
         Index of each point in the raveled grid, shape (n,).
-    shares
+    fractions
         Shape (tissues, n), in the order of ``tissues.NAMES``; sums to 1.
     inner
         None outside the dura.
     """
 
     flat: NDArray[np.intp]
-    shares: Float
+    fractions: Float
     inner: Inner | None = None
 
-    def share(self, *names: str) -> Float:
-        """Return the share of some tissues together."""
-        return np.asarray(self.shares[[ROW[name] for name in names]].sum(axis=0))
+    def fraction(self, *names: str) -> Float:
+        """Return the fraction of some tissues together."""
+        return np.asarray(self.fractions[[ROW[name] for name in names]].sum(axis=0))
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """Return which points are mostly lesion, enhancing lesion, plexus, ventricle, atria.
 
         ``plexus_trace`` holds the points with any plexus at all.
         """
-        share = {
-            "lesion": self.share("lesion", "enhancing"),
-            "enhancing": self.share("enhancing"),
-            "plexus": self.share("plexus", "calcification"),
+        fraction = {
+            "lesion": self.fraction("lesion", "enhancing"),
+            "enhancing": self.fraction("enhancing"),
+            "plexus": self.fraction("plexus", "calcification"),
         }
         if self.inner is not None:
-            share |= {"ventricle": self.inner.ventricle, "atria": self.inner.atria}
-        mostly = {name: values >= 0.5 for name, values in share.items()}
-        return mostly | {"plexus_trace": share["plexus"] >= TRACE}
+            fraction |= {"ventricle": self.inner.ventricle, "atria": self.inner.atria}
+        mostly = {name: values >= 0.5 for name, values in fraction.items()}
+        return mostly | {"plexus_trace": fraction["plexus"] >= TRACE}
 
 
 def sampled(level: Image, affine: Affine, shape: tuple[int, int, int]) -> Float:
@@ -144,7 +144,7 @@ def compositions(
     eyes = sampled(head.envelope.eyes, affine, shape).reshape(-1)
     for start in range(0, around.size, CHUNK):
         flat = around[start : start + CHUNK]
-        yield Chunk(flat, shell_shares(depth[flat], outer[flat], air[flat], eyes[flat]))
+        yield Chunk(flat, shell_fractions(depth[flat], outer[flat], air[flat], eyes[flat]))
 
 
 def _points(flat: NDArray[np.intp], affine: Affine, shape: tuple[int, int, int]) -> Float:
@@ -153,30 +153,30 @@ def _points(flat: NDArray[np.intp], affine: Affine, shape: tuple[int, int, int])
 
 
 def _step(level: Float, width: float = 1.0) -> Float:
-    """Share of a point on the negative side of a level set whose border is ``width`` mm soft."""
+    """Fraction of a point on the negative side of a level set whose border is ``width`` mm soft."""
     return np.clip(np.float32(0.5) - level / np.float32(width), 0, 1)
 
 
-def shell_shares(depth: Float, outer: Float, air: Float, eyes: Float) -> Float:
+def shell_fractions(depth: Float, outer: Float, air: Float, eyes: Float) -> Float:
     """Return the composition outside the dura, shape (tissues, n)."""
-    shares = np.zeros((len(NAMES), depth.size), np.float32)
+    fractions = np.zeros((len(NAMES), depth.size), np.float32)
     rest = np.ones_like(depth)
 
-    def give(name: str, share: Float) -> None:
+    def fill(name: str, fraction: Float) -> None:
         nonlocal rest
-        shares[ROW[name]] += rest * share
-        rest = rest * (1 - share)
+        fractions[ROW[name]] += rest * fraction
+        rest = rest * (1 - fraction)
 
-    give("air", np.maximum(_step(-outer), _step(air)))
-    give("eye", _step(eyes))
-    give("dura", _step(depth - SKULL_MM))
+    fill("air", np.maximum(_step(-outer), _step(air)))
+    fill("eye", _step(eyes))
+    fill("dura", _step(depth - SKULL_MM))
     marrow = _step(np.abs(depth - 0.5 * (SKULL_MM + SCALP_MM)) - 1.2)
-    give("marrow", marrow)
-    give("skull", _step(depth - SCALP_MM))
-    give("mucosa", _step(air - 1.5))
-    give("fat", _step(-outer - SUBCUTANEOUS_MM))
-    shares[ROW["muscle"]] += rest
-    return shares
+    fill("marrow", marrow)
+    fill("skull", _step(depth - SCALP_MM))
+    fill("mucosa", _step(air - 1.5))
+    fill("fat", _step(-outer - SUBCUTANEOUS_MM))
+    fractions[ROW["muscle"]] += rest
+    return fractions
 
 
 def _brain(head: Head, flat: NDArray[np.intp], points_mm: Float, depth: Float) -> Chunk:
@@ -184,21 +184,21 @@ def _brain(head: Head, flat: NDArray[np.intp], points_mm: Float, depth: Float) -
     atlas_mm = head.warp.to_atlas(points_mm)
     to_index = np.linalg.inv(head.templates.affine).astype(np.float32)
     index = np.asarray(apply_to_columns(to_index, atlas_mm), np.float32)
-    shares = np.zeros((len(NAMES), flat.size), np.float32)
-    shares[:3] = _classes(head, index, depth)
-    deep = _add_structures(head, index, atlas_mm, shares)
-    ventricle = _add_ventricles(head, index, shares, deep)
-    shares /= shares.sum(axis=0)
+    fractions = np.zeros((len(NAMES), flat.size), np.float32)
+    fractions[:3] = _classes(head, index, depth)
+    deep = _add_structures(head, index, atlas_mm, fractions)
+    ventricle = _add_ventricles(head, index, fractions, deep)
+    fractions /= fractions.sum(axis=0)
     atria = np.zeros(flat.size, np.float32)
-    where, share = _inside(head.templates.atria, index)
-    atria[where] = share * ventricle[where]
-    _add_plexus(head, points_mm, shares, ventricle)
-    _add_lesions(head, points_mm, shares)
-    return Chunk(flat, shares, Inner(deep, ventricle, atria, nuclei_offset_ppb(head, atlas_mm)))
+    where, fraction = _inside(head.templates.atria, index)
+    atria[where] = fraction * ventricle[where]
+    _add_plexus(head, points_mm, fractions, ventricle)
+    _add_lesions(head, points_mm, fractions)
+    return Chunk(flat, fractions, Inner(deep, ventricle, atria, nuclei_offset_ppb(head, atlas_mm)))
 
 
 def _classes(head: Head, index: Float, depth: Float) -> Float:
-    """Return shares of gray, white and CSF from the sharpened priors, shape (3, n)."""
+    """Return fractions of gray, white and CSF from the sharpened priors, shape (3, n)."""
     prior = np.empty((3, depth.size), np.float32)
     for row, source in enumerate((head.templates.gray, head.templates.white, head.templates.csf)):
         prior[row] = ndimage.map_coordinates(source, index, order=1, output=np.float32)
@@ -209,7 +209,7 @@ def _classes(head: Head, index: Float, depth: Float) -> Float:
 
 
 def _inside(structure: StructureMap, index: Float) -> tuple[NDArray[np.intp], Float]:
-    """Return the points of a box that a structure reaches, and its share there."""
+    """Return the points of a box that a structure reaches, and its fraction there."""
     local = index - np.array(structure.crop.start, np.float32)[:, None]
     last = np.array(structure.crop.shape, np.float32)[:, None] - 1
     where = np.flatnonzero(((local >= 0) & (local <= last)).all(axis=0))
@@ -217,56 +217,56 @@ def _inside(structure: StructureMap, index: Float) -> tuple[NDArray[np.intp], Fl
         structure.probability, local[:, where], order=1, output=np.float32
     )
     # A border smoothed by 0.8 mm has a slope of about 0.5 per mm.
-    share = np.clip(0.5 + 2 * (probability - 0.5), 0, 1)
-    kept = share > 0
-    return where[kept], share[kept]
+    fraction = np.clip(0.5 + 2 * (probability - 0.5), 0, 1)
+    kept = fraction > 0
+    return where[kept], fraction[kept]
 
 
-def _add_structures(head: Head, index: Float, atlas_mm: Float, shares: Float) -> Float:
-    """Put the deep structures over the classes; return the shares of ``DEEP_LABELS``."""
-    deep = np.zeros((len(DEEP_LABELS), shares.shape[1]), np.float32)
-    for name, part in head.templates.structures.items():
-        where, share = _inside(part, index)
+def _add_structures(head: Head, index: Float, atlas_mm: Float, fractions: Float) -> Float:
+    """Put the deep structures over the classes; return the fractions of ``DEEP_LABELS``."""
+    deep = np.zeros((len(DEEP_LABELS), fractions.shape[1]), np.float32)
+    for name, structure in head.templates.structures.items():
+        where, fraction = _inside(structure, index)
         tissue = name.removesuffix("_L").removesuffix("_R")
-        shares[:, where] *= 1 - share
-        deep[:, where] *= 1 - share
+        fractions[:, where] *= 1 - fraction
+        deep[:, where] *= 1 - fraction
         if name in DEEP_LABELS:
-            deep[DEEP_LABELS.index(name), where] = share
+            deep[DEEP_LABELS.index(name), where] = fraction
         if tissue == "thalamus":
             lateral = np.clip((np.abs(atlas_mm[0, where]) - 8) / 14, 0, 1)
-            shares[ROW["thalamus_lateral"], where] += share * lateral
-            share = share * (1 - lateral)
-        shares[ROW[tissue], where] += share
+            fractions[ROW["thalamus_lateral"], where] += fraction * lateral
+            fraction = fraction * (1 - lateral)
+        fractions[ROW[tissue], where] += fraction
     return deep
 
 
-def _add_ventricles(head: Head, index: Float, shares: Float, deep: Float) -> Float:
-    """Fill the ventricles with CSF; return the shares of the lateral ones."""
-    lateral = np.zeros(shares.shape[1], np.float32)
-    for name, part in head.templates.ventricles.items():
-        where, share = _inside(part, index)
-        shares[:, where] *= 1 - share
-        deep[:, where] *= 1 - share
-        shares[ROW["csf"], where] += share
+def _add_ventricles(head: Head, index: Float, fractions: Float, deep: Float) -> Float:
+    """Fill the ventricles with CSF; return the fractions of the lateral ones."""
+    lateral = np.zeros(fractions.shape[1], np.float32)
+    for name, structure in head.templates.ventricles.items():
+        where, fraction = _inside(structure, index)
+        fractions[:, where] *= 1 - fraction
+        deep[:, where] *= 1 - fraction
+        fractions[ROW["csf"], where] += fraction
         if name != "ventricle_M":
-            lateral[where] += share
+            lateral[where] += fraction
     return lateral
 
 
-def _add_plexus(head: Head, points_mm: Float, shares: Float, ventricle: Float) -> None:
+def _add_plexus(head: Head, points_mm: Float, fractions: Float, ventricle: Float) -> None:
     """Put the choroid plexus into the atria."""
     for centre_mm, radii_mm in head.plexus:
         away = (points_mm - centre_mm[:, None]) / radii_mm[:, None]
         near = np.flatnonzero((away**2).sum(axis=0) < 4)
         level = (np.sqrt((away[:, near] ** 2).sum(axis=0)) - 1) * radii_mm.min()
-        share = _step(level.astype(np.float32)) * np.clip(2 * ventricle[near], 0, 1)
-        shares[:, near] *= 1 - share
-        calcified = head.calcified_share
-        shares[ROW["plexus"], near] += share * (1 - calcified)
-        shares[ROW["calcification"], near] += share * calcified
+        fraction = _step(level.astype(np.float32)) * np.clip(2 * ventricle[near], 0, 1)
+        fractions[:, near] *= 1 - fraction
+        calcified = head.calcified_fraction
+        fractions[ROW["plexus"], near] += fraction * (1 - calcified)
+        fractions[ROW["calcification"], near] += fraction * calcified
 
 
-def _add_lesions(head: Head, points_mm: Float, shares: Float) -> None:
+def _add_lesions(head: Head, points_mm: Float, fractions: Float) -> None:
     """Replace tissue by lesions, never CSF."""
     at = np.linalg.inv(head.lesions.affine).astype(np.float32)
     index = apply_to_columns(at, points_mm)
@@ -275,9 +275,9 @@ def _add_lesions(head: Head, points_mm: Float, shares: Float) -> None:
             level.data, index, order=1, mode="nearest", output=np.float32
         )
         where = np.flatnonzero(values < 0.5)
-        share = _step(values[where]) * (1 - shares[ROW["csf"], where])
-        shares[:, where] *= 1 - share
-        shares[ROW[name], where] += share
+        fraction = _step(values[where]) * (1 - fractions[ROW["csf"], where])
+        fractions[:, where] *= 1 - fraction
+        fractions[ROW[name], where] += fraction
 
 
 def nuclei_offset_ppb(head: Head, atlas_mm: Float) -> Float:

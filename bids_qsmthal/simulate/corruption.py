@@ -17,7 +17,7 @@ Complex = NDArray[np.complex64]
 def with_motion(
     signal: Complex, positions_voxels: Sequence[tuple[float, float]], *, order: NDArray[np.intp]
 ) -> Complex:
-    r"""Return an image acquired while the head changed its place.
+    r"""Return an image acquired while the head changed its position.
 
     Moving by d multiplies a sample k of the image's transform by :math:`e^{-2 \pi i k \cdot d}`.
     Lines along the second axis (phase encoding) are acquired one after another; all echoes of a
@@ -34,15 +34,15 @@ def with_motion(
     """
     nx, ny = signal.shape[:2]
     part = order * len(positions_voxels) // ny
-    place = np.asarray(positions_voxels, np.float64)[part]
+    position = np.asarray(positions_voxels, np.float64)[part]
     kx, ky = np.fft.fftfreq(nx)[:, None], np.fft.fftfreq(ny)[None]
-    turn = np.exp(-2j * np.pi * (kx * place[:, 0] + ky * place[:, 1]))
+    turn = np.exp(-2j * np.pi * (kx * position[:, 0] + ky * position[:, 1]))
     spectrum = fft.fft2(signal, axes=(0, 1)) * turn[..., None]
-    moved: Complex = np.asarray(fft.ifft2(spectrum, axes=(0, 1)), np.complex64)
-    return moved
+    image: Complex = np.asarray(fft.ifft2(spectrum, axes=(0, 1)), np.complex64)
+    return image
 
 
-def restless(
+def random_motion(
     amplitude_voxels: float, lines: int, generator: np.random.Generator, *, parts: int = 16
 ) -> tuple[list[tuple[float, float]], NDArray[np.intp]]:
     """Return places of a head that moves now and then, and the order of the lines.

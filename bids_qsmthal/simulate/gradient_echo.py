@@ -18,7 +18,7 @@ from bids_qsmthal.simulate.fields import dipole_field, shimmed, upsampled
 from bids_qsmthal.simulate.poses import finer
 from bids_qsmthal.simulate.signals import cropped, noisy, spoiled_gradient_echo
 from bids_qsmthal.simulate.tissues import NAMES, ROW, VEIN_CHI_PPM, VEIN_R2STAR_HZ, property_of
-from bids_qsmthal.simulate.veins import vein_share
+from bids_qsmthal.simulate.veins import vein_fraction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ WHITE_LEVEL: Final = 300.0
 """White matter at TE = 0 in stored units."""
 
 FAT_LEFT: Final = 0.15
-"""Share of the fat signal that water-selective excitation leaves. Its chemical shift is not
+"""Fraction of the fat signal that water-selective excitation leaves. Its chemical shift is not
 simulated; unsuppressed, a scalp twice as bright as the brain would ring across it."""
 
 BACKGROUND_STEP_MM: Final = 2.0
@@ -64,7 +64,7 @@ class FineModel:
     deep
         Labels of ``DEEP_LABELS``.
     vein
-        Share of veins.
+        Fraction of veins.
     """
 
     affine: Affine
@@ -119,7 +119,7 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
     weights = _tissue_weights(head, protocol)
     texture = sampled(head.texture, to_head, shape).reshape(-1)
     for chunk in compositions(head, to_head, shape):
-        chi, r2star, density = weights @ chunk.shares
+        chi, r2star, density = weights @ chunk.fractions
         floats["density"].reshape(-1)[chunk.flat] = density
         floats["r2star"].reshape(-1)[chunk.flat] = r2star
         if chunk.inner is None:
@@ -127,10 +127,10 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         chi += _chi_variation_ppm(chunk, chunk.inner, texture[chunk.flat])
         floats["chi"].reshape(-1)[chunk.flat] = chi
         deep.reshape(-1)[chunk.flat] = chunk.inner.labels()
-        found = chunk.masks() | {"brain": chunk.shares[ROW["dura"] :].sum(axis=0) < 0.5}
+        found = chunk.masks() | {"brain": chunk.fractions[ROW["dura"] :].sum(axis=0) < 0.5}
         for name, mask in masks.items():
             mask.reshape(-1)[chunk.flat] = found[name]
-    vein = vein_share(head.veins, to_head, shape)
+    vein = vein_fraction(head.veins, to_head, shape)
     floats["chi"] += vein * (np.float32(VEIN_CHI_PPM) - floats["chi"])
     floats["r2star"] += vein * (np.float32(VEIN_R2STAR_HZ) - floats["r2star"])
     return FineModel(
@@ -161,8 +161,8 @@ def _tissue_weights(head: Head, protocol: Protocol) -> Float:
 
 def _chi_variation_ppm(chunk: Chunk, inner: Inner, texture: Float) -> Float:
     """Return what the nuclei and the unevenness of tissue add: 6 ppb in gray, 4 in white matter."""
-    nuclei = chunk.share("thalamus", "thalamus_lateral") * inner.thalamus_offset_ppb
-    uneven = 6 * chunk.share("gray") + 4 * chunk.share("white")
+    nuclei = chunk.fraction("thalamus", "thalamus_lateral") * inner.thalamus_offset_ppb
+    uneven = 6 * chunk.fraction("gray") + 4 * chunk.fraction("white")
     return np.asarray((nuclei + uneven * texture) / 1000, np.float32)
 
 
@@ -198,7 +198,7 @@ def background_susceptibility_ppm(head: Head, to_head: Affine) -> Float:
     excess_ppm[list(LOCAL_ROWS)] = 0.0
     excess_ppm -= excess_ppm[ROW["air"]]
     for chunk in compositions(head, to_head, BACKGROUND_SHAPE):
-        chi.reshape(-1)[chunk.flat] = excess_ppm @ chunk.shares
+        chi.reshape(-1)[chunk.flat] = excess_ppm @ chunk.fractions
     # One voxel of smoothing ends the ringing of sharp edges in the discrete transform. It smooths
     # the field by as much, which changes nothing where the field is harmonic ...
     chi = ndimage.gaussian_filter(chi, 1.0)
@@ -210,7 +210,7 @@ def background_susceptibility_ppm(head: Head, to_head: Affine) -> Float:
     return np.asarray(chi, dtype=np.float32)
 
 
-def acquired(
+def echo_signals(
     model: FineModel,
     total_hz: Float,
     parameters: Parameters,

@@ -28,8 +28,8 @@ class Head:
         Level sets in mm.
     plexus
         Centre and semi-axes (mm) of the choroid plexus in each atrium.
-    calcified_share
-        Share of the plexus that is calcification.
+    calcified_fraction
+        Fraction of the plexus that is calcification.
     veins
         Tubes.
     texture
@@ -39,7 +39,7 @@ class Head:
     thalamus_asymmetry_ppb, nuclei_mean_ppb
         Right minus left thalamus; mean of the nuclei's pattern, taken off.
     cortical_loss
-        Share by which the gray prior is weakened.
+        Fraction by which the gray prior is weakened.
     """
 
     templates: Templates
@@ -48,7 +48,7 @@ class Head:
     lesions: Image
     enhancing: Image
     plexus: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
-    calcified_share: float
+    calcified_fraction: float
     veins: tuple[Vein, ...]
     texture: Image
     chi_ppb: NDArray[np.float32]

@@ -47,7 +47,7 @@ def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
         lesions=empty,
         enhancing=empty,
         plexus=(),
-        calcified_share=0.35 if parameters.calcified_plexus else 0.0,
+        calcified_fraction=0.35 if parameters.calcified_plexus else 0.0,
         veins=draw_veins(warp, generator),
         texture=_texture(generator),
         chi_ppb=_susceptibilities(parameters, generator),
@@ -55,10 +55,10 @@ def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
         nuclei_mean_ppb=0.0,
         cortical_loss=0.12 * parameters.atrophy,
     )
-    return _furnished(head, parameters, generator)
+    return _with_lesions(head, parameters, generator)
 
 
-def _furnished(head: Head, parameters: Parameters, generator: np.random.Generator) -> Head:
+def _with_lesions(head: Head, parameters: Parameters, generator: np.random.Generator) -> Head:
     """Add what depends on where the tissues are: lesions, plexus, the nuclei's mean."""
     white = np.zeros(TERRAIN_SHAPE, np.float32)
     ventricle = np.zeros(TERRAIN_SHAPE, np.float32)
@@ -68,10 +68,10 @@ def _furnished(head: Head, parameters: Parameters, generator: np.random.Generato
     for chunk in compositions(head, grid.affine, grid.shape, brain_only=True):
         if chunk.inner is None:
             continue
-        white.reshape(-1)[chunk.flat] = chunk.share("white")
+        white.reshape(-1)[chunk.flat] = chunk.fraction("white")
         ventricle.reshape(-1)[chunk.flat] = chunk.inner.ventricle
         atria.reshape(-1)[chunk.flat] = chunk.inner.atria
-        thalamus = chunk.share("thalamus", "thalamus_lateral") > 0.5
+        thalamus = chunk.fraction("thalamus", "thalamus_lateral") > 0.5
         offsets_ppb.append(chunk.inner.thalamus_offset_ppb[thalamus])
     lesions = draw_lesions(
         Terrain(grid.like(white), ventricle),

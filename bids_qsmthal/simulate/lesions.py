@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
-PLACES: Final = {"periventricular": 0.5, "deep": 0.3, "juxtacortical": 0.2}
-"""Share of the seeds; McDonald criteria name these sites (infratentorial ones are left out)."""
+SITES: Final = {"periventricular": 0.5, "deep": 0.3, "juxtacortical": 0.2}
+"""Fraction of the seeds; McDonald criteria name these sites (infratentorial ones are left out)."""
 
 EMPTY_MM: Final = 9.0
 
@@ -27,9 +27,9 @@ class Terrain:
     Attributes
     ----------
     white
-        Share of white matter, with the grid.
+        Fraction of white matter, with the grid.
     ventricle
-        Share of the lateral ventricles.
+        Fraction of the lateral ventricles.
     """
 
     white: Image
@@ -97,7 +97,7 @@ def draw_lesions(
 def _seeds(
     terrain: Terrain, step_mm: float, generator: np.random.Generator
 ) -> dict[str, NDArray[np.intp]]:
-    """Return candidate centres for each place, shuffled, shape (n, 3)."""
+    """Return candidate centres for each site, shuffled, shape (n, 3)."""
     white = terrain.white.data > 0.8
     from_ventricle = ndimage.distance_transform_edt(terrain.ventricle < 0.5, step_mm)
     depth = ndimage.distance_transform_edt(white, step_mm)
@@ -112,8 +112,8 @@ def _seeds(
 
 
 def _seed(seeds: dict[str, NDArray[np.intp]], generator: np.random.Generator) -> NDArray[np.intp]:
-    place = str(generator.choice(list(PLACES), p=list(PLACES.values())))
-    candidates = seeds[place]
+    site = str(generator.choice(list(SITES), p=list(SITES.values())))
+    candidates = seeds[site]
     return np.asarray(candidates[generator.integers(len(candidates))])
 
 

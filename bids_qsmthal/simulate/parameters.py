@@ -159,7 +159,7 @@ class Parameters:
     bias
         Half-range of the receive field, relative.
     coil_phase_rad
-        Half-range of the phase offset that all echoes share.
+        Half-range of the phase offset that all echoes fraction.
     calcified_plexus
         Whether the choroid plexus of the atria is calcified.
     """

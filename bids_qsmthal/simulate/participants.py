@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import compositions
-from bids_qsmthal.simulate.gradient_echo import acquired, fields, fine_model, smooth_field
+from bids_qsmthal.simulate.gradient_echo import echo_signals, fields, fine_model, smooth_field
 from bids_qsmthal.simulate.head_model import Head
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
@@ -130,7 +130,9 @@ def _gradient_echo(
     model = fine_model(head, pose, affine, protocol)
     field = fields(head, pose, model, protocol.acquisition.centre_frequency_hz)
     scans = []
-    for echo, signal in enumerate(acquired(model, field.total_hz, parameters, generator), start=1):
+    for echo, signal in enumerate(
+        echo_signals(model, field.total_hz, parameters, generator), start=1
+    ):
         for stored in encoded(signal, parameters.vendor):
             sidecar = _gre_sidecar(parameters, echo)
             if stored.units is not None:

@@ -67,7 +67,7 @@ class StructuralTruth:
     lesion, enhancing, ventricle, atria, plexus
         Masks.
     volumes_voxels
-        Sums of shares, in voxels: partial voxels count by what they hold.
+        Sums of fractions, in voxels: partial voxels count by what they hold.
     """
 
     tissue: Image
@@ -95,7 +95,7 @@ def structural_scan(head: Head, pose: Affine, grid: Image, signal: Float) -> Ima
     to_head = np.linalg.inv(pose) @ grid.affine
     image = np.zeros(grid.shape, np.float32)
     for chunk in compositions(head, to_head, grid.shape):
-        image.reshape(-1)[chunk.flat] = signal @ chunk.shares
+        image.reshape(-1)[chunk.flat] = signal @ chunk.fractions
     return grid.like(image * _unevenness(head, to_head, grid.shape))
 
 
@@ -158,7 +158,7 @@ def t1w_with_truth(head: Head, pose: Affine, grid: Image) -> tuple[Image, Struct
     signal = t1w_signal(gadolinium=False)
     volumes: dict[str, float] = {}
     for chunk in compositions(head, to_head, grid.shape):
-        image.reshape(-1)[chunk.flat] = signal @ chunk.shares
+        image.reshape(-1)[chunk.flat] = signal @ chunk.fractions
         if chunk.inner is None:
             continue
         entries = {"tissue": _tissue(chunk), "deep": chunk.inner.labels(), **chunk.masks()}
@@ -174,7 +174,7 @@ def t1w_with_truth(head: Head, pose: Affine, grid: Image) -> tuple[Image, Struct
 
 
 def _volumes(chunk: Chunk, inner: Inner) -> dict[str, float]:
-    """Return the sums of shares: tissues, and each deep structure."""
+    """Return the sums of fractions: tissues, and each deep structure."""
     groups = _groups(chunk).sum(axis=1, dtype=np.float64)
     sums = dict(zip(("csf", "gray_matter", "white_matter"), groups.tolist(), strict=True))
     deep = inner.deep.sum(axis=1, dtype=np.float64)
@@ -182,9 +182,9 @@ def _volumes(chunk: Chunk, inner: Inner) -> dict[str, float]:
 
 
 def _groups(chunk: Chunk) -> Float:
-    """Return the shares of CSF, gray and white matter, shape (3, n)."""
+    """Return the fractions of CSF, gray and white matter, shape (3, n)."""
     rows = (CSF_ROWS, GRAY_ROWS, WHITE_ROWS)
-    return np.stack([chunk.shares[list(group)].sum(axis=0) for group in rows])
+    return np.stack([chunk.fractions[list(group)].sum(axis=0) for group in rows])
 
 
 def _tissue(chunk: Chunk) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ CLASSES: Final = (
     ("WM", 0.87, 0.08, 1.0),
     ("CSF", 0.42, 0.12, 1.2),
 )
-"""Read off the template's histogram; the weights give the tissue shares of an adult brain
+"""Read off the template's histogram; the weights give the tissue fractions of an adult brain
 (gray 46, white 39, CSF 15 %) where an average brain gives gray 58 and CSF 8 %."""
 
 SMALL_NUCLEI: Final = {

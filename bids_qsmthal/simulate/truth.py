@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
-VEIN_MASK_SHARE: Final = 0.3
-"""Voxels with more vein than this are vein in the mask; the shares are written beside."""
+VEIN_MASK_FRACTION: Final = 0.3
+"""Voxels with more vein than this are vein in the mask; the fractions are written beside."""
 
-NO_VEIN_SHARE: Final = 0.01
+NO_VEIN_FRACTION: Final = 0.01
 """Fine voxels with less vein than this are tissue."""
 
 
@@ -64,17 +64,17 @@ def gre_images(
         "desc-local_fieldmap": mean(fields.local_hz) * brain,
         "desc-total_fieldmap": mean(fields.total_hz) * brain,
     }
-    shares = [mean(model.deep == label) for label in range(1, len(DEEP_LABELS) + 1)]
+    fractions = [mean(model.deep == label) for label in range(1, len(DEEP_LABELS) + 1)]
     deep = np.zeros(brain.shape, np.uint8)
-    for label, share in enumerate(shares, start=1):
-        deep[share >= 0.5] = label
+    for label, fraction in enumerate(fractions, start=1):
+        deep[fraction >= 0.5] = label
     masks = {
         "desc-brain_mask": brain,
         "label-ventricle_mask": mean(model.ventricle & ~model.plexus) >= 0.5,
         "label-atria_mask": mean(model.atria & ~model.plexus) >= 0.5,
         "label-plexus_mask": mean(model.plexus) >= 0.5,
         "label-lesion_mask": mean(model.lesion) >= 0.5,
-        "label-vein_mask": vein >= VEIN_MASK_SHARE,
+        "label-vein_mask": vein >= VEIN_MASK_FRACTION,
         "label-vein_percent": np.round(100 * vein),
         "desc-deepgray_dseg": deep,
         "label-thalamus_mask": np.where(deep <= 2, deep, 0),
@@ -92,7 +92,7 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
     The reference is the CSF of the atria: voxels that hold the least plexus are left out, for a
     hundredth of a calcification weighs as much as six parts per billion.
     """
-    clean = (model.vein < NO_VEIN_SHARE) & ~model.lesion
+    clean = (model.vein < NO_VEIN_FRACTION) & ~model.lesion
     csf_ppb = 1000 * float(
         model.chi_ppm[model.atria & ~model.plexus_trace & clean].mean(dtype=np.float64)
     )

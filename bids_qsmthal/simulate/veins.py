@@ -1,4 +1,4 @@
-"""Veins as tubes thinner than a voxel, drawn with their share of each voxel.
+"""Veins as tubes thinner than a voxel, drawn with their fraction of each voxel.
 
 Courses are polylines in the space of the atlas (mm), after the venous anatomy of the deep system.
 """
@@ -86,16 +86,16 @@ def _smooth(points: NDArray[np.float64], spacing_mm: float = 0.4) -> NDArray[np.
     return np.asarray(spline(np.arange(0, length[-1], spacing_mm)))
 
 
-def vein_share(
+def vein_fraction(
     veins: tuple[Vein, ...], affine: Affine, shape: tuple[int, int, int]
 ) -> NDArray[np.float32]:
-    """Return the share of each voxel of a grid (``affine`` to head mm) that lies in a vein.
+    """Return the fraction of each voxel of a grid (``affine`` to head mm) that lies in a vein.
 
     A voxel of mean size h at distance d from the axis holds clip(1/2 + (r - d)/h, 0, 1) of a
-    plane-walled vein; for a tube thinner than a voxel the share is limited to its cross-section,
+    plane-walled vein; for a tube thinner than a voxel the fraction is limited to its cross-section,
     pi r^2 / h^2, so that the moment of the vein is right.
     """
-    share = np.zeros(shape, np.float32)
+    fraction = np.zeros(shape, np.float32)
     size_mm = float(abs(np.linalg.det(affine[:3, :3])) ** (1 / 3))
     to_index = np.linalg.inv(affine)
     for vein in veins:
@@ -112,5 +112,5 @@ def vein_share(
         where = voxels.astype(np.intp)
         kept = (inside > 0) & (where >= 0).all(2) & (where < shape).all(2)
         flat = np.ravel_multi_index(tuple(where[kept].T), shape)
-        np.maximum.at(share.reshape(-1), flat, inside[kept].astype(np.float32))
-    return share
+        np.maximum.at(fraction.reshape(-1), flat, inside[kept].astype(np.float32))
+    return fraction

@@ -101,11 +101,11 @@ def random_warp(
 def _random_displacement(deformation_mm: float, generator: np.random.Generator) -> Float:
     """Two scales of smooth noise: shape of the lobes (25 mm) and of gyri (9 mm)."""
     total = np.zeros((3, *SHAPE), np.float32)
-    for sigma_mm, share in ((25.0, 0.85), (9.0, 0.5)):
+    for sigma_mm, fraction in ((25.0, 0.85), (9.0, 0.5)):
         for axis in range(3):
             noise = generator.standard_normal(SHAPE, dtype=np.float32)
             noise = ndimage.gaussian_filter(noise, sigma_mm / STEP_MM, mode="wrap")
-            total[axis] += noise * np.float32(share * deformation_mm / noise.std())
+            total[axis] += noise * np.float32(fraction * deformation_mm / noise.std())
     return total
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bids_qsmthal.anatomy import Warp, fields
 from bids_qsmthal.anatomy.deformation import inverted
-from bids_qsmthal.anatomy.warping import sampled
+from bids_qsmthal.anatomy.warping import sample_images
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 
@@ -62,13 +62,13 @@ def test_ants_moves_an_image_by_the_files_as_we_do(tmp_path, warp, t1w, template
     to_template, to_t1w = fields(warp, t1w, template)
 
     there = moved_by_ants(t1w, template, to_template, tmp_path)
-    ours = sampled([t1w], warp.t1w_points(template))[0]
+    ours = sample_images([t1w], warp.t1w_points(template))[0]
     assert ours.max() > 0.9
     assert np.abs(there - ours).max() < 0.03
 
     source = blob(template, (14.0, -12.0, 8.0), 14.0)
     back = moved_by_ants(source, t1w, to_t1w, tmp_path)
-    ours = sampled([source], warp.template_points(t1w))[0]
+    ours = sample_images([source], warp.template_points(t1w))[0]
     assert ours.max() > 0.9
     assert np.abs(back - ours).max() < 0.03
 

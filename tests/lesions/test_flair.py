@@ -7,7 +7,7 @@ from scipy import ndimage
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.lesions import Context, FlairLesions, flair, segment_flair
-from bids_qsmthal.lesions.flair import as_in_flair
+from bids_qsmthal.lesions.flair import t1w_in_slices_of_flair
 from tests.lesions.conftest import make_head
 from tests.lesions.evidence import block, evidence_of
 
@@ -138,8 +138,8 @@ def test_t1w_seen_through_thick_slices_is_their_mean_and_stays_in_its_place(head
     ramp = head.t1w.like(np.broadcast_to(np.arange(76.0), (80, 84, 76)).astype(np.float32))
     steps = head.t1w.like((ramp.data % 4).astype(np.float32))
 
-    seen = as_in_flair(ramp, thick, np.eye(4)).data
-    flat = as_in_flair(steps, thick, np.eye(4)).data
+    seen = t1w_in_slices_of_flair(ramp, thick, np.eye(4)).data
+    flat = t1w_in_slices_of_flair(steps, thick, np.eye(4)).data
 
     inside = np.s_[5:-5, 5:-5, 8:-8]
     np.testing.assert_allclose(seen[inside], ramp.data[inside], atol=0.2)
@@ -151,7 +151,7 @@ def test_evidence_is_what_both_views_hold() -> None:
     sure = replace(evidence_of(lesion, other), log_odds=np.where(lesion | other, 4, -8))
     mixed = replace(sure, log_odds=np.where(lesion, 3, -8), smallest_peak=25.0, allowed=~other)
 
-    for found in (sure.doubted_by(mixed), mixed.doubted_by(sure)):
+    for found in (sure.agreeing_with(mixed), mixed.agreeing_with(sure)):
         assert np.array_equal(found.log_odds > 0, lesion)
         assert found.smallest_peak == 25.0
         assert not found.allowed[other].any()

@@ -5,7 +5,7 @@ from scipy import ndimage
 from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.lesions import edited, grow, seeds_at
+from bids_qsmthal.lesions import edited_mask, grow, seeds_at
 from bids_qsmthal.lesions.context import BrainBox
 from bids_qsmthal.lesions.growth import components, expected_largest, grow_to_half_height, peaks
 
@@ -181,15 +181,15 @@ def test_what_no_seed_touches_stays_out() -> None:
 def test_edits_add_and_remove_and_removal_wins() -> None:
     mask = Image(ball(4.0), np.eye(4))
     add, remove = mask.like(ball(6.0)), mask.like(ball(2.0))
-    result = edited(mask, add=add, remove=remove)
+    result = edited_mask(mask, add=add, remove=remove)
     assert np.array_equal(result.data, ball(6.0) & ~ball(2.0))
-    assert np.array_equal(edited(mask).data, mask.data)
+    assert np.array_equal(edited_mask(mask).data, mask.data)
 
 
 def test_edits_and_seeds_of_another_grid_are_refused() -> None:
     mask, other = Image(ball(4.0), np.eye(4)), Image(np.zeros((3, 3, 3), bool), np.eye(4))
     with pytest.raises(UsageError, match="grid"):
-        edited(mask, add=other)
+        edited_mask(mask, add=other)
     with pytest.raises(UsageError, match="grid"):
         grow(mask, other)
     with pytest.raises(UsageError, match="outside"):

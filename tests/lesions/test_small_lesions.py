@@ -5,7 +5,7 @@ import pytest
 
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import FlairLesions, segment_flair
-from bids_qsmthal.lesions.small_lesions import islands
+from bids_qsmthal.lesions.small_lesions import small_lesions
 from tests.lesions.conftest import make_head, radius_mm
 from tests.lesions.evidence import BOX, NOWHERE, SIZE_MM, block, evidence_of
 
@@ -14,7 +14,7 @@ SETTINGS = FlairLesions()
 
 def test_a_small_bright_part_is_an_island_with_its_outline() -> None:
     lesion = block((20, 20, 20), (4, 3, 2))
-    found = islands(evidence_of(lesion), NOWHERE, BOX, SETTINGS)
+    found = small_lesions(evidence_of(lesion), NOWHERE, BOX, SETTINGS)
     assert np.array_equal(found, lesion)
 
 
@@ -22,7 +22,7 @@ def test_noise_does_not_cut_a_pale_island() -> None:
     lesion = block((20, 20, 20), (6, 5, 3))
     pale = replace(evidence_of(lesion, height=14.0), smallest_peak=10.0)
     kept, without = (
-        islands(evidence, NOWHERE, BOX, SETTINGS)[lesion].mean()
+        small_lesions(evidence, NOWHERE, BOX, SETTINGS)[lesion].mean()
         for evidence in (pale, replace(pale, noise=0.0))
     )
     assert kept > 0.96
@@ -30,12 +30,12 @@ def test_noise_does_not_cut_a_pale_island() -> None:
 
 
 def test_noise_alone_makes_no_island() -> None:
-    assert not islands(evidence_of(), NOWHERE, BOX, SETTINGS).any()
+    assert not small_lesions(evidence_of(), NOWHERE, BOX, SETTINGS).any()
 
 
 def test_a_sheet_is_none_however_thin() -> None:
     sheet = block((30, 25, 20), (2, 50, 40))
-    assert not islands(evidence_of(sheet), NOWHERE, BOX, SETTINGS).any()
+    assert not small_lesions(evidence_of(sheet), NOWHERE, BOX, SETTINGS).any()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -46,23 +46,23 @@ def test_its_largest_extent_is_in_millimetres(axis) -> None:
         return block((30, 25, 20), voxels)
 
     short, long = rod(8.0), rod(14.0)
-    assert islands(evidence_of(short), NOWHERE, BOX, SETTINGS)[short].all()
-    assert not islands(evidence_of(long), NOWHERE, BOX, SETTINGS).any()
+    assert small_lesions(evidence_of(short), NOWHERE, BOX, SETTINGS)[short].all()
+    assert not small_lesions(evidence_of(long), NOWHERE, BOX, SETTINGS).any()
 
 
 def test_none_is_sought_where_gray_matter_is_expected_or_a_lesion_is_found() -> None:
     lesion = block((20, 20, 20), (4, 3, 2))
-    assert not islands(evidence_of(lesion, gray=lesion), NOWHERE, BOX, SETTINGS).any()
-    assert not islands(evidence_of(lesion), lesion, BOX, SETTINGS).any()
+    assert not small_lesions(evidence_of(lesion, gray=lesion), NOWHERE, BOX, SETTINGS).any()
+    assert not small_lesions(evidence_of(lesion), lesion, BOX, SETTINGS).any()
 
 
 def test_it_must_be_brighter_than_gray_matter_and_than_noise() -> None:
     lesion = block((20, 20, 20), (4, 3, 2))
     pale = evidence_of(lesion, height=12.0)
-    assert not islands(pale, NOWHERE, BOX, SETTINGS).any()
-    assert islands(replace(pale, smallest_peak=8.0), NOWHERE, BOX, SETTINGS).any()
-    strict = replace(SETTINGS, island_sd=40.0)
-    assert not islands(evidence_of(lesion), NOWHERE, BOX, strict).any()
+    assert not small_lesions(pale, NOWHERE, BOX, SETTINGS).any()
+    assert small_lesions(replace(pale, smallest_peak=8.0), NOWHERE, BOX, SETTINGS).any()
+    strict = replace(SETTINGS, small_lesion_sd=40.0)
+    assert not small_lesions(evidence_of(lesion), NOWHERE, BOX, strict).any()
 
 
 def test_a_lesion_of_four_millimetres_is_found_without_any_seed_of_the_random_field() -> None:
@@ -75,5 +75,5 @@ def test_a_lesion_of_four_millimetres_is_found_without_any_seed_of_the_random_fi
     found = segment_flair(scan, plain.t1w, plain.context, settings=strict)
     assert found.count == 1
     assert (found.mask.data & spot).sum() > 0.6 * spot.sum()
-    field_alone = replace(strict, island_sd=np.inf)
+    field_alone = replace(strict, small_lesion_sd=np.inf)
     assert segment_flair(scan, plain.t1w, plain.context, settings=field_alone).count == 0

@@ -44,9 +44,9 @@ def test_means_and_noise_are_found_despite_lesions_and_gain(lesions) -> None:
 
 def test_priors_of_pure_and_mixed_classes_sum_to_one() -> None:
     tissue = np.random.default_rng(1).dirichlet((1, 1, 1), size=50)
-    shares = class_priors(tissue, floor=0.1)
-    assert shares.shape == (50, 5)
-    assert shares.sum(1) == pytest.approx(1.0)
+    fractions = class_priors(tissue, floor=0.1)
+    assert fractions.shape == (50, 5)
+    assert fractions.sum(1) == pytest.approx(1.0)
     sure = class_priors(np.array([[0.0, 1.0, 0.0]]), floor=0.0)
     assert sure[0] == pytest.approx([0, 1, 0, 0, 0])
 
@@ -69,10 +69,10 @@ def test_mixed_classes_have_the_moments_of_a_mixture() -> None:
     spread = np.array([3.0, 4.0])
     model = NormalTissue(MEAN, np.tile(np.diag(spread**2), (3, 1, 1)), np.zeros(20))
     mean, covariance = list(model.classes())[3]
-    share = rng.random(200_000)[:, None]
+    fraction = rng.random(200_000)[:, None]
     gm = MEAN[0] + spread * rng.standard_normal((200_000, 2))
     wm = MEAN[1] + spread * rng.standard_normal((200_000, 2))
-    mixed = share * gm + (1 - share) * wm
+    mixed = fraction * gm + (1 - fraction) * wm
     assert mean == pytest.approx(mixed.mean(0), rel=0.01)
     assert covariance == pytest.approx(np.cov(mixed.T), rel=0.03)
 

@@ -6,7 +6,7 @@ import pytest
 from bids_qsmthal import roi
 from bids_qsmthal.qsm import Grid, ghost_to_signal
 from bids_qsmthal.qsm.field import ComplexFit
-from bids_qsmthal.simulate.corruption import restless, with_motion
+from bids_qsmthal.simulate.corruption import random_motion, with_motion
 from tests.qsm import phantoms
 
 GRID = Grid((96, 110, 24), (2.0, 2.0, 4.0), (0.0, 0.28, 0.96))
@@ -22,7 +22,7 @@ def verdict(**measured):
 )
 def test_a_head_that_moved_is_flagged_by_its_ghosts(motion_mm, expected):
     brain = phantoms.ball(GRID, 62, stretch=(0.95, 1.15, 2.0))
-    places, order = restless(motion_mm / 2.0, 110, np.random.default_rng(4))
+    places, order = random_motion(motion_mm / 2.0, 110, np.random.default_rng(4))
     signal = with_motion(brain.astype(np.complex64), places, order=order)
     rng = np.random.default_rng(1)
     noise = rng.standard_normal((*GRID.shape, 2)) @ np.array([1, 1j]) / 60

@@ -12,22 +12,22 @@ CALCIFIED_PPM = -0.6
 def model_with_a_calcification():
     """Atria of pure CSF round a calcification whose border shares its voxels with CSF."""
     shape = (20, 20, 12)
-    share = np.zeros(shape, np.float32)
-    share[4:7, 4:8, 4:8] = 0.2
-    share[5, 5:7, 5:7] = 1.0
+    fraction = np.zeros(shape, np.float32)
+    fraction[4:7, 4:8, 4:8] = 0.2
+    fraction[5, 5:7, 5:7] = 1.0
     masks = {
         name: np.zeros(shape, np.bool_)
         for name in ("brain", "ventricle", "atria", "plexus", "plexus_trace", "lesion")
     }
     masks["brain"][:] = True
     masks["atria"][:10] = masks["ventricle"][:10] = True
-    masks["plexus"] = share >= 0.5
-    masks["plexus_trace"] = share > 0
+    masks["plexus"] = fraction >= 0.5
+    masks["plexus_trace"] = fraction > 0
     deep = np.zeros(shape, np.uint8)
     deep[15:], deep[15:, :6] = 1, 2
     for label in range(1, len(DEEP_LABELS) + 1):
         deep[19, label] = label
-    chi = CALCIFIED_PPM * share
+    chi = CALCIFIED_PPM * fraction
     chi[deep > 0] = -0.020
     zeros = np.zeros(shape, np.float32)
     return FineModel(
@@ -49,11 +49,11 @@ def test_voxels_that_share_themselves_with_a_calcification_are_no_reference():
 
 
 def test_a_trace_of_calcification_is_told_from_none():
-    shares = np.zeros((len(NAMES), 3), np.float32)
-    shares[ROW["calcification"]] = (0.0, 0.03, 0.8)
-    shares[ROW["csf"]] = 1 - shares[ROW["calcification"]]
+    fractions = np.zeros((len(NAMES), 3), np.float32)
+    fractions[ROW["calcification"]] = (0.0, 0.03, 0.8)
+    fractions[ROW["csf"]] = 1 - fractions[ROW["calcification"]]
 
-    masks = Chunk(np.arange(3), shares).masks()
+    masks = Chunk(np.arange(3), fractions).masks()
 
     assert masks["plexus"].tolist() == [False, False, True]
     assert masks["plexus_trace"].tolist() == [False, True, True]
