@@ -98,6 +98,7 @@ def _acquired(scan: ScanRun) -> Iterator[Parameter]:
 
 def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
     reconstruction = scan.reconstruction
+    # Differs from the sidecar's where that is silent: then it follows from the field strength.
     frequency_mhz = 1e-6 * scan.acquisition.centre_frequency_hz
     yield Parameter("frequency that ppm are relative to", frequency_mhz, "MHz", Origin.RUN)
     brain = run.brains.get("gradient echo")

@@ -69,6 +69,7 @@ def describe(run: MethodsRun) -> Methods:
     written: dict[str, list[str]] = defaultdict(list)
     for step in steps(run):
         written[step.name].append(_sentence(step))
+    # Numbers run over the whole text in the order of first citation.
     cited: list[str] = []
     paragraphs = []
     for section in _wording():

@@ -146,6 +146,7 @@ class Lookup:
         table = self.measures
         rows = table[(table["measure"] == measure) & (table["region"] == region)]
         sides = rows["hemisphere"].fillna("n/a")
+        # Two rows for one place say that the table is not ours: no number is better than either.
         for wanted in (sides == hemisphere, sides.isin(["n/a", ""])):
             if wanted.any():
                 return float(rows["value"][wanted].iloc[0]) if wanted.sum() == 1 else math.nan
@@ -221,6 +222,7 @@ def _sensitivity(report: ParticipantReport) -> list[Block]:
         for choice, variant in zip(both["choice"], both["variant"], strict=True)
     ]
     low, high = _interval(Lookup(report.measures))
+    # Only the number reported has an interval; the others share its errors.
     half_widths = np.full(len(both), np.nan)
     half_widths[0] = (high - low) / 2
     label = "relative susceptibility (ppb)"

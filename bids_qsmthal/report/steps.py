@@ -148,6 +148,7 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     elif echoes > 1:
         yield Step("relaxation", _relaxation(run))
     yield Step("background", choices.name_of(reconstruction.background))
+    # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:
         yield from _inversion(reconstruction.inversion, csf_held=run.csf_held)
 
@@ -210,6 +211,7 @@ REFERENCES = {
 
 def _regions(run: RegionsRun) -> Iterator[Step]:
     if run.thalamus.maker is Maker.OURS:
+        # In the order in which voxels are left out (roi.thalamus).
         removed = ["at its rim"] if run.rim_removed else []
         removed += ["in veins", "in fluid", *(["in lesions"] if run.lesions_removed else [])]
         yield Step("thalamus", "carried", {"removed": _listed([*removed, "outside the map"])})

@@ -103,6 +103,7 @@ def region_masks(inputs: Inputs, regions: Regions, *, settings: RegionSettings) 
     external = inputs.external
     size = inputs.chi_ppm.grid.voxel_size_mm
     images = reference_images(inputs, regions)
+    # The reference comes first: its R2* tells fluid from tissue at the border of the thalamus.
     reference = (
         csf_reference(images, size, rule=settings.reference)
         if external.reference is None
@@ -179,22 +180,26 @@ def thalamus_images(
 def _fluid(inputs: Inputs, regions: Regions, reference: Mask) -> Array:
     """Return 1 where R2* is nearer to the CSF reference's than to the thalamus's own."""
     fluid = np.zeros(regions.usable.shape, dtype=np.float32)
+    # Nearly pure voxels only: the rim would pull the median of R2* towards its neighbours.
     core = regions.usable & (np.maximum(regions.share["L"], regions.share["R"]) > 0.9)
     if inputs.r2star_hz is None or not core.any() or not reference.any():
         return fluid
     r2star = inputs.r2star_hz.data
+    # A voxel that is half fluid decays about halfway between the two.
     halfway = 0.5 * (np.median(r2star[core]) + np.median(r2star[reference]))
     fluid[r2star < halfway] = 1.0
     return fluid
 
 
 def _external_reference(mask: Mask, regions: Regions) -> Reference:
+    # Outside the map susceptibility is written as 0 and would pull the mean there.
     mask = mask & regions.usable
     level = ReferenceLevel(region=ReferenceRegion.EXTERNAL, step=0)
     return Reference(np.where(mask, regions.side, 0).astype(np.uint8), level)
 
 
 def _external_thalamus(drawn: Labels, usable: Mask) -> Thalamus:
+    # The reader has decided about rim, veins and lesions: only the map's edge cuts the mask.
     labelled = np.where((drawn == 1) | (drawn == 2), drawn, 0).astype(np.uint8)
     final = np.where(usable, labelled, 0).astype(np.uint8)
     counts = {}

@@ -109,6 +109,7 @@ def _finite(inputs: Inputs) -> Inputs:
     """Return maps without NaN; voxels that had one are outside the mask."""
     maps = [inputs.chi_ppm, inputs.magnitude]
     maps += [] if inputs.r2star_hz is None else [inputs.r2star_hz]
+    # One NaN would make the mean of its region NaN, and a reference with one every number.
     good = np.logical_and.reduce([np.isfinite(image.data) for image in maps])
     if good.all():
         return inputs
@@ -153,6 +154,7 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
         "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
         "chi_relative_csf_se_ppb": float(value["chi_relative_csf_se", "thalamus", "LR"]),
     }
+    # The spread over the whole brain is anatomy and says nothing about a reference.
     if masks.reference.fluid.any():
         checked["reference_sd_ppb"] = float(value["chi_sd", "csf_reference", "LR"])
         checked |= _agreement(masks, chi)
@@ -164,6 +166,7 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
 def _agreement(masks: Masks, chi_ppb: Array) -> dict[str, float]:
     """Return how far the sides of the CSF reference, and it and all CSF, disagree."""
     labels, differences_ppb = masks.reference.labels, {}
+    # One side alone has nothing to disagree with.
     if {1, 2} <= set(np.unique(labels).tolist()):
         sides = [float(chi_ppb[labels == side].mean()) for side in (1, 2)]
         differences_ppb["reference_asymmetry_ppb"] = sides[1] - sides[0]

@@ -80,6 +80,7 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
         for index, hemisphere in group:
             own = np.asarray(carried.labels.data) == index
             inner = own & regions.usable & ~regions.lesions
+            # A rim voxel holds up to half of a neighbour that may differ by 100 ppb.
             core = inner & (carried.fraction(index) >= CORE_SHARE)
             mask = core if core.sum() >= MINIMUM_VOXELS else inner
             lost = int(own.sum() - mask.sum())

@@ -38,6 +38,7 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
 
 def _distance_inside(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     """Return the distance (mm) to the nearest voxel centre outside; the image's edge is outside."""
+    # Padding makes the image's edge a border like any other.
     padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size_mm)
     distance: Array = padded[1:-1, 1:-1, 1:-1]
     return distance
@@ -60,6 +61,7 @@ def dilated(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
         return grown
     box = crop.slices
     distance = ndimage.distance_transform_edt(~grown[box], sampling=voxel_size_mm)
+    # A micrometre for rounding: a neighbour at just the radius belongs to it.
     grown[box] = distance <= radius_mm + 1e-6
     return grown
 
@@ -70,6 +72,7 @@ def largest_components(mask: Mask, *, count: int) -> Mask:
     if number <= count:
         return mask.copy()
     sizes = np.bincount(labels.ravel())
+    # Label 0 is the background.
     sizes[0] = 0
     kept: Mask = np.isin(labels, np.argsort(sizes)[-count:])
     return kept

@@ -234,12 +234,14 @@ def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: Refer
     if not deep.any():
         return deep
     points = np.argwhere(images.usable).mean(axis=0)
+    # The sphere is one of millimetres, whatever the voxels' shape.
     offsets = [
         (np.arange(n) - centre) * size
         for n, centre, size in zip(images.usable.shape, points, voxel_size_mm, strict=True)
     ]
     x, y, z = np.ix_(*offsets)
     near = x**2 + y**2 + z**2 <= rule.centre_radius_mm**2
+    # Ventricles are the largest pools near the middle; single noisy voxels are not.
     seeds = largest_components(deep & near, count=3)
     components, _ = ndimage.label(deep)
     met = np.unique(components[seeds])
@@ -308,6 +310,7 @@ def _outlying(candidates: Mask, values: Array, rule: ReferenceRule) -> Mask:
 def _clusters(failed: Mask) -> Mask:
     labels, _ = ndimage.label(failed, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
+    # Label 0 is the background.
     sizes[0] = 0
     clusters: Mask = (sizes >= 2)[labels]
     return clusters
@@ -315,6 +318,8 @@ def _clusters(failed: Mask) -> Mask:
 
 def _enough(mask: Mask, side: Labels, rule: ReferenceRule) -> bool:
     total = int(mask.sum())
+    # A slow error of the background field has opposite signs on both sides and cancels in a
+    # mean of both; one atrium alone would keep it.
     least = min(int((mask & (side == one)).sum()) for one in (1, 2))
     return total >= rule.minimum_voxels and least >= rule.minimum_side_share * total
 

@@ -78,6 +78,7 @@ def regions_on_gre(inputs: Inputs) -> Regions:
     probability = _sampled(known.csf_probability, chi, world)
     csf_share = carried.fraction(*VENTRICLES)
     if probability is not None:
+        # Sulci and cisterns have no label; the ventricles' labels are sharper than the probability.
         csf_share = np.maximum(csf_share, probability)
     return Regions(
         usable=usable,
@@ -178,6 +179,7 @@ def _side(left: Mask, right: Mask, usable: Mask, image: Image) -> Labels:
     else:
         middle = np.argwhere(usable).mean(axis=0)
         across = np.array((1.0, 0.0, 0.0))
+    # The scalar product with a world direction, taken in voxel indices.
     normal = image.affine[:3, :3].T @ across
     x, y, z = np.ix_(*(np.arange(n) - centre for n, centre in zip(left.shape, middle, strict=True)))
     side: Labels = np.where(normal[0] * x + normal[1] * y + normal[2] * z > 0, 2, 1)

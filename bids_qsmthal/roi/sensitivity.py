@@ -89,6 +89,7 @@ class _Variant:
 
         It may have left a rim without susceptibility, written as zero, which is no measurement.
         """
+        # SHARP-like methods lose a rim, so both maps are compared where both were made.
         made = chi_ppm != 0
         labels = np.where(made, self.labels, 0).astype(np.uint8)
         return _Variant("background", background, labels, self.reference & made, chi_ppm)
@@ -107,6 +108,7 @@ def _other_thalami(
     images = thalamus_images(inputs, regions, masks.veins, masks.reference.fluid)
     no_veins = replace(images, veins=np.zeros_like(masks.veins))
     other = not rule.exclude_lesions
+    # Minus infinity: every voxel is deep enough.
     rim_kept = replace(rule, rim_share=rule.majority, rim_mm=-np.inf)
     return [
         ("veins", "not removed", thalamus(no_veins, rule=rule).labels),

@@ -120,6 +120,7 @@ def thalamus(images: ThalamusImages, *, rule: ThalamusRule) -> Thalamus:
     """Return both thalami as they are measured."""
     labelled = labelled_sides(images.share, rule=rule)
     sparse = _stages(images, labelled, rule, rim=True)
+    # Both sides or none: one with its rim and one without would differ by the rim alone.
     rim = all(
         (sparse[-1][1] & (labelled == side)).sum() >= rule.minimum_share * (labelled == side).sum()
         for side in SIDES.values()
@@ -133,6 +134,7 @@ def thalamus(images: ThalamusImages, *, rule: ThalamusRule) -> Thalamus:
 def labelled_sides(share: Mapping[str, Array], *, rule: ThalamusRule) -> Labels:
     """Return 1 (left) or 2 (right) where that thalamus fills most of the voxel."""
     left, right = share["L"], share["R"]
+    # Equal shares lie on the midline, where the voxel is rim and falls away.
     side: Labels = np.where(left >= right, 1, 2).astype(np.uint8)
     side[np.maximum(left, right) < rule.majority] = 0
     return side
@@ -145,6 +147,7 @@ def _stages(
     own_share = np.where(labelled == 1, images.share["L"], images.share["R"])
     own_depth = np.where(labelled == 1, images.depth_mm["L"], images.depth_mm["R"])
     core = (own_share >= rule.rim_share) & (own_depth >= rule.rim_mm)
+    # A voxel that fails twice is counted under the first.
     excluded = (
         ("mask", ~images.usable),
         ("rim", ~core if rim else np.zeros_like(images.usable)),

@@ -151,11 +151,13 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     if images.prior is not None:
         contrast = contrast + np.float32(rule.prior_gain) * images.prior[box]
     sought = dilated(thalami, voxel_size_mm, rule.neighbourhood_mm) & usable
+    # Iron in a neighbour is as bright as blood: there brightness tells no vein.
     sought &= thalami | ~images.iron_rich[box]
     sure = vesselness(chi, voxel_size_mm, radii_mm=rule.radii_mm) > 0
     if images.r2star_hz is not None:
         decay = _filled(images.r2star_hz[box], thalami, usable)
         r2star = _contrast(decay, thalami & usable, voxel_size_mm, rule)
+        # Deoxygenated blood decays faster than tissue, also where a vein is no tube (confluences).
         sure |= r2star > rule.growth_spreads
     seeds = sought & sure & (contrast > rule.seed_spreads)
     grown = ndimage.binary_propagation(
@@ -175,6 +177,7 @@ def _filled(values: Array, tissue: Mask, usable: Mask) -> Array:
 
 def _contrast(values: Array, tissue: Mask, voxel_size_mm: VoxelSize, rule: VeinRule) -> Array:
     """Return how far each voxel stands out from its surroundings, in spreads of the tissue."""
+    # Odd, so that the filter has a middle voxel.
     width = [max(3, round(rule.background_mm / size) | 1) for size in voxel_size_mm]
     excess = values - ndimage.median_filter(values, size=width, mode="nearest")
     if not tissue.any():
