@@ -14,6 +14,7 @@ import pandas as pd
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.group import (
+    alternatives,
     covariates,
     exclusions,
     finished,
@@ -133,7 +134,9 @@ def assemble(
     rows = everybody[passes].reset_index(drop=True)
     harmonised = pd.DataFrame(columns=harmonisation.COLUMNS)
     if analysis.harmonisation and not set(analysis.harmonisation.names) & set(values.absent):
-        rows, harmonised = harmonisation.harmonise(rows, analysis.harmonisation)
+        rows, harmonised = harmonisation.harmonise(
+            rows, analysis.harmonisation, _alternatives(analysis, scans.units)
+        )
     chosen = sessions.chosen(rows, times, analysis.session)
     analysed = set(chosen.frame["participant_id"])
     found = tuple(one for one in values.questionable if one.participant_id in analysed)
@@ -156,6 +159,13 @@ def assemble(
             *_concerns_of_cohort(analysis, sources, chosen, scans.tables),
         ),
     )
+
+
+def _alternatives(analysis: Analysis, units: Mapping[str, str]) -> dict[str, str]:
+    """Return the measures that may replace harmonised variables, each with that variable."""
+    measures_of = analysis.sensitivity.measures if analysis.sensitivity else ()
+    columns = {one.name: measure_column(one.variable, units) for one in measures_of}
+    return alternatives.of_harmonised(analysis, columns, units)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bids_qsmthal.statistics.analysis import COMPUTED, Analysis, Variable
+from bids_qsmthal.statistics.harmonisation import SUFFIX
 
 IDENTITY = {
     "participant_id": "Participant",
@@ -160,9 +161,10 @@ MEDIATION = {
 }
 
 HARMONISATION = {
-    "variable": "Harmonised measure",
+    "variable": "Harmonised variable, or another measure that may replace one",
     "site": "Site",
-    "n": "Participants of the site",
+    "n": "Participants of the site with a harmonised value",
+    "n_sessions": "Their sessions",
     "mean_before": "Mean before ComBat",
     "mean_after": "Mean after ComBat",
     "sd_before": "Standard deviation before ComBat",
@@ -247,7 +249,9 @@ def describe_measures(
         elif column.endswith("_source"):
             made[column] = {"Description": "Where the value before comes from"}
         else:
-            made[column] = {"Description": f"Measure {column}", "Units": units.get(column, "")}
+            raw = column.removesuffix(SUFFIX)
+            after = " after harmonisation across sites" if raw != column else ""
+            made[column] = {"Description": f"Measure {raw}{after}", "Units": units.get(raw, "")}
     return made
 
 

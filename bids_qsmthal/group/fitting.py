@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bids_qsmthal.group import flow
+from bids_qsmthal.group import alternatives, flow
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -27,6 +26,7 @@ from bids_qsmthal.statistics import (
     tables,
 )
 from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity, model_variables
+from bids_qsmthal.statistics.harmonisation import SUFFIX
 from bids_qsmthal.statistics.regression import Fit
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Specification
@@ -137,6 +137,9 @@ def _sensitivity(
             adjusted=models[row.adjusted or row.unadjusted],
             term=row.term,
             unadjusted=models[row.unadjusted] if row.adjusted and row.unadjusted else None,
+            harmonised=_are_harmonised(
+                model_variables(models[row.adjusted or row.unadjusted]), analysis, cohort
+            ),
         )
         for table in analysis.tables
         for row in table.rows
@@ -167,24 +170,29 @@ def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
 def _alternatives(alternative: Alternative, cohort: Cohort) -> list[Specification]:
     """Return a specification for a measure, or one for every region that has it."""
     column = measure_column(alternative.variable, cohort.units)
-    named = {alternative.name: column}
-    if alternative.variable.region == "*":
-        pattern = re.compile(re.escape(column).replace(r"\*", r"(\w+?)") + r"$")
-        found = {name: pattern.match(str(name)) for name in cohort.units}
-        named = {
-            f"{alternative.name}: {match.group(1)}": name
-            for name, match in found.items()
-            if match and match.group(1) != "thalamus"
-        }
+    named = alternatives.named_columns(alternative, column, cohort.units)
     return [
         Specification(
             name=name,
             kind="measure",
-            columns={alternative.replaces: source},
+            columns={alternative.replaces: _comparable(source, cohort)},
             absent="" if source in cohort.frame else f"no participant has the measure {source}",
         )
         for name, source in named.items()
     ]
+
+
+def _comparable(column: str, cohort: Cohort) -> str:
+    """Return a measure's column after harmonisation, where the variable it replaces has one."""
+    harmonised = f"{column}{SUFFIX}"
+    return harmonised if harmonised in cohort.frame else column
+
+
+def _are_harmonised(names: Sequence[str], analysis: Analysis, cohort: Cohort) -> bool:
+    """Return whether any of some variables was brought to one scale across sites."""
+    if analysis.harmonisation is None or cohort.harmonised["site"].nunique() < 2:
+        return False
+    return bool(set(names) & set(analysis.harmonisation.variables))
 
 
 def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
@@ -206,7 +214,8 @@ def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFr
         if reason:
             parts.append(mediation.not_fitted(path, reason))
         else:
-            parts.append(mediation.fit(path, cohort.frame, how))
+            harmonised = _are_harmonised(path.variables, analysis, cohort)
+            parts.append(mediation.fit(path, cohort.frame, how, harmonised=harmonised))
     columns = mediation.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 

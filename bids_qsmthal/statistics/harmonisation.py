@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,13 @@ FEWEST_FOR_SHRINKAGE = 10
 STRONGLY_CONFOUNDED = 0.5
 """Share of a kept variable's variance between sites from which on the reader is warned."""
 
-COLUMNS = ["variable", "site", "n", "mean_before", "mean_after", "sd_before", "sd_after", "note"]
+SUFFIX = "_harmonised"
+"""Ends the name of a column with another measure after harmonisation."""
+
+COLUMNS = [
+    "variable", "site", "n", "n_sessions", "mean_before", "mean_after", "sd_before", "sd_after",
+    "note",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +53,22 @@ class Harmonisation:
         return (self.site, *self.variables, *self.keep)
 
 
-def harmonise(frame: pd.DataFrame, how: Harmonisation) -> tuple[pd.DataFrame, pd.DataFrame]:
+def harmonise(
+    frame: pd.DataFrame, how: Harmonisation, alternatives: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the table with harmonised measures, and what was done to each.
 
-    Participants without a value of any variable involved keep no value of the measures: mixing
-    harmonised and raw values would be worse.
+    A participant without site or a kept variable keeps no value of the measures (mixing harmonised
+    and raw values would be worse); without one measure only that one is lacking. Sessions of one
+    participant are taken as independent, but sites are judged by their participants.
+
+    Parameters
+    ----------
+    frame
+        One row a participant and session.
+    alternatives
+        Other columns with the variable that each may replace: harmonised as if it did, into a
+        column with ``SUFFIX``, so that a comparison of measures compares nothing else.
 
     References
     ----------
@@ -62,22 +81,122 @@ def harmonise(frame: pd.DataFrame, how: Harmonisation) -> tuple[pd.DataFrame, pd
         Site and a kept variable cannot be told apart, a site is too small, or the library is not
         installed.
     """
-    complete = frame.dropna(subset=list(how.names))
-    sites = complete[how.site].astype(str)
-    _check_sites(sites, how)
-    doubts = _confounding(complete, sites, how)
-    if sites.nunique() < 2:
-        return frame, _summary(complete, complete, sites, how, ["one site: nothing to harmonise"])
+    known = _with_levels(frame.dropna(subset=[how.site, *how.keep]), how)
     made = frame.copy()
-    made[list(how.variables)] = np.nan
-    values = complete[list(how.variables)].to_numpy(dtype=float)
-    made.loc[complete.index, list(how.variables)] = _combat(values, complete, sites, how)
-    return made, _summary(complete, made.loc[complete.index], sites, how, doubts)
+    if len(known[how.site].unique()) == 1:
+        notes = ["one site: nothing to harmonise"]
+        parts = [_summary(frame, made, how, (name, name), notes) for name in how.variables]
+        return made, pd.concat(parts, ignore_index=True)
+    summaries = []
+    for name in how.variables:
+        values, notes = _one(known, how, name, name)
+        made[name] = values.reindex(frame.index)
+        summaries.append(_summary(frame, made, how, (name, name), notes))
+    for column, replaced in (alternatives or {}).items():
+        harmonised, notes = _alternative(known, how, column, replaced)
+        made[f"{column}{SUFFIX}"] = harmonised.reindex(frame.index)
+        summaries.append(_summary(frame, made, how, (column, f"{column}{SUFFIX}"), notes))
+    return made, pd.concat(summaries, ignore_index=True)
+
+
+def _with_levels(known: pd.DataFrame, how: Harmonisation) -> pd.DataFrame:
+    """Return the rows with every level of words known, so that any part has the same columns."""
+    words = [name for name in how.keep if design.holds_words(known[name])]
+    return known.assign(**{name: pd.Categorical(known[name]) for name in words})
+
+
+def _alternative(
+    known: pd.DataFrame, how: Harmonisation, column: str, replaced: str
+) -> tuple[pd.Series[float], list[str]]:
+    """Return another measure after harmonisation, or nothing of it with the reason."""
+    try:
+        return _one(known, how, column, replaced)
+    except UsageError as error:
+        return pd.Series(np.nan, index=known.index), [str(error)]
+
+
+def _one(
+    known: pd.DataFrame, how: Harmonisation, column: str, replaced: str
+) -> tuple[pd.Series[float], list[str]]:
+    """Return one measure harmonised where it is known, and what makes it doubtful."""
+    together = [column if name == replaced else name for name in how.variables]
+    # With many measures the prior of a site is estimated from all of them together.
+    shared = len(together) >= FEWEST_FOR_SHRINKAGE
+    complete = known.dropna(subset=together if shared else [column])
+    sites = complete[how.site].astype(str)
+    _check_sites(complete, sites, how, column)
+    doubts = _confounding(complete, sites, how)
+    mine = known.dropna(subset=[column])
+    if sites.nunique() < 2:
+        return mine[column], ["measured at one site only: nothing to harmonise"]
+    names = together if shared else [column]
+    place = names.index(column)
+    found = _combat(complete, sites, how, names)
+    values = pd.Series(np.asarray(found["data"], dtype=float)[place], index=complete.index)
+    others = mine.drop(index=complete.index)
+    if len(others):
+        learned = _learned(found["estimates"], complete, how, len(names))
+        values = pd.concat([values, learned.applied(others, how, column, place)])
+    return values, doubts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What ComBat found: shift and scale of each site, and what the kept variables explain.
+
+    For participants who lack another of the measures that share a prior.
+    """
+
+    sites: tuple[str, ...]
+    shifts: design.Floats
+    """Shape (sites, measures), in residual standard deviations."""
+
+    scales: design.Floats
+    weights: design.Floats
+    """Of the constant and the kept variables on each measure."""
+
+    sds: design.Floats
+
+    def applied(
+        self, frame: pd.DataFrame, how: Harmonisation, column: str, place: int
+    ) -> pd.Series[float]:
+        """Return a measure on the common scale (Johnson, Li & Rabinovic 2007, step 3)."""
+        known = frame[frame[how.site].astype(str).isin(self.sites)]
+        batch = known[how.site].astype(str).map(self.sites.index).to_numpy()
+        expected = _kept(known, how) @ self.weights[:, place]
+        sd = self.sds[place]
+        z = (known[column].to_numpy(dtype=float) - expected) / sd
+        z = (z - self.shifts[batch, place]) / np.sqrt(self.scales[batch, place])
+        return pd.Series(z * sd + expected, index=known.index)
+
+
+def _kept(frame: pd.DataFrame, how: Harmonisation) -> design.Floats:
+    """Return a constant and the kept variables as columns, words as one column a level."""
+    if not how.keep:
+        return np.ones((len(frame), 1))
+    kept = pd.get_dummies(frame[list(how.keep)], dtype=float)
+    return np.column_stack([np.ones(len(frame)), kept.to_numpy(dtype=float)])
+
+
+def _learned(
+    estimates: Mapping[str, Any], complete: pd.DataFrame, how: Harmonisation, n_measures: int
+) -> _Learned:
+    # What is expected without site is linear in the kept variables, for anyone who has them. (The
+    # library keeps these in single precision, which moves the seventh digit.)
+    expected = np.asarray(estimates["stand.mean"] + estimates["mod.mean"], dtype=float).T
+    weights = np.linalg.lstsq(_kept(complete, how), expected, rcond=None)[0]
+    return _Learned(
+        sites=tuple(str(site) for site in np.asarray(estimates["batches"])),
+        shifts=np.asarray(estimates["gamma.star"], dtype=float).reshape(-1, n_measures),
+        scales=np.asarray(estimates["delta.star"], dtype=float).reshape(-1, n_measures),
+        weights=weights,
+        sds=np.sqrt(np.asarray(estimates["var.pooled"], dtype=float).ravel()),
+    )
 
 
 def _combat(
-    values: design.Floats, complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisation
-) -> design.Floats:
+    complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisation, names: list[str]
+) -> Any:  # noqa: ANN401 - the library is untyped
     try:
         from neuroCombat import neuroCombat  # noqa: PLC0415 - optional
     except ImportError as error:
@@ -87,31 +206,40 @@ def _combat(
     covariates = pd.DataFrame({"site": sites.to_numpy()})
     for name in how.keep:
         covariates[name] = complete[name].to_numpy()
-    texts = [name for name in how.keep if not pd.api.types.is_numeric_dtype(complete[name])]
+    texts = [name for name in how.keep if design.holds_words(complete[name])]
     # The library reports its progress to stdout, which belongs to results.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # It estimates the prior even where none is used, from a single measure perhaps.
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = neuroCombat(
-            dat=values.T,
+        return neuroCombat(
+            dat=complete[names].to_numpy(dtype=float).T,
             covars=covariates,
             batch_col="site",
             categorical_cols=texts,
             continuous_cols=[name for name in how.keep if name not in texts],
-            eb=len(how.variables) >= FEWEST_FOR_SHRINKAGE,
+            eb=len(names) >= FEWEST_FOR_SHRINKAGE,
         )
-    return np.asarray(found["data"], dtype=float).T
 
 
-def _check_sites(sites: pd.Series[str], how: Harmonisation) -> None:
-    for site, n in sites.value_counts().items():
+def _check_sites(
+    complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisation, column: str
+) -> None:
+    if sites.empty:
+        needed = ", ".join(dict.fromkeys([how.site, column, *how.keep]))
+        raise UsageError(f"Harmonisation: nobody has {needed} all together.")
+    for site, n in _people(complete).groupby(sites).nunique().items():
         if n < FEWEST_PER_SITE:
             raise UsageError(
-                f"Harmonisation: site '{site}' has {n} complete participants; "
+                f"Harmonisation of {column}: site '{site}' has {n} complete participants; "
                 f"{FEWEST_PER_SITE} are needed. Leave it out with a filter, or join it to another."
             )
-    if sites.empty:
-        raise UsageError(f"Harmonisation: nobody has {', '.join(how.names)} all together.")
+
+
+def _people(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Return who each row is of; a table without identities has one row each."""
+    if "participant_id" in frame:
+        return frame["participant_id"]
+    return pd.Series(frame.index, index=frame.index)
 
 
 def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisation) -> list[str]:
@@ -122,6 +250,8 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
     UsageError
         They cannot be told apart at all.
     """
+    if not how.keep:
+        return []
     dummies = pd.get_dummies(sites).to_numpy(dtype=float)
     kept = pd.get_dummies(complete[list(how.keep)], drop_first=True).astype(float)
     doubts = []
@@ -148,22 +278,33 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
 def _summary(
     before: pd.DataFrame,
     after: pd.DataFrame,
-    sites: pd.Series[str],
     how: Harmonisation,
+    columns: tuple[str, str],
     notes: list[str],
 ) -> pd.DataFrame:
+    raw, harmonised = before[columns[0]], after[columns[1]]
+    sites = before[how.site].where(before[how.site].isna(), before[how.site].astype(str))
+    people = _people(before)
+    lost = raw.notna() & harmonised.isna()
+    reasons = [
+        f"{people[lost & before[name].isna()].nunique()} without {name}"
+        for name in (how.site, *how.keep)
+        if (lost & before[name].isna()).any()
+    ]
+    why = [f"no value is left of {', '.join(reasons)}"] if reasons else []
     rows = [
         {
-            "variable": name,
+            "variable": columns[0],
             "site": site,
-            "n": int((sites == site).sum()),
-            "mean_before": before.loc[sites == site, name].mean(),
-            "mean_after": after.loc[sites == site, name].mean(),
-            "sd_before": before.loc[sites == site, name].std(),
-            "sd_after": after.loc[sites == site, name].std(),
-            "note": "; ".join(notes),
+            "n": people[here].nunique(),
+            "n_sessions": int(here.sum()),
+            "mean_before": raw[here].mean(),
+            "mean_after": harmonised[here].mean(),
+            "sd_before": raw[here].std(),
+            "sd_after": harmonised[here].std(),
+            "note": "; ".join([*notes, *why]),
         }
-        for name in how.variables
-        for site in sorted(sites.unique())
+        for site in sorted(sites.dropna().unique())
+        for here in [(sites == site) & harmonised.notna()]
     ]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -24,8 +24,10 @@ PATHS = (
     "total (c)",
 )
 
+NO_INTERVAL = "no interval: harmonised values of one participant depend on all others"
+
 CAUTION = (
-    "percentile bootstrap; a mediated effect is shown only if the arrows are right and nothing "
+    "a mediated effect is shown only if the arrows are right and nothing "
     "unmeasured moves mediator and outcome together, which no regression can tell"
 )
 
@@ -54,8 +56,13 @@ class Mediation:
         return design.build(self._formula, frame)
 
 
-def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+def fit(
+    path: Mediation, frame: pd.DataFrame, how: Resampling, *, harmonised: bool = False
+) -> pd.DataFrame:
     """Return one row a path, with bootstrap intervals; total = direct + indirect exactly.
+
+    There are no intervals where a variable was harmonised: its values depend on all participants,
+    so that drawing some of them would have to harmonise again.
 
     References
     ----------
@@ -75,17 +82,23 @@ def fit(path: Mediation, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
         few = f"too few participants: {made.n} for {n_columns} coefficients"
         return not_fitted(path, f"collinear or constant: {named}" if aliased and kept else few)
     estimates = _paths(made.outcome, made.predictors, mediator, cause)
+    table = pd.DataFrame({"path": PATHS, "coefficient": estimates, "n": made.n})
+    if harmonised:
+        return _named(table, path, f"{NO_INTERVAL}; {CAUTION}")
+    low, high = _interval(made, mediator, cause, how)
+    return _named(table.assign(ci_low=low, ci_high=high), path, f"percentile bootstrap; {CAUTION}")
+
+
+def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -> Floats:
+    """Return the percentiles of each path over draws of participants."""
     rng = np.random.default_rng(how.seed)
     drawn = np.full((how.bootstraps(made.n), len(PATHS)), np.nan)
     for draw in range(len(drawn)):
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    table = pd.DataFrame(
-        {"path": PATHS, "coefficient": estimates, "ci_low": low, "ci_high": high, "n": made.n}
-    )
-    return _named(table, path, CAUTION)
+    limits: Floats = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    return limits
 
 
 class NoPathError(Exception):
