@@ -104,6 +104,7 @@ def bias_corrected(
         return_bias_field=True,
     ).numpy()
     gain = np.log(np.maximum(field, 1e-6))
+    # N4 fixes the gain up to a factor; without this intensities would drift from scan to scan.
     gain -= gain[mask.data > 0].mean()
     return image.like((image.data * np.exp(-gain)).astype(np.float32))
 
@@ -142,6 +143,7 @@ def align(
     with tempfile.TemporaryDirectory(prefix="align-") as folder:
         prefix = f"{folder}/found"
         pointers = _Pointers(fixed, moving, masks)
+        # Single precision, a fixed seed: the same number of threads gives the same bits.
         words = ["-d", "3", "--float", "1", "--random-seed", str(seed), "-o", f"[{prefix}]"]
         words += ["-u", "0", "-z", "1", "--winsorize-image-intensities", "[0.005,0.995]"]
         words += pointers.masks
@@ -211,6 +213,7 @@ def ras_from_itk(parameters: NDArray[np.float64], centre: NDArray[np.float64]) -
     """Turn the 12 parameters and the centre of an ITK affine (LPS) into a RAS 4x4."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(parameters[:9], (3, 3))
+    # ITK turns about a centre: x -> A (x - c) + c + t.
     matrix[:3, 3] = parameters[9:12] + centre - matrix[:3, :3] @ centre
     ras: Affine = RAS_TO_LPS @ matrix @ RAS_TO_LPS
     return ras

@@ -134,7 +134,9 @@ def _advanced(target: Float, source: Float, found: Float, settings: Deformation)
     longest = float(np.sqrt((step**2).sum(0).max()))
     if longest < 1e-12:
         return found
+    # The longest vector has a set length, so one setting serves images of any contrast.
     step *= np.float32(settings.step_voxels / longest)
+    # Composed, not added: added displacements of finite length would fold the grid.
     composed = step + _sampled_vectors(found, step)
     return np.stack([_smooth(component, settings.smooth_total_voxels) for component in composed])
 
@@ -151,6 +153,7 @@ def _force(target: Float, warped: Float, window: int) -> Float:
         averaged: Float = ndimage.uniform_filter(data, window, mode="nearest")
         return averaged
 
+    # Local means and variances by running sums: their cost does not grow with the window.
     target_mean, warped_mean = mean(target), mean(warped)
     cross = mean(target * warped) - target_mean * warped_mean
     target_variance = mean(target * target) - target_mean**2
@@ -171,6 +174,7 @@ def _force_kernel(
 ) -> Float:
     nx, ny, nz = target.shape
     force = np.zeros((3, nx, ny, nz), dtype=np.float32)
+    # Where either image is flat in the window correlation is noise over noise: no force there.
     floor = np.float32(1e-5)
     for i in range(1, nx - 1):
         for j in range(1, ny - 1):
@@ -179,6 +183,8 @@ def _force_kernel(
                 if a < floor or b < floor:
                     continue
                 c = cross[i, j, k]
+                # Derivative of c^2 / (a b) with respect to the warped intensity (Avants 2008,
+                # doi 10.1016/j.media.2007.06.004), times the gradient of the warped image below.
                 gain = 2 * c / (a * b) * (target[i, j, k] - c / b * source[i, j, k])
                 force[0, i, j, k] = gain * (warped[i + 1, j, k] - warped[i - 1, j, k]) / 2
                 force[1, i, j, k] = gain * (warped[i, j + 1, k] - warped[i, j - 1, k]) / 2
@@ -194,6 +200,7 @@ def _warped(source: Float, field: Float) -> Float:
     for i in range(nx):
         for j in range(ny):
             for k in range(nz):
+                # The last voxel but a thousandth: the cell above it must exist.
                 x = min(max(i + field[0, i, j, k], np.float32(0)), np.float32(nx - 1.001))
                 y = min(max(j + field[1, i, j, k], np.float32(0)), np.float32(ny - 1.001))
                 z = min(max(k + field[2, i, j, k], np.float32(0)), np.float32(nz - 1.001))

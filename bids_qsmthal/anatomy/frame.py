@@ -52,6 +52,7 @@ class Frame:
 
 def _turned_back(data: NDArray[Any], upright: Image, native: Image) -> NDArray[Any]:
     """Undo the swaps and flips of ``reoriented``."""
+    # Both grids have the same voxels: the quotient of their axes is a signed permutation.
     turn = np.rint(np.linalg.solve(upright.affine[:3, :3], native.affine[:3, :3])).astype(int)
     # Column j of turn says which upright axis native axis j is, and in which direction.
     order = [int(np.argmax(np.abs(turn[:, axis]))) for axis in range(3)]

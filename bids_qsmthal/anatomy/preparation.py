@@ -256,6 +256,7 @@ def isotropic(image: Image, size_mm: float) -> Image:
     sigma = np.sqrt(np.maximum(factor**2 - 1, 0) / 12)
     smooth = ndimage.gaussian_filter(image.data.astype(np.float32), sigma)
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
+    # The corner of the grid stays, not its first centre: both grids cover the same box.
     offset = 0.5 * factor - 0.5
     data = ndimage.affine_transform(smooth, np.diag(factor), offset, shape, order=1)
     affine = rescaled(starting_at(image.affine, offset), factor)

@@ -156,6 +156,7 @@ def _information(target: Image, source: Image, matrix: Affine, target_mask: Imag
     """Return the normalised mutual information (Studholme 1999) of two images in a mask."""
     voxels = _points(target_mask)
     there = apply(between(source.affine, target.affine, matrix), voxels)
+    # Only what both scans cover counts, or a shift out of the field of view would look better.
     limits = np.array(source.shape) - 1
     seen = ((there >= 0) & (there <= limits)).all(1)
     if seen.sum() < 1000:
@@ -163,6 +164,7 @@ def _information(target: Image, source: Image, matrix: Affine, target_mask: Imag
     index = tuple(voxels[seen].astype(int).T)
     first = target.data[index].astype(np.float64)
     second = ndimage.map_coordinates(source.data.astype(np.float32), there[seen].T, order=1)
+    # Vessels and fat would else take most of the 32 bins.
     ranges = [np.quantile(values, (0.005, 0.995)) for values in (first, second)]
     clipped = [
         np.clip(values, *limit) for values, limit in zip((first, second), ranges, strict=True)

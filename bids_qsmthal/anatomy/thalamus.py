@@ -143,6 +143,7 @@ def refined_thalami(
 
 def _refined(sides: Sequence[_Side], outlier: float, how: Border) -> list[Double]:
     """Return the fraction of thalamus in the box of each side."""
+    # The first round takes the atlas's border for inside and outside; the second its own result.
     moved = fractions = [np.zeros_like(side.values) for side in sides]
     for _ in range(how.rounds):
         evidence = [
@@ -196,6 +197,8 @@ def _fractions(side: _Side, move_mm: float) -> Double:
 def _evidence(side: _Side, signed_mm: Double, outlier: float, how: Border) -> Double:
     """Logarithm of the likelihood of each displacement at each voxel, shape (moves, x, y, z)."""
     density = _densities(side.values, signed_mm, side.voxel_mm, how)
+    # A floor of evenly spread outliers: a vessel's intensity has no density under either side,
+    # and its logarithm would outweigh all neighbours.
     own = np.log((1 - how.outlier_fraction) * density + outlier)
     together = 1 / _peak(how.neighbours_voxels)
     found = []
@@ -210,6 +213,7 @@ def _posterior(evidence: Double, offset_mm: float, how: Border) -> Double:
     """Probability of each displacement, along the first axis."""
     away = (_moves_mm(how) - offset_mm) / how.uncertainty_mm
     weight = evidence - 0.5 * (away**2).reshape(-1, *[1] * (evidence.ndim - 1))
+    # The largest exponent becomes zero: none overflows, and the sum is never zero.
     weight = np.exp(weight - weight.max(axis=0))
     posterior: Double = weight / weight.sum(axis=0)
     return posterior

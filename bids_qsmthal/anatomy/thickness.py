@@ -75,6 +75,7 @@ def thickness_map(
     """
     size = np.array(voxel_mm, dtype=np.float64)
     result = np.zeros(gm.shape, dtype=np.float32)
+    # A voxel that is mostly gray has its centre between the two surfaces, which cross one half.
     ribbon = cortex & (gm > 0.5)
     inner = _surface(wm, size)
     if len(inner.points) == 0 or not ribbon.any():
@@ -107,6 +108,8 @@ class _Surface:
         straight, nearest = cKDTree(self.points).query(places)
         towards = self.points[nearest] - places
         flat = np.abs(np.einsum("ij,ij->i", towards, self.normals[nearest]))
+        # Points lie on edges between voxels: the foot of the perpendicular is at most half the
+        # diagonal of a face, sqrt(1/2) voxels, beside the nearest of them.
         shortest = np.sqrt(np.maximum(straight**2 - 0.5, 0))
         length = np.maximum(np.maximum(flat, shortest) - self.inset_mm[nearest], 0)
         return length, towards / np.maximum(straight, 1e-9)[:, None]
@@ -135,11 +138,15 @@ def mean_thickness_mm(thickness: Float, gm: Float, where: Mask) -> float:
 
 def _surface(level: Float, size: NDArray[np.float64]) -> _Surface:
     """Find where a map crosses one half, on the edges between neighbouring voxels."""
+    # For the normals alone: the crossing itself is found in the map as it is, because a filter
+    # would move the surface of a curved cortex.
     smooth = ndimage.gaussian_filter(level, 0.7)
     gradient = np.stack(np.gradient(smooth), axis=-1) / size.astype(np.float32)
     points, normals = [], []
     for axis, (first, second) in _pairs():
         low, high = level[first], level[second]
+        # Linear interpolation places the crossing: right to the second order where the map is the
+        # fraction of a voxel that a smooth surface cuts.
         crossed = (low > 0.5) != (high > 0.5)
         where = np.argwhere(crossed).astype(np.float64)
         a, b = low[crossed].astype(np.float64), high[crossed].astype(np.float64)
@@ -190,8 +197,10 @@ def _ridge(
         share = np.clip(0.5 + (distance_mm[b] - distance_mm[a]) / (2 * size[axis]), 0, 1)
         place = voxels[a] * size
         place[:, axis] += share * size[axis]
+        # From one bank to the other: the normal of the ridge between them.
         across = unit[b] - unit[a]
         across /= np.maximum(np.linalg.norm(across, axis=1), 1e-6)[:, None]
+        # Fluid along an edge, in voxels, is a length; its part across the ridge is the gap.
         gap = _around(fluid, voxels[a], axis) * size[axis] * np.abs(across[:, axis])
         points.append(place)
         normals.append(across)

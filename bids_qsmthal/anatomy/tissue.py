@@ -92,6 +92,8 @@ def fractions(
     values = t1w[mask].astype(np.float64)
     prior = _prior(mask, priors, settings.prior_floor)
     means, spread = _start(values, prior)
+    # Six classes: three pure, three mixtures. Their sizes may differ from the template's, so the
+    # prior is rescaled in each round.
     share = np.ones(6)
     posterior = prior
     converged = False
@@ -100,6 +102,7 @@ def fractions(
         weights = prior * pull * share
         likelihood = _likelihood(values, means, spread)
         posterior = weights * likelihood
+        # A voxel far from every class has no likelihood at all; the floor keeps it zero, not NaN.
         posterior /= np.maximum(posterior.sum(1, keepdims=True), 1e-30)
         share = _shares(posterior, prior * pull)
         new_means, spread = _moments(values, posterior)
@@ -225,6 +228,7 @@ def _start(
     """Medians and robust spreads where the prior is sure."""
     means, spread = np.empty(3), np.empty(3)
     for tissue in range(3):
+        # An average brain has hardly any pure CSF: the surest hundredth where 0.7 is rare.
         level = min(0.7, float(np.quantile(prior[:, tissue], 0.99)))
         sure = values[prior[:, tissue] >= level]
         means[tissue] = np.median(sure)
@@ -243,6 +247,8 @@ def _likelihood(
     crossed = []
     for a, b in MIXTURES:
         s = np.hypot(spread[a], spread[b]) / np.sqrt(2)
+        # A mixture is uniform between both means, blurred by the noise: the difference of two
+        # normal distribution functions (Shattuck 2001, doi 10.1006/nimg.2000.0730).
         low, high = sorted((means[a], means[b]))
         inside = special.ndtr((high - values) / s) - special.ndtr((low - values) / s)
         crossed.append(inside / max(high - low, 1e-6))
@@ -253,6 +259,7 @@ def _neighbours(posterior: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDAr
     """Sum of the tissue shares of the six neighbours, for each of the six classes."""
     tissue = _tissue_fraction(posterior)
     kernel = ndimage.generate_binary_structure(3, 1).astype(np.float32)
+    # A voxel is no neighbour of itself: it would hold on to its first class.
     kernel[1, 1, 1] = 0
     sums = []
     for column in tissue.T:
@@ -277,6 +284,7 @@ def _shares(posterior: NDArray[np.float64], weights: NDArray[np.float64]) -> NDA
     """How much more or less of each class there is than the prior says."""
     normal = weights / weights.sum(1, keepdims=True)
     share: NDArray[np.float64] = posterior.sum(0) / np.maximum(normal.sum(0), 1e-9)
+    # Bounded, so that no class takes over or dies out before the means have settled.
     return np.clip(share, 0.2, 5.0)
 
 

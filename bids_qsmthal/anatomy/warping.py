@@ -92,6 +92,7 @@ def fields(warp: Warp, t1w: Image, template: Image) -> tuple[Image, Image]:
 def _covering(image: Image, size_mm: float) -> Image:
     """Return an empty image along the same axes that reaches one voxel beyond another."""
     sizes = voxel_sizes_mm(image.affine)
+    # One voxel on each side: linear interpolation at the border needs a neighbour beyond it.
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) * sizes / size_mm) + 2)
     factor = size_mm / sizes
     affine = rescaled(starting_at(image.affine, -1.5 * size_mm / sizes + factor / 2), factor)

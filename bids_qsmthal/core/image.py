@@ -92,6 +92,7 @@ def reoriented(image: Image) -> Image:
     """Return the same image with axes nearest to R, A, S: flips and swaps only, no resampling."""
     order = _nearest_axes(directions(image.affine))
     data = np.moveaxis(image.data, order, (0, 1, 2))
+    # Column j of the permutation says which old axis the new axis j is.
     swap = np.zeros((4, 4))
     swap[3, 3] = 1.0
     for new, old in enumerate(order):
@@ -108,6 +109,7 @@ def reoriented(image: Image) -> Image:
 def _nearest_axes(direction: NDArray[np.float64]) -> tuple[int, int, int]:
     """Return, for each world axis, the voxel axis that runs along it most."""
     best, score = (0, 1, 2), -1.0
+    # All six, not axis by axis: near 45 degrees two axes could else claim the same one.
     for candidate in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
         total = sum(abs(direction[axis, voxel]) for axis, voxel in enumerate(candidate))
         if total > score:

@@ -185,6 +185,8 @@ def _uptake(
     white = _bright_tissue(before, brain)
     level = float(np.median(expected[white]))
     noise = robust.spread(excess[white])
+    # Where intensities change, a registration off by a fraction of a voxel looks like uptake:
+    # there the threshold rises with the slope.
     slope = np.sqrt(
         sum(
             (component / size) ** 2
@@ -213,9 +215,11 @@ def _expected(before: Volume, after: Volume, brain: Mask) -> tuple[Volume, Volum
     everywhere = np.flatnonzero(brain)
     sampled = everywhere[:: max(1, everywhere.size // _SAMPLES)]
     x, y, z = np.unravel_index(sampled, brain.shape)
+    # Third order: a surface coil's gain over a head, which N4 has not corrected after contrast.
     basis = np.stack([a[x] * b[y] * c[z] for a, b, c in polynomials(brain.shape)], -1)
     old, new = before.ravel()[sampled], after.ravel()[sampled]
     weights = np.zeros(basis.shape[1])
+    # Transfer and gain are fitted in turns: each is a median or a fit without the other's error.
     for _ in range(4):
         knots, medians = _transfer(old, new * np.exp(-basis @ weights))
         ratio = np.log(np.maximum(new, 1e-6) / np.interp(old, knots, medians))
@@ -289,6 +293,7 @@ def _is_lesion(
     if extents[-1] < settings.minimum_extent_mm or (lesion & searched).sum() < 0.5 * lesion.sum():
         return False
     shell = ndimage.binary_dilation(lesion) & ~lesion
+    # A vessel is long in one direction only; a sheet (dura) and a ball (lesion) are not.
     slender = extents[-1] > settings.slenderness * extents[-2]
     vessel = slender and extents[-2] < settings.vessel_width_mm
     return bool(fluid[shell].mean() < 0.5 and not vessel)

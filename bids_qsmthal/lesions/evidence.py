@@ -187,6 +187,7 @@ def _mode(values: Volume) -> tuple[float, float]:
     centre = float(np.median(values))
     for _ in range(8):
         spread = robust.spread(values, centre)
+        # Within 1.5 SD lie gray and white matter; lesions and fluid, the tails, are left out.
         centre = float(values[np.abs(values - centre) < 1.5 * spread].mean())
     below = values[(values < centre) & (values > 0.5 * centre)]
     return centre, robust.spread(below, centre)
@@ -240,6 +241,7 @@ def _local_white_matter(
     normal = white & (np.abs(t1w - centre[0]) < 2 * spread[0])
     normal &= np.abs(flair - centre[1]) < 3 * spread[1]
     weight = normal.astype(np.float32)
+    # As much as 2 % of normal voxels around: with less evidence the global values count.
     little = np.float32(0.02)
     total = box.blur_widely(weight, _LOCAL_MM) + little
     rest = weight * (flair - centre[1])

@@ -185,6 +185,7 @@ def _random_field(evidence: Evidence, box: BrainBox, strength: float, rounds: in
     The neighbourhood has a standard deviation of 0.7 mm, so that the six nearest neighbours at
     1 mm count most.
     """
+    # No single voxel may outvote all its neighbours together.
     odds = np.clip(evidence.log_odds, -8, 8)
     posterior = np.asarray(1 / (1 + np.exp(-odds)), np.float32)
     for _ in range(rounds):
@@ -231,6 +232,7 @@ def _averaged(source: Image, flair: Image, world: Affine) -> Volume:
     """Return the mean of a finer image in each voxel of FLAIR."""
     fine = min(source.grid.voxel_size_mm)
     steps = [max(1, round(size / fine)) for size in flair.grid.voxel_size_mm]
+    # A voxel of FLAIR is the mean over its own thickness, sampled at the middle of each thin part.
     total = np.zeros(flair.shape, np.float32)
     for offset in np.ndindex(*steps):
         shift = [(o + 0.5) / n - 0.5 for o, n in zip(offset, steps, strict=True)]

@@ -28,6 +28,7 @@ def peaks(labels: NDArray[np.int32], count: int, values: Volume, quantile: float
     """Return a quantile of the values in each component; index 0 is no component."""
     where = np.flatnonzero(labels)
     owner, value = labels.ravel()[where], values.ravel()[where]
+    # All quantiles by one sort: a loop over components would read the image once for each.
     order = np.lexsort((value, owner))
     owner, value = owner[order], value[order]
     first = np.searchsorted(owner, np.arange(1, count + 1), "left")
@@ -75,6 +76,7 @@ def grow_to_half_height(
     if count == 0:
         return seeds.copy()
     height = peaks(labels, count, excess, HEIGHT_QUANTILE)
+    # What the 0.9 quantile of noise alone is.
     height -= np.float32(noise * ndtri(HEIGHT_QUANTILE))
     distance, nearest = ndimage.distance_transform_edt(
         labels == 0, box.voxel_size_mm, return_indices=True

@@ -191,6 +191,7 @@ def _maximise(values: Vector, weights: Vector) -> NormalTissue:
     for k in range(3):
         rest = values - means[k]
         covariances[k] = (weights[:, k, None] * rest).T @ rest / total[k] / _KEPT_VARIANCE
+        # Keeps a class without voxels invertible.
         covariances[k] += 1e-6 * np.diag(means[k] ** 2 + 1e-12)
     return NormalTissue(means, covariances, np.zeros(0))
 
@@ -198,12 +199,14 @@ def _maximise(values: Vector, weights: Vector) -> NormalTissue:
 def _fit_gain(basis: Vector, flair: Vector, weights: Vector, model: NormalTissue) -> Vector:
     """Return the polynomial nearest to log(FLAIR / tissue mean), by weighted least squares."""
     precision, target = np.zeros(len(flair)), np.zeros(len(flair))
+    # Zeros of skull-stripped images have no logarithm.
     logarithm = np.log(np.maximum(flair, 1e-3 * model.mean[WM, 1]))
     for k in (GM, WM):
         weight = weights[:, k] * model.mean[k, 1] ** 2 / model.covariance[k, 1, 1]
         precision += weight
         target += weight * (logarithm - np.log(model.mean[k, 1]))
     normal = (basis * precision[:, None]).T @ basis
+    # A touch of ridge: on a thin slab the third-order terms along z are nearly dependent.
     normal += 1e-6 * precision.sum() * np.eye(len(normal))
     gain = np.linalg.solve(normal, basis.T @ target)
     gain[0] -= np.average(basis @ gain, weights=precision)  # basis[0] is the constant

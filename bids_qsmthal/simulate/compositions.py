@@ -203,7 +203,10 @@ def _classes(head: Head, index: Float, depth: Float) -> Float:
     for row, source in enumerate((head.templates.gray, head.templates.white, head.templates.csf)):
         prior[row] = ndimage.map_coordinates(source, index, order=1, output=np.float32)
     prior[0] *= np.float32(1 - head.cortical_loss)
+    # Fluid fills what lies between the brain's hull and the dura; a trace everywhere keeps the sum
+    # from zero where the template is empty.
     prior[2] += _step(-depth) + np.float32(0.02)
+    # An average of many brains is blurred: its fractions, sharpened, are those of one.
     prior **= SHARPNESS
     return np.asarray(prior / prior.sum(axis=0))
 

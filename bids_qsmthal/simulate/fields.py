@@ -53,6 +53,7 @@ def dipole_kernel(shape: Sequence[int], grid: Grid) -> Float:
         fft.fftfreq(shape[1], grid.voxel_size_mm[1]),
         fft.rfftfreq(shape[2], grid.voxel_size_mm[2]),
     ]
+    # Frequencies with the Nyquist sample set to zero, for the products that are odd in it.
     odd = [np.where(np.arange(k.size) * 2 == n, 0.0, k) for k, n in zip(axes, shape, strict=True)]
     ks = np.meshgrid(*(k.astype(np.float32) for k in axes), indexing="ij", sparse=True)
     crossed = np.meshgrid(*(k.astype(np.float32) for k in odd), indexing="ij", sparse=True)
@@ -64,6 +65,7 @@ def dipole_kernel(shape: Sequence[int], grid: Grid) -> Float:
     square = ks[0] ** 2 + ks[1] ** 2 + ks[2] ** 2
     square[0, 0, 0] = 1.0
     kernel = np.float32(1 / 3) - np.asarray(along) / square
+    # The mean field of an infinite periodic medium is a matter of definition: none.
     kernel[0, 0, 0] = 0.0
     return np.asarray(kernel, dtype=np.float32)
 
@@ -88,6 +90,7 @@ def shimmed(field_hz: Float, inside: Mask, grid: Grid) -> Float:
         ((np.arange(n, dtype=np.float32) - (n - 1) / 2) * size / 100).astype(np.float32)
         for n, size in zip(grid.shape, grid.voxel_size_mm, strict=True)
     ]
+    # Nine numbers are fitted: twenty thousand voxels settle them, and memory stays small.
     flat = np.flatnonzero(inside)[:: max(1, int(inside.sum()) // 20_000)]
     index = np.unravel_index(flat, grid.shape)
     design = _solid_harmonics(*(axis[i] for axis, i in zip(axes, index, strict=True)))

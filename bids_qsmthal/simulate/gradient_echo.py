@@ -124,6 +124,7 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         floats["r2star"].reshape(-1)[chunk.flat] = r2star
         if chunk.inner is None:
             continue
+        # Added before the veins: blood is as uniform as the model of its oxygenation.
         chi += _chi_variation_ppm(chunk, chunk.inner, texture[chunk.flat])
         floats["chi"].reshape(-1)[chunk.flat] = chi
         deep.reshape(-1)[chunk.flat] = chunk.inner.labels()
@@ -195,6 +196,7 @@ def background_susceptibility_ppm(head: Head, to_head: Affine) -> Float:
     """Return bones, fat, cavities and head against air, on a grid that ``to_head`` leads from."""
     chi = np.zeros(BACKGROUND_SHAPE, np.float32)
     excess_ppm = property_of("chi_ppb") / 1000
+    # Brain tissue enters as water here; what it differs by makes the local field.
     excess_ppm[list(LOCAL_ROWS)] = 0.0
     excess_ppm -= excess_ppm[ROW["air"]]
     for chunk in compositions(head, to_head, BACKGROUND_SHAPE):
@@ -224,9 +226,11 @@ def echo_signals(
     level = WHITE_LEVEL * (1 + parameters.bias * smooth_field(shape, generator))
     amplitude = model.spin_density * level
     white_hz = property_of("r2star_hz")[ROW["white"]]
+    # SNR is that of white matter in the first echo.
     sigma = WHITE_LEVEL * np.exp(-white_hz * echo_times_s[0]) / parameters.snr
     for echo_time_s in echo_times_s:
         signal = np.empty(shape, np.complex64)
+        # Plane by plane: whole complex arrays of the fine grid would take gigabytes.
         for plane in range(shape[0]):
             magnitude = amplitude[plane] * np.exp(-model.r2star_hz[plane] * np.float32(echo_time_s))
             phase = coil[plane] + np.float32(2 * np.pi * echo_time_s) * total_hz[plane]

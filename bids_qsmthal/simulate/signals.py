@@ -30,8 +30,11 @@ def mprage(t1_s: Array) -> Array:
     """
     flip, spacing_s, pulses = np.deg2rad(9.0), 0.0071, 176
     train_s = spacing_s * pulses
+    # TI counts to the middle of the train, where the centre of k-space is read.
     before_s = 0.9 - train_s / 2
     after_s = 2.3 - before_s - train_s
+    # During the train T1 recovery and the loss to each pulse act together (Look and Locker 1970,
+    # doi 10.1063/1.1684482): an exponential towards ``level`` with a shorter time constant.
     driven_s = 1 / (1 / t1_s - np.log(np.cos(flip)) / spacing_s)
     level = driven_s / t1_s
     recovery, end = np.exp(-before_s / t1_s), np.exp(-after_s / t1_s)
@@ -46,6 +49,7 @@ def mprage(t1_s: Array) -> Array:
 
 def fluid_attenuated(t1_s: Array, t2_s: Array) -> Array:
     """Return the FLAIR signal per unit of proton density: TR 9 s, TI 2.5 s, TE 95 ms."""
+    # The time of the echo train, during which nothing recovers, is neglected.
     longitudinal = 1 - 2 * np.exp(-2.5 / t1_s) + np.exp(-9.0 / t1_s)
     return np.asarray(longitudinal * np.exp(-0.095 / t2_s))
 
@@ -76,6 +80,7 @@ def _decimated(fine: Complex, axis: int, factor: int) -> Complex:
     kept = length // factor
     spectrum = np.moveaxis(fft.fft(fine, axis=axis), axis, 2)
     wave = np.round(fft.fftfreq(kept) * kept).astype(int)
+    # A coarse voxel's centre lies (factor - 1) / 2 fine voxels behind that of its first one.
     ramp = np.exp(2j * np.pi * wave / length * (factor - 1) / 2).astype(np.complex64) / factor
     central = spectrum[..., wave % length] * ramp
     if kept % 2 == 0:

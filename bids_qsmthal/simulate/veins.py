@@ -107,10 +107,12 @@ def vein_fraction(
         voxels = np.round(index)[:, None, :] + offsets
         away = (voxels - index[:, None, :]) @ affine[:3, :3].T
         distance = np.linalg.norm(away, axis=2)
+        # A tube thinner than the voxel can fill no more of it than its cross-section does.
         most = min(1.0, np.pi * vein.radius_mm**2 / size_mm**2)
         inside = np.clip(0.5 + (vein.radius_mm - distance) / size_mm, 0, most)
         where = voxels.astype(np.intp)
         kept = (inside > 0) & (where >= 0).all(2) & (where < shape).all(2)
         flat = np.ravel_multi_index(tuple(where[kept].T), shape)
+        # Points of a course overlap: the largest counts, a sum would count the same blood twice.
         np.maximum.at(fraction.reshape(-1), flat, inside[kept].astype(np.float32))
     return fraction

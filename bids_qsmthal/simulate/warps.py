@@ -90,6 +90,7 @@ def random_warp(
     affine = lattice(STEP_MM, CORNER_MM)
     random = _random_displacement(deformation_mm, generator)
     systematic = _atrophy_displacement(templates, atrophy, affine, stretch)
+    # A random field may fold where two of its bumps meet: weaken it until no voxel does.
     strength = 1.0
     while _smallest_jacobian(strength * random + systematic, stretch) < SMALLEST_JACOBIAN:
         strength *= 0.9
@@ -142,5 +143,6 @@ def _smallest_jacobian(displacement_mm: Float, stretch: NDArray[np.float64]) -> 
     for row in range(3):
         for column, slope in enumerate(np.gradient(displacement_mm[row], STEP_MM)):
             derivative[..., row, column] = slope
+        # The map is stretch x + displacement: its derivative has the stretch on the diagonal.
         derivative[..., row, row] += stretch[row]
     return float(np.linalg.det(derivative).min() / np.prod(stretch))
