@@ -175,7 +175,7 @@ def _enhancement(structural: Structural) -> Iterable[dict[str, Any]]:
     if structural.enhancement is None:
         return
     enhancement, source = structural.enhancement, structural.sources.get("enhancing", OURS)
-    method = "post- minus pre-contrast T1w" if source == OURS else "mask that was brought"
+    method = "post- minus pre-contrast T1w" if source == OURS else "external mask"
     for measure, value, unit in (
         ("enhancing_count", float(enhancement.count), "1"),
         ("enhancing_present", float(enhancement.present), "1"),

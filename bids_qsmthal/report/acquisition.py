@@ -125,11 +125,23 @@ def described(method: object) -> str:
         return name
     values = [(item.name, getattr(method, item.name)) for item in fields(method)]
     settings = [
-        f"{key.replace('_', ' ')} {numbers.brief(value)}"
+        _setting(key, value)
         for key, value in values
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     return f"{name}: {', '.join(settings)}" if settings else name
+
+
+UNITS = {"mm": "mm", "mm2": "mm2", "hz": "Hz", "rad": "rad", "ppm": "ppm"}
+"""How the last word of a field's name is written behind its number."""
+
+
+def _setting(key: str, value: float) -> str:
+    """Return a parameter as a reader has it: ``margin 20 mm`` for ``margin_mm=20.0``."""
+    name, _, unit = key.rpartition("_")
+    if name and unit in UNITS:
+        return f"{name.replace('_', ' ')} {numbers.brief(value)} {UNITS[unit]}"
+    return f"{key.replace('_', ' ')} {numbers.brief(value)}"
 
 
 def _polarity(report: PhaseReport) -> Polarity:

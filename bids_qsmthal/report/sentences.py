@@ -254,7 +254,9 @@ def sentence(warning: ScanWarning) -> str:
 def notice(warning: ScanWarning) -> Notice:
     """Return a warning in words with what to do about it, where anything can be done."""
     wording = LIMITS[warning.measure] if isinstance(warning, of.BeyondLimit) else None
-    return Notice(sentence(warning), (wording or WARNINGS[type(warning)]).advice)
+    text = sentence(warning)
+    advice = (wording or WARNINGS[type(warning)]).advice
+    return Notice(f"{text[:1].upper()}{text[1:]}", advice)
 
 
 def threshold(limit: Limit) -> str:

@@ -74,7 +74,7 @@ class Segmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inputs:
-    """Maps on the GRE grid, what is known on the T1w grid, and what the user brought.
+    """Maps on the GRE grid, what is known on the T1w grid, and what is external.
 
     Attributes
     ----------
@@ -131,5 +131,5 @@ class Inputs:
         if self.segmentation is None and self.external.thalamus is None:
             raise DataError(
                 "There is neither a segmentation nor an external thalamus mask to measure in: "
-                "add a T1w image or bring a mask."
+                "add a T1w image or an external mask."
             )

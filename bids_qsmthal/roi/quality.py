@@ -125,7 +125,7 @@ LIMITS: tuple[Limit, ...] = (
         name="chi_relative_csf_ppb",
         unit="ppb",
         check=(-75.0, 50.0),
-        source="-61.5..6.4 ppb in Chiang et al. 2018, widened to healthy -20..30 ppb and noise",
+        source="Chiang et al. 2018: -61.5..6.4 ppb, widened to healthy -20..30 ppb and noise",
     ),
     Limit(
         name="chi_relative_csf_se_ppb",

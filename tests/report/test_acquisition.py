@@ -127,3 +127,7 @@ def test_the_page_shows_the_table_where_there_is_a_gradient_echo_and_only_there(
     for run, there in ((RUN, True), (MethodsRun(), False)):
         page = participant_page(ParticipantReport(participant_id="sub-01", methods_run=run))
         assert (title in render(page)) is there
+
+
+def test_parameters_of_a_method_have_their_units_behind_the_number() -> None:
+    assert acquisition.described(INVERSIONS["tkd"]()) == "tkd: threshold 0.2, margin 20 mm"

@@ -85,7 +85,10 @@ def test_every_warning_comes_with_what_to_do(kind: type[ScanWarning]) -> None:
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
 def test_every_check_that_fails_comes_with_its_reason_and_what_to_do(limit) -> None:
     notice = sentences.notice(BeyondLimit(limit.name, 1.0, limit.unit))
-    assert notice.text == f"{sentences.LIMITS[limit.name].text} ({limit.name} = 1 {limit.unit})"
+    reason = sentences.LIMITS[limit.name].text
+    assert notice.text[0].isupper()
+    wanted = f"{reason} ({limit.name} = 1 {limit.unit})"
+    assert notice.text.lower() == wanted.lower()
     assert notice.action
 
 
