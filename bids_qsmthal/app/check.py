@@ -154,7 +154,7 @@ def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
         A table or the analysis file is malformed.
     """
     wanted = analysis_file.read(settings.analysis)
-    sources = covariates.find(settings.bids_dir)
+    sources = covariates.covariate_tables(settings.bids_dir)
     known = set(covariates.column_names(sources))
     said = [
         f"group level: no column {' or '.join(variable.columns)} in participants.tsv, sessions.tsv "

@@ -123,7 +123,7 @@ def assemble(
         No table has a column the user's analysis asks for, or a label has no results.
     """
     scans = _scans(output_dir, analysis, selection or Selection())
-    sources = covariates.with_matched_ids(covariates.find(bids_dir), scans.participants)
+    sources = covariates.with_matched_ids(covariates.covariate_tables(bids_dir), scans.participants)
     wide = measures.wide(scans.usable)
     values = _variables(analysis, wide, scans.units, sources, strict=strict)
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
@@ -131,16 +131,11 @@ def assemble(
     values.frame["years"] = covariates.years_since_first(times.reindex(wide.index))
     everybody = pd.concat([values.frame, wide], axis=1).reset_index()
     passes = expressions.keep(analysis.filter, everybody, analysis.vocabulary)
-    rows = everybody[passes].reset_index(drop=True)
-    harmonised = pd.DataFrame(columns=harmonisation.COLUMNS)
-    if analysis.harmonisation and not set(analysis.harmonisation.names) & set(values.absent):
-        rows, harmonised = harmonisation.harmonise(
-            rows, analysis.harmonisation, _alternatives(analysis, scans.units)
-        )
-    chosen = sessions.chosen(rows, times, analysis.session)
-    analysed = set(chosen.frame["participant_id"])
-    found = tuple(one for one in values.questionable if one.participant_id in analysed)
-    questionable.say(found)
+    passing = everybody[passes].reset_index(drop=True)
+    rows, harmonised = _harmonised(analysis, passing, values, scans.units)
+    chosen = sessions.chosen_sessions(rows, times, analysis.session)
+    problems = values.problems_of(set(chosen.frame["participant_id"]))
+    questionable.log_problems(problems)
     return Cohort(
         harmonised=harmonised,
         sessions=rows,
@@ -153,9 +148,9 @@ def assemble(
         absent=values.absent,
         disagreements=disagreements(analysis, rows, wide, scans.units),
         choices=participant_tables.differences(scans.choices, scans.usable),
-        questionable=found,
+        questionable=problems,
         concerns=(
-            *_concerns_of_variables(analysis, values.absent, found),
+            *_concerns_of_variables(analysis, values.absent, problems),
             *_concerns_of_cohort(analysis, sources, chosen, scans.tables),
         ),
     )
@@ -207,7 +202,7 @@ class _Scans:
 
 def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans:
     """Return the measures of all scans and what was decided about them."""
-    tables = finished.find(output_dir, selection)
+    tables = finished.finished_tables(output_dir, selection)
     tidy = measures.read(tables.measures)
     choices = participant_tables.other_choices(tables.sensitivity)
     more = participant_tables.as_measures(choices, tidy)
@@ -226,6 +221,16 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
         usable=usable,
         n_unusable=n_unusable,
     )
+
+
+def _harmonised(
+    analysis: Analysis, rows: pd.DataFrame, values: _Values, units: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows after harmonisation, where it is asked for, and what it did."""
+    how = analysis.harmonisation
+    if how is None or set(how.names) & set(values.absent):
+        return rows, pd.DataFrame(columns=harmonisation.COLUMNS)
+    return harmonisation.harmonise(rows, how, _alternatives(analysis, units))
 
 
 def _filtered(analysis: Analysis, everybody: pd.DataFrame, rows: pd.DataFrame) -> Line | None:
@@ -262,15 +267,15 @@ def _flow(
 
 
 def _concerns_of_variables(
-    analysis: Analysis, absent: Mapping[str, Reason], found: Sequence[Questionable]
+    analysis: Analysis, absent: Mapping[str, Reason], problems: Sequence[Questionable]
 ) -> list[Concern]:
     kinds = {Code.NO_COLUMN: Kind.NO_COLUMN, Code.NO_MEASURE: Kind.NO_MEASURE}
     labels = {name: variable.label for name, variable in analysis.variables.items()}
     concerns = [
         Concern(kinds[reason.code], (labels[name], reason.text)) for name, reason in absent.items()
     ]
-    for name in dict.fromkeys(one.variable for one in found):
-        here = [one for one in found if one.variable == name]
+    for name in dict.fromkeys(one.variable for one in problems):
+        here = [one for one in problems if one.variable == name]
         n_left_out = sum(not one.used for one in here)
         counts = (str(n_left_out), str(len(here) - n_left_out))
         concerns.append(Concern(Kind.QUESTIONABLE, (labels[name], *counts)))
@@ -310,9 +315,9 @@ def disagreements(
 
     Only variables with levels are compared: numbers from two sources never agree to the digit.
     """
-    found = []
+    parts = []
     for name, variable in analysis.variables.items():
-        measured = _measured(variable, wide, units) if variable.levels else None
+        measured = _measured_values(variable, wide, units) if variable.levels else None
         if measured is None or not variable.columns:
             continue
         keys = pd.MultiIndex.from_frame(rows[KEY])
@@ -321,7 +326,7 @@ def disagreements(
         from_table = ~rows[f"{name}_source"].isin([_image_source(variable), "n/a"])
         differ = from_table.to_numpy() & np.isfinite(seen) & np.isfinite(given) & (seen != given)
         words = {level.value: word for word, level in variable.levels.items()}
-        found.append(
+        parts.append(
             rows.loc[differ, KEY].assign(
                 variable=name,
                 table=[words.get(value, value) for value in given[differ]],
@@ -334,7 +339,7 @@ def disagreements(
                 "%s: tables and images disagree in %d participant(s) (%s); the tables count.",
                 *(name, int(differ.sum()), shortened(list(rows.loc[differ, "participant_id"]))),
             )
-    parts = [part for part in found if not part.empty]
+    parts = [part for part in parts if not part.empty]
     if not parts:
         return pd.DataFrame(columns=list(DISAGREEMENT))
     all_of_them: pd.DataFrame = pd.concat(parts, ignore_index=True)
@@ -370,6 +375,10 @@ class _Values:
     absent: dict[str, Reason]
     questionable: tuple[Questionable, ...]
 
+    def problems_of(self, participants: set[str]) -> tuple[Questionable, ...]:
+        """Return the values of some participants that cannot be read or cannot be true."""
+        return tuple(one for one in self.questionable if one.participant_id in participants)
+
 
 def _variables(
     analysis: Analysis,
@@ -383,29 +392,29 @@ def _variables(
     assert isinstance(wide.index, pd.MultiIndex)  # noqa: S101 - for the type checker
     made: dict[str, pd.Series[Any]] = {}
     absent: dict[str, Reason] = {}
-    found: list[Questionable] = []
+    problems: list[Questionable] = []
     for name, variable in analysis.variables.items():
         from_tables = covariates.variable_values(variable, sources, wide.index)
-        measured = _measured(variable, wide, units)
+        measured = _measured_values(variable, wide, units)
         if from_tables is None and measured is None:
             absent[name] = _absence(variable, sources, strict=strict)
             made[name] = pd.Series(np.nan, index=wide.index)
             continue
-        joined = _joined(variable, from_tables, measured, wide.index)
+        joined = _values_and_sources(variable, from_tables, measured, wide.index)
         values = joined["value"]
-        found += from_tables.questionable if from_tables else ()
+        problems += from_tables.questionable if from_tables else ()
         if not variable.levels:
-            values, wrong = questionable.examined(values.astype(float), variable)
-            found += wrong
+            values, wrong = questionable.without_impossible(values.astype(float), variable)
+            problems += wrong
         made[name] = values
         if variable.measure and variable.columns:
             made[f"{name}_source"] = joined["source"]
     frame = pd.DataFrame(made, index=wide.index).infer_objects()
-    found += questionable.longer_than_life(frame, analysis.variables.values())
-    return _Values(frame=frame, absent=absent, questionable=tuple(found))
+    problems += questionable.longer_than_life(frame, analysis.variables.values())
+    return _Values(frame=frame, absent=absent, questionable=tuple(problems))
 
 
-def _measured(
+def _measured_values(
     variable: Variable, wide: pd.DataFrame, units: dict[str, str]
 ) -> pd.Series[float] | None:
     column = measure_column(variable, units)
@@ -414,7 +423,7 @@ def _measured(
     return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
 
 
-def _joined(
+def _values_and_sources(
     variable: Variable,
     from_tables: VariableValues | None,
     measured: pd.Series[float] | None,

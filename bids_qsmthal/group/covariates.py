@@ -61,7 +61,7 @@ class VariableValues:
     questionable: tuple[Questionable, ...]
 
 
-def find(bids_dir: Path) -> list[Source]:
+def covariate_tables(bids_dir: Path) -> list[Source]:
     """Return the tables that may hold covariates: the nearest to the session first.
 
     Raises
@@ -103,7 +103,7 @@ def with_matched_ids(sources: list[Source], participants: Collection[str]) -> li
     by_plain: dict[str, list[str]] = {}
     for name in sorted(participants):
         by_plain.setdefault(_without_zeros(name), []).append(name)
-    return [_matched(source, set(participants), by_plain) for source in sources]
+    return [_source_with_matched_ids(source, set(participants), by_plain) for source in sources]
 
 
 def listed_participants(sources: list[Source]) -> list[str]:
@@ -141,16 +141,16 @@ def variable_values(
             continue
         values = pd.Series(np.nan, index=rows, dtype=object)
         origins = pd.Series("n/a", index=rows, dtype=object)
-        found: list[Questionable] = []
+        problems: list[Questionable] = []
         for source in holders:
-            parsed, wrong = _parsed(variable, column, source)
-            here = _aligned(parsed, source.frame, rows)
+            parsed, wrong = _cell_values(variable, column, source)
+            here = _on_rows(parsed, source.frame, rows)
             fresh = values.isna() & here.notna()
             values = values.where(~fresh, here)
             origins = origins.where(~fresh, f"{source.path.name}: {column}")
-            found += [value for value in wrong if value.participant_id in people]
+            problems += [value for value in wrong if value.participant_id in people]
         frame = pd.DataFrame({"value": values.infer_objects(), "source": origins})
-        return VariableValues(frame, tuple(found))
+        return VariableValues(frame, tuple(problems))
     return None
 
 
@@ -169,7 +169,7 @@ def acquisition_times(bids_dir: Path, sources: list[Source], rows: pd.MultiIndex
     for source in sources:
         if {"session_id", "acq_time"} <= set(source.frame.columns):
             read = _times(source.frame["acq_time"], source.path)
-            times = times.fillna(pd.to_datetime(_aligned(read, source.frame, rows)))
+            times = times.fillna(pd.to_datetime(_on_rows(read, source.frame, rows)))
     of_scans = [
         _time_of_scans(bids_dir / who / session / f"{who}_{session}_scans.tsv")
         if pd.isna(time) and session != "n/a"
@@ -195,18 +195,18 @@ def grouping_columns(
     sources: list[Source], participants: Collection[str]
 ) -> dict[str, dict[str, int]]:
     """Return the columns that look like groups and hold several, with a count of each value."""
-    found: dict[str, dict[str, int]] = {}
+    groups: dict[str, dict[str, int]] = {}
     for source in sources:
         here = source.frame[source.frame["participant_id"].isin(participants)]
         here = here.drop_duplicates("participant_id")
         for column in here.columns:
-            if not GROUP_NAME.search(str(column)) or column in found:
+            if not GROUP_NAME.search(str(column)) or column in groups:
                 continue
             cells = here[column][~table_reading.is_missing(here[column])]
             counts = cells.value_counts().sort_index()
             if 1 < len(counts) <= MOST_GROUPS:
-                found[str(column)] = {str(word): int(n) for word, n in counts.items()}
-    return found
+                groups[str(column)] = {str(word): int(n) for word, n in counts.items()}
+    return groups
 
 
 def _time_of_scans(path: Path) -> Any:  # noqa: ANN401 - a time or NaT
@@ -232,7 +232,9 @@ def _without_zeros(name: str) -> str:
     return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", plain)
 
 
-def _matched(source: Source, known: set[str], by_plain: dict[str, list[str]]) -> Source:
+def _source_with_matched_ids(
+    source: Source, known: set[str], by_plain: dict[str, list[str]]
+) -> Source:
     names = source.frame["participant_id"]
     taken = set(names) & known
     new: dict[str, str] = {}
@@ -263,7 +265,7 @@ def _matched(source: Source, known: set[str], by_plain: dict[str, list[str]]) ->
     return replace(source, frame=frame)
 
 
-def _parsed(
+def _cell_values(
     variable: Variable, column: str, source: Source
 ) -> tuple[pd.Series[Any], list[Questionable]]:
     cells = source.frame[column]
@@ -283,9 +285,9 @@ def _parsed(
         raise DataError(
             table_reading.no_number(cells, wrong, where, source.frame["participant_id"])
         )
-    found = _questionable(variable, source, cells, unknown, Problem.UNKNOWN)
-    found += _questionable(variable, source, cells, wrong, Problem.NO_NUMBER)
-    return convert(values, str(described.get("Units", "")), variable.unit, where), found
+    problems = _questionable(variable, source, cells, unknown, Problem.UNKNOWN)
+    problems += _questionable(variable, source, cells, wrong, Problem.NO_NUMBER)
+    return convert(values, str(described.get("Units", "")), variable.unit, where), problems
 
 
 def _declared_missing(variable: Variable, cells: pd.Series[str]) -> pd.Series[bool]:
@@ -338,9 +340,9 @@ def _levels(
             f"{source.frame.loc[wrong, 'participant_id'].iloc[0]}; expected one of "
             f"{_spellings(variable)}. Add it to 'Words' in the analysis file."
         )
-    found = _questionable(variable, source, cells, is_unknown, Problem.UNKNOWN)
-    found += _questionable(variable, source, cells, wrong, Problem.NO_LEVEL)
-    return cells.where(~missing).map(values), found
+    problems = _questionable(variable, source, cells, is_unknown, Problem.UNKNOWN)
+    problems += _questionable(variable, source, cells, wrong, Problem.NO_LEVEL)
+    return cells.where(~missing).map(values), problems
 
 
 def _check_meaning(
@@ -407,7 +409,7 @@ def _questionable(
     ]
 
 
-def _aligned(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Series[Any]:
+def _on_rows(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.Series[Any]:
     """Return the values on the rows wanted: by session where the table has sessions."""
     if "session_id" in frame:
         keys = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]])

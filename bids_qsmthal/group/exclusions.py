@@ -45,7 +45,7 @@ def decisions(
         What readers decided (``ratings.read``); where it differs, it wins.
     """
     automatic = _with_checks(_from_measures(measures, gates), measures, checks)
-    return _one_acquisition(_overruled(automatic, edits), measures)
+    return _one_acquisition(_after_readers(automatic, edits), measures)
 
 
 def of_left_out(sessions: Sequence[LeftOut]) -> pd.DataFrame:
@@ -145,7 +145,7 @@ def _whole_session(decided: pd.DataFrame) -> pd.DataFrame:
     return decided
 
 
-def _overruled(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
+def _after_readers(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     """Return the decisions after those of readers, one after the other.
 
     A table written by hand starts from ours: only what differs from quality control is the

@@ -63,7 +63,7 @@ class _Session:
         return self.participant_id + (f"_{self.session_id}" if self.session_id != "n/a" else "")
 
 
-def find(output_dir: Path, selection: Selection) -> FinishedTables:
+def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
     """Return the tables that may be read, and which sessions are left out and why.
 
     Parameters

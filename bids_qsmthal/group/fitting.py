@@ -97,7 +97,7 @@ def _not_finite(fits: Mapping[str, Fit], cohort: Cohort) -> tuple[Concern, ...]:
 def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
     fits: dict[str, Fit] = {}
     for model in analysis.models:
-        reason = _lacking((*model_variables(model), *model.group_by), cohort)
+        reason = _absence_text((*model_variables(model), *model.group_by), cohort)
         if reason:
             fits[model.name] = regression.not_fitted(model, reason)
             continue
@@ -198,7 +198,7 @@ def _are_harmonised(names: Sequence[str], analysis: Analysis, cohort: Cohort) ->
 def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     parts = []
     for model in analysis.longitudinal:
-        reason = _lacking(model.variables, cohort)
+        reason = _absence_text(model.variables, cohort)
         if reason:
             parts.append(longitudinal.not_fitted(model, reason))
         else:
@@ -210,7 +210,7 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
 def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
     parts = []
     for path in analysis.mediation:
-        reason = _lacking(path.variables, cohort)
+        reason = _absence_text(path.variables, cohort)
         if reason:
             parts.append(mediation.not_fitted(path, reason))
         else:
@@ -220,7 +220,7 @@ def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFr
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _lacking(names: Sequence[str], cohort: Cohort) -> str:
+def _absence_text(names: Sequence[str], cohort: Cohort) -> str:
     """Return which of some variables have no source, and why if it is one; or nothing."""
     lacking = [name for name in names if name in cohort.absent]
     if len(lacking) == 1:

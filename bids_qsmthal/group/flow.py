@@ -86,7 +86,7 @@ class Counted:
 def of_cohort(who: Counted) -> tuple[Line, ...]:
     """Return the counts from the dataset to the people who are analysed."""
     analysed = set(who.chosen.frame["participant_id"])
-    lines = _listed(who.listed, who.with_results)
+    lines = _lines_of_listed(who.listed, who.with_results)
     lines.append(Line(step=Step.WITH_RESULTS, n=len(who.with_results)))
     if who.tables.not_wanted:
         names = who.tables.not_wanted
@@ -96,9 +96,9 @@ def of_cohort(who: Counted) -> tuple[Line, ...]:
     left_out = left_out.drop_duplicates("participant_id")
     reasons = dict(zip(left_out["participant_id"], left_out["cause"], strict=True))
     reasons |= {session.participant_id: session.reason for session in who.chosen.left_out}
-    lines += _excluded(reasons)
+    lines += _lines_of_excluded(reasons)
     lines += [who.filtered] if who.filtered else []
-    lines += _sessions(who.chosen.frame)
+    lines += _lines_of_sessions(who.chosen.frame)
     lines.append(Line(step=Step.ANALYSED, n=len(analysed)))
     if who.n_unusable:
         lines.append(Line(step=Step.SINGLE_VALUES, n=who.n_unusable))
@@ -132,7 +132,7 @@ def not_finite(fit: Fit, frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(who) for who in frame["participant_id"][lost])
 
 
-def _listed(listed: Sequence[str], with_results: set[str]) -> list[Line]:
+def _lines_of_listed(listed: Sequence[str], with_results: set[str]) -> list[Line]:
     if not listed:
         return []
     lines = [Line(step=Step.LISTED, n=len(listed))]
@@ -144,7 +144,7 @@ def _listed(listed: Sequence[str], with_results: set[str]) -> list[Line]:
     return lines
 
 
-def _excluded(reasons: Mapping[str, Reason]) -> list[Line]:
+def _lines_of_excluded(reasons: Mapping[str, Reason]) -> list[Line]:
     """Return one line a reason, with everybody who is left out for it."""
     by_reason: dict[Reason, list[str]] = {}
     for who, reason in sorted(reasons.items()):
@@ -155,7 +155,7 @@ def _excluded(reasons: Mapping[str, Reason]) -> list[Line]:
     ]
 
 
-def _sessions(frame: pd.DataFrame) -> list[Line]:
+def _lines_of_sessions(frame: pd.DataFrame) -> list[Line]:
     """Return who enters with which session, where there are sessions."""
     if set(frame["session_id"]) <= {"n/a"}:
         return []

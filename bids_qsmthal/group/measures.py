@@ -138,12 +138,12 @@ def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     for (measure, region, hemisphere), rows in frame.groupby(
         ["measure", "region", "hemisphere"], sort=False
     ):
-        found = rows["unit"].replace(SPELLINGS)
+        spelled = rows["unit"].replace(SPELLINGS)
         name = column_name(str(measure), str(region), str(hemisphere))
-        units[name] = str(found.mode().iloc[0])
-        for unit in found.unique():
+        units[name] = str(spelled.mode().iloc[0])
+        for unit in spelled.unique():
             if unit != units[name]:
-                index = found.index[found == unit]
+                index = spelled.index[spelled == unit]
                 where = f"measures.tsv of {frame.loc[index[0], 'participant_id']}, {name}"
                 values.loc[index] = convert(values.loc[index], str(unit), units[name], where)
     return frame.assign(value=values), units

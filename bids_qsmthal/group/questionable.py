@@ -1,4 +1,4 @@
-"""Values that cannot be read or cannot be true: found, left out where need be, and listed."""
+"""Values that cannot be read or cannot be true: which they are, and whether they are used."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ class Questionable:
         return SENTENCES[self.problem].format(*(f"{limit:g}" for limit in self.limits))
 
 
-def examined(
+def without_impossible(
     values: pd.Series[float], variable: Variable
 ) -> tuple[pd.Series[float], list[Questionable]]:
-    """Return the values of a variable without those that cannot be true, and what was found.
+    """Return a variable without values that cannot be true, and all that are questionable.
 
     Measures of images are listed and kept, whatever they are: quality control decides about
     them. Values of tables that are impossible, or codes, become missing.
@@ -124,15 +124,15 @@ def examined(
     """
     known = values.dropna()
     bounds = bounds_of(variable)
-    found: dict[Problem, pd.Series[bool]] = {}
+    flags: dict[Problem, pd.Series[bool]] = {}
     if bounds:
         outside = (known < bounds.low) | (known > bounds.high)
-        found[Problem.IMPOSSIBLE if variable.columns else Problem.FAR_OUT] = outside
+        flags[Problem.IMPOSSIBLE if variable.columns else Problem.FAR_OUT] = outside
     if variable.columns:
         rest = known[~outside] if bounds else known
-        found[Problem.CODE] = _codes(rest).reindex(known.index, fill_value=False)
+        flags[Problem.CODE] = _codes(rest).reindex(known.index, fill_value=False)
     if _kind(variable) == "edss":
-        found[Problem.BETWEEN_STEPS] = (known % EDSS_STEP > 0) & ~outside
+        flags[Problem.BETWEEN_STEPS] = (known % EDSS_STEP > 0) & ~outside
     limits = (bounds.low, bounds.high) if bounds else ()
     listed = [
         Questionable(
@@ -143,10 +143,10 @@ def examined(
             problem=problem,
             limits=limits,
         )
-        for problem, wrong in found.items()
+        for problem, wrong in flags.items()
         for who, session, value in by_session(known[wrong])
     ]
-    left_out = [wrong for problem, wrong in found.items() if problem in LEFT_OUT]
+    left_out = [wrong for problem, wrong in flags.items() if problem in LEFT_OUT]
     drop = pd.concat(left_out, axis=1).any(axis=1) if left_out else known.isna()
     return values.where(~drop.reindex(values.index, fill_value=False)), listed
 
@@ -176,20 +176,20 @@ def longer_than_life(values: pd.DataFrame, variables: Iterable[Variable]) -> lis
     ]
 
 
-def table(found: Sequence[Questionable]) -> pd.DataFrame:
-    """Return what was found, one row a value."""
+def table(values: Sequence[Questionable]) -> pd.DataFrame:
+    """Return questionable values, one row each."""
     rows = [
         (q.participant_id, q.session_id, q.variable, q.value, q.text, "yes" if q.used else "no")
-        for q in found
+        for q in values
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def say(found: Sequence[Questionable]) -> None:
+def log_problems(values: Sequence[Questionable]) -> None:
     """Log each kind of problem of each variable in one line."""
-    kinds = dict.fromkeys((q.variable, q.text, q.used) for q in found)
+    kinds = dict.fromkeys((q.variable, q.text, q.used) for q in values)
     for variable, text, used in kinds:
-        rows = [q for q in found if (q.variable, q.text) == (variable, text)]
+        rows = [q for q in values if (q.variable, q.text) == (variable, text)]
         log.warning(
             "%s: %s %s; %s.",
             variable,

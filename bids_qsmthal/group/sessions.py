@@ -67,7 +67,7 @@ def in_time_order(times: pd.Series[Any]) -> tuple[dict[str, list[str]], tuple[st
     return order, tuple(by_name)
 
 
-def chosen(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) -> ChosenSessions:
+def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) -> ChosenSessions:
     """Return the session of each participant that the analysis asks for.
 
     Whose first (or last) session cannot be used is left out: another session in its place would

@@ -81,7 +81,7 @@ def test_who_is_not_finished_and_current_is_left_out_with_the_reason(
     study: tuple[Path, Path], happened: Callable[[Path], None], code: Code
 ) -> None:
     happened(study[1])
-    tables = finished.find(study[1], Selection())
+    tables = finished.finished_tables(study[1], Selection())
     assert [(one.participant_id, one.reason.code) for one in tables.left_out] == [
         ("sub-0003", code)
     ]
@@ -141,19 +141,19 @@ def test_only_who_is_asked_for_is_in_the_analysis(study: tuple[Path, Path]) -> N
     steps = flow.table(cohort.flow).set_index("step")["n"]
     assert steps["not asked for (--participant-label, --session-label)"] == N - 2
     with pytest.raises(MissingInputError, match="no results of participant 77"):
-        finished.find(study[1], Selection(participants=("77",)))
+        finished.finished_tables(study[1], Selection(participants=("77",)))
 
 
 def test_only_sessions_and_runs_that_are_asked_for_are_read(tmp_path: Path) -> None:
     for session, chi in (("ses-a", -10.0), ("ses-b", -30.0)):
         for run in ("run-1", "run-2"):
             cohorts.write_measures(tmp_path, "sub-01", {"chi": chi}, labels=(session, run))
-    found = finished.find(tmp_path, Selection(sessions=("b",), runs=("2",)))
+    found = finished.finished_tables(tmp_path, Selection(sessions=("b",), runs=("2",)))
     assert [path.name for path in found.measures] == [
         "sub-01_ses-b_run-2_desc-qsmthal_measures.tsv"
     ]
     with pytest.raises(MissingInputError, match=r"no results of session c\. There are: a, b"):
-        finished.find(tmp_path, Selection(sessions=("c",)))
+        finished.finished_tables(tmp_path, Selection(sessions=("c",)))
 
 
 def test_where_nobody_is_finished_the_level_is_unavailable(study: tuple[Path, Path]) -> None:
@@ -161,7 +161,7 @@ def test_where_nobody_is_finished_the_level_is_unavailable(study: tuple[Path, Pa
         path.unlink()
     (study[1] / "logs" / "settings.json").write_text("{}")
     with pytest.raises(LevelUnavailableError, match="no participant can be used: no finished run"):
-        finished.find(study[1], Selection())
+        finished.finished_tables(study[1], Selection())
 
 
 def test_tables_that_come_without_any_logs_are_read_and_that_is_said(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_tables(tmp_path: Path, content: str | bytes) -> None:
     rows = pd.MultiIndex.from_tuples([("sub-a", "n/a")], names=["participant_id", "session_id"])
     age = analysis_file.read(None).variables["age"]
     try:
-        sources = covariates.find(tmp_path)
+        sources = covariates.covariate_tables(tmp_path)
         found = covariates.variable_values(age, sources, rows)
         covariates.acquisition_times(tmp_path, sources, rows)
     except QsmthalError as error:
@@ -191,7 +191,7 @@ def test_measures(tmp_path: Path, content: str | bytes, begin: bytes) -> None:
     raw = content if isinstance(content, bytes) else content.encode()
     (folder / f"sub-01{finished.MEASURES}").write_bytes(begin + raw)
     try:
-        frame = measures.read(finished.find(tmp_path, Selection()).measures)
+        frame = measures.read(finished.finished_tables(tmp_path, Selection()).measures)
         measures.wide(frame)
     except QsmthalError as error:
         refused(error)
