@@ -36,6 +36,7 @@ from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.medi import GaussNewton, SplitBregman
 from bids_qsmthal.qsm.operators import box_around, convolve, dipole_kernel
+from bids_qsmthal.qsm.scaling import find_scale, to_radians
 from bids_qsmthal.qsm.temporal import EchoByEcho
 
 STUDY = qsm.Grid((416, 320, 70), (0.5, 0.5, 2.0), (0.0, 0.17364818, 0.98480775))
@@ -318,15 +319,14 @@ def _read_case(path: Path, folder: Path) -> Case:
         magnitude, angle = phase.complex_to_magnitude_phase(first, second)
     else:
         magnitude, angle = first, np.empty_like(second)
-        for index, echo in enumerate(series.second):
-            slope, intercept = nifti.stored_scale(echo.path)
-            angle[..., index] = phase.scale_to_radians(
-                second[..., index],
-                units=series.phase_units,
-                manufacturer=series.manufacturer,
-                header_slope=slope,
-                header_intercept=intercept,
-            )
+        scale = find_scale(
+            second[..., -1],
+            units=series.phase_units,
+            manufacturer=series.manufacturer,
+            header_slope=nifti.stored_scale(series.second[-1].path)[0],
+        )
+        for index in range(len(series.second)):
+            angle[..., index], _ = to_radians(second[..., index], scale)
     truth_folder = folder / "truth" / name
     truth = {
         key: nifti.load(truth_folder / f"{name}_{stem}.nii.gz").data

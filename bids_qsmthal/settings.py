@@ -89,6 +89,8 @@ class Settings:
     ----------
     datasets
         Derivative datasets that replace stages, by name.
+    b0_direction
+        The main field along the voxel axes of the gradient echo, where its header does not say.
     started
         When the run began, as it appears in the names of logs.
     command_line
@@ -111,8 +113,9 @@ class Settings:
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"
-    phase_units: Literal["auto", "rad", "mrad", "siemens"] = "auto"
+    phase_units: Literal["auto", "rad", "mrad", "deg", "siemens", "range"] = "auto"
     gre_chop: Literal["auto", "yes", "no"] = "auto"
+    b0_direction: tuple[float, float, float] | None = None
     seed: int = 20180301
     check_names: bool = True
     clean_work: bool = False

@@ -100,7 +100,7 @@ class Found:
         echoes = f"{len(times_ms)} echo{'es' if len(times_ms) > 1 else ''}"
         return (
             f"{echoes} to {times_ms[-1]:.3g} ms, "
-            f"{self.series.acquisition.field_strength_t:g} T, {'-'.join(self.series.parts)}"
+            f"{self.series.acquisition.effective_field_t:.4g} T, {'-'.join(self.series.parts)}"
         )
 
 
@@ -113,7 +113,9 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         problems, external.files, session, settings.datasets, settings.output_dir
     )
     series = (
-        _tried(problems, gre_series.describe, session.gre, session.root) if session.gre else None
+        _tried(problems, gre_series.describe, session.gre, session.root, settings.b0_direction)
+        if session.gre
+        else None
     )
     found = Found(session=session, series=series, external_files=external_files or {})
     if voxels and not problems:

@@ -164,6 +164,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         phase_sign=chosen.phase_sign,
         phase_units=chosen.phase_units,
         gre_chop=chosen.gre_chop,
+        b0_direction=_direction(chosen.b0_direction),
         seed=chosen.seed,
         check_names=not chosen.skip_bids_validation,
         clean_work=chosen.clean_workdir,
@@ -175,6 +176,16 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         started=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         command_line=("bids_qsmthal", *words),
     )
+
+
+def _direction(given: Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Return a direction that is one: three finite numbers, not all zero."""
+    if given is None:
+        return None
+    x, y, z = (float(value) for value in given)
+    if not 0 < abs(x) + abs(y) + abs(z) < float("inf"):
+        raise UsageError(f"--b0-direction {x:g} {y:g} {z:g}: expected a direction, not all zero.")
+    return x, y, z
 
 
 def resources_from(chosen: Namespace) -> Resources:

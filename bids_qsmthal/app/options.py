@@ -285,9 +285,10 @@ def _conventions(group: argparse._ArgumentGroup) -> None:
     _option(
         group,
         "--phase-units",
-        choices=("auto", "rad", "mrad", "siemens"),
+        choices=("auto", "rad", "mrad", "deg", "siemens", "range"),
         default="auto",
-        help="what the numbers of the phase images mean (default: by Units and vendor)",
+        help="what the numbers of the phase images mean; range: their own range is one turn "
+        "(default: by Units and vendor, confirmed by the range)",
     )
     _option(
         group,
@@ -295,6 +296,15 @@ def _conventions(group: argparse._ArgumentGroup) -> None:
         choices=("auto", "yes", "no"),
         default="auto",
         help="whether alternate slices are negated, as on GE (default: found out)",
+    )
+    _option(
+        group,
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="direction of the main field along the voxel axes of the gradient echo, for images "
+        "whose header lost it (default: by the scanner's affine)",
     )
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import reprlib
-import sys
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_qsmthal.bids import gre_metadata, orientation
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.scan_warnings import ScanAfterContrast
 from bids_qsmthal.qsm import Acquisition
 
 if TYPE_CHECKING:
@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_qsmthal.bids.orientation import B0
     from bids_qsmthal.core.image import Affine
+    from bids_qsmthal.core.scan_warnings import ScanWarning
 
 AFFINE_TOLERANCE_MM = 0.01
 """Echoes of one scan share a grid; headers differ by rounding only."""
 
 PAIRS = (("mag", "phase"), ("real", "imag"))
+
+PHASE_LABELS = ("ImageType", "SeriesDescription", "ScanOptions", "ProtocolName")
+"""Where sidecars say that a phase was filtered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ class GreSeries:
         ``("mag", "phase")`` or ``("real", "imag")``.
     first, second
         Magnitude and phase, or real and imaginary part, one for each echo.
+    phase_labels
+        What ``ImageType``, ``SeriesDescription`` and ``ScanOptions`` call the phase.
+    b0
+        The main field in the world of the images.
+    warnings
+        What the headers leave in doubt.
     """
 
     name: str
@@ -58,6 +69,9 @@ class GreSeries:
     acquisition: Acquisition
     manufacturer: str | None
     phase_units: str | None
+    phase_labels: tuple[str, ...]
+    b0: B0
+    warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -65,15 +79,27 @@ class GreSeries:
         return tuple(dict.fromkeys(echo.path for echo in (*self.first, *self.second)))
 
 
-def describe(files: GreFiles, root: Path) -> GreSeries:
-    """Check that a scan is complete and read its timing.
+def describe(
+    files: GreFiles, root: Path, b0_direction: tuple[float, float, float] | None = None
+) -> GreSeries:
+    """Check that a scan is complete and read its timing, field and orientation.
+
+    Parameters
+    ----------
+    files
+        The images of the scan.
+    root
+        Of the dataset.
+    b0_direction
+        The main field along the voxel axes, where the user gives it.
 
     Raises
     ------
     MissingInputError
         An echo, a part, or a piece of metadata is missing.
     DataError
-        Shapes or affines differ between echoes, or echo times make no sense.
+        Shapes or affines differ between echoes, echo times make no sense, or the direction of the
+        main field is unknown.
     """
     name = files.paths[0].name
     echoes = _echoes_by_part(files.paths, root)
@@ -84,27 +110,40 @@ def describe(files: GreFiles, root: Path) -> GreSeries:
     _check_same_echoes(first, second, parts)
     _check_same_grid([*first, *second])
     described = [echo.metadata for echo in (*first, *second)]
+    of_phase = [echo.metadata for echo in second]
+    acquisition, doubt = _acquisition(first, described, name)
+    b0 = orientation.main_field(second[0].path, second[0].metadata, b0_direction)
+    agent = gre_metadata.contrast_agent(described)
+    doubts = (doubt, b0.warning, ScanAfterContrast(agent) if agent else None)
     return GreSeries(
         name=name,
         parts=parts,
         first=first,
         second=second,
-        acquisition=_acquisition(first, described, name),
-        manufacturer=_word(described, "Manufacturer", name),
-        phase_units=_word([echo.metadata for echo in second], "Units", name),
+        acquisition=acquisition,
+        manufacturer=gre_metadata.one_word(described, "Manufacturer", name),
+        phase_units=gre_metadata.one_word(of_phase, "Units", name),
+        phase_labels=gre_metadata.words(of_phase, *PHASE_LABELS),
+        b0=b0,
+        warnings=tuple(warning for warning in doubts if warning is not None),
     )
 
 
 def _acquisition(
     first: Sequence[Echo], described: Sequence[dict[str, Any]], name: str
-) -> Acquisition:
+) -> tuple[Acquisition, ScanWarning | None]:
+    """Return timing and field, and a warning where frequency and field strength disagree."""
     try:
-        return Acquisition(
+        nominal = Acquisition(
             echo_times_s=tuple(_echo_time_s(echo) for echo in first),
-            field_strength_t=_field_strength_t(described, name),
+            field_strength_t=gre_metadata.field_strength_t(described, name),
         )
     except DataError as error:
         raise DataError(f"{name}: {error} Mend its sidecar.") from error
+    frequency_hz, doubt = gre_metadata.imaging_frequency_hz(
+        described, nominal.nominal_frequency_hz, name
+    )
+    return replace(nominal, imaging_frequency_hz=frequency_hz), doubt
 
 
 def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
@@ -152,9 +191,10 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
 
 def _echo_time_s(echo: Echo) -> float:
     time = echo.metadata.get("EchoTime")
-    if not _is_number(time):
+    if not gre_metadata.is_number(time):
         raise MissingInputError(
-            f"{echo.path.name}: EchoTime in its sidecar is {_shown(time)}, expected seconds; "
+            f"{echo.path.name}: EchoTime in its sidecar is {gre_metadata.shown(time)}, expected "
+            "seconds; "
             "add EchoTime to the JSON file."
         )
     return float(time)
@@ -224,51 +264,8 @@ def _check_same_grid(echoes: Sequence[Echo]) -> None:
         raise DataError(f"{echoes[0].path.name}: shape {reference} is 2-D, expected a volume.")
 
 
-def _field_strength_t(described: Sequence[dict[str, Any]], name: str) -> float:
-    value = _one(described, "MagneticFieldStrength", name)
-    if not _is_number(value):
-        raise MissingInputError(
-            f"{name}: MagneticFieldStrength in the sidecars is {_shown(value)}, expected tesla; "
-            "add it to the JSON files."
-        )
-    return float(value)
-
-
-def _word(described: Sequence[dict[str, Any]], key: str, name: str) -> str | None:
-    value = _one(described, key, name)
-    if not isinstance(value, str | None):
-        raise DataError(
-            f"{name}: {key} in the sidecars is {_shown(value)}, expected a text; "
-            "mend the JSON files."
-        )
-    return value
-
-
-def _one(described: Sequence[dict[str, Any]], key: str, name: str) -> Any:  # noqa: ANN401 - JSON
-    """Return the one value that all sidecars agree on; ``None`` where none has it."""
-    values = [sidecar[key] for sidecar in described if key in sidecar]
-    if any(value != values[0] for value in values):
-        raise DataError(
-            f"{name}: {key} differs between the sidecars of one scan: {_shown(values)}, expected "
-            "one value; mend the JSON files."
-        )
-    return values[0] if values else None
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    """Say whether a JSON value is a finite number that fits the machine's."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return bool(abs(value) < sys.float_info.max)
-
-
-def _shown(value: object) -> str:
-    """Return a JSON value as a message can show it: in one line, and not for pages."""
-    return reprlib.repr(value)
-
-
 def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
-    """Read every echo.
+    """Read every echo; ``series.b0`` is the main field in the world of the affine.
 
     Returns
     -------

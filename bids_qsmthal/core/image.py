@@ -22,10 +22,21 @@ __all__ = ["Affine", "Image", "reoriented", "resample"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """An array and where its voxels are: ``affine`` maps indices to RAS+ mm."""
+    """An array and where its voxels are.
+
+    Attributes
+    ----------
+    data
+        Shape (x, y, z[, n]).
+    affine
+        Voxel indices to RAS+ mm.
+    b0_direction
+        Unit vector of the main field in that world: z where the world is the scanner's.
+    """
 
     data: NDArray[Any]
     affine: Affine
+    b0_direction: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -35,8 +46,8 @@ class Image:
 
     @property
     def grid(self) -> Grid:
-        """The grid of the image, with the scanner's B0 (world z) turned into its frame."""
-        b0 = np.linalg.solve(directions(self.affine), (0.0, 0.0, 1.0))
+        """The grid of the image, with the main field turned into its frame."""
+        b0 = np.linalg.solve(directions(self.affine), self.b0_direction)
         # A sheared affine (never a scanner's) would leave the vector longer or shorter.
         b0 /= np.linalg.norm(b0)
         dx, dy, dz = voxel_sizes_mm(self.affine).tolist()
@@ -85,7 +96,7 @@ def resample(
     sampled = ndimage.affine_transform(
         source, step[:3, :3], step[:3, 3], onto.shape, dtype, order=order, cval=fill
     )
-    return Image(np.ascontiguousarray(sampled), onto.affine)
+    return replace(onto, data=np.ascontiguousarray(sampled))
 
 
 def reoriented(image: Image) -> Image:
@@ -103,7 +114,7 @@ def reoriented(image: Image) -> Image:
             data = np.flip(data, axis)
             affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
             affine[:3, axis] *= -1
-    return Image(np.ascontiguousarray(data), affine)
+    return Image(np.ascontiguousarray(data), affine, image.b0_direction)
 
 
 def _nearest_axes(direction: NDArray[np.float64]) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ import struct
 import zlib
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -29,8 +29,9 @@ MAX_VOXELS = 2**28
 MAX_VALUES = 2**29
 """Of all volumes of one file together."""
 
-MAX_HEADER_BYTES = 2**20
-"""Header and its extensions; a longer one is a trick to make a reader decompress for ever."""
+MAX_HEADER_BYTES = 2**26
+"""Header and its extensions (metadata of every DICOM file take some MiB); a longer one is a trick
+to make a reader decompress for ever."""
 
 MAX_RATIO = 1100
 """Deflate cannot compress by more than 1032."""
@@ -95,6 +96,48 @@ def _geometry(path: Path, *_state: int) -> tuple[tuple[int, ...], NDArray[np.flo
         dtype = header.get_data_dtype()
     _check_content(shape, dtype, path)
     return tuple(int(n) for n in shape), _affine(affine, path)
+
+
+class Orientation(NamedTuple):
+    """The affines of a header, voxel indices to mm, with their codes in NIfTI-1 (0: none).
+
+    Attributes
+    ----------
+    affine
+        The one that readers prefer: sform, else qform, else voxel sizes alone.
+    """
+
+    affine: NDArray[np.float64]
+    sform: NDArray[np.float64]
+    sform_code: int
+    qform: NDArray[np.float64]
+    qform_code: int
+
+
+def orientation(path: Path) -> Orientation:
+    """Read the affines of a NIfTI header.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    DataError
+        The file is not a NIfTI image, or an affine in use cannot be inverted.
+    """
+    _check_there(path)
+    state = path.stat()
+    return _orientation(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _orientation(path: Path, *_state: int) -> Orientation:
+    with _refusing(path):
+        header = _header(path)
+        best = _affine(header.get_best_affine(), path)
+        codes = int(header["sform_code"]), int(header["qform_code"])
+        sform = _affine(header.get_sform(), path) if codes[0] > 0 else best
+        qform = _affine(header.get_qform(), path) if codes[1] > 0 else best
+    return Orientation(best, sform, codes[0], qform, codes[1])
 
 
 def stored_scale(path: Path) -> tuple[float, float]:

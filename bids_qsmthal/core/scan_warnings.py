@@ -181,6 +181,94 @@ class PhaseSignUnusual(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class MainFieldAssumed(ScanWarning):
+    """No affine of the header is said to be the scanner's; B0 was taken from what there is.
+
+    Attributes
+    ----------
+    sform_code, qform_code
+        Their meanings in NIfTI-1; 1 would be the scanner's.
+    """
+
+    sform_code: int
+    qform_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyOfAnotherField(ScanWarning):
+    """The imaging frequency is that of another field than the stated one; it was taken."""
+
+    frequency_mhz: float
+    its_field_t: float
+    stated_field_t: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyInOtherUnit(ScanWarning):
+    """The imaging frequency fits the field in another unit than BIDS wants."""
+
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyUnusable(ScanWarning):
+    """The imaging frequency of the sidecars is no positive number; tesla was taken."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScanAfterContrast(ScanWarning):
+    """The sidecars of the gradient echo name a contrast agent."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseScaleByRange(ScanWarning):
+    """The header is silent about the scale of the phase; its range is a known whole turn."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseScaleUnconfirmed(ScanWarning):
+    """The last echo fills only a part of a turn and does not wrap."""
+
+    turns: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseUnwrappedAlready(ScanWarning):
+    """The phase spans more than a turn without wraps, and was taken as unwrapped."""
+
+    turns: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseVoxelsBeyondTurn(ScanWarning):
+    """A few voxels lie beyond a turn of phase and were taken as not measured."""
+
+    voxels: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCalledFiltered(ScanWarning):
+    """The header speaks of a filter that the data do not show."""
+
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlternationLeft(ScanWarning):
+    """Odd and even echoes differ by a smooth phase that alternating readouts do not explain."""
+
+    difference_rad: float
+
+
+@dataclass(frozen=True, slots=True)
 class OneEcho(ScanWarning):
     """A single echo gives no R2* and cannot tell the phase offset from the field."""
 

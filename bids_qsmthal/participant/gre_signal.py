@@ -12,12 +12,15 @@ from bids_qsmthal.bids import gre_series
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.qsm import phase
+from bids_qsmthal.core.scan_warnings import PhaseVoxelsBeyondTurn
+from bids_qsmthal.qsm import phase, scaling
+from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_qsmthal.core.image import Affine
+    from bids_qsmthal.core.scan_warnings import ScanWarning
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
 
@@ -36,12 +39,15 @@ class Signal:
         Shape (x, y, z, echo); phase grows with a positive frequency offset.
     report
         Which conventions were found and undone.
+    warnings
+        What headers and data leave in doubt.
     """
 
     series: gre_series.GreSeries
     magnitude: Image
     phase_rad: Image
     report: PhaseReport
+    warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def combined(self) -> Image:
@@ -58,31 +64,36 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
     DataError
         A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
-    first, second, affine = load(series, settings)
+    first, second, affine, doubts = load(series, settings)
     if series.parts == ("real", "imag"):
         first, second = phase.complex_to_magnitude_phase(first, second)
     conventions = phase.Conventions(
         manufacturer=series.manufacturer or "",
         sign=SIGNS[settings.phase_sign],
         chop=settings.gre_chop,
+        labels=series.phase_labels,
     )
-    grid = Image(first, affine).grid
-    corrected = phase.corrected(first, second, grid, series.acquisition, conventions)
+    images = Image(first, affine, series.b0.direction)
+    corrected = phase.corrected(first, second, images.grid, series.acquisition, conventions)
     log.info("phase: %s", _described(corrected.report))
+    warnings = (*series.warnings, *doubts, *corrected.report.warnings)
+    for warning in warnings:
+        log.warning("%s", sentences.sentence(warning))
     return Signal(
         series,
-        Image(corrected.magnitude, affine),
-        Image(corrected.phase_rad, affine),
+        images.like(corrected.magnitude),
+        images.like(corrected.phase_rad),
         corrected.report,
+        warnings,
     )
 
 
 def load(
     series: gre_series.GreSeries, settings: Settings
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine, tuple[ScanWarning, ...]]:
     """Return magnitude and phase (rad), or real and imaginary part, shape (x, y, z, echo).
 
-    The phase is in the convention of the vendor.
+    The phase is in the convention of the vendor. Beside the affine come the doubts about its scale.
 
     Raises
     ------
@@ -90,39 +101,54 @@ def load(
         A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
     first, second, affine = gre_series.load(series)
-    if series.parts == ("mag", "phase"):
-        for index, echo in enumerate(series.second):
-            second[..., index] = radians(second[..., index], echo, series, settings)
-    return first, second, affine
+    if series.parts != ("mag", "phase"):
+        return first, second, affine, ()
+    scale = phase_scale(second[..., -1], series, settings)
+    beyond = 0
+    for index, echo in enumerate(series.second):
+        second[..., index], count = radians(second[..., index], echo, scale)
+        beyond += count
+    doubts = (scale.warning, PhaseVoxelsBeyondTurn(beyond) if beyond else None)
+    return first, second, affine, tuple(doubt for doubt in doubts if doubt is not None)
 
 
-def radians(
-    values: NDArray[np.float32],
-    echo: gre_series.Echo,
-    series: gre_series.GreSeries,
-    settings: Settings,
-) -> NDArray[np.float32]:
-    """Return the phase of one echo in radians.
+def phase_scale(
+    last_echo: NDArray[np.float32], series: gre_series.GreSeries, settings: Settings
+) -> scaling.Scale:
+    """Return how the stored phase of a scan becomes radians.
 
     Raises
     ------
     DataError
-        Its scale is unknown or contradicts the values.
+        It is unknown, or contradicts the values.
     """
-    units, manufacturer = series.phase_units, series.manufacturer
-    if settings.phase_units in ("rad", "mrad"):
-        units = settings.phase_units
-    elif settings.phase_units == "siemens":
-        units, manufacturer = "arbitrary", "Siemens"
-    slope, intercept = nifti.stored_scale(echo.path)
+    path = series.second[-1].path
+    if settings.phase_units != "auto":
+        return scaling.scale_of_user(last_echo, settings.phase_units)
+    slope, _ = nifti.stored_scale(path)
     try:
-        return phase.scale_to_radians(
-            values,
-            units=units,
-            manufacturer=manufacturer,
+        return scaling.find_scale(
+            last_echo,
+            units=series.phase_units,
+            manufacturer=series.manufacturer,
             header_slope=slope,
-            header_intercept=intercept,
         )
+    except DataError as error:
+        raise DataError(f"{path.name}: {error} Say what it is with --phase-units.") from error
+
+
+def radians(
+    values: NDArray[np.float32], echo: gre_series.Echo, scale: scaling.Scale
+) -> tuple[NDArray[np.float32], int]:
+    """Return the phase of one echo in radians, and how many voxels beyond the turn became NaN.
+
+    Raises
+    ------
+    DataError
+        Its values do not fit the scale of the last echo.
+    """
+    try:
+        return scaling.to_radians(values, scale)
     except DataError as error:
         raise DataError(f"{echo.path.name}: {error} Say what it is with --phase-units.") from error
 
@@ -132,9 +158,16 @@ def _described(report: PhaseReport) -> str:
     if report.chopped:
         words.append(f"every other slice was negated (by {report.chop_source})")
     if report.bipolar_rad:
-        words.append(f"odd and even echoes differed by up to {2 * report.bipolar_rad:.2f} rad")
+        words.append(
+            "readouts alternate (bipolar): odd and even echoes differed by up to "
+            f"{2 * report.bipolar_rad:.2f} rad"
+        )
+    elif report.bipolar_left_rad is not None:
+        words.append("readouts in one direction (monopolar)")
+    if report.echo_constant_rad:
+        words.append(f"single echoes had constants of up to {report.echo_constant_rad:.2f} rad")
     if report.overflowed:
-        words.append(f"{report.overflowed} negative magnitudes mended")
+        words.append(f"{report.overflowed} overflowed magnitudes mended")
     if report.not_finite:
         words.append(f"{report.not_finite} values were not finite")
     return ", ".join(words)

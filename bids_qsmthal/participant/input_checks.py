@@ -75,7 +75,7 @@ def read(
     """
     series = None
     if session.gre is not None:
-        series = gre_series.describe(session.gre, session.root)
+        series = gre_series.describe(session.gre, session.root, settings.b0_direction)
         check_size(series)
     given = {key: external_result(key, item, session) for key, item in external_files.items()}
     t1w, flair, ce_t1w = (

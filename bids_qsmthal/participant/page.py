@@ -181,10 +181,12 @@ def _susceptibility_warnings(
 ) -> list[ScanWarning]:
     if susceptibility is None:
         return [NoGradientEcho()] if session.gre is None else []
-    registration, contradiction = susceptibility.to_t1w, susceptibility.signal.report.contradiction
-    warnings = [*susceptibility.maps.warnings, *(registration.warnings if registration else ())]
-    if contradiction:
-        warnings.append(contradiction)
+    registration = susceptibility.to_t1w
+    warnings = [
+        *susceptibility.signal.warnings,
+        *susceptibility.maps.warnings,
+        *(registration.warnings if registration else ()),
+    ]
     if susceptibility.regions is None:
         return [*warnings, ThalamusUnknown()]
     return [*warnings, *susceptibility.regions.warnings]

@@ -93,6 +93,10 @@ def save_susceptibility(
         "Reconstruction": plain(settings.reconstruction),
         "Acquisition": plain(susceptibility.signal.series.acquisition),
         "Protocol": plain(protocol.read(susceptibility.signal.series)),
+        "MainField": {
+            "VoxelAxes": list(susceptibility.combined.grid.b0_direction),
+            "Source": susceptibility.signal.series.b0.source,
+        },
         "Phase": _phase(susceptibility.signal.report),
         "Converged": maps.converged,
     }
@@ -106,9 +110,8 @@ def save_susceptibility(
 
 
 def _phase(report: PhaseReport) -> dict[str, Any]:
-    """Return what was done to the phase, its warning in words."""
-    warning = report.contradiction
-    return report._asdict() | {"contradiction": sentences.sentence(warning) if warning else ""}
+    """Return what was done to the phase, its warnings in words."""
+    return report._asdict() | {"warnings": [sentences.sentence(one) for one in report.warnings]}
 
 
 def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> None:

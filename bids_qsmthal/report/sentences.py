@@ -48,6 +48,12 @@ PHASE_SIGN = (
     "Bright veins and a bright pallidum belong to the right sign. If they are dark, run again with "
     "--phase-sign -1 or +1."
 )
+MAIN_FIELD = (
+    "Where the scan was turned after it was made, give the direction of the main field along its "
+    "voxel axes with --b0-direction X Y Z."
+)
+SIDECARS = "Correct the JSON files: the sidecars of a scan must say what the scanner did."
+SCALE = "Say what the numbers of the phase are with --phase-units if this is wrong."
 REGISTRATION = (
     "Let the registration flicker and watch the ventricles. If they jump, check that both scans "
     "are of this participant and show the whole head; bring labels in the space of the gradient "
@@ -155,6 +161,60 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
         "{manufacturer} usually has {usual_sign:+d}; the data were believed. Override if wrong.",
         PHASE_SIGN,
+    ),
+    of.MainFieldAssumed: Wording(
+        "No affine of the header of the gradient echo is said to be the scanner's (sform code "
+        "{sform_code}, qform code {qform_code}); the direction of the main field was taken from "
+        "what there is.",
+        MAIN_FIELD,
+    ),
+    of.FrequencyOfAnotherField: Wording(
+        "ImagingFrequency {frequency_mhz:g} MHz is that of {its_field_t:.3g} T, but "
+        "MagneticFieldStrength says {stated_field_t:.3g} T; the frequency was taken, and "
+        "susceptibility scales with it.",
+        SIDECARS,
+    ),
+    of.FrequencyInOtherUnit: Wording(
+        "ImagingFrequency {value:g} was taken for {unit}; BIDS wants MHz.",
+        SIDECARS,
+    ),
+    of.FrequencyUnusable: Wording(
+        "ImagingFrequency {value} is no frequency; MagneticFieldStrength was taken.",
+        SIDECARS,
+    ),
+    of.ScanAfterContrast: Wording(
+        "The sidecars of the gradient echo name a contrast agent ({agent}), which changes R2* and "
+        "the susceptibility of vessels and leaking tissue.",
+        "Compare it with scans after contrast only, or leave it out with --bids-filter-file.",
+    ),
+    of.PhaseScaleByRange: Wording(
+        "The header does not say the scale of the phase; its range, {low:.5g} to {high:.5g}, is a "
+        "whole turn and was taken so.",
+        SCALE,
+    ),
+    of.PhaseScaleUnconfirmed: Wording(
+        "The phase of the last echo spans {turns:.2f} of a turn and does not wrap, so nothing in "
+        "it confirms its scale.",
+        SCALE,
+    ),
+    of.PhaseUnwrappedAlready: Wording(
+        "The phase spans {turns:.1f} turns without wraps: it is unwrapped already and was taken "
+        "so. Nothing in it confirms its scale.",
+        "Give the phase as the scanner stores it if you can.",
+    ),
+    of.PhaseVoxelsBeyondTurn: Wording(
+        "{voxels} voxels lie beyond a turn of phase and were taken as not measured.",
+        PHASE,
+    ),
+    of.PhaseCalledFiltered: Wording(
+        "The header of the phase says {labels}, which often goes with high-pass filtered phase; "
+        "the data show the slow field of a head, so it was taken as not filtered.",
+        "Export the phase of the sequence without the filter for SWI if there is one.",
+    ),
+    of.AlternationLeft: Wording(
+        "The phase of odd and even echoes differs by a smooth {difference_rad:.2f} rad that "
+        "alternating readouts do not explain; susceptibility may be off by some ppb.",
+        PHASE,
     ),
     of.OneEcho: Wording(
         "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On simulated "

@@ -55,7 +55,12 @@ def test_settings_become_json_whatever_they_hold() -> None:
     acquisition = Acquisition(echo_times_s=(0.005, 0.01), field_strength_t=3.0)
     content = {"a": acquisition, "p": Path("x"), "n": np.float32(0.5), "inf": float("inf")}
     assert json.loads(json.dumps(derivatives.plain(content))) == {
-        "a": {"Name": "Acquisition", "echo_times_s": [0.005, 0.01], "field_strength_t": 3.0},
+        "a": {
+            "Name": "Acquisition",
+            "echo_times_s": [0.005, 0.01],
+            "field_strength_t": 3.0,
+            "imaging_frequency_hz": None,
+        },
         "p": "x",
         "n": 0.5,
         "inf": "inf",

@@ -99,7 +99,7 @@ def reports() -> Iterator[PhaseReport]:
             chopped=chopped,
             chop_source=by,
             bipolar_rad=bipolar_rad,
-            contradiction=PhaseSignUnknown() if source == "assumed" else None,
+            warnings=(PhaseSignUnknown(),) if source == "assumed" else (),
         )
 
 

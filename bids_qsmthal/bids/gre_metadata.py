@@ -1,0 +1,159 @@
+"""What the sidecars of one gradient-echo scan say together: one value each, or a clear line."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.scan_warnings import (
+    FrequencyInOtherUnit,
+    FrequencyOfAnotherField,
+    FrequencyUnusable,
+)
+from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_qsmthal.core.scan_warnings import ScanWarning
+
+SAME_NUMBER = 1e-3
+"""Relative difference of two roundings of one number: 2.89362 and 2.8936 T are one field."""
+
+MOST_FREQUENCY_DIFFERENCE = 0.05
+"""A "3 T" magnet of Siemens is one of 2.894 T, 3.5 % less; a larger difference is a mistake."""
+
+FREQUENCY_UNITS_HZ = {"MHz": 1e6, "kHz": 1e3, "Hz": 1.0}
+"""BIDS wants MHz; the others are told by the field strength."""
+
+CONTRAST_KEYS = ("ContrastBolusAgent", "ContrastBolusIngredient")
+
+
+def field_strength_t(sidecars: Sequence[dict[str, Any]], name: str) -> float:
+    """Return the main field: as stated, or by the imaging frequency where nothing is stated.
+
+    Raises
+    ------
+    MissingInputError
+        Neither is known.
+    """
+    value = one_value(sidecars, "MagneticFieldStrength", name)
+    if is_number(value):
+        return float(value)
+    frequency = one_value(sidecars, "ImagingFrequency", name)
+    if value is None and is_number(frequency) and frequency > 0:
+        return float(frequency) * FREQUENCY_UNITS_HZ["MHz"] / GYROMAGNETIC_RATIO_HZ_PER_T
+    raise MissingInputError(
+        f"{name}: MagneticFieldStrength in the sidecars is {shown(value)}, expected tesla; "
+        "add it to the JSON files."
+    )
+
+
+def imaging_frequency_hz(
+    sidecars: Sequence[dict[str, Any]], nominal_hz: float, name: str
+) -> tuple[float | None, ScanWarning | None]:
+    """Return the frequency the scanner was tuned to, and a warning where it is doubtful.
+
+    Parameters
+    ----------
+    sidecars
+        Of every echo and part.
+    nominal_hz
+        Larmor frequency at the stated field strength.
+    name
+        Of the scan, for messages.
+
+    Returns
+    -------
+    frequency_hz
+        ``None`` where no sidecar has a positive number.
+    warning
+        ``None`` where there is nothing to say.
+    """
+    stored = one_value(sidecars, "ImagingFrequency", name)
+    if stored is None:
+        return None, None
+    if not is_number(stored) or stored <= 0:
+        return None, FrequencyUnusable(shown(stored))
+    for unit, factor in FREQUENCY_UNITS_HZ.items():
+        if abs(stored * factor / nominal_hz - 1) <= MOST_FREQUENCY_DIFFERENCE:
+            warning = None if unit == "MHz" else FrequencyInOtherUnit(float(stored), unit)
+            return float(stored) * factor, warning
+    frequency_hz = float(stored) * FREQUENCY_UNITS_HZ["MHz"]
+    fields_t = (value / GYROMAGNETIC_RATIO_HZ_PER_T for value in (frequency_hz, nominal_hz))
+    return frequency_hz, FrequencyOfAnotherField(float(stored), *fields_t)
+
+
+def one_word(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> str | None:
+    """Return the one text that all sidecars agree on, whatever its case.
+
+    Raises
+    ------
+    DataError
+        It is no text, or the sidecars differ.
+    """
+    value = one_value(sidecars, key, name)
+    if not isinstance(value, str | None):
+        raise DataError(
+            f"{name}: {key} in the sidecars is {shown(value)}, expected a text; "
+            "mend the JSON files."
+        )
+    return value
+
+
+def words(sidecars: Sequence[dict[str, Any]], *keys: str) -> tuple[str, ...]:
+    """Return every text that any sidecar holds under these keys, once; lists are taken apart."""
+    found: dict[str, None] = {}
+    for sidecar in sidecars:
+        for key in keys:
+            value = sidecar.get(key)
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str) and item.strip():
+                    found[item.strip()] = None
+    return tuple(found)
+
+
+def contrast_agent(sidecars: Sequence[dict[str, Any]]) -> str:
+    """Return the contrast agent that a sidecar names; empty where none does."""
+    unused = {"none", "no", "n/a", "na", "unknown", "0"}
+    named = [word for word in words(sidecars, *CONTRAST_KEYS) if word.lower() not in unused]
+    return " ".join(named)
+
+
+def one_value(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> Any:  # noqa: ANN401 - JSON
+    """Return the one value that all sidecars agree on; ``None`` where none has it.
+
+    Raises
+    ------
+    DataError
+        They differ by more than rounding, or the case of letters.
+    """
+    values = [sidecar[key] for sidecar in sidecars if sidecar.get(key) is not None]
+    if any(not _same(value, values[0]) for value in values):
+        raise DataError(
+            f"{name}: {key} differs between the sidecars of one scan: {shown(values)}, expected "
+            "one value; mend the JSON files."
+        )
+    return values[0] if values else None
+
+
+def _same(one: object, other: object) -> bool:
+    if is_number(one) and is_number(other):
+        return abs(one - other) <= SAME_NUMBER * max(abs(one), abs(other))
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip().casefold() == other.strip().casefold()
+    return one == other
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a JSON value is a finite number that fits the machine's."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return bool(abs(value) < sys.float_info.max)
+
+
+def shown(value: object) -> str:
+    """Return a JSON value as a message can show it: in one line, and not for pages."""
+    return reprlib.repr(value)

@@ -1,0 +1,108 @@
+"""Phase that was high-pass filtered, as for susceptibility-weighted images.
+
+Such a filter divides the signal by a smooth copy of itself. What it takes away is the slow part of
+the field and the phase offset of the coils: the phase of the smoothed signal is near zero
+everywhere and in every echo, which no head in a scanner gives. The lost part holds a share of the
+susceptibility of the thalami, so the phase is of no use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered
+from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid
+
+if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array, Grid, Mask
+    from bids_qsmthal.qsm.acquisition import Acquisition
+
+SMOOTHING_MM = 12.0
+"""Standard deviation of the smoothing: wider than the filters in use leave anything of."""
+
+BLOCK_MM = 3.0
+
+LEAST_SLOW_RAD = 0.15
+"""A filtered first echo of 5 ms has at most this (measured below)."""
+
+LEAST_SLOW_PPM = 0.016
+"""Slow phase as a field: 2 Hz at 3 T. Measured on heads whose field spreads by 1 to 44 Hz, at 1.5,
+3 and 7 T, echoes of 5 to 30 ms, slabs of 64 to 176 mm, Gaussian windows of 2 to 6 cycles in a field
+of view and Hann windows of 16, 32 and 64 of 256 (rms, in rad): filtered 0.00 to 0.13 at 5 ms, up to
+0.22 at 20 ms and 3 T, 0.31 at 30 ms and 7 T; not filtered 0.36 to 0.54, 0.32 to 0.78 and 0.16 to
+1.08."""
+
+MOST_SLOW_RAD = 0.4
+"""The limit grows no further: a field of many turns dephases in the smoothing (0.53 at 7 T)."""
+
+LABELLED = 2.0
+"""Where the header speaks of a filter, it is believed up to this many times the limits."""
+
+NAMES = ("swi", "pha_images", "filtered", "swan", "mip", "hpf")
+"""Parts of ImageType, SeriesDescription, ScanOptions and ProtocolName that go with such phase."""
+
+
+def check_not_filtered(
+    magnitude: Array,
+    phase_rad: Array,
+    mask: Mask,
+    grid: Grid,
+    acquisition: Acquisition,
+    labels: tuple[str, ...] = (),
+) -> PhaseCalledFiltered | None:
+    """Return a warning where the header speaks of a filter that the data do not show.
+
+    Parameters
+    ----------
+    magnitude, phase_rad
+        Finite signal of each echo, shape (x, y, z, echo).
+    mask
+        The head or brain.
+    grid, acquisition
+        Sampling, echo times and field.
+    labels
+        What the header calls the phase.
+
+    Raises
+    ------
+    DataError
+        The phase is high-pass filtered.
+    """
+    named = [label for label in labels if any(name in label.lower() for name in NAMES)]
+    times = acquisition.echo_times_s
+    ends = {0: times[0], len(times) - 1: times[-1]}
+    slow = {j: slow_phase_rad(magnitude[..., j], phase_rad[..., j], mask, grid) for j in ends}
+    ppm = 1e6 / (2 * np.pi * acquisition.centre_frequency_hz)
+    limits = {
+        j: min(max(LEAST_SLOW_RAD, LEAST_SLOW_PPM * time / ppm), MOST_SLOW_RAD)
+        for j, time in ends.items()
+    }
+    over = max(slow[j] / limits[j] for j in ends)
+    if over >= (LABELLED if named else 1.0):
+        return PhaseCalledFiltered(", ".join(named)) if named else None
+    last = len(times) - 1
+    raise DataError(
+        "The phase is high-pass filtered"
+        + (f" (its header says {', '.join(named)})" if named else "")
+        + f": its slow part is {slow[last]:.2f} rad in the last echo, "
+        f"{slow[last] * ppm / times[-1] * acquisition.centre_frequency_hz * 1e-6:.2g} Hz, where a "
+        "head has tens of Hz. The filter took away a part of the susceptibility that nothing "
+        "brings back; export the phase of the sequence without the filter for SWI."
+    )
+
+
+def slow_phase_rad(magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid) -> float:
+    """Return the rms phase of the smoothed signal of one echo, about zero, in rad."""
+    factors = block_factors(grid, BLOCK_MM)
+    signal = block_mean(np.where(mask, magnitude * np.exp(1j * phase_rad), 0), factors)
+    widths = [SMOOTHING_MM / size for size in coarser_grid(grid, factors).voxel_size_mm]
+    smooth = ndimage.gaussian_filter(signal, widths)
+    inside = block_mean(mask.astype(np.float32), factors) > 0.5
+    weight = np.abs(smooth[inside]).astype(np.float64)
+    if not weight.sum() > 0:
+        return float("inf")
+    return float(np.sqrt((weight * np.angle(smooth[inside]) ** 2).sum() / weight.sum()))
