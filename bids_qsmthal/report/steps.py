@@ -159,7 +159,7 @@ def _acquisition_values(run: ScanRun) -> dict[str, Value]:
         "echoes": len(times_ms),
         "first_ms": f"{times_ms[0]:.3g}",
         "last_ms": f"{times_ms[-1]:.3g}",
-        "field_strength_t": f"{run.acquisition.field_strength_t:g}",
+        "field_strength_t": f"{run.acquisition.effective_field_t:.4g}",
         "voxel_size_mm": " x ".join(f"{size:.3g}" for size in run.grid.voxel_size_mm),
     }
 

@@ -94,7 +94,6 @@ def signal() -> Signal:
             chop_source="data",
             overflowed=0,
             not_finite=0,
-            contradiction=None,
             bipolar_rad=0.0,
         ),
     )

@@ -41,7 +41,6 @@ PHASE = PhaseReport(
     chop_source="data",
     overflowed=0,
     not_finite=0,
-    contradiction=None,
 )
 
 SCAN = ScanRun(

@@ -114,6 +114,6 @@ def test_advice_names_options_and_methods_that_there_are() -> None:
     known = {option for action in main_parser()._actions for option in action.option_strings}
     wordings = [*sentences.WARNINGS.values(), *sentences.LIMITS.values()]
     text = " ".join(wording.advice for wording in wordings)
-    assert set(re.findall(r"--[a-z-]+", text)) <= known
+    assert set(re.findall(r"--[a-z0-9-]+", text)) <= known
     for option, method in re.findall(r"(--inversion) ([a-z0-9]+)", text):
         assert method in CHOICES[option]
