@@ -76,7 +76,7 @@ class Crop:
 
     def of(self, image: Image) -> Image:
         """Return the part of an image in the box, at its place in the world."""
-        return Image(self.cut(image.data), self.affine(image.affine))
+        return Image(self.cut(image.data), self.affine(image.affine), image.b0_direction)
 
     def grid(self, whole: Grid) -> Grid:
         """Return the grid of the box."""

@@ -7,7 +7,7 @@ by one, so that each has a phase of its own; magnitude is in the ten thousands.
 import numpy as np
 import pytest
 
-from bids_qsmthal.qsm import Grid, phase, reconstruct
+from bids_qsmthal.qsm import Grid, phase, reconstruct, scaling
 from tests.qsm.phantoms import Head, ball, head
 
 TIMES_S = (0.012, 0.02897, 0.04594)
@@ -33,12 +33,9 @@ def stored(scan: Head) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("echoes", [3, 2, 1])
 def test_the_nuclei_of_an_echo_planar_scan_are_found(scan: Head, echoes: int) -> None:
     magnitude, whole = (part[..., :echoes] for part in stored(scan))
+    scale = scaling.find_scale(whole[..., -1], units="arbitrary", manufacturer="Siemens")
     angle = np.stack(
-        [
-            phase.scale_to_radians(image, units="arbitrary", manufacturer="Siemens")
-            for image in np.moveaxis(whole, -1, 0)
-        ],
-        axis=-1,
+        [scaling.to_radians(image, scale)[0] for image in np.moveaxis(whole, -1, 0)], axis=-1
     )
     acquisition = head(GRID, echo_times_s=TIMES_S[:echoes]).acquisition
     siemens = phase.Conventions(manufacturer="Siemens")
