@@ -136,6 +136,7 @@ def independent_columns(predictors: Floats) -> tuple[list[int], list[int]]:
         # Twice is enough: the second pass removes what rounding left of the first.
         rest = values - basis @ (basis.T @ values)
         rest = rest - basis @ (basis.T @ rest)
+        # Relative to its own length: a column in mm3 and one of 0 and 1 are judged alike.
         length = np.linalg.norm(rest)
         if length <= ALIAS_TOLERANCE * np.linalg.norm(values) or len(kept) == len(predictors):
             aliased.append(column)
@@ -157,6 +158,7 @@ def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
     Such a row has leverage 1: its unit vector is a combination of the columns, and what is in
     that combination has no estimate without the row.
     """
+    # The weights of a unit vector are the columns of the pseudo-inverse, row by row.
     basis, upper = np.linalg.qr(predictors / np.linalg.norm(predictors, axis=0))
     rows = np.flatnonzero(np.sum(basis**2, axis=1) > SOLE_LEVERAGE)
     weights = np.abs(np.linalg.solve(upper, basis[rows].T))
@@ -169,6 +171,7 @@ def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
 def partners(predictors: Floats, kept: list[int], column: int) -> list[int]:
     """Return which kept columns together make up an aliased one."""
     scales = np.linalg.norm(predictors, axis=0)
+    # Weights of columns of one length, so that "not zero" has one meaning for all.
     scales = np.where(scales > 0, scales, 1.0)
     scaled = predictors / scales
     weights = np.linalg.lstsq(scaled[:, kept], scaled[:, column], rcond=None)[0]

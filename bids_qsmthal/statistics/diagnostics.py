@@ -71,6 +71,7 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
         "largest_vif_term": fit.design.names[kept[1 + worst]] if len(vif) else "",
         "largest_cooks_distance": float(np.nanmax(cooks)),
         "most_influential": str(who.iloc[int(np.nanargmax(cooks))]),
+        # Bollen & Jackman (1985), doi:10.1177/0049124185013004004: 4/n marks whom to look at.
         "n_influential": int(np.sum(cooks > 4 / n)),
         "largest_leverage": float(leverage.max()),
         "decided_alone": _alone(fit, predictors, kept, who),
@@ -163,5 +164,6 @@ def _normality(residuals: Floats) -> dict[str, float]:
     n = len(residuals)
     enough = n >= normality.SMALLEST_SAMPLE
     test = normality.skewness_kurtosis(residuals).p_adjusted if enough else float("nan")
+    # Royston's (1995, doi:10.2307/2986146) approximation of its p covers 3 to 5000 values.
     shapiro = float(stats.shapiro(residuals)[1]) if 3 <= n <= 5000 else float("nan")
     return {"skewness_kurtosis_p": test, "shapiro_p": shapiro}

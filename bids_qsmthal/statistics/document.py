@@ -153,6 +153,7 @@ def _variable(
 
 
 def _level(word: str, entry: schema.LevelEntry, variable: schema.VariableEntry) -> Level:
+    # Tables are read without regard to capitals, so are the words of a level.
     words = {word.lower(), *(_spelled(spelling) for spelling in entry.words)}
     value = entry.value if isinstance(entry.value, str) else float(entry.value)
     return Level(value, tuple(sorted(words)), is_reference=word == variable.reference)
@@ -169,6 +170,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
             raise UsageError(f"{here}: the name of a level has no quotes; found {name!a}.")
     owners: dict[str, str] = {}
     for name, level in levels.items():
+        # A spelling of two levels would be read as whichever comes last.
         for word in level.words:
             if owners.setdefault(word, name) != name:
                 raise UsageError(
@@ -350,6 +352,7 @@ def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> No
 
 
 def _check_unique(names: Sequence[str], key: str, context: Context) -> None:
+    # Tables and specifications are looked up by name: the second would hide the first.
     for place, name in enumerate(names):
         if name in names[:place]:
             raise UsageError(

@@ -127,6 +127,7 @@ def keep(expression: str, frame: pd.DataFrame, levels: Vocabulary = NOTHING) -> 
     if not expression.strip():
         return pd.Series(data=True, index=frame.index)
     columns = [_column(name, frame, expression) for name in filter_variables(expression)]
+    # Unknown is neither above nor below: who lacks a value passes no filter, negated ones included.
     known = np.all([column.notna() for column in columns], axis=0)
     passed = _evaluate(parse(expression), frame, levels, expression)
     return pd.Series(passed & known, index=frame.index)
@@ -275,6 +276,7 @@ def _translated(comparison: Comparison, levels: Vocabulary, whole: str) -> tuple
     known = levels[comparison.variable]
     ordered = comparison.sign in ("<", "<=", ">", ">=")
     coded = all(isinstance(level.value, float) for level in known.values())
+    # "sex >= 1" may be meant for codes; "sex >= male" has no meaning.
     if ordered and coded and all(isinstance(value, float) for value in comparison.literals):
         return comparison.literals
     if ordered:

@@ -162,6 +162,7 @@ class _Learned:
     ) -> pd.Series[float]:
         """Return a measure on the common scale (Johnson, Li & Rabinovic 2007, step 3)."""
         known = frame[frame[how.site].astype(str).isin(self.sites)]
+        # z = (y - expected)/sd; then minus the shift of the site, over the root of its scale.
         batch = known[how.site].astype(str).map(self.sites.index).to_numpy()
         expected = _kept(known, how) @ self.weights[:, place]
         sd = self.sds[place]
@@ -266,6 +267,7 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
                 "be told apart; harmonising would remove or invent its effect."
             )
         within = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
+        # Eta squared: the part of the variance that lies between the means of the sites.
         share = 1 - float(within @ within) / float(np.sum((values - values.mean()) ** 2))
         if share > STRONGLY_CONFOUNDED:
             doubts.append(

@@ -26,6 +26,7 @@ def robust_covariance(results: Any, predictors: Floats) -> Floats:  # noqa: ANN4
     Zeileis (2006). J Stat Softw 16(9). doi:10.18637/jss.v016.i09
     """
     bread = np.asarray(results.normalized_cov_params)
+    # Response residuals: with the canonical link they are the scores but for the predictors.
     residuals = results.resid_response / (1 - results.get_hat_matrix_diag(observed=False))
     covariance: Floats = bread @ (predictors.T * residuals**2) @ predictors @ bread
     return covariance
@@ -50,6 +51,8 @@ def separated(outcome: Floats, predictors: Floats) -> bool:
     Albert & Anderson (1984). Biometrika 71(1), 1-10. doi:10.1093/biomet/71.1.1
     """
     scales = np.abs(predictors).max(axis=0)
+    # A linear programme: the largest sum of margins within the unit box is 0 only where no
+    # direction separates, not even with some points on the border (quasi-complete separation).
     signed = (2 * outcome - 1)[:, None] * (predictors / np.where(scales > 0, scales, 1.0))
     result = optimize.linprog(
         -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(outcome)), bounds=(-1, 1)

@@ -138,6 +138,7 @@ def _maximised(outcome: Floats, predictors: Floats, who: Any, slopes: Floats) ->
                 found = model.fit(reml=True, method=optimiser, **options)
             except (np.linalg.LinAlgError, ValueError):
                 continue
+            # Optimisers end on different shoulders of a flat likelihood: the highest counts.
             if best is None or found.llf > best.llf + 1e-9:
                 best = found
     if best is None:
@@ -152,6 +153,7 @@ def _log_likelihood(results: Any, made: Design, scale: float) -> float:  # noqa:
     Scaling the outcome changes the density by a factor for each free residual, scaling a predictor
     changes the determinant that REML adds.
     """
+    # REML integrates the fixed effects out: as many residuals as rows minus columns are left.
     free = made.n - len(made.names)
     return float(results.llf - free * np.log(scale) - np.sum(np.log(results.column_scales)))
 
@@ -167,6 +169,7 @@ def _errors(results: Any, predictors: Floats, who: Any, slopes: Floats) -> Float
     for person in np.unique(who):
         here = who == person
         z, x = random[here], predictors[here]
+        # Laird & Ware (1982), doi:10.2307/2529876: V_i = s^2 I + Z_i D Z_i'.
         variance = results.scale * np.eye(len(z)) + z @ covariance @ z.T
         information += x.T @ np.linalg.solve(variance, x)
     errors: Floats = np.sqrt(np.diag(np.linalg.inv(information)))
@@ -210,6 +213,8 @@ def _random(results: Any, model: MixedModel, scale: float) -> pd.DataFrame:  # n
 
 
 def _singular(results: Any) -> bool:  # noqa: ANN401
+    # A variance at zero is on the border of what it can be: its tests and errors do not hold there
+    # (Self & Liang 1987, doi:10.1080/01621459.1987.10478472).
     return bool(np.linalg.eigvalsh(np.atleast_2d(results.cov_re))[0] < 1e-6 * results.scale)
 
 

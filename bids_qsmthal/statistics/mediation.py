@@ -97,6 +97,8 @@ def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
+    # Percentiles, not a normal interval: a product of two normal estimates is skewed
+    # (MacKinnon, Lockwood & Williams 2004, doi:10.1207/s15327906mbr3901_4).
     limits: Floats = np.nanquantile(drawn, [0.025, 0.975], axis=0)
     return limits
 
@@ -123,6 +125,7 @@ def _paths(outcome: Floats, predictors: Floats, mediator: int, cause: int) -> Fl
     """Return the coefficients of the five paths."""
     without = np.delete(predictors, mediator, axis=1)
     place = cause - (cause > mediator)
+    # In one sample total = direct + indirect holds to rounding for least squares only.
     whole = np.linalg.lstsq(predictors, outcome, rcond=None)[0]
     a = np.linalg.lstsq(without, predictors[:, mediator], rcond=None)[0][place]
     total = np.linalg.lstsq(without, outcome, rcond=None)[0][place]

@@ -156,6 +156,7 @@ def _royston(k_squared: float, n: int) -> float:
     # The normal deviate whose upper tail is that of chi-squared with two degrees of freedom.
     deviate = float(stats.norm.isf(np.exp(-k_squared / 2)))
     turn = 0.55 * n**0.2 - 0.21
+    # Constants of Royston (1991), as in the ado file of STATA's sktest; fitted to simulations.
     a1 = (-5 + 3.46 * log_n) * np.exp(-1.37 * log_n)
     b1 = 1 + (0.854 - 0.148 * log_n) * np.exp(-0.55 * log_n)
     b2_step = 2.13 / (1 - 2.37 * log_n)

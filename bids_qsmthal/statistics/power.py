@@ -24,7 +24,9 @@ def of_correlation(r: float, n: float, *, alpha: float = 0.05) -> float:
     Cohen (1988). Statistical power analysis for the behavioral sciences, 2nd ed., p. 546.
     """
     t = stats.t.isf(alpha / 2, n - 2)
+    # The correlation that is just significant, from t = r sqrt(n-2) / sqrt(1-r^2).
     critical = np.arctanh(np.sqrt(t**2 / (t**2 + n - 2)))
+    # Fisher (1921): atanh of a sample correlation is biased by r / 2(n-1); its variance is 1/(n-3).
     mean = np.arctanh(r) + r / (2 * (n - 1))
     spread = np.sqrt(n - 3)
     above = stats.norm.cdf((mean - critical) * spread)
@@ -47,6 +49,7 @@ def detectable_correlation(n: int, *, n_covariates: int = 0, power: float = 0.8)
 def needed_sample(r: float, *, n_covariates: int = 0, power: float = 0.8) -> int:
     """Return how many participants a (partial) correlation needs at alpha 0.05."""
     n = optimize.brentq(lambda n: of_correlation(r, n) - power, SMALLEST_SAMPLE, 1e7)
+    # A whole number that the root finder has missed by rounding stays what it is.
     return int(np.ceil(n - 1e-9)) + n_covariates
 
 

@@ -88,6 +88,7 @@ def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
     counts
         Shape (fits, rows).
     """
+    # Columns of one size: a volume beside 0 and 1 would cost the information matrix its digits.
     lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
     x = np.broadcast_to(predictors / lengths, (len(counts), *predictors.shape[-2:]))
     b = np.zeros((len(counts), x.shape[-1]))
@@ -137,6 +138,7 @@ def huber(outcomes: Floats, predictors: Floats) -> Batch:
         before = b
         b = _solved(_crossed(x, weights), _moments(x, weights * outcomes))
         rest = outcomes - _times(x, b)
+        # About 0, not about their median: as in statsmodels and MASS::rlm.
         sigma = np.median(np.abs(rest), axis=1) / stats.norm.ppf(0.75)
         z = rest / np.maximum(sigma, 1e-300)[:, None]
         weights = np.minimum(1, HUBER_TURN / np.maximum(np.abs(z), 1e-300))
@@ -147,6 +149,7 @@ def huber(outcomes: Floats, predictors: Floats) -> Batch:
     n, p = x.shape[1:]
     inside = (np.abs(z) <= HUBER_TURN).mean(axis=1)
     spread = np.sum(np.clip(z, -HUBER_TURN, HUBER_TURN) ** 2, axis=1) * sigma**2 / (n - p)
+    # Huber (1981), 7.6, with the share of residuals inside as mean of the derivative.
     correction = 1 + p / n * (1 - inside) / inside
     factor = (correction / inside) ** 2 * spread
     covariance = factor[:, None, None] * _inverse(_crossed(x, np.ones_like(outcomes)))
@@ -279,6 +282,7 @@ def _robust_permutation_p(
     residuals = resampling.rest(outcome, others)
     basis, upper = np.linalg.qr(predictors)
     solved = np.linalg.solve(upper, basis.T)[column]
+    # The predictors do not change with the order of the residuals, so neither do leverages.
     free = 1 - np.sum(basis**2, axis=1)
 
     def statistic(values: Floats) -> Floats:

@@ -226,6 +226,8 @@ def _estimate(
     table = pd.DataFrame(rows)
     gaussian = model.family == "gaussian" and model.method != "huber"
     total = float(np.var(made.outcome, ddof=1))
+    # R squared against the mean, also for formulas without an intercept: comparable between models
+    # (lm takes it against 0 there).
     unexplained = results.scale * results.df_residual / (made.n - 1)
     table["r_squared"] = 1 - unexplained / total if gaussian else np.nan
     table["adjusted_r_squared"] = 1 - results.scale / total if gaussian else np.nan
@@ -233,6 +235,7 @@ def _estimate(
     slopes = ~table["term"].isin([design.INTERCEPT])
     if gaussian and model.method == "ols":
         t = table["statistic"]
+        # Cohen, Cohen, West & Aiken (2003), Applied multiple regression, 3.3.
         table["partial_r"] = (t / np.sqrt(t**2 + table["df_residual"])).where(slopes)
     else:
         table["partial_r"] = np.nan
@@ -314,6 +317,7 @@ def _row(
     combination = weight[kept]
     estimate = float(combination @ results.params)
     error = float(np.sqrt(combination @ results.covariance @ combination))
+    # M-estimates and log odds ratios are normal in large samples only; t would promise more.
     df = results.df_residual if results.uses_t else np.inf
     reach = stats.t.ppf(0.5 + confidence / 2, df) * error
     statistic = estimate / error if error > 0 else np.nan

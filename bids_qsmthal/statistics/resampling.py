@@ -59,6 +59,8 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
     Winkler et al. (2014). NeuroImage 92, 381-397. doi:10.1016/j.neuroimage.2014.01.060
     """
     others = np.delete(predictors, column, axis=1)
+    # By the theorem of Frisch, Waugh and Lovell the coefficient is the slope on what of its
+    # column the others do not explain, so one product a permutation gives it.
     orthonormal = np.linalg.qr(predictors)[0]
     direction = rest(predictors[:, column], others)
     direction = direction / np.linalg.norm(direction)
@@ -83,6 +85,8 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
         # Ties by rounding count as beyond.
         beyond += int(np.sum(statistic(shuffled) >= observed * (1 - 1e-12)))
         done += n
+    # The observed order is one of the possible ones: p is never 0 (Phipson & Smyth 2010,
+    # doi:10.2202/1544-6115.1585).
     return (beyond + 1) / (wanted + 1)
 
 
@@ -111,7 +115,9 @@ def bca_interval(
     if len(usable) < 0.9 * len(drawn) or not np.isfinite(jackknife).all():
         return float("nan"), float("nan")
     spread = jackknife.mean() - jackknife
+    # A sixth of the skewness of the jackknife values (Efron 1987).
     acceleration = np.sum(spread**3) / (6 * np.sum(spread**2) ** 1.5)
+    # At 0 or 1 the normal quantile would be infinite.
     below = np.clip(np.mean(usable < estimate), 1 / len(usable), 1 - 1 / len(usable))
     bias = stats.norm.ppf(below)
     ends = bias + stats.norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
@@ -133,7 +139,9 @@ def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
     residuals = rest(outcome, predictors)
     with np.errstate(divide="ignore", invalid="ignore"):
         free = np.where(1 - leverage > 1e-10, 1 - leverage, np.nan)
+        # Without row i: b - (X'X)^-1 x_i e_i / (1 - h_i) (Belsley, Kuh & Welsch).
         without = coefficient - solved[column] * residuals / free
+        # Its residual sum of squares is smaller by e_i^2 / (1 - h_i).
         variance = (residuals @ residuals - residuals**2 / free) / (n - p - 1)
         error = np.sqrt(variance * (solved[column] @ solved[column] + solved[column] ** 2 / free))
         probability = 2 * stats.t.sf(np.abs(without / error), n - p - 1)

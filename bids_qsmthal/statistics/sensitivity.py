@@ -96,6 +96,7 @@ def _distinct(rows: pd.DataFrame) -> pd.Series[int]:
     finding. Estimates are compared to nine digits; solvers differ in later ones.
     """
     estimates = rows["coefficient"].astype(float)
+    # The same people and the same number: one estimate, however many rows show it.
     keys = rows[["model", "term"]].assign(b=[f"{value:.9g}" for value in estimates], n=rows["n"])
     return (estimates.notna() & ~keys.duplicated()).astype(int)
 
@@ -211,6 +212,7 @@ def _left_out(main: Fit, left: LeftOut, frame: pd.DataFrame) -> dict[str, object
         return blank | {"note": "not tried: too many participants to fit once without each"}
     who = frame.loc[main.design.rows]
     named = who["participant_id"] if "participant_id" in who else pd.Series(who.index)
+    # Whose absence moves the coefficient most, not who has the largest residual.
     moved = np.nanargmax(np.abs(left.coefficients - np.nanmean(left.coefficients)))
     lost = int(np.isnan(left.coefficients).sum())
     without = f"; no estimate without {lost} of them" if lost else ""

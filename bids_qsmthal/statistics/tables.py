@@ -140,6 +140,7 @@ def print_p(p: float) -> str:
         return ">.99"
     if p >= 0.1:
         return f"{p:.2f}".removeprefix("0")
+    # .0496 printed as .05 would look as if it were on the other side.
     text = f"{p:.3f}" if f"{p:.3f}" != "0.050" else f"{p:.5f}"
     return text.removeprefix("0").rstrip("0") + star
 
@@ -161,5 +162,6 @@ def _decimals(value: float, significant_digits: int) -> int:
     """Return the decimals that show so many significant digits."""
     if value == 0:
         return significant_digits
+    # Rounding may add a digit before the point: 0.0999 is 0.10 at two digits.
     shown = float(f"{value:.{significant_digits - 1}e}")
     return significant_digits - 1 - math.floor(math.log10(abs(shown)))
