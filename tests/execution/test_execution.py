@@ -3,12 +3,14 @@ import json
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bids_qsmthal.app import cli
@@ -53,7 +55,8 @@ def twice(session: Session, settings: Settings) -> None:
 
 
 def greedy(*_: object) -> None:
-    raise MemoryError("Unable to allocate 3.00 GiB")
+    resource.setrlimit(resource.RLIMIT_AS, (3 * GIB, 3 * GIB))
+    np.ones((4, GIB // 8))
 
 
 def endless(session: Session, settings: Settings) -> None:
@@ -187,7 +190,7 @@ def test_want_of_memory_is_temporary_and_says_what_to_do(
 ) -> None:
     (ended,) = run(sessions(tmp_path, "greedy"), settings, process)
     assert (ended.exit_code, ended.cause) == (75, Cause.REFUSED)
-    assert "Unable to allocate 3.00 GiB" in ended.message
+    assert "Unable to allocate 4.00 GiB" in ended.message
     assert "--nprocs or --mem" in ended.message
     assert not list((settings.output_dir / "logs").glob("crash-*"))
 

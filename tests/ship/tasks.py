@@ -31,6 +31,9 @@ def process(session: Session, settings: Settings) -> None:
         del held
     if kind == "slow":
         time.sleep(6)
+    if kind == "greedy":
+        pieces = [b"x" * 2**28 for _ in range(32)]  # 8 GiB, all of it written to
+        del pieces
     while kind == "endless":
         sum(range(10_000_000))  # as numerical code, it hears nothing meanwhile
     with (settings.output_dir / session.name).open("a") as stream:
