@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os.path
 import platform
@@ -19,7 +18,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -186,16 +185,6 @@ def package_versions() -> dict[str, str]:
 def raw_uri(path: Path, bids_dir: Path) -> str:
     """Name a raw file as a BIDS URI."""
     return f"bids:raw:{path.relative_to(bids_dir).as_posix()}"
-
-
-def own_uri(path: Path, output_dir: Path) -> str:
-    """Name a file of this derivative dataset as a BIDS URI."""
-    return f"bids::{path.relative_to(output_dir).as_posix()}"
-
-
-def checksums(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file by its name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON

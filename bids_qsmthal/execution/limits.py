@@ -27,6 +27,8 @@ def cores(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
     membership
         The file that says in which groups this process is.
     """
+    # joblib.cpu_count reads the quota of the outermost group only and rounds it up: it finds that
+    # of docker's --cpus, but not that of a job, a session or a service (CPUQuota of systemd).
     found = [float(len(os.sched_getaffinity(0)))]
     for folder in _folders("cpu", groups, membership):
         # Version 2 has both numbers in one file, "max" for no quota; version 1 has -1.

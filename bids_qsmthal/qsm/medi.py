@@ -234,6 +234,3 @@ def _safe_step(
             return trial, new, _relative_change(trial, trial - step)
         step = step / 2
     return chi, value, 0.0
-
-
-SOLVERS: dict[str, type[Solver]] = {"admm": SplitBregman, "gauss-newton": GaussNewton}

@@ -115,6 +115,7 @@ def test_what_happens_to_one_leaves_the_others(tmp_path: Path, settings: Setting
     assert exit_code(list(ended.values())) == 1
 
 
+@pytest.mark.slow
 def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings: Settings) -> None:
     wanted = sessions(tmp_path, "loudkilled", "loud", "wordy", "01")
     # In a process of its own: what goes wrong here waits for ever.
@@ -132,6 +133,7 @@ def test_who_is_killed_while_logging_leaves_the_others(tmp_path: Path, settings:
     assert (settings.output_dir / "sub-wordy").read_text() == "done"
 
 
+@pytest.mark.slow
 def test_long_words_are_heard_in_part_and_kept_whole(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,6 +155,7 @@ def test_the_last_words_of_who_is_killed_are_heard(
     assert "sub-loudkilled line 2999" in caplog.messages
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_was_doing_ends_with_it(tmp_path: Path, settings: Settings) -> None:
     wanted = sessions(tmp_path, "orphan")
     killed = multiprocessing.get_context("spawn").Process(
@@ -177,6 +180,7 @@ def test_who_is_killed_starts_once_more_and_this_is_said(
     assert ended["sub-01"].cause is None
 
 
+@pytest.mark.slow
 def test_who_is_killed_takes_no_neighbour_along(tmp_path: Path, settings: Settings) -> None:
     wanted = sessions(tmp_path, "loud", "killed", "loud2")
     assert [o.exit_code for o in run(wanted, settings, process)] == [0, 75, 0]
@@ -203,6 +207,7 @@ def command(wanted: list[Session], settings: Settings) -> None:
     sys.exit(cli.main([]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False], ids=["group", "parent"])
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]

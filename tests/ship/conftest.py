@@ -22,6 +22,16 @@ HARDENED = (
 )
 
 
+SLOW = {"docker", "scheduler", "sif", "slurm"}
+"""Fixtures of tools that take their time: the tests that use them are marked slow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
 def missing(what: str) -> None:
     """Skip the test that needs a tool; fail it where the tool has been promised."""
     if os.environ.get("CI") == "true":

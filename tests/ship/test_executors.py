@@ -52,6 +52,7 @@ def check_that_errors_stay_alone(settings: Settings, ended: dict[str, Outcome]) 
     assert "sub-02" not in (logs / "sub-01_now.log").read_text()
 
 
+@pytest.mark.slow
 def test_dask_on_this_machine(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     ended = run(settings, Placement(executor="dask"), "01", "bad", "bug", "once", "deadly", "02")
@@ -64,6 +65,7 @@ def test_dask_on_this_machine(settings: Settings, caplog: pytest.LogCaptureFixtu
     assert "sub-01 threads 1" in caplog.text
 
 
+@pytest.mark.slow
 def test_dask_waits_for_a_worker_that_is_slow_to_come_back(settings: Settings) -> None:
     # With this the cluster itself gives up every worker that dies, as it does on a busy machine.
     ended: dict[str, Outcome] = {}
@@ -154,6 +156,7 @@ ENDLESS = ("endless1", "endless2", "01")
 
 
 @STOPS
+@pytest.mark.slow
 def test_one_signal_ends_dask_on_this_machine(
     settings: Settings, capfd: pytest.CaptureFixture[str], sent: signal.Signals, code: int
 ) -> None:
@@ -185,6 +188,7 @@ def test_one_signal_cancels_the_jobs_of_slurm(
     assert asked.stdout == ""
 
 
+@pytest.mark.slow
 def test_workers_with_several_threads_are_refused(settings: Settings, tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom distributed import LocalCluster\n"
