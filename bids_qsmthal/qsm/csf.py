@@ -1,7 +1,7 @@
-"""Cerebrospinal fluid as zero reference: where it is, from R2*.
+"""Cerebrospinal fluid as zero reference: which of the fluid is taken.
 
-CSF relaxes slowly and its susceptibility is the same everywhere, which MEDI+0 makes a term of the
-functional. Each choice is a frozen dataclass of its parameters that can be called.
+CSF relaxes slowly (``fluid`` says where), and its susceptibility is the same everywhere, which
+MEDI+0 makes a term of the functional. Each choice is a frozen dataclass that can be called.
 """
 
 from __future__ import annotations
@@ -17,50 +17,49 @@ if TYPE_CHECKING:
 
 
 class CsfReference(Protocol):
-    """Anything that finds CSF in a map of R2*."""
+    """Anything that chooses CSF among what relaxes slowly."""
 
-    def __call__(self, r2star_hz: Array, mask: Mask, grid: Grid) -> Mask:
-        """Return the CSF voxels; ``mask`` is where R2* can be believed."""
+    def __call__(self, slow: Mask, mask: Mask, grid: Grid) -> Mask:
+        """Return the CSF voxels; ``slow`` relaxes as fluid does, ``mask`` is the brain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalCsf:
-    """All voxels of low R2* below the rim of the brain: ventricles, cisterns and deep sulci.
+    """All fluid below the rim of the brain: ventricles, cisterns and deep sulci.
 
     A uniform fluid that reaches everywhere holds down the smooth errors that background removal
     leaves, which the ventricles alone, in the middle, cannot; and it is the steadier reference.
 
     Attributes
     ----------
-    most_r2star_hz
-        CSF relaxes more slowly than this.
     depth_mm
         The rim is left out: partial volume, pial veins and doubtful masks.
+    least_mm3
+        Smaller islands are left out: fluid hangs together, noise does not.
 
     References
     ----------
     Dimov et al. (2022). Magn Reson Med 87(6), 2922-2932. doi:10.1002/mrm.29140
     """
 
-    most_r2star_hz: float = 5.0
     depth_mm: float = 4.0
+    least_mm3: float = 30.0
 
-    def __call__(self, r2star_hz: Array, mask: Mask, grid: Grid) -> Mask:
+    def __call__(self, slow: Mask, mask: Mask, grid: Grid) -> Mask:
         """Return the CSF voxels."""
-        return mask & (r2star_hz < self.most_r2star_hz) & deeper(mask, grid, self.depth_mm)
+        found = mask & slow & deeper(mask, grid, self.depth_mm)
+        return without_islands(found, self.least_mm3 / grid.voxel_volume_mm3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VentricularCsf:
-    """Voxels of low R2* that hang together with the ventricles, as MEDI+0 was published.
+    """Fluid that is connected with the ventricles, as MEDI+0 was published.
 
-    Components of low R2* within a sphere at the centroid: the largest are seeds; in the brain
+    Components of fluid within a sphere at the centroid: the largest are seeds; in the brain
     without its rim, every component that overlaps a seed is kept.
 
     Attributes
     ----------
-    most_r2star_hz
-        CSF relaxes more slowly than this.
     radius_mm
         Radius of the sphere.
     depth_mm
@@ -73,16 +72,15 @@ class VentricularCsf:
     Liu et al. (2018). Magn Reson Med 79(5), 2795-2803. doi:10.1002/mrm.26946
     """
 
-    most_r2star_hz: float = 5.0
     radius_mm: float = 30.0
     depth_mm: float = 10.0
     seeds: int = 3
 
-    def __call__(self, r2star_hz: Array, mask: Mask, grid: Grid) -> Mask:
+    def __call__(self, slow: Mask, mask: Mask, grid: Grid) -> Mask:
         """Return the CSF voxels."""
         if not mask.any():
             return np.zeros_like(mask)
-        low = mask & (r2star_hz < self.most_r2star_hz)
+        low = mask & slow
         near, count = ndimage.label(low & (_from_centre_mm(mask, grid) < self.radius_mm))
         if not count:
             return np.zeros_like(mask)
@@ -98,6 +96,17 @@ CSF_REFERENCES: dict[str, type[CsfReference]] = {
     "global": GlobalCsf,
     "ventricles": VentricularCsf,
 }
+
+
+def without_islands(mask: Mask, least_voxels: float) -> Mask:
+    """Return the mask without parts of fewer voxels than this (26 neighbours)."""
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if not count:
+        return mask
+    size = np.bincount(parts.ravel())
+    size[0] = 0
+    kept: Mask = (size >= least_voxels)[parts]
+    return kept
 
 
 def depth(mask: Mask, grid: Grid) -> Array:

@@ -21,6 +21,7 @@ from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
 from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
 from bids_qsmthal.qsm.device import moved
 from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.fluid import Fluid, SlowDecay
 from bids_qsmthal.qsm.inversion import Inversion, Medi, Susceptibility
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.qsm.operators import transforms_on_all_threads
@@ -48,8 +49,10 @@ class Reconstruction:
         Magnitude to R2*.
     background
         Total to local field.
+    fluid
+        Echoes to the voxels that decay as slowly as fluid.
     csf
-        R2* to the CSF that is the zero reference.
+        Of these the CSF that is the zero reference.
     inversion
         Local field to susceptibility.
     most_residual_rad
@@ -61,6 +64,7 @@ class Reconstruction:
     fitting: ComplexFit = field(default_factory=ComplexFit)
     relaxation: Relaxation = field(default_factory=WeightedExponential)
     background: Background = field(default_factory=JointDipoleFields)
+    fluid: SlowDecay = field(default_factory=SlowDecay)
     csf: CsfReference = field(default_factory=GlobalCsf)
     inversion: Inversion = field(default_factory=Medi)
     most_residual_rad: float = 0.3
@@ -113,7 +117,7 @@ class Maps:
     offset: str
 
 
-def reconstruct(
+def reconstruct(  # noqa: PLR0913 - a scan, where it is, and what else is known
     magnitude: Array,
     phase_rad: Array,
     mask: Mask,
@@ -121,6 +125,7 @@ def reconstruct(
     acquisition: Acquisition,
     *,
     settings: Reconstruction | None = None,
+    fluid_probability: Array | None = None,
 ) -> Maps:
     """Return susceptibility and everything on the way to it.
 
@@ -137,6 +142,9 @@ def reconstruct(
         Echo times and field strength.
     settings
         The choices; the defaults are the ones that were measured best.
+    fluid_probability
+        Of each voxel by T1w, 0 to 1, shape (x, y, z): the CSF of the reference must be fluid there
+        as well.
 
     Raises
     ------
@@ -144,7 +152,11 @@ def reconstruct(
         If shapes disagree or the mask is empty.
     """
     chosen = settings or Reconstruction()
-    seen = observe(magnitude, phase_rad, mask, grid, acquisition, settings=chosen)
+    seen = observe(
+        *(magnitude, phase_rad, mask, grid, acquisition),
+        settings=chosen,
+        fluid_probability=fluid_probability,
+    )
     total, ppm_per_hz = seen.total, seen.ppm_per_hz
     local, found, wild = solved(seen.field, grid, chosen)
     trusted = seen.field.believed & ~wild
@@ -157,7 +169,11 @@ def reconstruct(
         mask=local.mask,
         csf_mask=seen.field.csf,
         quality=_quality(total, trusted, mask, local.mask)
-        | {"csf_voxels": float(seen.field.csf.sum()), "medi_iterations": float(found.iterations)},
+        | {
+            "csf_voxels": float(seen.field.csf.sum()),
+            "csf_purity": seen.fluid.purity,
+        }
+        | {"medi_iterations": float(found.iterations)},
         converged=local.converged and found.converged,
         warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
         offset=total.offset,
@@ -171,9 +187,10 @@ class Observed(NamedTuple):
     r2star_hz: Array
     field: Measurement
     ppm_per_hz: np.float32
+    fluid: Fluid
 
 
-def observe(
+def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     magnitude: Array,
     phase_rad: Array,
     mask: Mask,
@@ -181,6 +198,7 @@ def observe(
     acquisition: Acquisition,
     *,
     settings: Reconstruction,
+    fluid_probability: Array | None = None,
 ) -> Observed:
     """Return the total field with what is known of it; see ``reconstruct`` for the arguments."""
     _check(magnitude, phase_rad, mask, grid, acquisition)
@@ -191,9 +209,15 @@ def observe(
     total = settings.fitting(magnitude, phase_rad, measured, grid, acquisition)
     r2star = settings.relaxation(magnitude, measured, acquisition.echo_times_s)
     trusted = _trusted(total, measured, settings)
-    csf = np.zeros_like(mask)
-    if len(acquisition.echo_times_s) > 1:
-        csf = settings.csf(r2star, trusted, grid)
+    fluid = Fluid(np.zeros_like(trusted), 0.0, 0.0, 0.0)
+    if len(acquisition.echo_times_s) > 1 and trusted.any() and total.snr > 0:
+        fluid = settings.fluid(
+            *(magnitude, trusted, grid, acquisition.echo_times_s),
+            noise=_noise(magnitude, trusted, total),
+            relaxation=settings.relaxation,
+            fluid_probability=fluid_probability,
+        )
+    csf = settings.csf(fluid.mask, trusted, grid)
     ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
     # A misfit beyond the noise is noise, too: the model does not hold in that voxel.
     noise_hz = np.where(trusted, total.noise_hz * np.maximum(total.reduced_residual, 1), np.inf)
@@ -204,7 +228,13 @@ def observe(
         mask=_sound(trusted, measured),
         csf=csf,
     )
-    return Observed(total, r2star, seen, ppm_per_hz)
+    return Observed(total, r2star, seen, ppm_per_hz, fluid)
+
+
+def _noise(magnitude: Array, trusted: Mask, total: FieldMap) -> float:
+    """Return the standard deviation of one channel of the complex signal, as the fit found it."""
+    strength = np.sqrt(np.einsum("ve,ve->v", magnitude[trusted], magnitude[trusted]))
+    return float(np.median(strength)) / total.snr
 
 
 def solved(

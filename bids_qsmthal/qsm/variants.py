@@ -52,7 +52,7 @@ class Variants:
     half_difference_ppm: Array | None = None
 
 
-def variants(
+def variants(  # noqa: PLR0913 - a scan, where it is, and what else is known
     magnitude: Array,
     phase_rad: Array,
     mask: Mask,
@@ -60,6 +60,7 @@ def variants(
     acquisition: Acquisition,
     *,
     settings: Reconstruction | None = None,
+    fluid_probability: Array | None = None,
 ) -> Variants:
     """Return the maps of other background removals and the repeat on split echoes.
 
@@ -71,7 +72,11 @@ def variants(
         If shapes disagree or the mask is empty.
     """
     chosen = settings or Reconstruction()
-    seen = observe(magnitude, phase_rad, mask, grid, acquisition, settings=chosen)
+    seen = observe(
+        *(magnitude, phase_rad, mask, grid, acquisition),
+        settings=chosen,
+        fluid_probability=fluid_probability,
+    )
     others = {
         name: _susceptibility(seen, grid, replace(chosen, background=rival))
         for name, rival in RIVALS.items()

@@ -89,7 +89,7 @@ def test_sources_found_together_leave_more_of_the_local_field_than_pdf() -> None
     scan = head()
     hz_per_ppm = scan.acquisition.centre_frequency_hz * 1e-6
     truth_ppm = scan.local_hz / hz_per_ppm
-    csf = GlobalCsf()(scan.r2star_hz, scan.mask, scan.grid)
+    csf = GlobalCsf()(scan.r2star_hz < 5, scan.mask, scan.grid)
     seen = measurement(scan.total_hz / hz_per_ppm, scan.mask, csf)
     edges = np.where(scan.csf, 1.5, np.where(scan.chi_ppm > 0.05, 0.7, 1.0)) * scan.mask
     seen = seen._replace(magnitude=edges.astype(np.float32))
