@@ -9,7 +9,13 @@ from bids_qsmthal.simulate.cohort import (
 )
 from bids_qsmthal.simulate.dataset import write_dataset, write_participant
 from bids_qsmthal.simulate.parameters import PROTOCOLS, VENDORS, Parameters, Protocol, Vendor
-from bids_qsmthal.simulate.participants import Participant, SimulatedScan, head_scans, participant
+from bids_qsmthal.simulate.participants import (
+    Participant,
+    SimulatedScan,
+    gradient_echo_scan,
+    head_scans,
+    participant,
+)
 from bids_qsmthal.simulate.truth import Truth
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "Vendor",
     "draw_cohort",
     "draw_people",
+    "gradient_echo_scan",
     "head_scans",
     "measures_cohort",
     "participant",

@@ -87,6 +87,15 @@ def participant(parameters: Parameters, seed: int) -> Participant:
     return Participant((*gre_scans, *scans), Truth(values, images))
 
 
+def gradient_echo_scan(parameters: Parameters, seed: int) -> Participant:
+    """Make the gradient echo alone: the same bytes as in ``participant``."""
+    anatomy, poses, gre, _ = _sources(seed)
+    head = draw_head(parameters, anatomy)
+    pose = draw_poses(parameters.motion, poses)
+    scans, truth = _gradient_echo(head, pose["gre"], parameters, gre)
+    return Participant(tuple(scans), truth)
+
+
 def head_scans(parameters: Parameters, seed: int) -> Participant:
     """Make T1w, post-contrast T1w and FLAIR alone: the same bytes as in ``participant``."""
     anatomy, poses, _, structural = _sources(seed)
