@@ -107,6 +107,7 @@ class ProjectionOntoDipoleFields:
         sources, box, _ = self._coarse(
             coarser(total, factors), grid, factors, self.coarse_iterations
         )
+        # What coarse blocks cannot draw lies just outside the mask: a short fit on the grid itself.
         local = subtracted(total, sources, box, grid, factors)
         if self.fine_iterations:
             box = box_around(total.mask, grid, self.fine_margin_mm)
@@ -138,6 +139,7 @@ def subtracted(
 ) -> Array:
     """Return the field less that of coarse sources outside the mask; ``box`` is of their grid."""
     box = box.refined(factors, grid.shape)
+    # A block at the border holds voxels of the mask: a source there would take away local field.
     fine = repeat_blocks(sources, factors, box.shape)
     fine[box.cut(total.mask)] = 0
     background = box.paste(convolve(fine, dipole_kernel(box.grid(grid))))
@@ -148,6 +150,7 @@ def fit_outside(
     local: Array, weight: Array, mask: Mask, kernel: Array, steps: int, device: Device = HOST
 ) -> Array:
     """Return the sources outside a mask whose field comes nearest to a field inside it."""
+    # Normal equations: D is symmetric and real in k-space, so it is its own adjoint.
     energy, outside, spectrum = (
         device.send(a) for a in (weight**2, (~mask).astype(np.float32), kernel)
     )
@@ -211,6 +214,7 @@ class JointDipoleFields:
         """Return the local field in ppm, zero outside the mask."""
         start = self.first(total, grid)
         local = total._replace(field_ppm=start.field_ppm, mask=start.mask)
+        # A voxel that is off by a whole turn (42 Hz and more) would be explained by a false source.
         local = local.without(outliers(start.field_ppm, local))
         factors = block_factors(grid, self.coarse_mm)
         small = coarser(local, factors)
@@ -220,6 +224,8 @@ class JointDipoleFields:
         weights = (self.regularisation, self.csf_regularisation)
         problem, radians_per_ppm = functional(boxed, box.grid(coarse), weights)
         result = self.solver(free_outside(problem))
+        # Only the sources outside count as background; those inside are found again, finer, by the
+        # inversion.
         sources = np.where(boxed.mask, 0, result.chi) / np.float32(radians_per_ppm)
         field_ppm = subtracted(local, sources, box, grid, factors)
         return LocalField(field_ppm, start.mask, start.converged and result.converged)

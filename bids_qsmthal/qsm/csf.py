@@ -121,6 +121,8 @@ def deeper(mask: Mask, grid: Grid, depth_mm: float) -> Mask:
 
     The same as ``depth(mask, grid) > depth_mm``, but it looks no farther than that.
     """
+    # Squared distances, one axis after the other (Felzenszwalb & Huttenlocher 2012,
+    # doi:10.4086/toc.2012.v008a019), cut off at the depth that is asked for.
     squared = np.where(np.pad(mask, 1), np.float32(np.inf), np.float32(0))
     for axis, size_mm in enumerate(grid.voxel_size_mm):
         before = np.moveaxis(squared, axis, 0)

@@ -107,6 +107,7 @@ class ComplexFit:
         step = wrapped(slope * step_s)
         strength = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
         unwrapped = self.unwrapping(spread(step, mask), strength, mask, grid)
+        # Whole turns of the shortest spacing are all that the fit per voxel cannot know.
         slope += (unwrapped[mask] - step) / step_s
         intercept, moments = echoes.intercepts(*signal, times, slope)
         if len(times) > 2:

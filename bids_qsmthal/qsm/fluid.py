@@ -119,6 +119,7 @@ class SlowDecay:
         best = Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
         if not mask.any():
             return best
+        # The widest kernel: noise must not stretch the distribution in which tissue begins.
         wide, _ = averaged(magnitude, mask, grid, WIDEST_MM)
         tissue_hz = float(np.quantile(relaxation(wide, mask, echo_times_s)[mask], self.quantile))
         below_hz = self.fraction * tissue_hz
@@ -128,6 +129,7 @@ class SlowDecay:
             echoes, noise_left = averaged(magnitude, mask, grid, width_mm)
             r2star_hz = relaxation(echoes, mask, echo_times_s)
             error_hz = noise * noise_left * error_per_noise(echoes, np.asarray(echo_times_s))
+            # The error of tissue counts, not that of fluid: how often is tissue mistaken?
             around_hz = mean_around(error_hz, mask & (r2star_hz > below_hz), grid)
             mistaken = stats.norm.sf((tissue_hz - below_hz) / around_hz)
             slow = likely & (mistaken <= allowed) & (r2star_hz < below_hz)

@@ -56,6 +56,7 @@ class ThresholdedDivision:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid(grid))
+        # Near the magic angle the kernel is small: it keeps its sign and gets the threshold's size.
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
@@ -79,6 +80,7 @@ class ClosedFormL2:
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid(grid))
         stiff = kernel**2 + np.float32(self.weight_mm2) * laplace_kernel(box.grid(grid))
+        # The mean of chi is free (D(0) = 0): it stays zero.
         stiff[0, 0, 0] = 1
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (kernel / stiff).astype(np.float32)))
@@ -133,6 +135,7 @@ class Medi:
             smv_radius_mm=self.smv_radius_mm,
         )
         result = self.solver(problem)
+        # From the fixed scale of the functional, at which lambda means the same for every scan.
         chi = box.paste(result.chi) / np.float32(radians_per_ppm)
         return Susceptibility(
             inside(chi, local.mask),
@@ -179,6 +182,7 @@ class TotalVariation:
             margin_mm=self.margin_mm,
             solver=self.solver,
         )
+        # Without contrast in the magnitude no gradient is excused as an edge.
         local = local._replace(magnitude=np.zeros_like(local.magnitude))
         if not self.weighted:
             alike = np.where(local.believed, np.float32(1), np.float32(np.inf))

@@ -81,6 +81,7 @@ def coarser(fine: Measurement, factors: tuple[int, int, int]) -> Measurement:
     """
     if factors == (1, 1, 1):
         return fine
+    # Inverse variances: the mean of a block weighs its voxels as a fit would.
     energy = fine.weight**2
     total = block_mean(energy, factors)
     field = block_mean(energy * inside(fine.field_ppm, fine.mask), factors)

@@ -90,6 +90,7 @@ class SplitBregman:
             if self._watched(iteration):
                 chi, simulated = passes.chi(), passes.simulated()
                 value = objective(problem, chi, simulated)
+                # Weak penalties let the first iterates swing: only the best that was seen counts.
                 if value < best.objective:
                     best = _Iterate(value, chi, simulated)
                 elif not value <= MOST_RISE * start:
@@ -100,6 +101,7 @@ class SplitBregman:
                 before = passes.chi()
             if iteration in self.reweighting:
                 problem = reweighted(problem, passes.simulated())
+                # Other weights make another functional: values of before and after do not compare.
                 passes.reweight(problem.energy)
                 best = best._replace(objective=objective(problem, best.chi, best.simulated))
             if iteration < self.iterations:
@@ -121,6 +123,8 @@ class SplitBregman:
     def _weights(self, problem: Problem) -> Penalties:
         """Return the penalties that suit the weight of the data."""
         inside = problem.energy > 0
+        # Penalties in proportion to the data keep the number of iterations the same at any lambda
+        # (rho_gradient with its square root, as the 1-norm scales); measured at lambda = 1000.
         strength = float(problem.energy[inside].mean(dtype=np.float64)) if inside.any() else 0.0
         bound = problem.csf_weight > 0 and bool(problem.csf.any())
         return Penalties(
@@ -200,6 +204,7 @@ class GaussNewton:
         grid, kernel, energy = problem.grid, problem.kernel, problem.energy
         free = np.stack([(problem.edges & bit) > 0 for bit in (1, 2, 4)])
         slopes = gradient(chi, grid)
+        # Lagged diffusivity: |g| is replaced by g^2 / sqrt(g_old^2 + epsilon), which is quadratic.
         diffusivity = np.where(free, 0, 1 / np.sqrt(slopes**2 + self.epsilon)).astype(np.float32)
         csf, csf_weight = problem.csf, np.float32(problem.csf_weight)
 
@@ -214,6 +219,7 @@ class GaussNewton:
             smooth = gradient_adjoint(diffusivity * gradient(x, grid), grid)
             return cast("Array", data + smooth + pull_to_mean(x))
 
+        # d/dx |exp(ix) - exp(if)|^2 = 2 sin(x - f).
         misfit = np.sin(convolve(chi, kernel) - problem.field)
         downhill = -convolve(2 * energy * misfit, kernel)
         downhill -= gradient_adjoint(diffusivity * slopes, grid) + pull_to_mean(chi)
@@ -227,6 +233,7 @@ def _safe_step(
     problem: Problem, chi: Array, step: Array, value: float
 ) -> tuple[Array, float, float]:
     """Return chi after the step (halved until the objective falls), its value and the change."""
+    # Six halvings make a step of 1/64; what still raises the objective is no descent direction.
     for _ in range(6):
         trial = chi + step
         new = objective(problem, trial)

@@ -203,6 +203,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     """Return the total field with what is known of it; see ``reconstruct`` for the arguments."""
     _check(magnitude, phase_rad, mask, grid, acquisition)
     magnitude, phase_rad = _finite(magnitude, phase_rad)
+    # Scanners write zero where they masked: such an echo has no phase.
     measured = mask & (magnitude > 0).all(axis=-1)
     if not measured.any():
         raise DataError("No voxel of the mask has signal in every echo; check magnitude and mask.")
@@ -218,6 +219,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
             fluid_probability=fluid_probability,
         )
     csf = settings.csf(fluid.mask, trusted, grid)
+    # Field in ppm is free of the field strength: lambda and limits mean the same at 1.5, 3 and 7 T.
     ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
     # A misfit beyond the noise is noise, too: the model does not hold in that voxel.
     noise_hz = np.where(trusted, total.noise_hz * np.maximum(total.reduced_residual, 1), np.inf)
@@ -244,6 +246,7 @@ def solved(
     with transforms_on_all_threads():
         local = chosen.background(total, grid)
         seen = total._replace(field_ppm=local.field_ppm, mask=local.mask)
+        # Once more: removing the background shows errors that were hidden in a strong field.
         wild = outliers(local.field_ppm, seen)
         return local, chosen.inversion(seen.without(wild), grid), wild
 
@@ -283,6 +286,7 @@ def _finite(magnitude: Array, phase_rad: Array) -> tuple[Array, Array]:
 def _trusted(total: FieldMap, mask: Mask, chosen: Reconstruction) -> Mask:
     """Return the voxels whose echoes agree with one frequency."""
     misfit = total.residual > chosen.most_residual_rad
+    # Many times the noise is nothing at high SNR: 0.1 rad must be exceeded as well.
     misfit |= (total.reduced_residual > chosen.most_excess) & (total.residual > 0.1)
     trusted: Mask = mask & ~misfit & np.isfinite(total.noise_hz)
     return trusted
@@ -305,6 +309,7 @@ def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[st
     inside = brain & (total.residual > 0)
     voxels = float(brain.sum())
     noise = total.noise_hz[trusted]
+    # Two voxels: what dura and partial volume take first.
     rim = brain & ~ndimage.binary_erosion(brain, iterations=2)
     lost = brain & ~(kept & trusted)
     return {

@@ -138,12 +138,14 @@ def _grow_from(seed, phase, done, quality, queue):
         heads[level] = heap_next[edge]
         axis, low = edge // size, edge % size
         high = low + strides[axis]
+        # Both ends were reached over better edges while this one waited.
         if done[low] and done[high]:
             continue
         old, new = (low, high) if done[low] else (high, low)
         flat_phase[new] = flat_phase[old] + wrap(flat_phase[new] - flat_phase[old])
         done[new] = True
         region[new] = label
+        # A new voxel may have brought better edges than those of the present bin.
         level = min(level, _push_voxel(new, shape, quality, queue))
 
 

@@ -94,6 +94,7 @@ def _exponential(magnitude, mask, times, iterations):  # type: ignore[no-untyped
 @njit(cache=True, error_model="numpy")
 def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return R2* of one voxel."""
+    # var(ln S) = (sigma / S)^2, so S^2 are the weights of the straight line through ln S.
     s0 = s1 = s2 = b0 = b1 = 0.0
     for j in range(times.size):
         s = float(signal[j])
@@ -113,6 +114,7 @@ def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: 
         change_start, change_rate = _step(signal, times, start, rate)
         start += change_start
         rate += change_rate
+    # Noise makes fluid grow over the echoes: a negative rate is no rate.
     return min(max(rate, 0.0), MOST_R2STAR_HZ)
 
 

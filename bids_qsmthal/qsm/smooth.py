@@ -38,6 +38,7 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
     order
         Total degree.
     """
+    # A polynomial of order 4 has 35 coefficients: 40,000 voxels fix them, more only cost time.
     every = max(1, len(energy) // 40000)
     where = np.argwhere(mask)[::every]
     trust = np.sqrt(energy[::every].astype(np.float64))
@@ -50,10 +51,12 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
         coefficients[1:4] = _linear_start(phase_rad, mask) * scale
     rest = angle - basis @ coefficients
     coefficients[0] = np.angle((trust * np.exp(1j * rest)).sum())
+    # Four more rounds at full degree let the weights settle.
     for degree in (*range(1, order + 1), order, order, order, order):
         used = [i for i, p in enumerate(powers) if sum(p) <= degree]
         misfit = wrapped(angle - basis @ coefficients)
         spread = max(robust.spread(misfit, 0.0), 1e-6)
+        # Cauchy weights: veins and noisy voxels are half believed at two spreads.
         weight = trust / (1 + (misfit / (2 * spread)) ** 2)
         step, *_ = np.linalg.lstsq(basis[:, used] * weight[:, None], misfit * weight, rcond=1e-10)
         coefficients[used] += step
@@ -68,6 +71,7 @@ def _polynomial(
 ) -> Array:
     """Return a polynomial on a grid, float32; one axis after the other, so it costs one product."""
     degree = max(sum(power) for power in powers)
+    # Contract one axis after the other: (degree + 1) products a voxel instead of one a monomial.
     cube = np.zeros((degree + 1,) * 3)
     for power, c in zip(powers, coefficients, strict=True):
         cube[power] = c

@@ -57,10 +57,13 @@ class SphericalMean:
         field = box.cut(_filled(total))
         spectrum, support = fft.rfftn(field), fft.rfftn(good.astype(np.float32))
         filtered, done = np.zeros_like(field), np.zeros_like(good)
+        # A ball smaller than a voxel is the voxel itself: its filter would take everything away.
         least = max(self.smallest_mm, *grid.voxel_size_mm)
         largest = None
         for radius_mm in np.arange(self.largest_mm, least - 1e-6, -self.step_mm):
             ball = sphere_kernel(box.grid(grid), float(radius_mm))
+            # The mean over the ball is 1 where the whole ball lies inside; 0.999 leaves room for
+            # rounding in float32.
             fits = good & ~done & (fft.irfftn(support * ball, s=field.shape) > 0.999)
             if largest is None and fits.any():
                 largest = ball
@@ -68,6 +71,8 @@ class SphericalMean:
             done |= fits
         if largest is None:
             return LocalField(np.zeros(grid.shape, np.float32), box.paste(done), converged=False)
+        # Every voxel is undone with the filter of the largest ball, as published: at the rim, where
+        # smaller ones were used, that is an approximation.
         gain = 1 - largest
         undo = np.where(np.abs(gain) > self.threshold, 1 / np.where(gain == 0, 1, gain), 0)
         local = convolve(filtered, undo.astype(np.float32))
@@ -102,6 +107,7 @@ class RegularisedSphericalMean:
     def __call__(self, total: Measurement, grid: Grid) -> LocalField:
         """Return the local field in ppm, zero outside the (eroded) mask."""
         box, good, ball = _box_and_ball(total, grid, self.radius_mm)
+        # A ball that reaches beyond the mask mixes in a field that nobody measured.
         gain, kept = 1 - ball, _fits(good, ball)
         field = box.cut(_filled(total))
 
@@ -149,6 +155,7 @@ class IteratedSphericalMean:
         field = box.cut(_filled(total))
         background, change = field.copy(), np.inf
         for _ in range(self.iterations):
+            # Dirichlet values: outside the eroded mask the measured field stays as it is.
             smooth = np.where(kept, convolve(background, ball), field)
             change = float(np.linalg.norm(smooth - background))
             background = smooth

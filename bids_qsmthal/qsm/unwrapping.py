@@ -106,6 +106,7 @@ class Laplacian:
         phase = box.cut(np.where(mask, phase_rad, 0).astype(np.float32))
         inside = box.cut(mask)
         kernel = laplace_kernel(box.grid(grid))
+        # The mean of a phase is free in Poisson's equation: infinity leaves it at zero.
         kernel[0, 0, 0] = np.inf
         smooth = np.zeros_like(phase)
         for _ in range(self.corrections):
@@ -114,6 +115,7 @@ class Laplacian:
                 step = _wrapped_step(phase - smooth, inside, axis) / np.float32(size_mm**2)
                 curvature += np.roll(step, 1, axis) - step
             smooth += convolve(curvature, 1 / kernel)
+        # Congruent: the result differs from the measured phase by whole turns only.
         rest = np.angle(np.exp(1j * (phase - smooth))[inside].mean())
         turns = np.round((smooth + np.float32(rest) - phase) / TWO_PI)
         whole = box.paste((phase + TWO_PI * turns).astype(np.float32))
@@ -122,6 +124,7 @@ class Laplacian:
 
 def _wrapped_step(angle: Array, mask: Mask, axis: int) -> Array:
     """Return the wrapped difference to the next voxel where both are inside, else zero."""
+    # np.roll joins the last face with the first; both must lie inside, and the box has a margin.
     step = np.roll(angle, -1, axis) - angle
     both = mask & np.roll(mask, -1, axis)
     return np.where(both, step - np.float32(TWO_PI) * np.round(step / np.float32(TWO_PI)), 0)

@@ -109,6 +109,7 @@ def half_field(
     Twice the echo spacing wraps at half the frequency, so unwrapping alone may choose another turn
     in places; that is no noise.
     """
+    # Odd or even echoes: both halves have the same spacing, and together they are the whole scan.
     half = slice(first, None, 2)
     times_s = acquisition.echo_times_s[half]
     magnitude, phase_rad = (np.ascontiguousarray(array[..., half]) for array in signal)
