@@ -24,6 +24,8 @@ from bids_qsmthal.participant.structural import registered
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.external import External
     from bids_qsmthal.participant.gre_signal import Signal
@@ -87,6 +89,7 @@ def susceptibility_results(
     )
     gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
     brain = _brain(combined, structural, gre_to_t1w, runner, external)
+    fluid = _fluid_probability(combined, structural, to_t1w)
     maps = runner.run(
         SUSCEPTIBILITY,
         qsm.reconstruct,
@@ -96,6 +99,7 @@ def susceptibility_results(
         combined.grid,
         signal.series.acquisition,
         settings=settings.reconstruction,
+        fluid_probability=fluid,
     )
     maps = _with_external_maps(maps, combined, external)
     metrics = maps.quality | _motion(signal, brain) | (to_t1w.quality if to_t1w else {})
@@ -104,7 +108,7 @@ def susceptibility_results(
     if runner.runs(REGIONS):
         measured = _region_inputs(maps, combined, segmentation, metrics, external)
         if runner.runs(VARIANTS):
-            measured = _with_variants(measured, signal, brain, settings, runner)
+            measured = _with_variants(measured, signal, brain, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     return Susceptibility(
         signal=signal,
@@ -142,6 +146,18 @@ def _brain(
             "the same head, or give a mask with --derivatives."
         )
     return brain.like(inside)
+
+
+def _fluid_probability(
+    combined: Image, structural: Structural, to_t1w: Rigid | None
+) -> NDArray[np.float32] | None:
+    """Return how likely each voxel is fluid by T1w; ``None`` where that is not known."""
+    if structural.anatomy is None or to_t1w is None or to_t1w.failed:
+        return None
+    carried: NDArray[np.float32] = resample(
+        structural.anatomy.csf, combined, world=to_t1w.matrix
+    ).data
+    return carried
 
 
 def _motion(signal: Signal, brain: Image) -> dict[str, float]:
@@ -185,7 +201,12 @@ def _region_inputs(
 
 
 def _with_variants(
-    inputs: roi.Inputs, signal: Signal, brain: Image, settings: Settings, runner: Runner
+    inputs: roi.Inputs,
+    signal: Signal,
+    brain: Image,
+    fluid: NDArray[np.float32] | None,
+    settings: Settings,
+    runner: Runner,
 ) -> roi.Inputs:
     """Add what the same scan gives when it is reconstructed otherwise."""
     made = runner.run(
@@ -197,6 +218,7 @@ def _with_variants(
         inputs.chi_ppm.grid,
         signal.series.acquisition,
         settings=settings.reconstruction,
+        fluid_probability=fluid,
     )
     like, half = inputs.chi_ppm.like, made.half_difference_ppm
     return replace(
