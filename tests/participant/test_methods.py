@@ -15,6 +15,7 @@ from bids_qsmthal.core.scan_warnings import (
     InversionNotConverged,
     NoGradientEcho,
     NoR2StarMap,
+    PhaseSignUnusual,
     RegistrationNotSharp,
     ThalamusRimKept,
     ThalamusUnknown,
@@ -197,6 +198,10 @@ def test_the_page_has_the_warnings_of_maps_registration_and_regions(tmp_path) ->
     shifted.warnings = (RegistrationNotSharp(4.0),)
     said = page._susceptibility_warnings(session, susceptibility(to_t1w=shifted))
     assert said == [InversionNotConverged(), RegistrationNotSharp(4.0), NoR2StarMap()]
+    contradicted = susceptibility()
+    unusual = PhaseSignUnusual(1, 0.4, "GE", -1)
+    contradicted.signal.report = PHASE._replace(contradiction=unusual)
+    assert unusual in page._susceptibility_warnings(session, contradicted)
     unknown = susceptibility(regions=None)
     assert page._susceptibility_warnings(session, unknown)[-1] == ThalamusUnknown()
     assert page._susceptibility_warnings(Session(tmp_path, "01"), None) == [NoGradientEcho()]
