@@ -12,7 +12,9 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import OutputError
+from filelock import FileLock, Timeout
+
+from bids_qsmthal.core.errors import BusyError, OutputError, of_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 
 STALE_S = 3600.0
 """No file takes this long to write."""
+
+PATIENCE_S = 60.0
+"""A folder of tables and figures is written in seconds, on a slow network drive in a minute."""
+
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What a file system says that has no locks, such as NFS without its lock service."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, the wide forms included (OWASP,
@@ -161,17 +169,21 @@ def plain_cell(cell: str) -> str:
 
 
 @contextlib.contextmanager
-def whole_folder(place: Path, before_swap: Callable[[], None] = lambda: None) -> Iterator[Path]:
+def whole_folder(
+    place: Path, lock: Path, before_swap: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
     """Give a new folder beside a place, and put it there when all in it has been written.
 
     A reader sees the old folder or the new one. Where the file system cannot exchange two names
     in one step, there is none for an instant; a run that is killed then leaves the old one for
-    ``sweep_folders`` to put back.
+    the next one to put back. What killed runs left beside the place is removed first.
 
     Parameters
     ----------
     place
         Where the folder belongs; what is there is replaced, and nothing of it is kept.
+    lock
+        A file that one run holds at a time.
     before_swap
         Called when everything is on the disk, before the names change.
 
@@ -179,7 +191,15 @@ def whole_folder(place: Path, before_swap: Callable[[], None] = lambda: None) ->
     ------
     OutputError
         The folder cannot be written.
+    BusyError
+        Another run has been writing it for a minute.
     """
+    with _only_writer(lock, place):
+        sweep_folders(place)
+        yield from _made_and_swapped(place, before_swap)
+
+
+def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[Path]:
     made = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
         made.mkdir(parents=True)
@@ -195,7 +215,35 @@ def whole_folder(place: Path, before_swap: Callable[[], None] = lambda: None) ->
             "free space or choose another output folder, then run the same command again."
         ) from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        _remove_folder(made)
+
+
+@contextlib.contextmanager
+def _only_writer(lock: Path, place: Path) -> Iterator[None]:
+    """Hold the lock of a folder; where the file system has no locks, go on without."""
+    held = FileLock(lock, timeout=PATIENCE_S, fallback_to_soft=False)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"{place}: another run is writing it; run the same command again."
+        ) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise of_system(error) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder, or the link that stood for one."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep_folders(place: Path) -> None:
@@ -207,7 +255,7 @@ def sweep_folders(place: Path) -> None:
     if kept and not place.exists():
         kept.pop().replace(place)
     for path in (*kept, *place.parent.glob(f".{place.name}.*.part")):
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_folder(path)
 
 
 def _swap(made: Path, place: Path) -> None:
@@ -218,7 +266,7 @@ def _swap(made: Path, place: Path) -> None:
         old = made.with_suffix(".old")
         place.replace(old)
         made.replace(place)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_folder(old)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest
-from bids_qsmthal.core.files import check_inside, sweep_folders, whole_folder
+from bids_qsmthal.core.files import check_inside, whole_folder
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, table_writing
 from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
@@ -83,7 +83,6 @@ def process(
     """
     folder = output_dir / FOLDER
     check_inside(output_dir, folder / "figures")
-    sweep_folders(folder)
     wanted = analysis_file.read(analysis)
     cohort = assembly.assemble(
         bids_dir, output_dir, wanted, strict=analysis is not None, selection=selection
@@ -93,7 +92,8 @@ def process(
     results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
 
     # A manifest that outlives what it lists would vouch for files that are gone.
-    with whole_folder(folder, lambda: manifest.remove_of(output_dir, FOLDER)) as made:
+    lock = output_dir / "logs" / f".{FOLDER}.lock"
+    with whole_folder(folder, lock, lambda: manifest.remove_of(output_dir, FOLDER)) as made:
         table_writing.write(made, wanted, cohort, results)
         page.write(made, wanted, cohort, results)
     citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted))

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core import files
+from bids_qsmthal.core.errors import BusyError
 
 
 def test_two_who_write_a_file_at_once_both_succeed(
@@ -60,6 +61,10 @@ def old_and_new(root: Path) -> Path:
     return place
 
 
+def left_beside(place: Path) -> list[str]:
+    return sorted(p.name for p in place.parent.iterdir() if p.name not in ("lock", place.name))
+
+
 @pytest.mark.parametrize("drive", ["local", "network"])
 def test_a_whole_folder_replaces_the_old_one_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drive: str
@@ -67,13 +72,13 @@ def test_a_whole_folder_replaces_the_old_one_and_leaves_nothing_beside_it(
     if drive == "network":  # which cannot exchange two names
         monkeypatch.setattr(files, "_exchanged", lambda *_: False)
     place = old_and_new(tmp_path)
-    with files.whole_folder(place) as made:
+    with files.whole_folder(place, place.parent / "lock") as made:
         files.write_text(made / "a.tsv", "new")
         files.write_text(made / "figures" / "b.svg", "new")
         assert (place / "a.tsv").read_text() == "old"
     assert sorted(path.name for path in place.rglob("*")) == ["a.tsv", "b.svg", "figures"]
     assert (place / "a.tsv").read_text() == "new"
-    assert list(tmp_path.iterdir()) == [place]
+    assert left_beside(place) == []
 
 
 def test_the_system_here_can_exchange_two_folders(tmp_path: Path) -> None:
@@ -91,14 +96,37 @@ def test_an_error_on_the_way_leaves_the_old_folder(tmp_path: Path) -> None:
     place = old_and_new(tmp_path)
 
     def fail() -> None:
-        with files.whole_folder(place) as made:
+        with files.whole_folder(place, place.parent / "lock") as made:
             files.write_text(made / "a.tsv", "new")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert (place / "a.tsv").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [place]
+    assert left_beside(place) == []
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    elsewhere = old_and_new(tmp_path).rename(tmp_path / "elsewhere")
+    place = tmp_path / "group"
+    place.symlink_to(elsewhere)
+    with files.whole_folder(place, tmp_path / "lock") as made:
+        files.write_text(made / "a.tsv", "new")
+    assert not place.is_symlink()
+    assert (place / "a.tsv").read_text() == "new"
+    assert (elsewhere / "a.tsv").read_text() == "old"
+    assert left_beside(place) == ["elsewhere"]
+
+
+def test_one_run_at_a_time_writes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.1)
+    place = old_and_new(tmp_path)
+    other = files.whole_folder(place, tmp_path / "lock")
+    with files.whole_folder(place, tmp_path / "lock") as made:
+        with pytest.raises(BusyError, match="another run is writing it; run the same command"):
+            other.__enter__()
+        files.write_text(made / "a.tsv", "new")
+    assert (place / "a.tsv").read_text() == "new"
 
 
 def test_what_killed_runs_left_is_put_back_or_swept(tmp_path: Path) -> None:
