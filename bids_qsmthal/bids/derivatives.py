@@ -6,7 +6,7 @@ import math
 import os.path
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +70,20 @@ class Derivatives:
         Those of the gradient echo besides (``acq``, ``run`` ...), for outputs made from it.
     references
         For each space the raw scan that defines its grid, as a BIDS URI.
+    made
+        The files whose places were asked for so far: those that this run writes.
     """
 
     output_dir: Path
     entities: Entities
     gre_entities: Entities
     references: Mapping[str, str]
+    made: set[Path] = field(default_factory=set, compare=False)
+
+    @property
+    def session_name(self) -> str:
+        """The participant and session, as the names of all their files begin."""
+        return _joined(self.entities)
 
     @property
     def folder(self) -> Path:
@@ -98,9 +106,11 @@ class Derivatives:
         return self.output_dir / f"{self.name}.html"
 
     def path(self, ending: str, extension: str, *, space: str = "MEGRE") -> Path:
-        """Return the place of an output that is made from the scan of ``space``."""
-        begin = self.name if space == "MEGRE" else _joined(self.entities)
-        return self.folder / f"{begin}_{ending}{extension}"
+        """Return the place where an output is written that is made from the scan of ``space``."""
+        begin = self.name if space == "MEGRE" else self.session_name
+        place = self.folder / f"{begin}_{ending}{extension}"
+        self.made.add(place)
+        return place
 
     def save(
         self,
@@ -128,12 +138,6 @@ class Derivatives:
         sidecar = self._sidecar(product, sources, method or {})
         write_json(self.path(product.ending, ".json", space=product.space), sidecar)
         return path
-
-    def remove(self, key: str) -> None:
-        """Take away an image that an earlier run saved and that is no longer made."""
-        product = PRODUCTS[key]
-        for extension in (".nii.gz", ".json"):
-            self.path(product.ending, extension, space=product.space).unlink(missing_ok=True)
 
     def save_labels(self, key: str, table: pd.DataFrame) -> None:
         """Write the look-up table that belongs to a label image."""

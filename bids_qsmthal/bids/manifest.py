@@ -2,7 +2,9 @@
 
 A manifest lists the files of one participant and session, or of the group level, with two
 checksums: of the bytes, and of the content, which leaves out what differs between equal runs: how
-an image was compressed, and the words of the command line in a page.
+an image was compressed, and the words of the command line in a page. It says of each file which
+scans made it in a run that finished: a manifest is written last, and what no finished run made is
+vouched for by nothing.
 """
 
 from __future__ import annotations
@@ -10,26 +12,33 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import logging
 import re
 import zlib
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
+from filelock import FileLock, Timeout
+
+from bids_qsmthal.core.errors import BusyError, DataError, MissingInputError, ReadWriteError
 from bids_qsmthal.core.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 ENDING = "_manifest.tsv"
 
-COLUMNS = ("path", "bytes", "sha256", "content_sha256")
+COLUMNS = ("path", "bytes", "sha256", "content_sha256", "scans", "outdated")
 
 UNCOMPARED = frozenset({"logs", "edits"})
 """Folders of the output tree that hold times, or what the user put there."""
 
-CHUNK_BYTES = 2**20
+PATIENCE_S = 60.0
+"""Scans of one session may finish at once; writing the manifest takes each a second or so."""
 
 COMMANDS = (
     re.compile(rb'<pre[^>]*aria-label="Run again"[^>]*>.*?</pre>', re.DOTALL),
@@ -40,12 +49,22 @@ COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file: its place below the output folder, its size and its checksums."""
+    """One file: its place below the output folder, its size and its checksums.
+
+    Attributes
+    ----------
+    scans
+        Whose last run finished and made it.
+    outdated
+        Whose earlier run made it, while the last one has not finished.
+    """
 
     path: str
     size: int
     sha256: str
     content_sha256: str
+    scans: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
 
 
 def write_of(output_dir: Path, name: str, folder: Path, pages: Iterable[Path] = ()) -> Path:
@@ -68,8 +87,112 @@ def write_of(output_dir: Path, name: str, folder: Path, pages: Iterable[Path] = 
         A file cannot be read back.
     """
     listed = sorted({*below(folder), *pages})
-    entries = [_entry(path, output_dir) for path in listed]
-    rows = [COLUMNS, *((e.path, str(e.size), e.sha256, e.content_sha256) for e in entries)]
+    return _write(output_dir, name, [_entry(path, output_dir, name) for path in listed])
+
+
+def begin(output_dir: Path, name: str, scan: str) -> list[Entry]:
+    """Say that a scan is processed again: what it made is vouched for no more until it finishes.
+
+    Parameters
+    ----------
+    output_dir, name
+        The output tree, and the participant and session.
+    scan
+        The name of the scan.
+
+    Returns
+    -------
+    list of Entry
+        What its last run made, if that finished.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    with _alone(output_dir, name):
+        entries = entries_of(output_dir, name)
+        if entries:
+            _write(output_dir, name, [_outdated(entry, scan) for entry in entries])
+    return [entry for entry in entries if scan in entry.scans]
+
+
+def finish(
+    output_dir: Path, name: str, scan: str, made: Iterable[Path], unchanged: Iterable[Entry] = ()
+) -> None:
+    """Write the manifest of a participant and session, in which one scan has finished.
+
+    Parameters
+    ----------
+    output_dir, name
+        The output tree, and the participant and session.
+    scan
+        The name of the scan.
+    made
+        The files that it has now.
+    unchanged
+        Entries of an earlier run of it that still hold.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    ReadWriteError
+        A file cannot be read back.
+    """
+    new = {entry.path: entry for entry in unchanged}
+    new |= {entry.path: entry for entry in (_entry(path, output_dir, scan) for path in made)}
+    with _alone(output_dir, name):
+        old = {entry.path: entry for entry in entries_of(output_dir, name)}
+        joined = [_joined(entry, old.get(path), scan) for path, entry in new.items()]
+        rest = [_without(entry, scan) for path, entry in old.items() if path not in new]
+        there = [entry for entry in rest if (output_dir / entry.path).is_file()]
+        held = [entry for entry in there if entry.scans or entry.outdated]
+        _write(output_dir, name, [*joined, *held])
+
+
+def _outdated(entry: Entry, scan: str) -> Entry:
+    if scan not in entry.scans:
+        return entry
+    return replace(_without(entry, scan), outdated=(*entry.outdated, scan))
+
+
+def _without(entry: Entry, scan: str) -> Entry:
+    return replace(
+        entry,
+        scans=tuple(one for one in entry.scans if one != scan),
+        outdated=tuple(one for one in entry.outdated if one != scan),
+    )
+
+
+def _joined(new: Entry, old: Entry | None, scan: str) -> Entry:
+    """Return an entry that other scans share where they made the same."""
+    if old is None or old.content_sha256 != new.content_sha256:
+        return replace(new, scans=(scan,), outdated=())
+    others = _without(old, scan)
+    return replace(new, scans=tuple(sorted({*others.scans, scan})), outdated=others.outdated)
+
+
+@contextmanager
+def _alone(output_dir: Path, name: str) -> Iterator[None]:
+    """Hold a manifest while it is read and written."""
+    lock = output_dir / "logs" / f".{name}_manifest.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=PATIENCE_S):
+            yield
+    except Timeout as error:
+        raise BusyError(
+            f"{lock}: another run is writing the manifest; run the same command again."
+        ) from error
+
+
+def _write(output_dir: Path, name: str, entries: Iterable[Entry]) -> Path:
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        owners = (",".join(entry.scans), ",".join(entry.outdated))
+        sums = (str(entry.size), entry.sha256, entry.content_sha256)
+        rows.append((entry.path, *sums, *(names or "n/a" for names in owners)))
     place = output_dir / "logs" / f"{name}{ENDING}"
     write_text(place, "".join("\t".join(row) + "\n" for row in rows))
     return place
@@ -85,7 +208,7 @@ def below(folder: Path) -> list[Path]:
 
 
 def read_all(output_dir: Path) -> list[Entry]:
-    """Return the entries of every manifest of an output tree.
+    """Return what finished runs made, of every manifest of an output tree.
 
     Raises
     ------
@@ -100,11 +223,11 @@ def read_all(output_dir: Path) -> list[Entry]:
             f"{output_dir}: no manifest in logs, expected sub-*{ENDING}; give the output folder of "
             "a finished run."
         )
-    return [entry for place in places for entry in _read(place)]
+    return [entry for place in places for entry in _read(place) if entry.scans]
 
 
 def read_of(output_dir: Path, name: str) -> list[Entry]:
-    """Return the entries of one manifest; none where it has not been written.
+    """Return what finished runs made, of one manifest; nothing where it has not been written.
 
     Raises
     ------
@@ -112,7 +235,17 @@ def read_of(output_dir: Path, name: str) -> list[Entry]:
         It is malformed.
     """
     place = output_dir / "logs" / f"{name}{ENDING}"
-    return _read(place) if place.exists() else []
+    return [entry for entry in _read(place) if entry.scans] if place.exists() else []
+
+
+def entries_of(output_dir: Path, name: str) -> list[Entry]:
+    """Return every entry of one manifest; none where it has not been written, or is malformed."""
+    place = output_dir / "logs" / f"{name}{ENDING}"
+    try:
+        return _read(place) if place.exists() else []
+    except DataError as error:
+        log.warning("%s It is begun anew.", error)
+        return []
 
 
 def remove_of(output_dir: Path, name: str) -> None:
@@ -148,22 +281,20 @@ def digest(path: Path) -> str:
     ReadWriteError
         It cannot be read.
     """
-    made = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                made.update(chunk)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ReadWriteError(f"{path}: cannot be read ({error.strerror}).") from error
-    return made.hexdigest()
 
 
-def _entry(path: Path, root: Path) -> Entry:
+def _entry(path: Path, root: Path, scan: str) -> Entry:
     return Entry(
         path=path.relative_to(root).as_posix(),
         size=path.stat().st_size,
         sha256=digest(path),
         content_sha256=hashlib.sha256(content(path)).hexdigest(),
+        scans=(scan,),
     )
 
 
@@ -173,8 +304,15 @@ def _read(place: Path) -> list[Entry]:
             header, *rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(header) != COLUMNS:
             raise DataError(f"{place}: columns {header}, expected {', '.join(COLUMNS)}.")
-        return [Entry(path, int(size), raw, inner) for path, size, raw, inner in rows]
+        return [
+            Entry(path, int(size), raw, inner, _names(scans), _names(outdated))
+            for path, size, raw, inner, scans, outdated in rows
+        ]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{place}: not a manifest ({error}); run the same command again to make it anew."
         ) from error
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    return () if cell == "n/a" else tuple(cell.split(","))

@@ -18,6 +18,7 @@ from bids_qsmthal.participant import (
     quality,
     saving,
 )
+from bids_qsmthal.participant.earlier_outputs import earlier_outputs
 from bids_qsmthal.participant.kept_results import shared_folders
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
@@ -25,6 +26,7 @@ from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bids_qsmthal.bids.dataset import Session
@@ -46,6 +48,7 @@ def process(session: Session, settings: Settings) -> None:
     """
     out = outputs(session, settings)
     _make_ready(out)
+    before = manifest.begin(out.output_dir, out.session_name, session.name)
     external_files = external.files(session, settings.datasets, settings.output_dir)
     for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
@@ -69,9 +72,10 @@ def process(session: Session, settings: Settings) -> None:
         saving.save_tables(table, checks, out)
     shown = page.contents(session, settings, structural, susceptibility, table)
     shown = report.defaced(shown) if settings.deface else shown
-    report.write_participant(shown, out.page, out.session_folder / "figures")
+    written = report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.methods_run)
-    _save_manifest(session, settings, out)
+    out.made.update(written)
+    _finish(session, out, before if settings.reports_only else [])
     if settings.clean_work:
         shutil.rmtree(work_dir)
 
@@ -109,8 +113,25 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
     )
 
 
-def _save_manifest(session: Session, settings: Settings, out: Derivatives) -> None:
-    """Write the checksums of the participant and session: of this scan and of its others."""
-    name = "_".join(f"{key}-{value}" for key, value in session.entities)
-    pages = [out.page, *settings.output_dir.glob(f"{name}_*.html")]
-    manifest.write_of(settings.output_dir, name, out.session_folder, pages)
+def _finish(session: Session, out: Derivatives, before: Sequence[manifest.Entry]) -> None:
+    """Remove what earlier runs left and this one did not make; then say that it finished.
+
+    Parameters
+    ----------
+    session, out
+        The scans, and where their outputs went.
+    before
+        What an earlier run made and this one was not asked to make; pages are made anew.
+    """
+    images = [entry for entry in before if (out.output_dir / entry.path).parent == out.folder]
+    there = {out.output_dir / entry.path for entry in images}
+    texts = {out.output_dir / "logs" / f"{out.name}_CITATION.{ending}" for ending in ("md", "bib")}
+    stale = earlier_outputs(session, out, {*out.made, *there, *texts})
+    for path in stale:
+        path.unlink(missing_ok=True)
+    if stale:
+        log.info(
+            "removed %d files that an earlier run made and this one does not: %s",
+            *(len(stale), ", ".join(path.name for path in stale)),
+        )
+    manifest.finish(out.output_dir, out.session_name, session.name, out.made, images)

@@ -162,9 +162,7 @@ def _save_all(
     out: Derivatives,
 ) -> None:
     for key, image, dtype in contents:
-        if image is None:
-            out.remove(key)
-        else:
+        if image is not None:
             out.save(key, image, sources=sources, method=method, dtype=dtype)
 
 

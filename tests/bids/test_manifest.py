@@ -1,0 +1,83 @@
+"""Which scan vouches for which file, from its start to its end."""
+
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.bids import manifest
+
+NAME, FIRST, SECOND = "sub-01", "sub-01_run-1", "sub-01_run-2"
+
+
+def write(root: Path, *names: str, text: str = "a") -> list[Path]:
+    paths = [root / "sub-01" / "anat" / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return paths
+
+
+def vouched(root: Path) -> dict[str, tuple[str, ...]]:
+    return {Path(entry.path).name: entry.scans for entry in manifest.read_of(root, NAME)}
+
+
+def test_nothing_is_vouched_for_between_start_and_end(tmp_path: Path) -> None:
+    assert manifest.begin(tmp_path, NAME, FIRST) == []
+    made = write(tmp_path, "one.tsv")
+    assert vouched(tmp_path) == {}
+    manifest.finish(tmp_path, NAME, FIRST, made)
+    assert vouched(tmp_path) == {"one.tsv": (FIRST,)}
+    before = manifest.begin(tmp_path, NAME, FIRST)
+    assert [Path(entry.path).name for entry in before] == ["one.tsv"]
+    assert vouched(tmp_path) == {}
+    assert manifest.entries_of(tmp_path, NAME)[0].outdated == (FIRST,)
+    assert manifest.begin(tmp_path, NAME, FIRST) == []  # that run has not finished
+
+
+def test_scans_of_a_session_vouch_for_their_own_and_share_what_is_the_same(tmp_path: Path) -> None:
+    shared = write(tmp_path, "t1w.tsv")
+    manifest.finish(tmp_path, NAME, FIRST, [*shared, *write(tmp_path, "one.tsv")])
+    manifest.begin(tmp_path, NAME, SECOND)
+    assert vouched(tmp_path) == {"one.tsv": (FIRST,), "t1w.tsv": (FIRST,)}
+    manifest.finish(tmp_path, NAME, SECOND, [*shared, *write(tmp_path, "two.tsv")])
+    assert vouched(tmp_path) == {
+        "one.tsv": (FIRST,),
+        "t1w.tsv": (FIRST, SECOND),
+        "two.tsv": (SECOND,),
+    }
+    manifest.begin(tmp_path, NAME, FIRST)
+    assert vouched(tmp_path) == {"t1w.tsv": (SECOND,), "two.tsv": (SECOND,)}
+    manifest.finish(tmp_path, NAME, FIRST, write(tmp_path, "t1w.tsv", text="changed"))
+    assert vouched(tmp_path) == {"t1w.tsv": (FIRST,), "two.tsv": (SECOND,)}
+
+
+def test_what_is_gone_or_of_nobody_is_not_listed(tmp_path: Path) -> None:
+    gone, old = write(tmp_path, "gone.tsv", "old.tsv")
+    manifest.finish(tmp_path, NAME, FIRST, [gone, old])
+    gone.unlink()
+    manifest.begin(tmp_path, NAME, FIRST)
+    manifest.finish(tmp_path, NAME, FIRST, write(tmp_path, "new.tsv"))
+    assert [Path(entry.path).name for entry in manifest.entries_of(tmp_path, NAME)] == ["new.tsv"]
+
+
+def test_entries_that_still_hold_keep_their_checksums(tmp_path: Path) -> None:
+    image, page = write(tmp_path, "image.nii", "page.html")
+    manifest.finish(tmp_path, NAME, FIRST, [image, page])
+    image.write_text("changed by somebody")
+    before = manifest.begin(tmp_path, NAME, FIRST)
+    kept = [entry for entry in before if entry.path.endswith("image.nii")]
+    manifest.finish(tmp_path, NAME, FIRST, [page], kept)
+    (entry,) = (entry for entry in manifest.read_of(tmp_path, NAME) if entry in kept)
+    assert entry.sha256 != manifest.digest(image)
+
+
+def test_a_manifest_of_another_form_is_begun_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "logs" / "sub-01_manifest.tsv"
+    place.parent.mkdir()
+    place.write_text("path\tbytes\tsha256\tcontent_sha256\nsub-01/a\t1\tx\ty\n")
+    assert manifest.begin(tmp_path, NAME, FIRST) == []
+    assert "begun anew" in caplog.text
+    manifest.finish(tmp_path, NAME, FIRST, write(tmp_path, "one.tsv"))
+    assert vouched(tmp_path) == {"one.tsv": (FIRST,)}
