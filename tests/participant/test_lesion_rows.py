@@ -40,7 +40,7 @@ def rows() -> pd.DataFrame:
         for place in blocks:
             mask |= block(*place)
     context = head()
-    found = lesions.with_mask(image(mask), context)
+    found = lesions.lesions_of_mask(image(mask), context)
     structural = SimpleNamespace(
         lesions=found, prepared=object(), sources={}, enhancement=None, numbers=()
     )
