@@ -120,6 +120,49 @@ def test_a_table_row_without_models_is_refused(tmp_path: Path) -> None:
         analysis_file.read(written(tmp_path, (row, "{Label: Age, Term: age}")))
 
 
+def test_a_formula_in_a_block_of_lines_runs_nothing(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    lines = [
+        "chi ~ I(age #`",
+        '* """a" `',
+        f'+ __import__("os").system("touch {canary}") #"""',
+        ")",
+    ]
+    block = "Formula: |\n" + "".join(f"        {line}\n" for line in lines)
+    model = f"  - Name: chi_age\n    {block}"
+    old = "  - {Name: chi_age, Formula: chi ~ age}\n"
+    with pytest.raises(UsageError, match="the letter '#' has no meaning in it") as raised:
+        analysis_file.read(written(tmp_path, (old, model)))
+    assert str(raised.value).isprintable()
+    assert not canary.exists()
+
+
+MEDIATION = "Mediation: [{{Name: path, Cause: {}, Mediator: chi, Outcome: {}}}]\n"
+
+
+def test_steps_of_a_mediation_are_read_however_they_are_spelled(tmp_path: Path) -> None:
+    added = MEDIATION.format("log( lesion_volume )", "edss")
+    path = analysis_file.read(written(tmp_path, ("Models:\n", f"{added}Models:\n"))).mediation[0]
+    assert (path.cause, path.mediator, path.outcome) == ("log(lesion_volume)", "chi", "edss")
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (("log( edss )", "log(edss)"), "three different variables; found log(edss), chi and log"),
+        (("age + sex", "edss"), "'age + sex': expected one variable, or a function of it"),
+        (("heigth", "edss"), "no variable 'heigth'"),
+    ],
+)
+def test_steps_that_make_no_path_are_refused(
+    tmp_path: Path, steps: tuple[str, str], message: str
+) -> None:
+    added = MEDIATION.format(*steps)
+    with pytest.raises(UsageError) as raised:
+        analysis_file.read(written(tmp_path, ("Models:\n", f"{added}Models:\n")))
+    assert message in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [

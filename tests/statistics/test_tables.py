@@ -7,12 +7,21 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import design, diagnostics, longitudinal, mediation, regression, tables
+from bids_qsmthal.statistics import (
+    design,
+    diagnostics,
+    longitudinal,
+    mediation,
+    regression,
+    sensitivity,
+    tables,
+)
 from bids_qsmthal.statistics.levels import Level
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.resampling import Resampling
+from bids_qsmthal.statistics.sensitivity import Question, Specification
 from bids_qsmthal.statistics.tables import Row, Table
 
 LEVELS = {"sex": {"female": Level(0.0, ("f", "female")), "male": Level(1.0, ("m", "male"))}}
@@ -75,6 +84,24 @@ def test_grouped_models_are_filtered_by_the_words_of_their_levels() -> None:
     assert tuple(part.name for part in parts) == regression.possible_parts(model)
     counts = [regression.fit(part, frame).design.n for part in parts]
     assert counts == [int(((frame["age"] < 55) & (frame["sex"] == sex)).sum()) for sex in (0, 1)]
+
+
+def test_filters_of_sensitivity_and_of_change_over_time_know_the_words() -> None:
+    frame = people()
+    model = Model(name="m", formula="y ~ x", filter="sex != 'male'", levels=LEVELS)
+    rows = sensitivity.explore(
+        [Question(adjusted=model, term="x")],
+        frame,
+        [Specification(name="young", kind="sample", filter="sex in ['F'] and age < 40")],
+        Resampling(n_permutations=99, n_bootstraps=1000),
+    ).set_index("specification")
+    women = frame["sex"] == 0
+    assert rows.loc["as in the table", "n"] == women.sum()
+    assert rows.loc["young", "n"] == (women & (frame["age"] < 40)).sum()
+    visits = pd.concat([frame.assign(years=0.0), frame.assign(years=1.0)], ignore_index=True)
+    visits["y"] += np.random.default_rng(1).normal(size=len(visits))
+    change = MixedModel(name="m", formula="y ~ years", filter="sex == 'Female'", levels=LEVELS)
+    assert longitudinal.fit(change, visits)["n_participants"].iloc[0] == women.sum()
 
 
 def test_a_contrast_may_name_the_words_of_coded_levels() -> None:
