@@ -41,6 +41,8 @@ class Signal:
         Which conventions were found and undone.
     warnings
         What headers and data leave in doubt.
+    scale
+        How the stored phase became radians; None for real and imaginary parts.
     """
 
     series: gre_series.GreSeries
@@ -48,6 +50,7 @@ class Signal:
     phase_rad: Image
     report: PhaseReport
     warnings: tuple[ScanWarning, ...] = ()
+    scale: scaling.Scale | None = None
 
     @property
     def combined(self) -> Image:
@@ -64,7 +67,8 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
     DataError
         A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
-    first, second, affine, doubts = load(series, settings)
+    first, second, affine = gre_series.load(series)
+    scale, doubts = in_radians(second, series, settings)
     if series.parts == ("real", "imag"):
         first, second = phase.complex_to_magnitude_phase(first, second)
     conventions = phase.Conventions(
@@ -85,6 +89,7 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
         images.like(corrected.phase_rad),
         corrected.report,
         warnings,
+        scale,
     )
 
 
@@ -101,15 +106,31 @@ def load(
         A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
     first, second, affine = gre_series.load(series)
+    _, doubts = in_radians(second, series, settings)
+    return first, second, affine, doubts
+
+
+def in_radians(
+    phase_stored: NDArray[np.float32], series: gre_series.GreSeries, settings: Settings
+) -> tuple[scaling.Scale | None, tuple[ScanWarning, ...]]:
+    """Turn the stored phase of every echo into radians, in place.
+
+    Returns
+    -------
+    scale
+        How; None for real and imaginary parts, which are left alone.
+    warnings
+        What is in doubt about it.
+    """
     if series.parts != ("mag", "phase"):
-        return first, second, affine, ()
-    scale = phase_scale(second[..., -1], series, settings)
+        return None, ()
+    scale = phase_scale(phase_stored[..., -1], series, settings)
     beyond = 0
     for index, echo in enumerate(series.second):
-        second[..., index], count = radians(second[..., index], echo, scale)
+        phase_stored[..., index], count = radians(phase_stored[..., index], echo, scale)
         beyond += count
     doubts = (scale.warning, PhaseVoxelsBeyondTurn(beyond) if beyond else None)
-    return first, second, affine, tuple(doubt for doubt in doubts if doubt is not None)
+    return scale, tuple(doubt for doubt in doubts if doubt is not None)
 
 
 def phase_scale(

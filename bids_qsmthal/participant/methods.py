@@ -102,6 +102,7 @@ def _scan(
         acquisition=signal.series.acquisition,
         grid=susceptibility.combined.grid,
         phase=signal.report,
+        scale=signal.scale,
         reconstruction=settings.reconstruction,
         offset=maps.offset,
         csf_held=bool(maps.csf_mask.any()),

@@ -52,7 +52,8 @@ class Polarity(StrEnum):
     """In which directions the echoes were read, as far as their phase tells."""
 
     ALTERNATING = "alternating (bipolar)"
-    NOT_SEEN = "no alternation seen"
+    ONE_DIRECTION = "one direction (monopolar)"
+    UNKNOWN = "too few echoes to tell"
 
 
 def parameters(run: MethodsRun) -> tuple[Parameter, ...]:
@@ -145,7 +146,10 @@ def _setting(key: str, value: float) -> str:
 
 
 def _polarity(report: PhaseReport) -> Polarity:
-    return Polarity.ALTERNATING if report.bipolar_rad else Polarity.NOT_SEEN
+    if report.bipolar_rad:
+        return Polarity.ALTERNATING
+    told = report.bipolar_left_rad is not None
+    return Polarity.ONE_DIRECTION if told else Polarity.UNKNOWN
 
 
 def _joined(*words: str | None) -> str | None:

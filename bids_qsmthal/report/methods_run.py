@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Grid
     from bids_qsmthal.qsm import Acquisition, Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 
@@ -58,6 +59,8 @@ class ScanRun:
     ----------
     grid
         Of the scan, with the direction of B0.
+    scale
+        How the stored phase became radians; None for real and imaginary parts.
     offset
         How the phase at echo time zero was modelled, as in ``qsm.field.FieldMap``.
     csf_held
@@ -71,6 +74,7 @@ class ScanRun:
     acquisition: Acquisition
     grid: Grid
     phase: PhaseReport
+    scale: Scale | None
     reconstruction: Reconstruction
     offset: str
     csf_held: bool

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.qsm.inversion import Inversion
     from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.report.methods_run import (
         AnatomyRun,
         ExternalNumbers,
@@ -139,6 +140,7 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     yield Step("echoes", "one" if echoes == 1 else "several", _acquisition_values(run))
     if run.chi.maker is not Maker.OURS:
         yield Step("external_susceptibility", "any", {"source": origin(run.chi)})
+    yield _scale(run.scale)
     yield from _phase(run.phase)
     yield Step("phase_offset", run.offset)
     yield Step("unwrapping", choices.name_of(reconstruction.fitting.unwrapping))
@@ -164,12 +166,22 @@ def _acquisition_values(run: ScanRun) -> dict[str, Value]:
     }
 
 
+def _scale(scale: Scale | None) -> Step:
+    if scale is None:
+        return Step("phase_scale", "complex")
+    values: dict[str, Value] = {"turn": f"{scale.turn:g}", "confirmed": scale.warning is None}
+    return Step("phase_scale", scale.source, values)
+
+
 def _phase(report: PhaseReport) -> Iterator[Step]:
     if report.chopped:
         yield Step("chop", report.chop_source)
     if report.bipolar_rad:
         # The report holds the deviation of either direction from their middle.
         yield Step("bipolar", "any", {"difference_rad": f"{2 * report.bipolar_rad:.2f}"})
+    if report.echo_constant_rad:
+        largest_rad = f"{report.echo_constant_rad:.2f}"
+        yield Step("echo_constants", "any", {"largest_rad": largest_rad})
     yield Step("phase_sign", report.sign_source, {"negated": report.sign < 0})
 
 

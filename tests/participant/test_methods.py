@@ -28,7 +28,7 @@ from bids_qsmthal.participant.structural import Structural
 from bids_qsmthal.qsm import Acquisition, Reconstruction
 from bids_qsmthal.report import ExternalNumbers, ScanRun
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RegionSettings
-from tests.report.test_methods import PHASE
+from tests.report.test_methods import PHASE, SCALE
 
 FREESURFER = dataset("fs", Program(ProgramName.FREESURFER, "FreeSurfer 7.4.1"))
 MINE = dataset("mine")
@@ -69,6 +69,8 @@ def susceptibility(**parts: Any) -> Any:
                 second=(),
             ),
             report=PHASE,
+            warnings=(),
+            scale=SCALE,
         ),
         "combined": SimpleNamespace(grid=Grid((4, 5, 6), (1.0, 1.0, 2.0), (0.0, 0.6, 0.8))),
         "to_t1w": None,
@@ -83,6 +85,7 @@ def test_what_the_maps_and_the_scan_hold_is_what_ran() -> None:
         acquisition=Acquisition(echo_times_s=(0.005, 0.01), field_strength_t=3),
         grid=Grid((4, 5, 6), (1.0, 1.0, 2.0), (0.0, 0.6, 0.8)),
         phase=PHASE,
+        scale=SCALE,
         reconstruction=Reconstruction(),
         offset="voxel",
         csf_held=True,
@@ -200,7 +203,7 @@ def test_the_page_has_the_warnings_of_maps_registration_and_regions(tmp_path) ->
     assert said == [InversionNotConverged(), RegistrationNotSharp(4.0), NoR2StarMap()]
     contradicted = susceptibility()
     unusual = PhaseSignUnusual(1, 0.4, "GE", -1)
-    contradicted.signal.report = PHASE._replace(contradiction=unusual)
+    contradicted.signal.warnings = (unusual,)
     assert unusual in page._susceptibility_warnings(session, contradicted)
     unknown = susceptibility(regions=None)
     assert page._susceptibility_warnings(session, unknown)[-1] == ThalamusUnknown()

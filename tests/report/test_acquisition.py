@@ -56,7 +56,7 @@ WANTED = {
     "echo times": "4.92, 24.2875 ms",
     "acceleration in plane": "2",
     "acquired voxel size": "0.7, 0.7, 2 mm",
-    "readout polarity": "no alternation seen",
+    "readout polarity": "too few echoes to tell",
     "matrix": "256, 256, 90 voxels",
     "voxel size": "0.7, 0.7, 1.5 mm",
     "direction of B0 along the voxel axes": "0, 0.6, 0.8",
@@ -89,6 +89,9 @@ def test_silent_sidecars_are_said_to_be_silent() -> None:
 def test_alternating_readouts_are_told_from_others() -> None:
     bipolar = replace(SCAN, phase=PHASE._replace(bipolar_rad=0.3))
     assert shown(replace(RUN, scan=bipolar))["readout polarity"] == "alternating (bipolar)"
+    monopolar = replace(SCAN, phase=PHASE._replace(bipolar_left_rad=0.01))
+    found = shown(replace(RUN, scan=monopolar))["readout polarity"]
+    assert found == "one direction (monopolar)"
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)

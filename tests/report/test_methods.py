@@ -22,6 +22,7 @@ from bids_qsmthal.qsm import (
 from bids_qsmthal.qsm.inversion import Medi, TotalVariation
 from bids_qsmthal.qsm.medi import GaussNewton, SplitBregman
 from bids_qsmthal.qsm.phase import PhaseReport
+from bids_qsmthal.qsm.scaling import Scale
 from bids_qsmthal.report import (
     AnatomyRun,
     ExternalNumbers,
@@ -43,10 +44,13 @@ PHASE = PhaseReport(
     not_finite=0,
 )
 
+SCALE = Scale(turn=4096.0, lowest=0.0, highest=4096.0, shift_rad=0.0, source="units")
+
 SCAN = ScanRun(
     acquisition=Acquisition(echo_times_s=(0.005, 0.010, 0.015), field_strength_t=3),
     grid=Grid((256, 256, 90), (0.7, 0.7, 1.5), (0.0, 0.0, 1.0)),
     phase=PHASE,
+    scale=SCALE,
     reconstruction=Reconstruction(),
     offset="polynomial",
     csf_held=True,
@@ -109,6 +113,10 @@ def scans() -> Iterator[ScanRun]:
             yield replace(SCAN, reconstruction=reconstruction, csf_held=csf_held)
     for report in reports():
         yield replace(SCAN, phase=report)
+    for source in ("units", "manufacturer", "range", "user"):
+        yield replace(SCAN, scale=SCALE._replace(source=source))
+    yield replace(SCAN, scale=None)
+    yield replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
     several = SCAN.acquisition
     one = replace(several, echo_times_s=(0.02,))
     uneven = replace(several, echo_times_s=(0.004, 0.009, 0.020))
@@ -488,3 +496,35 @@ def test_a_method_without_a_sentence_is_named_without_a_citation() -> None:
 def test_nothing_ran_claims_nothing_but_the_program() -> None:
     (paragraph,) = methods.describe(MethodsRun(version="1.2")).paragraphs
     assert "bids_qsmthal 1.2" in paragraph.text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("units", "by its unit"),
+        ("manufacturer", "usual for the scanner's manufacturer"),
+        ("range", "by its range"),
+        ("user", "as the user stated"),
+    ],
+)
+def test_the_scale_of_the_phase_is_said_with_what_told_it(source: str, words: str) -> None:
+    scan = replace(SCAN, scale=SCALE._replace(source=source))
+    text = said(MethodsRun(scan=scan), "phase_scale")[0]
+    assert words in text
+    assert "4096" in text
+    parts = said(MethodsRun(scan=replace(SCAN, scale=None)), "phase_scale")[0]
+    assert "real and the imaginary part" in parts
+
+
+def test_constants_of_single_echoes_are_said_where_they_were_removed() -> None:
+    scan = replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
+    assert "up to 0.40 rad" in said(MethodsRun(scan=scan), "echo_constants")[0]
+    assert said(MethodsRun(scan=SCAN), "echo_constants")[0] == ""
+
+
+@pytest.mark.parametrize("source", ["units", "manufacturer"])
+def test_a_scale_that_nothing_confirms_is_not_said_to_be_confirmed(source: str) -> None:
+    for warning, confirmed in ((None, True), (PhaseSignUnknown(), False)):
+        scale = SCALE._replace(source=source, warning=warning)
+        text = said(MethodsRun(scan=replace(SCAN, scale=scale)), "phase_scale")[0]
+        assert ("confirms" in text) is confirmed
