@@ -20,6 +20,7 @@ from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile
 from bids_qsmthal.bids.gre_series import GreSeries
+from bids_qsmthal.bids.orientation import B0
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
@@ -80,6 +81,8 @@ def signal() -> Signal:
         acquisition=acquisition,
         manufacturer=None,
         phase_units=None,
+        phase_labels=(),
+        b0=B0((0.0, 0.0, 1.0), "sform"),
     )
     echoes = Image(np.ones((*SHAPE, 1), np.float32), AFFINE)
     return Signal(
