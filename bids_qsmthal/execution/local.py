@@ -64,7 +64,6 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
         for session in (s for s in sessions if _was_killed(ended.get(s.name))):
             if settings.stop_on_first_crash:
                 break
-            log.warning("%s: its process was killed; it starts a second time, alone", session.name)
             ended |= pool.run([session], 1)
     finally:
         listener.stop()

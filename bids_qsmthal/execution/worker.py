@@ -114,6 +114,7 @@ def _alone(session: Session, settings: Settings, patience_s: float) -> AbstractC
 def _log_file(session: Session, settings: Settings) -> Iterator[None]:
     """Keep what happens to a participant in a log of its own."""
     path = settings.output_dir / "logs" / f"{session.name}_{settings.started}.log"
+    again = path.exists()  # of this run: Dask, Slurm and we start who was killed a second time
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = _LogFile(path)
@@ -128,6 +129,8 @@ def _log_file(session: Session, settings: Settings) -> Iterator[None]:
     heard = (root, logging.getLogger("py.warnings"))
     for logger in heard:
         logger.addHandler(handler)
+    if again:
+        log.warning("starts again: the process that worked on it was killed")
     try:
         yield
     finally:

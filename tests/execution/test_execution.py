@@ -173,7 +173,11 @@ def test_who_is_killed_starts_once_more_and_this_is_said(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended = {o.name: o for o in run(sessions(tmp_path, "twice", "killed", "01"), settings, process)}
-    assert "sub-twice: its process was killed; it starts a second time, alone" in caplog.messages
+    again = "starts again: the process that worked on it was killed"
+    assert f"sub-twice {again}" in caplog.messages
+    assert f"sub-01 {again}" not in caplog.messages
+    log_file = settings.output_dir / "logs" / "sub-twice_now.log"
+    assert log_file.read_text().count(again) == 1
     assert ended["sub-twice"].exit_code == 0
     assert (ended["sub-killed"].cause, ended["sub-killed"].exit_code) == (Cause.KILLED, 75)
     assert "killed (SIGKILL)" in ended["sub-killed"].message

@@ -61,6 +61,7 @@ def test_dask_on_this_machine(settings: Settings, caplog: pytest.LogCaptureFixtu
     assert done(settings, "once") == "done\n"
     assert ended["deadly"].exit_code == 75
     assert "its worker died each time" in ended["deadly"].message
+    assert "sub-once starts again: the process that worked on it was killed" in caplog.text
     assert "dashboard: http://" in caplog.text
     assert "sub-01 threads 1" in caplog.text
 
