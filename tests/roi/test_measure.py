@@ -222,7 +222,7 @@ def test_an_image_on_another_grid_is_refused(head):
 
 
 def test_neither_segmentation_nor_mask_is_refused(head):
-    with pytest.raises(DataError, match="bring a mask"):
+    with pytest.raises(DataError, match="or an external mask"):
         head.inputs(segmentation=None)
 
 
