@@ -14,6 +14,7 @@ from bids_qsmthal.core.affine import apply, directions
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.participant import gre_signal
+from bids_qsmthal.participant.gre_signal import Signal, SignalOnDisk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import External, ExternalFile
     from bids_qsmthal.bids.gre_series import GreSeries
-    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Inputs:
         Results of other programs and a user's edits, by product.
     """
 
-    signal: Signal | None = None
+    signal: Signal | SignalOnDisk | None = None
     t1w: Image | None = None
     flair: Image | None = None
     ce_t1w: Image | None = None
@@ -81,8 +81,11 @@ def read(
     t1w, flair, ce_t1w = (
         structural(path) if path else None for path in (session.t1w, session.flair, session.t1w_gad)
     )
+    signal: Signal | SignalOnDisk | None = gre_signal.read(series, settings) if series else None
+    if isinstance(signal, Signal) and t1w is not None:
+        signal = SignalOnDisk(signal, settings.work_dir / session.name)
     return Inputs(
-        signal=gre_signal.read(series, settings) if series else None,
+        signal=signal,
         t1w=t1w,
         flair=flair,
         ce_t1w=ce_t1w,

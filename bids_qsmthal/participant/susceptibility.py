@@ -80,7 +80,7 @@ def susceptibility_results(
     """Return what the gradient echo gives, the numbers of the thalami included."""
     if inputs.signal is None:
         return None
-    signal, external = inputs.signal, inputs.external
+    signal, external = inputs.signal.loaded, inputs.external
     combined = signal.combined
     to_t1w = (
         registered(GRE_TO_T1W, structural.prepared, combined, settings, runner)

@@ -19,8 +19,6 @@ from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile
-from bids_qsmthal.bids.gre_series import GreSeries
-from bids_qsmthal.bids.orientation import B0
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
@@ -33,7 +31,6 @@ from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.qsm import Acquisition
-from bids_qsmthal.qsm.phase import PhaseReport
 from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
 from tests import tiny
@@ -73,33 +70,9 @@ def external_of(key: str, root: Path) -> External:
 
 def signal() -> Signal:
     acquisition = Acquisition(echo_times_s=(0.005,), field_strength_t=3.0)
-    series = GreSeries(
-        name="gre",
-        parts=("mag", "phase"),
-        first=(),
-        second=(),
-        acquisition=acquisition,
-        manufacturer=None,
-        phase_units=None,
-        phase_labels=(),
-        b0=B0((0.0, 0.0, 1.0), "sform"),
-    )
     echoes = Image(np.ones((*SHAPE, 1), np.float32), AFFINE)
-    return Signal(
-        series,
-        echoes,
-        echoes,
-        PhaseReport(
-            1,
-            "data",
-            1.0,
-            chopped=False,
-            chop_source="data",
-            overflowed=0,
-            not_finite=0,
-            bipolar_rad=0.0,
-        ),
-    )
+    # The stages read nothing else of the series and of the report.
+    return Signal(SimpleNamespace(acquisition=acquisition), echoes, echoes, SimpleNamespace())
 
 
 def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> Inputs:
@@ -333,7 +306,7 @@ def whole_size(recorder: Recorder, inputs: Inputs) -> Callable[..., Any]:
     """Return a run whose results are on the grids of the scans."""
     assert inputs.t1w is not None
     assert inputs.signal is not None
-    t1w, combined = inputs.t1w, inputs.signal.combined
+    t1w, combined = inputs.t1w, inputs.signal.loaded.combined
 
     def run(stage: Stage, *_: Any, **__: Any) -> Any:
         recorder.ran.append(stage)
