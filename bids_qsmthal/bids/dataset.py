@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.bids.sidecars import Entities, entities_of, read_json
+from bids_qsmthal.bids.gre_metadata import contrast_agent
+from bids_qsmthal.bids.sidecars import Entities, entities_of, metadata, read_json
 from bids_qsmthal.core.errors import (
     DataError,
     InvalidBidsError,
@@ -26,7 +27,23 @@ if TYPE_CHECKING:
 GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
 """The BIDS name of multi-echo GRE, and those that older datasets use for it."""
 
-IMAGE = {"datatype": "anat", "extension": [".nii", ".nii.gz"]}
+IMAGE = {"extension": [".nii", ".nii.gz"]}
+"""Every image of the index lies in an anat/ folder; pybids would read the datatype from folders
+above the dataset, too."""
+
+INDEXED = re.compile(
+    r"^/(?!\.)(?:sub-[^/]+(?:/ses-[^/]+)?(?:/anat(?:/(?!\.)[^/\ud800-\udfff]+\.nii(?:\.gz)?)?)?)?$"
+)
+"""What is looked at, from the root of the dataset: images in sub-*/[ses-*/]anat and the folders on
+the way. Files of the Mac (``._name``), names that are no UTF-8 and loops of links are none of
+it."""
+
+AFTER_CONTRAST = frozenset({"post", "postcontrast", "postgad", "postgd", "gad", "gd", "contrast"})
+"""Labels of ``acq-`` that say what ``ce-`` should: after a contrast agent."""
+
+INDEX_KEYS = frozenset({"run", "echo"})
+"""Entities that BIDS counts with: run-1 and run-01 are one."""
+
 ROLES: dict[str, dict[str, Any]] = {
     "gre": {**IMAGE, "suffix": list(GRE_SUFFIXES)},
     "t1w": {**IMAGE, "suffix": "T1w", "ceagent": "Query.NONE"},
@@ -145,6 +162,7 @@ def find_sessions(
         if subject in subjects and (session in sessions or not (session or selection.sessions)):
             scans = {role: found[role].get(key, []) for role in ROLES}
             result.extend(_sessions(bids_dir, subject, session or None, scans))
+    result = _with_other_sessions(result)
     without = sorted(subjects - {session.subject for session in result})
     result = _with_runs(result, selection.runs, bids_dir)
     if without and selection.participants and not selection.filters:
@@ -193,17 +211,8 @@ def _index(bids_dir: Path, database: Path | None, subjects: Sequence[str]) -> BI
     # A database that is kept has to hold everybody.
     named = "|".join(subjects) if database is None else ""
     others = [re.compile(rf"^/?sub-(?!(?:{named})(?:/|$))")] if named else []
-    indexer = BIDSLayoutIndexer(
-        validate=False,
-        index_metadata=False,
-        ignore=[
-            *("derivatives", "sourcedata", "code", "stimuli", "models", "logs", "tmp", "work"),
-            re.compile(r"/\."),
-            re.compile(r"/(func|dwi|eeg|meg|ieeg|pet|perf|beh|micr|nirs|motion|fmap)/"),
-            re.compile(r"\.(json|tsv|tsv\.gz|html|bval|bvec)$"),
-            *others,
-        ],
-    )
+    elsewhere = re.compile(rf"^(?!{INDEXED.pattern.removeprefix('^')})")
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[elsewhere, *others])
     return BIDSLayout(
         bids_dir, indexer=indexer, derivatives=False, validate=False, database_path=database
     )
@@ -236,7 +245,15 @@ def _by_session(
         )
         if subject:
             groups[subject, session].append(path)
-    return {key: sorted(paths) for key, paths in groups.items()}
+    return {key: _each_once(paths) for key, paths in groups.items()}
+
+
+def _each_once(paths: Iterable[Path]) -> list[Path]:
+    """Return images sorted by name, without those that a link shows a second time."""
+    found: dict[Path, Path] = {}
+    for path in sorted(paths):
+        found.setdefault(path.parent.resolve() / path.name, path)
+    return list(found.values())
 
 
 def _check_name(path: Path, subject: str, session: str | None) -> None:
@@ -265,8 +282,9 @@ def _sessions(
     skipped: list[Skipped] = []
     series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
     chosen = {}
+    candidates = _by_contrast(root, scans)
     for role in ("t1w", "t1w_gad", "flair"):
-        first, *others = _usable(scans[role], skipped) or (None,)
+        first, *others = _usable(candidates[role], skipped) or (None,)
         chosen[role] = first
         skipped += [
             Skipped(other, f"{first.name if first else 'another'} of the session is used as {role}")
@@ -281,6 +299,23 @@ def _sessions(
     ]
 
 
+def _by_contrast(root: Path, scans: Mapping[str, Sequence[Path]]) -> dict[str, list[Path]]:
+    """Return the scans of each role; a T1w whose sidecar names a contrast agent is after contrast.
+
+    What ``acq-`` calls so comes after the others: the sidecar may be silent.
+    """
+    before: list[Path] = []
+    after = list(scans["t1w_gad"])
+    for path in scans["t1w"]:
+        (after if contrast_agent([metadata(path, root)]) else before).append(path)
+    before.sort(key=_called_after_contrast)
+    return {"t1w": before, "t1w_gad": after, "flair": list(scans["flair"])}
+
+
+def _called_after_contrast(path: Path) -> bool:
+    return dict(entities_of(path)[0]).get("acq", "").lower() in AFTER_CONTRAST
+
+
 def _usable(paths: Sequence[Path], skipped: list[Skipped]) -> list[Path]:
     """Leave out phase and real/imaginary parts of anatomical scans."""
     usable = []
@@ -293,24 +328,70 @@ def _usable(paths: Sequence[Path], skipped: list[Skipped]) -> list[Path]:
 
 
 def _gre_scans(paths: Sequence[Path], skipped: list[Skipped]) -> Iterable[GreFiles]:
-    """Group echoes and parts into scans."""
+    """Group echoes and parts into scans.
+
+    An incomplete scan is left out where another one is complete; alone, it is described later, and
+    refused with what it lacks.
+    """
     groups: dict[Entities, list[Path]] = defaultdict(list)
     for path in paths:
-        entities, _ = entities_of(path)
-        shared = tuple(
-            (key, value) for key, value in entities if key not in {"sub", "ses", "echo", "part"}
-        )
-        groups[shared].append(path)
-    for shared, files in sorted(groups.items()):
-        parts = {dict(entities_of(path)[0]).get("part", "mag") for path in files}
+        groups[_counted(_shared_entities(path))].append(path)
+    complete = {key for key, files in groups.items() if _parts(files) & {"phase", "imag"}}
+    complete = {key for key in complete if _parts(groups[key]) & {"mag", "real"}}
+    for key, files in sorted(groups.items()):
         legacy = all(entities_of(path)[1] != "MEGRE" for path in files)
-        if parts == {"mag"} and legacy:
-            # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake.
+        # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake.
+        ordinary = _parts(files) == {"mag"} and legacy
+        if key in complete or not (complete or ordinary):
+            yield GreFiles(_shared_entities(min(files)), tuple(sorted(files)))
+        elif "phase" in _parts(files):
+            skipped += [Skipped(path, "phase without magnitude under its name") for path in files]
+        else:
             skipped += [
                 Skipped(path, "magnitude without phase: no susceptibility") for path in files
             ]
-        else:
-            yield GreFiles(shared, tuple(sorted(files)))
+
+
+def _parts(files: Iterable[Path]) -> set[str]:
+    return {dict(entities_of(path)[0]).get("part", "mag") for path in files}
+
+
+def _shared_entities(path: Path) -> Entities:
+    """Return what the files of one scan share."""
+    entities, _ = entities_of(path)
+    own = {"sub", "ses", "echo", "part"}
+    return tuple((key, value) for key, value in entities if key not in own)
+
+
+def _counted(entities: Entities) -> Entities:
+    """Return entities with numbers as BIDS counts: without leading zeros."""
+    return tuple(
+        (key, (value.lstrip("0") or "0") if key in INDEX_KEYS else value) for key, value in entities
+    )
+
+
+def _with_other_sessions(sessions: Sequence[Session]) -> list[Session]:
+    """Say of each session without T1w where the participant has one."""
+    elsewhere: dict[str, list[Session]] = defaultdict(list)
+    for session in sessions:
+        if session.t1w is not None:
+            elsewhere[session.subject].append(session)
+    return [
+        session
+        if session.t1w is not None
+        else replace(
+            session,
+            skipped=(
+                *session.skipped,
+                *(
+                    Skipped(other.t1w, f"T1w of another session than {session.name}")
+                    for other in elsewhere[session.subject]
+                    if other.t1w is not None
+                ),
+            ),
+        )
+        for session in sessions
+    ]
 
 
 def _chosen(

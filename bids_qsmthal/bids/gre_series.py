@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -165,7 +167,7 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
 
 def _check_volumes(path: Path, times: object) -> None:
     shape, _ = nifti.shape_and_affine(path)
-    volumes = shape[3] if len(shape) > 3 else 1
+    volumes = math.prod(shape[3:])
     if isinstance(times, list) and len(times) != volumes:
         raise DataError(
             f"{path.name}: EchoTime lists {len(times)} times but the file holds {volumes} volumes, "
@@ -183,10 +185,23 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
         if all(echoes.get(part) for part in pair):
             return pair
     have = ", ".join(f"part-{part}" for part in sorted(echoes))
+    similar = _like_phase(next(iter(echoes.values()))[0].path.parent)
+    if similar and set(echoes) == {"mag"}:
+        raise MissingInputError(
+            f"{name}: the scan has only part-mag, but {', '.join(similar)} look like its phase; "
+            "rename them to the name of the magnitude with part-phase in place of part-mag."
+        )
     raise MissingInputError(
         f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
         "or part-real with part-imag. Export the missing part."
     )
+
+
+def _like_phase(folder: Path, most: int = 4) -> list[str]:
+    """Return images of a folder whose names speak of phase in words that BIDS does not have."""
+    names = (path.name for path in folder.glob("*.nii*") if not path.name.startswith("."))
+    found = [name for name in names if "part-" not in name and re.search(r"_ph(ase)?[_.]", name)]
+    return sorted(found)[:most]
 
 
 def _echo_time_s(echo: Echo) -> float:
@@ -228,7 +243,7 @@ def _echo_number(echo: Echo) -> int:
 def _check_no_gap(echoes: Sequence[Echo], where: str) -> None:
     """Raise where the numbers of the file names leave one out."""
     numbers = [_echo_number(echo) for echo in echoes if echo.volume is None]
-    if numbers not in ([0], list(range(1, len(numbers) + 1)), []):
+    if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
         raise MissingInputError(
             f"{where} has the echoes {', '.join(map(str, numbers))}, expected 1 to "
             f"{max(numbers)}: an echo is missing; add it, or number the others anew."

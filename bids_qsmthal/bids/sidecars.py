@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 Entities = tuple[tuple[str, str], ...]
 """Entities of a file name in their order, such as ``(("sub", "01"), ("run", "1"))``."""
@@ -36,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(_text(path))
     except (OSError, ValueError, RecursionError) as error:
         words = " ".join(str(error).split())
         raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
@@ -45,6 +48,19 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: holds a {type(content).__name__}, expected a JSON object; mend the file."
         )
     return content
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; JSON is UTF-8, but names of people and places come in Latin-1."""
+    stored = path.read_bytes()
+    try:
+        return stored.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        log.warning(
+            "%s: byte %d is not UTF-8, the file is read as Latin-1; save it as UTF-8.",
+            *(path, error.start),
+        )
+        return stored.decode("latin-1")
 
 
 def metadata(path: Path, root: Path) -> dict[str, Any]:
@@ -79,7 +95,8 @@ def inherited(path: Path, root: Path, extension: str) -> list[Path]:
 @lru_cache(maxsize=64)
 def _listed(folder: Path, extension: str, _changed_ns: int) -> list[tuple[Path, Entities, str]]:
     """Return some files of a folder; the root of a study has thousands of other entries."""
-    return [(path, *entities_of(path)) for path in folder.glob(f"*.{extension}")]
+    found = (path for path in folder.glob(f"*.{extension}") if not path.name.startswith("."))
+    return [(path, *entities_of(path)) for path in found]
 
 
 @lru_cache(maxsize=256)

@@ -63,8 +63,7 @@ def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
         raise DataError(
             f"{path}: the file is truncated or damaged ({_words(error)}); copy or export it again."
         ) from error
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
+    data = data.reshape(_without_single(data.shape))
     return Image(np.ascontiguousarray(data), _affine(image.affine, path))
 
 
@@ -95,7 +94,7 @@ def _geometry(path: Path, *_state: int) -> tuple[tuple[int, ...], NDArray[np.flo
         shape, affine = header.get_data_shape(), header.get_best_affine()
         dtype = header.get_data_dtype()
     _check_content(shape, dtype, path)
-    return tuple(int(n) for n in shape), _affine(affine, path)
+    return _without_single(shape), _affine(affine, path)
 
 
 class Orientation(NamedTuple):
@@ -138,6 +137,11 @@ def _orientation(path: Path, *_state: int) -> Orientation:
         sform = _affine(header.get_sform(), path) if codes[0] > 0 else best
         qform = _affine(header.get_qform(), path) if codes[1] > 0 else best
     return Orientation(best, sform, codes[0], qform, codes[1])
+
+
+def _without_single(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape without the axes beyond space that hold one volume: (x, y, z, 1, n) is 4-D."""
+    return (*(int(n) for n in shape[:3]), *(int(n) for n in shape[3:] if n != 1))
 
 
 def stored_scale(path: Path) -> tuple[float, float]:

@@ -166,7 +166,9 @@ def check_size(series: GreSeries) -> None:
     """
     for path in series.paths:
         shape, affine = nifti.shape_and_affine(path)
-        _check_size(Image(np.broadcast_to(np.int8(0), shape), affine), path)
+        grid = Image(np.broadcast_to(np.int8(0), shape), affine)
+        _check_size(grid, path)
+        _check_axes(grid, path)
 
 
 def _check_size(image: Image, path: Path) -> None:

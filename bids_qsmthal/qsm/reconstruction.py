@@ -210,6 +210,11 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     total = settings.fitting(magnitude, phase_rad, measured, grid, acquisition)
     r2star = settings.relaxation(magnitude, measured, acquisition.echo_times_s)
     trusted = _trusted(total, measured, settings)
+    if not trusted.any():
+        raise DataError(
+            "The phase of no voxel follows one frequency over the echoes: check the echo times, "
+            "and that magnitude and phase are of one scan; leave the scan out if the head moved."
+        )
     fluid = Fluid(np.zeros_like(trusted), 0.0, 0.0, 0.0)
     if len(acquisition.echo_times_s) > 1 and trusted.any() and total.snr > 0:
         fluid = settings.fluid(

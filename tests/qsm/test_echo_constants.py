@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.qsm import echo_constants, phase
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.qsm import echo_constants, phase, reconstruct
 from tests.qsm.phantoms import head
 
 EVEN, UNEVEN, THREE = (0.005, 0.010, 0.015, 0.020), (0.004, 0.009, 0.0155), (0.004, 0.008, 0.012)
@@ -52,3 +53,11 @@ def test_constants_are_found_before_the_sign_and_reported() -> None:
     )
     assert found.report.sign == -1
     assert found.report.echo_constant_rad > 1
+
+
+def test_echoes_that_follow_no_frequency_are_refused() -> None:
+    scan = head()
+    magnitude, angle = scan.signal()
+    wild = (0.0, 2.0, -2.0, 1.0) + 0 * angle
+    with pytest.raises(DataError, match="no voxel follows one frequency"):
+        reconstruct(magnitude, wild.astype(np.float32), scan.mask, scan.grid, scan.acquisition)
