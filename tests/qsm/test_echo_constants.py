@@ -58,6 +58,6 @@ def test_constants_are_found_before_the_sign_and_reported() -> None:
 def test_echoes_that_follow_no_frequency_are_refused() -> None:
     scan = head()
     magnitude, angle = scan.signal()
-    wild = (0.0, 2.0, -2.0, 1.0) + 0 * angle
+    wild = (0.0, 1.5, 0.0, -1.5) + 0 * angle
     with pytest.raises(DataError, match="no voxel follows one frequency"):
         reconstruct(magnitude, wild.astype(np.float32), scan.mask, scan.grid, scan.acquisition)
