@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import logging
 import time
 import traceback
@@ -64,7 +65,7 @@ def work(
     """
     start = time.monotonic()
     try:
-        with _alone(session, settings, patience_s), _log_file(session, settings):
+        with _alone(session, settings, patience_s), _log_file(session, settings), _plain_letters():
             ended = _guarded(session, settings, process)
     except QsmthalError as error:
         ended = _refused(session, error)
@@ -139,6 +140,24 @@ def _log_file(session: Session, settings: Settings) -> Iterator[None]:
         handler.close()
         for other in shown:  # a worker of Dask goes on to the next participant
             other.removeFilter(prefix)
+
+
+@contextmanager
+def _plain_letters() -> Iterator[None]:
+    """Let libraries turn capitals into small letters as in English.
+
+    ANTs does so with the names of its options. In Turkish, I is no capital of i: it knows neither
+    "Rigid" nor "MI" any more. Python has its own letters, and its encoding of files is settled.
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:  # a system without it, such as an old one: its plain one will do
+        locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 class _LogFile(logging.FileHandler):
