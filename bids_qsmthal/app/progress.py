@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from bids_qsmthal.participant.runner import Step
+    from bids_qsmthal.participant.runner import StageProgress
 
 PLAIN = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 
@@ -31,7 +31,7 @@ LEAST_WORK = 0.15
 class _Participant:
     """Where one participant is."""
 
-    step: Step
+    step: StageProgress
     since: float
     done: float = 0.0
     """Share of the work that this run did."""
@@ -65,7 +65,7 @@ class Forecast:
         self._planned.clear()
         self.running.clear()
 
-    def step(self, step: Step) -> None:
+    def step(self, step: StageProgress) -> None:
         """Take note that a stage begins, is reused or is left out."""
         now = self.clock()
         known = self.running.setdefault(step.who, _Participant(step, now))
@@ -195,9 +195,9 @@ class LiveHandler(logging.Handler):
             forecast.expect(record.to_process)
             self._start()
         elif hasattr(record, "step"):
-            from bids_qsmthal.participant.runner import Step  # noqa: PLC0415 - brings all rooms along
+            from bids_qsmthal.participant.runner import StageProgress  # noqa: PLC0415 - brings all rooms along
 
-            forecast.step(Step(**record.step))
+            forecast.step(StageProgress(**record.step))
         elif hasattr(record, "ended"):
             forecast.end(record.ended)
             if forecast.ended >= forecast.total and self._live is not None:

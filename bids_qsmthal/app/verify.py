@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TreeComparison:
     """What a comparison found: how many files, and each that differs with how."""
 
     compared: int
@@ -36,7 +36,7 @@ class Comparison:
         return f"{self.differences[0]}\n{more}"
 
 
-def with_manifest(output_dir: Path) -> Comparison:
+def with_manifest(output_dir: Path) -> TreeComparison:
     """Compare a tree with the checksums that were written beside it.
 
     Raises
@@ -56,10 +56,10 @@ def with_manifest(output_dir: Path) -> Comparison:
             found.append(f"{entry.path}: was changed after it was written")
     deep = (place for place in _compared(output_dir) if "/" in place)
     found += [f"{place}: is in no manifest" for place in deep if place not in listed]
-    return Comparison(len(listed), tuple(found))
+    return TreeComparison(len(listed), tuple(found))
 
 
-def of_trees(first: Path, second: Path) -> Comparison:
+def of_trees(first: Path, second: Path) -> TreeComparison:
     """Compare two trees file by file; logs, manual edits and command lines are left out.
 
     Raises
@@ -79,7 +79,7 @@ def of_trees(first: Path, second: Path) -> Comparison:
             found.append(f"{name}: is not in {missing[0]}")
         elif manifest.content(first / name) != manifest.content(second / name):
             found.append(f"{name}: {difference(first / name, second / name)}")
-    return Comparison(len(names[0] | names[1]), tuple(found))
+    return TreeComparison(len(names[0] | names[1]), tuple(found))
 
 
 def difference(first: Path, second: Path) -> str:
@@ -117,7 +117,7 @@ def _compared(root: Path) -> Iterator[str]:
             yield place.as_posix()
 
 
-def _same_content(path: Path, entry: manifest.Entry) -> bool:
+def _same_content(path: Path, entry: manifest.ManifestEntry) -> bool:
     try:
         return hashlib.sha256(manifest.content(path)).hexdigest() == entry.content_sha256
     except QsmthalError:

@@ -48,7 +48,7 @@ COMMANDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One file: its place below the output folder, its size and its checksums.
 
     Attributes
@@ -90,7 +90,7 @@ def write_of(output_dir: Path, name: str, folder: Path, pages: Iterable[Path] = 
     return _write(output_dir, name, [_entry(path, output_dir, name) for path in listed])
 
 
-def begin(output_dir: Path, name: str, scan: str) -> list[Entry]:
+def begin(output_dir: Path, name: str, scan: str) -> list[ManifestEntry]:
     """Say that a scan is processed again: what it made is vouched for no more until it finishes.
 
     Parameters
@@ -118,7 +118,11 @@ def begin(output_dir: Path, name: str, scan: str) -> list[Entry]:
 
 
 def finish(
-    output_dir: Path, name: str, scan: str, made: Iterable[Path], unchanged: Iterable[Entry] = ()
+    output_dir: Path,
+    name: str,
+    scan: str,
+    made: Iterable[Path],
+    unchanged: Iterable[ManifestEntry] = (),
 ) -> None:
     """Write the manifest of a participant and session, in which one scan has finished.
 
@@ -151,13 +155,13 @@ def finish(
         _write(output_dir, name, [*joined, *held])
 
 
-def _outdated(entry: Entry, scan: str) -> Entry:
+def _outdated(entry: ManifestEntry, scan: str) -> ManifestEntry:
     if scan not in entry.scans:
         return entry
     return replace(_without(entry, scan), outdated=(*entry.outdated, scan))
 
 
-def _without(entry: Entry, scan: str) -> Entry:
+def _without(entry: ManifestEntry, scan: str) -> ManifestEntry:
     return replace(
         entry,
         scans=tuple(one for one in entry.scans if one != scan),
@@ -165,7 +169,7 @@ def _without(entry: Entry, scan: str) -> Entry:
     )
 
 
-def _joined(new: Entry, old: Entry | None, scan: str) -> Entry:
+def _joined(new: ManifestEntry, old: ManifestEntry | None, scan: str) -> ManifestEntry:
     """Return an entry that other scans share where they made the same."""
     if old is None or old.content_sha256 != new.content_sha256:
         return replace(new, scans=(scan,), outdated=())
@@ -187,7 +191,7 @@ def _alone(output_dir: Path, name: str) -> Iterator[None]:
         ) from error
 
 
-def _write(output_dir: Path, name: str, entries: Iterable[Entry]) -> Path:
+def _write(output_dir: Path, name: str, entries: Iterable[ManifestEntry]) -> Path:
     rows: list[tuple[str, ...]] = [COLUMNS]
     for entry in sorted(entries, key=lambda entry: entry.path):
         owners = (",".join(entry.scans), ",".join(entry.outdated))
@@ -207,7 +211,7 @@ def below(folder: Path) -> list[Path]:
     )
 
 
-def read_all(output_dir: Path) -> list[Entry]:
+def read_all(output_dir: Path) -> list[ManifestEntry]:
     """Return what finished runs made, of every manifest of an output tree.
 
     Raises
@@ -226,7 +230,7 @@ def read_all(output_dir: Path) -> list[Entry]:
     return [entry for place in places for entry in _read(place) if entry.scans]
 
 
-def read_of(output_dir: Path, name: str) -> list[Entry]:
+def read_of(output_dir: Path, name: str) -> list[ManifestEntry]:
     """Return what finished runs made, of one manifest; nothing where it has not been written.
 
     Raises
@@ -238,7 +242,7 @@ def read_of(output_dir: Path, name: str) -> list[Entry]:
     return [entry for entry in _read(place) if entry.scans] if place.exists() else []
 
 
-def entries_of(output_dir: Path, name: str) -> list[Entry]:
+def entries_of(output_dir: Path, name: str) -> list[ManifestEntry]:
     """Return every entry of one manifest; none where it has not been written, or is malformed."""
     place = output_dir / "logs" / f"{name}{ENDING}"
     try:
@@ -288,8 +292,8 @@ def digest(path: Path) -> str:
         raise ReadWriteError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _entry(path: Path, root: Path, scan: str) -> Entry:
-    return Entry(
+def _entry(path: Path, root: Path, scan: str) -> ManifestEntry:
+    return ManifestEntry(
         path=path.relative_to(root).as_posix(),
         size=path.stat().st_size,
         sha256=digest(path),
@@ -298,14 +302,14 @@ def _entry(path: Path, root: Path, scan: str) -> Entry:
     )
 
 
-def _read(place: Path) -> list[Entry]:
+def _read(place: Path) -> list[ManifestEntry]:
     try:
         with place.open(encoding="utf-8", newline="") as stream:
             header, *rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(header) != COLUMNS:
             raise DataError(f"{place}: columns {header}, expected {', '.join(COLUMNS)}.")
         return [
-            Entry(path, int(size), raw, inner, _names(scans), _names(outdated))
+            ManifestEntry(path, int(size), raw, inner, _names(scans), _names(outdated))
             for path, size, raw, inner, scans, outdated in rows
         ]
     except (OSError, ValueError, csv.Error) as error:

@@ -16,7 +16,7 @@ LONGEST = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
+class AcquisitionProtocol:
     """What the consensus asks to report of a scan (Bilgic 2024, doi 10.1002/mrm.30006).
 
     None where the sidecars are silent, disagree between echoes, or hold what cannot be the value.
@@ -51,12 +51,12 @@ class Protocol:
     coil: str | None = None
 
 
-def read(series: GreSeries) -> Protocol:
+def read(series: GreSeries) -> AcquisitionProtocol:
     """Return how a scan was acquired."""
     sidecars = [echo.metadata for echo in (*series.first, *series.second)]
     sequence = (_word(sidecars, key) for key in SEQUENCE_KEYS)
     dimensions = _word(sidecars, "MRAcquisitionType")
-    return Protocol(
+    return AcquisitionProtocol(
         sequence=next((word for word in sequence if word), None),
         dimensions=dimensions if dimensions in ("2D", "3D") else None,
         repetition_time_s=_number(

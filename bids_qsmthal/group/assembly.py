@@ -26,9 +26,9 @@ from bids_qsmthal.group import (
     sessions,
 )
 from bids_qsmthal.group.concerns import Concern, Kind
-from bids_qsmthal.group.covariates import Source, VariableValues
+from bids_qsmthal.group.covariates import CovariateSource, VariableValues
 from bids_qsmthal.group.finished import FinishedTables
-from bids_qsmthal.group.flow import Line, Step
+from bids_qsmthal.group.flow import FlowStep, Line
 from bids_qsmthal.group.questionable import Questionable
 from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.settings import Selection
@@ -238,12 +238,12 @@ def _filtered(analysis: Analysis, everybody: pd.DataFrame, rows: pd.DataFrame) -
     lost = sorted(set(everybody["participant_id"]) - set(rows["participant_id"]))
     if not lost:
         return None
-    return Line(step=Step.FILTERED, n=len(lost), about=analysis.filter, detail=shortened(lost))
+    return Line(step=FlowStep.FILTERED, n=len(lost), about=analysis.filter, detail=shortened(lost))
 
 
 def _flow(
     scans: _Scans,
-    sources: list[Source],
+    sources: list[CovariateSource],
     chosen: sessions.ChosenSessions,
     filtered: Line | None,
 ) -> tuple[Line, ...]:
@@ -284,7 +284,7 @@ def _concerns_of_variables(
 
 def _concerns_of_cohort(
     analysis: Analysis,
-    sources: list[Source],
+    sources: list[CovariateSource],
     chosen: sessions.ChosenSessions,
     tables: FinishedTables,
 ) -> list[Concern]:
@@ -384,7 +384,7 @@ def _variables(
     analysis: Analysis,
     wide: pd.DataFrame,
     units: dict[str, str],
-    sources: list[Source],
+    sources: list[CovariateSource],
     *,
     strict: bool,
 ) -> _Values:
@@ -458,7 +458,7 @@ def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
     return worst.reindex(rows).fillna(str(Decision.INCLUDE))
 
 
-def _absence(variable: Variable, sources: list[Source], *, strict: bool) -> Reason:
+def _absence(variable: Variable, sources: list[CovariateSource], *, strict: bool) -> Reason:
     """Return why a variable has no values; log it.
 
     Raises

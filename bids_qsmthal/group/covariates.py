@@ -41,7 +41,7 @@ MOST_GROUPS = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class CovariateSource:
     """One TSV file with its data dictionary."""
 
     path: Path
@@ -61,7 +61,7 @@ class VariableValues:
     questionable: tuple[Questionable, ...]
 
 
-def covariate_tables(bids_dir: Path) -> list[Source]:
+def covariate_tables(bids_dir: Path) -> list[CovariateSource]:
     """Return the tables that may hold covariates: the nearest to the session first.
 
     Raises
@@ -80,11 +80,13 @@ def covariate_tables(bids_dir: Path) -> list[Source]:
             frame = _session_ids(frame)
             _check_unique(frame, path)
             described = table_reading.dictionary(path.with_suffix(".json"))
-            sources.append(Source(path, frame, dict(described)))
+            sources.append(CovariateSource(path, frame, dict(described)))
     return sources
 
 
-def with_matched_ids(sources: list[Source], participants: Collection[str]) -> list[Source]:
+def with_matched_ids(
+    sources: list[CovariateSource], participants: Collection[str]
+) -> list[CovariateSource]:
     """Return the tables with the participants named as their results are.
 
     Spreadsheets make 1 of 0001: an identity that has no results is taken for the one that
@@ -106,7 +108,7 @@ def with_matched_ids(sources: list[Source], participants: Collection[str]) -> li
     return [_source_with_matched_ids(source, set(participants), by_plain) for source in sources]
 
 
-def listed_participants(sources: list[Source]) -> list[str]:
+def listed_participants(sources: list[CovariateSource]) -> list[str]:
     """Return the participants of participants.tsv."""
     for source in sources:
         if source.path.name == PARTICIPANTS:
@@ -114,14 +116,14 @@ def listed_participants(sources: list[Source]) -> list[str]:
     return []
 
 
-def column_names(sources: list[Source]) -> list[str]:
+def column_names(sources: list[CovariateSource]) -> list[str]:
     """Return the names of all columns that hold something about participants."""
     names = [str(name) for source in sources for name in source.frame.columns]
     return [name for name in dict.fromkeys(names) if name not in ("participant_id", "session_id")]
 
 
 def variable_values(
-    variable: Variable, sources: list[Source], rows: pd.MultiIndex
+    variable: Variable, sources: list[CovariateSource], rows: pd.MultiIndex
 ) -> VariableValues | None:
     """Return the values of a variable for each participant and session, and where they are from.
 
@@ -154,7 +156,9 @@ def variable_values(
     return None
 
 
-def acquisition_times(bids_dir: Path, sources: list[Source], rows: pd.MultiIndex) -> pd.Series[Any]:
+def acquisition_times(
+    bids_dir: Path, sources: list[CovariateSource], rows: pd.MultiIndex
+) -> pd.Series[Any]:
     """Return when each session was, NaT where no table says it.
 
     From ``acq_time`` of a table with sessions, else the earliest one of the session's
@@ -192,7 +196,7 @@ def years_since_first(times: pd.Series[Any]) -> pd.Series[float]:
 
 
 def grouping_columns(
-    sources: list[Source], participants: Collection[str]
+    sources: list[CovariateSource], participants: Collection[str]
 ) -> dict[str, dict[str, int]]:
     """Return the columns that look like groups and hold several, with a count of each value."""
     groups: dict[str, dict[str, int]] = {}
@@ -233,8 +237,8 @@ def _without_zeros(name: str) -> str:
 
 
 def _source_with_matched_ids(
-    source: Source, known: set[str], by_plain: dict[str, list[str]]
-) -> Source:
+    source: CovariateSource, known: set[str], by_plain: dict[str, list[str]]
+) -> CovariateSource:
     names = source.frame["participant_id"]
     taken = set(names) & known
     new: dict[str, str] = {}
@@ -266,7 +270,7 @@ def _source_with_matched_ids(
 
 
 def _cell_values(
-    variable: Variable, column: str, source: Source
+    variable: Variable, column: str, source: CovariateSource
 ) -> tuple[pd.Series[Any], list[Questionable]]:
     cells = source.frame[column]
     where = f"{source.path}, column '{column}'"
@@ -310,7 +314,7 @@ def _meanings(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _levels(
-    variable: Variable, cells: pd.Series[str], meanings: Mapping[str, str], source: Source
+    variable: Variable, cells: pd.Series[str], meanings: Mapping[str, str], source: CovariateSource
 ) -> tuple[pd.Series[Any], list[Questionable]]:
     """Return the value of each level, and the cells that are none.
 
@@ -348,7 +352,7 @@ def _levels(
 def _check_meaning(
     variable: Variable,
     by_word: Mapping[str, float | str],
-    source: Source,
+    source: CovariateSource,
     column: str,
     code: str,
     meaning: str,
@@ -389,7 +393,7 @@ def _spellings(variable: Variable) -> str:
 
 def _questionable(
     variable: Variable,
-    source: Source,
+    source: CovariateSource,
     cells: pd.Series[str],
     here: pd.Series[bool],
     problem: Problem,
@@ -419,7 +423,7 @@ def _on_rows(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.
     return pd.Series(by_participant.reindex(people).to_numpy(), index=rows, dtype=object)
 
 
-def _sessions(paths: list[Path], bids_dir: Path) -> Source:
+def _sessions(paths: list[Path], bids_dir: Path) -> CovariateSource:
     frames = []
     for path in paths:
         frame = table_reading.read(path)
@@ -432,7 +436,7 @@ def _sessions(paths: list[Path], bids_dir: Path) -> Source:
     beside = paths[0].with_suffix(".json")
     described = table_reading.dictionary(beside if beside.exists() else inherited)
     together = pd.concat(frames, ignore_index=True).fillna("n/a")
-    return Source(bids_dir / "sessions.tsv", together, dict(described))
+    return CovariateSource(bids_dir / "sessions.tsv", together, dict(described))
 
 
 def _session_ids(frame: pd.DataFrame) -> pd.DataFrame:

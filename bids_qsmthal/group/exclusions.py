@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bids_qsmthal.core.decision import SEVERITY, Decision
-from bids_qsmthal.group.finished import LeftOut
+from bids_qsmthal.group.finished import SessionLeftOut
 from bids_qsmthal.group.measures import column_name
 from bids_qsmthal.group.ratings import KEY
 from bids_qsmthal.group.reasons import NO_REASON, Code, Reason
@@ -48,7 +48,7 @@ def decisions(
     return _one_acquisition(_after_readers(automatic, edits), measures)
 
 
-def of_left_out(sessions: Sequence[LeftOut]) -> pd.DataFrame:
+def of_left_out(sessions: Sequence[SessionLeftOut]) -> pd.DataFrame:
     """Return the decisions about sessions whose tables are not read at all."""
     rows = [
         (

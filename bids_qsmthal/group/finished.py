@@ -27,7 +27,7 @@ SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class SessionLeftOut:
     """A session whose tables are not read."""
 
     participant_id: str
@@ -42,7 +42,7 @@ class FinishedTables:
     measures: tuple[Path, ...]
     quality: tuple[Path, ...]
     sensitivity: tuple[Path, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SessionLeftOut, ...] = ()
     not_wanted: tuple[str, ...] = ()
     """Participants that the command line does not ask for."""
 
@@ -101,7 +101,7 @@ def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
     usable = [path for s, why in zip(wanted, reasons, strict=True) if not why for path in s.tables]
     usable = [path for path in usable if _is_run(path, selection)]
     left_out = tuple(
-        LeftOut(participant_id=s.participant_id, session_id=s.session_id, reason=why)
+        SessionLeftOut(participant_id=s.participant_id, session_id=s.session_id, reason=why)
         for s, why in zip(wanted, reasons, strict=True)
         if why
     )
@@ -222,7 +222,7 @@ def _why_not(
     return None
 
 
-def _say_left_out(left_out: tuple[LeftOut, ...]) -> None:
+def _say_left_out(left_out: tuple[SessionLeftOut, ...]) -> None:
     for reason in sorted({session.reason.code for session in left_out}):
         rows = [session for session in left_out if session.reason.code == reason]
         log.warning(

@@ -17,7 +17,7 @@ from bids_qsmthal.statistics.regression import Fit
 COLUMNS = ["step", "n", "detail"]
 
 
-class Step(StrEnum):
+class FlowStep(StrEnum):
     """A place where participants are counted."""
 
     LISTED = "listed"
@@ -34,17 +34,17 @@ class Step(StrEnum):
 
 
 SENTENCES = {
-    Step.LISTED: "listed in participants.tsv",
-    Step.WITHOUT_RESULTS: "of these without results",
-    Step.NOT_LISTED: "with results but not listed",
-    Step.WITH_RESULTS: "with results",
-    Step.NOT_WANTED: "not asked for (--participant-label, --session-label)",
-    Step.EXCLUDED: "excluded: {0}",
-    Step.FILTERED: "outside the filter of the analysis: {0}",
-    Step.ENTERS: "in the analysis with {0}",
-    Step.ANALYSED: "in the analysis",
-    Step.SINGLE_VALUES: "single values left out by quality control",
-    Step.MODEL: "model {0}",
+    FlowStep.LISTED: "listed in participants.tsv",
+    FlowStep.WITHOUT_RESULTS: "of these without results",
+    FlowStep.NOT_LISTED: "with results but not listed",
+    FlowStep.WITH_RESULTS: "with results",
+    FlowStep.NOT_WANTED: "not asked for (--participant-label, --session-label)",
+    FlowStep.EXCLUDED: "excluded: {0}",
+    FlowStep.FILTERED: "outside the filter of the analysis: {0}",
+    FlowStep.ENTERS: "in the analysis with {0}",
+    FlowStep.ANALYSED: "in the analysis",
+    FlowStep.SINGLE_VALUES: "single values left out by quality control",
+    FlowStep.MODEL: "model {0}",
 }
 
 
@@ -52,7 +52,7 @@ SENTENCES = {
 class Line:
     """One count."""
 
-    step: Step
+    step: FlowStep
     n: int
     about: str = ""
     """The reason, the session or the model."""
@@ -87,10 +87,10 @@ def of_cohort(who: Counted) -> tuple[Line, ...]:
     """Return the counts from the dataset to the people who are analysed."""
     analysed = set(who.chosen.frame["participant_id"])
     lines = _lines_of_listed(who.listed, who.with_results)
-    lines.append(Line(step=Step.WITH_RESULTS, n=len(who.with_results)))
+    lines.append(Line(step=FlowStep.WITH_RESULTS, n=len(who.with_results)))
     if who.tables.not_wanted:
         names = who.tables.not_wanted
-        lines.append(Line(step=Step.NOT_WANTED, n=len(names), detail=shortened(names)))
+        lines.append(Line(step=FlowStep.NOT_WANTED, n=len(names), detail=shortened(names)))
     excluded = who.decided[who.decided["decision"].eq(Decision.EXCLUDE)]
     left_out = excluded[~excluded["participant_id"].isin(analysed)]
     left_out = left_out.drop_duplicates("participant_id")
@@ -99,9 +99,9 @@ def of_cohort(who: Counted) -> tuple[Line, ...]:
     lines += _lines_of_excluded(reasons)
     lines += [who.filtered] if who.filtered else []
     lines += _lines_of_sessions(who.chosen.frame)
-    lines.append(Line(step=Step.ANALYSED, n=len(analysed)))
+    lines.append(Line(step=FlowStep.ANALYSED, n=len(analysed)))
     if who.n_unusable:
-        lines.append(Line(step=Step.SINGLE_VALUES, n=who.n_unusable))
+        lines.append(Line(step=FlowStep.SINGLE_VALUES, n=who.n_unusable))
     return tuple(lines)
 
 
@@ -109,7 +109,7 @@ def of_models(fits: Mapping[str, Fit], frame: pd.DataFrame) -> tuple[Line, ...]:
     """Return how many participants each model has, and why not all."""
     return tuple(
         Line(
-            step=Step.MODEL,
+            step=FlowStep.MODEL,
             n=fit.design.n if fit.design else 0,
             about=name,
             detail=_losses(fit, frame),
@@ -135,10 +135,10 @@ def not_finite(fit: Fit, frame: pd.DataFrame) -> tuple[str, ...]:
 def _lines_of_listed(listed: Sequence[str], with_results: set[str]) -> list[Line]:
     if not listed:
         return []
-    lines = [Line(step=Step.LISTED, n=len(listed))]
+    lines = [Line(step=FlowStep.LISTED, n=len(listed))]
     lacking = sorted(set(listed) - with_results)
     unknown = sorted(with_results - set(listed))
-    for step, names in ((Step.WITHOUT_RESULTS, lacking), (Step.NOT_LISTED, unknown)):
+    for step, names in ((FlowStep.WITHOUT_RESULTS, lacking), (FlowStep.NOT_LISTED, unknown)):
         if names:
             lines.append(Line(step=step, n=len(names), detail=shortened(names)))
     return lines
@@ -150,7 +150,7 @@ def _lines_of_excluded(reasons: Mapping[str, Reason]) -> list[Line]:
     for who, reason in sorted(reasons.items()):
         by_reason.setdefault(reason.common, []).append(who)
     return [
-        Line(step=Step.EXCLUDED, n=len(names), about=reason.summary, detail=shortened(names))
+        Line(step=FlowStep.EXCLUDED, n=len(names), about=reason.summary, detail=shortened(names))
         for reason, names in sorted(by_reason.items())
     ]
 
@@ -162,7 +162,7 @@ def _lines_of_sessions(frame: pd.DataFrame) -> list[Line]:
     counted = frame.groupby("session_id")["participant_id"]
     return [
         Line(
-            step=Step.ENTERS,
+            step=FlowStep.ENTERS,
             n=len(names),
             about=str(session) if session != "n/a" else "their only session",
             detail=shortened(list(names)),

@@ -11,7 +11,7 @@ from bids_qsmthal.group import labels
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.tables import Row, Table
+from bids_qsmthal.statistics.tables import ModelTable, Row
 
 CAUTION = (
     "These are associations in one cohort: they do not show what causes what. A p above .05 does "
@@ -95,7 +95,7 @@ def _chance_finding(line: pd.Series, side: str) -> str:
     )
 
 
-def read_table(table: Table, numbers: pd.DataFrame, analysis: Analysis) -> str:
+def read_table(table: ModelTable, numbers: pd.DataFrame, analysis: Analysis) -> str:
     """Return a table in words, a paragraph a line."""
     lines = [
         read_row(row, line, analysis)

@@ -13,7 +13,7 @@ from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import figures, flow, interpretation, labels, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
-from bids_qsmthal.group.flow import Step
+from bids_qsmthal.group.flow import FlowStep
 from bids_qsmthal.report import MethodsRun, charts, citation
 from bids_qsmthal.report.page import (
     Block,
@@ -29,7 +29,7 @@ from bids_qsmthal.report.page import (
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.tables import Table as Wanted
+from bids_qsmthal.statistics.tables import ModelTable as Wanted
 
 NAME = "group.html"
 
@@ -127,8 +127,8 @@ def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
 
 
 def _flow(cohort: Cohort, results: Results) -> list[Block]:
-    of_models = [line for line in results.flow if line.step == Step.MODEL]
-    of_cohort = [line for line in results.flow if line.step != Step.MODEL]
+    of_models = [line for line in results.flow if line.step == FlowStep.MODEL]
+    of_cohort = [line for line in results.flow if line.step != FlowStep.MODEL]
     remarkable = cohort.exclusions[cohort.exclusions["decision"] != Decision.INCLUDE]
     return [
         Table("From dataset to analysis", flow.table(of_cohort), name="flow"),

@@ -43,7 +43,13 @@ SENTENCES = {
 }
 
 LEFT_OUT = frozenset(
-    {Problem.NO_NUMBER, Problem.NO_LEVEL, Problem.UNKNOWN, Problem.IMPOSSIBLE, Problem.CODE}
+    {
+        Problem.NO_NUMBER,
+        Problem.NO_LEVEL,
+        Problem.UNKNOWN,
+        Problem.IMPOSSIBLE,
+        Problem.CODE,
+    }
 )
 """Problems of values that are taken as missing; the others are listed and used."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_qsmthal.group.finished import LeftOut
+from bids_qsmthal.group.finished import SessionLeftOut
 from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.group.table_reading import by_session
 
@@ -26,7 +26,7 @@ class ChosenSessions:
     """One session a participant, and who has none that will do."""
 
     frame: pd.DataFrame
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SessionLeftOut, ...]
     ordered_by_name: tuple[str, ...]
     """Participants with several sessions of which not all have a date."""
 
@@ -97,7 +97,7 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
             continue
         code = Code.SESSION_EXCLUDED if session in known else Code.NO_SUCH_SESSION
         left_out.append(
-            LeftOut(participant_id=who, session_id=session, reason=Reason(code, (session,)))
+            SessionLeftOut(participant_id=who, session_id=session, reason=Reason(code, (session,)))
         )
     frame = sessions[[key in kept for key in rows]].sort_values(KEY).reset_index(drop=True)
     if by_name and wanted in WORDS:

@@ -113,7 +113,7 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
     )
 
 
-def _finish(session: Session, out: Derivatives, before: Sequence[manifest.Entry]) -> None:
+def _finish(session: Session, out: Derivatives, before: Sequence[manifest.ManifestEntry]) -> None:
     """Remove what earlier runs left and this one did not make; then say that it finished.
 
     Parameters

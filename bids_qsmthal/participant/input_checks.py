@@ -43,7 +43,7 @@ SLAB_MM = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Inputs:
+class LoadedInputs:
     """Everything that a participant is made from; what was not scanned is ``None``.
 
     Attributes
@@ -63,7 +63,7 @@ class Inputs:
 
 def read(
     session: Session, settings: Settings, external_files: Mapping[str, ExternalFile]
-) -> Inputs:
+) -> LoadedInputs:
     """Read every image of a participant once, and raise where one cannot be used.
 
     Raises
@@ -84,7 +84,7 @@ def read(
     signal: Signal | SignalOnDisk | None = gre_signal.read(series, settings) if series else None
     if isinstance(signal, Signal) and t1w is not None:
         signal = SignalOnDisk(signal, settings.work_dir / session.name)
-    return Inputs(
+    return LoadedInputs(
         signal=signal,
         t1w=t1w,
         flair=flair,

@@ -195,7 +195,7 @@ STAGES = (
 )
 
 
-class Reason(Enum):
+class LeftOutReason(Enum):
     """Why a stage is left out; the text takes what it is about."""
 
     ABSENT = "there is no {}"
@@ -204,7 +204,7 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class StageLeftOut:
     """A stage that does not run, and why.
 
     Attributes
@@ -214,7 +214,7 @@ class LeftOut:
     """
 
     stage: Stage
-    reason: Reason
+    reason: LeftOutReason
     what: str
 
     def __str__(self) -> str:
@@ -235,7 +235,7 @@ class Plan:
 
     available: frozenset[str]
     stages: tuple[Stage, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[StageLeftOut, ...]
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -250,7 +250,7 @@ class Plan:
         return [
             f"{one.stage.lack} (external labels would do)" if need != scan else one.stage.lack
             for one in self.left_out
-            if one.reason is Reason.ABSENT and one.stage.lack
+            if one.reason is LeftOutReason.ABSENT and one.stage.lack
             for need in one.stage.inputs
             if scan.keys[0] in need.keys
         ]
@@ -276,14 +276,16 @@ def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
 
 def _left_out(
     stage: Stage, available: frozenset[str], external_files: Mapping[str, ExternalFile]
-) -> LeftOut | None:
+) -> StageLeftOut | None:
     for need in stage.needs:
         if not need.among(available):
-            return LeftOut(stage, Reason.ABSENT, need.name)
+            return StageLeftOut(stage, LeftOutReason.ABSENT, need.name)
     if stage.external in external_files:
-        return LeftOut(stage, Reason.EXTERNAL, str(external_files[stage.external].source))
+        return StageLeftOut(
+            stage, LeftOutReason.EXTERNAL, str(external_files[stage.external].source)
+        )
     if stage.instead is not None and stage.instead.among(available):
-        return LeftOut(stage, Reason.CARRIED_OVER, stage.instead.name)
+        return StageLeftOut(stage, LeftOutReason.CARRIED_OVER, stage.instead.name)
     if stage.scan is not None and not stage.scan.among(available):
-        return LeftOut(stage, Reason.ABSENT, stage.scan.name)
+        return StageLeftOut(stage, LeftOutReason.ABSENT, stage.scan.name)
     return None

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StageProgress:
     """What a log record about a stage says to a program: it travels as its ``step``, a dict.
 
     A dict of plain values passes between processes in any encoding.
@@ -132,7 +132,7 @@ class Runner:
 
     def _step(self, stage: Stage, state: State) -> dict[str, str | int | float]:
         stages = self._plan.stages
-        step = Step(
+        step = StageProgress(
             who=self._who,
             number=stages.index(stage) + 1 if state != "left out" else 0,
             total=len(stages),

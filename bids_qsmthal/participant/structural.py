@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.scan_warnings import ScanWarning
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.lesions import Context, Enhancement, Lesions
-    from bids_qsmthal.participant.input_checks import Inputs
+    from bids_qsmthal.participant.input_checks import LoadedInputs
     from bids_qsmthal.participant.lesion_mask import LesionMask
     from bids_qsmthal.participant.morphometry import Number
     from bids_qsmthal.participant.pipeline import Stage
@@ -95,7 +95,7 @@ class Structural:
         return tuple(dict.fromkeys((*warnings, *self.external_warnings)))
 
 
-def structural_results(inputs: Inputs, settings: Settings, runner: Runner) -> Structural:
+def structural_results(inputs: LoadedInputs, settings: Settings, runner: Runner) -> Structural:
     """Return what the structural scans give; external results take the place of stages."""
     if inputs.t1w is None:
         made = _without_t1w(inputs, settings, runner)
@@ -112,7 +112,7 @@ def structural_results(inputs: Inputs, settings: Settings, runner: Runner) -> St
     )
 
 
-def _with_t1w(inputs: Inputs, t1w: Image, settings: Settings, runner: Runner) -> Structural:
+def _with_t1w(inputs: LoadedInputs, t1w: Image, settings: Settings, runner: Runner) -> Structural:
     prepared = runner.run(
         PREPARE_T1W,
         anatomy.prepare,
@@ -156,7 +156,7 @@ def _with_t1w(inputs: Inputs, t1w: Image, settings: Settings, runner: Runner) ->
     )
 
 
-def _without_t1w(inputs: Inputs, settings: Settings, runner: Runner) -> Structural:
+def _without_t1w(inputs: LoadedInputs, settings: Settings, runner: Runner) -> Structural:
     """Lesions need FLAIR alone; nothing else can be known without T1w."""
     external_lesions = inputs.external.get("lesion")
     grid = inputs.flair or (external_lesions.image if external_lesions else None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.external import External
     from bids_qsmthal.participant.gre_signal import Signal
-    from bids_qsmthal.participant.input_checks import Inputs
+    from bids_qsmthal.participant.input_checks import LoadedInputs
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.settings import Settings
@@ -75,7 +75,7 @@ class Susceptibility:
 
 
 def susceptibility_results(
-    inputs: Inputs, settings: Settings, runner: Runner, structural: Structural
+    inputs: LoadedInputs, settings: Settings, runner: Runner, structural: Structural
 ) -> Susceptibility | None:
     """Return what the gradient echo gives, the numbers of the thalami included."""
     if inputs.signal is None:

@@ -39,7 +39,7 @@ better maps (``docs/qsm.md``).
 """
 
 
-class Problem(NamedTuple):
+class InverseProblem(NamedTuple):
     """The functional on a box: everything the solvers share.
 
     Attributes
@@ -76,7 +76,7 @@ def functional(
     *,
     edge_share: float = EDGE_SHARE,
     smv_radius_mm: float = 0.0,
-) -> tuple[Problem, float]:
+) -> tuple[InverseProblem, float]:
     """Return the functional of a measurement on a grid with room round the mask, and its scale.
 
     Parameters
@@ -105,7 +105,7 @@ def functional(
         spread = np.sqrt(np.maximum(convolve(noise**2, ball), 0) + local.noise_ppm**2)
         local = local._replace(field_ppm=value - convolve(value, ball), noise_ppm=spread, mask=mask)
         kernel = kernel * (1 - ball)
-    problem = Problem(
+    problem = InverseProblem(
         field=np.float32(RADIANS_PER_PPM) * inside(local.field_ppm, local.mask),
         energy=(np.float32(weights[0]) * local.weight**2).astype(np.float32),
         edges=edges,
@@ -117,13 +117,13 @@ def functional(
     return problem, RADIANS_PER_PPM
 
 
-def free_outside(problem: Problem) -> Problem:
+def free_outside(problem: InverseProblem) -> InverseProblem:
     """Return the functional with the gradient free wherever no field was measured."""
     outside = problem.energy == 0
     return problem._replace(edges=np.where(outside, 7, problem.edges).astype(np.uint8))
 
 
-def objective(problem: Problem, chi: Array, simulated: Array | None = None) -> float:
+def objective(problem: InverseProblem, chi: Array, simulated: Array | None = None) -> float:
     """Return the value of the functional; ``simulated`` is D chi where it is at hand."""
     if simulated is None:
         simulated = convolve(chi, problem.kernel)
@@ -206,7 +206,7 @@ def merit_factor(misfit_rad: Array, weight: Array) -> Array:
     return cast("Array", np.maximum(np.abs(rest) / np.float32(max(limit, 1e-30)), 1) ** 2)
 
 
-def reweighted(problem: Problem, simulated: Array) -> Problem:
+def reweighted(problem: InverseProblem, simulated: Array) -> InverseProblem:
     """Return the problem with the weights of outliers lowered, their mean kept."""
     inside = problem.energy > 0
     if not inside.any():

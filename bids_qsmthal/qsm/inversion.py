@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Susceptibility(NamedTuple):
+class SusceptibilityMap(NamedTuple):
     """Susceptibility in ppm, zero outside the mask, and whether to trust it."""
 
     chi_ppm: Array
@@ -36,7 +36,7 @@ class Susceptibility(NamedTuple):
 class Inversion(Protocol):
     """Anything that turns a local field into susceptibility."""
 
-    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> SusceptibilityMap:
         """Return susceptibility in ppm, zero outside the mask."""
 
 
@@ -52,7 +52,7 @@ class ThresholdedDivision:
     threshold: float = 0.2
     margin_mm: float = 20.0
 
-    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> SusceptibilityMap:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid(grid))
@@ -60,7 +60,7 @@ class ThresholdedDivision:
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
-        return Susceptibility(inside(chi, local.mask), converged=True)
+        return SusceptibilityMap(inside(chi, local.mask), converged=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class ClosedFormL2:
     weight_mm2: float = 0.02
     margin_mm: float = 20.0
 
-    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> SusceptibilityMap:
         """Return susceptibility in ppm, zero outside the mask."""
         box = box_around(local.mask, grid, self.margin_mm)
         kernel = dipole_kernel(box.grid(grid))
@@ -84,7 +84,7 @@ class ClosedFormL2:
         stiff[0, 0, 0] = 1
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (kernel / stiff).astype(np.float32)))
-        return Susceptibility(inside(chi, local.mask), converged=True)
+        return SusceptibilityMap(inside(chi, local.mask), converged=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +122,10 @@ class Medi:
     margin_mm: float = 12.0
     solver: Solver = field(default_factory=SplitBregman)
 
-    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> SusceptibilityMap:
         """Return susceptibility in ppm, zero outside the mask."""
         if not local.mask.any():
-            return Susceptibility(np.zeros(grid.shape, np.float32), converged=False)
+            return SusceptibilityMap(np.zeros(grid.shape, np.float32), converged=False)
         box = box_around(local.mask, grid, self.margin_mm)
         problem, radians_per_ppm = functional(
             Measurement(*(box.cut(a) for a in local)),
@@ -137,7 +137,7 @@ class Medi:
         result = self.solver(problem)
         # From the fixed scale of the functional, at which lambda means the same for every scan.
         chi = box.paste(result.chi) / np.float32(radians_per_ppm)
-        return Susceptibility(
+        return SusceptibilityMap(
             inside(chi, local.mask),
             converged=result.converged,
             objective=result.objective,
@@ -174,7 +174,7 @@ class TotalVariation:
     margin_mm: float = 20.0
     solver: SplitBregman = field(default_factory=lambda: SplitBregman(reweighting=()))
 
-    def __call__(self, local: Measurement, grid: Grid) -> Susceptibility:
+    def __call__(self, local: Measurement, grid: Grid) -> SusceptibilityMap:
         """Return susceptibility in ppm, zero outside the mask."""
         plain = Medi(
             regularisation=self.regularisation,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import numpy as np
 
 from bids_qsmthal.qsm.device import HOST, Device
-from bids_qsmthal.qsm.functional import Problem, objective, reweighted
+from bids_qsmthal.qsm.functional import InverseProblem, objective, reweighted
 from bids_qsmthal.qsm.operators import convolve, gradient, gradient_adjoint
 from bids_qsmthal.qsm.passes import ArrayPasses, CompiledPasses, Passes, Penalties
 from bids_qsmthal.qsm.solvers import conjugate_gradient
@@ -33,7 +33,7 @@ class SolverResult(NamedTuple):
 class Solver(Protocol):
     """Anything that minimises the functional."""
 
-    def __call__(self, problem: Problem) -> SolverResult:
+    def __call__(self, problem: InverseProblem) -> SolverResult:
         """Return the minimiser."""
 
 
@@ -79,7 +79,7 @@ class SplitBregman:
     tolerance: float = 0.02
     device: Device = HOST
 
-    def __call__(self, problem: Problem) -> SolverResult:
+    def __call__(self, problem: InverseProblem) -> SolverResult:
         """Return the minimiser, or the best iterate where the objective rises."""
         passes, weights = self._passes(problem), self._weights(problem)
         nothing = before = np.zeros_like(problem.field)
@@ -114,13 +114,13 @@ class SplitBregman:
         """Tell whether to look at the objective after an iteration."""
         return iteration == self.iterations or iteration % WATCH == 0
 
-    def _passes(self, problem: Problem) -> Passes:
+    def _passes(self, problem: InverseProblem) -> Passes:
         """Return the loop's state where it is to run."""
         if self.device.is_host:
             return CompiledPasses(problem)
         return ArrayPasses(problem, self.device)
 
-    def _weights(self, problem: Problem) -> Penalties:
+    def _weights(self, problem: InverseProblem) -> Penalties:
         """Return the penalties that suit the weight of the data."""
         inside = problem.energy > 0
         # Penalties in proportion to the data keep the number of iterations the same at any lambda
@@ -184,7 +184,7 @@ class GaussNewton:
     epsilon: float = 1e-6
     reweighting: bool = True
 
-    def __call__(self, problem: Problem) -> SolverResult:
+    def __call__(self, problem: InverseProblem) -> SolverResult:
         """Return the minimiser; a step is halved while it raises the objective."""
         chi = np.zeros_like(problem.field)
         value, transforms, change, count = objective(problem, chi, chi), 0, np.inf, 0
@@ -199,7 +199,7 @@ class GaussNewton:
                 value = objective(problem, chi, simulated)
         return SolverResult(chi, value, count, transforms, converged=bool(change <= self.tolerance))
 
-    def _newton_step(self, problem: Problem, chi: Array) -> tuple[Array, int]:
+    def _newton_step(self, problem: InverseProblem, chi: Array) -> tuple[Array, int]:
         """Return the Gauss-Newton step from ``chi`` and the real transforms it took."""
         grid, kernel, energy = problem.grid, problem.kernel, problem.energy
         free = np.stack([(problem.edges & bit) > 0 for bit in (1, 2, 4)])
@@ -230,7 +230,7 @@ class GaussNewton:
 
 
 def _safe_step(
-    problem: Problem, chi: Array, step: Array, value: float
+    problem: InverseProblem, chi: Array, step: Array, value: float
 ) -> tuple[Array, float, float]:
     """Return chi after the step (halved until the objective falls), its value and the change."""
     # Six halvings make a step of 1/64; what still raises the objective is no descent direction.

@@ -17,7 +17,7 @@ from bids_qsmthal.qsm.operators import difference_lines
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array
     from bids_qsmthal.qsm.device import Device
-    from bids_qsmthal.qsm.functional import Problem
+    from bids_qsmthal.qsm.functional import InverseProblem
 
 
 class Penalties(NamedTuple):
@@ -67,7 +67,7 @@ class Passes(Protocol):
 class CompiledPasses:
     """The host's: chi and D chi in one complex image, updated in place."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: InverseProblem) -> None:
         self.problem = problem
         shape = problem.field.shape
         self.energy = problem.energy
@@ -136,7 +136,7 @@ class CompiledPasses:
 class ArrayPasses:
     """A device's: the same updates in operations on whole arrays of its namespace."""
 
-    def __init__(self, problem: Problem, device: Device) -> None:
+    def __init__(self, problem: InverseProblem, device: Device) -> None:
         self.device, self.problem, self.xp = device, problem, device.namespace
         send, shape = device.send, problem.field.shape
         self.field, self.energy = send(problem.field), send(problem.energy)

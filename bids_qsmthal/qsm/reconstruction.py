@@ -22,7 +22,7 @@ from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
 from bids_qsmthal.qsm.device import moved
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.fluid import Fluid, SlowDecay
-from bids_qsmthal.qsm.inversion import Inversion, Medi, Susceptibility
+from bids_qsmthal.qsm.inversion import Inversion, Medi, SusceptibilityMap
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.qsm.operators import transforms_on_all_threads
 from bids_qsmthal.qsm.relaxation import Relaxation, WeightedExponential
@@ -246,7 +246,7 @@ def _noise(magnitude: Array, trusted: Mask, total: FieldMap) -> float:
 
 def solved(
     total: Measurement, grid: Grid, chosen: Reconstruction
-) -> tuple[LocalField, Susceptibility, Mask]:
+) -> tuple[LocalField, SusceptibilityMap, Mask]:
     """Return local field, susceptibility, and the voxels whose local field was too strong."""
     with transforms_on_all_threads():
         local = chosen.background(total, grid)
@@ -328,7 +328,7 @@ def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[st
 
 
 def _warnings(
-    brain: Mask, kept: Mask, acquisition: Acquisition, found: Susceptibility, csf: Mask
+    brain: Mask, kept: Mask, acquisition: Acquisition, found: SusceptibilityMap, csf: Mask
 ) -> tuple[ScanWarning, ...]:
     """Return what the user must know."""
     warnings: list[ScanWarning] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import __version__
-from bids_qsmthal.bids.protocol import Protocol
+from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from bids_qsmthal.core.sources import OURS, Source
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ScanRun:
     csf_held: bool
     chi: Source = OURS
     r2star: Source = OURS
-    protocol: Protocol = field(default_factory=Protocol)
+    protocol: AcquisitionProtocol = field(default_factory=AcquisitionProtocol)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

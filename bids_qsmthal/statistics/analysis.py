@@ -11,7 +11,7 @@ from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
-from bids_qsmthal.statistics.tables import Table
+from bids_qsmthal.statistics.tables import ModelTable
 
 COMPUTED = {
     "quality": "include or check: what quality control or the user decided",
@@ -72,7 +72,7 @@ class Analysis:
     description: str
     variables: Mapping[str, Variable]
     models: tuple[Model, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ModelTable, ...]
     cohort: tuple[str, ...]
     normality: tuple[str, ...]
     exclude_when: tuple[str, ...] = ()

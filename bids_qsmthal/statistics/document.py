@@ -22,7 +22,7 @@ from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model, possible_parts
-from bids_qsmthal.statistics.tables import Row, Table
+from bids_qsmthal.statistics.tables import ModelTable, Row
 
 Keys = tuple[str | int, ...]
 
@@ -35,7 +35,7 @@ class Places(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class DocumentContext:
     """What every part of the file is checked against."""
 
     places: Places
@@ -91,7 +91,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         name: _variable(name, part, entry.missing, places) for name, part in entry.variables.items()
     }
     levels = {name: part.levels for name, part in variables.items() if part.levels}
-    context = Context(places, variables, {"quality": QUALITY} | levels)
+    context = DocumentContext(places, variables, {"quality": QUALITY} | levels)
     for key, names in (
         ("Cohort", entry.cohort or []),
         ("Normality", entry.normality),
@@ -187,7 +187,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
         )
 
 
-def _model(entry: schema.ModelEntry, context: Context, place: int) -> Model:
+def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Model:
     here = ("Models", place)
     context.known(entry.group_by, *here, "GroupBy")
     if entry.family == "binomial" and entry.method == "huber":
@@ -212,7 +212,7 @@ def _model(entry: schema.ModelEntry, context: Context, place: int) -> Model:
 
 
 def _contrast(
-    entry: schema.ContrastEntry, context: Context, keys: Keys
+    entry: schema.ContrastEntry, context: DocumentContext, keys: Keys
 ) -> tuple[str, dict[str, float]]:
     if len(entry.condition_list) != len(entry.weights):
         raise UsageError(
@@ -222,7 +222,9 @@ def _contrast(
     return entry.name, dict(zip(entry.condition_list, map(float, entry.weights), strict=True))
 
 
-def _sensitivity(entry: schema.SensitivityEntry | None, context: Context) -> Sensitivity | None:
+def _sensitivity(
+    entry: schema.SensitivityEntry | None, context: DocumentContext
+) -> Sensitivity | None:
     if entry is None:
         return None
     here = "Sensitivity"
@@ -244,7 +246,7 @@ def _sensitivity(entry: schema.SensitivityEntry | None, context: Context) -> Sen
 
 
 def _alternative(
-    name: str, change: Mapping[str, schema.AlternativeEntry], context: Context
+    name: str, change: Mapping[str, schema.AlternativeEntry], context: DocumentContext
 ) -> Alternative:
     keys = ("Sensitivity", "Measures", name)
     if len(change) != 1:
@@ -267,7 +269,7 @@ def _alternative(
     return Alternative(name=name, replaces=replaced, variable=changed)
 
 
-def _mixed(entry: schema.MixedEntry, context: Context, place: int) -> MixedModel:
+def _mixed(entry: schema.MixedEntry, context: DocumentContext, place: int) -> MixedModel:
     here = ("Longitudinal", place)
     context.known(entry.random_slopes, *here, "RandomSlopes")
     return MixedModel(
@@ -279,7 +281,7 @@ def _mixed(entry: schema.MixedEntry, context: Context, place: int) -> MixedModel
     )
 
 
-def _mediation(entry: schema.MediationEntry, context: Context, place: int) -> Mediation:
+def _mediation(entry: schema.MediationEntry, context: DocumentContext, place: int) -> Mediation:
     here = ("Mediation", place)
     cause = context.factor(entry.cause, *here, "Cause")
     mediator = context.factor(entry.mediator, *here, "Mediator")
@@ -302,7 +304,7 @@ def _mediation(entry: schema.MediationEntry, context: Context, place: int) -> Me
 
 
 def _harmonisation(
-    entry: schema.HarmonisationEntry | None, context: Context
+    entry: schema.HarmonisationEntry | None, context: DocumentContext
 ) -> Harmonisation | None:
     if entry is None:
         return None
@@ -312,8 +314,8 @@ def _harmonisation(
 
 
 def _table(
-    entry: schema.TableEntry, models: Sequence[Model], context: Context, place: int
-) -> Table:
+    entry: schema.TableEntry, models: Sequence[Model], context: DocumentContext, place: int
+) -> ModelTable:
     rows = []
     for number, row in enumerate(entry.rows):
         keys = ("Tables", place, "Rows", number)
@@ -326,7 +328,7 @@ def _table(
             with context.at(*keys, key):
                 _check_model(name, models)
         rows.append(Row(**row.model_dump()))
-    return Table(
+    return ModelTable(
         name=entry.name, title=entry.title, description=entry.description, rows=tuple(rows)
     )
 
@@ -351,7 +353,7 @@ def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> No
             raise UsageError(f"{message} '{name}'. There are: {', '.join(known)}.")
 
 
-def _check_unique(names: Sequence[str], key: str, context: Context) -> None:
+def _check_unique(names: Sequence[str], key: str, context: DocumentContext) -> None:
     # Tables and specifications are looked up by name: the second would hide the first.
     for place, name in enumerate(names):
         if name in names[:place]:

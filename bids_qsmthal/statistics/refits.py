@@ -18,7 +18,7 @@ from scipy import stats
 from bids_qsmthal.statistics import design, regression, resampling
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.regression import Family, Method
-from bids_qsmthal.statistics.resampling import CHUNK_NUMBERS, LeftOut, Resampling
+from bids_qsmthal.statistics.resampling import CHUNK_NUMBERS, LeaveOneOut, Resampling
 
 HUBER_TURN = 1.345
 """Residual, in scales, from which on it counts less: 95 % efficient for normal errors (Huber 1964,
@@ -34,7 +34,7 @@ LARGEST_LOGIT = 30.0
 
 Draw = Callable[[Floats, Floats, int, Resampling], Floats]
 Permute = Callable[[Floats, Floats, int, Resampling], float]
-LeaveOut = Callable[[Floats, Floats, int], LeftOut]
+LeaveOut = Callable[[Floats, Floats, int], LeaveOneOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _logistic_draws(outcome: Floats, predictors: Floats, column: int, how: Resam
     return np.concatenate(drawn)
 
 
-def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     n, p = predictors.shape
     parts = []
     done = 0
@@ -181,7 +181,7 @@ def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> Left
         parts.append((fits.coefficients[:, column] * usable, fits.statistic(column) * usable))
         done += size
     coefficients, statistic = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return LeftOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
+    return LeaveOneOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
 
 
 def _logistic_permutation_p(
@@ -237,7 +237,7 @@ def _huber_coefficients(outcomes: Floats, predictors: Floats, column: int) -> Fl
     return values
 
 
-def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     n, p = predictors.shape
     alone = [row for rows in design.decided_alone(predictors).values() for row in rows]
     coefficients, statistic = np.full(n, np.nan), np.full(n, np.nan)
@@ -250,7 +250,7 @@ def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut
         coefficients[here] = np.where(fits.converged, fits.coefficients[:, column], np.nan)
         statistic[here] = np.where(fits.converged, fits.statistic(column), np.nan)
         done += size
-    return LeftOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
+    return LeaveOneOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
 
 
 def _huber_permutation_p(
@@ -300,7 +300,7 @@ def _robust_permutation_p(
     return (beyond + 1) / (wanted + 1)
 
 
-def _robust_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+def _robust_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     plain = resampling.leave_one_out(outcome, predictors, column)
     p = np.full(len(outcome), np.nan)
     for row in np.flatnonzero(np.isfinite(plain.coefficients)):
@@ -310,7 +310,7 @@ def _robust_left_out(outcome: Floats, predictors: Floats, column: int) -> LeftOu
         found = regression.least_squares(np.delete(outcome, row), x, robust=True)
         error = np.sqrt(found.covariance[column, column])
         p[row] = 2 * stats.t.sf(abs(found.params[column] / error), found.df_residual)
-    return LeftOut(plain.coefficients, p)
+    return LeaveOneOut(plain.coefficients, p)
 
 
 ORDINARY = Refits(

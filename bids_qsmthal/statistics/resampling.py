@@ -40,7 +40,7 @@ class Resampling:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeaveOneOut:
     """A coefficient with each row left out in turn."""
 
     coefficients: Floats
@@ -126,7 +126,7 @@ def bca_interval(
     return float(low), float(high)
 
 
-def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
+def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     """Return the coefficient and its p without each row; NaN where it then has no solution.
 
     Closed form: no model is fitted again (Belsley, Kuh & Welsch 1980, doi:10.1002/0471725153).
@@ -145,7 +145,7 @@ def leave_one_out(outcome: Floats, predictors: Floats, column: int) -> LeftOut:
         variance = (residuals @ residuals - residuals**2 / free) / (n - p - 1)
         error = np.sqrt(variance * (solved[column] @ solved[column] + solved[column] ** 2 / free))
         probability = 2 * stats.t.sf(np.abs(without / error), n - p - 1)
-    return LeftOut(without, probability)
+    return LeaveOneOut(without, probability)
 
 
 def bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:

@@ -12,7 +12,7 @@ import pandas as pd
 from bids_qsmthal.statistics import design, formulas, refits, regression, resampling
 from bids_qsmthal.statistics.refits import Refits
 from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
-from bids_qsmthal.statistics.resampling import LeftOut, Resampling
+from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
 Kind = Literal["model", "inference", "sample", "term", "measure"]
 
@@ -193,16 +193,16 @@ def _inference(
 
 def _without_each(
     again: Refits, outcome: design.Floats, predictors: design.Floats, column: int, how: Resampling
-) -> LeftOut:
+) -> LeaveOneOut:
     """Return the coefficient without each row, or nothing where that would be too many fits."""
     n = len(outcome)
     if not again.is_closed_form and n * n > how.largest:
         nothing = np.full(n, np.nan)
-        return LeftOut(nothing, nothing)
+        return LeaveOneOut(nothing, nothing)
     return again.leave_one_out(outcome, predictors, column)
 
 
-def _left_out(main: Fit, left: LeftOut, frame: pd.DataFrame) -> dict[str, object]:
+def _left_out(main: Fit, left: LeaveOneOut, frame: pd.DataFrame) -> dict[str, object]:
     """Return the range of the coefficient when any one participant is left out."""
     assert main.design is not None  # noqa: S101 - the caller has checked
     blank: dict[str, object] = {"specification": LEAVE_OUT}

@@ -44,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class ModelTable:
     """What a table shows."""
 
     name: str
@@ -53,7 +53,7 @@ class Table:
     description: str = ""
 
 
-def numbers(table: Table, fits: Mapping[str, Fit]) -> pd.DataFrame:
+def numbers(table: ModelTable, fits: Mapping[str, Fit]) -> pd.DataFrame:
     """Return the table in full precision: one line a row, missing where not fitted."""
     made = pd.DataFrame([_line(row, fits) for row in table.rows])
     for side in SIDES:
@@ -103,7 +103,7 @@ def print_n(line: pd.Series[Any], side: str) -> str:
     return f"{n:.0f}" if math.isnan(events) else f"{n:.0f} ({events:.0f} events)"
 
 
-def printed(table: Table, made: pd.DataFrame) -> pd.DataFrame:
+def printed(table: ModelTable, made: pd.DataFrame) -> pd.DataFrame:
     """Return the table as a paper prints it: texts, rounded, * where p < 0.05."""
     lines = []
     for row, (_, line) in zip(table.rows, made.iterrows(), strict=True):

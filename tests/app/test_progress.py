@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bids_qsmthal.app.progress import Forecast, LiveHandler, rows, shown, spelled
 from bids_qsmthal.participant.pipeline import STAGES
-from bids_qsmthal.participant.runner import Step
+from bids_qsmthal.participant.runner import StageProgress
 from tests import tiny
 
 WHOLE = [stage for stage in STAGES if stage.instead is None]
@@ -29,9 +29,9 @@ class Clock:
         return self.now
 
 
-def step(who: str, number: int, state: str = "started") -> Step:
+def step(who: str, number: int, state: str = "started") -> StageProgress:
     stage = WHOLE[number - 1]
-    return Step(who, number, len(WHOLE), stage.title, stage.share, 1.0, state)
+    return StageProgress(who, number, len(WHOLE), stage.title, stage.share, 1.0, state)
 
 
 def run_whole(forecast: Forecast, clock: Clock, who: str, seconds: float) -> None:
@@ -90,8 +90,8 @@ def test_participants_without_some_scans_take_the_share_of_their_own_stages() ->
     clock = Clock()
     forecast = Forecast(clock)
     forecast.expect(3)
-    forecast.step(Step("sub-01", 0, 1, "T2 lesions", 0.06, 0.2, "left out"))
-    forecast.step(Step("sub-01", 1, 1, "thalamus", 0.2, 0.2, "started"))
+    forecast.step(StageProgress("sub-01", 0, 1, "T2 lesions", 0.06, 0.2, "left out"))
+    forecast.step(StageProgress("sub-01", 1, 1, "thalamus", 0.2, 0.2, "started"))
     clock.now += 10
     forecast.end("sub-01")
     assert forecast.seconds_left() == pytest.approx(20)

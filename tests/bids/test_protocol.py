@@ -6,7 +6,7 @@ import pytest
 
 from bids_qsmthal.bids import gre_series, protocol
 from bids_qsmthal.bids.dataset import GreFiles
-from bids_qsmthal.bids.protocol import Protocol
+from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from tests.conftest import write_json
 
 FULL = {
@@ -25,7 +25,7 @@ FULL = {
     "ReceiveCoilName": "HeadNeck_20",
 }
 
-WANTED = Protocol(
+WANTED = AcquisitionProtocol(
     sequence="multi-echo gradient echo",
     dimensions="3D",
     repetition_time_s=0.05,
@@ -41,7 +41,7 @@ WANTED = Protocol(
 )
 
 
-def read(folder: Path, root: Path, **changed: object) -> Protocol:
+def read(folder: Path, root: Path, **changed: object) -> AcquisitionProtocol:
     """Return the protocol of a scan whose sidecars hold all fields, some of them changed."""
     for path in folder.glob("*.json"):
         number = int(path.name.split("echo-")[1][0])
@@ -58,7 +58,7 @@ def test_every_field_is_read_in_its_unit(add_gre, bids_dir: Path) -> None:
 def test_silent_sidecars_say_nothing(add_gre, bids_dir: Path) -> None:
     folder = add_gre()
     files = GreFiles((), tuple(sorted(folder.glob("*.nii.gz"))))
-    assert protocol.read(gre_series.describe(files, bids_dir)) == Protocol()
+    assert protocol.read(gre_series.describe(files, bids_dir)) == AcquisitionProtocol()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bids_qsmthal.statistics import normality, power, regression, sensitivity, t
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Question, Specification
-from bids_qsmthal.statistics.tables import Row, Table
+from bids_qsmthal.statistics.tables import ModelTable, Row
 
 ANALYSIS = replace(analysis_file.read(None), sensitivity=None)
 
@@ -25,7 +25,7 @@ def people(n: int = 95) -> pd.DataFrame:
 
 
 def read(model: Model, term: str = "chi") -> tuple[str, pd.Series]:
-    wanted = Table(name="t", title="T", rows=(Row(label="Line", term=term, adjusted="m"),))
+    wanted = ModelTable(name="t", title="T", rows=(Row(label="Line", term=term, adjusted="m"),))
     numbers = tables.numbers(wanted, {"m": regression.fit(model, people())})
     return interpretation.read_row(wanted.rows[0], numbers.iloc[0], ANALYSIS), numbers.iloc[0]
 

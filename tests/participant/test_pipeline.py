@@ -25,7 +25,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import EDITED, Source, dataset
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.participant.gre_signal import Signal
-from bids_qsmthal.participant.input_checks import Inputs
+from bids_qsmthal.participant.input_checks import LoadedInputs
 from bids_qsmthal.participant.pipeline import STAGES, Plan, Stage
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
@@ -75,8 +75,8 @@ def signal() -> Signal:
     return Signal(SimpleNamespace(acquisition=acquisition), echoes, echoes, SimpleNamespace())
 
 
-def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> Inputs:
-    return Inputs(
+def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> LoadedInputs:
+    return LoadedInputs(
         signal=signal() if "gre" in scans else None,
         t1w=image() if "t1w" in scans else None,
         flair=image() if "flair" in scans else None,
@@ -302,7 +302,7 @@ def test_every_file_is_read_once(
     assert len(files) == 5
 
 
-def whole_size(recorder: Recorder, inputs: Inputs) -> Callable[..., Any]:
+def whole_size(recorder: Recorder, inputs: LoadedInputs) -> Callable[..., Any]:
     """Return a run whose results are on the grids of the scans."""
     assert inputs.t1w is not None
     assert inputs.signal is not None

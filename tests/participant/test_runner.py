@@ -9,7 +9,7 @@ import pytest
 
 import bids_qsmthal
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.participant.pipeline import LeftOut, Plan, Reason, Stage
+from bids_qsmthal.participant.pipeline import LeftOutReason, Plan, Stage, StageLeftOut
 from bids_qsmthal.participant.runner import BELOW, DATA, Runner, _files, code_version
 
 LIGHT = Stage(title="light", share=0.4, gives=(Image,))
@@ -17,7 +17,7 @@ DARK = Stage(title="dark", share=0.2, gives=(Image,))
 
 
 def runner(work_dir: Path, *, only_known: bool = False) -> Runner:
-    left_out = LeftOut(DARK, Reason.ABSENT, "night")
+    left_out = StageLeftOut(DARK, LeftOutReason.ABSENT, "night")
     plan = Plan(available=frozenset(), stages=(LIGHT,), left_out=(left_out,))
     return Runner(work_dir, plan, only_known=only_known)
 

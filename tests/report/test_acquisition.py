@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bids_qsmthal.bids.protocol import Protocol
+from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from bids_qsmthal.core.sources import EDITED, OURS, dataset
 from bids_qsmthal.qsm import BACKGROUNDS, INVERSIONS, Acquisition, Reconstruction
 from bids_qsmthal.qsm.inversion import Medi
@@ -13,7 +13,7 @@ from bids_qsmthal.report.participant_page import participant_page
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 from tests.report.test_methods import PHASE, SCAN
 
-PROTOCOL = Protocol(
+PROTOCOL = AcquisitionProtocol(
     sequence="multi-echo gradient echo",
     dimensions="3D",
     repetition_time_s=0.05,

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from bids_qsmthal import roi
+from bids_qsmthal.core.decision import worst
 from bids_qsmthal.qsm import Grid, ghost_to_signal
 from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.roi.quality import checks
 from bids_qsmthal.simulate.corruption import random_motion, with_motion
 from tests.qsm import phantoms
 
@@ -13,7 +15,7 @@ GRID = Grid((96, 110, 24), (2.0, 2.0, 4.0), (0.0, 0.28, 0.96))
 
 
 def verdict(**measured):
-    return roi.quality(measured)[1]
+    return worst(check.decision for check in checks(measured))
 
 
 @pytest.mark.parametrize(

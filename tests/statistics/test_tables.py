@@ -22,7 +22,7 @@ from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Question, Specification
-from bids_qsmthal.statistics.tables import Row, Table
+from bids_qsmthal.statistics.tables import ModelTable, Row
 
 LEVELS = {"sex": {"female": Level(0.0, ("f", "female")), "male": Level(1.0, ("m", "male"))}}
 
@@ -39,8 +39,8 @@ def people(n: int = 95) -> pd.DataFrame:
     return frame
 
 
-def table(*rows: Row) -> Table:
-    return Table(name="t", title="T", rows=rows)
+def table(*rows: Row) -> ModelTable:
+    return ModelTable(name="t", title="T", rows=rows)
 
 
 def test_a_logistic_line_prints_the_odds_ratio_and_the_events() -> None:
