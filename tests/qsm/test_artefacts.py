@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.qsm import Grid, ghost_to_signal
-from bids_qsmthal.simulate.corruption import restless, with_motion
+from bids_qsmthal.simulate.corruption import random_motion, with_motion
 from tests.qsm.phantoms import ball
 
 GRID = Grid((96, 110, 30), (2.0, 2.0, 3.0), (0.0, 0.28, 0.96))
@@ -25,7 +25,7 @@ def noisy(signal, snr, seed=2):
 
 def moving(signal, amplitude_voxels, *, axis=1):
     turned = np.swapaxes(signal, 0, 1) if axis == 0 else signal
-    places, order = restless(amplitude_voxels, turned.shape[1], np.random.default_rng(4))
+    places, order = random_motion(amplitude_voxels, turned.shape[1], np.random.default_rng(4))
     moved = with_motion(turned, places, order=order)
     return np.swapaxes(moved, 0, 1) if axis == 0 else moved
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.roi.measured_regions import Place
+from bids_qsmthal.roi.masks import MaskSource
+from bids_qsmthal.roi.measured_regions import MeasuredRegion
 from bids_qsmthal.roi.table import RegionValues, standard_error
 from bids_qsmthal.roi.uncertainty import Mean, mean
 
@@ -66,7 +67,9 @@ def test_one_voxel_has_a_mean_and_no_error():
 
 
 def _place(name, side):
-    return Place(name, side, np.empty((0, 0, 0), dtype=bool), 0, "QSM", "segmentation")
+    return MeasuredRegion(
+        name, side, np.empty((0, 0, 0), dtype=bool), 0, "QSM", MaskSource.SEGMENTATION
+    )
 
 
 def _found(noise=(0.3, 0.4), means=(0.0, 0.0), *, uneven=3.0):
