@@ -9,7 +9,20 @@ import pandas as pd
 
 from bids_qsmthal.anatomy import Normalisation, RigidRegistration
 from bids_qsmthal.core.decision import Decision, worst
-from bids_qsmthal.core.scan_warnings import TemplateRegistrationFailed
+from bids_qsmthal.core.scan_warnings import (
+    AlternationLeft,
+    FrequencyOfAnotherField,
+    FrequencyUnusable,
+    InversionNotConverged,
+    NoVentricularCsf,
+    OneEcho,
+    PhaseCalledFiltered,
+    PhaseScaleUnconfirmed,
+    PhaseSignUnknown,
+    PhaseSignUnusual,
+    ScanAfterContrast,
+    TemplateRegistrationFailed,
+)
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
@@ -25,6 +38,15 @@ COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
 
 REGISTRATION_RULE = "failure rule of the registration"
 """Where the limits of registrations come from."""
+
+
+DOUBTFUL_NUMBER = (
+    *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
+    *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
+    *(OneEcho, NoVentricularCsf, InversionNotConverged),
+)
+"""Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,
+sign, field and contrast agent change the number as a whole, which no measure of quality shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +89,7 @@ def check_rows(
     regions = susceptibility.regions if susceptibility is not None else None
     return (
         *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
+        *_scan(susceptibility),
         *_registrations(structural, susceptibility),
         *_anatomy(structural),
     )
@@ -82,6 +105,24 @@ def _of_limit(check: Check) -> CheckRow:
         reason=sentences.LIMITS[check.limit.name].text if check.warning else "",
         source=check.limit.source,
     )
+
+
+def _scan(susceptibility: Susceptibility | None) -> Iterator[CheckRow]:
+    """Return what makes the number of a gradient echo doubtful."""
+    if susceptibility is None or susceptibility.regions is None:
+        return
+    warnings = (*susceptibility.signal.warnings, *susceptibility.maps.warnings)
+    for warning in dict.fromkeys(warnings):
+        if isinstance(warning, DOUBTFUL_NUMBER):
+            yield CheckRow(
+                name="gradient_echo",
+                value=float("nan"),
+                unit="",
+                threshold="",
+                decision=Decision.CHECK,
+                reason=sentences.sentence(warning),
+                source="warning of the scan",
+            )
 
 
 def _registrations(

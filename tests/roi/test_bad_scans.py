@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal import roi
-from bids_qsmthal.core.decision import worst
+from bids_qsmthal.core.decision import Decision, worst
 from bids_qsmthal.qsm import Grid, ghost_to_signal
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.roi.quality import checks
@@ -53,9 +53,8 @@ def test_a_mask_that_ends_in_the_thalamus_is_flagged(head):
     cut = roi.measure(head.inputs(qsm_mask=head.chi_ppm.like(mask)))
 
     def of(result):
-        return result.quality.set_index("name").loc["thalamus_lost_to_mask"]
+        return next(one for one in result.checks if one.limit.name == "thalamus_lost_to_mask")
 
-    assert of(whole)["verdict"] == "include"
-    assert of(cut)["verdict"] in {"check", "exclude"}
-    assert of(cut)["reason"]
-    assert cut.verdict != "include"
+    assert of(whole).decision is Decision.INCLUDE
+    assert of(cut).decision in {Decision.CHECK, Decision.EXCLUDE}
+    assert worst(check.decision for check in cut.checks) is not Decision.INCLUDE

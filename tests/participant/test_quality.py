@@ -1,0 +1,52 @@
+from types import SimpleNamespace
+
+import pytest
+
+from bids_qsmthal.core import scan_warnings as of
+from bids_qsmthal.core.decision import Decision
+from bids_qsmthal.participant import quality
+
+NOBODY = SimpleNamespace(
+    prepared=None, flair_to_t1w=None, ce_to_t1w=None, anatomy=None, external_warnings=()
+)
+
+
+def scan(*warnings: of.ScanWarning, of_maps: tuple[of.ScanWarning, ...] = ()) -> SimpleNamespace:
+    """Return a gradient echo whose every limit is kept."""
+    return SimpleNamespace(
+        signal=SimpleNamespace(warnings=warnings),
+        maps=SimpleNamespace(warnings=of_maps),
+        regions=SimpleNamespace(checks=()),
+        to_t1w=None,
+    )
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        of.PhaseSignUnknown(),
+        of.PhaseScaleUnconfirmed(turns=0.4),
+        of.PhaseCalledFiltered(labels="M_SWI"),
+        of.FrequencyOfAnotherField(frequency_mhz=63.9, its_field_t=1.5, stated_field_t=3.0),
+        of.FrequencyUnusable(value="-1"),
+        of.AlternationLeft(difference_rad=0.2),
+        of.ScanAfterContrast(agent="Gadovist"),
+        of.OneEcho(),
+        of.NoVentricularCsf(),
+        of.InversionNotConverged(),
+    ],
+)
+def test_a_number_that_a_warning_makes_doubtful_is_never_included_without_a_look(
+    warning: of.ScanWarning,
+) -> None:
+    for susceptibility in (scan(warning), scan(of_maps=(warning,))):
+        assert quality.decision(NOBODY, susceptibility) is Decision.CHECK
+        rows = quality.checks(NOBODY, susceptibility)
+        assert rows["name"].tolist() == ["gradient_echo"]
+        assert rows["reason"].str.len().gt(20).all()
+
+
+def test_a_warning_that_leaves_the_number_as_it_is_does_not_ask_for_a_look() -> None:
+    harmless = of.PhaseScaleByRange(low=-4096, high=4095), of.MainFieldAssumed(2, 0)
+    assert quality.decision(NOBODY, scan(*harmless)) is Decision.INCLUDE
+    assert quality.checks(NOBODY, scan(*harmless)).empty
