@@ -82,7 +82,9 @@ def process(
         The analysis file is wrong.
     """
     folder = output_dir / FOLDER
+    # First of all: group/ may be a link to elsewhere, and it will be replaced as a whole.
     check_inside(output_dir, folder / "figures")
+    # Before any table is read, so that a wrong analysis file costs no time.
     wanted = analysis_file.read(analysis)
     cohort = assembly.assemble(
         bids_dir, output_dir, wanted, strict=analysis is not None, selection=selection
@@ -97,6 +99,7 @@ def process(
         table_writing.write(made, wanted, cohort, results)
         page.write(made, wanted, cohort, results)
     citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted))
+    # After the swap: it vouches for what lies at its final place.
     manifest.write_of(output_dir, FOLDER, folder)
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
     if not_fitted:

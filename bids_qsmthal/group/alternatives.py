@@ -22,11 +22,13 @@ def named_columns(
     """
     if alternative.variable.region != "*":
         return {alternative.name: column}
+    # Anchored at both ends: chi_*_LR is chi_putamen_LR, not a longer name that begins so.
     pattern = re.compile(re.escape(column).replace(r"\*", r"(\w+?)") + r"$")
     found = {name: pattern.match(str(name)) for name in units}
     return {
         f"{alternative.name}: {match.group(1)}": name
         for name, match in found.items()
+        # The thalamus is the row "as in the table" already.
         if match and match.group(1) != "thalamus"
     }
 
@@ -45,5 +47,6 @@ def of_harmonised(
         for alternative in analysis.sensitivity.measures
         if alternative.replaces in analysis.harmonisation.variables
         for column in named_columns(alternative, columns[alternative.name], units).values()
+        # An alternative that no participant has is named in the sensitivity table, not here.
         if column in units
     }

@@ -31,6 +31,7 @@ def read(path: Path | None) -> Analysis:
         It is not an analysis; one line with the place.
     """
     if path is None:
+        # The packaged file goes through the same checks as a user's.
         return analysed(parse(packaged(), Path(f"{DEFAULT}.yaml")))
     return analysed(read_document(path))
 
@@ -38,6 +39,7 @@ def read(path: Path | None) -> Analysis:
 def analysed(content: Document) -> Analysis:
     """Return the analysis of a document that was read."""
     try:
+        # Before the schema: checking it would walk through every copy of an alias.
         n_values = _size(content.content, {})
     except RecursionError:
         n_values = MOST_VALUES + 1
@@ -61,6 +63,8 @@ def _size(value: object, sizes: dict[int, int]) -> int:
     """Return how many values a document stands for, each alias counted."""
     if not isinstance(value, dict | list):
         return 1
+    # Aliases are one object in memory: each is counted once, and its size is used again. By id,
+    # since lists cannot be keys; the document keeps them alive.
     if id(value) not in sizes:
         sizes[id(value)] = MOST_VALUES + 1  # what one finds within itself
         inner = [*value, *value.values()] if isinstance(value, dict) else value

@@ -122,17 +122,23 @@ def assemble(
     MissingInputError
         No table has a column the user's analysis asks for, or a label has no results.
     """
+    # Identities before covariates: tables of the dataset are matched to those who have results.
     scans = _scans(output_dir, analysis, selection or Selection())
     sources = covariates.with_matched_ids(covariates.covariate_tables(bids_dir), scans.participants)
     wide = measures.wide(scans.usable)
     values = _variables(analysis, wide, scans.units, sources, strict=strict)
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
+    # Computed variables come in before the filter, which may use them.
     values.frame["quality"] = _quality(scans.decided, wide.index)
     values.frame["years"] = covariates.years_since_first(times.reindex(wide.index))
     everybody = pd.concat([values.frame, wide], axis=1).reset_index()
+    # Filter, then harmonisation, then the choice of a session: sites are brought to one scale over
+    # all sessions of the people who are analysed, and of nobody else.
     passes = expressions.keep(analysis.filter, everybody, analysis.vocabulary)
     passing = everybody[passes].reset_index(drop=True)
     rows, harmonised = _harmonised(analysis, passing, values, scans.units)
+    # The times are of all sessions, excluded ones included: the first session is not the first
+    # usable one.
     chosen = sessions.chosen_sessions(rows, times, analysis.session)
     problems = values.problems_of(set(chosen.frame["participant_id"]))
     questionable.log_problems(problems)
@@ -206,6 +212,8 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
     tidy = measures.read(tables.measures)
     choices = participant_tables.other_choices(tables.sensitivity)
     more = participant_tables.as_measures(choices, tidy)
+    # Other choices of the participant level become measures of their own, so that the sensitivity
+    # analysis can name them like any other.
     tidy, units = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
     gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
     checks = participant_tables.failed_checks(tables.quality)
@@ -228,6 +236,8 @@ def _harmonised(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows after harmonisation, where it is asked for, and what it did."""
     how = analysis.harmonisation
+    # Without a site (or a variable to keep) for anybody there is nothing to harmonise by; the
+    # absence is said as a concern.
     if how is None or set(how.names) & set(values.absent):
         return rows, pd.DataFrame(columns=harmonisation.COLUMNS)
     return harmonisation.harmonise(rows, how, _alternatives(analysis, units))
@@ -298,6 +308,7 @@ def _concerns_of_cohort(
     }
     groups = covariates.grouping_columns(sources, set(chosen.frame["participant_id"]))
     for column, counts in groups.items():
+        # A grouping that a model or its filter knows is the user's own choice.
         if column.lower() not in columns:
             counted = ", ".join(f"{word}: {n}" for word, n in counts.items())
             concern = Concern(Kind.POOLED_GROUPS, (column, counted))
@@ -321,8 +332,11 @@ def disagreements(
         if measured is None or not variable.columns:
             continue
         keys = pd.MultiIndex.from_frame(rows[KEY])
+        # By position from here on: rows of the table and keys are in one order, their indices are
+        # not.
         seen = measured.reindex(keys).to_numpy(dtype=float)
         given = pd.to_numeric(rows[name], errors="coerce").to_numpy(dtype=float)
+        # Where the value is from the image, it cannot disagree with it.
         from_table = ~rows[f"{name}_source"].isin([_image_source(variable), "n/a"])
         differ = from_table.to_numpy() & np.isfinite(seen) & np.isfinite(given) & (seen != given)
         words = {level.value: word for word, level in variable.levels.items()}
@@ -362,6 +376,7 @@ def measure_column(variable: Variable, units: Mapping[str, str]) -> str:
         return exact
     if not variable.hemisphere and f"{exact}_LR" in units:
         return f"{exact}_LR"
+    # Several regions: which is meant nobody can tell, so the name stays as it is and is absent.
     begin = f"{variable.measure}_"
     candidates = [name for name in units if name.startswith(begin)] if not variable.region else []
     return candidates[0] if len(candidates) == 1 else exact
@@ -398,17 +413,20 @@ def _variables(
         measured = _measured_values(variable, wide, units)
         if from_tables is None and measured is None:
             absent[name] = _absence(variable, sources, strict=strict)
+            # The column is there all the same: cohort table and filters need not ask whether it is.
             made[name] = pd.Series(np.nan, index=wide.index)
             continue
         joined = _values_and_sources(variable, from_tables, measured, wide.index)
         values = joined["value"]
         problems += from_tables.questionable if from_tables else ()
         if not variable.levels:
+            # Only numbers have a range; levels were checked against their words.
             values, wrong = questionable.without_impossible(values.astype(float), variable)
             problems += wrong
         made[name] = values
         if variable.measure and variable.columns:
             made[f"{name}_source"] = joined["source"]
+    # Tables give objects; formulas and filters tell words from numbers by dtype.
     frame = pd.DataFrame(made, index=wide.index).infer_objects()
     problems += questionable.longer_than_life(frame, analysis.variables.values())
     return _Values(frame=frame, absent=absent, questionable=tuple(problems))

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     NOT_FINITE = "not_finite"
 
 
+# What there is to know, then what to do. Positions in braces are Concern.about, in order.
 SENTENCES = {
     Kind.NO_COLUMN: (
         "{0}: {1}; models that need it are not fitted.",

@@ -70,9 +70,11 @@ def covariate_tables(bids_dir: Path) -> list[CovariateSource]:
         One of them is malformed or names a participant (and session) twice.
     """
     sources = []
+    # The order is the order of precedence: variable_values takes the first table with a value.
     sessions = sorted(bids_dir.glob("sub-*/sub-*_sessions.tsv"))
     if sessions:
         sources.append(_sessions(sessions, bids_dir))
+    # [!.]: macOS leaves ._name.tsv beside name.tsv on foreign disks, which is no table.
     one_row_each = [bids_dir / PARTICIPANTS, *sorted(bids_dir.glob("phenotype/[!.]*.tsv"))]
     for path in one_row_each:
         if path.exists():
@@ -104,6 +106,7 @@ def with_matched_ids(
     """
     by_plain: dict[str, list[str]] = {}
     for name in sorted(participants):
+        # A list: sub-1 and sub-01 may both have results, and a third spelling fits both.
         by_plain.setdefault(_without_zeros(name), []).append(name)
     return [_source_with_matched_ids(source, set(participants), by_plain) for source in sources]
 
@@ -138,9 +141,12 @@ def variable_values(
     """
     people = set(rows.get_level_values("participant_id"))
     for column in variable.columns:
+        # One column name for everybody: age of one table and age_at_scan of another may mean
+        # different things.
         holders = [source for source in sources if column in source.frame]
         if not holders:
             continue
+        # object: levels may be words. infer_objects makes numbers of it at the end.
         values = pd.Series(np.nan, index=rows, dtype=object)
         origins = pd.Series("n/a", index=rows, dtype=object)
         problems: list[Questionable] = []
@@ -150,6 +156,7 @@ def variable_values(
             fresh = values.isna() & here.notna()
             values = values.where(~fresh, here)
             origins = origins.where(~fresh, f"{source.path.name}: {column}")
+            # People without images are not in the analysis; their cells are nobody's concern here.
             problems += [value for value in wrong if value.participant_id in people]
         frame = pd.DataFrame({"value": values.infer_objects(), "source": origins})
         return VariableValues(frame, tuple(problems))
@@ -169,6 +176,7 @@ def acquisition_times(
     DataError
         A time of acquisition cannot be read.
     """
+    # One resolution throughout: pandas infers s or us from texts, and fillna would not mix them.
     times = pd.Series(pd.NaT, index=rows, dtype="datetime64[ns]")
     for source in sources:
         if {"session_id", "acq_time"} <= set(source.frame.columns):
@@ -189,8 +197,10 @@ def years_since_first(times: pd.Series[Any]) -> pd.Series[float]:
     Zero for whoever has one session; NaN where a date is missing.
     """
     people = times.index.get_level_values("participant_id")
+    # min skips NaT; a session without a date still gets NaN years, since its own time is missing.
     first = times.groupby(people).transform("min")
     days = (times - first).dt.total_seconds() / 86_400
+    # A single session is the first one, whether it has a date or not.
     alone = pd.Series(people, index=times.index).map(pd.Series(people).value_counts()).eq(1)
     return (days / DAYS_A_YEAR).where(~alone, 0.0)
 
@@ -208,6 +218,7 @@ def grouping_columns(
                 continue
             cells = here[column][~table_reading.is_missing(here[column])]
             counts = cells.value_counts().sort_index()
+            # One value: the cohort is one group, and nothing is pooled.
             if 1 < len(counts) <= MOST_GROUPS:
                 groups[str(column)] = {str(word): int(n) for word, n in counts.items()}
     return groups
@@ -221,6 +232,8 @@ def _time_of_scans(path: Path) -> Any:  # noqa: ANN401 - a time or NaT
 
 def _times(cells: pd.Series[str], path: Path) -> pd.Series[Any]:
     missing = table_reading.is_missing(cells)
+    # BIDS lets acq_time have a zone or none, and utc=True takes both. Only order and distance of
+    # the sessions of one person are used.
     read = pd.to_datetime(cells.where(~missing), errors="coerce", format="ISO8601", utc=True)
     if (read.isna() & ~missing).any():
         wrong = cells[read.isna() & ~missing].iloc[0]
@@ -232,6 +245,7 @@ def _times(cells: pd.Series[str], path: Path) -> pd.Series[Any]:
 
 def _without_zeros(name: str) -> str:
     """Return a label without the zeros that begin its numbers: ``sub-1`` for ``sub-0001``."""
+    # A spreadsheet column with an empty cell is float: 1 becomes 1.0.
     plain = name.removesuffix(".0")
     return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", plain)
 
@@ -243,6 +257,7 @@ def _source_with_matched_ids(
     taken = set(names) & known
     new: dict[str, str] = {}
     for name in names.unique():
+        # Who is named exactly in this table is no candidate for another spelling.
         fits = [one for one in by_plain.get(_without_zeros(name), []) if one not in taken]
         if name in known or not fits:
             continue
@@ -252,6 +267,7 @@ def _source_with_matched_ids(
                 "as their folders are called."
             )
         new[name] = fits[0]
+    # Only participants.tsv has to know them: a phenotype table may be of other people.
     if source.path.name == PARTICIPANTS and not taken and not new:
         raise DataError(
             f"{source.path}: lists {shortened(list(names), 3) or 'nobody'}, none of whom has "
@@ -265,6 +281,7 @@ def _source_with_matched_ids(
         source.path, len(new), shortened([f"{name} is {one}" for name, one in new.items()], 3),
     )  # fmt: skip
     frame = source.frame.assign(participant_id=names.replace(new))
+    # Two spellings (1 and 01) may have become one participant.
     _check_unique(frame, source.path)
     return replace(source, frame=frame)
 
@@ -278,6 +295,8 @@ def _cell_values(
     described = described if isinstance(described, dict) else {}
     if variable.levels:
         return _levels(variable, cells, _meanings(described), source)
+    # The order matters: what the file declares missing first, then top-coded cells, then usual
+    # words for unknown; what remains and is no number is wrong.
     cells = cells.where(~_declared_missing(variable, cells), "n/a")
     cells = cells.mask(
         cells.str.lower().isin(variable.top_coded),
@@ -285,6 +304,7 @@ def _cell_values(
     )
     unknown = cells.str.lower().isin(table_reading.UNKNOWN)
     values, wrong = table_reading.readable_numbers(cells.where(~unknown, "n/a"))
+    # Of the cells that hold something, missing ones aside: a sparse column is no wrong one.
     if wrong.sum() > MOST_UNREADABLE * (~table_reading.is_missing(cells)).sum():
         raise DataError(
             table_reading.no_number(cells, wrong, where, source.frame["participant_id"])
@@ -296,6 +316,7 @@ def _cell_values(
 
 def _declared_missing(variable: Variable, cells: pd.Series[str]) -> pd.Series[bool]:
     """Return which cells the analysis file declares as not known (``Missing``)."""
+    # Missing: [999] also means 999.0, as a float column writes it.
     plain = cells.str.lower().str.removesuffix(".0")
     return plain.isin(variable.missing) | cells.str.lower().isin(variable.missing)
 
@@ -328,6 +349,7 @@ def _levels(
     unknown: list[str] = []
     for word in cells[~missing].unique():
         plain = str(word).removesuffix(".0").lower()
+        # A code 1 may be 1.0 in the table, and 1 in the dictionary.
         meaning = meanings.get(str(word), meanings.get(str(word).removesuffix(".0"), ""))
         _check_meaning(variable, by_word, source, str(cells.name), plain, meaning)
         value = by_word.get(meaning, by_word.get(plain))
@@ -370,6 +392,8 @@ def _check_meaning(
     if not meaning or meaning in NOT_KNOWN:
         return
     here = f"{source.path.with_suffix('.json')}, column '{column}': '{code}' means '{meaning}'"
+    # A word that the analysis knows says enough, whatever the dictionary adds. A number does not: 1
+    # is female in one table and male in another.
     if meaning not in by_word and (code not in by_word or not code.isalpha()):
         level = next(iter(variable.levels))
         raise DataError(
@@ -418,6 +442,7 @@ def _on_rows(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.
     if "session_id" in frame:
         keys = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]])
         return pd.Series(values.to_numpy(), index=keys, dtype=object).reindex(rows)
+    # A table without sessions says the same of all sessions of a participant.
     by_participant = pd.Series(values.to_numpy(), index=frame["participant_id"], dtype=object)
     people = rows.get_level_values("participant_id")
     return pd.Series(by_participant.reindex(people).to_numpy(), index=rows, dtype=object)
@@ -435,6 +460,7 @@ def _sessions(paths: list[Path], bids_dir: Path) -> CovariateSource:
     inherited = bids_dir / "sessions.json"
     beside = paths[0].with_suffix(".json")
     described = table_reading.dictionary(beside if beside.exists() else inherited)
+    # A column that one participant's file lacks is empty for that participant.
     together = pd.concat(frames, ignore_index=True).fillna("n/a")
     return CovariateSource(bids_dir / "sessions.tsv", together, dict(described))
 

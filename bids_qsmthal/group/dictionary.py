@@ -229,6 +229,8 @@ def describe(columns: list[str], descriptions: Mapping[str, str]) -> dict[str, A
     for column in columns:
         plain = column.removesuffix("_unadjusted").removesuffix("_adjusted")
         side = column.removeprefix(plain).removeprefix("_")
+        # A column that ends like a side by itself is looked up first. One without an entry is a
+        # KeyError on purpose: no table goes out undescribed.
         text = descriptions[column] if column in descriptions else descriptions[plain]
         made[column] = {"Description": f"{text} ({side} model)" if side else text}
     return made
@@ -240,6 +242,7 @@ def describe_measures(
     """Return the dictionary of the wide table: variables of the analysis, then all measures."""
     made: dict[str, Any] = {}
     for column in columns:
+        # The order is that of precedence; what nothing else knows is a measure.
         if column in IDENTITY:
             made[column] = {"Description": IDENTITY[column]}
         elif column in analysis.variables:

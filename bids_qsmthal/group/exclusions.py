@@ -44,6 +44,8 @@ def decisions(
     edits
         What readers decided (``ratings.read``); where it differs, it wins.
     """
+    # The order of authority: measures, checks of the scan, readers. Several acquisitions come last,
+    # since a reader may have excluded all but one.
     automatic = _with_checks(_from_measures(measures, gates), measures, checks)
     return _one_acquisition(_after_readers(automatic, edits), measures)
 
@@ -95,6 +97,8 @@ def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
     names = [column_name(*place) for place in places.itertuples(index=False)]
     named = measures.merge(places.assign(column=names), on=list(places.columns))
     rank = named["qc"].map(RANK)
+    # 1 is check: an unusable measure that is no gate is a doubt about the scan, and is itself left
+    # out by usable_measures.
     named["rank"] = rank.where(named["column"].isin(gates), rank.clip(upper=1)).astype(int)
     worst = named.groupby(KEY)["rank"].transform("max")
     blamed = named[(named["rank"] == worst) & (worst > 0)].groupby(KEY)["column"]
@@ -103,6 +107,7 @@ def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
     made = decided.rename("decision").reset_index().assign(source="automatic")
     keys = made[KEY].itertuples(index=False, name=None)
     of_row = [causes.get(key, NO_REASON) for key in keys]
+    # object also where there is no row: an empty series would be of numbers.
     return _whole_session(made.assign(cause=pd.Series(of_row, dtype="object"))[INTERNAL])
 
 
@@ -161,6 +166,7 @@ def _after_readers(automatic: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame
             named = " ".join(edit[column] for column in KEY if edit[column] != "n/a")
             log.warning("%s: %s has no results; the row has no effect.", edit["file"], named)
         before = automatic if edit["by_hand"] else decided
+        # Agreement with quality control is no decision of a reader: the source stays automatic.
         changed = here & (before["decision"] != edit["decision"])
         decided.loc[changed, ["decision", "source"]] = [edit["decision"], "edited"]
         reason = Reason(Code.READER, (str(edit["reason"]),))
@@ -178,6 +184,7 @@ def _one_acquisition(decided: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFr
     of_gre = measures[measures["measure"].str.startswith(SUSCEPTIBILITY)]
     scans = of_gre[KEY].drop_duplicates().merge(decided, on=KEY)
     used = scans[scans["decision"] != Decision.EXCLUDE]
+    # What remains of the label without its run: acq-a_run-1 and acq-a_run-2 are one acquisition.
     acquisition = used["run_id"].str.replace(r"_?run-[^_]*", "", regex=True).replace("n/a", "")
     several = used.assign(acquisition=acquisition).groupby(KEY[:2])["acquisition"].nunique()
     for key in several.index[several > 1]:

@@ -43,10 +43,13 @@ def forest(lines: pd.DataFrame) -> bytes:
     canvas = Canvas(figsize=(8.0, 1.2 + 0.55 * len(labels)), layout="constrained")
     axes = canvas.add_subplot()
     axes.axvline(0, color=GRAY, linewidth=1)
+    # Shape and height differ, not color alone: for prints and the color-blind.
     looks = {"unadjusted": (GRAY, "o", 0.14), "adjusted": (drawing.BLUE, "s", -0.14)}
     for side, rows in lines.groupby("side", sort=False):
         color, marker, shift = looks[str(side)]
+        # Matplotlib counts upwards, tables downwards.
         height = [len(labels) - 1 - labels.index(label) + shift for label in rows["label"]]
+        # Distances and not ends, as errorbar wants; the intervals are not symmetric.
         reach = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
         axes.errorbar(
             rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=3, label=side
@@ -80,6 +83,7 @@ def partial_regressions(panels: Sequence[Panel]) -> bytes:
         fit, term = panel.fit, panel.term
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
         names = fit.design.names
+        # Collinear columns may be among them: lstsq projects on what they span.
         others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != term]]
         column = fit.design.predictors[:, names.index(term)]
         x, y = _rest(column, others), _rest(fit.design.outcome, others)
@@ -176,7 +180,9 @@ def _rest(values: Floats, others: Floats) -> Floats:
 def _line_with_band(axes: Axes, x: Floats, y: Floats, slope: float, df: float) -> None:
     """Draw the regression line with the 95 % band of its mean."""
     grid = np.linspace(x.min(), x.max(), 60)
+    # Degrees of freedom of the whole model: the other terms used up theirs before this picture.
     error = np.sqrt(np.sum((y - slope * x) ** 2) / df)
+    # Standard error of the mean at x; x has a mean of 0, since the intercept is among the others.
     reach = stats.t.ppf(0.975, df) * error * np.sqrt(1 / len(x) + grid**2 / np.sum(x**2))
     axes.plot(grid, slope * grid, color="black", linewidth=1.4)
     axes.fill_between(grid, slope * grid - reach, slope * grid + reach, color=GRAY, alpha=0.2)
@@ -202,6 +208,7 @@ def _cloud(axes: Axes, x: Floats, y: Floats) -> None:
         y,
         s=14,
         color=drawing.BLUE,
+        # More points are more transparent, so that density stays visible.
         alpha=min(0.7, 0.1 + 60 / len(x)),
         linewidths=0,
         rasterized=len(x) > MANY_POINTS,
@@ -213,6 +220,7 @@ def _quantiles(axes: Axes, values: Floats) -> None:
     # Blom's positions, nearly the expected order statistics of a normal sample.
     positions = (np.arange(1, len(ordered) + 1) - 0.375) / (len(ordered) + 0.25)
     normal = stats.norm.ppf(positions)
+    # The line of a normal distribution with this mean and SD, not one through the quartiles.
     axes.plot(normal, ordered.mean() + ordered.std(ddof=1) * normal, color=GRAY, linewidth=1)
     many = len(ordered) > MANY_POINTS
     axes.scatter(normal, ordered, s=10, color=drawing.BLUE, linewidths=0, rasterized=many)

@@ -87,6 +87,7 @@ def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
         raise LevelUnavailableError(
             f"{output_dir}: no participant has a measures.tsv yet; run the participant level first."
         )
+    # A mistyped label would else be an empty selection, and the message one about results.
     _check_labels(output_dir, sessions, selection)
     wanted = [session for session in sessions if _is_wanted(session, selection)]
     vouched = _has_logs(output_dir)
@@ -127,6 +128,7 @@ def _sessions(output_dir: Path) -> list[_Session]:
     for ending in (MEASURES, QUALITY, SENSITIVITY):
         for begin in ("sub-*", "sub-*/ses-*"):
             for path in sorted(output_dir.glob(f"{begin}/anat/sub-*{ending}")):
+                # By folder: the manifest and a failure are of a session, not of a single table.
                 found.setdefault(path.parent, []).append(path)
     sessions = []
     for folder, tables in sorted(found.items()):
@@ -180,6 +182,7 @@ def _failed(output_dir: Path) -> dict[str, tuple[str, ...]]:
     if not path.exists():
         return {}
     try:
+        # Only the keys are needed: which scans failed.
         names = json.loads(table_reading.text(path))
     except (ValueError, RecursionError):
         names = None
@@ -204,6 +207,7 @@ def _why_not(
     if session.name in failed:
         return Reason(Code.FAILED, failed[session.name])
     try:
+        # A malformed manifest vouches for nothing: as if the run had not finished.
         entries = manifest.read_of(output_dir, session.name)
     except DataError:
         entries = []
@@ -211,6 +215,7 @@ def _why_not(
         return Reason(Code.NOT_FINISHED, (f"{session.name}{manifest.ENDING}",))
     written = {entry.path: entry.sha256 for entry in entries}
     relative = {path: path.relative_to(output_dir).as_posix() for path in session.tables}
+    # Listed before digest: the second check looks each path up.
     checks: tuple[tuple[Code, Callable[[Path], bool]], ...] = (
         (Code.NOT_IN_MANIFEST, lambda path: relative[path] not in written),
         (Code.CHANGED, lambda path: manifest.digest(path) != written[relative[path]]),

@@ -70,6 +70,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
             {name: (_n(fit), _n_covariates(fit)) for name, fit in fits.items() if fit.design}
         ),
         flow=(*cohort.flow, *flow.of_models(fits, cohort.frame)),
+        # Also of models without a fit: their row says why there is nothing to examine.
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
         sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
@@ -97,6 +98,8 @@ def _not_finite(fits: Mapping[str, Fit], cohort: Cohort) -> tuple[Concern, ...]:
 def _fits(analysis: Analysis, cohort: Cohort) -> dict[str, Fit]:
     fits: dict[str, Fit] = {}
     for model in analysis.models:
+        # A variable without source is all NaN: the fit would say "nobody", but not that a column is
+        # missing. A grouped model without its groups would have no part at all, and no row.
         reason = _absence_text((*model_variables(model), *model.group_by), cohort)
         if reason:
             fits[model.name] = regression.not_fitted(model, reason)
@@ -131,6 +134,7 @@ def _sensitivity(
     """Return the adjusted coefficient of every line of every table under other choices."""
     if analysis.sensitivity is None:
         return pd.DataFrame(columns=sensitivity.COLUMNS)
+    # The parts of grouped models, not the models of the file: a table names a part.
     models = {name: fit.model for name, fit in fits.items()}
     questions = [
         sensitivity.Question(
@@ -144,6 +148,7 @@ def _sensitivity(
         for table in analysis.tables
         for row in table.rows
     ]
+    # Specifications would repeat the same reason for each; models.tsv has it once.
     possible = [
         question
         for question in questions
@@ -202,6 +207,7 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
         if reason:
             parts.append(longitudinal.not_fitted(model, reason))
         else:
+            # All sessions, not the chosen one of each participant.
             parts.append(longitudinal.fit(model, cohort.sessions))
     columns = longitudinal.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
@@ -234,6 +240,7 @@ def _n(fit: Fit) -> int:
 
 def _n_covariates(fit: Fit) -> int:
     """Return how many predictors stand beside the one of interest."""
+    # Less the intercept and the predictor of interest.
     return max(len(fit.design.names) - 2, 0) if fit.design else 0
 
 

@@ -91,10 +91,13 @@ def of_cohort(who: Counted) -> tuple[Line, ...]:
     if who.tables.not_wanted:
         names = who.tables.not_wanted
         lines.append(Line(step=FlowStep.NOT_WANTED, n=len(names), detail=shortened(names)))
+    # A participant with one excluded run and a usable other one is analysed, so is not lost.
     excluded = who.decided[who.decided["decision"].eq(Decision.EXCLUDE)]
     left_out = excluded[~excluded["participant_id"].isin(analysed)]
     left_out = left_out.drop_duplicates("participant_id")
     reasons = dict(zip(left_out["participant_id"], left_out["cause"], strict=True))
+    # The session's reason wins: an excluded first session is why its person is out, whatever is
+    # wrong with other scans.
     reasons |= {session.participant_id: session.reason for session in who.chosen.left_out}
     lines += _lines_of_excluded(reasons)
     lines += [who.filtered] if who.filtered else []
@@ -128,6 +131,7 @@ def not_finite(fit: Fit, frame: pd.DataFrame) -> tuple[str, ...]:
     """Return who has all values of a model, but one that its formula cannot take (log of zero)."""
     if fit.design is None:
         return ()
+    # Rows are known by their index, as the design keeps the index of the cohort's table.
     lost = frame.index.isin(fit.design.losses.not_finite_rows)
     return tuple(str(who) for who in frame["participant_id"][lost])
 
@@ -148,6 +152,7 @@ def _lines_of_excluded(reasons: Mapping[str, Reason]) -> list[Line]:
     """Return one line a reason, with everybody who is left out for it."""
     by_reason: dict[Reason, list[str]] = {}
     for who, reason in sorted(reasons.items()):
+        # Without file names of each: a hundred people whose run failed are one line, not a hundred.
         by_reason.setdefault(reason.common, []).append(who)
     return [
         Line(step=FlowStep.EXCLUDED, n=len(names), about=reason.summary, detail=shortened(names))

@@ -68,6 +68,7 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     interval = f"{shown[1]} to {shown[2]}{'' if odds else unit}"
     figures = f"95% CI {interval}, p {_p(p)}, n = {tables.print_n(line, side)}"
     step = labels.step(row.term, analysis)
+    # An odds ratio is a factor, so "larger by" would be wrong; below 1 it reads as it is.
     if odds:
         difference = f"the odds of {subject} were {shown[0]} times as high"
     elif p < tables.SIGNIFICANT:
@@ -87,6 +88,7 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
 def _chance_finding(line: pd.Series, side: str) -> str:
     """Return what correction for several tests makes of a p below the level."""
     corrected = float(line.get(f"p_holm_{side}", float("nan")))
+    # NaN where p was not corrected.
     if math.isnan(corrected) or corrected < tables.SIGNIFICANT:
         return ""
     return (
@@ -204,6 +206,7 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
     """Return how far each coefficient of the tables depends on choices."""
     lines = []
     for (model, term), rows in results.groupby(["model", "term"], sort=False):
+        # Another test of the same estimate is no second estimate, and one without p was not tested.
         tried = rows[rows["distinct"].eq(1) & rows["p"].notna()]
         if tried.empty:
             continue

@@ -54,11 +54,13 @@ def within_sentence(text: str) -> str:
     >>> within_sentence("Age"), within_sentence("EDSS")
     ('age', 'EDSS')
     """
+    # Two capitals (or T2, CSF) make an abbreviation; a single one is that of a sentence.
     return text if text[:2].isupper() else text[0].lower() + text[1:]
 
 
 def _levels(variable: Variable) -> list[str]:
     """Return the names of the levels, the lowest value first."""
+    # As text, since values may be words; the usual codes 0, 1 and 2 sort alike.
     ordered = sorted(variable.levels.items(), key=lambda entry: str(entry[1].value))
     return [word for word, _ in ordered]
 

@@ -55,6 +55,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     frame["value"] = table_reading.numbers(
         frame["value"], "measures.tsv, column 'value'", frame["participant_id"]
     )
+    # n/a: no check exists for this measure, which is no reason to doubt it.
     frame["qc"] = frame["qc"].str.lower().replace("n/a", "include")
     wrong = frame[~frame["qc"].isin(SEVERITY)]
     if not wrong.empty:
@@ -77,6 +78,7 @@ def run_names(cells: pd.Series[str]) -> pd.Series[str]:
 
     Participants' tables, ratings and tables that people write name a run either way.
     """
+    # An entity always has a hyphen (run-1, acq-a), a bare label never.
     bare = ~cells.str.contains("-", regex=False) & ~table_reading.is_missing(cells)
     return cells.where(~bare, "run-" + cells)
 
@@ -84,6 +86,7 @@ def run_names(cells: pd.Series[str]) -> pd.Series[str]:
 def column_name(measure: str, region: str, hemisphere: str) -> str:
     """Return the name of a measure in the wide table."""
     parts = [part for part in (measure, region, hemisphere) if part and part != "n/a"]
+    # A hyphen is a minus in formulas, and a column must be nameable there.
     return "_".join(parts).replace("-", "_")
 
 
@@ -100,11 +103,14 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
         columns="column",
         values="value",
         aggfunc="mean",
+        # A column without any value stays: it was asked for, and its absence is to be seen.
         dropna=False,
         observed=True,
     )
+    # 0 or 1 in each run; a mean of 0.5 is no level, and one run that shows it is enough.
     present = [name for name in values.columns if str(name).startswith("enhancing_present")]
     values[present] = np.ceil(values[present])
+    # dropna=False also makes every participant with every session; only those there are stay.
     everyone = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]].drop_duplicates())
     return values.reindex(everyone.sort_values())
 
@@ -118,6 +124,8 @@ def convert(values: pd.Series[float], found: str, wanted: str, where: str) -> pd
         There is no known way from the one unit to the other.
     """
     found, wanted = (SPELLINGS.get(unit, unit) for unit in (found, wanted))
+    # A table without a unit is taken to be in the one of the analysis; questionable values show a
+    # wrong guess by their Range.
     if not wanted or not found or found in (wanted, "n/a"):
         return values
     if (found, wanted) not in CONVERSIONS:
@@ -140,6 +148,8 @@ def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     ):
         spelled = rows["unit"].replace(SPELLINGS)
         name = column_name(str(measure), str(region), str(hemisphere))
+        # The most frequent one, so that few numbers are converted; mode is sorted, so ties are
+        # stable.
         units[name] = str(spelled.mode().iloc[0])
         for unit in spelled.unique():
             if unit != units[name]:

@@ -46,6 +46,8 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     for section in page.sections:
         for block in section.blocks:
             if isinstance(block, Figure):
+                # Titles hold names of the user's file, so nothing but letters and digits goes into
+                # a path.
                 name = "".join(c if c.isalnum() else "_" for c in block.title.lower())
                 write_whole(folder / "figures" / f"{name}.{block.kind}", block.content)
     path = folder / NAME
@@ -100,6 +102,7 @@ def _links(cohort: Cohort) -> list[tuple[str, str]]:
             scan
             for who in dict.fromkeys(doubtful["participant_id"])
             for scan in cohort.scans.get(who, [])
+            # A browser has to lay out each link; exclusions.tsv beside the page has them all.
         ][:MANY_SCANS]
     return [*tables_beside, *((scan, f"../{scan}.html") for scan in scans)]
 
@@ -202,6 +205,7 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
 
 def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
     """Return a printed table with each interval behind its coefficient, to fit a screen."""
+    # A blank and not an empty name: the page needs a header cell.
     made = {" ": printed[""]}
     for side in (name.capitalize() for name in tables.SIDES):
         if f"{side} p" in printed:
@@ -222,7 +226,10 @@ def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
                 continue
             found = fit.row(row.term)
             r, df = float(found["partial_r"]), float(found["df_residual"])
+            # partial_r is of least squares only, so logistic and robust models have no line here.
             if np.isfinite(r) and df > 1:
+                # Variance 1/(n - 3 - k) with k other terms (Fisher 1924); df is n - k - 2, so this
+                # is df - 1.
                 reach = 1.959964 / np.sqrt(df - 1)
                 low, high = np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)
                 lines.append((row.label, side, r, low, high))
@@ -246,6 +253,7 @@ def _pictures(wanted: Wanted, analysis: Analysis, results: Results) -> list[Bloc
             )
     if not panels:
         return [Prose("There are too few participants for figures of the models.")]
+    # One pair of residual plots a model, however many lines of the table are read from it.
     fits = {panel.fit.model.name: (panel.fit, panel.y_label) for panel in panels}
     return [
         Figure(
@@ -276,6 +284,7 @@ def _choices(cohort: Cohort) -> list[Block]:
     both = table[table["hemisphere"] == "LR"]
     if both.empty:
         return []
+    # The zero line of the chart is a row of its own, without spread.
     names = ["as reported", *(both["choice"] + ": " + both["variant"])]
     chart = charts.intervals(
         names,
@@ -300,6 +309,8 @@ def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[B
     blocks = _choices(cohort)
     blocks.append(Prose(interpretation.read_sensitivity(results.sensitivity, analysis)))
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
+        # Partial correlations, since coefficients of other measures have other units. Rows of other
+        # tests of the same estimate have none.
         usable = _with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:
             title = f"{labels.label(str(term), analysis)} in {model}"
@@ -318,6 +329,7 @@ def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[B
 
 def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """Add the interval of a partial correlation, brought from the coefficient's own."""
+    # Not Fisher's standard error: this interval excludes 0 where that of the coefficient does.
     t = rows["coefficient"] / ((rows["ci_high"] - rows["ci_low"]) / 2)
     r = rows["partial_r"].astype(float)
     # The half width of the interval is the coefficient's share of its distance from zero.

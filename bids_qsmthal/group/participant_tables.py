@@ -41,9 +41,12 @@ def joined(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFra
     for path in paths:
         first, _, body = table_reading.text(path).partition("\n")
         body = body.rstrip("\n")
+        # Columns are compared as a whole: a table of another version would be read into wrong ones.
         if first.rstrip("\t ") != header:
             raise DataError(f"{path}: the columns are '{first}'; expected '{header}'.")
         rows = body.count("\n") + 1 if body else 0
+        # Tabs of the whole body and not of each row: there may be ten thousand files, which are our
+        # own.
         if body.count("\t") != (len(columns) - 1) * rows:
             raise DataError(f"{path}: a row does not have {len(columns)} cells.")
         bodies += [body] if body else []
@@ -53,8 +56,11 @@ def joined(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFra
         sep="\t",
         dtype="str",
         keep_default_na=False,
+        # 3 is csv.QUOTE_NONE: our tables put no quotes around cells, and a lone one would swallow
+        # lines.
         quoting=3,
     )
+    # plain_cell on every cell is slow, and an apostrophe is rare.
     if any("'" in body for body in bodies):
         frame = frame.map(plain_cell)
     return frame.assign(scan=scans)
@@ -106,9 +112,11 @@ def differences(choices: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
     """
     identity = usable[["participant_id", "scan"]].drop_duplicates("scan")
     merged = choices.merge(identity, on="scan")
+    # The number as reported: difference is variant minus reported.
     merged["own"] = merged["value"] - merged["difference"]
     key = ["choice", "variant", "hemisphere"]
     numbers = ["value", "difference", "own"]
+    # sort=False keeps the order in which the participant level lists its choices.
     each = merged.groupby([*key, "participant_id"], sort=False)[numbers].mean().dropna()
     rows = [
         (

@@ -81,6 +81,7 @@ NAMES = {
 }
 """What a variable is, by its own name or that of its column."""
 
+# Halves are exact in binary, so the remainder of a true step is exactly 0.
 EDSS_STEP = 0.5
 
 CODES = frozenset(
@@ -133,11 +134,15 @@ def without_impossible(
     flags: dict[Problem, pd.Series[bool]] = {}
     if bounds:
         outside = (known < bounds.low) | (known > bounds.high)
+        # A variable with both a column and a measure is judged as one of a table.
         flags[Problem.IMPOSSIBLE if variable.columns else Problem.FAR_OUT] = outside
     if variable.columns:
+        # What is impossible is listed as that, not a second time as a code, and must not widen the
+        # quartiles.
         rest = known[~outside] if bounds else known
         flags[Problem.CODE] = _codes(rest).reindex(known.index, fill_value=False)
     if _kind(variable) == "edss":
+        # Listed and used: a mean of two raters gives 2.25, and the scale has no value for it.
         flags[Problem.BETWEEN_STEPS] = (known % EDSS_STEP > 0) & ~outside
     limits = (bounds.low, bounds.high) if bounds else ()
     listed = [
@@ -153,12 +158,14 @@ def without_impossible(
         for who, session, value in by_session(known[wrong])
     ]
     left_out = [wrong for problem, wrong in flags.items() if problem in LEFT_OUT]
+    # known.isna() is False for every row: nothing to drop.
     drop = pd.concat(left_out, axis=1).any(axis=1) if left_out else known.isna()
     return values.where(~drop.reindex(values.index, fill_value=False)), listed
 
 
 def bounds_of(variable: Variable) -> Bounds | None:
     """Return what is possible: the ``Range`` of the analysis file, or what is known of the kind."""
+    # The file's own range wins: it knows its units, ours are years and EDSS points.
     if variable.range:
         return Bounds(*variable.range)
     return BOUNDS.get(_kind(variable))
@@ -169,6 +176,7 @@ def longer_than_life(values: pd.DataFrame, variables: Iterable[Variable]) -> lis
     named = {_kind(variable): variable.name for variable in variables if variable.columns}
     if not {"age", "duration"} <= set(named):
         return []
+    # Both are taken to be in one unit, years.
     age, duration = (pd.to_numeric(values[named[kind]]) for kind in ("age", "duration"))
     return [
         Questionable(
@@ -207,6 +215,7 @@ def log_problems(values: Sequence[Questionable]) -> None:
 
 def _kind(variable: Variable) -> str:
     """Return what a variable is, or nothing where its names do not tell."""
+    # By name, since nothing in the tables says what a column is.
     names = (name.lower() for name in (variable.name, *variable.columns))
     return next((NAMES[name] for name in names if name in NAMES), "")
 
@@ -214,6 +223,7 @@ def _kind(variable: Variable) -> str:
 def _codes(known: pd.Series[float]) -> pd.Series[bool]:
     """Return which values are usual codes for unknown and lie far from all others."""
     is_code = known.isin(CODES)
+    # Quartiles of the others: with many 999 among few values the codes would be their own crowd.
     low, high = known[~is_code].quantile(0.25), known[~is_code].quantile(0.75)
     reach = FAR * (high - low)
     if not reach > 0:  # nobody else, or all the same: nothing to be far from

@@ -42,9 +42,12 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         A file is malformed.
     """
+    # In folders, too: several raters may keep one each. Sorted, since file systems have no order.
     saved = [_rows(path) for path in sorted(folder.rglob(SAVED))]
     ratings = pd.concat(saved, ignore_index=True) if saved else pd.DataFrame(columns=COLUMNS)
     if saved:
+        # The later rating of one scan counts; stable, so that equal times keep the order of the
+        # files.
         ratings = ratings.sort_values("rated_at", kind="stable")
     by_hand = folder / BY_HAND
     tables = [ratings.assign(by_hand=False)]
@@ -68,6 +71,7 @@ def _rows(path: Path) -> pd.DataFrame:
     unnamed = pd.Series("n/a", index=rows.index)
     sessions = rows.get("session_id", unnamed)
     runs = rows.get("run_id", unnamed)
+    # An empty cell is a wish for all of them, not for a session called n/a.
     all_sessions, all_runs = table_reading.is_missing(sessions), table_reading.is_missing(runs)
     rows["session_id"] = ("ses-" + sessions.str.removeprefix("ses-")).where(~all_sessions, "n/a")
     rows["run_id"] = run_names(runs).where(~all_runs, "n/a")
@@ -95,4 +99,5 @@ def _time(cell: str, path: Path) -> datetime:
         raise DataError(
             f"{path}: rated_at '{cell}', expected a time such as 2026-01-31T12:00:00Z; mend it."
         ) from error
+    # Pages save UTC. Times with and without a zone cannot be compared, so one without is UTC.
     return read if read.tzinfo else read.replace(tzinfo=UTC)

@@ -87,6 +87,7 @@ class Reason:
     @property
     def common(self) -> Reason:
         """What is the same for everybody with this kind of reason."""
+        # Without what differs between people, equal reasons compare and hash as equal.
         return Reason(self.code) if self.code in SUMMARIES else self
 
     @property

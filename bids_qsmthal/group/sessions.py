@@ -38,6 +38,7 @@ def natural_key(label: str) -> tuple[tuple[int, int | str], ...]:
     ['ses-2', 'ses-10']
     """
     parts = re.split(r"(\d+)", label)
+    # The 0 and 1 keep numbers and words from being compared with each other.
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
 
 
@@ -57,11 +58,13 @@ def in_time_order(times: pd.Series[Any]) -> tuple[dict[str, list[str]], tuple[st
     order: dict[str, list[str]] = {}
     by_name: list[str] = []
     for who, sessions in of_each.items():
+        # All or nothing: a session without a date has no place among dated ones.
         dated = all(pd.notna(time) for time, _ in sessions)
         if not dated and len(sessions) > 1:
             by_name.append(who)
         ordered = sorted(sessions, key=lambda one: natural_key(one[1]))
         if dated:
+            # A stable sort: sessions of the same time stay in the order of their names.
             ordered.sort(key=lambda one: one[0])
         order[who] = [session for _, session in ordered]
     return order, tuple(by_name)
@@ -88,6 +91,7 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
     kept = set()
     left_out = []
     for who in sorted({name for name, _ in usable}):
+        # Unusable sessions are in it, so the first one is the first that was made.
         known = order[who]
         if wanted.endswith("usable"):
             known = [session for session in known if (who, session) in usable]
@@ -111,5 +115,6 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
 
 def _one_of(known: list[str], wanted: str) -> str:
     if wanted not in WORDS:
+        # A label that somebody does not have is compared with their sessions by the caller.
         return f"ses-{wanted}"
     return known[0] if wanted.startswith("first") else known[-1]

@@ -35,6 +35,7 @@ def read(path: Path) -> pd.DataFrame:
     DataError
         It is not UTF-8, has no header, rows of different length or a column twice.
     """
+    # Not splitlines: it also splits at characters that cells may hold (form feed, U+2028).
     lines = text(path).rstrip("\n").split("\n")
     header = [name.strip() for name in lines[0].split("\t")]
     if not any(header):
@@ -47,6 +48,8 @@ def read(path: Path) -> pd.DataFrame:
     repeated = sorted(name for name, n in Counter(header).items() if n > 1)
     if repeated:
         raise DataError(f"{path}: the column '{repeated[0]}' is there twice.")
+    # By hand, since pandas would fill short rows, and shift columns where rows are longer than the
+    # header.
     rows = [line.split("\t") for line in lines[1:] if line.strip()]
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
@@ -54,6 +57,7 @@ def read(path: Path) -> pd.DataFrame:
                 f"{path}, line {line}: {len(row)} cells under {len(header)} column names; "
                 "cells are separated by one tab."
             )
+    # Our own tables come back as edits: the apostrophe before a formula goes off again.
     stripped = [[plain_cell(cell.strip()) for cell in row] for row in rows]
     return pd.DataFrame(stripped, columns=header, dtype="str")
 
@@ -69,6 +73,8 @@ def text(path: Path) -> str:
         The operating system cannot read it.
     """
     try:
+        # -sig: spreadsheets begin UTF-8 with a mark, which would become part of the first column's
+        # name. Line ends of Windows are newlines by then.
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8.") from error
@@ -124,6 +130,7 @@ def numbers(cells: pd.Series[str], where: str, who: pd.Series[str]) -> pd.Series
 def readable_numbers(cells: pd.Series[str]) -> tuple[pd.Series[float], pd.Series[bool]]:
     """Return cells as numbers, NaN where there is none, and which cells hold something else."""
     missing = is_missing(cells)
+    # pandas reads "inf" as a number; no covariate is infinite, so it is wrong like a word.
     values = pd.to_numeric(cells.where(~missing), errors="coerce").astype(float)
     wrong = ~missing & ~np.isfinite(values)
     return values.where(~wrong), wrong
@@ -153,5 +160,6 @@ def participant_ids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: no column 'participant_id'. There are: {', '.join(frame.columns)}."
         )
+    # BIDS wants sub- in the cell; many tables leave it out.
     plain = frame["participant_id"].str.removeprefix("sub-")
     return frame.assign(participant_id="sub-" + plain)

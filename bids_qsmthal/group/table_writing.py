@@ -40,6 +40,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("choices", cohort.choices, dictionary.CHOICES),
         ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),
     ]
+    # An empty optional table would look as if it had been asked for and had failed.
     described += [entry for entry in optional if len(entry[1])]
     for name, frame, descriptions in described:
         _write(folder / name, frame, descriptions)
@@ -50,6 +51,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         caption = f"{table.title}. {table.description}".strip()
         write_text(folder / f"{table.name}.md", markdown(printed, caption))
         write_text(folder / f"{table.name}.tex", latex(printed, caption, table.name))
+    # All sessions, not only the chosen ones: the file is also the input of other programs.
     wide = cohort.sessions
     _write_numbers(folder / "measures.tsv", wide)
     columns = [str(name) for name in wide.columns]
@@ -63,6 +65,7 @@ def markdown(printed: pd.DataFrame, caption: str) -> str:
     header = [str(name) or " " for name in printed.columns]
     lines = [f"**{caption}**" if caption else "", "", _pipes(header)]
     lines.append(_pipes(["---", *["---:"] * (len(header) - 1)]))
+    # A star is emphasis in Markdown, and p < .05 in the table.
     lines += [_pipes([cell.replace("*", r"\*") for cell in row]) for row in printed.to_numpy()]
     return "\n".join([*lines, "", r"\* p < .05, not corrected for several tests.", ""])
 
@@ -89,6 +92,7 @@ def _write(stem: Path, frame: pd.DataFrame, descriptions: Mapping[str, str]) -> 
 
 def _write_numbers(path: Path, frame: pd.DataFrame) -> None:
     """Write a table with ten digits, and ``n/a`` for empty text."""
+    # BIDS has n/a for what is missing, and write_tsv writes it for NaN.
     write_tsv(path, frame.replace({"": float("nan")}), digits=DIGITS)
 
 
@@ -97,5 +101,6 @@ def _pipes(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
+    # Letter by letter, so that what one replacement adds is not replaced by the next.
     escaped = "".join(LATEX.get(letter, letter) for letter in text)
     return escaped.replace("\N{MINUS SIGN}", "$-$").replace("<", "$<$").replace(">", "$>$")

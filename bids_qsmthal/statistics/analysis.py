@@ -91,6 +91,8 @@ class Analysis:
     def vocabulary(self) -> Vocabulary:
         """The words of every variable that has some."""
         named = {name: variable.levels for name, variable in self.variables.items()}
+        # A variable with levels that is named quality would win here; document.py refuses that
+        # name.
         return {"quality": QUALITY} | {name: levels for name, levels in named.items() if levels}
 
 
@@ -98,6 +100,7 @@ def model_variables(model: Model) -> tuple[str, ...]:
     """Return the variables a model needs, those of its filter included."""
     names = (
         *formulas.variables(model.formula),
+        # Group variables are not among these: a grouped model is split before it is fitted.
         *expressions.filter_variables(model.filter),
     )
     return tuple(dict.fromkeys(names))

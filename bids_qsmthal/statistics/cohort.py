@@ -41,6 +41,7 @@ def summarise(
             "n": int(column.notna().sum()),
             "n_missing": int(column.isna().sum()),
         }
+        # Words without declared levels (a site, say) have no mean, so they are counted, too.
         counted = levels.get(name) or _text_levels(column)
         rows += _counts(base, column, counted) if counted else [base | _moments(column)]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -52,6 +53,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     for row in table.to_dict("records"):
         unit = f" ({row['unit']})" if row["unit"] else ""
         line = {"Characteristic": f"{row['label']}{unit}", "n": row["n"]}
+        # Rows of measured variables have NaN as level: the columns are those of the longest row.
         if isinstance(row["level"], str):
             line["Characteristic"] = f"{row['label']}: {row['level']}"
             value = f"{row['count']:.0f} ({row['percent']:.0f} %)" if row["n"] else "n/a"
@@ -59,6 +61,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
         elif not row["n"]:
             value, spread = "n/a", "n/a"
         else:
+            # One number of decimals for the whole line, so that mean, SD and range can be compared.
             decimals = _decimals(row["sd"])
             mean, sd, low, high = (
                 _fixed(row[name], decimals) for name in ("mean", "sd", "minimum", "maximum")
@@ -71,6 +74,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _decimals(sd: float) -> int:
     """Return the decimals of a whole line: two digits of the SD at least, none from 100 on."""
+    # Written so that NaN (a single value has no SD) goes the same way as 0.
     if not sd > 0 or sd >= 100:
         return 0 if sd >= 100 else 1
     return max(1, 1 - math.floor(math.log10(sd)))
@@ -95,6 +99,7 @@ def _counts(
     rows = []
     for word, value in levels.items():
         count = int((known == value).sum())
+        # Percent of those who are known: a missing value is not a level.
         percent = 100 * count / len(known) if len(known) else float("nan")
         rows.append(base | {"level": word, "count": count, "percent": percent})
     return rows
@@ -108,6 +113,8 @@ def _moments(column: pd.Series) -> dict[str, object]:
         "mean": known.mean(),
         "sd": known.std(ddof=1) if len(known) > 1 else float("nan"),
         "median": known.median(),
+        # Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996), as R and
+        # numpy.
         "q1": known.quantile(0.25),
         "q3": known.quantile(0.75),
         "minimum": known.min(),

@@ -99,10 +99,15 @@ def build(
                 f"Formula '{parsed.text}': no variable '{name}'. There are: "
                 f"{', '.join(frame.columns)}."
             )
+    # The filter comes first: who is outside it is not counted as missing. Incomplete rows go before
+    # the formula is evaluated, so that center, scale and splines see only the people of the model.
     passed = frame[expressions.keep(filter, frame, levels)]
     complete = passed.dropna(subset=list(variables))
+    # After the rows are chosen: a level that nobody of them has would be a column of zeros.
     complete = _with_references(complete, levels)
     _check_columns(parsed, complete)
+    # Counted in all who pass the filter, one variable at a time: the counts may add up to more than
+    # n_incomplete.
     missing = {name: int(passed[name].isna().sum()) for name in variables}
     outcome, predictors, terms, rows, n_lost = _matrices(parsed, complete)
     return Design(
@@ -148,6 +153,7 @@ def independent_columns(predictors: Floats) -> tuple[list[int], list[int]]:
 
 def leverage(predictors: Floats) -> Floats:
     """Return how much each row decides its own fitted value: 0 not at all, 1 alone."""
+    # The diagonal of the hat matrix Q Q'. From QR, since X'X would square the condition number.
     values: Floats = np.sum(np.linalg.qr(predictors)[0] ** 2, axis=1)
     return values
 
@@ -160,9 +166,12 @@ def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
     """
     # The weights of a unit vector are the columns of the pseudo-inverse, row by row.
     basis, upper = np.linalg.qr(predictors / np.linalg.norm(predictors, axis=0))
+    # With X = QR the weights of the unit vector e_i are R^-1 Q' e_i, exact only where its leverage
+    # is 1.
     rows = np.flatnonzero(np.sum(basis**2, axis=1) > SOLE_LEVERAGE)
     weights = np.abs(np.linalg.solve(upper, basis[rows].T))
     alone: dict[int, tuple[int, ...]] = {}
+    # With a condition number up to 1 / ALIAS_TOLERANCE rounding leaves about 1e-9 of a zero.
     for column, row in np.argwhere(weights > 1e-6 * weights.max(axis=0, initial=0)):
         alone[int(column)] = (*alone.get(int(column), ()), int(rows[row]))
     return alone
@@ -190,6 +199,9 @@ def _with_references(complete: pd.DataFrame, levels: Vocabulary) -> pd.DataFrame
     for name, known in levels.items():
         reference = reference_of(known)
         if reference is not None and name in complete:
+            # A reference that nobody has stays the first category: its column is the one that is
+            # dropped, and the others keep their meaning (and are then collinear with the intercept,
+            # which is said).
             present = sorted(set(complete[name].dropna()) - {reference})
             changed[name] = pd.Categorical(complete[name], categories=[reference, *present])
     return complete.assign(**changed)
@@ -208,6 +220,8 @@ def _check_columns(formula: Formula, complete: pd.DataFrame) -> None:
                 f"Formula '{formula.text}': '{part.text}' needs numbers; {words[0]} holds words."
             )
         if words or _is_counted(part):
+            # Full dummy coding, one column more than there will be: the bound has to hold without
+            # an intercept, too.
             n_levels[part.text] = max(int(complete[part.variables[0]].nunique()), 1)
     formulas.check_size(formula, n_levels)
 
@@ -219,15 +233,18 @@ def holds_words(column: pd.Series[Any]) -> bool:
 
 def _is_counted(part: Factor) -> bool:
     """Return whether a factor has a column for each level although it may hold numbers: C(x)."""
+    # 0 columns is also the mark of a plain variable, whose text is its own name.
     return part.n_columns == 0 and part.text not in part.variables
 
 
 def _matrices(formula: Formula, complete: pd.DataFrame) -> Matrices:
     rows = complete.index
+    # formulaic joins its parts by index, and an index of the cohort's table has gaps.
     values = complete[list(formula.variables)].reset_index(drop=True)
     n_lost = 0
     while True:
         outcome, predictors, terms = _evaluate(formula, values)
+        # An outcome of words becomes a column for each level.
         if outcome.shape[1] != 1:
             raise UsageError(
                 f"Formula '{formula.text}': the outcome must be one column of numbers."
@@ -257,8 +274,11 @@ def _evaluate(
     if values.empty:
         return _empty(formula)
     try:
+        # log(0) and sqrt(-1) are not errors here: the rows are found by isfinite and counted.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # na_action: no value is missing any more. "drop" would also drop rows that a transform
+            # has made NaN, and nobody would count them.
             made = formulaic.model_matrix(
                 formula.text, values, context=HIDDEN, na_action="ignore", output="pandas"
             )

@@ -50,11 +50,14 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     blank: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
     blank |= {"model": fit.model.name, "largest_vif_term": "", "most_influential": ""}
     blank |= {"decided_alone": "", "advice": "", "note": fit.note, "n": 0}
+    # Residuals of a logistic model are neither normal nor of equal variance, so these tests do not
+    # apply to it.
     if not fit.fitted or fit.design is None or fit.model.family != "gaussian":
         return blank
     kept, _ = design.independent_columns(fit.design.predictors)
     predictors = fit.design.predictors[:, kept]
     n, p = predictors.shape
+    # Of a perfect fit the residuals are rounding, and tests of rounding say nothing.
     if n - p < 2 or np.ptp(fit.residuals) < 1e-9 * np.ptp(fit.design.outcome):
         return blank | {"n": n, "note": "too few participants, or a perfect fit: not examined"}
     results = least_squares(fit.design.outcome, predictors)
@@ -68,7 +71,9 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
         "breusch_pagan_p": breusch_pagan(results),
         "reset_p": reset(results),
         "largest_vif": vif[worst] if len(vif) else np.nan,
+        # VIF begins at the column after the first one, which is taken for the intercept.
         "largest_vif_term": fit.design.names[kept[1 + worst]] if len(vif) else "",
+        # NaN where leverage is 1; n - p >= 2 leaves at least one other row.
         "largest_cooks_distance": float(np.nanmax(cooks)),
         "most_influential": str(who.iloc[int(np.nanargmax(cooks))]),
         # Bollen & Jackman (1985), doi:10.1177/0049124185013004004: 4/n marks whom to look at.
@@ -96,6 +101,8 @@ def least_squares(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 -
     Leverage, Cook's distance, VIF and the tests do not depend on scale, but the cubes of volumes
     in mm3 that the test of a bend needs would leave no digits.
     """
+    # Centring changes nothing but the intercept where there is one. The columns are not centred:
+    # the constant one has to stay constant for the library to see it.
     centred = outcome - outcome.mean()
     return sm.OLS(centred / centred.std(), predictors / np.linalg.norm(predictors, axis=0)).fit()
 
@@ -107,6 +114,7 @@ def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped 
     """
     measures = OLSInfluence(results)
     leverage: Floats = measures.hat_matrix_diag
+    # e^2 h / (p s^2 (1 - h)^2) is 0/0 at leverage 1.
     with np.errstate(divide="ignore", invalid="ignore"):
         cooks = measures.cooks_distance[0]
     return np.where(leverage > design.SOLE_LEVERAGE, np.nan, cooks), leverage
@@ -115,6 +123,7 @@ def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped 
 def inflation(results: Any) -> Floats:  # noqa: ANN401 - untyped library
     """Return the variance inflation factor of each column after the intercept."""
     predictors = results.model.exog
+    # A single predictor has no other one that could inflate its variance.
     if predictors.shape[1] <= 2:
         return np.ones(predictors.shape[1] - 1)
     columns = range(1, predictors.shape[1])
@@ -133,12 +142,16 @@ def reset(results: Any) -> float:  # noqa: ANN401 - untyped library
     """Return p of a straight relation; NaN where there is too little data for the test."""
     predictors, fitted = results.model.exog, results.fittedvalues
     p = predictors.shape[1]
+    # Two more columns need residual degrees of freedom of their own. The outcome has an SD of 1
+    # here, so 1e-12 is rounding: nothing is explained, and there is no curve to look for.
     if results.df_resid < 3 or np.ptp(fitted) < 1e-12:
         return float("nan")
     # A fitted value that takes two values only has no square of its own.
     wider = np.column_stack([predictors, fitted**2, fitted**3])
     kept, _ = design.independent_columns(wider)
+    # Column p of the wider matrix is the square, p + 1 the cube.
     powers = [2 + column - p for column in kept if column >= p]
+    # F, not chi-squared: with few participants the latter finds too much.
     return float(linear_reset(results, power=powers, use_f=True).pvalue) if powers else np.nan
 
 
@@ -147,6 +160,8 @@ def advise(found: Mapping[str, Any]) -> list[str]:
     said = []
     if found["decided_alone"]:
         said.append(f"one participant alone decides {found['decided_alone']}: no result of a group")
+    # Comparisons with NaN are false, so a test that could not be made gives no advice. Shapiro-Wilk
+    # is not asked as well: two tests of one thing would double the false alarms.
     if found["skewness_kurtosis_p"] < 0.05:
         said.append("residuals depart from normal: look at the bootstrap and permutation rows")
     if found["breusch_pagan_p"] < 0.05:

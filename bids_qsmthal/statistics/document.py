@@ -48,6 +48,7 @@ class DocumentContext:
         try:
             yield
         except UsageError as error:
+            # The checks below know names and formulas, not files; the place is added once, here.
             raise UsageError(f"{self.places.where(keys)}: {error}") from error
 
     def known(self, names: Sequence[str], *keys: str | int) -> None:
@@ -92,6 +93,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
     }
     levels = {name: part.levels for name, part in variables.items() if part.levels}
     context = DocumentContext(places, variables, {"quality": QUALITY} | levels)
+    # Before models and tables are read: their messages presume that variables are known.
     for key, names in (
         ("Cohort", entry.cohort or []),
         ("Normality", entry.normality),
@@ -109,6 +111,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         tables=tuple(
             _table(part, models, context, place) for place, part in enumerate(entry.tables)
         ),
+        # An empty list is a wish, too: nobody is described.
         cohort=tuple(variables if entry.cohort is None else entry.cohort),
         normality=tuple(entry.normality),
         exclude_when=tuple(entry.exclude_when),
@@ -130,10 +133,12 @@ def _variable(
 ) -> Variable:
     here = f"{places.where(('Variables', name))}: variable '{name}'"
     with_levels = {word: _level(word, part, entry) for word, part in entry.levels.items()}
+    # A variable "log" could not be told from the function, one named "quality" would hide ours.
     if name in formulas.FUNCTIONS or name in COMPUTED:
         raise UsageError(f"{here}: the name has a meaning of its own; use another.")
     if not entry.measure and not entry.columns:
         raise UsageError(f"{here}: give 'Measure' or 'Columns', where it comes from.")
+    # The comparison is also false for NaN, which YAML writes as .nan.
     if entry.range and not entry.range[0] < entry.range[1]:
         raise UsageError(f"{here}: Range is {entry.range}; expected [smallest, largest].")
     _check_levels(with_levels, entry.reference, here)
@@ -166,6 +171,7 @@ def _spelled(word: schema.Word) -> str:
 
 def _check_levels(levels: Levels, reference: str, here: str) -> None:
     for name in levels:
+        # regression.grouped puts the names of levels between quotes into filters.
         if not name.isprintable() or set(name) & set("'\"\\`"):
             raise UsageError(f"{here}: the name of a level has no quotes; found {name!a}.")
     owners: dict[str, str] = {}
@@ -179,6 +185,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
     kinds = {isinstance(level.value, str) for level in levels.values()}
     if len(kinds) > 1:
         raise UsageError(f"{here}: the Values of its levels are all numbers or all words.")
+    # A level with a number enters a formula as that number: there is no category to compare with.
     if reference and (reference not in levels or kinds == {False}):
         words = ", ".join(levels) or "none"
         raise UsageError(
@@ -190,6 +197,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
 def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Model:
     here = ("Models", place)
     context.known(entry.group_by, *here, "GroupBy")
+    # Huber's weights are made for residuals with a scale; a yes or no has none.
     if entry.family == "binomial" and entry.method == "huber":
         raise UsageError(
             f"{context.places.where((*here, 'Method'))}: Method huber is for Family gaussian; "
@@ -232,6 +240,8 @@ def _sensitivity(
         context.known(list(change), here, "Terms", name)
         for variable, term in change.items():
             with context.at(here, "Terms", name, variable):
+                # A term is read as one side of a formula, and y stands for any outcome. Its names
+                # are checked when it is fitted.
                 formulas.parse(f"y ~ {term}")
     return Sensitivity(
         filters={
@@ -258,6 +268,8 @@ def _alternative(
     with context.at(*keys):
         _check_known([replaced], list(context.variables), "no variable")
     old = context.variables[replaced]
+    # What the entry does not give is as in the variable that is replaced. None and "" differ: an
+    # empty hemisphere asks for a measure without sides.
     changed = replace(
         old,
         label=name,
@@ -286,6 +298,7 @@ def _mediation(entry: schema.MediationEntry, context: DocumentContext, place: in
     cause = context.factor(entry.cause, *here, "Cause")
     mediator = context.factor(entry.mediator, *here, "Mediator")
     outcome = context.factor(entry.outcome, *here, "Outcome")
+    # Compared as printed from the tree: "log( x )" and "log(x)" are one variable.
     if len({cause, mediator, outcome}) < 3:
         raise UsageError(
             f"{context.places.where(here)}: '{entry.name}': Cause, Mediator and Outcome are three "
@@ -338,6 +351,7 @@ def _check_model(name: str, models: Sequence[Model]) -> None:
     if not name:
         return
     parts = {model.name: possible_parts(model) for model in models}
+    # No parts: the groups are of words without declared levels, known only from the tables.
     if parts.get(name, ()) not in ((), (name,)):
         raise UsageError(
             f"model '{name}' is fitted in each level of its GroupBy; name one of them: "

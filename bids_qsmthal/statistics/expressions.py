@@ -106,6 +106,8 @@ def check(expression: str, levels: Vocabulary) -> None:
     if not expression.strip():
         return
     for comparison in _comparisons(parse(expression)):
+        # Without a table only declared levels can be checked; other words are checked against the
+        # values of their column (_of_column).
         if comparison.variable in levels:
             _translated(comparison, levels, expression)
 
@@ -129,6 +131,8 @@ def keep(expression: str, frame: pd.DataFrame, levels: Vocabulary = NOTHING) -> 
     columns = [_column(name, frame, expression) for name in filter_variables(expression)]
     # Unknown is neither above nor below: who lacks a value passes no filter, negated ones included.
     known = np.all([column.notna() for column in columns], axis=0)
+    # Also in an "or": a value that is not known there makes the whole row unknown. That is stricter
+    # than SQL, and the same for everybody.
     passed = _evaluate(parse(expression), frame, levels, expression)
     return pd.Series(passed & known, index=frame.index)
 
@@ -143,6 +147,7 @@ def parse(expression: str) -> Condition:
         It is not a filter, or too large for one.
     """
     text = expression.strip()
+    # Length and letters first: Python's parser gets only what is short and harmless.
     if len(text) > LONGEST:
         raise UsageError(f"Filter '{shown(text)}': {len(text)} letters; {LONGEST} are the most.")
     if not READABLE.fullmatch(text) or not text.isprintable():
@@ -172,6 +177,7 @@ def _condition(node: ast.expr, whole: str) -> Condition:
         case ast.UnaryOp(op=ast.Not(), operand=part):
             return Negated(_condition(part, whole))
         case ast.Compare(left=left, ops=signs, comparators=rights):
+            # 1 < x < 5 is 1 < x and x < 5, as in Python.
             sides = [left, *rights]
             chain = zip(sides, signs, rights, strict=False)
             links = tuple(_comparison(a, sign, b, whole) for a, sign, b in chain)
@@ -195,6 +201,7 @@ def _comparison(left: ast.expr, kind: ast.cmpop, right: ast.expr, whole: str) ->
         against = Column(right.id) if isinstance(right, ast.Name) else _value(right, whole)
         return Comparison(left.id, sign, against)
     if isinstance(right, ast.Name):
+        # The variable is always on the left from here on, so _compare has one case less.
         return Comparison(right.id, TURNED[sign], _value(left, whole))
     raise UsageError(
         f"Filter '{shown(whole)}': '{shown(ast.unparse(left))}' is not a comparison of a variable "
@@ -206,6 +213,7 @@ def _value(node: ast.expr, whole: str) -> Value:
     match node:
         case ast.Constant(value=str(text)):
             return text
+        # In Python True is an int; "treated == True" would compare with 1 unsaid.
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             # Larger ones do not fit the numbers of a table.
             if abs(number) <= 1e300:
@@ -254,6 +262,7 @@ def _compare(comparison: Comparison, frame: pd.DataFrame, levels: Vocabulary, wh
     column = _column(comparison.variable, frame, whole)
     if isinstance(comparison.against, Column):
         other = _column(comparison.against.name, frame, whole)
+        # A column without any value has no kind; nobody passes it anyway.
         if _holds_words(column) != _holds_words(other) and other.notna().any():
             raise UsageError(
                 f"Filter '{shown(whole)}': a number is compared with a word: {comparison.variable} "
@@ -265,7 +274,10 @@ def _compare(comparison: Comparison, frame: pd.DataFrame, levels: Vocabulary, wh
     else:
         values = _of_column(comparison, column, whole)
     if comparison.sign in ("in", "not in"):
+        # isin is False for a missing value, so "not in" makes it True here; keep() takes it out
+        # again.
         return np.asarray(column.isin(values), dtype=bool) ^ (comparison.sign == "not in")
+    # An empty column is float, and asking whether it is below a word would raise.
     if not column.notna().any():
         return np.zeros(len(column), dtype=bool)
     return np.asarray(COMPARE[comparison.sign](column, values[0]), dtype=bool)
@@ -307,6 +319,7 @@ def _of_column(comparison: Comparison, column: pd.Series[Any], whole: str) -> tu
                 f"Filter '{shown(whole)}': a number is compared with a word: "
                 f"{comparison.variable} holds {holds}, not {_quoted(literal)}."
             )
+        # A misspelled word would silently keep nobody (==) or everybody (!=).
         if words and literal not in set(known):
             raise UsageError(
                 f"Filter '{shown(whole)}': nobody has {_quoted(literal)} as "

@@ -38,6 +38,7 @@ MOST_PRODUCTS = 10_000
 MOST_COLUMNS = 500
 """Columns of a design matrix."""
 
+# Bounds on the size of a basis: higher powers and more knots are beyond what cohorts can fit.
 LARGEST_DF = 30
 LARGEST_DEGREE = 10
 LARGEST_EXPONENT = 10
@@ -51,6 +52,7 @@ Check = Callable[[object], bool]
 
 
 def _whole(largest: int) -> Check:
+    # type() and not isinstance: True is an int.
     return lambda value: type(value) is int and 1 <= value <= largest
 
 
@@ -95,6 +97,8 @@ EXPECTED = {
     "upper_bound": "a number",
 }
 
+# re.ASCII: Python takes many letters as part of a name (it even turns some into others, NFKC), so a
+# name could look like another one. Numbers are 0 and 1 only, and "1.5" or "1e3" is none.
 TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>[01])(?![\w.])|(?P<sign>\*\*|[-+*/:()]))", re.ASCII
 )
@@ -118,6 +122,7 @@ class Factor:
     @property
     def needs_numbers(self) -> bool:
         """Whether its variables are computed with."""
+        # C(x) has 0 columns here and may hold words; log(x) has 1 and may not.
         return self.n_columns > 0 and self.text not in self.variables
 
 
@@ -184,6 +189,7 @@ def parse(formula: str) -> Formula:
     sides = text.split("~")
     if len(sides) != 2 or not all(side.strip() for side in sides):
         raise UsageError(f"Formula '{shown(formula)}': expected 'outcome ~ predictors'.")
+    # Messages show the formula as it was written, so it goes along with each side.
     outcome, predictors = (_Reader(side, formula).whole() for side in sides)
     if not isinstance(outcome, Factor):
         raise UsageError(
@@ -221,6 +227,7 @@ def printed(part: Part, replacements: Mapping[str, str] | None = None) -> str:
     """Return a part as text, perhaps with other terms in place of some variables."""
     match part:
         case Factor(text=text):
+            # A replacement is parsed as strictly as the formula: it, too, comes from the file.
             other = (replacements or {}).get(text)
             return f"({printed(side(other))})" if other else text
         case Constant(text=text):
@@ -260,6 +267,7 @@ def check_size(formula: Formula, n_levels: Mapping[str, int]) -> None:
     UsageError
         It has more than ``MOST_COLUMNS`` columns.
     """
+    # An interaction has the product of the columns of its factors.
     columns = {part.text: n_levels.get(part.text, part.n_columns or 1) for part in formula.factors}
     terms = _terms(formula.predictors)
     needed = sum(math.prod(columns[name] for name in term) for term in terms)
@@ -276,6 +284,7 @@ def python_tree(text: str) -> ast.expr | None:
             # Such as "invalid decimal literal": the checks of the tree say it in our words.
             warnings.simplefilter("ignore")
             return ast.parse(text, mode="eval").body
+    # ast.parse raises MemoryError where its own stack overflows, ValueError for a null byte.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -291,6 +300,7 @@ def _plain(formula: str, allowed: str = "~") -> str:
     text = formula.strip()
     if len(text) > LONGEST:
         raise UsageError(f"Formula '{shown(text)}': {len(text)} letters; {LONGEST} are the most.")
+    # The ~ parts the two sides of a formula; within one side it has no meaning.
     found = FOREIGN.search(text.replace("~", "") if allowed else text)
     if found:
         raise UsageError(
@@ -328,6 +338,7 @@ def _terms(part: Part) -> frozenset[Term]:
 
 
 def _power(terms: frozenset[Term], exponent: int) -> frozenset[Term]:
+    # Before anything is multiplied: our sets drop doubles, so they alone would not show the cost.
     if len(terms) ** exponent > MOST_PRODUCTS:
         raise UsageError(
             f"Formula: {len(terms)} terms to the power {exponent} are more than {MOST_PRODUCTS} "
@@ -335,6 +346,7 @@ def _power(terms: frozenset[Term], exponent: int) -> frozenset[Term]:
         )
     made = terms
     for _ in range(exponent - 1):
+        # a*b holds a, b and a:b, so repeating it gives all products of up to so many terms.
         made = _joined("*", made, terms)
     return made
 
@@ -351,6 +363,8 @@ def _joined(sign: str, left: frozenset[Term], right: frozenset[Term]) -> frozens
         case "*":
             made = left | right | products
         case _:
+            # a / b is a + a:b (b within a), and (a + b) / c is a + b + a:b:c (Wilkinson & Rogers
+            # 1973).
             nested = frozenset[str]().union(*left)
             made = left | {nested | term for term in right}
     if len(made) > MOST_TERMS:
@@ -382,6 +396,7 @@ class _Reader:
         part = self._product(depth)
         if sign == "-":
             # Without anything before it, only "no intercept" can be meant.
+            # "-1 + x" is common in R. "-x" at the beginning would take away what is not there.
             if part != Constant("1"):
                 raise self._wrong("a side may begin with '-1' only")
             part = Constant("0")
@@ -399,6 +414,7 @@ class _Reader:
         part = inner(depth)
         while sign := self._next_sign(*signs):
             right = inner(depth)
+            # The intercept is no variable that could be multiplied.
             if isinstance(part, Constant) or isinstance(right, Constant):
                 raise self._wrong(f"0 and 1 have no meaning beside '{sign}'")
             part = Joint(sign, part, right)
@@ -419,6 +435,8 @@ class _Reader:
     def _operand(self, depth: int) -> Part:
         found = TOKEN.match(self.text, self.place)
         self.n_operands += 1
+        # Counted while reading: a sum is a tree as deep as it is long, and functions walk it by
+        # recursion.
         if self.n_operands > MOST_TERMS:
             raise self._wrong(f"more than {MOST_TERMS} variables and functions")
         if not found or found.group("sign") not in (None, "("):
@@ -436,6 +454,8 @@ class _Reader:
     def _named(self, name: str, start: int) -> Factor:
         opened = TOKEN.match(self.text, self.place)
         if opened and opened.group("sign") == "(":
+            # What is within the parentheses of a call is plain arithmetic, not formula syntax, so
+            # Python's parser reads it, and _CallReader checks every node.
             self.place = self._closing(opened.end())
             return _call(self.text[start : self.place], self.formula)
         _check_name(name, self.formula)
@@ -466,6 +486,7 @@ class _Reader:
 
 
 def _check_name(name: str, formula: str) -> None:
+    # Such as __import__, which Python's eval knows whatever names it is given.
     if name in FUNCTIONS or keyword.iskeyword(name) or name.startswith("_"):
         raise UsageError(f"Formula '{shown(formula)}': '{name}' cannot be the name of a variable.")
 
@@ -477,6 +498,7 @@ def _call(text: str, formula: str) -> Factor:
         raise UsageError(f"Formula '{shown(formula)}': '{shown(text)}' cannot be read.")
     reader = _CallReader(formula)
     n_columns = reader.outermost(tree)
+    # Printed from the tree, never the user's text: what was checked is what is evaluated.
     return Factor(ast.unparse(tree), tuple(dict.fromkeys(reader.names)), n_columns)
 
 
@@ -498,6 +520,7 @@ class _CallReader:
             raise self._wrong(f"{name} of a number is no predictor")
         if name == "C":
             return 0
+        # Splines are cubic by default, polynomials of degree 1, as in formulaic.
         basis = int(str(options.get("degree", 1 if name == "poly" else 3)))
         # A basis without df has one column for each power up to its degree.
         return int(str(options.get("df", basis))) + 1 if name in ("bs", "cr", "poly") else 1
@@ -516,12 +539,14 @@ class _CallReader:
         if not 1 <= len(call.args) <= (2 if known else 1):
             raise self._wrong(f"{name} takes one variable")
         given = [(part.arg, part.value) for part in call.keywords]
+        # The second argument without a name is the first option in formulaic, too: df or degree.
         given += [(next(iter(known)), value) for value in call.args[1:]]
         options: dict[str, object] = {}
         for option, node in given:
             if option is None or option not in known or option in options:
                 allowed = ", ".join(known) or "none"
                 raise self._wrong(f"{name} has no option '{option}'; it has: {allowed}")
+            # Values only: an option that names a variable would be computed with unchecked.
             options[option] = _literal(node)
             if not known[option](options[option]):
                 found = shown(ast.unparse(node))
@@ -551,6 +576,7 @@ class _CallReader:
     def _binary(self, node: ast.BinOp, depth: int) -> bool:
         if isinstance(node.op, ast.Pow):
             return self._power(node.left, node.right, depth)
+        # No %, //, @ or <<: nobody needs them, and 1 << 10**9 fills the memory.
         if not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
             raise self._wrong(f"'{shown(ast.unparse(node))}' is no arithmetic with variables")
         left = self._arithmetic(node.left, depth + 1)

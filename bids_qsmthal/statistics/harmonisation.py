@@ -83,6 +83,7 @@ def harmonise(
     """
     known = _with_levels(frame.dropna(subset=[how.site, *how.keep]), how)
     made = frame.copy()
+    # Sites of those who are known in full: one that is left with nobody does not count.
     if len(known[how.site].unique()) == 1:
         notes = ["one site: nothing to harmonise"]
         parts = [_summary(frame, made, how, (name, name), notes) for name in how.variables]
@@ -101,6 +102,8 @@ def harmonise(
 
 def _with_levels(known: pd.DataFrame, how: Harmonisation) -> pd.DataFrame:
     """Return the rows with every level of words known, so that any part has the same columns."""
+    # get_dummies makes columns of the categories, so _kept has the same ones for any part of the
+    # rows.
     words = [name for name in how.keep if design.holds_words(known[name])]
     return known.assign(**{name: pd.Categorical(known[name]) for name in words})
 
@@ -112,6 +115,8 @@ def _alternative(
     try:
         return _one(known, how, column, replaced)
     except UsageError as error:
+        # Another measure may be there at some sites only. That must not end a run whose models do
+        # without it, so the reason goes into the table.
         return pd.Series(np.nan, index=known.index), [str(error)]
 
 
@@ -119,9 +124,11 @@ def _one(
     known: pd.DataFrame, how: Harmonisation, column: str, replaced: str
 ) -> tuple[pd.Series[float], list[str]]:
     """Return one measure harmonised where it is known, and what makes it doubtful."""
+    # An alternative takes the place of its variable in the prior; it is not one measure more.
     together = [column if name == replaced else name for name in how.variables]
     # With many measures the prior of a site is estimated from all of them together.
     shared = len(together) >= FEWEST_FOR_SHRINKAGE
+    # A prior over the measures needs the same people in all of them.
     complete = known.dropna(subset=together if shared else [column])
     sites = complete[how.site].astype(str)
     _check_sites(complete, sites, how, column)
@@ -132,7 +139,9 @@ def _one(
     names = together if shared else [column]
     place = names.index(column)
     found = _combat(complete, sites, how, names)
+    # neuroCombat has measures in rows and participants in columns, as genes were.
     values = pd.Series(np.asarray(found["data"], dtype=float)[place], index=complete.index)
+    # Who has this measure but lacks another one: the same shift and scale, taken from the others.
     others = mine.drop(index=complete.index)
     if len(others):
         learned = _learned(found["estimates"], complete, how, len(names))
@@ -161,6 +170,7 @@ class _Learned:
         self, frame: pd.DataFrame, how: Harmonisation, column: str, place: int
     ) -> pd.Series[float]:
         """Return a measure on the common scale (Johnson, Li & Rabinovic 2007, step 3)."""
+        # A site with nobody complete has no estimate; its people keep no value.
         known = frame[frame[how.site].astype(str).isin(self.sites)]
         # z = (y - expected)/sd; then minus the shift of the site, over the root of its scale.
         batch = known[how.site].astype(str).map(self.sites.index).to_numpy()
@@ -175,6 +185,8 @@ def _kept(frame: pd.DataFrame, how: Harmonisation) -> design.Floats:
     """Return a constant and the kept variables as columns, words as one column a level."""
     if not how.keep:
         return np.ones((len(frame), 1))
+    # All levels beside a constant: not of full rank, but lstsq gives the smallest weights, and what
+    # is expected is the same.
     kept = pd.get_dummies(frame[list(how.keep)], dtype=float)
     return np.column_stack([np.ones(len(frame)), kept.to_numpy(dtype=float)])
 
@@ -191,6 +203,7 @@ def _learned(
         shifts=np.asarray(estimates["gamma.star"], dtype=float).reshape(-1, n_measures),
         scales=np.asarray(estimates["delta.star"], dtype=float).reshape(-1, n_measures),
         weights=weights,
+        # Divided by n, not by n minus coefficients, as the library does.
         sds=np.sqrt(np.asarray(estimates["var.pooled"], dtype=float).ravel()),
     )
 
@@ -218,6 +231,7 @@ def _combat(
             batch_col="site",
             categorical_cols=texts,
             continuous_cols=[name for name in how.keep if name not in texts],
+            # Without it shift and scale of each site are those of the measure itself.
             eb=len(names) >= FEWEST_FOR_SHRINKAGE,
         )
 
@@ -228,6 +242,7 @@ def _check_sites(
     if sites.empty:
         needed = ", ".join(dict.fromkeys([how.site, column, *how.keep]))
         raise UsageError(f"Harmonisation: nobody has {needed} all together.")
+    # Sessions of one person do not show how people of a site differ.
     for site, n in _people(complete).groupby(sites).nunique().items():
         if n < FEWEST_PER_SITE:
             raise UsageError(
@@ -254,10 +269,12 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
     if not how.keep:
         return []
     dummies = pd.get_dummies(sites).to_numpy(dtype=float)
+    # One level is left out, as in a design with a constant.
     kept = pd.get_dummies(complete[list(how.keep)], drop_first=True).astype(float)
     doubts = []
     for name in kept.columns:
         values = kept[name].to_numpy()
+        # The same everywhere: it has no effect that could be lost, and no variance to divide by.
         if np.ptp(values) == 0:
             continue
         columns = np.column_stack([dummies, values])
@@ -285,6 +302,7 @@ def _summary(
     notes: list[str],
 ) -> pd.DataFrame:
     raw, harmonised = before[columns[0]], after[columns[1]]
+    # Sites may be numbers in the table; NaN stays NaN, so that nobody is at a site "nan".
     sites = before[how.site].where(before[how.site].isna(), before[how.site].astype(str))
     people = _people(before)
     lost = raw.notna() & harmonised.isna()
@@ -307,6 +325,7 @@ def _summary(
             "note": "; ".join([*notes, *why]),
         }
         for site in sorted(sites.dropna().unique())
+        # Before and after of the same people; else a mean would move by who is lost.
         for here in [(sites == site) & harmonised.notna()]
     ]
     return pd.DataFrame(rows, columns=COLUMNS)

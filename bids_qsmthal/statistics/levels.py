@@ -32,9 +32,11 @@ def value_of(literal: float | str, levels: Levels) -> float | str | None:
 
     A value itself goes before a spelling: where ``yes`` is coded 2 and spelled ``1``, 1 is a word.
     """
+    # Python compares 1 with 1.0 as equal, but not "1" with 1: a word goes on to the spellings.
     values = [level.value for level in levels.values()]
     if literal in values:
         return literal
+    # :g writes 1.0 as 1, as the cells of a table do.
     spelled = literal.lower() if isinstance(literal, str) else f"{literal:g}"
     known = {word: level.value for level in levels.values() for word in level.words}
     return known.get(spelled)

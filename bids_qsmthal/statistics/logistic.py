@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 def fit(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 - statsmodels is untyped
     """Return the maximum likelihood fit; coefficients are log odds ratios."""
+    # The deviance is flat at its minimum, so it stands still before the coefficients do: a small
+    # tolerance gives these their digits.
     return sm.GLM(outcome, predictors, family=sm.families.Binomial()).fit(tol=1e-12)
 
 
@@ -25,6 +27,7 @@ def robust_covariance(results: Any, predictors: Floats) -> Floats:  # noqa: ANN4
     MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7; for generalised linear models
     Zeileis (2006). J Stat Softw 16(9). doi:10.18637/jss.v016.i09
     """
+    # The dispersion of a binomial outcome is 1, so this is the inverse information as it is.
     bread = np.asarray(results.normalized_cov_params)
     # Response residuals: with the canonical link they are the scores but for the predictors.
     residuals = results.resid_response / (1 - results.get_hat_matrix_diag(observed=False))
@@ -50,6 +53,8 @@ def separated(outcome: Floats, predictors: Floats) -> bool:
     ----------
     Albert & Anderson (1984). Biometrika 71(1), 1-10. doi:10.1093/biomet/71.1.1
     """
+    # Columns within -1 to 1, so that the unit box and the limit at the end have one meaning for
+    # all.
     scales = np.abs(predictors).max(axis=0)
     # A linear programme: the largest sum of margins within the unit box is 0 only where no
     # direction separates, not even with some points on the border (quasi-complete separation).
@@ -57,4 +62,5 @@ def separated(outcome: Floats, predictors: Floats) -> bool:
     result = optimize.linprog(
         -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(outcome)), bounds=(-1, 1)
     )
+    # 1e-7 is the tolerance with which the solver (HiGHS) keeps to its constraints.
     return bool(-result.fun > 1e-7)

@@ -78,6 +78,7 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
         return _unfitted(model, reason, made)
     who = frame.loc[made.rows, "participant_id"].to_numpy()
     slopes = frame.loc[made.rows, list(model.random_slopes)].to_numpy(dtype=float)
+    # Volumes in mm3 vary by thousands, and gtol is absolute: the outcome gets an SD of 1.
     scale = float(made.outcome.std(ddof=1))
     results = _maximised(made.outcome / scale, made.predictors, who, slopes)
     errors = _errors(results, made.predictors, who, slopes) * scale
@@ -102,6 +103,7 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
 
 def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | None]:
     """Return why there is nothing to fit, or the design."""
+    # A slope variable need not be in the formula, so the design would not ask for it.
     usable = frame.dropna(subset=list(model.random_slopes)) if model.random_slopes else frame
     words = [name for name in model.random_slopes if design.holds_words(usable[name])]
     if words:
@@ -115,6 +117,7 @@ def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | Non
         return (
             f"{repeated} participants with two complete sessions; {FEWEST_REPEATED} are needed"
         ), made
+    # REML needs a residual beside the fixed effects, and the random intercept one more.
     if made.n <= len(made.names) + 1:
         return f"too few sessions: {made.n} for {len(made.names)} coefficients", made
     aliased = design.independent_columns(made.predictors)[1]
@@ -126,7 +129,9 @@ def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | Non
 
 def _maximised(outcome: Floats, predictors: Floats, who: Any, slopes: Floats) -> Any:  # noqa: ANN401
     """Return the fit with the highest likelihood that some optimiser finds."""
+    # The intercept keeps its size: scaling it by its own 1 would change nothing.
     scales = np.where(predictors.std(axis=0) > 0, np.abs(predictors).max(axis=0), 1.0)
+    # Slopes keep their units, since their SD is reported in them.
     random = np.column_stack([np.ones(len(outcome)), slopes])
     best: Any = None
     with warnings.catch_warnings():
@@ -143,6 +148,7 @@ def _maximised(outcome: Floats, predictors: Floats, who: Any, slopes: Floats) ->
                 best = found
     if best is None:
         raise np.linalg.LinAlgError("no optimiser found a maximum of the likelihood")
+    # They travel with the fit: coefficients and likelihood cannot be read without them.
     best.column_scales = scales
     return best
 
@@ -172,6 +178,8 @@ def _errors(results: Any, predictors: Floats, who: Any, slopes: Floats) -> Float
         # Laird & Ware (1982), doi:10.2307/2529876: V_i = s^2 I + Z_i D Z_i'.
         variance = results.scale * np.eye(len(z)) + z @ covariance @ z.T
         information += x.T @ np.linalg.solve(variance, x)
+    # In SDs of the outcome but units of the predictors, which are not scaled here: the caller
+    # multiplies by the SD only.
     errors: Floats = np.sqrt(np.diag(np.linalg.inv(information)))
     return errors
 
@@ -183,6 +191,7 @@ def _fixed(
     errors: Floats,
     confidence: float,
 ) -> pd.DataFrame:
+    # y / s = (X / c) b' gives b = b' s / c.
     factor = scale / results.column_scales
     estimates = np.asarray(results.fe_params) * factor
     reach = stats.norm.ppf(0.5 + confidence / 2) * errors
@@ -200,6 +209,8 @@ def _fixed(
 
 
 def _random(results: Any, model: MixedModel, scale: float) -> pd.DataFrame:  # noqa: ANN401
+    # A variance at its border may be negative by rounding. statsmodels gives cov_re in units of the
+    # outcome, not of the residual variance as lme4's theta.
     spread = np.sqrt(np.maximum(np.diag(np.atleast_2d(results.cov_re)), 0)) * scale
     names = ["SD of participants' intercepts"]
     names += [f"SD of participants' slopes on {slope}" for slope in model.random_slopes]

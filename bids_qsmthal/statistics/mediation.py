@@ -74,9 +74,11 @@ def fit(
         mediator, cause = (_column(made, term) for term in (path.mediator, path.cause))
     except NoPathError as error:
         return not_fitted(path, str(error))
+    # A mediator is an outcome, too (of the path a), and words are no outcome of a linear model.
     if design.holds_words(frame[formulas.factor(path.mediator).variables[0]]):
         return not_fitted(path, f"'{path.mediator}' holds words: a mediator must be a number")
     kept, aliased = design.independent_columns(made.predictors)
+    # Two residual degrees of freedom at least; a draw of rows has fewer different people still.
     if made.n < n_columns + 2 or aliased:
         named = ", ".join(made.names[column] for column in aliased)
         few = f"too few participants: {made.n} for {n_columns} coefficients"
@@ -94,6 +96,7 @@ def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -
     rng = np.random.default_rng(how.seed)
     drawn = np.full((how.bootstraps(made.n), len(PATHS)), np.nan)
     for draw in range(len(drawn)):
+        # Whole participants: a and b are of the same draw, which keeps their covariance.
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
@@ -124,6 +127,7 @@ def not_fitted(path: Mediation, reason: str) -> pd.DataFrame:
 def _paths(outcome: Floats, predictors: Floats, mediator: int, cause: int) -> Floats:
     """Return the coefficients of the five paths."""
     without = np.delete(predictors, mediator, axis=1)
+    # Columns behind the mediator have moved up by one.
     place = cause - (cause > mediator)
     # In one sample total = direct + indirect holds to rounding for least squares only.
     whole = np.linalg.lstsq(predictors, outcome, rcond=None)[0]

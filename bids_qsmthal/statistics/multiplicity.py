@@ -17,6 +17,7 @@ def adjust(p: pd.Series[float]) -> pd.DataFrame:
     doi:10.1111/j.2517-6161.1995.tb02031.x
     """
     adjusted = pd.DataFrame({"p_holm": np.nan, "p_fdr": np.nan}, index=p.index)
+    # A model that was not fitted tested nothing, so it must not make the others pay.
     known = p.notna()
     if known.any():
         adjusted.loc[known, "p_holm"] = multipletests(p[known], method="holm")[1]

@@ -26,6 +26,7 @@ LADDER: dict[str, Callable[[Floats], Floats]] = {
 }
 """Tukey's ladder from its top rung down, the rungs of STATA's ``ladder``."""
 
+# The root of 0 exists. It is refused, too, so that all of these are possible for the same data.
 NEEDS_POSITIVE = frozenset(LADDER) - {"cubic", "square", "identity"}
 
 SMALLEST_SAMPLE = 8
@@ -70,12 +71,14 @@ def skewness_kurtosis(values: Floats) -> SkewnessKurtosis:
     k_squared = float(z_skewness**2 + z_kurtosis**2)
     p_adjusted = _royston(k_squared, len(values))
     return SkewnessKurtosis(
+        # Moment estimates with n below, not n - 1: the tests are made for these.
         skewness=float(stats.skew(values)),
         kurtosis=float(stats.kurtosis(values, fisher=False)),
         p_skewness=float(p_skewness),
         p_kurtosis=float(p_kurtosis),
         k_squared=k_squared,
         p=float(stats.chi2.sf(k_squared, 2)),
+        # Computed back from p, so that it may be read as chi-squared with two degrees of freedom.
         k_squared_adjusted=float(stats.chi2.isf(p_adjusted, 2)),
         p_adjusted=p_adjusted,
     )
@@ -128,6 +131,7 @@ def _test(values: Floats, rung: str) -> dict[str, object]:
     changed = transform(values / np.abs(values).mean(), rung)
     test = skewness_kurtosis(changed)
     n = len(changed)
+    # The approximation of its p is fitted to 3 to 5000 values (Royston 1995, doi:10.2307/2986146).
     w, p_shapiro = stats.shapiro(changed) if n <= 5000 else (np.nan, np.nan)
     return {
         "skewness": test.skewness,
@@ -160,6 +164,7 @@ def _royston(k_squared: float, n: int) -> float:
     a1 = (-5 + 3.46 * log_n) * np.exp(-1.37 * log_n)
     b1 = 1 + (0.854 - 0.148 * log_n) * np.exp(-0.55 * log_n)
     b2_step = 2.13 / (1 - 2.37 * log_n)
+    # Three pieces: no change in the lower tail, then two straight lines that meet at the turn.
     if deviate < -1:
         adjusted = deviate
     elif deviate < turn:

@@ -23,6 +23,7 @@ def of_correlation(r: float, n: float, *, alpha: float = 0.05) -> float:
     ----------
     Cohen (1988). Statistical power analysis for the behavioral sciences, 2nd ed., p. 546.
     """
+    # n may be any real number: needed_sample looks for it between whole ones.
     t = stats.t.isf(alpha / 2, n - 2)
     # The correlation that is just significant, from t = r sqrt(n-2) / sqrt(1-r^2).
     critical = np.arctanh(np.sqrt(t**2 / (t**2 + n - 2)))
@@ -30,6 +31,7 @@ def of_correlation(r: float, n: float, *, alpha: float = 0.05) -> float:
     mean = np.arctanh(r) + r / (2 * (n - 1))
     spread = np.sqrt(n - 3)
     above = stats.norm.cdf((mean - critical) * spread)
+    # Two-sided: significance with the wrong sign counts, too, as in pwr.r.test.
     below = stats.norm.cdf((-mean - critical) * spread)
     return float(above + below)
 
@@ -42,6 +44,7 @@ def detectable_correlation(n: int, *, n_covariates: int = 0, power: float = 0.8)
     effective = n - n_covariates
     if effective < SMALLEST_SAMPLE:
         return np.nan
+    # Power grows from alpha at r = 0 to 1 at r = 1 (where atanh is infinite), so there is one root.
     root = optimize.brentq(lambda r: of_correlation(r, effective) - power, 1e-9, 1 - 1e-9)
     return float(root)
 

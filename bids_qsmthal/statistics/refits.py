@@ -91,9 +91,11 @@ def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
     # Columns of one size: a volume beside 0 and 1 would cost the information matrix its digits.
     lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
     x = np.broadcast_to(predictors / lengths, (len(counts), *predictors.shape[-2:]))
+    # From 0, where all weights are equal, the first step is that of a linear model.
     b = np.zeros((len(counts), x.shape[-1]))
     converged = np.zeros(len(counts), dtype=bool)
     for _ in range(MOST_STEPS):
+        # Else exp overflows, and log of a probability of 0 would be -inf in the deviance.
         logit = np.clip(_times(x, b), -LARGEST_LOGIT, LARGEST_LOGIT)
         mu = 1 / (1 + np.exp(-logit))
         information = _crossed(x, counts * mu * (1 - mu))
@@ -105,9 +107,11 @@ def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
         if converged.all():
             break
     # Coefficients that run away never converge; the deviance of such a fit does.
+    # A clipped row has no gradient left, so a separated fit may seem to stand still.
     certain = np.abs(_times(x, b)).max(axis=1) > LARGEST_LOGIT
     likelihood = counts * np.where(outcome > 0, np.log(mu), np.log1p(-mu))
     scale = lengths[..., 0, :] if lengths.ndim == 3 else lengths[0]
+    # Each fit has lengths of its own where it has predictors of its own.
     outer = scale[..., :, None] * scale[..., None, :]
     return Batch(
         b / scale,
@@ -136,10 +140,13 @@ def huber(outcomes: Floats, predictors: Floats) -> Batch:
     converged = np.zeros(len(outcomes), dtype=bool)
     for _ in range(MOST_STEPS):
         before = b
+        # Weights of 1 first: it starts from least squares, as statsmodels does.
         b = _solved(_crossed(x, weights), _moments(x, weights * outcomes))
         rest = outcomes - _times(x, b)
         # About 0, not about their median: as in statsmodels and MASS::rlm.
+        # 1 / 0.6745 makes the MAD of normal errors their SD.
         sigma = np.median(np.abs(rest), axis=1) / stats.norm.ppf(0.75)
+        # A draw in which most rows repeat may be fitted exactly by half of them: sigma is 0.
         z = rest / np.maximum(sigma, 1e-300)[:, None]
         weights = np.minimum(1, HUBER_TURN / np.maximum(np.abs(z), 1e-300))
         change = np.abs(b - before).max(axis=1)
@@ -163,6 +170,7 @@ def _logistic_draws(outcome: Floats, predictors: Floats, column: int, how: Resam
     rng = np.random.default_rng(how.seed)
     drawn = []
     for size in _chunks(how.bootstraps(n), n * p):
+        # A bootstrap draw as counts: the rows stay in place, and only the weights differ.
         counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
         fits = logistic(outcome, predictors, counts)
         drawn.append(np.where(fits.converged, fits.coefficients[:, column], np.nan))
@@ -175,6 +183,7 @@ def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> Leav
     done = 0
     for size in _chunks(n, n * p):
         counts = np.ones((size, n))
+        # A weight of 0 leaves the row out without a copy of the predictors.
         counts[np.arange(size), np.arange(done, done + size)] = 0
         fits = logistic(outcome, predictors, counts)
         usable = np.where(fits.converged, 1.0, np.nan)
@@ -201,6 +210,7 @@ def _logistic_permutation_p(
     own = resampling.rest(predictors[:, column], others)
     rng = np.random.default_rng(how.seed)
     one = np.ones((1, n))
+    # The likelihood ratio needs no standard error, which separated permutations do not have.
     null = logistic(outcome, others, one).deviance[0]
     observed = null - logistic(outcome, predictors, one).deviance[0]
     wanted = how.permutations(n)
@@ -210,7 +220,9 @@ def _logistic_permutation_p(
         x = np.concatenate(
             [np.broadcast_to(others, (size, *others.shape)), shuffled[:, :, None]], axis=2
         )
+        # The null model has no permuted column, so it is fitted once.
         explained = null - logistic(outcome, x, np.ones((size, n))).deviance
+        # A margin, since the order of additions moves a deviance in its last digits.
         beyond += int(np.sum(explained >= observed - 1e-9))
     return (beyond + 1) / (wanted + 1)
 
@@ -220,6 +232,8 @@ def _huber_draws(outcome: Floats, predictors: Floats, column: int, how: Resampli
     rng = np.random.default_rng(how.seed)
     drawn = []
     for size in _chunks(how.bootstraps(n), n * p):
+        # Rows, not counts: the MAD is a median of rows, and a weighted one would be another
+        # estimate.
         rows = rng.integers(0, n, (size, n))
         drawn.append(_huber_coefficients(outcome[rows], predictors[rows], column))
     return np.concatenate(drawn)
@@ -239,6 +253,7 @@ def _huber_coefficients(outcomes: Floats, predictors: Floats, column: int) -> Fl
 
 def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     n, p = predictors.shape
+    # Without such a row the design is singular; its place stays NaN.
     alone = [row for rows in design.decided_alone(predictors).values() for row in rows]
     coefficients, statistic = np.full(n, np.nan), np.full(n, np.nan)
     places = np.setdiff1d(np.arange(n), alone)
@@ -261,6 +276,8 @@ def _huber_permutation_p(
     others = np.delete(predictors, column, axis=1)
     fitted = np.zeros(n)
     if others.shape[1]:
+        # The reduced model by the same method: residuals of least squares would be those of another
+        # null hypothesis.
         fitted = others @ huber(outcome[None], others).coefficients[0]
     observed = abs(huber(outcome[None], predictors).statistic(column)[0])
     rng = np.random.default_rng(how.seed)
@@ -281,6 +298,7 @@ def _robust_permutation_p(
     others = np.delete(predictors, column, axis=1)
     residuals = resampling.rest(outcome, others)
     basis, upper = np.linalg.qr(predictors)
+    # The row of (X'X)^-1 X' that gives the coefficient: HC3 is then a weighted sum of its squares.
     solved = np.linalg.solve(upper, basis.T)[column]
     # The predictors do not change with the order of the residuals, so neither do leverages.
     free = 1 - np.sum(basis**2, axis=1)
@@ -307,6 +325,8 @@ def _robust_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveO
         x = np.delete(predictors, row, axis=0)
         if design.decided_alone(x):
             continue
+        # The coefficient has a closed form without the row, its HC3 error has not: every leverage
+        # changes.
         found = regression.least_squares(np.delete(outcome, row), x, robust=True)
         error = np.sqrt(found.covariance[column, column])
         p[row] = 2 * stats.t.sf(abs(found.params[column] / error), found.df_residual)
@@ -329,12 +349,15 @@ OF_MODEL: dict[tuple[Family, Method], Refits] = {
     ("gaussian", "hc3"): ROBUST,
     ("gaussian", "huber"): HUBER,
     ("binomial", "ols"): LOGISTIC,
+    # HC3 changes neither bootstrap nor likelihood ratio. p of leaving one out has the model's own
+    # standard errors.
     ("binomial", "hc3"): LOGISTIC,
 }
 
 
 def _chunks(wanted: int, numbers_each: int) -> Iterator[int]:
     """Yield how many fits are made at once, until all are."""
+    # About four arrays of this size live at once in a kernel.
     size = max(1, CHUNK_NUMBERS // (4 * numbers_each))
     while wanted > 0:
         yield min(size, wanted)
@@ -367,6 +390,8 @@ def _inverse(matrices: Floats) -> Floats:
 def _solved(matrices: Floats, right: Floats) -> Floats:
     p = matrices.shape[-1]
     trace = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
+    # The same trace of ridge as in _inverse: LAPACK would refuse the whole batch for one singular
+    # draw.
     ridge = np.eye(p) * np.maximum(trace * 1e-15, 1e-300)
     values: Floats = np.linalg.solve(matrices + ridge, right[:, :, None])[:, :, 0]
     return values

@@ -93,6 +93,7 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
     if not reason and model.family == "binomial":
         reason = logistic.why_not(made.outcome, made.predictors[:, kept])
     if reason:
+        # One row a coefficient also without a fit: tables find their line and its reason.
         rows = [unfitted(model, reason, term=name, n=made.n) for name in made.names]
         table = pd.concat(rows, ignore_index=True)
         return Fit(model=model, design=made, coefficients=table, fitted=False, note=reason)
@@ -127,6 +128,7 @@ def grouped(model: Model, frame: pd.DataFrame) -> list[Model]:
             for name, value in zip(model.group_by, values, strict=True)
         ]
         pairs = zip(model.group_by, values, words, strict=True)
+        # A group is a filter like any other, so it is counted and printed like one.
         conditions = [f"{name} == {_literal(*pair)}" for name, *pair in pairs]
         conditions += [f"({model.filter})"] if model.filter else []
         name = part_name(model, words)
@@ -136,6 +138,7 @@ def grouped(model: Model, frame: pd.DataFrame) -> list[Model]:
 
 def _literal(value: float | str, word: str) -> str:
     """Return how a filter writes a value: a word between quotes, a number in full."""
+    # repr has all digits; :g would round 0.1234567 and find nobody.
     if isinstance(value, float) and word == f"{value:g}":
         return repr(value)
     return f'"{word}"' if "'" in word else f"'{word}'"
@@ -190,13 +193,16 @@ def _why_not(model: Model, made: Design, kept: list[int]) -> str:
     """Return why a design cannot be fitted, or nothing."""
     if made.n == 0:
         return f"no participant has all variables ({_losses(made)})"
+    # Counted before collinear columns are left out: who asks for so many must have the people.
     if made.n <= len(made.names):
         return (
             f"too few participants: {made.n} complete for {len(made.names)} coefficients, "
             f"at least {len(made.names) + 1} are needed"
         )
+    # R squared and partial correlation would be 0/0, and a p of such a fit is rounding.
     if np.ptp(made.outcome) == 0:
         return f"the outcome is the same ({made.outcome[0]:g}) in all {made.n} participants"
+    # HC3 divides by (1 - leverage)^2, which is 0 there.
     if model.method == "hc3" and design.decided_alone(made.predictors[:, kept]):
         return "one participant alone decides a coefficient: robust errors do not exist"
     return ""
@@ -220,6 +226,7 @@ def _estimate(
     results = _solve(model, made, kept)
     n_columns = len(made.names)
     weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
+    # A coefficient is the contrast with a single weight of 1, so one function does both.
     for name, parts in model.contrasts.items():
         weights[name] = _contrast_weights(model, made, parts)
     rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
@@ -228,11 +235,13 @@ def _estimate(
     total = float(np.var(made.outcome, ddof=1))
     # R squared against the mean, also for formulas without an intercept: comparable between models
     # (lm takes it against 0 there).
+    # scale is RSS / (n - p): both variances are then sums of squares over n - 1.
     unexplained = results.scale * results.df_residual / (made.n - 1)
     table["r_squared"] = 1 - unexplained / total if gaussian else np.nan
     table["adjusted_r_squared"] = 1 - results.scale / total if gaussian else np.nan
     table["residual_sd"] = float(np.sqrt(results.scale)) if gaussian else np.nan
     slopes = ~table["term"].isin([design.INTERCEPT])
+    # The formula holds for the ordinary t only; a t with robust errors gives no correlation.
     if gaussian and model.method == "ols":
         t = table["statistic"]
         # Cohen, Cohen, West & Aiken (2003), Applied multiple regression, 3.3.
@@ -287,6 +296,8 @@ def _solve(model: Model, made: Design, kept: list[int]) -> LeastSquares:
             covariance = logistic.robust_covariance(results, predictors)
     else:
         # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
+        # Stopped by coefficients, since those are reported. The tolerance is absolute: for volumes
+        # in mm3 rounding alone may exceed it, and then all 500 steps are made.
         results = sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
             maxiter=500, tol=1e-10, conv="coefs"
         )
@@ -308,6 +319,7 @@ def _row(
     confidence: float,
 ) -> dict[str, object]:
     """Return one linear combination of coefficients with its interval."""
+    # A contrast with a weight on an aliased column cannot be estimated either.
     left_out = np.delete(weight, kept).any()
     if left_out:
         return {"term": term} | dict.fromkeys(
@@ -320,6 +332,7 @@ def _row(
     # M-estimates and log odds ratios are normal in large samples only; t would promise more.
     df = results.df_residual if results.uses_t else np.inf
     reach = stats.t.ppf(0.5 + confidence / 2, df) * error
+    # An exact fit has an error of 0: p of an infinite t would be 0 for what is rounding.
     statistic = estimate / error if error > 0 else np.nan
     return {
         "term": term,
@@ -346,6 +359,7 @@ def _contrast_weights(model: Model, made: Design, parts: dict[str, float]) -> Fl
     return weights
 
 
+# As formulaic names dummies: sex[T.male] against a reference, sex[male] without intercept.
 LEVEL_OF = re.compile(r"(?:C\((\w+)\)|(\w+))\[(T\.)?([^\]]+)\]", re.ASCII)
 
 
@@ -363,6 +377,7 @@ def coefficient_names(made: Design, levels: Vocabulary) -> dict[str, str]:
         whole = found.group()
         return whole[:begin] + codes.get(found.group(4), found.group(4)) + whole[end:]
 
+    # The library's own names win where a word for one level is the code of another.
     return {LEVEL_OF.sub(worded, name): name for name in made.names} | {
         name: name for name in made.names
     }
@@ -406,11 +421,13 @@ def _alias_notes(made: Design, kept: list[int], aliased: list[int], place: int) 
         others = design.partners(made.predictors, kept, column)
         name = made.names[column]
         if place == column:
+            # Only the intercept makes it up: constant. Nothing does: a column of zeros.
             if [made.names[i] for i in others] in ([design.INTERCEPT], []):
                 value = made.predictors[0, column]
                 return [f"the same ({value:g}) in all {made.n} participants: not estimable"]
             named = ", ".join(made.names[i] for i in others)
             return [f"collinear with {named}: not estimable"]
+        # The intercept is part of nearly every collinear set; a note there would say nothing.
         if place in others and made.names[place] != design.INTERCEPT:
             notes.append(f"collinear with {name}, which was left out: stands for both")
     return notes

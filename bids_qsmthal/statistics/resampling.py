@@ -32,6 +32,7 @@ class Resampling:
 
     def permutations(self, n: int) -> int:
         """Return how often is permuted with so many participants."""
+        # 999, not 1000: with the observed order there are a thousand.
         return min(self.n_permutations, max(999, self.largest // n))
 
     def bootstraps(self, n: int) -> int:
@@ -65,17 +66,20 @@ def permutation_p(outcome: Floats, predictors: Floats, column: int, how: Resampl
     direction = rest(predictors[:, column], others)
     direction = direction / np.linalg.norm(direction)
     residuals = rest(outcome, others)
+    # A t statistic, not the coefficient: it is pivotal, which Winkler et al. ask for.
     df = len(outcome) - predictors.shape[1]
 
     def statistic(shuffled: Floats) -> Floats:
         along = shuffled @ direction
         # The columns of all permutations have one length, so only the explained part differs.
+        # Rounding may make the difference negative where a permutation is fitted exactly.
         left = np.maximum(residuals @ residuals - np.sum((shuffled @ orthonormal) ** 2, axis=1), 0)
         with np.errstate(divide="ignore"):
             ratio: Floats = np.abs(along) / np.sqrt(left / df)
         return ratio
 
     rng = np.random.default_rng(how.seed)
+    # The statistic of the outcome itself: what the others explain is orthogonal to the direction.
     observed = statistic(residuals[None, :])[0]
     wanted = how.permutations(len(outcome))
     beyond, done = 0, 0
@@ -112,6 +116,7 @@ def bca_interval(
     Efron (1987). J Am Stat Assoc 82(397), 171-185. doi:10.1080/01621459.1987.10478410
     """
     usable = drawn[np.isfinite(drawn)]
+    # Draws fail where an effect is large or a level rare: an interval of the rest would be biased.
     if len(usable) < 0.9 * len(drawn) or not np.isfinite(jackknife).all():
         return float("nan"), float("nan")
     spread = jackknife.mean() - jackknife
@@ -121,6 +126,7 @@ def bca_interval(
     below = np.clip(np.mean(usable < estimate), 1 / len(usable), 1 - 1 / len(usable))
     bias = stats.norm.ppf(below)
     ends = bias + stats.norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
+    # With bias and acceleration 0 these are 2.5 and 97.5 %, the percentile interval.
     levels = stats.norm.cdf(bias + ends / (1 - acceleration * ends))
     low, high = np.quantile(usable, levels)
     return float(low), float(high)
@@ -154,6 +160,7 @@ def bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling)
     A draw is a count for each row, so the normal equations of all draws are one matrix product.
     """
     n, p = predictors.shape
+    # Normal equations square the condition number, so units must not add to it.
     scales = np.linalg.norm(predictors, axis=0)
     predictors = predictors / scales
     products = (predictors[:, :, None] * predictors[:, None, :]).reshape(n, p * p)
@@ -167,6 +174,7 @@ def bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling)
         counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
         normal = (counts @ products).reshape(size, p, p)
         right = counts @ moments
+        # Before solving: one singular matrix would raise for all draws of the chunk.
         solvable = np.linalg.cond(normal) < WORST_CONDITION
         normal[~solvable] = np.eye(p)
         values = np.linalg.solve(normal, right[:, :, None])[:, column, 0]
@@ -177,6 +185,7 @@ def bootstrap(outcome: Floats, predictors: Floats, column: int, how: Resampling)
 
 def rest(values: Floats, others: Floats) -> Floats:
     """Return what of some values other columns do not explain."""
+    # A formula without intercept and with one term: nothing to take out, and qr needs a column.
     if others.shape[1] == 0:
         return values
     basis = np.linalg.qr(others)[0]

@@ -19,6 +19,8 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 class Entry(BaseModel):
     """Keys with a capital; unknown ones are refused, and nothing is converted."""
 
+    # forbid: a misspelled key would be a choice silently not made. strict: a text for a number, or
+    # true for a word, is an error and no guess.
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, alias_generator=to_pascal, populate_by_name=True
     )

@@ -109,6 +109,7 @@ def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, objec
         "term": question.term,
         "specification": name,
         "kind": kind,
+        # From coefficient on; distinct is known only when all rows are there.
         **{column: found[column] for column in COLUMNS[5:] if column != "distinct"},
     }
 
@@ -122,15 +123,19 @@ def _changed(
     cannot even be evaluated for one or two: where the model has no fit, they have none.
     """
     model = question.adjusted
+    # Compared with the printed form of the formula, since substitute prints it: spaces and
+    # parentheses would else look like a change.
     formula = formulas.substitute(model.formula, specification.terms)
     if specification.terms and (
         question.term in specification.terms or formula == formulas.parse(model.formula).text
     ):
         return None
+    # A variable of the filter alone is no other measure of what the model is about.
     if specification.columns and not set(specification.columns) & set(
         formulas.variables(model.formula)
     ):
         return None
+    # Parentheses: "and" binds tighter than an "or" within either filter.
     filters = [f"({part})" for part in (model.filter, specification.filter) if part]
     changed = replace(
         model,
@@ -142,6 +147,8 @@ def _changed(
         fit = regression.not_fitted(changed, why_not)
     else:
         columns = {name: frame[column] for name, column in specification.columns.items()}
+        # The other measure under the variable's own name, so that formula and term stay as they
+        # are.
         fit = regression.fit(changed, frame.assign(**columns))
     return _row(question, specification.name, specification.kind, fit)
 
@@ -168,6 +175,7 @@ def _inference(
         return rows  # a contrast has no column of its own
     column = kept.index(main.design.names.index(question.term))
     again = refits.OF_MODEL[main.model.family, main.model.method]
+    # The coefficient is the same; what the rows do not compute must not seem to be theirs.
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
     if question.harmonised:
@@ -176,6 +184,7 @@ def _inference(
                          for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
     outcome = main.design.outcome
     left = _without_each(again, outcome, predictors, column, how)
+    # The jackknife of BCa is what leaving one out has made anyway.
     low, high = resampling.bca_interval(
         again.bootstrap(outcome, predictors, column, how),
         float(found["coefficient"]),
@@ -196,6 +205,7 @@ def _without_each(
 ) -> LeaveOneOut:
     """Return the coefficient without each row, or nothing where that would be too many fits."""
     n = len(outcome)
+    # n fits of n rows: the same bound on draws times participants as for the bootstrap.
     if not again.is_closed_form and n * n > how.largest:
         nothing = np.full(n, np.nan)
         return LeaveOneOut(nothing, nothing)
@@ -206,6 +216,7 @@ def _left_out(main: Fit, left: LeaveOneOut, frame: pd.DataFrame) -> dict[str, ob
     """Return the range of the coefficient when any one participant is left out."""
     assert main.design is not None  # noqa: S101 - the caller has checked
     blank: dict[str, object] = {"specification": LEAVE_OUT}
+    # One degree of freedom has to be left after a participant is taken out.
     if main.design.n - main.design.predictors.shape[1] < 2:
         return blank | {"note": "too few participants to leave one out"}
     if np.isnan(left.coefficients).all():

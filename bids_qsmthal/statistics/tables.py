@@ -16,6 +16,7 @@ from bids_qsmthal.statistics.regression import Fit, Model
 
 SIDES = ("unadjusted", "adjusted")
 
+# The conventional level; printed tables mark what is below it with a star.
 SIGNIFICANT = 0.05
 
 PRINTED = ("coefficient", "95% CI", "p", "n")
@@ -58,8 +59,11 @@ def numbers(table: ModelTable, fits: Mapping[str, Fit]) -> pd.DataFrame:
     made = pd.DataFrame([_line(row, fits) for row in table.rows])
     for side in SIDES:
         if f"p_{side}" in made:
+            # A family is one column of one table: adjusted and unadjusted models test the same
+            # questions.
             adjusted = multiplicity.adjust(made[f"p_{side}"].astype(float))
             place = list(made.columns).index(f"p_{side}") + 1
+            # Inserted at one place in turn, so p_holm comes to stand before p_fdr.
             made.insert(place, f"p_fdr_{side}", adjusted["p_fdr"])
             made.insert(place, f"p_holm_{side}", adjusted["p_holm"])
     return made
@@ -74,6 +78,7 @@ def _line(row: Row, fits: Mapping[str, Fit]) -> dict[str, object]:
             continue
         fit = fits[name]
         found = fit.row(row.term)
+        # The adjusted model comes last, so its outcome stands where the two sides differ.
         line["outcome"] = found["outcome"]
         for column in ("coefficient", "ci_low", "ci_high", "p", "partial_r", "n", "n_events"):
             line[f"{column}_{side}"] = found[column]
@@ -133,6 +138,7 @@ def print_p(p: float) -> str:
     """
     if math.isnan(p):
         return "n/a"
+    # An exact p of 0 (underflow) is printed like this, too: never as zero.
     if p < 0.001:
         return "<.001*"
     star = "*" if p < SIGNIFICANT else ""
@@ -153,6 +159,7 @@ def rounded(value: float, row: Row) -> str:
     if decimals is None:
         decimals = max(_decimals(value, row.significant_digits), row.significant_digits)
     text = f"{value:.{decimals}f}"
+    # -0.00 would claim a direction that the printed digits do not show.
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "\N{MINUS SIGN}")
