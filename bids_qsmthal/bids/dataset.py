@@ -148,20 +148,24 @@ def find_sessions(
         *("participant", selection.participants, _folders(bids_dir, "sub-*"), bids_dir),
         prefix="sub-",
     )
+    # Over all participants: a label that only some of them have is no mistake.
     sessions = _chosen(
         *("session", selection.sessions, _folders(bids_dir, "sub-*/ses-*"), bids_dir),
         prefix="ses-",
     )
     layout = _index(bids_dir, database, selection.participants and sorted(subjects))
     found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
+    # pybids leaves its SQLite database open.
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
     result: list[Session] = []
     for key in sorted({key for scans in found.values() for key in scans}):
         subject, session = key
+        # Images outside ses- folders have no session: they count unless sessions are asked for.
         if subject in subjects and (session in sessions or not (session or selection.sessions)):
             scans = {role: found[role].get(key, []) for role in ROLES}
             result.extend(_sessions(bids_dir, subject, session or None, scans))
+    # Before runs are chosen, so that a T1w of a scan that is left out is still mentioned.
     result = _with_other_sessions(result)
     without = sorted(subjects - {session.subject for session in result})
     result = _with_runs(result, selection.runs, bids_dir)
@@ -189,6 +193,7 @@ def check_is_dataset(bids_dir: Path) -> None:
         raise InvalidBidsError(
             f"{bids_dir}: no dataset_description.json; is this the root of a BIDS dataset?"
         )
+    # Only what the standard requires (Name, BIDSVersion): the validator is there for the rest.
     described = read_json(description)
     if missing := [key for key in ("Name", "BIDSVersion") if not described.get(key)]:
         raise InvalidBidsError(
@@ -211,7 +216,10 @@ def _index(bids_dir: Path, database: Path | None, subjects: Sequence[str]) -> BI
     # A database that is kept has to hold everybody.
     named = "|".join(subjects) if database is None else ""
     others = [re.compile(rf"^/?sub-(?!(?:{named})(?:/|$))")] if named else []
+    # Everything that is not wanted is ignored while folders are walked: derivatives and func may
+    # hold many more files than anat.
     elsewhere = re.compile(rf"^(?!{INDEXED.pattern.removeprefix('^')})")
+    # Without metadata: pybids would read every sidecar; ours are read for the scans in use alone.
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[elsewhere, *others])
     return BIDSLayout(
         bids_dir, indexer=indexer, derivatives=False, validate=False, database_path=database
@@ -223,6 +231,7 @@ def _by_session(
 ) -> dict[tuple[str, str], list[Path]]:
     from bids.layout import Query  # noqa: PLC0415
 
+    # The words of filter files of fMRIPrep; JSON cannot hold pybids' own values.
     words = {"Query.NONE": Query.NONE, "Query.ANY": Query.ANY, "*": Query.ANY, None: Query.NONE}
     query = {
         key: words.get(value, value) if isinstance(value, str | None) else value
@@ -239,6 +248,7 @@ def _by_session(
         ) from error
     for path in map(Path, names):
         folders = path.relative_to(layout.root).parts
+        # From the folders: pybids would also take sub- from a folder above the dataset.
         subject, session = (
             next((part[4:] for part in folders[:-1] if part.startswith(prefix)), "")
             for prefix in ("sub-", "ses-")
@@ -252,6 +262,8 @@ def _each_once(paths: Iterable[Path]) -> list[Path]:
     """Return images sorted by name, without those that a link shows a second time."""
     found: dict[Path, Path] = {}
     for path in sorted(paths):
+        # The folder is resolved, the name is not: with git-annex every file is a link to a name of
+        # its own.
         found.setdefault(path.parent.resolve() / path.name, path)
     return list(found.values())
 
@@ -265,6 +277,7 @@ def _check_name(path: Path, subject: str, session: str | None) -> None:
             "hyphen; rename it."
         )
     named = dict(entities)
+    # A file that was moved by hand would be measured as another person.
     if (named.get("sub"), named.get("ses")) != (subject, session):
         folder = f"sub-{subject}" + (f"/ses-{session}" if session else "")
         raise InvalidBidsError(
@@ -282,6 +295,7 @@ def _sessions(
     skipped: list[Skipped] = []
     series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
     chosen = {}
+    # Gadolinium shortens T1: such a T1w must not be segmented in place of one without.
     candidates = _by_contrast(root, scans)
     for role in ("t1w", "t1w_gad", "flair"):
         first, *others = _usable(candidates[role], skipped) or (None,)
@@ -308,6 +322,7 @@ def _by_contrast(root: Path, scans: Mapping[str, Sequence[Path]]) -> dict[str, l
     after = list(scans["t1w_gad"])
     for path in scans["t1w"]:
         (after if contrast_agent([metadata(path, root)]) else before).append(path)
+    # Stable: scans keep the order of their names among themselves.
     before.sort(key=_called_after_contrast)
     return {"t1w": before, "t1w_gad": after, "flair": list(scans["flair"])}
 
@@ -335,8 +350,11 @@ def _gre_scans(paths: Sequence[Path], skipped: list[Skipped]) -> Iterable[GreFil
     """
     groups: dict[Entities, list[Path]] = defaultdict(list)
     for path in paths:
+        # The suffix is not a part of the key: phase may be called GRE where the magnitude is called
+        # MEGRE.
         groups[_counted(_shared_entities(path))].append(path)
     complete = {key for key, files in groups.items() if _parts(files) & {"phase", "imag"}}
+    # Magnitude and phase, or real and imaginary part; which echoes there are is checked later.
     complete = {key for key in complete if _parts(groups[key]) & {"mag", "real"}}
     for key, files in sorted(groups.items()):
         legacy = all(entities_of(path)[1] != "MEGRE" for path in files)
@@ -359,6 +377,7 @@ def _parts(files: Iterable[Path]) -> set[str]:
 def _shared_entities(path: Path) -> Entities:
     """Return what the files of one scan share."""
     entities, _ = entities_of(path)
+    # Everything else (acq, run, rec, dir ...) separates scans.
     own = {"sub", "ses", "echo", "part"}
     return tuple((key, value) for key, value in entities if key not in own)
 

@@ -107,6 +107,8 @@ class Derivatives:
 
     def path(self, ending: str, extension: str, *, space: str = "MEGRE") -> Path:
         """Return the place where an output is written that is made from the scan of ``space``."""
+        # T1w and FLAIR are shared by the scans of a session: their outputs carry no run of the
+        # gradient echo, and the scans find the same file.
         begin = self.name if space == "MEGRE" else self.session_name
         place = self.folder / f"{begin}_{ending}{extension}"
         self.made.add(place)
@@ -134,6 +136,7 @@ class Derivatives:
         """
         product = PRODUCTS[key]
         path = self.path(product.ending, ".nii.gz", space=product.space)
+        # Image before sidecar: a sidecar without image would vouch for something that is not there.
         nifti.save(image, path, dtype=dtype)
         sidecar = self._sidecar(product, sources, method or {})
         write_json(self.path(product.ending, ".json", space=product.space), sidecar)
@@ -150,6 +153,7 @@ class Derivatives:
         content: dict[str, Any] = {"Description": product.description, **product.required}
         if product.units:
             content["Units"] = product.units
+        # BIDS wants SpatialReference where a name has space-.
         if product.entities.startswith("space-"):
             content["SpatialReference"] = self.references[product.space]
         content["Sources"] = list(sources)
@@ -171,6 +175,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any])
             }
         ],
         "SourceDatasets": [{"URL": "bids:raw:"}],
+        # Relative: the pair of folders can be moved or mounted elsewhere, as in a container.
         "DatasetLinks": {"raw": os.path.relpath(bids_dir, output_dir)},
     }
     write_json(output_dir / "dataset_description.json", described)
@@ -205,6 +210,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return plain(value.item())
+    # JSON has no NaN and no infinity; other readers refuse Python's.
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -172,6 +172,7 @@ def files(
                 "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
                 *(name, root, session.name),
             )
+        # The right side wins: edits, and datasets that were named earlier.
         chosen = here | chosen
     seeded = "lesion" in chosen and not SEEDS.isdisjoint(chosen)
     unused = {"lesion"} if seeded and chosen["lesion"].source != EDITED else SEEDS
@@ -202,6 +203,7 @@ def read(key: str, item: ExternalFile, session: Session) -> External:
 def _labels(key: str, item: ExternalFile, image: Image) -> Image:
     """Return a label image in the numbers of the product it replaces."""
     numbers = np.unique(image.data)
+    # Cast to whole numbers, a probability map would pass for an almost empty mask.
     whole = (numbers == np.rint(numbers)).all()
     if not whole or numbers[0] < 0 or numbers[-1] > np.iinfo(np.int16).max:
         raise DataError(
@@ -215,6 +217,7 @@ def _labels(key: str, item: ExternalFile, image: Image) -> Image:
             "%s: left out, as these names in %s are none that is known: %s.",
             *(item.path, item.table, ", ".join(unknown)),
         )
+    # Exact: float32 holds whole numbers up to 2^24.
     values = image.data.astype(np.int16)
     if item.reading in NAMED:
         return image.like(naming.renumbered(values, _numbers(item)))
@@ -245,6 +248,7 @@ def parse(words: Sequence[str]) -> dict[str, Path]:
                 f"--derivatives {word}: the name {called!r} goes into tables and reports; expected "
                 "letters, digits and . _ + - only; write NAME=PATH with such a name."
             )
+        # A common slip that would else end in a warning that nothing was found.
         if (path / "stats").is_dir() and (path / "mri").is_dir():
             raise UsageError(
                 f"--derivatives {word}: this is the folder of one subject of FreeSurfer; expected "
@@ -314,6 +318,8 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
     """
     try:
         with item.path.open(newline="", encoding="utf-8-sig") as stream:
+            # utf-8-sig: spreadsheets write a byte order mark, which would belong to the name of the
+            # first column.
             rows = list(csv.DictReader(stream, delimiter="\t"))
         points = np.array([[float(row[axis]) for axis in POINT_COLUMNS] for row in rows])
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
@@ -335,6 +341,8 @@ def _by_name(session: Session, root: Path, source: Source) -> Iterator[tuple[str
     for key, choices in names.items():
         for name in choices:
             path = _file(session, key, name, root)
+            # The order of the names is that of preference; the first one that can be used ends the
+            # search.
             item = None if path is None else _item(path, key, name, source, root)
             if item is not None:
                 yield key, item
@@ -360,6 +368,7 @@ def _table(path: Path, root: Path) -> Path | None:
     """Return the nearest table of an image's labels; another ``desc-`` has other labels."""
     desc = dict(entities_of(path)[0]).get("desc")
     tables = inherited(path, root, "tsv")
+    # inherited() also gives tables without desc-, which number other labels.
     own = [table for table in tables if dict(entities_of(table)[0]).get("desc") == desc]
     return own[-1] if own else None
 
@@ -409,6 +418,8 @@ def _synthseg(session: Session, root: Path, name: str) -> Iterator[tuple[str, Ex
         path
         for folder in folders
         for pattern in ("*_synthseg.nii*", "*_synthseg.mgz")
+        # The root is not searched in depth: in a large study that would list every file for each
+        # session.
         for path in (folder.rglob(pattern) if folder != root else folder.glob(pattern))
         if path.name.startswith(f"{begin}_")
     ]
@@ -458,6 +469,7 @@ def _belongs(path: Path, name: Name, session: Session) -> bool:
     found = dict(entities)
     if suffix != wanted_suffix or any(found.get(key) != value for key, value in wanted.items()):
         return False
+    # Any entity that the scan does not have (res-, another run) makes it a file of something else.
     own = {"space": name.space, **_own(name.space, session)}
     rest = {key: value for key, value in found.items() if key not in wanted}
     same_session = found.get("ses", session.session) == session.session

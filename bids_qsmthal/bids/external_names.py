@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.products import Space
 
 
+# Its files name no version.
 LST_AI = Program(ProgramName.LST_AI, ProgramName.LST_AI.value)
 
 
@@ -38,8 +39,10 @@ EXTERNAL_NAMES: Mapping[str, tuple[Name, ...]] = {
     "deepgray": (
         Name("desc-deepgray_dseg"),
         *(Name(f"desc-{desc}_dseg", "deep gray") for desc in FREESURFER_LABELS),
+        # A bare dseg is deep gray only where its table names thalami (see external._item).
         Name("dseg", "named structures"),
     ),
+    # In the order of preference; masks of the lesions alone come before labels that hold them.
     "lesion": (
         *(Name(f"label-{label}_mask") for label in ("lesion", "WMH", "WML")),
         *(Name(f"desc-{desc}_mask") for desc in ("lesion", "lst")),

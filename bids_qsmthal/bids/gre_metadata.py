@@ -43,6 +43,7 @@ def field_strength_t(sidecars: Sequence[dict[str, Any]], name: str) -> float:
     if is_number(value):
         return float(value)
     frequency = one_value(sidecars, "ImagingFrequency", name)
+    # Only where nothing is stated: a wrong text must be corrected, not replaced in silence.
     if value is None and is_number(frequency) and frequency > 0:
         return float(frequency) * FREQUENCY_UNITS_HZ["MHz"] / GYROMAGNETIC_RATIO_HZ_PER_T
     raise MissingInputError(
@@ -77,10 +78,12 @@ def imaging_frequency_hz(
         return None, None
     if not is_number(stored) or stored <= 0:
         return None, FrequencyUnusable(shown(stored))
+    # The units are a thousand apart and the tolerance is 5 %: at most one fits.
     for unit, factor in FREQUENCY_UNITS_HZ.items():
         if abs(stored * factor / nominal_hz - 1) <= MOST_FREQUENCY_DIFFERENCE:
             warning = None if unit == "MHz" else FrequencyInOtherUnit(float(stored), unit)
             return float(stored) * factor, warning
+    # The frequency is taken: the scanner was tuned to it, while the field is often a nominal value.
     frequency_hz = float(stored) * FREQUENCY_UNITS_HZ["MHz"]
     fields_t = (value / GYROMAGNETIC_RATIO_HZ_PER_T for value in (frequency_hz, nominal_hz))
     return frequency_hz, FrequencyOfAnotherField(float(stored), *fields_t)
@@ -117,6 +120,7 @@ def words(sidecars: Sequence[dict[str, Any]], *keys: str) -> tuple[str, ...]:
 
 def contrast_agent(sidecars: Sequence[dict[str, Any]]) -> str:
     """Return the contrast agent that a sidecar names; empty where none does."""
+    # Converters fill the key with words for nothing.
     unused = {"none", "no", "n/a", "na", "unknown", "0"}
     named = [word for word in words(sidecars, *CONTRAST_KEYS) if word.lower() not in unused]
     return " ".join(named)
@@ -130,6 +134,7 @@ def one_value(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> Any:  
     DataError
         They differ by more than rounding, or the case of letters.
     """
+    # Sidecars that are silent agree with the others: converters drop keys from single echoes.
     values = [sidecar[key] for sidecar in sidecars if sidecar.get(key) is not None]
     if any(not _same(value, values[0]) for value in values):
         raise DataError(
@@ -149,8 +154,11 @@ def _same(one: object, other: object) -> bool:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether a JSON value is a finite number that fits the machine's."""
+    # True and False are integers to Python.
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
+    # Also false for NaN and infinity, which Python's JSON reader accepts, and for integers that no
+    # float holds.
     return bool(abs(value) < sys.float_info.max)
 
 

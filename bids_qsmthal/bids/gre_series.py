@@ -156,6 +156,7 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
         times = sidecar.get("EchoTime")
         _check_volumes(path, times)
         if isinstance(times, list):
+            # A 4-D file with a list of echo times: each volume becomes an echo with its own time.
             found[part] += [
                 Echo(path, volume, {**sidecar, "EchoTime": time})
                 for volume, time in enumerate(times)
@@ -167,6 +168,7 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
 
 def _check_volumes(path: Path, times: object) -> None:
     shape, _ = nifti.shape_and_affine(path)
+    # The product over nothing is 1: a 3-D file is one volume.
     volumes = math.prod(shape[3:])
     if isinstance(times, list) and len(times) != volumes:
         raise DataError(
@@ -224,6 +226,7 @@ def _ordered(echoes: list[Echo], name: str) -> tuple[Echo, ...]:
             f"{name}: echoes with the same EchoTime {times} s ({files}), expected each once; "
             "remove the double one or mend its sidecar."
         )
+    # The times decide; a file number that contradicts them shows that a sidecar is wrong.
     by_number = sorted(echoes, key=_echo_number)
     if by_number != ordered:
         raise DataError(
@@ -243,6 +246,7 @@ def _echo_number(echo: Echo) -> int:
 def _check_no_gap(echoes: Sequence[Echo], where: str) -> None:
     """Raise where the numbers of the file names leave one out."""
     numbers = [_echo_number(echo) for echo in echoes if echo.volume is None]
+    # Some converters count from 0. A gap would go unnoticed: any set of echo times can be fitted.
     if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
         raise MissingInputError(
             f"{where} has the echoes {', '.join(map(str, numbers))}, expected 1 to "
@@ -254,6 +258,7 @@ def _check_same_echoes(
     first: tuple[Echo, ...], second: tuple[Echo, ...], parts: tuple[str, str]
 ) -> None:
     times = [[_echo_time_s(echo) for echo in part] for part in (first, second)]
+    # A microsecond allows for rounding and is far below any echo spacing.
     if len(times[0]) != len(times[1]) or not np.allclose(times[0], times[1], rtol=0, atol=1e-6):
         raise MissingInputError(
             f"{first[0].path.name}: part-{parts[0]} has echo times {times[0]} s but "
@@ -270,6 +275,7 @@ def _check_same_grid(echoes: Sequence[Echo]) -> None:
                 f"{echo.path.name}: shape {shape[:3]} differs from {reference[:3]} of "
                 f"{echoes[0].path.name}; all echoes and parts must share one grid."
             )
+        # Entry by entry; in the first three columns that is mm per voxel.
         if not np.allclose(other, affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
             raise DataError(
                 f"{echo.path.name}: its affine differs from that of {echoes[0].path.name}; "
@@ -294,6 +300,7 @@ def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], A
     DataError
         A file is damaged, or an echo holds nothing.
     """
+    # Each file once, although every echo of a 4-D file names it.
     images = {path: nifti.load(path) for path in series.paths}
     first, second = (
         np.stack([volume(images[echo.path].data, echo) for echo in part], axis=-1)
@@ -310,6 +317,7 @@ def volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:
         raise DataError(
             f"{echo.path.name}: no voxel holds a number, expected a signal; export it again."
         )
+    # Empty exports are constant; their phase would pass as a perfect fit.
     if found[finite].min() == found[finite].max():
         raise DataError(
             f"{echo.path.name}: every voxel is {found[finite][0]:g}, expected a signal; "

@@ -86,6 +86,7 @@ def write_of(output_dir: Path, name: str, folder: Path, pages: Iterable[Path] = 
     ReadWriteError
         A file cannot be read back.
     """
+    # Sorted: the same files must give the same manifest whatever the file system lists first.
     listed = sorted({*below(folder), *pages})
     return _write(output_dir, name, [_entry(path, output_dir, name) for path in listed])
 
@@ -144,12 +145,15 @@ def finish(
     ReadWriteError
         A file cannot be read back.
     """
+    # What was made now wins over what was taken from an earlier run.
     new = {entry.path: entry for entry in unchanged}
     new |= {entry.path: entry for entry in (_entry(path, output_dir, scan) for path in made)}
     with _alone(output_dir, name):
         old = {entry.path: entry for entry in entries_of(output_dir, name)}
         joined = [_joined(entry, old.get(path), scan) for path, entry in new.items()]
         rest = [_without(entry, scan) for path, entry in old.items() if path not in new]
+        # Files of an earlier run that were removed since are forgotten, so that a manifest never
+        # lists what is not there.
         there = [entry for entry in rest if (output_dir / entry.path).is_file()]
         held = [entry for entry in there if entry.scans or entry.outdated]
         _write(output_dir, name, [*joined, *held])
@@ -171,6 +175,7 @@ def _without(entry: ManifestEntry, scan: str) -> ManifestEntry:
 
 def _joined(new: ManifestEntry, old: ManifestEntry | None, scan: str) -> ManifestEntry:
     """Return an entry that other scans share where they made the same."""
+    # By content: the same image compressed by another version of zlib is still the same.
     if old is None or old.content_sha256 != new.content_sha256:
         return replace(new, scans=(scan,), outdated=())
     others = _without(old, scan)
@@ -305,6 +310,8 @@ def _entry(path: Path, root: Path, scan: str) -> ManifestEntry:
 def _read(place: Path) -> list[ManifestEntry]:
     try:
         with place.open(encoding="utf-8", newline="") as stream:
+            # No quoting: paths are written as they are, and BIDS names hold neither tabs nor
+            # quotes.
             header, *rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(header) != COLUMNS:
             raise DataError(f"{place}: columns {header}, expected {', '.join(COLUMNS)}.")

@@ -76,6 +76,8 @@ def main_field(
         return B0(_in_world(header, np.asarray(given, np.float64)), "user")
     dicom = _from_dicom(sidecar, header)
     own = {name: z for name, code, z in _known(header) if code == SCANNER}
+    # An affine of code 1 is in the voxel axes of this very file; DICOM's key, written before any
+    # flip, only checks it.
     if own:
         source, along = _agreed(own, dicom, path)
         return B0(_in_world(header, along), source)
@@ -147,6 +149,7 @@ def _known(header: Orientation) -> list[tuple[str, int, Direction]]:
 
 def _along(affine: NDArray[np.float64]) -> Direction:
     """Return the unit vector of the world's z in the voxel axes."""
+    # Unit columns: with the voxel sizes left in, anisotropic voxels would tilt the field.
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     along: Direction = np.linalg.solve(axes, (0.0, 0.0, 1.0))
     return along / np.linalg.norm(along)
@@ -155,6 +158,7 @@ def _along(affine: NDArray[np.float64]) -> Direction:
 def _in_world(header: Orientation, along: Direction) -> tuple[float, float, float]:
     """Return a direction of voxel axes in the world of the affine that readers prefer."""
     axes = header.affine[:3, :3] / np.linalg.norm(header.affine[:3, :3], axis=0)
+    # In the affine of nifti.load, which may be another than the one that said the direction.
     x, y, z = (axes @ (along / np.linalg.norm(along))).tolist()
     length = float(np.linalg.norm((x, y, z)))
     return x / length, y / length, z / length
@@ -173,6 +177,7 @@ def _from_dicom(sidecar: dict[str, Any], header: Orientation) -> Direction | Non
     if not all(isinstance(value, int | float) for value in stored):
         return None
     row, column = np.array(stored[:3], np.float64), np.array(stored[3:], np.float64)
+    # Direction cosines are orthogonal unit vectors; what is not was written by hand or damaged.
     lengths = np.linalg.norm((row, column), axis=1)
     if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 0.01:
         return None
@@ -189,4 +194,5 @@ def _degrees(one: Direction, other: Direction) -> float:
 
 def _unsigned_degrees(one: Direction, other: Direction) -> float:
     """Return the angle where voxel axes may have been flipped or swapped since DICOM."""
+    # Flips and swaps of axes only change the order and signs of the components.
     return _degrees(np.sort(np.abs(one)), np.sort(np.abs(other)))

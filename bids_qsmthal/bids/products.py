@@ -41,6 +41,8 @@ class Product:
         """Metadata that BIDS asks of this kind of image."""
         if self.suffix == "mask":
             return {"Type": MASK_TYPES.get(self.entities.rsplit("-", 1)[-1], "ROI")}
+        # BIDS asks for SkullStripped of derivatives of anatomical images; maps are zero outside the
+        # brain.
         if self.suffix in {"T1w", "Chimap", "R2starmap", "T2starmap"}:
             return {"SkullStripped": self.suffix != "T1w"}
         return {}

@@ -59,11 +59,14 @@ def read(series: GreSeries) -> AcquisitionProtocol:
     return AcquisitionProtocol(
         sequence=next((word for word in sequence if word), None),
         dimensions=dimensions if dimensions in ("2D", "3D") else None,
+        # RepetitionTimeExcitation is what BIDS calls the TR of a gradient echo; converters also
+        # write RepetitionTime.
         repetition_time_s=_number(
             sidecars, ("RepetitionTimeExcitation", "RepetitionTime"), above=0, below=60
         ),
         flip_angle_deg=_number(sidecars, ("FlipAngle",), above=0, below=180),
         pixel_bandwidth_hz=_number(sidecars, ("PixelBandwidth",), above=0, below=1e6),
+        # Below 1 or above 1000 it is in another unit; 14 T is 596 MHz.
         imaging_frequency_mhz=_number(sidecars, ("ImagingFrequency",), above=1, below=1000),
         acquired_voxel_size_mm=_sizes(sidecars, "AcquisitionVoxelSize"),
         acceleration=_number(sidecars, ("ParallelReductionFactorInPlane",), above=0, below=100),
@@ -87,6 +90,7 @@ def _one(sidecars: Iterable[Mapping[str, Any]], key: str) -> Any:  # noqa: ANN40
 def _word(sidecars: Iterable[Mapping[str, Any]], key: str) -> str | None:
     value = _one(sidecars, key)
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        # ScanningSequence is a list in DICOM, and so in sidecars.
         value = " ".join(value)
     if not isinstance(value, str) or not value.strip():
         return None
@@ -116,4 +120,5 @@ def _sizes(sidecars: Iterable[Mapping[str, Any]], key: str) -> tuple[float, ...]
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    # In this order: an integer of hundreds of digits would overflow in isfinite.
     return abs(value) < 1e12 and math.isfinite(value)

@@ -23,6 +23,7 @@ MAX_JSON_BYTES = 2**26
 
 def entities_of(path: Path) -> tuple[Entities, str]:
     """Split ``sub-01_run-1_T1w.nii.gz`` into its entities and its suffix."""
+    # At the first point: .nii.gz has two, and labels of BIDS hold none.
     stem = path.name.split(".", 1)[0]
     *pairs, suffix = stem.split("_")
     return tuple((key, value) for key, _, value in (pair.partition("-") for pair in pairs)), suffix
@@ -37,6 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
         The file is not JSON, or not an object.
     """
     try:
+        # Before reading: a pipe would block and a huge file would fill the memory.
         if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
         content = json.loads(_text(path))
@@ -60,6 +62,8 @@ def _text(path: Path) -> str:
             "%s: byte %d is not UTF-8, the file is read as Latin-1; save it as UTF-8.",
             *(path, error.start),
         )
+        # Every byte is a letter in Latin-1, so this cannot fail; keys and numbers are ASCII in
+        # both.
         return stored.decode("latin-1")
 
 
@@ -68,6 +72,7 @@ def metadata(path: Path, root: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for sidecar in inherited(path, root, "json"):
         state = sidecar.stat()
+        # A copy is filled: what the cache holds is never changed.
         merged |= _content(sidecar, state.st_mtime_ns, state.st_size)
     return merged
 
@@ -82,10 +87,12 @@ def inherited(path: Path, root: Path, extension: str) -> list[Path]:
     folders = [path.parent, *path.parent.parents]
     inside = [folder for folder in folders if folder == root or root in folder.parents]
     found: list[Path] = []
+    # From the root inwards, so that nearer files overwrite farther ones.
     for folder in reversed(inside):
         applicable = [
             (len(own), file)
             for file, own, own_suffix in _listed(folder, extension, folder.stat().st_mtime_ns)
+            # Pairs of key and value: run-2 in the name of a sidecar rules out images of run-1.
             if own_suffix == suffix and set(own) <= set(entities)
         ]
         found += [file for _, file in sorted(applicable)]

@@ -25,6 +25,7 @@ def apply(affine: NDArray[np.floating[Any]], points: ArrayLike) -> NDArray[np.fl
     >>> apply(with_origin(np.diag([2.0, 2.0, 2.0, 1.0]), (5.0, 0.0, 0.0)), (1, 2, 3)).tolist()
     [7.0, 4.0, 6.0]
     """
+    # Points are rows, so the matrix stands transposed on their right: (A p)^T = p^T A^T.
     moved: NDArray[np.float64] = np.asarray(points) @ affine[:3, :3].T + affine[:3, 3]
     return moved
 
@@ -58,6 +59,7 @@ def between(source: Affine, onto: Affine, world: NDArray[np.floating[Any]] | Non
 
 def voxel_sizes_mm(affine: Affine) -> NDArray[np.float64]:
     """Return the distance between voxel centres along each axis, shape (3,)."""
+    # The norm of a column, not its diagonal entry: right for oblique scans as well.
     sizes: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
     return sizes
 

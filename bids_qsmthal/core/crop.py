@@ -46,6 +46,7 @@ class Crop:
     def slices(self) -> Slices:
         """The voxels of the grid that lie in the box."""
         return self._slices(
+            # A negative start would count from the end of the array.
             (max(first, 0), min(first + size, whole))
             for first, size, whole in zip(self.start, self.shape, self.whole_shape, strict=True)
         )
@@ -127,6 +128,8 @@ def around(mask: Mask, *, margin: Sequence[int] = (0, 0, 0)) -> Crop | None:
         filled = np.flatnonzero(mask.any(axis=others))
         if not filled.size:
             return None
+        # Projections on each axis: np.argwhere of a whole head would make a list of millions of
+        # indices.
         edges.append((int(filled[0]), int(filled[-1]) + 1))
     starts = (first - width for (first, _), width in zip(edges, margin, strict=True))
     ends = (end + width for (_, end), width in zip(edges, margin, strict=True))
@@ -139,6 +142,7 @@ def around_each(
     """Yield each label from 1 on with the smallest box that holds it and a margin in voxels."""
     whole_shape = _triple(labels.shape)
     for number, found in enumerate(ndimage.find_objects(labels), start=1):
+        # find_objects gives None for a number that no voxel has.
         if found is not None:
             starts = (part.start - width for part, width in zip(found, margin, strict=True))
             ends = (part.stop + width for part, width in zip(found, margin, strict=True))

@@ -81,6 +81,8 @@ class Document:
         root = self.root
         if isinstance(root, yaml.MappingNode):
             pairs = [
+                # The nodes are renamed as well, for where() looks names up in them; their marks
+                # stay.
                 (yaml.ScalarNode(key.tag, plain(str(key.value)), key.start_mark), value)
                 for key, value in root.value
             ]
@@ -99,6 +101,7 @@ def read_document(path: Path) -> Document:
         It is not readable, or gives a value to one name twice.
     """
     try:
+        # Editors on Windows put a byte order mark before UTF-8; tomllib and YAML would refuse it.
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
             return Document(path, tomllib.loads(text))
@@ -148,6 +151,7 @@ def checked(document: Document, model: type[M]) -> M:
     try:
         return model.model_validate(document.content)
     except ValidationError as error:
+        # Only the first failure is told: one line, one thing to correct.
         failures = error.errors(include_url=False)
         # A misspelled name is both unknown and missing; only the first of these tells where.
         first = min(failures, key=lambda failure: failure["type"] != "extra_forbidden")
@@ -213,6 +217,8 @@ def _parts(kind: object) -> tuple[object, ...]:
 
 
 def _yaml(text: str) -> tuple[Any, yaml.Node | None]:
+    # Safe: a plain loader would build any Python object that a file asks for. Nodes keep lines and
+    # columns, which yaml.safe_load drops.
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
@@ -224,6 +230,7 @@ def _yaml(text: str) -> tuple[Any, yaml.Node | None]:
 def _below(node: yaml.Node | None, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
     """Return the nodes of a key and of its value; None where a merge brought it from elsewhere."""
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        # An entry of a list has no key of its own; its value says the place for both.
         return node.value[key], node.value[key]
     if isinstance(node, yaml.MappingNode):
         return next((pair for pair in node.value if pair[0].value == str(key)), None)
@@ -234,6 +241,7 @@ def _doubles(root: yaml.Node | None) -> Iterator[yaml.Node]:
     """Yield keys that one mapping has twice: YAML would silently take the last."""
     waiting, seen = [root], set[int]()  # an anchor may be used any number of times
     while waiting:
+        # A stack, not recursion: a deeply nested file must not overflow Python's.
         node = waiting.pop()
         if id(node) in seen or not isinstance(node, yaml.CollectionNode):
             continue

@@ -67,6 +67,8 @@ class QsmthalError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str = "") -> None:
+        # Escape sequences from a file name or a sidecar could rewrite the terminal, and a line
+        # break could forge a line of the log.
         plain = "".join(letter if letter.isprintable() else " " for letter in message)
         line = " ".join(plain.split())
         super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
@@ -138,6 +140,8 @@ class OutOfMemoryError(QsmthalError):
     exit_code = ExitCode.TEMPORARY
 
 
+# Not an Exception, like KeyboardInterrupt: code that catches errors of one participant must not
+# catch it.
 class Terminated(BaseException):
     """The process was asked to end, by SIGTERM."""
 
@@ -148,6 +152,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 def of_system(error: OSError | MemoryError) -> QsmthalError:
     """Return what the operating system could not do, in words for the user."""
+    # The kernel says ENOMEM where a mapping fails, NumPy raises MemoryError: one cause, one advice.
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         return OutOfMemoryError(
             f"memory does not suffice ({' '.join(str(error).split()) or 'none is left'}); give the "

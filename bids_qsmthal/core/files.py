@@ -54,6 +54,7 @@ def check_inside(root: Path, *places: Path) -> None:
     """
     for place in places:
         real = place.resolve()
+        # Both sides resolved: the root itself may be a link.
         if not real.is_relative_to(root.resolve()):
             raise OutputError(
                 f"{place}: is a link that leads out of {root}, to {real}; expected a folder in it; "
@@ -76,7 +77,10 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
         with beside.open("wb") as stream:
             stream.writelines(content)
             stream.flush()
+            # Before the rename: after a power cut the name could else stand for a file without
+            # content.
             os.fsync(stream.fileno())
+        # In the same folder, hence on the same file system, where a rename is one step.
         beside.replace(path)
     except OSError as error:
         _forget(beside)
@@ -98,6 +102,7 @@ def sweep(begin: str, *folders: Path) -> None:
         Where to look; folders below are not searched, and one that is not there is empty.
     """
     for path in (path for folder in folders for path in folder.glob(".*.part")):
+        # The separator belongs to the name: sub-1 must not remove the files of sub-10.
         ours = path.name.startswith((f".{begin}_", f".{begin}."))
         with contextlib.suppress(FileNotFoundError):  # whose it was has just renamed it
             if ours or time.time() - path.stat().st_mtime > STALE_S:
@@ -131,6 +136,7 @@ def tsv_text(table: pd.DataFrame, *, digits: int | None = None) -> str:
     """
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
+        # Booleans, numbers and times cannot begin a formula.
         if kind.kind not in "biufcM":
             safe.isetitem(place, table.iloc[:, place].map(defused).array)
     safe.columns = [defused(str(name)) for name in safe.columns]
@@ -155,6 +161,7 @@ def defused(cell: Any) -> Any:  # noqa: ANN401 - a cell holds anything
     """
     if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA_STARTS):
         return cell
+    # A negative number begins like a formula, but must stay a number for readers of the table.
     return cell if _is_number(cell) else f"'{cell}"
 
 
@@ -204,6 +211,7 @@ def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[
     try:
         made.mkdir(parents=True)
         yield made
+        # Names are content of folders: fsync of the files alone does not keep them.
         for folder in (made, *(path for path in made.rglob("*") if path.is_dir())):
             _flush_folder(folder)
         before_swap()
@@ -221,6 +229,7 @@ def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[
 @contextlib.contextmanager
 def _only_writer(lock: Path, place: Path) -> Iterator[None]:
     """Hold the lock of a folder; where the file system has no locks, go on without."""
+    # No soft lock: a file that only exists would outlive a killed run and shut out every later one.
     held = FileLock(lock, timeout=PATIENCE_S, fallback_to_soft=False)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -271,6 +280,8 @@ def _swap(made: Path, place: Path) -> None:
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Let two names change places in one step; return whether the system can do that."""
+    # Python has no call for it; where the C library has none either (macOS), the two renames of
+    # _swap do.
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

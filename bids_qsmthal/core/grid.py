@@ -33,6 +33,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         length = np.linalg.norm(self.b0_direction)
+        # A longer vector would give a wrong dipole kernel and a wrong map, silently.
         if not np.isclose(length, 1.0):
             raise ValueError(f"b0_direction must be a unit vector, but its length is {length:g}")
 

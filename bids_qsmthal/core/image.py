@@ -47,6 +47,8 @@ class Image:
     @property
     def grid(self) -> Grid:
         """The grid of the image, with the main field turned into its frame."""
+        # The dipole kernel lives in voxel axes, while B0 is known in the world: an oblique slab
+        # tilts it.
         b0 = np.linalg.solve(directions(self.affine), self.b0_direction)
         # A sheared affine (never a scanner's) would leave the vector longer or shorter.
         b0 /= np.linalg.norm(b0)
@@ -92,7 +94,11 @@ def resample(
     """
     step = between(moving.affine, onto.affine, world)
     dtype = moving.data.dtype if order == 0 else np.dtype(np.float32)
+    # Labels keep their type: in float32 numbers above 2^24 would change.
     source = moving.data.astype(dtype, copy=False)
+    # affine_transform wants the map from output to input voxels, which between() gives. Mode
+    # constant does not interpolate beyond the outermost voxel centres: half a voxel of the rim
+    # becomes fill.
     sampled = ndimage.affine_transform(
         source, step[:3, :3], step[:3, 3], onto.shape, dtype, order=order, cval=fill
     )
@@ -110,6 +116,8 @@ def reoriented(image: Image) -> Image:
         swap[old, new] = 1.0
     affine = image.affine @ swap
     for axis in range(3):
+        # Flipping an axis moves the first voxel to the other end; the world position of each voxel
+        # stays.
         if affine[axis, axis] < 0:
             data = np.flip(data, axis)
             affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)

@@ -170,9 +170,12 @@ class LabelTable:
         """
         # SynthSeg and 3D Slicer write "LeftThalamus" as well as "Left-Thalamus".
         words = _words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text))
+        # A set, so that a side said twice counts once and two sides make the name unusable.
         sides = {_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS}
         rest = "".join(word for word in words if word not in {*_SIDE_WORDS, *_EMPTY_WORDS})
         row = self._spelled.get(rest)
+        # A paired structure without a side would be measured on neither; one on the midline with a
+        # side is another structure.
         if row is None or len(sides) != (1 if row.paired else 0):
             return None
         return Region(row.name, sides.pop() if sides else MIDLINE)
@@ -192,6 +195,7 @@ class LabelTable:
                 yield row, side, index
 
 
+# In the order of the class.
 _GRAY, _WHITE, _FLUID = TissueClass
 _VENTRICLE = (Group.VENTRICLES,)
 _LATERAL = (Group.LATERAL_VENTRICLES, Group.VENTRICLES)
@@ -335,6 +339,7 @@ ROWS: Final = (
         measured=True,
     ),
     Structure(
+        # White by its intensity on T1w.
         name="brainstem",
         label="Brain-Stem",
         indices=(16,),
@@ -355,6 +360,8 @@ ROWS: Final = (
         measured=True,
     ),
     Structure(
+        # Mixed (subthalamic and red nucleus, substantia nigra, white matter between them); counted
+        # as gray.
         name="ventral_dc",
         label="VentralDC",
         indices=(28, 60),
@@ -388,6 +395,7 @@ ROWS: Final = (
     Structure(name="operculum", label="Operculum", indices=(20, 56), tissue=_GRAY),
     Structure(name="csf", label="CSF", indices=(24,), tissue=_FLUID),
     Structure(name="vessel", label="vessel", indices=(30, 62), tissue=_WHITE),
+    # Tissue within a ventricle; programs that do not draw it call it fluid.
     Structure(name="choroid_plexus", label="choroid-plexus", indices=(31, 63), tissue=_FLUID),
     Structure(name="fifth_ventricle", label="5th-Ventricle", indices=(72,), tissue=_FLUID),
     Structure(

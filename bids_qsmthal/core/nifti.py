@@ -79,7 +79,9 @@ def shape_and_affine(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """
     _check_there(path)
     state = path.stat()
+    # Time, size and inode make the key of the cache: a file that is replaced is read again.
     shape, affine = _geometry(path, state.st_mtime_ns, state.st_size, state.st_ino)
+    # The cached array must not be changed by a caller.
     return shape, affine.copy()
 
 
@@ -133,6 +135,7 @@ def _orientation(path: Path, *_state: int) -> Orientation:
     with _refusing(path):
         header = _header(path)
         best = _affine(header.get_best_affine(), path)
+        # An affine of code 0 holds anything; it is not checked and the best one stands for it.
         codes = int(header["sform_code"]), int(header["qform_code"])
         sform = _affine(header.get_sform(), path) if codes[0] > 0 else best
         qform = _affine(header.get_qform(), path) if codes[1] > 0 else best
@@ -141,6 +144,7 @@ def _orientation(path: Path, *_state: int) -> Orientation:
 
 def _without_single(shape: Sequence[int]) -> tuple[int, ...]:
     """Return a shape without the axes beyond space that hold one volume: (x, y, z, 1, n) is 4-D."""
+    # The first three stay even where they are 1: a single slice is still an image in space.
     return (*(int(n) for n in shape[:3]), *(int(n) for n in shape[3:] if n != 1))
 
 
@@ -202,7 +206,9 @@ def save_field(field: Image, path: Path) -> None:
     OutputError
         The folder cannot be written, or the disk is full.
     """
+    # ITK's world has x to the left and y to the back (LPS); NIfTI's is RAS.
     lps = field.data * np.array([-1.0, -1.0, 1.0])
+    # A power of two: the steps are exact in binary, and rounded digits are zeros that compress.
     stepped = (np.rint(lps * FIELD_STEPS) / FIELD_STEPS).astype(np.float32)
     write_whole(path, packed(field.like(stepped[:, :, :, None, :]), intent="vector"))
 
@@ -217,6 +223,7 @@ def packed(
     content = nib.Nifti1Image(data, image.affine)
     content.header.set_xyzt_units("mm", "sec")
     content.header.set_intent(intent)
+    # Both affines, as readers differ in which one they prefer.
     content.set_sform(image.affine, code=1)
     content.set_qform(image.affine, code=1)
     whole = bytearray(content.to_bytes())
@@ -224,6 +231,7 @@ def packed(
         # nibabel would divide the data by a slope set in the header; these are stored values.
         whole[112:116] = np.float32(slope).astype("<f4").tobytes()
     compressed = io.BytesIO()
+    # Time zero and no file name in the header: equal images must give equal bytes.
     with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=4, mtime=0) as stream:
         stream.write(whole)
     return compressed.getvalue()
@@ -270,9 +278,12 @@ def _header(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
     Several times faster than opening the image, which counts in a study of thousands.
     """
     with path.open("rb") as raw:
+        # By the first bytes, not by the name: files are renamed without being compressed.
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         begin = (gzip.GzipFile(fileobj=raw) if compressed else raw).read(max(FORMATS))
+    # Read in the wrong byte order, 348 and 540 become hundreds of millions and more: the smaller
+    # one is right.
     length = min((int.from_bytes(begin[:4], order) for order in ("little", "big")), default=0)
     if length not in FORMATS or len(begin) < length:
         raise ValueError("it does not begin with a header of NIfTI")
@@ -310,6 +321,7 @@ def _check_shape(shape: Sequence[int], path: Path) -> None:
 def _check_size(path: Path, promised: int) -> None:
     """Raise where the file is too short for its header, before memory is asked for."""
     size = path.stat().st_size
+    # dtype=object above: Python's integers do not overflow where a header promises absurd sizes.
     if promised > size * (1 if path.suffix == ".nii" else MAX_RATIO):
         raise DataError(
             f"{path}: the file is truncated or damaged ({size} bytes, but its header promises "
@@ -325,6 +337,7 @@ def _decompressed(image: Any, path: Path) -> Any:  # noqa: ANN401 - nibabel is u
     proxy = image.dataobj
     end = int(proxy.offset) + int(np.prod(image.shape, dtype=object)) * proxy.dtype.itemsize
     with gzip.open(path) as stream:
+        # nibabel stops at the last voxel and never reaches the checksum behind it.
         content = stream.read(end)
         stream.read(1)  # the checksum is compared where the stream ends
     return type(image).from_bytes(content)

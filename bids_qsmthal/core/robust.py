@@ -26,6 +26,7 @@ def spread(values: NDArray[Any], centre: float | None = None) -> float:
     centre
         What deviations are counted from; the median by default.
     """
+    # The median absolute deviation of a constant is 0: who divides by it needs a floor.
     middle = float(np.median(values)) if centre is None else centre
     return NORMAL_SD * float(np.median(np.abs(values - middle)))
 

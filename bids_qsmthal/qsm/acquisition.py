@@ -39,6 +39,7 @@ class Acquisition:
             raise DataError(f"Echo times must ascend, but are {self.echo_times_s} s.")
         if self.echo_times_s[0] <= 0:
             raise DataError(f"Echo times must be positive, but are {self.echo_times_s} s.")
+        # T2* of tissue is tens of ms and no gradient echo is left after 0.5 s: these are ms.
         if self.echo_times_s[-1] > 0.5:
             raise DataError(
                 f"Echo time {self.echo_times_s[-1]:g} s is too long for a gradient echo. "
@@ -64,6 +65,8 @@ class Acquisition:
     @property
     def centre_frequency_hz(self) -> float:
         """Frequency that a field in ppm is relative to: measured where known, else nominal."""
+        # The frequency scales every field in ppm: with 3 T nominal and 2.894 T true, chi would be
+        # 3.5 % too small.
         return self.imaging_frequency_hz or self.nominal_frequency_hz
 
     @property

@@ -19,11 +19,14 @@ from numba import njit
 # Numba turns float32 with a Python number into float64; these keep the passes in float32.
 ZERO, ONE, TWO, HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 FULL_TURN = np.float32(2 * np.pi)
+# Ratios of successive terms of the Taylor series, for Horner's scheme: (2n)(2n + 1), and (2n -
+# 1)(2n) for the cosine.
 SINE = tuple(np.float32(1 / d) for d in (6, 20, 42, 72))
 COSINE = tuple(np.float32(1 / d) for d in (2, 12, 30, 56, 90))
 LEAST_BEND = np.float32(0.2)
 """Lower bound on cos(misfit): keeps a Newton step downhill where the data term curves down."""
 
+# nnan and ninf are left out: a solver that diverged must still show numbers that are not finite.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
@@ -42,6 +45,7 @@ def _split_data(image, known, state, numbers, push):
     for i in range(field.size):
         d = z[i] - field[i]
         turns = d / FULL_TURN
+        # Rounds by truncation, which vector instructions can do.
         turns = np.float32(np.int32(turns + (HALF if turns > ZERO else -HALF)))
         # Series of the half angle, within a quarter turn, are exact to float32.
         half = HALF * (d - FULL_TURN * turns)
@@ -54,10 +58,12 @@ def _split_data(image, known, state, numbers, push):
             - q * COSINE[1] * (ONE - q * COSINE[2] * (ONE - q * COSINE[3] * (ONE - q * COSINE[4])))
         )
         bend = max(ONE - TWO * sine * sine, LEAST_BEND)
+        # Root of 2 E sin(z - f) + rho (z - v) = 0, linear about the old z; sin = 2 sine cosine.
         e = TWO * energy[i]
         z[i] = (e * (bend * z[i] - TWO * sine * cosine) + rho * push[i]) / (e * bend + rho)
     for i in range(field.size):
         dual[i] = push[i] - z[i]
+        # The new dual is v - z, so the next right-hand side z - u is 2 z - v.
         push[i] = TWO * z[i] - push[i]
 
 
@@ -73,12 +79,14 @@ def _split_gradient(here, there, state, numbers, push):
     for i in range(here.size):
         penalised = ZERO if edges[i] & bit else ONE
         old = min(max(split[i], -old_limit * penalised), old_limit * penalised)
+        # Relaxed gradient of chi plus dual, rescaled where the penalty has changed.
         v = (
             relaxation * (there[i] - here[i]) * inverse
             + (ONE - relaxation) * (split[i] - old)
             + old * dual_scale
         )
         split[i] = v
+        # Shrinking v by the limit leaves y; what is cut off is the dual. Both need only v.
         u = min(max(v, -limit * penalised), limit * penalised)
         push[i] = rho * inverse * (v - TWO * u)
 
@@ -110,6 +118,8 @@ def _give(pushes, before_x, row, rest):
     along_x, along_y, along_z = pushes
     for i in range(rest.size):
         rest[i] = before_x[i] - along_x[i] - along_y[i] - along_z[i]
+    # Adjoint of the periodic forward difference: each voxel gets what its predecessor pushed. The
+    # first row gets it from the last one, and the first voxel of a row from the row's end.
     for i in range(row, rest.size):
         rest[i] += along_y[i - row] + along_z[i - 1]
     for i in range(1, row):
@@ -178,6 +188,8 @@ def split(image, data, gradients, edges, numbers):
         for i in range(size):
             rest[i] += rho_csf * chi[i]
         _write(plane, push, rest)
+    # Plane 0 follows the last plane, whose push was not known when plane 0 was written. The
+    # imaginary part holds these right-hand sides.
     last, plane = along_x[(nx - 1) % 2], image[0].reshape(size)
     for i in range(size):
         plane[i] += np.complex64(1j) * last[i]
@@ -187,6 +199,7 @@ def split(image, data, gradients, edges, numbers):
 def csf_mean(image, csf, values, numbers):
     """Return the mean of relaxed chi plus dual over the CSF, to which the split is shrunk."""
     old_pull, dual_scale, relaxation, mean = numbers
+    # In double precision: this mean is the zero of the whole map.
     flat, total = image.ravel(), 0.0
     for i in range(csf.size):
         total += _csf_point(flat[csf[i]].real, values[i], old_pull, dual_scale, relaxation, mean)
@@ -252,6 +265,8 @@ def _solve_pairs(pairs, lines, numbers, span):
         m = nz - z if z else 0
         d = kernel[z]
         stiff = rho_data * d * d + rho_gradient * (transverse + lz[z]) + rho_csf
+        # Stiffness is zero only at k = 0 without a CSF term: the mean of chi is then free and set
+        # to zero. The half is that of the even and odd parts.
         share = HALF / stiff if stiff > ZERO else ZERO
         ar, ai, br, bi = front[z].real, front[z].imag, back[m].real, back[m].imag
         real = share * (rho_data * d * (ar + br) + ai + bi)

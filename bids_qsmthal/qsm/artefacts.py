@@ -57,9 +57,12 @@ def ghost_to_signal(magnitude: Array, brain: Mask, grid: Grid) -> float | None:
         # Air that a line along this axis leads to from the head, and a line across does not.
         beside = near.any(axis=axis, keepdims=True) & ~near.any(axis=other, keepdims=True) & ~near
         energy = magnitude[beside].astype(np.float64) ** 2
+        # Scanners and anonymisers write zeros into air: blanked air has no ghost to see.
         if energy.size < FEWEST or np.mean(energy > 0) < 0.5:
             return None
         energies.append(float(energy.mean()))
+        # The power of Rayleigh noise is exponentially distributed: its standard deviation is its
+        # mean.
         errors.append(float(energy.mean() / np.sqrt(energy.size)))
     excess = abs(energies[0] - energies[1]) - MOST_BY_CHANCE * float(np.hypot(errors[0], errors[1]))
     return float(np.sqrt(max(excess, 0.0))) / level
@@ -67,6 +70,7 @@ def ghost_to_signal(magnitude: Array, brain: Mask, grid: Grid) -> float | None:
 
 def _near_head(bright: Mask, brain: Mask, grid: Grid) -> Mask:
     """Return the brain, what is bright and joined to it, and a clearance round both."""
+    # A ghost that lies apart from the head in air is bright, too, but does not count as head.
     labels, _ = ndimage.label(bright | brain)
     own = np.unique(labels[brain])
     head = np.isin(labels, own[own > 0])

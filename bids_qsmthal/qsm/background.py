@@ -57,6 +57,7 @@ What is stronger after a first background removal is an error of the field map, 
 def outliers(local_ppm: Array, total: Measurement) -> Mask:
     """Return voxels whose local field is too strong to be true."""
     believed = total.believed
+    # About the median: a constant offset of the field is no error of single voxels.
     middle = float(np.median(local_ppm[believed])) if believed.any() else 0.0
     wild: Mask = believed & (np.abs(local_ppm - np.float32(middle)) > MOST_LOCAL_PPM)
     return wild
@@ -103,12 +104,16 @@ class ProjectionOntoDipoleFields:
         glance = self._coarse(coarser(total, factors), grid, factors, self.coarse_iterations // 3)
         shape = grid.shape
         seen = repeat_blocks(glance[1].paste(convolve(glance[0], glance[2])), factors, shape)
+        # Outliers are looked for on the fine grid: a mean over a block hides a single voxel that is
+        # off by a turn.
         total = total.without(outliers(inside(total.field_ppm - seen, total.mask), total))
         sources, box, _ = self._coarse(
             coarser(total, factors), grid, factors, self.coarse_iterations
         )
         # What coarse blocks cannot draw lies just outside the mask: a short fit on the grid itself.
         local = subtracted(total, sources, box, grid, factors)
+        # Few steps: conjugate gradients fit the strong background first and would go on to explain
+        # local field.
         if self.fine_iterations:
             box = box_around(total.mask, grid, self.fine_margin_mm)
             kernel, weight, mask = (
@@ -158,6 +163,8 @@ def fit_outside(
     def normal(sources: Array) -> Array:
         return cast("Array", convolve(energy * convolve(sources, spectrum), spectrum) * outside)
 
+    # Sources start at zero inside the mask and every step is zero there, so that the normal map
+    # need not mask what it is given.
     right = convolve(energy * device.send(local), spectrum) * outside
     found = conjugate_gradient(normal, right, max_iterations=steps, tolerance=1e-3)
     return device.fetch(found.x)
@@ -221,6 +228,8 @@ class JointDipoleFields:
         coarse = coarser_grid(grid, factors)
         box = box_around(small.mask, coarse, self.margin_mm)
         boxed = Measurement(*(box.cut(a) for a in small))
+        # The weights are not those of the inversion: on the coarse grid only the sources outside
+        # are kept.
         weights = (self.regularisation, self.csf_regularisation)
         problem, radians_per_ppm = functional(boxed, box.grid(coarse), weights)
         result = self.solver(free_outside(problem))

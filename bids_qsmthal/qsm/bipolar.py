@@ -79,6 +79,8 @@ def corrected(
     beta = found.beta_rad
     if beta is None:
         return phase_rad, 0.0, found.left_rad
+    # The first echo has the sign +: which of the directions is called right is a matter of the
+    # phase at time zero and does not touch the field.
     signs = np.where(np.arange(len(echo_times_s)) % 2, -1, 1).astype(np.float32)
     change = wrapped(phase_rad - beta[..., None] * signs)
     return change, float(np.abs(beta[mask]).max()), found.left_rad
@@ -107,6 +109,7 @@ def readouts(
     smooth = robust_polynomial(angle, energy, inside, ORDER)
     before = float(np.median(np.abs(angle[inside])))
     after = float(np.median(np.abs(wrapped(angle - smooth)[inside])))
+    # In a monopolar scan noise is all there is, and a polynomial explains almost nothing of it.
     explained = after <= MOST_LEFT * before
     explained &= bool(np.abs(smooth[inside]).max() >= times_beta * LEAST_RAD)
     rest = wrapped(angle - smooth) if explained else angle
@@ -127,6 +130,7 @@ def _alternation(
         return _turning(magnitude, phase_rad), 4.0
     deviation = echo_constants.deviations(magnitude, phase_rad, inside, grid, echo_times_s)
     turning = np.zeros(inside.shape, np.complex64)
+    # Squared magnitude: phase noise is 1 / SNR, so this weighs each voxel by its inverse variance.
     turning[inside] = magnitude[inside][:, 2] ** 2 * np.exp(1j * deviation[:, 2])
     return turning, 2.0 * float((gaps[0] + gaps[1]) / gaps[0])
 
@@ -135,6 +139,7 @@ def _turning(magnitude: Array, phase_rad: Array) -> NDArray[np.complex64]:
     """Return the magnitude-weighted mean of exp(4 i beta) over the triples of echoes."""
     total: NDArray[np.complex64] = np.zeros(magnitude.shape[:-1], np.complex64)
     for j in range(1, magnitude.shape[-1] - 1):
+        # No unwrapping is needed: only the sine and cosine of the second difference are used.
         bend = phase_rad[..., j - 1] - 2 * phase_rad[..., j] + phase_rad[..., j + 1]
         weight = magnitude[..., j - 1] * magnitude[..., j + 1]
         total += weight * np.exp((1j if j % 2 else -1j) * bend)
@@ -152,6 +157,7 @@ def _stretched(smooth: Array, strides: tuple[int, int, int], shape: tuple[int, i
     fine = [np.arange(n) / max(n - 1, 1) for n in shape]
     coarse = [axis[::stride] for axis, stride in zip(fine, strides, strict=True)]
     columns = [_monomial(coarse, power).ravel() for power in powers]
+    # The values are a polynomial already, so that the fit is exact and need not be robust.
     weights, *_ = np.linalg.lstsq(np.stack(columns, axis=1), smooth.ravel(), rcond=None)
     out = np.zeros(shape, np.float32)
     for weight, power in zip(weights, powers, strict=True):

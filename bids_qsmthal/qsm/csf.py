@@ -80,7 +80,11 @@ class VentricularCsf:
         """Return the CSF voxels."""
         if not mask.any():
             return np.zeros_like(mask)
+        # The ventricles reach from the sphere into the rest of the brain: seeds are found in the
+        # sphere, whole components without it.
         low = mask & slow
+        # The centroid of the brain lies near the ventricles, which are the largest parts of the
+        # fluid within the radius.
         near, count = ndimage.label(low & (_from_centre_mm(mask, grid) < self.radius_mm))
         if not count:
             return np.zeros_like(mask)
@@ -111,6 +115,7 @@ def without_islands(mask: Mask, least_voxels: float) -> Mask:
 
 def depth(mask: Mask, grid: Grid) -> Array:
     """Return the distance to the edge of the mask, or of the image, in mm."""
+    # The padding counts the border of the image as an edge: a slab cuts the brain there.
     padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=grid.voxel_size_mm)
     distance: Array = padded[1:-1, 1:-1, 1:-1].astype(np.float32)
     return distance

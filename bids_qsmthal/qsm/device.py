@@ -66,6 +66,8 @@ class Device:
         if self.is_host:
             return
         try:
+            # A driver may be there without a device, and importing the package does not tell: only
+            # work does.
             self.fetch(self.send(np.ones(1, np.float32)) + 1)
         except UnavailableError:
             raise
@@ -83,6 +85,7 @@ class Device:
 
     def fetch(self, values: Any) -> NDArray[Any]:  # noqa: ANN401 - an array of the namespace
         """Return the array on the host."""
+        # First: a host array must come back as it is, without a copy.
         if isinstance(values, np.ndarray):
             return values
         if hasattr(values, "get"):  # CuPy does not convert without being asked

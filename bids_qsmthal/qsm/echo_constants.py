@@ -77,8 +77,12 @@ def constants(
     mean = np.array(
         [(w * np.exp(1j * d)).sum() / w.sum() for w, d in zip(weight.T, deviation.T, strict=True)]
     )
+    # Unwrapping that failed or motion between echoes scatters the deviations; a mean angle of such
+    # a scatter would be taken out of every voxel.
     if (np.abs(mean) < LEAST_AGREEMENT).any():
         return none
+    # A turn more or less in the rise changes each echo by a turn times its ratio, which is no whole
+    # turn where echoes are uneven.
     candidates = [np.angle(mean * np.exp(2j * np.pi * turn * ratio)) for turn in TURNS]
     return min(candidates, key=lambda found: float(np.abs(found).max()))
 
@@ -89,6 +93,7 @@ def deviations(
     """Return how far each echo is from the line through the first two, rad, (voxel, echo)."""
     first, second = phase_rad[..., 0], phase_rad[..., 1]
     strength = np.sqrt(magnitude[..., 0] * magnitude[..., 1])
+    # Only the rise needs unwrapping: it is multiplied by ratios that need not be whole numbers.
     rise = Romeo()(wrapped(second - first), strength, inside, grid)[inside]
     ratio = _ratios(echo_times_s).astype(np.float32)
     return wrapped(phase_rad[inside] - first[inside][:, None] - rise[:, None] * ratio)

@@ -12,6 +12,7 @@ TWO_PI = 2 * np.pi
 @njit(cache=True, error_model="numpy")
 def wrap(angle):
     """Return the angle in [-pi, pi]."""
+    # np.round rounds halves to even: both ends, -pi and pi, can come out.
     return angle - TWO_PI * np.round(angle / TWO_PI)
 
 
@@ -40,6 +41,8 @@ def fit_two(magnitude, phase, where, search):
         angle = phase[where[i]]
         for j in range(times.size):
             weight[j] = float(magnitude[where[i], j]) ** 2
+        # The search finds the nearest minimum only; the start must be right to about half a turn at
+        # the last echo.
         omega = _pulse_pair(angle, weight, times)
         omega, offset = _newton(angle, weight, times, omega, iterations, tolerance)
         slope[i] = omega
@@ -82,6 +85,8 @@ def fit_one(magnitude, phase, where, search, start):
             b1 = 0.0
             for j in range(times.size):
                 b1 += weight[j] * times[j] * _sine(angle[j] - offset[i] - omega * times[j])
+            # The Hessian is taken at zero misfit (cosine 1): it stays positive where a noisy voxel
+            # would make Newton's own step go uphill.
             omega += b1 / s2
             if abs(b1 / s2) <= tolerance * (abs(omega) + 1 / times[-1]):
                 break
@@ -96,8 +101,11 @@ def _pulse_pair(angle, weight, times):
     shortest = np.diff(times).min()
     re = im = 0.0
     for j in range(times.size - 1):
+        # Sidecars round echo times: gaps of one spacing differ in the last digit.
         if times[j + 1] - times[j] < 1.01 * shortest:
             step = np.float32(angle[j + 1] - angle[j])
+            # A weight of A_j A_j+1: the sum is that of the conjugate products of neighbouring
+            # echoes.
             pair = np.sqrt(weight[j] * weight[j + 1])
             re += pair * np.cos(step)
             im += pair * np.sin(step)
@@ -121,6 +129,9 @@ def _newton(angle, weight, times, omega, iterations, tolerance):
     s0 = weight.sum()
     s1 = (weight * times).sum()
     s2 = (weight * times**2).sum()
+    # Positive for two different times with signal in both (Cauchy-Schwarz); the mask leaves out
+    # voxels without signal in an echo. The sums are in double precision, for the difference cancels
+    # digits.
     determinant = s0 * s2 - s1 * s1
     offset = _mean_angle(angle, weight, times, omega)
     for _ in range(iterations):

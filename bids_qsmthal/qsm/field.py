@@ -105,12 +105,14 @@ class ComplexFit:
         signal = magnitude.reshape(-1, len(times)), phase_rad.reshape(-1, len(times)), where
         slope, residual = echoes.fit_two(*signal, search)
         step = wrapped(slope * step_s)
+        # einsum squares and sums without a temporary array of the size of all echoes.
         strength = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
         unwrapped = self.unwrapping(spread(step, mask), strength, mask, grid)
         # Whole turns of the shortest spacing are all that the fit per voxel cannot know.
         slope += (unwrapped[mask] - step) / step_s
         intercept, moments = echoes.intercepts(*signal, times, slope)
         if len(times) > 2:
+            # Two parameters and two echoes leave no residual to see the noise in.
             sigma = noise_level(residual, moments[0], len(times))
         else:
             sigma = _noise_of_two_echoes(spread(intercept, mask), moments, mask)
@@ -123,6 +125,8 @@ class ComplexFit:
         if not self._offset_is_smooth(intercept - smooth, moments, sigma):
             level = (sigma, max(len(times) - 2, 1))
             return field_map(slope, _noise_two(moments, sigma), residual, moments[0], mask, level)
+        # With the intercept known the variance of the slope is sigma^2 / sum(A^2 t^2), without the
+        # part that the common intercept costs.
         slope, residual = echoes.fit_one(*signal, search, (slope, smooth))
         noise = sigma / np.sqrt(moments[2])
         model = "mcpc-3d-s" if self.offset == "mcpc-3d-s" else "polynomial"
@@ -134,6 +138,8 @@ class ComplexFit:
         if self.offset != "auto":
             return self.offset != "voxel"
         s0, s1, s2 = moments.astype(np.float64)
+        # Standard error of the intercept of a straight line with weights A^2; 0.6745 is the median
+        # absolute value of a standard normal number.
         expected = sigma * np.sqrt(s2 / np.maximum(s0 * s2 - s1**2, 1e-30))
         ratio = float(np.median(np.abs(wrapped(rest))) / (0.6745 * np.median(expected)))
         log.debug("phase at time zero: %.2f times the noise is left by the polynomial", ratio)
@@ -150,6 +156,7 @@ class ComplexFit:
         # No echo tells the offset from the field; a constant is all that can be taken away.
         slope = (phase - robust_polynomial(wrapped(phase), energy, mask, 0))[mask] / time_s
         sigma = _noise_from_neighbours(phase, signal, mask)
+        # Phase noise is sigma / A (for SNR above about 3), and the slope is phase over time.
         noise = sigma / np.maximum(signal[mask] * time_s, 1e-30)
         residual = np.zeros_like(slope)
         return field_map(slope, noise, residual, energy, mask, (sigma, 1), offset="none")
@@ -207,6 +214,8 @@ def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:
     inside = mask[3:] & mask[2:-1] & mask[1:-2] & mask[:-3]
     if not inside.any():
         return 0.0
+    # Third differences remove any field that is quadratic over four voxels; the squares of their
+    # coefficients 1, 3, 3, 1 add up to 20.
     third = wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
     return float(robust.spread(third * signal[2:-1][inside], 0.0) / np.sqrt(20))
 
@@ -245,6 +254,7 @@ def mcpc_3d_s(
     rise = wrapped(phase_rad[..., 1] - phase_rad[..., 0])
     rise = unwrapping(rise, np.sqrt(first * second), mask, grid)
     evolution = rise * np.float32(times_s[0] / (times_s[1] - times_s[0]))
+    # As a complex image: angles may not be averaged, and dark voxels count less.
     offset = np.where(mask, first * np.exp(1j * (phase_rad[..., 0] - evolution)), 0)
     widths = [MCPC_WIDTH_MM / size_mm for size_mm in grid.voxel_size_mm]
     real, imaginary = (ndimage.gaussian_filter(part, widths) for part in (offset.real, offset.imag))

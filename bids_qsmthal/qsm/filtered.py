@@ -77,6 +77,8 @@ def check_not_filtered(
     """
     named = [label for label in labels if any(name in label.lower() for name in NAMES)]
     times = acquisition.echo_times_s
+    # A phase offset of the coils shows in the first echo, the field in the last: a filter takes
+    # away both.
     ends = {0: times[0], len(times) - 1: times[-1]}
     slow = {j: slow_phase_rad(magnitude[..., j], phase_rad[..., j], mask, grid) for j in ends}
     ppm = 1e6 / (2 * np.pi * acquisition.centre_frequency_hz)
@@ -103,9 +105,11 @@ def slow_phase_rad(magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid) -
     factors = block_factors(grid, BLOCK_MM)
     signal = block_mean(np.where(mask, magnitude * np.exp(1j * phase_rad), 0), factors)
     widths = [SMOOTHING_MM / size for size in coarser_grid(grid, factors).voxel_size_mm]
+    # The complex signal is smoothed, not its angle: wraps would falsify a mean of angles.
     smooth = ndimage.gaussian_filter(signal, widths)
     inside = block_mean(mask.astype(np.float32), factors) > 0.5
     weight = np.abs(smooth[inside]).astype(np.float64)
+    # Nothing to judge: infinity passes every limit, and a scan without signal is refused elsewhere.
     if not weight.sum() > 0:
         return float("inf")
     return float(np.sqrt((weight * np.angle(smooth[inside]) ** 2).sum() / weight.sum()))

@@ -102,8 +102,11 @@ def functional(
         ball = sphere_kernel(grid, smv_radius_mm)
         mask = local.mask & (convolve(local.mask.astype(np.float32), ball) > 0.999)
         value, noise = inside(local.field_ppm, local.mask), inside(local.noise_ppm, local.mask)
+        # As in the MEDI toolbox: the mean variance over the ball, more than the variance of its
+        # mean; only ratios of weights count. A convolution by FFT can undershoot zero.
         spread = np.sqrt(np.maximum(convolve(noise**2, ball), 0) + local.noise_ppm**2)
         local = local._replace(field_ppm=value - convolve(value, ball), noise_ppm=spread, mask=mask)
+        # Field and kernel pass the same filter, so chi is that of the unfiltered problem.
         kernel = kernel * (1 - ball)
     problem = InverseProblem(
         field=np.float32(RADIANS_PER_PPM) * inside(local.field_ppm, local.mask),
@@ -145,6 +148,8 @@ def _data_and_gradient(chi, simulated, field, energy, edges, sizes):  # type: ig
             for z in range(nz):
                 here = chi[x, y, z]
                 bits = edges[x, y, z]
+                # The splitting is periodic; here no difference is taken across the faces of the
+                # box, where the margin makes it small.
                 if not bits & 1 and x + 1 < nx:
                     row += abs(chi[x + 1, y, z] - here) / sizes[0]
                 if not bits & 2 and y + 1 < ny:
@@ -201,6 +206,7 @@ def merit_factor(misfit_rad: Array, weight: Array) -> Array:
     """
     # |exp(ia) - exp(ib)| = 2 |sin((a - b) / 2)|
     rest = 2 * np.abs(np.sin(misfit_rad / 2)) * weight
+    # In double precision, for millions of voxels are summed.
     rest -= np.float32(rest.mean(dtype=np.float64))
     limit = 6 * float(rest.std(dtype=np.float64))
     return cast("Array", np.maximum(np.abs(rest) / np.float32(max(limit, 1e-30)), 1) ** 2)

@@ -127,6 +127,8 @@ class Medi:
         if not local.mask.any():
             return SusceptibilityMap(np.zeros(grid.shape, np.float32), converged=False)
         box = box_around(local.mask, grid, self.margin_mm)
+        # Chi and D chi are periodic in the box: the margin keeps the dipole field of a copy away
+        # from the mask.
         problem, radians_per_ppm = functional(
             Measurement(*(box.cut(a) for a in local)),
             box.grid(grid),
@@ -185,6 +187,8 @@ class TotalVariation:
         # Without contrast in the magnitude no gradient is excused as an edge.
         local = local._replace(magnitude=np.zeros_like(local.magnitude))
         if not self.weighted:
+            # Infinite noise is what takes a voxel out of the data; a weight of one would believe
+            # outliers.
             alike = np.where(local.believed, np.float32(1), np.float32(np.inf))
             local = local._replace(noise_ppm=alike)
         return plain(local, grid)

@@ -40,8 +40,10 @@ class Measurement(NamedTuple):
     @property
     def weight(self) -> Array:
         """1 / noise in the mask with mean 1; zero outside and where nothing was measured."""
+        # Noise of zero is no measurement, and one voxel would get all the weight.
         good = self.mask & (self.noise_ppm > 0) & np.isfinite(self.noise_ppm)
         weight = np.zeros(good.shape, np.float32)
+        # The mean of 1 keeps lambda independent of the SNR.
         weight[good] = 1 / self.noise_ppm[good]
         mean = float(weight[self.mask].mean(dtype=np.float64)) if good.any() else 0.0
         return cast("Array", weight / np.float32(mean)) if mean > 0 else weight
@@ -86,12 +88,14 @@ def coarser(fine: Measurement, factors: tuple[int, int, int]) -> Measurement:
     total = block_mean(energy, factors)
     field = block_mean(energy * inside(fine.field_ppm, fine.mask), factors)
     with np.errstate(divide="ignore"):
+        # In units of the mean weight, no longer in ppm: only its ratios between voxels are used.
         noise = np.where(total > 0, 1 / np.sqrt(total), np.inf).astype(np.float32)
     return Measurement(
         field_ppm=(field / np.maximum(total, 1e-12)).astype(np.float32),
         noise_ppm=noise,
         magnitude=block_mean(fine.magnitude, factors),
         mask=block_mean(fine.mask.astype(np.float32), factors) > 0,
+        # Only blocks that are fluid throughout: partial volume would pull tissue to zero.
         csf=block_mean(fine.csf.astype(np.float32), factors) > 0.9,
     )
 

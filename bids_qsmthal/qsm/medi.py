@@ -93,6 +93,7 @@ class SplitBregman:
                 # Weak penalties let the first iterates swing: only the best that was seen counts.
                 if value < best.objective:
                     best = _Iterate(value, chi, simulated)
+                # Written with not: the comparison is false for NaN as well.
                 elif not value <= MOST_RISE * start:
                     log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best.objective)
                     diverged = True
@@ -128,6 +129,7 @@ class SplitBregman:
         strength = float(problem.energy[inside].mean(dtype=np.float64)) if inside.any() else 0.0
         bound = problem.csf_weight > 0 and bool(problem.csf.any())
         return Penalties(
+            # All penalties grow together (see Penalties.times), so one factor rescales every dual.
             data=self.rho_data * strength,
             gradient=self.rho_gradient * float(np.sqrt(max(strength, 1e-6) / 1000)),
             csf=self.rho_csf if bound else 0.0,
@@ -196,6 +198,7 @@ class GaussNewton:
             if self.reweighting:
                 simulated = convolve(chi, problem.kernel)
                 problem = reweighted(problem, simulated)
+                # The next line search must compare with the value under the new weights.
                 value = objective(problem, chi, simulated)
         return SolverResult(chi, value, count, transforms, converged=bool(change <= self.tolerance))
 
@@ -223,6 +226,7 @@ class GaussNewton:
         misfit = np.sin(convolve(chi, kernel) - problem.field)
         downhill = -convolve(2 * energy * misfit, kernel)
         downhill -= gradient_adjoint(diffusivity * slopes, grid) + pull_to_mean(chi)
+        # Loose tolerance: the next outer step changes weights and diffusivity anyway.
         found = conjugate_gradient(
             normal, downhill, max_iterations=self.cg_iterations, tolerance=self.cg_tolerance
         )

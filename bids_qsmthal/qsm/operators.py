@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def frequencies(grid: Grid) -> tuple[Array, Array, Array]:
     """Return k in cycles per mm along each axis, ready to broadcast over the half spectrum."""
     (nx, ny, nz), (dx, dy, dz) = grid.shape, grid.voxel_size_mm
+    # In float32 from the start: a double here would make every kernel of a whole head double.
     kx = fft.fftfreq(nx, dx).astype(np.float32)[:, None, None]
     ky = fft.fftfreq(ny, dy).astype(np.float32)[None, :, None]
     kz = fft.rfftfreq(nz, dz).astype(np.float32)[None, None, :]
@@ -52,6 +53,8 @@ def dipole_kernel(grid: Grid) -> Array:
             nyquist[middle] += component[middle] ** 2
             component[middle] = 0
         along += component
+    # Along B0 the kernel is -2/3, across it 1/3; 1/3 rather than 0 holds because the Lorentz sphere
+    # is included.
     kernel = np.float32(1 / 3) - (along**2 + nyquist) / squared
     kernel[0, 0, 0] = 0.0
     return kernel.astype(np.float32, copy=False)
@@ -81,6 +84,8 @@ def difference_lines(grid: Grid) -> tuple[Array, Array, Array]:
     for n, d, half in zip(grid.shape, grid.voxel_size_mm, (False, False, True), strict=True):
         # |exp(i a) - 1|^2 = 2 - 2 cos(a)
         angle = 2 * np.pi * (np.arange(n // 2 + 1) / n if half else fft.fftfreq(n))
+        # Of the discrete difference, not (2 pi k)^2: the closed form must belong to the same
+        # gradient as the splits.
         lines.append(((2 - 2 * np.cos(angle)) / d**2).astype(np.float32))
     return lines[0], lines[1], lines[2]
 
@@ -133,6 +138,8 @@ def gradient_adjoint(vectors: Array, grid: Grid) -> Array:
     for axis in range(3):
         n = vectors.shape[axis + 1]
         first = vectors[axis][_slab(axis, slice(0, n - 1))] / np.float32(grid.voxel_size_mm[axis])
+        # The last component of a gradient is always zero (no neighbour), so it has no part in the
+        # adjoint.
         out[_slab(axis, slice(0, n - 1))] -= first
         out[_slab(axis, slice(1, n))] += first
     return cast("Array", out)

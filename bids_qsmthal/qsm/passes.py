@@ -74,6 +74,7 @@ class CompiledPasses:
         self.z = np.where(problem.energy > 0, problem.field, 0).astype(np.float32)
         self.dual = np.zeros(shape, np.float32)
         self.gradients = np.zeros((3, *shape), np.float32)
+        # CSF is a few per cent of the box: a list of its voxels costs less than one more volume.
         self.csf = np.flatnonzero(problem.csf)
         self.csf_split = np.zeros(self.csf.size, np.float32)
         self.csf_mean = 0.0
@@ -91,6 +92,7 @@ class CompiledPasses:
     def split(self, old: Penalties, new: Penalties, relaxation: float) -> None:
         """Update the splits and make the next right-hand sides."""
         dual_scale = old.data / new.data
+        # Before the pass over the volume, which overwrites chi in the image.
         csf_push = self._split_csf(old, new, relaxation, dual_scale)
         along = (old.limit, new.limit, dual_scale, new.gradient, relaxation)
         sizes = self.problem.grid.voxel_size_mm
@@ -157,6 +159,8 @@ class ArrayPasses:
         """Solve for chi and D chi in k-space: two real transforms there, two back."""
         transform, shape = self.xp.fft, self.problem.field.shape
         stiff = weights.data * self.kernel**2 + weights.gradient * self.stiffness + weights.csf
+        # Without a CSF term the stiffness at k = 0 is zero; infinity sets the free mean of chi to
+        # zero.
         share = 1 / self.xp.where(stiff > 0, stiff, self.xp.asarray(np.inf, dtype=stiff.dtype))
         data = transform.rfftn(self.data_push)
         rest = transform.rfftn(self.rest_push)

@@ -145,6 +145,7 @@ def detect_chop(magnitude: Array, phase_rad: Array) -> bool:
         return False
     first = magnitude[..., 0] if magnitude.ndim == 4 else magnitude
     angle = phase_rad[..., 0] if phase_rad.ndim == 4 else phase_rad
+    # The cosine takes care of wraps.
     step = np.nan_to_num(angle[:, :, 1:] - angle[:, :, :-1])
     weight = np.nan_to_num(first[:, :, 1:] * first[:, :, :-1])
     agreement = (weight * np.cos(step)).sum(axis=(0, 1), dtype=np.float64)
@@ -162,6 +163,7 @@ def unchop(phase_rad: Array) -> Array:
 def brain_like(magnitude: Array) -> Mask:
     """Return the bright inside of the head by a threshold (Otsu's), for checks without a mask."""
     first = np.nan_to_num(magnitude[..., 0])
+    # Zeros are what a scanner masked: with them the threshold would fall between zero and air.
     positive = first[first > 0]
     if not positive.size:
         return np.zeros(first.shape, bool)
@@ -171,6 +173,7 @@ def brain_like(magnitude: Array) -> Mask:
     mean_below = np.cumsum(counts * middle) / np.maximum(below, 1)
     mean_above = ((counts * middle).sum() - np.cumsum(counts * middle)) / np.maximum(above, 1)
     threshold = middle[int(np.argmax(below * above * (mean_below - mean_above) ** 2))]
+    # Cuts thin bridges from brain to scalp, so that the largest part is mostly brain.
     opened = ndimage.binary_opening(first > threshold, iterations=2)
     labels, count = ndimage.label(opened)
     if not count:
@@ -193,6 +196,7 @@ def detect_sign(
     factors = block_factors(grid, 2.0)
     small, inside = coarser_grid(grid, factors), block_mean(mask.astype(np.float32), factors) > 0.9
     times = acquisition.echo_times_s[:4]  # enough for a sign, and long echoes cost time
+    # Complex means: averages of angles would be wrong at wraps.
     coarse = np.stack(
         [
             block_mean(magnitude[..., j] * np.exp(1j * phase_rad[..., j]), factors)
@@ -208,10 +212,12 @@ def detect_sign(
     total = ComplexFit()(size, angle, inside, small, short)
     noise = np.where(total.residual < 0.2, total.noise_hz, np.inf).astype(np.float32)
     nothing = np.zeros_like(inside)
+    # In Hz instead of ppm: the sign of a tail does not depend on the unit.
     seen = Measurement(total.frequency_hz, noise, size[..., 0], inside, nothing)
     local = SphericalMean()(seen, small)
     seen = seen._replace(field_ppm=local.field_ppm, mask=local.mask)
     chi = ThresholdedDivision()(seen, small).chi_ppm
+    # Near the rim, background that was not removed has tails of its own.
     deep = depth(local.mask, small) > 10
     if deep.sum() < 1000:
         return 0.0
@@ -250,12 +256,15 @@ def corrected(
     if not_finite:
         magnitude, phase_rad = np.where(bad, 0, magnitude), np.where(bad, 0, phase_rad)
     magnitude, overflowed = storage.repair_overflow(magnitude)
+    # Order matters: chopped slices look like a field with steps, and sign and echoes are judged on
+    # smooth phase only.
     chopped = conventions.chop == "yes"
     if conventions.chop == "auto":
         chopped = detect_chop(magnitude, phase_rad)
     if chopped:
         phase_rad = unchop(phase_rad)
     inside = brain_like(magnitude) if mask is None else mask
+    # Before anything is taken out: the offset of the coils is a part of the evidence.
     label_doubt = filtered.check_not_filtered(
         magnitude, phase_rad, inside, grid, acquisition, conventions.labels
     )
@@ -322,6 +331,8 @@ def _decide(
 ) -> tuple[Literal[1, -1], str, PhaseSignUnknown | PhaseSignUnusual | None]:
     """Return sign, its source, and a warning where data and manufacturer disagree."""
     name = manufacturer.strip().lower()
+    # Conventions of vendors differ and change with reconstruction software, so data that are clear
+    # win.
     known: Literal[0, 1, -1] = 0
     if "siemens" in name or "philips" in name:
         known = 1

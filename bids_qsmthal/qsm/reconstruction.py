@@ -216,6 +216,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
             "and that magnitude and phase are of one scan; leave the scan out if the head moved."
         )
     fluid = Fluid(np.zeros_like(trusted), 0.0, 0.0, 0.0)
+    # One echo has no R2*, and without a noise level the rate of mistakes is unknown.
     if len(acquisition.echo_times_s) > 1 and trusted.any() and total.snr > 0:
         fluid = settings.fluid(
             *(magnitude, trusted, grid, acquisition.echo_times_s),
@@ -223,6 +224,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
             relaxation=settings.relaxation,
             fluid_probability=fluid_probability,
         )
+    # Only where the phase is believed: an outlier in the reference would shift the zero.
     csf = settings.csf(fluid.mask, trusted, grid)
     # Field in ppm is free of the field strength: lambda and limits mean the same at 1.5, 3 and 7 T.
     ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
@@ -231,6 +233,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     seen = Measurement(
         field_ppm=total.frequency_hz * ppm_per_hz,
         noise_ppm=(noise_hz * ppm_per_hz).astype(np.float32),
+        # Root sum of squares over the echoes: edges of short and of long T2* both show in it.
         magnitude=np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude)),
         mask=_sound(trusted, measured),
         csf=csf,
@@ -305,6 +308,7 @@ def _sound(trusted: Mask, measured: Mask) -> Mask:
     """
     if not trusted.any():
         return measured
+    # Holes in three dimensions: an outlier that touches the outside is a part of the rim.
     sound: Mask = measured & ndimage.binary_fill_holes(trusted)
     return sound
 

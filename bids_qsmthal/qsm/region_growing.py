@@ -29,6 +29,7 @@ def edge_quality(phase, magnitude, mask, second, time_ratio):
     """
     quality = np.zeros((3, *phase.shape), np.uint8)
     nx, ny, nz = phase.shape
+    # ROMEO's reference for dark and bright voxels: half the largest magnitude in the mask.
     half = np.float32(0.5) * np.where(mask, magnitude, np.float32(0)).max()
     for axis in range(3):
         step = (int(axis == 0), int(axis == 1), int(axis == 2))
@@ -43,6 +44,8 @@ def edge_quality(phase, magnitude, mask, second, time_ratio):
                             weight *= _between_echoes(phase, second, place, step, time_ratio)
                         here, there = magnitude[x, y, z], magnitude[x + sx, y + sy, z + sz]
                         weight *= _magnitude_weight(min(here, there), max(here, there), half)
+                        # Bins of equal width in weight; the highest is BINS - 1, which still fits
+                        # in uint8.
                         quality[axis, x, y, z] = 1 + int((BINS - 2) * (1 - weight))
     return quality
 
@@ -66,6 +69,7 @@ def _phase_weight(phase, mask, place, step):
         if inside and mask[a, b, c]:
             other = phase[a, b, c]
             bend = wrap((here - other if side < 0 else other - there) - rise)
+            # Published as 1 - |bend| / 2 with the bend in rad, cut at zero.
             linearity *= max(0.0, 1 - abs(bend) / 2)
         else:
             linearity *= LINEARITY_AT_BORDER
@@ -135,6 +139,8 @@ def _grow_from(seed, phase, done, quality, queue):
         if edge < 0:
             level += 1
             continue
+        # A stack for each bin in place of a heap: edges of one bin count as equally good, so none
+        # need be sorted.
         heads[level] = heap_next[edge]
         axis, low = edge // size, edge % size
         high = low + strides[axis]
@@ -159,12 +165,14 @@ def grow(phase, mask, quality):
     done = np.zeros(flat.size, np.bool_)
     region = np.zeros(flat.size, np.int32)
     queue = (
+        # Three edges a voxel: int32 holds the numbers up to 7e8 voxels, beyond what nifti admits.
         np.full(edges.size, -1, np.int32),
         np.full(BINS, -1, np.int64),
         np.zeros(edges.size, np.bool_),
     )
     label = 0
     # The voxel with the best edges of its own is the safest place to begin each part.
+    # Judged by its edge along the first axis alone, which is enough to avoid a noisy start.
     for wanted in (3, 16, BINS):
         for voxel in range(flat.size):
             if inside[voxel] and not done[voxel] and (wanted == BINS or 0 < edges[voxel] <= wanted):

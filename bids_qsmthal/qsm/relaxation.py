@@ -67,11 +67,13 @@ class Arlo:
             return WeightedExponential()(magnitude, mask, echo_times_s)
         step = float(np.diff(echo_times_s).mean())
         first, second, third = magnitude[..., :-2], magnitude[..., 1:-1], magnitude[..., 2:]
+        # Simpson's rule over two gaps: hence three echoes and even spacing.
         integral = step / 3 * (first + 4 * second + third)
         drop = first - third
         up = (integral * drop).sum(-1) + step / 3 * (drop**2).sum(-1)
         down = (integral**2).sum(-1) + step / 3 * (integral * drop).sum(-1)
         with np.errstate(divide="ignore", invalid="ignore"):
+            # Pure noise can make the denominator negative; such a voxel has no rate.
             rate = np.where(mask & (down > 0), up / down, 0)
         return cast("Array", np.clip(np.nan_to_num(rate), 0, MOST_R2STAR_HZ).astype(np.float32))
 
@@ -122,6 +124,8 @@ def _decay(signal, times, iterations):  # type: ignore[no-untyped-def]  # noqa: 
 def _step(signal, times, start, rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Return a Gauss-Newton step of an exponential's amplitude and rate."""
     a00 = a01 = a11 = g0 = g1 = gap = 0.0
+    # Keeps exp within range while a step overshoots; -100/s leaves room for a start that noise made
+    # negative.
     bounded = min(max(rate, -100.0), MOST_R2STAR_HZ)
     decay, factor = np.exp(-bounded * times[0]), 1.0
     for j in range(times.size):

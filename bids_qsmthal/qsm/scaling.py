@@ -177,6 +177,7 @@ def scale_of_user(
 ) -> Scale:
     """Return the scale the user insists on; only values beyond any turn contradict it."""
     seen = measured_range(last_echo)
+    # Siemens stores a turn in 8192 steps where values are signed, in 4096 where they are not.
     turn = {
         "siemens": 8192.0 if seen.low < 0 else 4096.0,
         "range": seen.span,
@@ -204,6 +205,7 @@ def to_radians(values: NDArray[Any], scale: Scale) -> tuple[Array, int]:
         beyond = (values < scale.lowest) | (values > scale.highest)
     angle[beyond] = np.nan
     if beyond.any():
+        # Padding is not counted: it says nothing about the scale of the echo.
         beyond &= values != _filler(values[np.isfinite(values)])
     count = int(beyond.sum())
     if count > FEW * values.size:
@@ -225,12 +227,15 @@ def measured_range(values: NDArray[Any]) -> Range:
         No voxel holds a number other than a filler.
     """
     every = max(1, values.size // MOST_SAMPLES)
+    # Every n-th slice, not every n-th voxel: neighbours within a slice must stay neighbours.
     thin = np.asarray(values[..., ::every], np.float64)
     valid = np.isfinite(thin)
     valid &= thin != _filler(thin[valid])
     samples = thin[valid]
     if not samples.size or not np.ptp(samples) > 0:
         raise DataError("The phase image holds no finite value but zero; check the file.")
+    # The quantiles find the range, the nearest samples its ends: quantiles alone would cut a full
+    # turn short.
     low, high = np.quantile(samples, (FEW, 1 - FEW))
     margin = 0.05 * (high - low)
     near = samples[(samples >= low - margin) & (samples <= high + margin)]
@@ -264,6 +269,7 @@ def _by_units(seen: Range, turn: float, claim: str) -> Scale:
     scale = _claimed(seen, turn, claim, "units")
     if seen.span <= turn * (1 + END_TOLERANCE):
         return scale
+    # Unwrapped phase has small steps everywhere; values in another unit jump.
     smooth = seen.jumps < LEAST_JUMPS and seen.step < turn / 6
     if smooth and seen.span < MOST_UNWRAPPED_TURNS * turn:
         warning = PhaseUnwrappedAlready(seen.span / turn)
@@ -275,6 +281,8 @@ def _without_units(seen: Range, manufacturer: str, slope: float) -> Scale:
     """Return the scale by manufacturer and range where Units are silent."""
     turn = _turn_of_manufacturer(manufacturer, slope, seen.low)
     whole = _whole_turn(seen)
+    # The manufacturer is taken at its word only where the range agrees: converters rescale without
+    # saying so.
     if turn is not None and _fills(seen, turn):
         return _claimed(seen, turn, manufacturer, "manufacturer")
     if whole is not None:

@@ -43,11 +43,14 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
     where = np.argwhere(mask)[::every]
     trust = np.sqrt(energy[::every].astype(np.float64))
     angle = phase_rad[tuple(where.T)].astype(np.float64)
+    # Coordinates within about -1 to 1: powers of voxel numbers would make the fit ill-conditioned.
     centre, scale = where.mean(0), np.maximum(np.ptp(where, axis=0) / 2, 1.0)
     powers = _powers(order)
     basis = _monomials([(where[:, a] - centre[a]) / scale[a] for a in range(3)], powers)
     coefficients = np.zeros(len(powers))
     if order:
+        # Several turns across the head are common (delays of the receiver); the wrapped misfit
+        # alone would settle on a wrong slope.
         coefficients[1:4] = _linear_start(phase_rad, mask) * scale
     rest = angle - basis @ coefficients
     coefficients[0] = np.angle((trust * np.exp(1j * rest)).sum())
@@ -55,6 +58,7 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
     for degree in (*range(1, order + 1), order, order, order, order):
         used = [i for i, p in enumerate(powers) if sum(p) <= degree]
         misfit = wrapped(angle - basis @ coefficients)
+        # About zero, not about the median: the misfit of a good fit has no offset.
         spread = max(robust.spread(misfit, 0.0), 1e-6)
         # Cauchy weights: veins and noisy voxels are half believed at two spreads.
         weight = trust / (1 + (misfit / (2 * spread)) ** 2)

@@ -65,6 +65,7 @@ def conjugate_gradient(
     while energy > tolerance**2 * scale and iteration < max_iterations:
         image = normal(direction)
         curvature = _dot(direction, image)
+        # A null direction of a semi-definite map, or NaN: going on would divide by zero.
         if not curvature > 0:
             break
         step = energy / curvature
@@ -82,6 +83,7 @@ def _dot(a: Array, b: Array) -> float:
     """Return the inner product; blocks summed in double precision keep it exact enough."""
     if not isinstance(a, np.ndarray):
         return float(a.__array_namespace__().sum(a * b))
+    # A float32 dot product over 10^7 voxels loses the digits that the stopping rule compares.
     flat_a, flat_b = a.ravel(), b.ravel()
     size = 1 << 16
     return float(

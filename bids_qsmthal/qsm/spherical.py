@@ -60,6 +60,8 @@ class SphericalMean:
         # A ball smaller than a voxel is the voxel itself: its filter would take everything away.
         least = max(self.smallest_mm, *grid.voxel_size_mm)
         largest = None
+        # From large to small, and done voxels stay: a large ball takes away less of the local
+        # field.
         for radius_mm in np.arange(self.largest_mm, least - 1e-6, -self.step_mm):
             ball = sphere_kernel(box.grid(grid), float(radius_mm))
             # The mean over the ball is 1 where the whole ball lies inside; 0.999 leaves room for
@@ -111,6 +113,7 @@ class RegularisedSphericalMean:
         gain, kept = 1 - ball, _fits(good, ball)
         field = box.cut(_filled(total))
 
+        # Filter, mask, filter again: the normal equations, as 1 - S is its own adjoint.
         def high(values: Array) -> Array:
             return cast("Array", convolve(kept * convolve(values, gain), gain))
 
@@ -198,6 +201,8 @@ class LaplacianBoundaryValues:
         boxed = box.grid(grid)
 
         def curvature(values: Array) -> Array:
+            # Zero outside inner on both sides makes the map self-adjoint, as conjugate gradients
+            # need it; the iterates never leave inner, which is the boundary condition.
             return np.where(inner, gradient_adjoint(gradient(values, boxed), boxed), 0)
 
         found = conjugate_gradient(
@@ -220,6 +225,7 @@ def _filled(total: Measurement) -> Array:
 
 def _box_and_ball(total: Measurement, grid: Grid, radius_mm: float) -> tuple[Crop, Mask, Array]:
     """Return a box with room for the ball, the mask in it, and the ball's spectrum."""
+    # A smaller ball would be the voxel itself, whose mean is its own value.
     radius_mm = max(radius_mm, *grid.voxel_size_mm)
     box = box_around(total.mask, grid, 2 * radius_mm)
     return box, box.cut(total.mask), sphere_kernel(box.grid(grid), radius_mm)

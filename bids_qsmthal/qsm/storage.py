@@ -50,6 +50,7 @@ def repair_overflow(magnitude: Array) -> tuple[Array, int]:
     if not negative.any():
         return magnitude, 0
     clipped = np.maximum(magnitude, 0)
+    # Interpolated images have fractions; an integer that overflowed has none.
     whole = negative & (magnitude == np.round(magnitude)) & (magnitude >= -LARGEST_SIGNED - 1)
     if not whole.any():
         return cast("Array", clipped), 0
@@ -58,6 +59,7 @@ def repair_overflow(magnitude: Array) -> tuple[Array, int]:
     window = (3, 3, 3, 1)[: magnitude.ndim]
     proven = clipped
     while True:
+        # Grows from what did not overflow inwards, so that the middle of a bright patch is reached.
         near = ndimage.maximum_filter(proven, window)
         more = whole & (proven == 0) & (near >= share * mended)
         if not more.any():
@@ -74,6 +76,8 @@ def check_parts(real: Array, imaginary: Array) -> None:
         The background of a part is not zero.
     """
     for name, part in (("real", real), ("imag", imaginary)):
+        # The mean would not do: signal of an uneven head has any mean, but air is symmetric about
+        # the true zero.
         values = part[np.isfinite(part)]
         if not values.size:
             continue
@@ -88,6 +92,7 @@ def check_parts(real: Array, imaginary: Array) -> None:
 
 def _most_frequent(values: Array) -> tuple[float, float]:
     """Return centre and half width of the shortest interval that holds a share of the values."""
+    # Shortest interval that holds a share of the values: a mode that needs no bin width.
     ordered = np.sort(values.reshape(-1)[:: max(1, values.size // 1_000_000)])
     count = max(int(COMMON * ordered.size), 1)
     widths = ordered[count:] - ordered[:-count]

@@ -67,6 +67,7 @@ class EchoByEcho:
         misfit = unwrapped - slope[:, None] * times
         energy = cast("Array", weight.sum(-1))
         residual = np.sqrt((weight * misfit**2).sum(-1) / energy).astype(np.float32)
+        # One parameter is fitted; noise_level takes two off, hence one more echo.
         sigma = noise_level(residual, energy, len(times) + 1)
         level = (sigma, len(times) - 1)
         noise = sigma / np.sqrt(moment)

@@ -61,6 +61,8 @@ def _grown(
         return np.zeros(mask.shape, np.float32)
     quality = region_growing.edge_quality(phase, size, inside, second, time_ratio)
     unwrapped, region = region_growing.grow(phase, inside, quality)
+    # Parts without a common edge have turns of their own: the field of a brain is near zero, so its
+    # median is.
     unwrapped -= _turns_of_parts(unwrapped, region)[region]
     unwrapped[~inside] = 0
     return cast("Array", unwrapped)
@@ -112,8 +114,12 @@ class Laplacian:
         for _ in range(self.corrections):
             curvature = np.zeros_like(phase)
             for axis, size_mm in enumerate(grid.voxel_size_mm):
+                # Each correction sees the wraps of what is left; where the first solution was
+                # right, it adds nothing.
                 step = _wrapped_step(phase - smooth, inside, axis) / np.float32(size_mm**2)
                 curvature += np.roll(step, 1, axis) - step
+            # The same discrete Laplacian as the differences: the continuous one would leave a
+            # residue at each step.
             smooth += convolve(curvature, 1 / kernel)
         # Congruent: the result differs from the measured phase by whole turns only.
         rest = np.angle(np.exp(1j * (phase - smooth))[inside].mean())
@@ -163,6 +169,7 @@ def unwrap_echoes(
     order = [(j, j - 1) for j in range(template + 1, last + 1)]
     order += [(j, j + 1) for j in range(template - 1, -1, -1)]
     for echo, neighbour in order:
+        # Proportional to echo time: right only without a phase at time zero.
         expected = out[..., neighbour] * (echo_times_s[echo] / echo_times_s[neighbour])
         turns = np.round((expected - phase_rad[..., echo]) / TWO_PI)
         out[..., echo] = np.where(mask, phase_rad[..., echo] + TWO_PI * turns, 0)

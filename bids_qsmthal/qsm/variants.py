@@ -85,6 +85,8 @@ def variants(  # noqa: PLR0913 - a scan, where it is, and what else is known
     if len(acquisition.echo_times_s) < FEWEST_ECHOES:
         return Variants(backgrounds=others)
     signal = magnitude, phase_rad
+    # Noise of the two halves is independent, so half of their difference has the noise of their
+    # mean.
     odd, even = (
         _susceptibility(
             _with_field(seen, half_field(signal, seen, grid, acquisition, chosen, n)),
@@ -116,6 +118,7 @@ def half_field(
     own = replace(acquisition, echo_times_s=times_s)
     found = chosen.fitting(magnitude, phase_rad, seen.field.mask, grid, own).frequency_hz
     turn_hz = np.float32(1 / np.diff(times_s).min())
+    # A turn of the halved sampling is a smaller step in Hz than that of all echoes.
     turns = np.round((seen.total.frequency_hz - found) / turn_hz)
     return cast("Array", np.where(seen.field.mask, found + turns * turn_hz, 0).astype(np.float32))
 
