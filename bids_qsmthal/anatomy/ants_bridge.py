@@ -71,6 +71,8 @@ def to_ants(image: Image) -> AntsImage:
     axes = (RAS_TO_LPS @ image.affine)[:3, :3]
     size = np.linalg.norm(axes, axis=0)
     direction = axes / size
+    # Directions are unit vectors, so what is off the diagonal of their products is the cosine
+    # between two axes.
     shear = np.abs(direction.T @ direction - np.eye(3)).max()
     if shear > MAX_SHEAR:
         raise DataError(
@@ -78,6 +80,7 @@ def to_ants(image: Image) -> AntsImage:
             "axes, expected 0); resample it to a grid with right angles."
         )
     origin = (RAS_TO_LPS @ image.affine)[:3, 3]
+    # One NaN would spread over the image through ITK's smoothing and make the metric NaN.
     data = np.nan_to_num(np.ascontiguousarray(image.data, dtype=np.float32), posinf=0, neginf=0)
     return ants.from_numpy(data, origin.tolist(), size.tolist(), direction)
 
@@ -145,6 +148,9 @@ def align(
         pointers = _Pointers(fixed, moving, masks)
         # Single precision, a fixed seed: the same number of threads gives the same bits.
         words = ["-d", "3", "--float", "1", "--random-seed", str(seed), "-o", f"[{prefix}]"]
+        # No matching of histograms: contrasts may differ. Linear stages are written as one matrix.
+        # Half a per cent at each end is clipped, so that vessels and fat do not take most of the
+        # bins of the metric.
         words += ["-u", "0", "-z", "1", "--winsorize-image-intensities", "[0.005,0.995]"]
         words += pointers.masks
         words += ["-r", _initial(pointers, initial, Path(folder))]
@@ -179,6 +185,7 @@ def _mask(mask: Image | None, of: Image) -> AntsImage:
 
 def _initial(pointers: _Pointers, initial: Affine | None, folder: Path) -> str:
     if initial is None:
+        # The 1 means centres of mass; 0 would be the centres of the grids, 2 the origins.
         return f"[{pointers.pair},1]"
     path = folder / "initial.txt"
     path.write_text(itk_affine_text(initial))
@@ -187,10 +194,12 @@ def _initial(pointers: _Pointers, initial: Affine | None, folder: Path) -> str:
 
 def _words(stage: RegistrationStage, pair: str) -> list[str]:
     metric = (
+        # Regular: every n-th voxel, moved at random within it, which is what the seed is for.
         f"MI[{pair},1,32,Regular,{stage.sampling:g}]" if stage.metric == "MI" else f"CC[{pair},1,2]"
     )
     iterations = "x".join(f"{count:d}" for count in stage.iterations)
     return [
+        # A level ends when the slope of the metric over its last 10 iterations falls below 1e-6.
         *("-t", stage.transform, "-m", metric, "-c", f"[{iterations},1e-6,10]"),
         *("-f", "x".join(f"{factor:d}" for factor in stage.shrink)),
         *("-s", "x".join(f"{sigma:g}" for sigma in stage.smooth_voxels)),
@@ -215,6 +224,7 @@ def ras_from_itk(parameters: NDArray[np.float64], centre: NDArray[np.float64]) -
     matrix[:3, :3] = np.reshape(parameters[:9], (3, 3))
     # ITK turns about a centre: x -> A (x - c) + c + t.
     matrix[:3, 3] = parameters[9:12] + centre - matrix[:3, :3] @ centre
+    # The flip of two axes is its own inverse, so the same matrix stands on both sides.
     ras: Affine = RAS_TO_LPS @ matrix @ RAS_TO_LPS
     return ras
 
@@ -226,6 +236,7 @@ def itk_affine_text(matrix: Affine) -> str:
     so the file ``from-A_to-B_mode-image`` holds the map of points from B to A.
     """
     itk = RAS_TO_LPS @ matrix @ RAS_TO_LPS
+    # ``repr`` is the shortest text that reads back to the same double: a round trip loses no bit.
     numbers = " ".join(repr(float(value)) for value in [*itk[:3, :3].ravel(), *itk[:3, 3]])
     return (
         "#Insight Transform File V1.0\n#Transform 0\n"

@@ -19,6 +19,8 @@ def template(name: str) -> Image:
     """Return one file of the atlas, such as ``T1w`` or ``desc-deepgray_dseg``, as stored."""
     with as_file(files("bids_qsmthal") / "data" / "atlas" / f"{name}.nii.gz") as path:
         image = nifti.load(path, dtype=np.uint8)
+    # The cache hands out one array to all callers: an edit in place would change the atlas for the
+    # next.
     image.data.setflags(write=False)
     return image
 
@@ -26,6 +28,7 @@ def template(name: str) -> Image:
 def probability(name: str) -> Image:
     """Return a probability or an intensity of the atlas as float32, 0 to 1."""
     stored = template(name)
+    # Stored as bytes, 255 standing for 1, which keeps the package small.
     return stored.like(stored.data.astype(np.float32) / 255)
 
 

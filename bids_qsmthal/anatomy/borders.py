@@ -52,9 +52,13 @@ def with_borders(
         near: Mask = ndimage.distance_transform_edt(away, sampling=cropped.voxel_mm) <= reach_mm
         return near
 
+    # Caudate and thalamus are gray and touch the ventricle: their side of it is no wall of white
+    # matter.
     ventricles = within(LATERAL_VENTRICLE, WALL_MM) & ~within(BESIDE_VENTRICLES, WALL_MM)
+    # Cerebellar cortex beside the brainstem is gray and stays.
     brainstem = within((BRAINSTEM,), WALL_MM) & ~np.isin(cropped.regions, CEREBELLUM)
     walls = (ventricles | brainstem) & ~np.isin(labels, (*THALAMUS, *GRAY_NUCLEI)) & cropped.brain
+    # Wider than the wall: partial voxels at a ventricle are no sulcal fluid.
     sulci = cropped.brain & ~walls & ~within(VENTRICLES, 1.5 * WALL_MM)
     return with_sulcal_fluid(without_false_gray(tissue, t1w, walls), t1w, sulci)
 
@@ -81,6 +85,7 @@ def with_nuclei(
     nuclei = np.maximum(thalamus, np.isin(labels, GRAY_NUCLEI).astype(np.float32))
     # Fluid in a voxel of a nucleus stays fluid; only white matter gives way.
     moved = tissue.wm * np.clip(nuclei, 0, 1)
+    # The brainstem counts as white matter, as in FreeSurfer's tables (``freesurfer.WHITE_PARTS``).
     white = np.where(labels == BRAINSTEM, tissue.wm + tissue.gm, tissue.wm - moved)
     gray = np.where(labels == BRAINSTEM, 0, tissue.gm + moved)
     return gray.astype(np.float32), white.astype(np.float32), tissue.csf

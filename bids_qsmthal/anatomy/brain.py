@@ -94,6 +94,8 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     upright = reoriented(image)
     head = np.nan_to_num(upright.data.astype(np.float32), posinf=0.0, neginf=0.0)
     coarse = _sampled_nearest(head, COARSE_SHAPE)
+    # Of the whole head, and used for both networks, so that the second sees the contrast of the
+    # first.
     low, high = np.quantile(coarse, (0.005, 0.995)).tolist()
     if high <= low:
         raise DataError("brain extraction: the image is constant; give an image of a head.")
@@ -102,11 +104,15 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     fine = _normalised(_sampled_nearest(box.cut(head), FINE_SHAPE), low, high)
     inside = _infer("deepbet_mask", fine, how.threads) > how.threshold
     extent_mm = np.array(box.shape) * upright.grid.voxel_size_mm
+    # The border is moved by a level of the blurred mask and not by erosion: 0.8 mm is less than a
+    # voxel.
     blurred = ndimage.gaussian_filter(
         inside.astype(np.float32), BLUR_MM * np.array(FINE_SHAPE) / extent_mm, truncate=3
     )
     mask = box.paste(_sampled_linear(blurred, box.shape) > ndtr(how.inset_mm / BLUR_MM))
+    # Holes last: a piece that was dropped inside one is filled again.
     mask = ndimage.binary_fill_holes(_largest_component(mask))
+    # The same voxels in another order: nearest neighbour is exact here.
     found = resample(Image(mask.astype(np.uint8), upright.affine), image, order=0)
     return found.like(found.data > 0)
 
@@ -143,7 +149,10 @@ def _check(image: Image) -> None:
 def _normalised(head: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """Bring intensities to those the networks know."""
     scaled = np.clip((head - low) / (high - low), 0.0, 1.0)
+    # ddof=1 as in PyTorch, with which the networks were trained.
     standard = (scaled - scaled.mean()) / scaled.std(ddof=1)
+    # Mean and spread of ImageNet's three channels (0.485, 0.456, 0.406; 0.229, 0.224, 0.225),
+    # averaged to one.
     result: NDArray[np.float32] = (0.226 * standard + 0.449).astype(np.float32)
     return result
 
@@ -186,6 +195,7 @@ def _box(mask: NDArray[np.bool_], shape: tuple[int, int, int], margin: float) ->
         if planes.size == 0:
             raise DataError("brain extraction: what looks like a brain is too small to be one.")
         scale = shape[axis] / mask.shape[axis]
+        # Planes are cells: the last one ends at its index + 1.
         middle = scale * (planes[-1] + 1 + planes[0]) / 2
         half = scale * (planes[-1] + 1 - planes[0]) * (1 + 2 * margin) / 2
         starts.append(round(middle - half))
@@ -207,6 +217,7 @@ def _network(name: str, threads: int) -> Any:  # noqa: ANN401 - onnxruntime is u
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
+    # Sums of float32 depend on how threads split them: the number is fixed so that results repeat.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -59,8 +59,11 @@ class Cropped:
         return cls(
             t1w=t1w.data,
             brain=brain,
+            # A lesion mask of somebody else may reach beyond our brain; its volume must not be
+            # counted outside.
             lesions=lesions & brain,
             priors=(
+                # Order of ``tissue``: CSF, GM, WM.
                 frame.cut(prepared.prior_csf).data,
                 frame.cut(prepared.prior_gm).data,
                 frame.cut(prepared.prior_wm).data,

@@ -56,6 +56,7 @@ def refined_ventricles(
     refined = np.zeros_like(warped)
     for index in VENTRICLES:
         parts, _ = ndimage.label(fluid & (owner == index))
+        # A part with no voxel in the warped ventricle is a sulcus or a cistern near by.
         inside = np.unique(parts[(warped == index) & fluid])
         refined[np.isin(parts, inside[inside > 0])] = index
     return refined
@@ -65,6 +66,7 @@ def refined_atria(atria: NDArray[np.uint8], ventricles: NDArray[np.uint8]) -> ND
     """Extend the warped atria to the fluid of the lateral ventricle beside them."""
     refined = np.zeros_like(atria)
     for value, ventricle in zip((1, 2), LATERAL_VENTRICLE, strict=True):
+        # Grown sideways only: in front and behind the ventricle goes on as body and horn.
         rows = np.nonzero((atria == value).any(axis=(0, 2)))[0]
         levels = np.nonzero((atria == value).any(axis=(0, 1)))[0]
         if rows.size == 0:

@@ -66,11 +66,13 @@ def deform(fixed: Image, moving: Image, settings: Deformation) -> Image:
         found = _started(found, target.shape, reduction)
         for _ in range(steps):
             found = _advanced(target, source, found, settings)
+        # To voxels of the fixed grid: levels hand over in one unit.
         found = found * np.float32(reduction)
     if found is None:
         raise ValueError("a registration needs at least one level")
     voxels = _resized(found, fixed.shape, settings.levels[-1][0])
     axes = fixed.affine[:3, :3].astype(np.float32)
+    # Directions alone: the affine's translation moves points, not differences of points.
     vectors = np.einsum("ij,jxyz->xyzi", axes, voxels)
     return Image(np.ascontiguousarray(vectors, dtype=np.float32), fixed.affine)
 
@@ -84,6 +86,7 @@ def inverted(field: Image, *, iterations: int = 20) -> Image:
     forward = np.ascontiguousarray(np.einsum("ij,xyzj->ixyz", to_voxel, field.data))
     back = -forward
     for _ in range(iterations):
+        # A contraction as long as the derivative of the displacement is below one.
         back = -_sampled_vectors(forward, back)
     axes = field.affine[:3, :3].astype(np.float32)
     return Image(np.ascontiguousarray(np.einsum("ij,jxyz->xyzi", axes, back)), field.affine)
@@ -173,8 +176,10 @@ def _force_kernel(
     warped: Float,
 ) -> Float:
     nx, ny, nz = target.shape
+    # The outermost voxels keep no force: central differences need a neighbour on each side.
     force = np.zeros((3, nx, ny, nz), dtype=np.float32)
     # Where either image is flat in the window correlation is noise over noise: no force there.
+    # In intensities between 0 and about 1, as ``normalise`` scales them.
     floor = np.float32(1e-5)
     for i in range(1, nx - 1):
         for j in range(1, ny - 1):

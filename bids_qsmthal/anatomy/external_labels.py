@@ -43,6 +43,7 @@ def tissue_fractions(
         ((tissue == kind) & brain).astype(np.float32)
         for kind in (TissueClass.GRAY, TissueClass.WHITE)
     )
+    # What no label names is fluid: programs that label gray and white matter alone leave it open.
     return gray, white, brain - gray - white
 
 
@@ -52,6 +53,7 @@ def fractions(
     """Return labels as a classification, with the intensities that the image has in them."""
     gray, white, fluid = tissue_fractions(tissue, brain)
     values = [t1w[fraction > 0] for fraction in (fluid, gray, white)]
+    # NaN and not zero where a tissue has no voxel: zero would be taken for an intensity.
     middle = [float(np.median(of)) if of.size else float("nan") for of in values]
     spread = [float(np.std(of)) if of.size else float("nan") for of in values]
     return Fractions(

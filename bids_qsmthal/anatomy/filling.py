@@ -28,15 +28,18 @@ def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) 
     """
     if not lesions.any():
         return t1w
+    # One voxel round a lesion is partly lesion: it would make the filling darker.
     rim = ndimage.binary_dilation(lesions)
     sure = (white_prior > 0.8) & ~rim
     middle = float(np.median(t1w[sure]))
     spread = robust.spread(t1w[sure], middle)
     # Normal-appearing white matter only: other lesions and vessels stay out of the mean.
     sure &= np.abs(t1w - middle) < 2.5 * spread
+    # Normalised convolution: the mean over sure voxels near by, as if the others were not there.
     weight = ndimage.gaussian_filter(sure.astype(np.float32), 4.0)
     total = ndimage.gaussian_filter(np.where(sure, t1w, 0).astype(np.float32), 4.0)
     local = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), middle)
+    # Without noise the filled voxels would narrow the spread that is then fitted to white matter.
     noise = np.random.default_rng(seed).normal(0, spread, int(lesions.sum()))
     filled = t1w.copy()
     filled[lesions] = local[lesions] + noise

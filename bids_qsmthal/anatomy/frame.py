@@ -46,6 +46,7 @@ class Frame:
 
     def paste(self, data: NDArray[Any]) -> Image:
         """Bring an array in the frame back to the grid of the file; zero outside the frame."""
+        # Only the axes are needed: the array is not read.
         upright = reoriented(self.native.like(np.empty(self.native.shape, dtype=np.bool_)))
         return self.native.like(_turned_back(self.crop.paste(data), upright, self.native))
 
@@ -57,4 +58,5 @@ def _turned_back(data: NDArray[Any], upright: Image, native: Image) -> NDArray[A
     # Column j of turn says which upright axis native axis j is, and in which direction.
     order = [int(np.argmax(np.abs(turn[:, axis]))) for axis in range(3)]
     flips = [axis for axis in range(3) if turn[order[axis], axis] < 0]
+    # Transposed first: the flips count native axes.
     return np.ascontiguousarray(np.flip(np.transpose(data, order), flips))

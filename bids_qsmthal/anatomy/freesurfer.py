@@ -85,6 +85,8 @@ def tissue_of(labels: NDArray[Any]) -> NDArray[np.uint8]:
     for kind in TissueClass:
         tissue[np.isin(labels, TABLE.of_tissue(kind))] = kind
     for kind, parcels in PARCELS.items():
+        # Parcels are ranges of numbers (1000 and 2000 gray, 3000 and 4000 white): a table of each
+        # would be long.
         tissue[(labels >= parcels.start) & (labels < parcels.stop)] = kind
     return tissue
 
@@ -153,6 +155,7 @@ def segmentation(folder: Path) -> Path | None:
 
 def nuclei(folder: Path) -> Path | None:
     """Return the labels of thalamic nuclei of a subject's folder, on their finest grid."""
+    # FreeSurfer writes the nuclei on their own grid and, as FSvoxelSpace, on that of the subject.
     found = sorted((folder / "mri").glob(NUCLEI))
     return next((path for path in found if "FSvoxelSpace" not in path.name), None) or next(
         iter(found), None
@@ -187,6 +190,7 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     """
     rows = csv.DictReader(_lines(table))
     found = [row for row in rows if scan in next(iter(row.values()), "")]
+    # Two rows may belong to two sessions: none is chosen by chance.
     if len(found) != 1:
         raise DataError(
             f"{table}: {len(found)} rows name {scan}, expected 1; check the first column."
@@ -245,11 +249,14 @@ def _volumes(table: Path) -> tuple[dict[str, str], dict[str, float]]:
             volumes |= _total(table, line)
         elif line.startswith("#"):
             name, _, value = line[1:].strip().partition(" ")
+            # The first of a name counts: later comment lines describe columns under repeated names.
             header.setdefault(name, value.strip())
         elif line.strip():
             volumes |= _structure(table, line.split())
+    # An interrupted run leaves a table that reads well and ends early.
     if "thalamus_L" not in volumes or "thalamus_R" not in volumes:
         raise DataError(f"{table}: no row for left and right thalamus; is the run finished?")
+    # All parts or none: a sum without the cerebellum would pass for white matter.
     if set(WHITE_PARTS) <= set(volumes):
         volumes["white_matter"] = sum(volumes[part] for part in WHITE_PARTS)
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
@@ -259,6 +266,7 @@ def _volumes(table: Path) -> tuple[dict[str, str], dict[str, float]]:
 def _total(table: Path, line: str) -> dict[str, float]:
     parts = [part.strip() for part in line.removeprefix("# Measure").split(",")]
     if len(parts) > 3 and parts[1] in TOTALS:
+        # Fields: structure, short name, description, value, unit.
         return {TOTALS[parts[1]]: _number(table, parts[3])}
     return {}
 
@@ -269,6 +277,7 @@ def _structure(table: Path, words: list[str]) -> dict[str, float]:
     region = TABLE.named(words[4])
     if region is None or region.name not in REGIONS:
         return {}
+    # Columns of mri_segstats: index, label, voxels, volume in mm3, name.
     return {_key(region): _number(table, words[3])}
 
 

@@ -39,6 +39,8 @@ def read_table(path: Path) -> dict[int, str]:
         The file is no table with whole numbers in ``index`` and words in ``name``.
     """
     try:
+        # Spreadsheets put a byte-order mark first, which would become part of the name of the first
+        # column.
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         names = {int(row["index"]): row["name"].strip() for row in rows}
@@ -47,6 +49,7 @@ def read_table(path: Path) -> dict[int, str]:
             f"{path}: not a label table ({type(error).__name__}: {error}); expected the columns "
             "index (whole numbers) and name, separated by tabs; mend or remove the file."
         ) from error
+    # A repeated index would silently keep the last of its names.
     if len(names) < len(rows):
         raise DataError(
             f"{path}: {len(rows) - len(names)} of {len(rows)} rows repeat an index; expected each "
@@ -70,6 +73,7 @@ def tissue_number(name: str) -> int | None:
     >>> [tissue_number(name) for name in ("Grey Matter", "CSF", "Left-Caudate", "skull")]
     [1, 3, 1, None]
     """
+    # Only letters and digits count: tools write "Grey Matter", "grey_matter" and "GreyMatter".
     known = TISSUES.get("".join(re.findall(r"[a-z0-9]+", name.lower())))
     number = structure_number(name)
     if known is None and number is not None:
@@ -84,6 +88,8 @@ def is_background(name: str) -> bool:
 
 def renumbered(labels: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.int16]:
     """Return labels with other numbers; those that are not listed become zero."""
+    # A new array and not a change in place: 1 -> 2 and 2 -> 1 in one table must not run into each
+    # other.
     renamed = np.zeros(labels.shape, dtype=np.int16)
     for theirs, ours in numbers.items():
         renamed[labels == theirs] = ours

@@ -170,6 +170,7 @@ def prepare(
     )
     warp = normalise(even, inside, settings=how.normalisation, seed=seed)
     carried = carry(warp, even)
+    # In the brain alone: zeros outside both images would make any pair agree.
     correlation = _correlation(even.data, carried["T1w"], inside.data)
     warnings = volume_warnings(mask, settings=how.brain)
     if correlation < how.normalisation.min_correlation:
@@ -220,6 +221,7 @@ def carry(warp: Warp, onto: Image) -> dict[str, NDArray[Any]]:
     """Sample every file of the atlas at the voxels of an image."""
     points = warp.template_points(onto)
     soft = sample_images([atlas.probability(name) for name in SOFT], points)
+    # Labels by nearest neighbour: a mean of two numbers would be the number of a third structure.
     hard = sample_images([atlas.template(name) for name in HARD], points, order=0)
     return dict(zip(SOFT + HARD, [*soft, *hard], strict=True))
 
@@ -236,12 +238,18 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
     settings, seed
         How.
     """
+    # The variance floor of the deformation is absolute: intensities must lie between 0 and about 1.
+    # The maximum would be a vessel.
     level = float(np.percentile(even.data[inside.data], 99))
     brain = even.like((np.where(inside.data, even.data, 0) / level).astype(np.float32))
     template = atlas.probability("T1w")
     coarse = isotropic(brain, settings.affine_mm)
+    # No skull on either side: the template has none, and skull on one side alone scales the brain
+    # to fit it.
     linear = align(coarse, isotropic(template, settings.affine_mm), (settings.affine,), seed=seed)
     fixed = isotropic(brain, settings.deformation_mm)
+    # The affine is applied before, so that the deformable stage works on one grid and its fields
+    # stay small.
     moving = fixed.like(sample_images([template], Warp(linear, ()).template_points(fixed))[0])
     forward = deform(fixed, moving, settings.deformation)
     return Warp(linear, (forward,), inverted(forward))
@@ -250,6 +258,7 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
 def isotropic(image: Image, size_mm: float) -> Image:
     """Sample an image at cubic voxels, averaging over the larger ones."""
     factor = size_mm / voxel_sizes_mm(image.affine)
+    # Within 2 per cent interpolation would blur more than the grids differ.
     if np.allclose(factor, 1, atol=0.02):
         return image
     # A Gaussian whose width makes a new voxel the average of what it covers.

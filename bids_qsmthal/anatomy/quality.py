@@ -37,6 +37,7 @@ def quality(tissue: Fractions, volumes: dict[str, float], cropped: Cropped) -> d
 
 def _asymmetry(left: float, right: float) -> float:
     total = left + right
+    # Positive where the left one is larger; difference over mean.
     return 2 * (left - right) / total if total > 0 else float("nan")
 
 

@@ -106,6 +106,8 @@ def rigid(
     # The mask of the moving image would make the metric fall silent at the rim; the fixed one
     # is enough to keep skull and neck out.
     found = align(target, source, how.stages, initial=start, masks=(target_mask, None), seed=seed)
+    # ANTs returns fixed to moving, as resampling needs it; ``Rigid`` says where the moving head's
+    # points go.
     matrix: Affine = np.linalg.inv(found).astype(np.float64)
     quality = {
         "information": _information(target, source, found, target_mask),
@@ -128,6 +130,7 @@ def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:
     if mask is None:
         upright = reoriented(image)
         return upright, upright.like(np.isfinite(upright.data))
+    # The margin leaves both images room to move, and neck and shoulders stay outside.
     frame = Frame.around(mask, 15.0)
     inside = frame.cut(mask)
     return frame.cut(image), inside.like(inside.data > 0)
@@ -135,6 +138,7 @@ def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:
 
 def _start(target: Image, source: Image, target_mask: Image, source_mask: Image) -> Affine:
     """Begin from the scanner's frame or from matching centres, whichever shares more."""
+    # A translation alone: both images are upright here, and the scanner's frame holds the tilt.
     centres = np.eye(4)
     centres[:3, 3] = _centre(source_mask) - _centre(target_mask)
     scores = [_information(target, source, step, target_mask) for step in (np.eye(4), centres)]
@@ -149,6 +153,7 @@ def _centre(mask: Image) -> NDArray[np.float64]:
 def _points(mask: Image, limit: int = 60_000) -> NDArray[np.float64]:
     """Voxel indices of a mask, thinned evenly."""
     voxels = np.argwhere(mask.data)
+    # Every n-th voxel and not a random choice: the same image always gives the same figure.
     return voxels[:: max(1, len(voxels) // limit)].astype(np.float64)
 
 
@@ -159,6 +164,8 @@ def _information(target: Image, source: Image, matrix: Affine, target_mask: Imag
     # Only what both scans cover counts, or a shift out of the field of view would look better.
     limits = np.array(source.shape) - 1
     seen = ((there >= 0) & (there <= limits)).all(1)
+    # A joint histogram of 32 x 32 bins with fewer points than bins looks informative by chance
+    # alone.
     if seen.sum() < 1000:
         return 1.0
     index = tuple(voxels[seen].astype(int).T)
@@ -172,6 +179,7 @@ def _information(target: Image, source: Image, matrix: Affine, target_mask: Imag
     joint, _, _ = np.histogram2d(clipped[0], clipped[1], bins=32)
     share = joint / joint.sum()
     entropies = [_entropy(share.sum(1)), _entropy(share.sum(0)), _entropy(share.ravel())]
+    # Two constant images have no joint entropy at all.
     return (entropies[0] + entropies[1]) / max(entropies[2], 1e-12)
 
 
@@ -189,6 +197,8 @@ def _sharpness(
         for sign in (-1, 1):
             shift = np.eye(4)
             shift[axis, 3] = sign * probe_mm
+            # A shift of the fixed points before the match: the probe follows the axes of the fixed
+            # scan.
             losses.append(best - _information(target, source, matrix @ shift, target_mask))
     return min(losses) / max(best - 1, 1e-6)
 
@@ -207,12 +217,15 @@ def _overlap(target_mask: Image, source_mask: Image, matrix: Affine) -> float:
 def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
     centre = _centre(mask)
     shift = apply(matrix, centre) - centre
+    # The trace of a rotation is 1 + 2 cos(angle); rounding can leave it outside the domain of
+    # arccos.
     angle = np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))
     return {"shift_mm": float(np.linalg.norm(shift)), "rotation_deg": float(np.rad2deg(angle))}
 
 
 def _warnings(quality: dict[str, float], how: RigidRegistration) -> tuple[ScanWarning, ...]:
     found: list[ScanWarning] = []
+    # Some shift shares at least as much information as the match itself: the optimum was not found.
     if quality["sharpness"] <= 0:
         found.append(RegistrationNotSharp(how.probe_mm))
     if quality["overlap"] < how.min_overlap:

@@ -145,6 +145,7 @@ def segment(
         What takes the place of our labels; all that follows from them is made from these.
     """
     how, known = settings or SegmentationSettings(), external or ExternalLabels()
+    # Room beyond the brain: filters and distances need neighbours outside it.
     frame = Frame.around(prepared.brain, 5.0)
     cropped = Cropped.from_prepared(prepared, lesion_mask, frame)
     filled = filled_lesions(cropped.t1w, cropped.lesions, cropped.priors[2], seed=how.seed)
@@ -157,6 +158,8 @@ def segment(
     thickness = _thickness(gm, wm, labels, cropped, how.thickness)
     nuclei, nuclei_names = _nuclei(cropped, labels, known, frame)
     ventricles = np.where(np.isin(labels, VENTRICLES), labels, 0).astype(np.uint8)
+    # From fractions and not from the labels that are written: partial voxels count by what they
+    # hold.
     volumes_mm3 = volumes(cropped, (gm, wm, csf), (left, right), labels)
     means = thickness_means_mm(thickness, gm, cropped.regions)
     return Anatomy(
@@ -186,6 +189,7 @@ def _classification(
     filled: Float, cropped: Cropped, known: ExternalLabels, frame: Frame, how: SegmentationSettings
 ) -> tuple[Fractions, tuple[Float, Float], NDArray[Any]]:
     """Classify tissues and label nuclei, as far as neither is known."""
+    # Only with both known is no classification needed: the thalamus uses its intensities.
     if known.deepgray is not None and known.tissue is not None:
         tissue = external_labels.fractions(frame.cut(known.tissue).data, filled, cropped.brain)
     else:
@@ -217,6 +221,7 @@ def _labels(
     labels = np.where(np.isin(cropped.labels, (*THALAMUS, *VENTRICLES)), 0, cropped.labels)
     # Nuclei end where fluid begins.
     labels[(tissue.csf > 0.5) & np.isin(labels, GRAY_NUCLEI)] = 0
+    # Order matters: the thalamus comes last and wins where both claim a voxel of its wall.
     labels[ventricles > 0] = ventricles[ventricles > 0]
     for index, fraction in zip(THALAMUS, thalamus, strict=True):
         labels[fraction > 0.5] = index
@@ -232,6 +237,7 @@ def _thickness(
     inside = np.where(enclosed, 1.0, wm).astype(np.float32)
     gray = np.where(np.isin(labels, NOT_CORTEX), 0, gm).astype(np.float32)
     cortex = cerebrum & cropped.brain & ~np.isin(labels, NOT_CORTEX)
+    # Cerebellum and brainstem have no inner surface of the cerebral cortex.
     inside[~cerebrum] = 0
     return thickness_map(gray, inside, cortex, cropped.voxel_mm, settings)
 

@@ -130,6 +130,7 @@ def refined_thalami(
     """
     sides = [_side(t1w, prior, voxel_mm, how) for prior in priors]
     there = [side for side in sides if side is not None]
+    # Density of a uniform law over the range of the tissues, whose sign depends on the contrast.
     outlier = how.outlier_fraction / abs(tissue.means[2] - tissue.means[0])
     fractions = iter(_refined(there, outlier, how)) if there else iter(())
     left, right = (
@@ -151,6 +152,8 @@ def _refined(sides: Sequence[_Side], outlier: float, how: Border) -> list[Double
             for side, by in zip(sides, moved, strict=True)
         ]
         borders = [
+            # Only voxels at the border tell where it is: those far off fit every displacement
+            # alike.
             of[:, np.abs(side.signed_mm) <= side.size_mm]
             for side, of in zip(sides, evidence, strict=True)
         ]
@@ -176,6 +179,8 @@ def _side(
 
 def _largest_piece(side: _Side, fraction: Double) -> Float:
     """Put the piece that hangs together into the image."""
+    # Opening cuts bridges of one voxel to the caudate; what it took from the piece itself is then
+    # grown back.
     whole = _largest(ndimage.binary_opening(fraction > 0.5))
     whole = ndimage.binary_propagation(
         whole, mask=ndimage.binary_dilation(whole) & (fraction > 0.5)
@@ -185,6 +190,7 @@ def _largest_piece(side: _Side, fraction: Double) -> Float:
 
 
 def _moves_mm(how: Border) -> Double:
+    # Half a step beyond: rounding must not lose the last displacement.
     return np.arange(-how.reach_mm, how.reach_mm + STEP_MM / 2, STEP_MM, dtype=np.float64)
 
 
@@ -200,6 +206,7 @@ def _evidence(side: _Side, signed_mm: Double, outlier: float, how: Border) -> Do
     # A floor of evenly spread outliers: a vessel's intensity has no density under either side,
     # and its logarithm would outweigh all neighbours.
     own = np.log((1 - how.outlier_fraction) * density + outlier)
+    # Scaled so that the voxel's own evidence keeps weight one and the neighbours' is added.
     together = 1 / _peak(how.neighbours_voxels)
     found = []
     for move in _moves_mm(how):
@@ -289,6 +296,7 @@ def _signed_distance(mask: Mask, voxel_mm: tuple[float, float, float]) -> Double
     """Distance to the border in mm, positive inside."""
     inside = ndimage.distance_transform_edt(mask, sampling=voxel_mm)
     outside = ndimage.distance_transform_edt(~mask, sampling=voxel_mm)
+    # Centres on both sides of a border are one voxel apart, and the border lies half-way.
     half = float(np.mean(voxel_mm)) / 2
     signed: Double = np.where(mask, inside - half, half - outside)
     return signed
@@ -306,6 +314,7 @@ def _plane(
         weights = np.linalg.lstsq(design[chosen], flat[chosen], rcond=None)[0]
         residual = flat - design @ weights
         spread = robust.spread(residual[chosen], 0.0)
+        # Three spreads of a normal law leave out three voxels in a thousand.
         chosen = inside.ravel() & (np.abs(residual) < 3 * spread)
     fitted = (design @ weights).reshape(values.shape)
     return fitted, max(spread, 1e-6)

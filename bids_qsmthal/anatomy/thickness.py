@@ -151,6 +151,7 @@ def _surface(level: Float, size: NDArray[np.float64]) -> _Surface:
         where = np.argwhere(crossed).astype(np.float64)
         a, b = low[crossed].astype(np.float64), high[crossed].astype(np.float64)
         share = (0.5 - a) / (b - a)
+        # ``crossed`` makes one of the two values larger than .5 and the other not: a and b differ.
         where[:, axis] += share
         points.append(where * size)
         slope = gradient[first][crossed] * (1 - share)[:, None]
@@ -181,6 +182,8 @@ def _ridge(
     A gap narrower than a voxel shows as a little fluid along the ridge; each bank ends half of
     the gap before it.
     """
+    # From a place in the image to its row in the arrays of ribbon voxels; -1 where there is no
+    # ribbon.
     row = np.full(fluid.shape, -1, dtype=np.int32)
     row[tuple(voxels.T)] = np.arange(len(voxels))
     limit = np.cos(np.deg2rad(settings.ridge_angle_deg))
@@ -194,6 +197,8 @@ def _ridge(
         # The two banks must lie on the two sides of the edge, not along it.
         apart = (unit[a, axis] < 0) & (unit[b, axis] > 0)
         a, b = a[deep & opposite & apart], b[deep & opposite & apart]
+        # The ridge is where both distances are equal: it lies nearer to the voxel that is farther
+        # from its own surface.
         share = np.clip(0.5 + (distance_mm[b] - distance_mm[a]) / (2 * size[axis]), 0, 1)
         place = voxels[a] * size
         place[:, axis] += share * size[axis]
@@ -211,6 +216,8 @@ def _ridge(
 def _around(fluid: Float, voxels: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
     """Sum a map over the four voxels along an axis round the edge that starts at each voxel."""
     total = np.zeros(len(voxels))
+    # Two voxels on each side: a gap narrower than a voxel spreads over the voxels beside the edge
+    # as well.
     for step in (-1, 0, 1, 2):
         index = voxels.copy()
         index[:, axis] = np.clip(index[:, axis] + step, 0, fluid.shape[axis] - 1)

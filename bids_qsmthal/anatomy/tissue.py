@@ -90,6 +90,7 @@ def fractions(
         The model's parameters.
     """
     values = t1w[mask].astype(np.float64)
+    # Double precision: sums over a million voxels lose digits in single.
     prior = _prior(mask, priors, settings.prior_floor)
     means, spread = _start(values, prior)
     # Six classes: three pure, three mixtures. Their sizes may differ from the template's, so the
@@ -98,6 +99,7 @@ def fractions(
     posterior = prior
     converged = False
     for _ in range(settings.iterations):
+        # Mean field: the neighbours' posteriors of the last round stand for their unknown classes.
         pull = np.exp(settings.neighbour_weight * _neighbours(posterior, mask))
         weights = prior * pull * share
         likelihood = _likelihood(values, means, spread)
@@ -106,6 +108,8 @@ def fractions(
         posterior /= np.maximum(posterior.sum(1, keepdims=True), 1e-30)
         share = _shares(posterior, prior * pull)
         new_means, spread = _moments(values, posterior)
+        # Relative to the range of the means: the rule does not depend on the scale of the
+        # intensities.
         moved = np.abs(new_means - means).max() / (means[WM] - means[CSF])
         means = new_means
         if moved < settings.tolerance:
@@ -160,6 +164,7 @@ def without_false_gray(found: Fractions, t1w: Float, walls: NDArray[np.bool_]) -
         Where fluid borders on white matter.
     """
     fluid, _, white = found.means
+    # The intensity alone divides the voxel: two tissues and a linear mixture.
     share = np.clip((t1w - fluid) / (white - fluid), 0, 1)
     return replace(
         found,
@@ -201,7 +206,9 @@ def with_sulcal_fluid(found: Fractions, t1w: Float, sulci: NDArray[np.bool_]) ->
             return found
         before = shift
         # Where the fluid of the sulci lies on the way from that of the ventricles to gray matter.
+        # At most half of the way: what is brighter is cortex.
         shift = float(np.clip((values[mostly_fluid].mean() - fluid) / (gray - fluid), 0, 0.5))
+        # The scale from old fluid to gray becomes one from sulcal fluid to gray.
         parted = np.clip((share - shift) / (1 - shift), 0, 1)
         if abs(shift - before) < 1e-3:
             break
@@ -219,6 +226,7 @@ def _prior(mask: NDArray[np.bool_], priors: Sequence[Float], floor: float) -> ND
     tissue = np.maximum(tissue, floor)
     tissue /= tissue.sum(1, keepdims=True)
     crossed = [2 * tissue[:, a] * tissue[:, b] for a, b in MIXTURES]
+    # The squares and the doubled products sum to one, as (a + b + c)^2 does.
     return np.column_stack([tissue**2, *crossed])
 
 
@@ -232,6 +240,8 @@ def _start(
         level = min(0.7, float(np.quantile(prior[:, tissue], 0.99)))
         sure = values[prior[:, tissue] >= level]
         means[tissue] = np.median(sure)
+        # Other tissue sits among the sure voxels wherever the template is off: a plain mean would
+        # take it in.
         spread[tissue] = robust.spread(sure, means[tissue])
     return means, np.maximum(spread, 1e-3 * abs(means[WM]))
 
@@ -323,4 +333,6 @@ def _truncated_mean(centre: NDArray[np.float64], width: float) -> NDArray[np.flo
     density = np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)
     mass = special.ndtr(high) - special.ndtr(low)
     mean = centre + width * density / np.sqrt(2 * np.pi) / np.maximum(mass, 1e-12)
+    # Far out in a tail mass and density vanish and their quotient is noise: the nearer end is taken
+    # there.
     return np.clip(np.where(mass > 1e-9, mean, np.clip(centre, 0, 1)), 0, 1)

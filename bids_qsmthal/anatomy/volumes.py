@@ -40,6 +40,7 @@ def volumes(
     """
     unit = cropped.voxel_volume_mm3
     gm, wm, csf = tissue
+    # Cerebellar gray matter is in ``gray_matter`` but not here.
     cortex = np.isin(cropped.regions, CEREBRUM) & ~np.isin(labels, NOT_CORTEX)
     found = {
         "gray_matter": float(gm.sum()) * unit,
@@ -51,6 +52,8 @@ def volumes(
     for side, fraction in zip(SIDES, thalamus, strict=True):
         found[f"thalamus_{side}"] = float(fraction.sum()) * unit
     found["thalamus_LR"] = found["thalamus_L"] + found["thalamus_R"]
+    # 256 bins at least: a structure that is not there counts zero, and no index lies beyond the
+    # array.
     counts = np.bincount(labels.ravel(), minlength=256)
     for index, (name, side) in ATLAS.regions.items():
         if name != "thalamus":  # its fractions count more finely, above

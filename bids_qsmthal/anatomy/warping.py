@@ -57,6 +57,8 @@ class Warp:
         """
         if self.inverse_mm is None:
             raise ValueError("the way back from the template was not computed")
+        # The forward map displaces first and applies the matrix last, so the way back begins with
+        # the matrix.
         points = map_points(np.linalg.inv(self.matrix), world_points(image))
         return points + vectors_at(self.inverse_mm, points)
 
@@ -106,6 +108,8 @@ def world_points(image: Image) -> Points:
 
 def map_points(matrix: NDArray[Any], points: Points) -> Points:
     """Apply a 4x4 matrix to points."""
+    # Single precision holds head coordinates (below 300 mm) to about 0.00002 mm, in half of the
+    # memory.
     moved = np.tensordot(matrix[:3, :3].astype(np.float32), points, axes=1)
     moved += matrix[:3, 3].astype(np.float32)[:, None, None, None]
     return np.ascontiguousarray(moved, dtype=np.float32)
@@ -118,11 +122,13 @@ def vectors_at(field: Image, points: Points) -> Points:
         ndimage.map_coordinates(field.data[..., axis], index, np.float32, order=1, cval=0.0)
         for axis in range(3)
     ]
+    # Zero outside keeps the map defined: there the affine part alone moves a point.
     return np.stack(found)
 
 
 def sample_images(images: Sequence[Image], points: Points, *, order: int = 1) -> list[NDArray[Any]]:
     """Sample images of one grid at world points; zero outside."""
+    # Once for all: the images share a grid.
     index = map_points(np.linalg.inv(images[0].affine), points)
     return [
         ndimage.map_coordinates(

@@ -173,6 +173,7 @@ def _uptake(
     """Return what contrast agent added."""
     there = np.asarray(np.linalg.inv(world), np.float64)
     frame = box.crop.of(context.brain)
+    # Cubic splines swing below zero beside sharp edges; a T1w has no negative intensity.
     after = np.maximum(resample(ce_t1w, frame, world=there, order=3).data, 0)
     before = box.crop.cut(t1w.data).astype(np.float32)
     brain = (box.crop.cut(context.brain.data) > 0) & (after > 0) & (before > 0)
@@ -181,6 +182,7 @@ def _uptake(
             "post-contrast T1w covers less than half of the brain; look at its registration"
         )
     expected, gain = _expected(before, after, brain)
+    # The difference, not the ratio: noise is as strong in dark voxels, where a ratio would explode.
     excess = box.blur(after / gain - expected, 0.5)
     white = _bright_tissue(before, brain)
     level = float(np.median(expected[white]))
@@ -202,6 +204,8 @@ def _uptake(
 
 def _bright_tissue(t1w: Volume, brain: Mask) -> Mask:
     """Return white matter by its brightness: the middle of the upper half of the T1w."""
+    # By brightness and not by priors: those may be missing, and the noise is wanted, not the
+    # tissue.
     low, high = np.quantile(t1w[brain], (0.6, 0.95))
     return np.asarray(brain & (t1w > low) & (t1w < high))
 
@@ -222,10 +226,13 @@ def _expected(before: Volume, after: Volume, brain: Mask) -> tuple[Volume, Volum
     # Transfer and gain are fitted in turns: each is a median or a fit without the other's error.
     for _ in range(4):
         knots, medians = _transfer(old, new * np.exp(-basis @ weights))
+        # A gain multiplies: in the logarithm it is a sum and a linear fit finds it.
         ratio = np.log(np.maximum(new, 1e-6) / np.interp(old, knots, medians))
         rest = ratio - basis @ weights
         calm = np.abs(rest - np.median(rest)) < 3 * robust.spread(rest, 0.0)
         weights = np.linalg.lstsq(basis[calm], ratio[calm], rcond=None)[0]
+        # basis[0] is the constant; scale belongs to the transfer, else both could drift against
+        # each other.
         weights[0] -= (basis @ weights).mean()
     expected = np.interp(before, knots, medians).astype(np.float32)
     logarithm = np.zeros(brain.shape, np.float32)
@@ -239,11 +246,13 @@ def _transfer(
     old: NDArray[np.floating], new: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return knots of a monotone curve from old to new intensities."""
+    # Equal numbers in each bin; equal quantiles (integers of a narrow range) leave fewer bins.
     edges = np.unique(np.quantile(old, np.linspace(0, 1, _BINS + 1)))
     owner = np.clip(np.searchsorted(edges, old, "right") - 1, 0, len(edges) - 2)
     index = np.arange(len(edges) - 1)
     knots = np.asarray(ndimage.median(old, owner, index), np.float64)
     medians = np.asarray(ndimage.median(new, owner, index), np.float64)
+    # Monotone: brighter before stays brighter after, also in bins with few voxels.
     return knots, np.maximum(np.maximum.accumulate(medians), 1e-6)
 
 
@@ -253,6 +262,7 @@ def _enhancing_mask(
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
+    # Only seeds are bound to T2 lesions; growth may leave them, and ``_is_lesion`` judges how far.
     seeds = bright & searched & inner & ~_ventricles(context, box)
     grown = grow_to_half_height(
         seeds,
@@ -269,6 +279,7 @@ def _enhancing_mask(
         lesion = labels[near] == number
         kept[number] = _is_lesion(lesion, searched[near], uptake.fluid[near], box, settings)
     mask: Mask = kept[labels]
+    # Labelled again as ``lesion_table`` does it: heights and rows must have one order.
     labels, count = components(mask)
     heights = ndimage.maximum(uptake.deviations, labels, range(1, count + 1)) if count else []
     return mask, [float(height) for height in heights]
@@ -316,11 +327,14 @@ def _confidence(
 ) -> float:
     """Return how sure presence or absence is; see ``Enhancement``."""
     if heights:
+        # A choice, no calibrated probability: 0.5 at the threshold, .63 at twice of it.
         above = (max(heights) - settings.threshold_sd) / settings.threshold_sd
         return max(0.5, 1 - float(np.exp(-above)))
     searched = region & uptake.brain
     if not searched.any():
         return 1.0
+    # A filter as wide as the smallest lesion: it is seen if its quietest voxel passes the
+    # threshold.
     reach = [max(1, round(settings.minimum_extent_mm / size)) for size in box.voxel_size_mm]
     noise = ndimage.minimum_filter(uptake.noise, reach)[searched]
     seen = settings.visible_fraction * uptake.white > settings.threshold_sd * noise

@@ -97,6 +97,8 @@ class Evidence:
         """Return the evidence of what both hold for a lesion."""
         return replace(
             self,
+            # The smaller odds: a lesion must be one with the T1w as it is and as FLAIR's slices
+            # show it.
             log_odds=np.minimum(self.log_odds, other.log_odds),
             smallest_peak=max(self.smallest_peak, other.smallest_peak),
             allowed=self.allowed & other.allowed,
@@ -109,10 +111,12 @@ def flair_and_t1w(
     """Return the evidence of both contrasts and the priors."""
     priors = _priors(context, box)
     atlas = _atlas(context, box)
+    # Nothing is learnt from these: their T1w lies between the tissues and would widen the classes.
     special = box.dilate(np.isin(atlas, (*DEEP_GRAY, *LIMBIC, *CEREBELLUM, *BRAINSTEM)), 2.0)
     model = fit_tissue(t1w, flair, priors, brain & ~special)
     _check(model)
     flair = flair / gain_field(model, brain.shape)
+    # Half-way on T1w: a voxel below it is mostly fluid.
     border = (model.mean[CSF, 0] + model.mean[GM, 0]) / 2
     model = _with_pure_csf(model, flair, brain & (priors[CSF] > 0.5) & (t1w < border))
     level, spread = _local_white_matter(flair, t1w, brain & (priors[WM] > 0.5), model, box)
@@ -126,7 +130,10 @@ def flair_and_t1w(
     near_white = ndimage.maximum_filter(priors[WM], box.cube(_TEMPLATE_ERROR_MM))
     normal = _Normal(model, priors, spread)
     odds = _log_odds(smooth, t1w, normal, settings.prior_lesion * near_white, brain)
+    # All neighbours together add 6 (``flair._random_field``): such a voxel never becomes a seed.
     odds[never] = -8
+    # Dark on T1w and bright on FLAIR is a black hole, which growth may enter; fluid is dark on
+    # both.
     fluid = ((t1w < border) & (smooth < model.mean[GM, 1])) | ~brain
     excess = smooth - np.float32(model.mean[WM, 1])
     smallest_peak = float(
@@ -140,6 +147,7 @@ def flair_and_t1w(
         noise=robust.spread(excess[white]) if white.any() else float(model.spread[WM, 1]),
         smallest_peak=smallest_peak,
         allowed=brain & ~fluid & (odds > -4) & ~nucleus,
+        # Wider for what surrounds a lesion: plexus and flow are dark on T1w and bright on FLAIR.
         fluid=(t1w < border) | ~brain,
         brain=brain,
         ventricle=np.isin(atlas, VENTRICLES),
@@ -160,8 +168,10 @@ def flair_alone(flair: Volume, brain: Mask, box: BrainBox, settings: FlairLesion
     tissue = brain & (flair > 0.5 * np.median(flair[brain]))
     level, spread = _mode(flair[tissue])
     smooth = box.blur(flair, settings.smoothing_mm)
+    # Height of the blurred image in units of the spread of the unblurred one, gray matter included.
     z = (smooth - level) / spread
     prior = settings.prior_lesion * (box.distance_mm(~brain) > _CORTEX_MM)
+    # From 12 deviations on the guard of 1e-30 below decides; the bound keeps the squares small.
     normal = (1 - prior) * np.exp(-0.5 * np.minimum(z, 30) ** 2) / np.sqrt(2 * np.pi)
     lesion = prior * _onset(z, max(1.5, 0.2 * level / spread), 0.5) / _HEIGHTS_SD
     odds = np.log((lesion + 1e-30) / (normal + 1e-30)).astype(np.float32)
@@ -172,6 +182,7 @@ def flair_alone(flair: Volume, brain: Mask, box: BrainBox, settings: FlairLesion
         noise=0.0,  # gray matter beside white matter is no noise, and they are one class here
         smallest_peak=max(3.0 * spread, 0.3 * level),
         allowed=tissue & (odds > -4),
+        # Without T1w single dark voxels are noise: fluid is what holds a cube of two voxels.
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
         brain=brain,
         ventricle=np.zeros_like(brain),
@@ -189,6 +200,7 @@ def _mode(values: Volume) -> tuple[float, float]:
         spread = robust.spread(values, centre)
         # Within 1.5 SD lie gray and white matter; lesions and fluid, the tails, are left out.
         centre = float(values[np.abs(values - centre) < 1.5 * spread].mean())
+    # The side above the mode holds gray matter and lesions: it would widen the spread.
     below = values[(values < centre) & (values > 0.5 * centre)]
     return centre, robust.spread(below, centre)
 
@@ -227,6 +239,7 @@ def _with_pure_csf(model: NormalTissue, flair: Volume, dark: Mask) -> NormalTiss
         return model
     middle = float(np.median(flair[dark]))
     spread = robust.spread(flair[dark], middle)
+    # Never wider than fitted: what else is dark on T1w there (vessels, plexus) would widen it.
     return model.with_flair_of_csf(middle, min(spread, float(model.spread[CSF, 1])))
 
 
@@ -244,10 +257,12 @@ def _local_white_matter(
     # As much as 2 % of normal voxels around: with less evidence the global values count.
     little = np.float32(0.02)
     total = box.blur_widely(weight, _LOCAL_MM) + little
+    # Differences from the global mean: squares of whole intensities would lose digits in float32.
     rest = weight * (flair - centre[1])
     level = box.blur_widely(rest, _LOCAL_MM) / total
     square = box.blur_widely(weight * (flair - centre[1] - level) ** 2, _LOCAL_MM)
     variance = (square + little * spread[1] ** 2) / total
+    # Never below the global spread: a calm place must not turn slight brightness into a lesion.
     return level, np.sqrt(np.maximum(variance, spread[1] ** 2))
 
 
@@ -255,6 +270,8 @@ def _set_level(
     level: Volume, spread: Volume, flair: Volume, structure: Mask, model: NormalTissue
 ) -> None:
     """Give a structure its own level and spread: the brainstem is brighter than white matter."""
+    # Too few voxels for a median that replaces the model's level, as where FLAIR cuts the brainstem
+    # off.
     if structure.sum() < 1000:
         return
     middle = float(np.median(flair[structure]))
@@ -291,6 +308,7 @@ def _between_ventricles(atlas: Volume, box: BrainBox, gap_mm: float = 8.0) -> Ma
     """Return what closes the gap between the lateral ventricles: septum and fornix."""
     lateral = np.isin(atlas, LATERAL_VENTRICLES)
     wide = box.dilate(lateral, gap_mm / 2)
+    # A closing by two distances, which are balls in mm and not cubes of voxels.
     return np.asarray((box.distance_mm(~wide) > gap_mm / 2) & ~lateral)
 
 
@@ -317,6 +335,7 @@ def _log_odds(
     lesion = prior * _lesion_density(values, normal.model)
     other = (1 - prior) * _normal_density(values, normal, where)
     odds = np.full(brain.shape, -8, np.float32)
+    # Far from every class both densities vanish: the odds are then even, and not infinite.
     odds.ravel()[where] = np.log((lesion + 1e-30) / (other + 1e-30))
     return odds
 
@@ -332,6 +351,8 @@ def _normal_density(values: Volume, normal: _Normal, where: NDArray[np.intp]) ->
         here = values
         if k == WM:  # its own spread at each place
             here = values.copy()
+            # Values are drawn to the mean by the ratio of the spreads, in place of a covariance for
+            # each voxel; the peak stays that of the global spread.
             here[:, 1] = mean[1] + (values[:, 1] - mean[1]) * calm
         total += fractions[:, k] * density(here, mean, covariance)
     return total
@@ -341,6 +362,8 @@ def _lesion_density(values: Volume, model: NormalTissue) -> Vector:
     """Return the density of lesion at (n, 2) values of T1w and FLAIR."""
     (t1w_gm, flair_gm), (t1w_wm, _), (t1w_csf, _) = model.mean
     height = _onset(values[:, 1], flair_gm, 0.5 * model.spread[GM, 1])
+    # A third of the way from white matter to fluid: black holes lie within, fluid some two of it
+    # away.
     centre, wide = (t1w_gm + t1w_wm) / 2, (t1w_wm - t1w_csf) / 3
     shade = np.exp(-0.5 * ((values[:, 0] - centre) / wide) ** 2) / (np.sqrt(2 * np.pi) * wide)
     return np.asarray(height * shade / (_HEIGHTS_SD * model.spread[WM, 1]))

@@ -43,6 +43,7 @@ def lesions_of_mask(
     table = lesion_table(inside, context)
     if found is not None:
         return replace(found, mask=inside, mask_flair=own, table=table)
+    # Who brings a mask gives no probability: inside it is one.
     certain = inside.like(inside.data.astype(np.float32))
     return Lesions(inside, certain, own, table, quality={}, warnings=())
 

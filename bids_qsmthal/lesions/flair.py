@@ -102,6 +102,7 @@ def segment_flair(
     DataError
         If FLAIR and brain mask hardly overlap, or have no contrast.
     """
+    # Whatever its axis: slices may be axial, sagittal or coronal.
     thickness_mm = max(flair.grid.voxel_size_mm)
     settings = settings or FlairLesions()
     world = np.eye(4) if flair_to_t1w is None else np.asarray(flair_to_t1w, np.float64)
@@ -113,6 +114,7 @@ def segment_flair(
         if thickness_mm >= settings.thick_mm:
             seen = t1w_in_slices_of_flair(sharp, flair, world)
             mixed = flair_and_t1w(on_grid, seen.data, brain, context, box, settings)
+            # Both kinds of T1w: the sharp one alone takes thick mixtures of cortex for lesions.
             evidence = evidence.agreeing_with(mixed)
     else:
         evidence = flair_alone(on_grid, brain, box, settings)
@@ -137,6 +139,7 @@ def _flair_in_box(
     sampled = resample(flair, frame, world=there, order=3).data
     inside = resample(flair.like(np.ones(flair.shape, np.float32)), frame, world=there).data
     brain = frame.data > 0
+    # Ones carried along tell the field of view; zero is the skull-stripped outside.
     seen = brain & (inside > 0.5) & (sampled > 0)
     cover = seen.sum() / brain.sum()
     if cover < 0.5:
@@ -175,6 +178,7 @@ def _segment(evidence: Evidence, box: BrainBox, settings: FlairLesions) -> tuple
         noise=evidence.noise,
         reach_mm=settings.reach_mm,
     )
+    # After growth: what the field has found is no small lesion of its own.
     grown |= small_lesions(evidence, grown, box, settings)
     return _plausible(grown, evidence, box, settings), posterior
 
@@ -191,6 +195,7 @@ def _random_field(evidence: Evidence, box: BrainBox, strength: float, rounds: in
     for _ in range(rounds):
         around = box.blur(posterior, 0.7)
         field = odds + np.float32(strength) * (2 * around - 1)
+        # Odds of 8 and a field of 6 at most: the exponential stays far from overflow in float32.
         posterior = (evidence.brain / (1 + np.exp(-field))).astype(np.float32)
     return posterior
 
@@ -205,6 +210,7 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
     volume_mm3 = float(np.prod(box.voxel_size_mm))
+    # Half of a ball: partial voxels at the border may miss the half of their height.
     smallest_mm3 = np.pi / 6 * settings.minimum_extent_mm**3 / 2
     for number, crop in around_each(labels, margin=(1, 1, 1)):
         near = crop.slices
@@ -214,6 +220,7 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
             for axis, size in zip(np.nonzero(lesion), box.voxel_size_mm, strict=True)
         )
         shell = ndimage.binary_dilation(lesion) & ~lesion
+        # ``around_each`` with a margin of one voxel: the shell is never cut off inside the image.
         wet = float(evidence.fluid[near][shell].mean())
         large = lesion.sum() * volume_mm3 >= smallest_mm3
         outside = evidence.ventricle[near][lesion].mean() < 0.75
@@ -230,6 +237,7 @@ def on_flair(mask: Image, flair: Image, world: Affine) -> Image:
 
 def _averaged(source: Image, flair: Image, world: Affine) -> Volume:
     """Return the mean of a finer image in each voxel of FLAIR."""
+    # Parts as fine as the source: coarser ones would step over its voxels.
     fine = min(source.grid.voxel_size_mm)
     steps = [max(1, round(size / fine)) for size in flair.grid.voxel_size_mm]
     # A voxel of FLAIR is the mean over its own thickness, sampled at the middle of each thin part.

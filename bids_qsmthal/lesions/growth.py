@@ -82,7 +82,10 @@ def grow_to_half_height(
         labels == 0, box.voxel_size_mm, return_indices=True
     )
     owner = labels[tuple(nearest)]
+    # Each voxel is judged by the height of the nearest seed: a bright lesion would else stop a
+    # faint one beside it.
     candidate = (distance <= reach_mm) & allowed & (excess > 0.5 * height[owner])
+    # Faces only, while components touch at corners: growth should not slip through a corner.
     grown: Mask = ndimage.binary_propagation(seeds & candidate, mask=candidate)
     return grown
 
@@ -130,6 +133,8 @@ def grow(
     for number, crop in around_each(labels, margin=margin_voxels(2 * reach_mm, size_mm)):
         box = crop.slices
         near = free[box] & (distance_mm[box] <= reach_mm)
+        # One voxel less than ``near``: who gets beyond it was stopped by the reach and not by an
+        # outline.
         inner = distance_mm[box] <= reach_mm - max(size_mm)
         grown[box] |= _sharpest(even[box], labels[box] == number, near, inner)
     return image.like(grown)
@@ -148,6 +153,7 @@ def _sharpest(image: Volume, seed: Mask, near: Mask, inner: Mask) -> Mask:
     best, sharpest = seed, -np.inf
     for fraction in _HEIGHT_FRACTIONS:
         bright = near & (image > around + fraction * height)
+        # The seed itself is always in: the reader drew it.
         candidate = ndimage.binary_propagation(seed, mask=bright | seed)
         if (candidate & ~inner).any():
             continue

@@ -41,14 +41,18 @@ def small_lesions(evidence: Evidence, found: Mask, box: BrainBox, settings: Flai
         How high and how large.
     """
     summits, height = _summits(evidence, found, box, settings)
+    # A summit is the largest of its neighbours, and owes to chance what the largest of so many
+    # values does.
     luck = evidence.noise * expected_largest(int(np.prod(box.cube(_PEAK_MM))))
     reach = np.array([round(settings.small_lesion_mm / size) for size in box.voxel_size_mm])
     result = np.zeros(found.shape, bool)
     for summit in summits:
+        # Only this box is looked at: what reaches its walls is larger than a small lesion.
         crop = between(summit - reach, summit + reach + 1, evidence.brain.shape)
         near = crop.slices
         bright = evidence.excess[near] > 0.5 * (height[tuple(summit)] - luck)
         labels, _ = ndimage.label(bright & ~evidence.fluid[near], TOUCHING)
+        # The filtered summit itself can lie below the outline, in a ring or beside a lesion.
         own = labels[tuple(summit - crop.start)]
         if own == 0:
             continue
@@ -64,6 +68,7 @@ def _summits(
 ) -> tuple[NDArray[np.intp], Volume]:
     """Return the summits of the filtered FLAIR, shape (n, 3), and the height around each voxel."""
     height: Volume = ndimage.maximum_filter(evidence.excess, box.cube(_PEAK_MM))
+    # Found lesions would widen the noise that small ones are measured by.
     calm = evidence.white & ~found
     if not calm.any():
         return np.zeros((0, 3), np.intp), height

@@ -73,10 +73,12 @@ def _locations(labels: NDArray[np.int32], count: int, context: Context, box: Bra
     atlas, gray = box.crop.cut(context.labels.data), box.crop.cut(context.prior_gm.data)
     index = range(1, count + 1)
     below = ndimage.mean(np.isin(atlas, (*BRAINSTEM, *CEREBELLUM)), labels, index)
+    # Gray prior where no structure is labelled: deep nuclei are no cortex.
     landmarks = (np.isin(atlas, LATERAL_VENTRICLES), (gray > 0.5) & (atlas == 0))
     nearest = [ndimage.minimum(box.distance_mm(landmark), labels, index) for landmark in landmarks]
     locations = []
     for fraction, ventricle_mm, cortex_mm in zip(below, *nearest, strict=True):
+        # Order decides: a lesion at both ventricle and cortex is periventricular.
         if fraction > 0.5:
             locations.append(INFRATENTORIAL)
         elif ventricle_mm <= _CONTACT_MM:

@@ -71,6 +71,8 @@ class NormalTissue:
         for a, b in _MIXED:
             step = (self.mean[a] - self.mean[b])[:, None]
             spread = (self.covariance[a] + self.covariance[b]) / 3
+            # Fraction f uniform in 0..1: E f^2 = 1/3 gives the third of the variances, Var f = 1/12
+            # the spread of the means.
             yield (self.mean[a] + self.mean[b]) / 2, spread + step @ step.T / 12
 
 
@@ -108,8 +110,11 @@ def class_priors(tissue: NDArray[np.floating], floor: float) -> NDArray[np.float
     ``floor`` is the fraction that the template leaves open. Mixtures of two tissues are expected
     where both are.
     """
+    # A prior of zero could never be overruled, and a voxel outside the template would have none.
     pure = np.clip(tissue, 0, 1) * (1 - floor) + floor / 3
     pure /= pure.sum(-1, keepdims=True)
+    # Geometric mean: zero where either tissue is impossible, a half of the pure prior where both
+    # are alike.
     mixed = [0.5 * np.sqrt(pure[..., a] * pure[..., b]) for a, b in _MIXED]
     both = np.concatenate((pure, np.stack(mixed, -1)), -1)
     return np.asarray(both / both.sum(-1, keepdims=True))
@@ -147,6 +152,7 @@ def fit_tissue(
     fractions = class_priors(tissue, floor=0.1)
     model = _start(values, tissue)
     model = replace(model, gain=np.zeros(basis.shape[1]))
+    # The gain is fitted to the raw values each round: corrections do not pile up.
     levelled = values.copy()
     for _ in range(iterations):
         weights = _typical(levelled, model, fractions)
@@ -163,6 +169,8 @@ def _start(values: Vector, tissue: Vector) -> NormalTissue:
     for k in range(3):
         sure = values[tissue[:, k] >= np.quantile(tissue[:, k], 0.9)]
         centre = np.median(sure, axis=0)
+        # Trimming, as the prior's sure voxels of patients hold lesions and those of CSF hold
+        # cortex.
         for _ in range(5):
             spread = robust.spread_of_columns(sure, centre) + 1e-6
             centre = sure[(np.abs(sure - centre) < 1.5 * spread).all(1)].mean(axis=0)
@@ -179,6 +187,7 @@ def _typical(values: Vector, model: NormalTissue, fractions: NDArray[np.floating
         peak = 1 / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
         outlier[k] = peak * np.exp(-0.5 * _OUTLIER_DISTANCE**2)
     weights = fractions * likelihood
+    # A voxel at the outlier distance from a class keeps half of its weight.
     weights /= (weights.sum(1) + fractions @ outlier)[:, None]
     return np.asarray(weights)
 
@@ -201,7 +210,9 @@ def _fit_gain(basis: Vector, flair: Vector, weights: Vector, model: NormalTissue
     precision, target = np.zeros(len(flair)), np.zeros(len(flair))
     # Zeros of skull-stripped images have no logarithm.
     logarithm = np.log(np.maximum(flair, 1e-3 * model.mean[WM, 1]))
+    # Without CSF: it is dark on FLAIR, and its noise in the logarithm tells nothing of the gain.
     for k in (GM, WM):
+        # The variance of log(x) is var(x) / mean(x)^2.
         weight = weights[:, k] * model.mean[k, 1] ** 2 / model.covariance[k, 1, 1]
         precision += weight
         target += weight * (logarithm - np.log(model.mean[k, 1]))

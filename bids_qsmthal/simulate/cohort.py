@@ -82,10 +82,13 @@ def draw_people(number: int, generator: np.random.Generator) -> pd.DataFrame:
         thalamus_mm3, gray_mm3, thickness_mm. chi follows age and enhancement, ln lesion volume
         follows chi, with the study's adjusted slopes; chi predicts neither volume nor thickness.
     """
+    # The order of the draws is part of the seed: another one plans other people.
     age = np.clip(generator.normal(*AGE_YEARS, number), 18, 72).round(1)
     duration = np.minimum(generator.gamma(1.3, 6.85, number) + 0.3, age - 15).round(1)
     enhancing = (generator.random(number) < 9 / 95).astype(int)
     systematic = CHI_PER_YEAR_PPB * (age - AGE_YEARS[0]) + CHI_WITH_ENHANCEMENT_PPB * enhancing
+    # -1.0 takes off the mean of enhancement (10.68 ppb in 9 of 95). Residuals of 11.0 and the
+    # variance of age and enhancement together give the deviation of CHI_PPB.
     chi = CHI_PPB[0] - 1.0 + systematic + generator.normal(0, 11.0, number)
     logarithm = 1.6 + LN_LESION_PER_PPB * (chi - CHI_PPB[0]) + generator.normal(0, 1.3, number)
     return pd.DataFrame(
@@ -126,6 +129,7 @@ def draw_cohort(
     return tuple(
         Planned(
             label=f"{order:02d}",
+            # No two cohorts share a participant as long as they have fewer than a thousand.
             seed=seed * 1000 + order,
             parameters=replace(
                 _parameters(person, generator),

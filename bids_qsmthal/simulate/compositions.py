@@ -132,6 +132,7 @@ def compositions(
         Leave out what is beyond the dura. Air outside the head is always left out.
     """
     depth = sampled(head.envelope.depth, affine, shape).reshape(-1)
+    # Chunks bound the memory: all fractions of all points of a fine grid would take gigabytes.
     inside = np.flatnonzero(depth <= DURA_MM)
     for start in range(0, inside.size, CHUNK):
         flat = inside[start : start + CHUNK]
@@ -139,6 +140,7 @@ def compositions(
     if brain_only:
         return
     outer = sampled(head.envelope.outer, affine, shape).reshape(-1)
+    # Level sets are soft over 1 mm: half a millimetre beyond the skin there is still some of it.
     around = np.flatnonzero((depth > DURA_MM) & (outer < 1.0))
     air = sampled(head.envelope.air, affine, shape).reshape(-1)
     eyes = sampled(head.envelope.eyes, affine, shape).reshape(-1)
@@ -164,12 +166,15 @@ def shell_fractions(depth: Float, outer: Float, air: Float, eyes: Float) -> Floa
 
     def fill(name: str, fraction: Float) -> None:
         nonlocal rest
+        # Each tissue takes from what the ones before left: order is priority, and fractions sum to
+        # one.
         fractions[ROW[name]] += rest * fraction
         rest = rest * (1 - fraction)
 
     fill("air", np.maximum(_step(-outer), _step(air)))
     fill("eye", _step(eyes))
     fill("dura", _step(depth - SKULL_MM))
+    # Diploe: a layer of 2.4 mm in the middle of the skull.
     marrow = _step(np.abs(depth - 0.5 * (SKULL_MM + SCALP_MM)) - 1.2)
     fill("marrow", marrow)
     fill("skull", _step(depth - SCALP_MM))
@@ -188,9 +193,11 @@ def _brain(head: Head, flat: NDArray[np.intp], points_mm: Float, depth: Float) -
     fractions[:3] = _classes(head, index, depth)
     deep = _add_structures(head, index, atlas_mm, fractions)
     ventricle = _add_ventricles(head, index, fractions, deep)
+    # Before plexus and lesions: these take from what is there and keep the sum.
     fractions /= fractions.sum(axis=0)
     atria = np.zeros(flat.size, np.float32)
     where, fraction = _inside(head.templates.atria, index)
+    # The atlas's atria are a region of the ventricle: what of it is fluid in this head counts.
     atria[where] = fraction * ventricle[where]
     _add_plexus(head, points_mm, fractions, ventricle)
     _add_lesions(head, points_mm, fractions)

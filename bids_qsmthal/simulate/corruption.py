@@ -33,9 +33,12 @@ def with_motion(
         When each line was acquired: a permutation of the lines, as ``fft`` orders them.
     """
     nx, ny = signal.shape[:2]
+    # By the time at which a line was read and not by its place: neighbours in k-space may be far
+    # apart in time.
     part = order * len(positions_voxels) // ny
     position = np.asarray(positions_voxels, np.float64)[part]
     kx, ky = np.fft.fftfreq(nx)[:, None], np.fft.fftfreq(ny)[None]
+    # Frequencies in cycles a voxel, positions in voxels: their product is in turns.
     turn = np.exp(-2j * np.pi * (kx * position[:, 0] + ky * position[:, 1]))
     spectrum = fft.fft2(signal, axes=(0, 1)) * turn[..., None]
     image: Complex = np.asarray(fft.ifft2(spectrum, axes=(0, 1)), np.complex64)
@@ -51,5 +54,6 @@ def random_motion(
     acquired from one edge of the transform to the other.
     """
     places = generator.normal(0, amplitude_voxels, (parts, 2))
+    # The rank of each frequency: ``fft`` puts the negative ones last, the scanner reads them first.
     order = np.argsort(np.argsort(np.fft.fftfreq(lines)))
     return [(float(x), float(y)) for x, y in places], order

@@ -62,6 +62,7 @@ def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
     pathlib.Path
         The folder of the truth.
     """
+    # Beside and not inside: nothing that reads the dataset may come upon the truth.
     truth_folder = folder.parent / "truth"
     rows, truths = [], []
     for planned in cohort:

@@ -87,16 +87,20 @@ def envelope(templates: Templates, warp: RandomWarp) -> Envelope:
     brain = ndimage.map_coordinates(
         templates.brain, apply_to_columns(at, atlas_mm), order=1, output=np.float32
     ).reshape(SHAPE)
+    # The half is the border: the template's brain is a smoothed mask.
     depth = _hull_distance(brain > 0.5)
     # The shapes follow the size of the head, not its local warp.
+    # ``stretch`` leads from head to atlas, in whose millimetres the shapes are given.
     scaled = (points_mm * warp.stretch[:, None]).reshape(3, *SHAPE).astype(np.float32)
     face = np.minimum(_ellipsoid(scaled, *FACE), _neck(scaled))
+    # The smaller of two level sets is their union, the larger their intersection.
     outer = np.minimum(depth - SKIN_MM, face)
     inner = [_pair(scaled, centre, radii) for _, centre, radii in CAVITIES]
     openings = [_pair(scaled, centre, radii) for _, centre, radii in OPENINGS]
     # Bone of 1 mm towards the dura and 3 mm of cover towards the skin remain.
     air = np.maximum(np.minimum.reduce(inner), outer + 3.0)
     air = np.maximum(np.minimum.reduce([air, *openings]), SKULL_MM + 1.0 - depth)
+    # Eyes keep outside the skull even where a warped brain comes near.
     eyes = np.maximum(_pair(scaled, *EYE), SCALP_MM - depth)
     return Envelope(
         *(Image(level.astype(np.float32), affine) for level in (depth, outer, air, eyes))
@@ -119,6 +123,7 @@ def _hull_distance(brain: NDArray[np.bool_]) -> Float:
 def _pair(
     points: Float, centre: tuple[float, float, float], radii: tuple[float, float, float]
 ) -> Float:
+    # The mirror plane is x = 0: one level set gives both sides.
     mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
     return _ellipsoid(mirrored, centre, radii)
 

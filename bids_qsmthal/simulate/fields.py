@@ -38,6 +38,7 @@ def dipole_field(chi_ppm: Array, grid: Grid, *, padding: float = 1.3) -> Float:
     spectrum = fft.rfftn(chi_ppm.astype(np.float32, copy=False), padded)
     spectrum *= dipole_kernel(padded, grid)
     x, y, z = grid.shape
+    # Padding is appended and not put around: a periodic array has no first voxel.
     field = fft.irfftn(spectrum, padded, overwrite_x=True)[:x, :y, :z]
     return np.ascontiguousarray(field, dtype=np.float32)
 
@@ -63,6 +64,7 @@ def dipole_kernel(shape: Sequence[int], grid: Grid) -> Float:
         if weight:
             along = along + np.float32(weight) * crossed[first] * crossed[second]
     square = ks[0] ** 2 + ks[1] ** 2 + ks[2] ** 2
+    # Any number but zero: the kernel is set at k = 0 below.
     square[0, 0, 0] = 1.0
     kernel = np.float32(1 / 3) - np.asarray(along) / square
     # The mean field of an infinite periodic medium is a matter of definition: none.

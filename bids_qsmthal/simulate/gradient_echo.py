@@ -40,6 +40,7 @@ BACKGROUND_STEP_MM: Final = 2.0
 BACKGROUND_SHAPE: Final = (144, 160, 192)
 """Grid of the background field: the head, air around it, and neck below it."""
 
+# Brain, lesions, plexus and fluid: what lies inside the dura makes the local field.
 LOCAL_ROWS: Final = tuple(
     NAMES.index(name)
     for name in NAMES
@@ -117,9 +118,12 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
     }
     deep = np.zeros(shape, np.uint8)
     weights = _tissue_weights(head, protocol)
+    # Texture belongs to the head and not to the scan: every scan of a person shows the same.
     texture = sampled(head.texture, to_head, shape).reshape(-1)
     for chunk in compositions(head, to_head, shape):
         chi, r2star, density = weights @ chunk.fractions
+        # T1 weighting is mixed per voxel of the fine grid, dephasing arises between its voxels when
+        # k-space is cut.
         floats["density"].reshape(-1)[chunk.flat] = density
         floats["r2star"].reshape(-1)[chunk.flat] = r2star
         if chunk.inner is None:
@@ -133,6 +137,7 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
             mask.reshape(-1)[chunk.flat] = found[name]
     vein = vein_fraction(head.veins, to_head, shape)
     floats["chi"] += vein * (np.float32(VEIN_CHI_PPM) - floats["chi"])
+    # Blood keeps the density of the tissue around it: inflow is not simulated.
     floats["r2star"] += vein * (np.float32(VEIN_R2STAR_HZ) - floats["r2star"])
     return FineModel(
         affine=fine,
@@ -170,6 +175,7 @@ def _chi_variation_ppm(chunk: Chunk, inner: Inner, texture: Float) -> Float:
 def fields(head: Head, pose: Affine, model: FineModel, centre_frequency_hz: float) -> Fields:
     """Return the field of brain and veins, and that of the whole head after shimming."""
     hz_per_ppm = np.float32(centre_frequency_hz * 1e-6)
+    # Zero susceptibility outside the dura: the local field has no other source.
     local = dipole_field(model.chi_ppm, model.grid) * hz_per_ppm
     total = background_field_ppm(head, pose, model) * hz_per_ppm
     total += local
@@ -185,8 +191,12 @@ def background_field_ppm(head: Head, pose: Affine, model: FineModel) -> Float:
     coarse = rescaled(model.affine, BACKGROUND_STEP_MM / size_mm)
     # The middle of this grid: under the middle of the brain, as there is more head below.
     middle = (pose @ (0.0, -18.0, -60.0, 1.0))[:3]
+    # Parallel to the scan's grid, so that B0 has one direction in both and the field can be
+    # upsampled axis by axis.
     affine = starting_at(with_origin(coarse, middle), -(np.array(BACKGROUND_SHAPE) - 1) / 2)
     chi = background_susceptibility_ppm(head, np.linalg.inv(pose) @ affine)
+    # More padding than for the brain: the head is a hundred times stronger, and so are its periodic
+    # images.
     field = dipole_field(chi, Image(chi, affine).grid, padding=1.5)
     start = (np.linalg.inv(affine) @ model.affine[:, 3])[:3]
     return upsampled(field, model.grid.shape, size_mm / BACKGROUND_STEP_MM, start)
@@ -222,6 +232,7 @@ def echo_signals(
     protocol = parameters.protocol
     echo_times_s = protocol.acquisition.echo_times_s
     shape = model.chi_ppm.shape
+    # Drawn before the echoes: the phase at TE = 0 and the gain are the same in all of them.
     coil = smooth_field(shape, generator) * np.float32(parameters.coil_phase_rad)
     level = WHITE_LEVEL * (1 + parameters.bias * smooth_field(shape, generator))
     amplitude = model.spin_density * level
@@ -236,6 +247,7 @@ def echo_signals(
             phase = coil[plane] + np.float32(2 * np.pi * echo_time_s) * total_hz[plane]
             signal[plane].real = magnitude * np.cos(phase)
             signal[plane].imag = magnitude * np.sin(phase)
+        # Noise after the cut of k-space: a scanner adds it to the samples that it reads.
         yield noisy(cropped(signal, protocol.oversampling), float(sigma), generator)
 
 
@@ -244,6 +256,7 @@ def smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> Floa
     axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
     field = np.zeros(shape, np.float32)
     for powers in np.ndindex(4, 4, 4):
+        # No constant: a coil's field has no mean that would shift the level of the image.
         if 0 < sum(powers) <= 3:
             weight = np.float32(generator.normal(0, 1 / sum(powers)))
             x, y, z = (axis**power for axis, power in zip(axes, powers, strict=True))

@@ -52,6 +52,7 @@ def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
         texture=_texture(generator),
         chi_ppb=_susceptibilities(parameters, generator),
         thalamus_asymmetry_ppb=float(generator.normal(0, 2.0)),
+        # Zero until the thalami are known; ``_with_lesions`` takes the mean of the pattern off.
         nuclei_mean_ppb=0.0,
         cortical_loss=0.12 * parameters.atrophy,
     )
@@ -65,6 +66,7 @@ def _with_lesions(head: Head, parameters: Parameters, generator: np.random.Gener
     atria = np.zeros(TERRAIN_SHAPE, np.float32)
     grid = _terrain_image(white)
     offsets_ppb: list[NDArray[np.float32]] = []
+    # The head without lesions is sampled once to learn where they may grow.
     for chunk in compositions(head, grid.affine, grid.shape, brain_only=True):
         if chunk.inner is None:
             continue
@@ -111,6 +113,7 @@ def _plexus(
 def _texture(generator: np.random.Generator) -> Image:
     shape = (52, 66, 56)
     noise = generator.standard_normal(shape, dtype=np.float32)
+    # 1.5 voxels of 4 mm: tissue varies over about 6 mm.
     smooth = ndimage.gaussian_filter(noise, 1.5, mode="wrap")
     return Image(smooth / smooth.std(), lattice(TEXTURE_STEP_MM, (-104, -140, -112)))
 
@@ -129,5 +132,6 @@ def _susceptibilities(
         "dentate",
     ):
         chi[ROW[name]] *= np.float32(generator.normal(1, 0.1))
+    # Not drawn: the thalamus is what is to be measured, and its value is given.
     chi[ROW["thalamus"]] = chi[ROW["thalamus_lateral"]] = parameters.thalamus_chi_ppb
     return chi

@@ -71,11 +71,13 @@ def draw_lesions(
     step_mm = float(grid.voxel_volume_mm3 ** (1 / 3))
     level = np.full(grid.shape, EMPTY_MM, np.float32)
     active = level.copy()
+    # About millimetres, to be compared with level sets; negative where white matter prevails.
     allowed = (0.5 - terrain.white.data) * 4
     seeds = _seeds(terrain, step_mm, generator)
     for _ in range(enhancing):
         centre = _free_seed(seeds, active, generator)
         _grow(active, centre, generator.uniform(*enhancing_radius_mm), step_mm, generator)
+    # Cut by the white matter after all have grown, as a lesion does not leave it.
     active = np.maximum(active, allowed)
     wanted_mm3 = lesion_ml * 1000
     volume = _volume_mm3(np.minimum(level, active), step_mm)
@@ -83,6 +85,7 @@ def draw_lesions(
         if volume >= wanted_mm3:
             break
         for _ in range(4):
+            # Median radius 2.1 mm (e^0.75), with a tail of large ones: most lesions are small.
             radius_mm = min(float(generator.lognormal(0.75, 0.5)), 9.0)
             _grow(level, _seed(seeds, generator), radius_mm, step_mm, generator)
         volume = _volume_mm3(np.maximum(level, allowed), step_mm) + _volume_mm3(active, step_mm)
@@ -102,6 +105,7 @@ def _seeds(
     from_ventricle = ndimage.distance_transform_edt(terrain.ventricle < 0.5, step_mm)
     depth = ndimage.distance_transform_edt(white, step_mm)
     height = np.arange(white.shape[2]) * step_mm + terrain.white.affine[2, 3]
+    # Head mm: the axes of the terrain's grid are those of the head.
     supratentorial = white & (height > -15)[None, None, :]
     masks = {
         "periventricular": supratentorial & (from_ventricle < 5),
@@ -156,6 +160,7 @@ def _grow(
     noise = ndimage.gaussian_filter(
         generator.standard_normal(away.shape[:3]), max(radius_mm / 2.5 / step_mm, 0.8)
     )
+    # Relative to the radius: small lesions would fall apart by what bends large ones.
     noise *= 0.22 * radius_mm / max(float(noise.std()), 1e-9)
     blob = np.linalg.norm(away, axis=-1) - radius_mm + noise
     level[box] = np.minimum(level[box], blob)

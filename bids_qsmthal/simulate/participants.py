@@ -112,6 +112,7 @@ def head_scans(parameters: Parameters, seed: int) -> Participant:
 
 def _sources(seed: int) -> list[np.random.Generator]:
     """Return the randomness of anatomy, poses, gradient echo, structural scans."""
+    # A stream of its own for each part: one part made alone gets the same numbers as in the whole.
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
 
 
@@ -148,6 +149,7 @@ def _gradient_echo(
                 sidecar["Units"] = stored.units
             name = f"echo-{echo}_part-{stored.part}_MEGRE"
             scans.append(SimulatedScan(name, Image(stored.integers, affine), sidecar, stored.slope))
+    # Only the axes are read: B0 in the frame of the image, whose shape does not matter here.
     grid = Image(model.chi_ppm, affine).grid
     values = {
         **susceptibility_values(model),
@@ -168,6 +170,7 @@ def _structural(
     voxel_mm = parameters.t1w_voxel_mm
     grid = t1w_grid(voxel_mm)
     t1w, truth = t1w_with_truth(head, pose["t1w"], grid)
+    # Another pose on the same grid: the participant moved between both scans.
     gad = structural_scan(head, pose["gad"], grid, t1w_signal(gadolinium=True))
     turn = rigid((generator.normal(0, 5), 0, 0), (0, 0, 0))
     flair = flair_scan(head, pose["flair"], flair_grid(voxel_mm, parameters.flair_thickness, turn))
@@ -199,6 +202,7 @@ def received(
     """Return a magnitude image: receive field, Rician noise, integers."""
     level = 1 + np.float32(parameters.bias) * smooth_field(signal.shape, generator)
     sigma = np.float32(WHITE_LEVEL / parameters.t1w_snr)
+    # The magnitude of complex noise is Rician, as in a scanner: its mean in air is not zero.
     real = signal * level + sigma * generator.standard_normal(signal.shape, dtype=np.float32)
     imaginary = sigma * generator.standard_normal(signal.shape, dtype=np.float32)
     return np.asarray(np.round(np.hypot(real, imaginary)), dtype=np.int16)

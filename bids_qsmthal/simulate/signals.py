@@ -38,6 +38,7 @@ def mprage(t1_s: Array) -> Array:
     driven_s = 1 / (1 / t1_s - np.log(np.cos(flip)) / spacing_s)
     level = driven_s / t1_s
     recovery, end = np.exp(-before_s / t1_s), np.exp(-after_s / t1_s)
+    # Half of the train: start to the centre of k-space; squared, the whole of it.
     half = np.exp(-train_s / 2 / driven_s)
     # last = 1 + (train_end - 1) end, train_end = level + (start - level) half^2,
     # start = 1 - (1 + last) recovery: linear in `last`.
@@ -69,6 +70,7 @@ def cropped(fine: Complex, oversampling: tuple[int, int, int]) -> Complex:
         Factor for each axis.
     """
     for axis in (2, 1, 0):
+        # One axis after the other: each transform then works on what the last has made smaller.
         fine = _decimated(fine, axis, oversampling[axis])
     return fine
 
@@ -79,6 +81,8 @@ def _decimated(fine: Complex, axis: int, factor: int) -> Complex:
     length = fine.shape[axis]
     kept = length // factor
     spectrum = np.moveaxis(fft.fft(fine, axis=axis), axis, 2)
+    # Whole waves over the field of view, in the order of the transform; rounded, as n (k / n) may
+    # not be k.
     wave = np.round(fft.fftfreq(kept) * kept).astype(int)
     # A coarse voxel's centre lies (factor - 1) / 2 fine voxels behind that of its first one.
     ramp = np.exp(2j * np.pi * wave / length * (factor - 1) / 2).astype(np.complex64) / factor

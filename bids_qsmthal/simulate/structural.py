@@ -25,6 +25,8 @@ FLAIR_FIELD_OF_VIEW_MM: Final = (180.0, 216.0, 162.0)
 WHITE_LEVEL: Final = 110.0
 """White matter in stored units."""
 
+# Nuclei of brainstem and cerebellum count as the white matter around them, and lesions as the white
+# matter that they were; so does ``anatomy`` count the brainstem.
 GRAY_ROWS: Final = tuple(
     ROW[name]
     for name in (
@@ -108,6 +110,7 @@ def t1w_signal(*, gadolinium: bool) -> Float:
     """Return the MPRAGE magnitude of each tissue, white matter at ``WHITE_LEVEL``."""
     density = property_of("proton_density")
     t1_s = t1_with_gadolinium_s() if gadolinium else property_of("t1_s")
+    # Both T1w scans share one scale, so that tissue without uptake keeps its intensity.
     white = mprage(property_of("t1_s")) * density
     signal = np.abs(mprage(t1_s) * density) * WHITE_LEVEL / white[ROW["white"]]
     return np.asarray(signal, dtype=np.float32)
@@ -116,6 +119,7 @@ def t1w_signal(*, gadolinium: bool) -> Float:
 def flair_signal() -> Float:
     """Return the FLAIR magnitude of each tissue, white matter at ``WHITE_LEVEL``."""
     signal = fluid_attenuated(property_of("t1_s"), property_of("t2_s"))
+    # Fluid and what has a long T1 may still be inverted at TI: a magnitude image shows no sign.
     signal = np.abs(signal) * property_of("proton_density")
     return np.asarray(signal * WHITE_LEVEL / signal[ROW["white"]], dtype=np.float32)
 
@@ -159,6 +163,7 @@ def t1w_with_truth(head: Head, pose: Affine, grid: Image) -> tuple[Image, Struct
     volumes: dict[str, float] = {}
     for chunk in compositions(head, to_head, grid.shape):
         image.reshape(-1)[chunk.flat] = signal @ chunk.fractions
+        # Outside the dura there is signal but no truth.
         if chunk.inner is None:
             continue
         entries = {"tissue": _tissue(chunk), "deep": chunk.inner.labels(), **chunk.masks()}
@@ -189,4 +194,5 @@ def _groups(chunk: Chunk) -> Float:
 
 def _tissue(chunk: Chunk) -> NDArray[np.uint8]:
     groups = _groups(chunk)
+    # Of brain and fluid: a voxel that is mostly dura or bone is outside.
     return np.where(groups.sum(axis=0) > 0.5, groups.argmax(axis=0) + 1, 0).astype(np.uint8)

@@ -86,6 +86,7 @@ class Templates:
 def templates() -> Templates:
     """Read the packaged atlas once per process."""
     t1w = _stored("T1w")
+    # The template has no skull: what is not zero is brain.
     brain = ndimage.binary_fill_holes(t1w.data > 0)
     gray, white, csf = _tissues(t1w.data, brain)
     labels = _stored("desc-deepgray_dseg").data
@@ -128,6 +129,7 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     for name, mean, deviation, weight in CLASSES:
         prior = _stored(f"label-{name}_probseg").data.astype(np.float32) / 255
         likelihood = np.exp(-0.5 * ((bright - mean) / deviation) ** 2)
+        # The trace keeps the sum from zero where brightness fits no class.
         found.append(weight * prior * likelihood * brain + np.float32(1e-6))
     total = np.sum(found, axis=0)
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
@@ -139,6 +141,7 @@ def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap
     crop = around(mask, margin=(4, 4, 4))
     if crop is None:
         raise ValueError("the atlas has no voxel of this structure")
+    # In voxels, which are 1 mm in the atlas.
     smooth = ndimage.gaussian_filter(crop.cut(mask).astype(np.float32), sigma_mm)
     return StructureMap(smooth, crop)
 

@@ -44,11 +44,13 @@ TISSUES: Final = {
     "red_nucleus": Tissue(85.0, 34.0, 0.95, 0.060, 0.74),
     "substantia_nigra": Tissue(95.0, 38.0, 0.97, 0.060, 0.74),
     "dentate": Tissue(80.0, 35.0, 1.00, 0.064, 0.75),
+    # Enhancing lesions differ in T1 after contrast alone (``GADOLINIUM_T1_S``).
     "lesion": Tissue(5.0, 13.0, 1.60, 0.150, 0.88),
     "enhancing": Tissue(5.0, 13.0, 1.60, 0.150, 0.88),
     "calcification": Tissue(-600.0, 60.0, 1.20, 0.060, 0.50),
     "plexus": Tissue(10.0, 12.0, 1.80, 0.150, 0.90),
     "dura": Tissue(0.0, 30.0, 1.00, 0.040, 0.45),
+    # Fields need the susceptibility of what follows; its signal is faint or none.
     "skull": Tissue(-2250.0, 150.0, 0.60, 0.010, 0.05),
     "marrow": Tissue(-200.0, 80.0, 0.45, 0.050, 0.45),
     "fat": Tissue(600.0, 35.0, 0.38, 0.070, 0.85),

@@ -67,6 +67,7 @@ def gre_images(
     fractions = [mean(model.deep == label) for label in range(1, len(DEEP_LABELS) + 1)]
     deep = np.zeros(brain.shape, np.uint8)
     for label, fraction in enumerate(fractions, start=1):
+        # At most one structure fills half of a voxel, save for a tie of exactly two halves.
         deep[fraction >= 0.5] = label
     masks = {
         "desc-brain_mask": brain,
@@ -77,6 +78,7 @@ def gre_images(
         "label-vein_mask": vein >= VEIN_MASK_FRACTION,
         "label-vein_percent": np.round(100 * vein),
         "desc-deepgray_dseg": deep,
+        # The thalami are the first pair of DEEP_LABELS: 1 left, 2 right.
         "label-thalamus_mask": np.where(deep <= 2, deep, 0),
     }
     found = {name: Image(data.astype(np.float32), affine) for name, data in maps.items()}
@@ -98,6 +100,8 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
     )
     brain_ppb = 1000 * float(model.chi_ppm[model.brain].mean(dtype=np.float64))
     chi = model.chi_ppm[model.deep > 0].astype(np.float64) * 1000
+    # Indexed by the same mask as ``chi``, so that both have one order; what is not clean gets label
+    # 0.
     label = np.where(clean, model.deep, 0)[model.deep > 0]
 
     def mean(*wanted: int) -> float:
@@ -146,6 +150,7 @@ def structural_values(truth: StructuralTruth) -> dict[str, object]:
     volumes["intracranial"] = float((truth.tissue.data > 0).sum()) * voxel
     volumes["lesion"] = float(truth.lesion.data.sum()) * voxel
     volumes["enhancing"] = float(truth.enhancing.data.sum()) * voxel
+    # Lesions that touch at a corner are one, as ``lesions.growth.components`` counts them.
     everywhere = np.ones((3, 3, 3))
     enhancing = ndimage.label(truth.enhancing.data, everywhere)[1]
     return {

@@ -82,6 +82,7 @@ def _medullary(side: int, generator: np.random.Generator) -> NDArray[np.float64]
 def _smooth(points: NDArray[np.float64], spacing_mm: float = 0.4) -> NDArray[np.float64]:
     """Return a spline through the points, sampled at equal steps."""
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    # Monotone between the points: a cubic spline would overshoot at sharp bends.
     spline = interpolate.PchipInterpolator(length, points)
     return np.asarray(spline(np.arange(0, length[-1], spacing_mm)))
 
@@ -96,6 +97,7 @@ def vein_fraction(
     pi r^2 / h^2, so that the moment of the vein is right.
     """
     fraction = np.zeros(shape, np.float32)
+    # Cube root of the volume: voxels of the fine grid are nearly cubes.
     size_mm = float(abs(np.linalg.det(affine[:3, :3])) ** (1 / 3))
     to_index = np.linalg.inv(affine)
     for vein in veins:
@@ -105,6 +107,7 @@ def vein_fraction(
         ).reshape(-1, 3)
         index = apply(to_index, vein.course_mm)
         voxels = np.round(index)[:, None, :] + offsets
+        # In head mm, as poses are rigid: distances are those of the world.
         away = (voxels - index[:, None, :]) @ affine[:3, :3].T
         distance = np.linalg.norm(away, axis=2)
         # A tube thinner than the voxel can fill no more of it than its cross-section does.

@@ -42,10 +42,12 @@ def encoded(signal: NDArray[np.complex64], vendor: Vendor) -> tuple[Stored, ...]
 
     The magnitude is rounded to integers, so the signal should come scaled to some hundreds.
     """
+    # The conjugate turns the phase and leaves the magnitude.
     if vendor.phase_sign < 0:
         signal = np.conj(signal)
     if vendor.chopped:
         signal = signal.copy()
+        # GE leaves out the shift of the transform along slices: every other one comes out negated.
         signal[:, :, 1::2] *= -1
     if vendor.storage == "complex":
         return (
@@ -55,6 +57,7 @@ def encoded(signal: NDArray[np.complex64], vendor: Vendor) -> tuple[Stored, ...]
     magnitude = Stored("mag", _integers(np.abs(signal)))
     turns = np.angle(signal) / (2 * np.pi)
     if vendor.storage == "milliradian":
+        # +pi has no step of its own in signed integers: it is stored one step below.
         steps = np.clip(np.round(turns * 4096), -2048, 2047).astype(np.int16)
         return magnitude, Stored("phase", steps, MILLIRADIAN_STEP, "arbitrary")
     steps = np.clip(np.round(turns * 8192), -4096, 4095).astype(np.int16)

@@ -45,6 +45,7 @@ class RandomWarp:
 
     def to_atlas(self, points_mm: NDArray[np.floating]) -> Float:
         """Return atlas coordinates (3, n) of points of the head (3, n)."""
+        # The grid's axes are those of the head, its steps equal: no matrix is needed.
         index = (points_mm - self.affine[:3, 3:]) / STEP_MM
         atlas = np.empty(points_mm.shape, np.float32)
         for axis in range(3):
@@ -59,6 +60,8 @@ class RandomWarp:
         stretch = self.stretch[:, None]
         points = atlas_mm / stretch
         for _ in range(30):
+            # Converges where the displacement changes by less than the stretch, as these smooth
+            # fields do.
             points = points + (atlas_mm - self.to_atlas(points)) / stretch
         return points
 
@@ -105,6 +108,7 @@ def _random_displacement(deformation_mm: float, generator: np.random.Generator) 
     for sigma_mm, fraction in ((25.0, 0.85), (9.0, 0.5)):
         for axis in range(3):
             noise = generator.standard_normal(SHAPE, dtype=np.float32)
+            # Wrapped: at reflected edges the smoothed noise would be stronger than in the middle.
             noise = ndimage.gaussian_filter(noise, sigma_mm / STEP_MM, mode="wrap")
             total[axis] += noise * np.float32(fraction * deformation_mm / noise.std())
     return total
@@ -119,6 +123,7 @@ def _atrophy_displacement(
     """
     total = np.zeros((3, *SHAPE), np.float32)
     pulls = (
+        # An atrophy of 0.2 leaves the template as it is.
         (5.0 * (atrophy - 0.2), templates.ventricles, ("ventricle_L", "ventricle_R")),
         (2.0 * (atrophy - 0.2), templates.ventricles, ("ventricle_M",)),
         (-2.0 * (atrophy - 0.2), templates.structures, ("thalamus_L", "thalamus_R")),
@@ -127,6 +132,7 @@ def _atrophy_displacement(
         canvas = np.zeros(templates.gray.shape, np.float32)
         for name in names:
             canvas[source[name].crop.slices] += source[name].probability
+        # Without the random part, which is drawn apart: the atrophy follows the stretched atlas.
         step = np.linalg.inv(templates.affine) @ np.diag([*stretch, 1.0]) @ affine
         coarse = ndimage.affine_transform(
             ndimage.gaussian_filter(canvas, 2.0), step[:3, :3], step[:3, 3], SHAPE, order=1
