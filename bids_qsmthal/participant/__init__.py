@@ -48,7 +48,9 @@ def process(session: Session, settings: Settings) -> None:
     """
     out = outputs(session, settings)
     _make_ready(out)
+    # Before anything is overwritten: until it finishes, nobody takes its outputs for whole.
     before = manifest.begin(out.output_dir, out.session_name, session.name)
+    # External files are looked up before the plan, because they decide which stages run.
     external_files = external.files(session, settings.datasets, settings.output_dir)
     for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
@@ -59,6 +61,7 @@ def process(session: Session, settings: Settings) -> None:
     _report_shared(settings.work_dir, work_dir)
 
     inputs = input_checks.read(session, settings, external_files)
+    # T1w first: its brain, fluid and thalami are carried to the gradient echo.
     structural = structural_results(inputs, settings, runner)
     susceptibility = susceptibility_results(inputs, settings, runner, structural)
     checks = quality.checks(structural, susceptibility)
@@ -77,6 +80,7 @@ def process(session: Session, settings: Settings) -> None:
     out.made.update(written)
     _finish(session, out, before if settings.reports_only else [])
     if settings.clean_work:
+        # At the very end: a participant that failed goes on from what is kept there.
         shutil.rmtree(work_dir)
 
 
@@ -125,6 +129,7 @@ def _finish(session: Session, out: Derivatives, before: Sequence[manifest.Manife
     """
     images = [entry for entry in before if (out.output_dir / entry.path).parent == out.folder]
     there = {out.output_dir / entry.path for entry in images}
+    # The methods texts lie in logs/, which manifests do not list: they would look left over.
     texts = {out.output_dir / "logs" / f"{out.name}_CITATION.{ending}" for ending in ("md", "bib")}
     stale = earlier_outputs(session, out, {*out.made, *there, *texts})
     for path in stale:

@@ -65,6 +65,7 @@ def described(value: object, keep: Keep, *, known: Mapping[str, type] | None = N
     TypeError
         A part is of another type.
     """
+    # Exact types, for a StrEnum is a str, too, and has to come back as itself.
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, Enum | float | np.generic):
@@ -93,6 +94,7 @@ def restored(body: Any, find: Find) -> Any:  # noqa: ANN401 - JSON
     """
     if not isinstance(body, dict):
         return body
+    # Exactly one key; anything else is no description, and the unpacking says so (ValueError).
     ((tag, content),) = body.items()
     return RESTORERS[tag](content, find)
 
@@ -101,7 +103,9 @@ def _described_scalar(value: Enum | float | np.generic, known: Mapping[str, type
     if isinstance(value, Enum):
         return {"enum": [_class_name(value, known), value.name]}
     if isinstance(value, np.generic):
+        # Bytes, not digits: every bit comes back.
         return {"numpy": [value.dtype.str, value.tobytes().hex()]}
+    # JSON has no NaN and no infinity; they go as text.
     return value if math.isfinite(value) else {"float": str(value)}
 
 
@@ -114,6 +118,7 @@ def _described_container(
         return {"tuple": [inner(part) for part in value]}
     if type(value) is list:
         return {"list": [inner(part) for part in value]}
+    # Named tuples occur in arguments. These are only hashed and never restored.
     if known is None and isinstance(value, tuple):
         return {"class": [_class_name(value, known), [inner(part) for part in value]]}
     raise TypeError(f"a value of the type {type(value).__name__} has no description")
@@ -142,6 +147,7 @@ def _described_column(
     column: pd.Series[Any] | pd.Index[Any], inner: Callable[[object], Any]
 ) -> dict[str, Any]:
     """Describe the cells and the type; of cells without a value, which are ``None``."""
+    # Written out, a RangeIndex would come back as an index of another type.
     if isinstance(column, pd.RangeIndex):
         return {"range": [column.start, column.stop, column.step]}
     cells = zip(column, column.isna(), strict=True)
@@ -155,6 +161,7 @@ def _described_column(
 def _restored_frame(content: Any, find: Find) -> pd.DataFrame:  # noqa: ANN401 - JSON
     values = [_restored_column(column, find) for column in content["values"]]
     index = _restored_column(content["index"], find)
+    # By position first: names of columns may occur twice, keys of a dict may not.
     table = pd.DataFrame(dict(enumerate(values)), index=index, columns=range(len(values)))
     table.columns = _restored_column(content["columns"], find)
     return table
@@ -174,6 +181,7 @@ def _restored_column(content: Any, find: Find) -> pd.Index[Any]:  # noqa: ANN401
 def _restored_class(content: Any, find: Find) -> Any:  # noqa: ANN401 - JSON
     name, parts = content
     kind = CLASSES[name]
+    # The file names the class. Listed or not, only what is a plain value is called.
     if not is_dataclass(kind):
         raise TypeError(f"{name} is no dataclass")
     return kind(**{field: restored(part, find) for field, part in parts.items()})

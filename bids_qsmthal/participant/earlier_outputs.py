@@ -42,6 +42,7 @@ SHARED = re.compile(
                 if product.space != "MEGRE"
             ),
             r"label-(lesion|enhancing)_lesions\.tsv",
+            # Transforms of the gradient echo belong to one scan, hence the look-ahead.
             r"from-(?!MEGRE)\w+_to-(?!MEGRE)\w+_mode-image_xfm\.(txt|json|nii\.gz)",
         )
     )
@@ -79,6 +80,7 @@ def earlier_outputs(session: Session, out: Derivatives, made: Collection[Path]) 
     made
         What the run that just finished wrote.
     """
+    # What other scans made, also in a run that has not finished again yet, is not ours to remove.
     others = scans_of(session) - {session.name}
     kept = {
         out.output_dir / entry.path
@@ -92,6 +94,8 @@ def earlier_outputs(session: Session, out: Derivatives, made: Collection[Path]) 
     candidates = {
         *(path for path in listed if path not in kept and path.is_file()),
         *_by_name(out, others),
+        # Every scan of a session makes the shared files alike: what this run did not make, no other
+        # one would make now.
         *(path for path in kept if _is_shared(path, out) and path.is_file()),
     }
     return sorted(candidates - set(made))
@@ -148,5 +152,6 @@ def _is_scan_of(name: str, out: Derivatives) -> bool:
     begin = out.session_name
     if name == begin:
         return True
+    # sub-01_ses-2 is no scan of a sub-01 without sessions, although its name begins so.
     more = name.removeprefix(f"{begin}_")
     return more != name and re.fullmatch(r"(?!ses-)\w+-\w+(_(?!ses-)\w+-\w+)*", more) is not None

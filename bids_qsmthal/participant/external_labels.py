@@ -50,6 +50,7 @@ def on(
     """
     if key not in external:
         return None
+    # The nearest voxel: the mean of two labels is a third one.
     return resample(external[key].image, onto, world=world, order=0)
 
 
@@ -104,6 +105,7 @@ def label_warnings(
     if given is None or given.deepgray is None:
         return ()
     theirs, ours = (np.isin(image.data, THALAMUS) for image in (given.deepgray, prepared.labels))
+    # Dice. Neither of both empty masks may divide by zero: 1 stands for no voxel.
     dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
     if dice >= MIN_THALAMUS_DICE:
         return ()

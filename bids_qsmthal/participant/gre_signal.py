@@ -60,6 +60,7 @@ class Signal:
     @property
     def combined(self) -> Image:
         """Root sum of squares of the echoes: the contrast that is registered and shown."""
+        # einsum adds up the squares without an array of all of them.
         data = np.sqrt(np.einsum("...e,...e->...", self.magnitude.data, self.magnitude.data))
         return self.magnitude.like(data)
 
@@ -82,6 +83,8 @@ class SignalOnDisk:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._file.close)
         for image in images:
+            # Raw bytes in C order, one array after the other; ``loaded`` reads them in the same
+            # order.
             self._file.write(np.ascontiguousarray(image.data).reshape(-1).view(np.uint8).data)
         self._file.flush()
         self._shapes = [(image.data.shape, image.data.dtype) for image in images]
@@ -165,6 +168,7 @@ def in_radians(
     """
     if series.parts != ("mag", "phase"):
         return None, ()
+    # The last echo has turned most: if any echo shows a whole turn, it is this one.
     scale = phase_scale(phase_stored[..., -1], series, settings)
     beyond = 0
     for index, echo in enumerate(series.second):
@@ -185,6 +189,7 @@ def phase_scale(
         It is unknown, or contradicts the values.
     """
     path = series.second[-1].path
+    # The user's word goes before header and values.
     if settings.phase_units != "auto":
         return scaling.scale_of_user(last_echo, settings.phase_units)
     slope, _ = nifti.stored_scale(path)
@@ -222,6 +227,8 @@ def _described(report: PhaseReport) -> str:
     if report.bipolar_rad:
         words.append(
             "readouts alternate (bipolar): odd and even echoes differed by up to "
+            # The report has the deviation of either direction from their middle, half of what is
+            # said.
             f"{2 * report.bipolar_rad:.2f} rad"
         )
     elif report.bipolar_left_rad is not None:

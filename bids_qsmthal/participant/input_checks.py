@@ -75,14 +75,18 @@ def read(
     """
     series = None
     if session.gre is not None:
+        # Headers and sidecars first: a scan of the wrong size is refused before its voxels are
+        # read.
         series = gre_series.describe(session.gre, session.root, settings.b0_direction)
         check_size(series)
+    # All of them now: a damaged edit that is read hours later would cost those hours.
     given = {key: external_result(key, item, session) for key, item in external_files.items()}
     t1w, flair, ce_t1w = (
         structural(path) if path else None for path in (session.t1w, session.flair, session.t1w_gad)
     )
     signal: Signal | SignalOnDisk | None = gre_signal.read(series, settings) if series else None
     if isinstance(signal, Signal) and t1w is not None:
+        # Without T1w the reconstruction follows at once, and there is nothing to wait for.
         signal = SignalOnDisk(signal, settings.work_dir / session.name)
     return LoadedInputs(
         signal=signal,
@@ -166,6 +170,7 @@ def check_size(series: GreSeries) -> None:
     """
     for path in series.paths:
         shape, affine = nifti.shape_and_affine(path)
+        # One byte seen as a whole volume: a grid that takes no memory.
         grid = Image(np.broadcast_to(np.int8(0), shape), affine)
         _check_size(grid, path)
         _check_axes(grid, path)
@@ -173,6 +178,7 @@ def check_size(series: GreSeries) -> None:
 
 def _check_size(image: Image, path: Path) -> None:
     extent_mm = np.array(image.shape) * image.grid.voxel_size_mm
+    # Sorted, because any axis may be the short one of a slab.
     shortest, middle, longest = np.sort(extent_mm)
     if min(image.shape) < 2 or shortest < SLAB_MM or middle < HEAD_MM[0] or longest > HEAD_MM[1]:
         size = " x ".join(f"{length:.3g}" for length in extent_mm)
@@ -185,6 +191,7 @@ def _check_size(image: Image, path: Path) -> None:
 def _check_axes(image: Image, path: Path) -> None:
     """Raise where the axes are not at right angles: no registration can hold such a grid."""
     axes = directions(image.affine)
+    # Off the diagonal stand the cosines between the axes, which are unit vectors.
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
     if cosine > MAX_SHEAR:
         raise DataError(
@@ -195,6 +202,7 @@ def _check_axes(image: Image, path: Path) -> None:
 
 def _check_points(points_mm: NDArray[np.float64], item: ExternalFile, session: Session) -> None:
     grid = _grid_of(item, session)
+    # Integer indices are the middles of voxels, hence rounding and not flooring.
     voxels = np.rint(apply(np.linalg.inv(grid.affine), points_mm))
     outside = ((voxels < 0) | (voxels >= grid.shape)).any(axis=1)
     if outside.any():
@@ -216,6 +224,8 @@ def _grid_of(item: ExternalFile, session: Session) -> Image:
     """Return the grid an external image must overlap; its values are not read."""
     gre_first = session.gre.paths[0] if session.gre else None
     own = {"MEGRE": gre_first, "T1w": session.t1w, "FLAIR": session.flair}[item.space]
+    # Where its own scan is missing, another will do: external files are taken to lie in the
+    # scanner's world.
     scan = own or gre_first or session.t1w or session.flair or session.t1w_gad
     if scan is None:
         raise MissingInputError(f"{item.path}: {session.name} has no scan it could belong to.")

@@ -126,6 +126,7 @@ class KeptResults:
 
     def _array(self, name: str) -> NDArray[Any]:
         """Return an array whose file holds what its name says."""
+        # The name stands in a file: with slashes or dots it would lead out of the folder.
         if len(name) != 64 or not name.isalnum():
             raise DamagedError("it names an array that cannot be one")
         content = self._read(self._arrays / f"{name}.npy")
@@ -140,6 +141,7 @@ class KeptResults:
         """
         if path.parent.resolve() != self._folder / path.parent.name:
             raise DamagedError("its folder is a link")
+        # O_NONBLOCK: opening a named pipe would else wait for a writer for ever.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
             state = os.fstat(stream.fileno())
             if not stat.S_ISREG(state.st_mode):
@@ -171,6 +173,7 @@ def key_of(function: str, version: str, arguments: Mapping[str, object]) -> str:
     arguments
         By name; what they hold counts, not which objects they are.
     """
+    # No list of classes here: arguments are hashed and never restored.
     described_arguments = described(dict(arguments), lambda array: _sha256(*_npy(array)))
     return _digest([function, version, described_arguments])
 
@@ -201,6 +204,7 @@ def _npy(array: NDArray[Any]) -> tuple[bytes, memoryview]:
     """Return an array as the header and the data of a file in NumPy's format 1.0."""
     if array.dtype.hasobject:
         raise TypeError("an array of objects cannot be kept")
+    # The order is kept: another one would change the order of sums and so their last bits.
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     plain = np.asarray(array, order="F" if fortran else "C")
     header = io.BytesIO()
@@ -210,6 +214,7 @@ def _npy(array: NDArray[Any]) -> tuple[bytes, memoryview]:
 
 
 def _digest(body: Any) -> str:  # noqa: ANN401 - JSON
+    # Sorted: the order of arguments must not make another result of it.
     return _sha256(json.dumps(body, allow_nan=False, sort_keys=True).encode())
 
 

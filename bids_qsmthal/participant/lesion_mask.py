@@ -50,6 +50,8 @@ class LesionScans:
     def world_of(self, space: Space) -> Affine:
         """Return the map from a point of the grid's world to the world of a scan."""
         if space == "FLAIR" or self.t1w is None:
+            # flair_to_t1w takes points of FLAIR along. Resampling asks where a point of the grid
+            # lies in FLAIR, which is the other way.
             inverse: Affine = np.linalg.inv(self.flair_to_t1w).astype(np.float64)
             return inverse
         return np.eye(4)
@@ -61,6 +63,7 @@ class LesionScans:
         assert self.flair is not None  # noqa: S101 - asked for where there is one
         share = brain.like(brain.data.astype(np.float32))
         carried = resample(share, self.flair, world=self.flair_to_t1w)
+        # Half of a voxel: that keeps the volume of the mask.
         return carried.like(carried.data > 0.5)
 
 
@@ -91,6 +94,7 @@ def lesion_mask(
 def _uncorrected(
     scans: LesionScans, settings: Settings, runner: Runner, external: Mapping[str, External]
 ) -> LesionMask | None:
+    # Of a finished mask and seeds bids.external leaves one. A mask needs no FLAIR, seeds do.
     finished = _on_grid("lesion", scans, external)
     if finished is not None:
         return LesionMask(_counted(finished, scans), external["lesion"].source)
@@ -117,6 +121,7 @@ def _grown(
     """Grow seeds on the slices of FLAIR, as a reader sees them."""
     flair = scans.flair
     assert flair is not None  # noqa: S101 - the caller has looked
+    # Seeds set on T1w are looked up on FLAIR, where they grow.
     if space == "T1w":
         seeds_mm = apply(scans.world_of("FLAIR"), seeds_mm)
     grown = runner.run(
@@ -128,6 +133,7 @@ def _grown(
     )
     mask = grown.like(grown.data.astype(np.uint8))
     onto = scans.context.brain
+    # The nearest voxel: the grown mask is a decision for each voxel of FLAIR.
     carried = resample(mask, onto, world=scans.world_of("FLAIR"), order=0)
     return _counted(carried, scans)
 

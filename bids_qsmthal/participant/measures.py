@@ -95,6 +95,7 @@ def collect(
     table["run_id"] = session.run
     table["qc"] = decision.value
     counts = ["n_voxels", "n_lost"]
+    # Integers that can be missing: else 5 becomes 5.0 where another row has none.
     table[counts] = table[counts].astype("Int64")
     return table
 
@@ -160,9 +161,11 @@ def _lesions(structural: Structural) -> Iterable[dict[str, Any]]:
     lesions, method = structural.lesions, "T2 lesions from FLAIR"
     yield row("volume", "lesion", lesions.volume_mm3, "mm3", method=method, source=source)
     yield row("lesion_count", "lesion", float(lesions.count), "1", method=method, source=source)
+    # Places of lesions follow from tissues and labels, which need T1w.
     if structural.prepared is None:
         return
     sums = lesions.table.groupby("location")["volume_mm3"].agg(["sum", "size"])
+    # A place without lesions gets 0; without a row it would be missing at group level.
     for location, (volume_mm3, count) in sums.reindex(LOCATIONS, fill_value=0).iterrows():
         region = f"lesion_{str(location).replace(' ', '_')}"
         yield row("volume", region, float(volume_mm3), "mm3", method=method, source=source)

@@ -74,6 +74,7 @@ def _anatomy(structural: Structural) -> AnatomyRun:
     sources, lesions = structural.sources, structural.lesions
     return AnatomyRun(
         atlas=atlas.SPACE,
+        # Tissues are classified unless both kinds of labels are external.
         classified=not {"tissue", "deepgray"} <= set(sources),
         lesions_filled=lesions is not None and lesions.count > 0,
         thalamus_refined="deepgray" not in sources,
@@ -125,6 +126,7 @@ def _regions(
         thalamus=sources.get("thalamus", OURS),
         veins=sources.get("vein", OURS),
         reference_mask=sources.get("csf_reference", OURS),
+        # The result has no field for it; its warning, a value, says the same.
         rim_removed=ThalamusRimKept() not in regions.warnings,
         lesions_removed=bool(removed),
     )

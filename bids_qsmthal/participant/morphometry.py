@@ -79,6 +79,7 @@ def numbers(anatomy: Anatomy | None, external_files: Mapping[str, External]) -> 
     item = external_files.get(external.NUMBERS)
     measured = item.measured if item else None
     theirs = list(_theirs(measured, item, external_files)) if item and measured else []
+    # Of two numbers for one place the later counts: theirs.
     return tuple({number.key: number for number in (*ours, *theirs)}.values())
 
 
@@ -86,6 +87,7 @@ def _ours(anatomy: Anatomy, external_files: Mapping[str, External]) -> Iterator[
     for name, volume_mm3 in anatomy.volumes_mm3.items():
         region, side = _split(name)
         key = _made_from(region)
+        # External tissues are labels without fractions: their voxels are counted.
         counted = key == "deepgray" or (key == "tissue" and key in external_files)
         yield Number(
             measure="volume",
@@ -117,6 +119,7 @@ def _labelled(external_files: Mapping[str, External]) -> Iterator[Number]:
         for index, (region, side) in ATLAS.regions.items()
     }
     thalami = [voxels[ATLAS.regions[index]] for index in THALAMUS]
+    # With one thalamus only, the sum would pass for that of both.
     if all(thalami):
         voxels["thalamus", "LR"] = sum(thalami)
     for (region, side), count in voxels.items():
@@ -139,6 +142,8 @@ def _theirs(
 
     for name, volume_mm3 in measured.volumes_mm3.items():
         region, side = _split(name)
+        # The table describes the labels that its program made. Where others, or corrected ones,
+        # take their place, it describes what is not used.
         if its_own(_made_from(region)):
             yield Number(
                 measure="volume",

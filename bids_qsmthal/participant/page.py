@@ -110,6 +110,7 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
         total_field_hz=image(maps.total_field_hz),
         local_field_hz=image(maps.local_field_hz),
         chi_ppm=image(maps.chi_ppm),
+        # All zero: one echo, no decay to fit.
         r2star_per_s=image(maps.r2star_hz) if maps.r2star_hz.any() else None,
     )
 
@@ -163,6 +164,7 @@ def _registrations(
         moving.append(("MEGRE to T1w", susceptibility.combined, susceptibility.to_t1w))
     labels = structural.prepared.labels
     ventricles = labels.like(np.isin(labels.data, LATERAL_VENTRICLE).astype(np.uint8))
+    # Two sharp borders, one outside and one inside: a reader sees a shift or a turn at them.
     outlines = {"brain": structural.prepared.brain, "ventricles": ventricles}
     for name, image, rigid in moving:
         if image is not None and rigid is not None:

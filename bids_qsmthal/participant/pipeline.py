@@ -123,6 +123,7 @@ T2_LESIONS = Stage(
     makes=("lesion", "lesion_probability", "lesion_flair"),
     share=0.06,
     lack="no T2 lesions",
+    # An image where lesions are grown from seeds.
     gives=(Lesions, Image),
 )
 SEGMENT_T1W = Stage(
@@ -188,6 +189,8 @@ REGIONS = Stage(
     gives=(RegionResults,),
 )
 
+# In the order in which they run. With all four scans the shares add up to 1: the brain in FLAIR and
+# that in the gradient echo are looked for only where there is no T1w.
 STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
@@ -248,6 +251,7 @@ class Plan:
 
     def _lacks(self, scan: Input) -> list[str]:
         return [
+            # The need is not the scan itself: it names other things that serve alike.
             f"{one.stage.lack} (external labels would do)" if need != scan else one.stage.lack
             for one in self.left_out
             if one.reason is LeftOutReason.ABSENT and one.stage.lack
@@ -266,6 +270,7 @@ def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
     }
     roles = [scan.keys[0] for scan, there in scans.items() if there is not None]
     available = frozenset((*roles, *external_files))
+    # All stages, not only those that run: --dry-run and check say why one does not.
     decided = {stage: _left_out(stage, available, external_files) for stage in STAGES}
     return Plan(
         available=available,
@@ -277,6 +282,7 @@ def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
 def _left_out(
     stage: Stage, available: frozenset[str], external_files: Mapping[str, ExternalFile]
 ) -> StageLeftOut | None:
+    # This order decides which reason is said. What nothing can replace comes first.
     for need in stage.needs:
         if not need.among(available):
             return StageLeftOut(stage, LeftOutReason.ABSENT, need.name)

@@ -41,6 +41,7 @@ REGISTRATION_RULE = "failure rule of the registration"
 
 
 DOUBTFUL_NUMBER = (
+    # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
     *(OneEcho, NoVentricularCsf, InversionNotConverged),
@@ -88,6 +89,7 @@ def check_rows(
     """Return every check of a participant."""
     regions = susceptibility.regions if susceptibility is not None else None
     return (
+        # The order of the table: what bears on the number stands first.
         *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
         *_scan(susceptibility),
         *_registrations(structural, susceptibility),
@@ -112,6 +114,7 @@ def _scan(susceptibility: Susceptibility | None) -> Iterator[CheckRow]:
     if susceptibility is None or susceptibility.regions is None:
         return
     warnings = (*susceptibility.signal.warnings, *susceptibility.maps.warnings)
+    # The same warning once, in the order in which they came.
     for warning in dict.fromkeys(warnings):
         if isinstance(warning, DOUBTFUL_NUMBER):
             yield CheckRow(

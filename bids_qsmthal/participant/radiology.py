@@ -45,6 +45,7 @@ def enhancing(session: Session) -> bool | None:
     tables: list[tuple[Path, dict[str, str]]] = []
     if session.session:
         own = {"session_id": f"ses-{session.session}"}
+        # What is about the session goes before what is about the person.
         tables.append((session.root / subject / f"{subject}_sessions.tsv", own))
     tables.append((session.root / "participants.tsv", {"participant_id": subject}))
     for path, key in tables:
@@ -52,6 +53,7 @@ def enhancing(session: Session) -> bool | None:
             if all(_same(row.get(column), value) for column, value in key.items()):
                 cells = ((row.get(column) or "").strip().lower() for column in COLUMNS)
                 readings = [READING.get(cell) for cell in cells]
+                # Another word, such as n/a, is no reading; the next column or table is asked.
                 known = [reading for reading in readings if reading is not None]
                 if known:
                     return known[0]
@@ -68,6 +70,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     try:
+        # Spreadsheets write a byte order mark, which would be part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as stream:
             return list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

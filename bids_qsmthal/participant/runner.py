@@ -93,6 +93,7 @@ class Runner:
         OutputError
             It cannot be kept.
         """
+        # With the defaults: a default that changes is another argument and another result.
         arguments = inspect.signature(function).bind(*args, **kwargs)
         arguments.apply_defaults()
         name = f"{function.__module__}.{function.__qualname__}"
@@ -110,6 +111,7 @@ class Runner:
         before = time.process_time()
         result = function(*args, **kwargs)
         log.debug("%s took %.1f CPU-s", stage.title, time.process_time() - before)
+        # Kept at once: a run that is killed later goes on from here.
         self._kept.save(key, result)
         return result
 
@@ -152,6 +154,8 @@ def _room(function: Callable[..., object]) -> str:
     return function.__module__.removeprefix("bids_qsmthal.").split(".")[0]
 
 
+# Has to follow the import contracts: with a room missing here, a change in it would leave stale
+# results in use.
 BELOW = {"anatomy": ("core",), "lesions": ("core",), "qsm": ("core",), "roi": ("qsm", "core")}
 """The rooms that the code of a room is built on."""
 
@@ -180,6 +184,7 @@ def _files(place: Traversable, name: str) -> list[tuple[str, bytes]]:
     return [
         found
         for entry in entries
+        # Compiled code differs between versions of Python and says nothing new.
         if entry.name != "__pycache__"
         for found in _files(entry, f"{name}/{entry.name}")
     ]

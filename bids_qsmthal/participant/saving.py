@@ -76,6 +76,7 @@ def save_susceptibility(
 ) -> None:
     """Save what was made from the gradient echo."""
     maps, image = susceptibility.maps, susceptibility.image
+    # Zero, not infinity, where nothing decays or nothing was fitted.
     t2star_s = np.divide(
         1, maps.r2star_hz, out=np.zeros_like(maps.r2star_hz), where=maps.r2star_hz > 0
     )
@@ -102,6 +103,7 @@ def save_susceptibility(
     }
     sources = _uris(session, susceptibility.signal.series.paths)
     if len(susceptibility.signal.series.first) == 1:
+        # With one echo these maps are zero everywhere, which would look like a measurement.
         contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
     _save_all(contents, sources, method, out)
     if susceptibility.regions is not None:

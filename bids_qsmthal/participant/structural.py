@@ -108,6 +108,7 @@ def structural_results(inputs: LoadedInputs, settings: Settings, runner: Runner)
         flair=inputs.flair,
         ce_t1w=inputs.ce_t1w,
         numbers=morphometry.numbers(made.anatomy, external),
+        # Those of stages last: a mask that was grown or corrected has another source than its file.
         sources={key: item.source for key, item in external.items()} | dict(made.sources),
     )
 
@@ -122,6 +123,8 @@ def _with_t1w(inputs: LoadedInputs, t1w: Image, settings: Settings, runner: Runn
         seed=settings.seed,
     )
     labels = external_labels.labels(inputs.external, prepared)
+    # Lesions before tissues: they are filled before tissues are classified, for on T1w they look
+    # like gray matter.
     context = lesion_context(prepared)
     flair_to_t1w = registered(FLAIR_TO_T1W, prepared, inputs.flair, settings, runner)
     mask = lesion_mask.lesion_mask(
@@ -227,6 +230,7 @@ def lesion_context(prepared: Prepared) -> Context:
     """Hand over what the lesions need, the cerebellum among the labels."""
     labels = prepared.labels.data.astype(np.int16)
     for region, label in CEREBELLUM.items():
+        # Nuclei keep their labels; the cerebellum takes what has none.
         labels[(prepared.regions.data == region) & (labels == 0)] = label
     return lesions.Context(
         brain=prepared.brain,

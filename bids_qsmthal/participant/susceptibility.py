@@ -102,6 +102,7 @@ def susceptibility_results(
         fluid_probability=fluid,
     )
     maps = _with_external_maps(maps, combined, external)
+    # One namespace: roi.LIMITS looks measures up by their names, whoever took them.
     metrics = maps.quality | _motion(signal, brain) | (to_t1w.quality if to_t1w else {})
     segmentation = _segmentation(structural, gre_to_t1w, external)
     regions = None
@@ -136,6 +137,7 @@ def _brain(
         on_t1w = structural.prepared.brain
         fraction = on_t1w.like(on_t1w.data.astype(np.float32))
         carried = resample(fraction, combined, world=gre_to_t1w)
+        # Half of a voxel: that keeps the volume of the mask.
         brain = carried.like(carried.data > 0.5)
     else:
         brain = runner.run(BRAIN_IN_GRE, anatomy.brain_mask, combined)
@@ -152,6 +154,7 @@ def _fluid_probability(
     combined: Image, structural: Structural, to_t1w: Rigid | None
 ) -> NDArray[np.float32] | None:
     """Return how likely each voxel is fluid by T1w; ``None`` where that is not known."""
+    # After a registration that failed, T1w would call tissue fluid.
     if structural.anatomy is None or to_t1w is None or to_t1w.failed:
         return None
     carried: NDArray[np.float32] = resample(
@@ -162,6 +165,7 @@ def _fluid_probability(
 
 def _motion(signal: Signal, brain: Image) -> dict[str, float]:
     """Return the sign of motion, where there is air to see it in."""
+    # The first echo, which has lost least signal.
     ghost = qsm.ghost_to_signal(signal.magnitude.data[..., 0], brain.data, brain.grid)
     return {} if ghost is None else {"ghost": ghost}
 
@@ -234,6 +238,7 @@ def _segmentation(
     """Return the labels of T1w, or external ones of the gradient echo."""
     if "deepgray_gre" in external:
         labels = external["deepgray_gre"].image
+        # They were drawn on the gradient echo itself: nothing is carried over.
         return roi.Segmentation(deepgray=labels, gre_to_t1w=np.eye(4), names={}, nuclei_names={})
     if structural.anatomy is None:
         return _labels_alone(structural, external)

@@ -113,6 +113,8 @@ class Inputs:
     half_difference_ppm: Image | None = None
 
     def __post_init__(self) -> None:
+        # Shapes only. That the worlds agree is the caller's part: masks are drawn on the GRE grid,
+        # or are resampled to it before they get here.
         for name, image in (
             ("magnitude", self.magnitude),
             ("QSM mask", self.qsm_mask),

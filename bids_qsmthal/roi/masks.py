@@ -62,6 +62,7 @@ class RegionSettings:
     thalamus: ThalamusRule = field(default_factory=ThalamusRule)
     limits: tuple[Limit, ...] = LIMITS
     confidence: float = 0.95
+    # One side, both sides. Both together err less, because part of the error of a side is its own.
     method_sd_ppb: tuple[float, float] = (1.45, 1.15)
     calibrated_background: str = "joint"
 
@@ -109,6 +110,7 @@ def region_masks(inputs: Inputs, regions: Regions, *, settings: RegionSettings) 
         if external.reference is None
         else _external_reference(np.asarray(external.reference.data) > 0, regions)
     )
+    # Veins before the thalamus, which leaves them out.
     vessels = (
         veins(vein_images(inputs, regions, settings), size, rule=settings.veins)
         if external.veins is None
@@ -152,6 +154,7 @@ def reference_images(inputs: Inputs, regions: Regions) -> ReferenceImages:
 
 def vein_images(inputs: Inputs, regions: Regions, settings: RegionSettings) -> VeinImages:
     """Return what veins are found from."""
+    # The thalamus with its rim: most of the veins run along its border.
     share = np.maximum(regions.share["L"], regions.share["R"])
     return VeinImages(
         chi_ppm=inputs.chi_ppm.data,

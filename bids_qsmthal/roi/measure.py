@@ -92,6 +92,7 @@ def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> Region
     masks = region_masks(inputs, regions, settings=settings)
     _require_something(masks)
     table = measures(inputs, regions, masks, settings=settings)
+    # Some checks read the table, and the qc column of the table holds their verdict: this order.
     checked = checks(_quality_measures(inputs, masks, table), limits=settings.limits)
     reference = masks.reference
     log.info("CSF reference: %s, %d voxels", reference.level.label, reference.mask.sum())
@@ -110,6 +111,7 @@ def _finite(inputs: Inputs) -> Inputs:
     maps = [inputs.chi_ppm, inputs.magnitude]
     maps += [] if inputs.r2star_hz is None else [inputs.r2star_hz]
     # One NaN would make the mean of its region NaN, and a reference with one every number.
+    # A voxel has to be good in all maps, so that every measure of a region has the same voxels.
     good = np.logical_and.reduce([np.isfinite(image.data) for image in maps])
     if good.all():
         return inputs
@@ -147,6 +149,7 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
     checked = {
         "thalamus_voxels_kept": float(sum(side.kept for side in counts.values())),
         "thalamus_lost_to_mask": sum(side.mask for side in counts.values()) / max(labelled, 1),
+        # The difference over the mean of both sides, hence the 2.
         "thalamus_asymmetry": 2 * (right - left) / max(labelled, 1),
         "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),

@@ -49,9 +49,11 @@ def measured_regions(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator
     yield MeasuredRegion("brain", "n/a", regions.usable, 0, inputs.method, MaskSource.QSM_MASK)
     source = masks.source["reference"]
     yield from _halves("csf_reference", masks.reference.labels, masks.reference.level.label, source)
+    # A mask times the side of each voxel is a label: 1 left, 2 right.
     yield from _halves("csf_global", masks.global_csf * regions.side, everywhere, MaskSource.R2STAR)
     for half in _halves("thalamus", masks.thalamus.labels, inputs.method, masks.source["thalamus"]):
         counts = masks.thalamus.counts
+        # "LR" contains both letters, so the counts of both sides add up.
         lost = sum(count.lost for side, count in counts.items() if side in half.hemisphere)
         yield replace(half, lost=lost)
     if regions.labels is None or inputs.segmentation is None:
@@ -73,6 +75,7 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
     carried = regions.labels
     assert carried is not None  # noqa: S101 - the caller has looked
     for name, group in _grouped(carried, names):
+        # The thalamus has a mask of its own; ventricles are what others are measured against.
         if name == "thalamus" or "ventricle" in name:
             continue
         both = np.zeros(regions.usable.shape, dtype=bool)
@@ -101,6 +104,8 @@ def _nuclei(
         total_lost = 0
         for index, hemisphere in group:
             own = np.asarray(carried.labels.data) == index
+            # No core here: a nucleus is often a few voxels wide, and the final thalamus has no rim,
+            # no veins and no fluid any more.
             mask = own & inside
             lost = int(own.sum() - mask.sum())
             yield MeasuredRegion(name, hemisphere, mask, lost, method, MaskSource.SEGMENTATION)

@@ -31,6 +31,7 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     inside = _distance_inside(mask, voxel_size_mm)
     outside = ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm)
     if not mask.any():
+        # SciPy measures the way to the nearest zero, and ``~mask`` has none here.
         outside = np.full(mask.shape, np.inf)
     depth: Array = np.where(mask, inside - half, half - outside).astype(np.float32)
     return depth

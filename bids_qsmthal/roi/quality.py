@@ -37,6 +37,7 @@ class Limit:
 
     def decision(self, value: float) -> Decision:
         """Return what a value means for the participant; what cannot be measured is checked."""
+        # Comparisons with NaN are false: without this line it would be excluded.
         if not np.isfinite(value):
             return Decision.CHECK
         if not self.exclude[0] <= value <= self.exclude[1]:
@@ -148,6 +149,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         name="overlap",
         unit="fraction",
+        # Asks for a look before the 0.85 below which the registration itself counts as failed.
         check=(0.9, 1.0),
         exclude=(0.7, 1.0),
         source="brain masks of one head agree to about .95",

@@ -207,6 +207,7 @@ def _ladder(
             deep = images.usable & (images.atria_depth_mm >= radius)
             yield ReferenceRegion.ATRIA, radius, deep
     if start <= 1 and images.ventricles_depth_mm is not None:
+        # The atria are the widest part of the ventricles: the deepest erosion leaves little else.
         for radius in rule.erosions_mm[1:]:
             deep = images.usable & (images.ventricles_depth_mm >= radius)
             yield ReferenceRegion.VENTRICLES, radius, deep
@@ -225,6 +226,7 @@ def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: Refer
     """
     fluid = images.usable.copy()
     if images.r2star_hz is not None:
+        # A negative R2* is a failed fit, not slow decay.
         fluid &= (images.r2star_hz < rule.r2star_limit_hz) & (images.r2star_hz >= 0)
     elif images.csf_probability is None:
         return np.zeros_like(images.usable)
@@ -267,6 +269,7 @@ def cleaned(
         ("magnitude", _dark(candidates, images.magnitude, rule)),
         ("chi", _outlying(candidates, images.chi_ppm, rule)),
     )
+    # What fails several tests is counted under the first.
     for name, bad in tests:
         rejected[name] = int((bad & ~failed).sum())
         failed |= bad
@@ -293,6 +296,7 @@ def _dark(candidates: Mask, magnitude: Array, rule: ReferenceRule) -> Mask:
         return np.zeros_like(candidates)
     centre, spread = robust_centre_and_spread(magnitude[candidates])
     # Receive sensitivity alone varies by some 5 % over the ventricles, however low the noise.
+    # One-sided: a voxel that is brighter than its neighbours may be inflow or the receive coil.
     dark: Mask = candidates & (
         magnitude < centre - rule.outlier_spreads * max(spread, 0.05 * centre)
     )
@@ -308,6 +312,7 @@ def _outlying(candidates: Mask, values: Array, rule: ReferenceRule) -> Mask:
 
 
 def _clusters(failed: Mask) -> Mask:
+    # Voxels that meet at a corner belong together: plexus runs at any angle to the grid.
     labels, _ = ndimage.label(failed, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
     # Label 0 is the background.

@@ -109,6 +109,8 @@ def posterior_third(deepgray: Image) -> Image:
     for side, index in enumerate(LATERAL_VENTRICLE, start=1):
         voxels = np.argwhere(np.asarray(deepgray.data) == index)
         if voxels.size:
+            # Row 1 of the affine gives the world's y, which grows towards the front (RAS+). Its
+            # offset is left out, for it cancels in the comparison below.
             forward_mm = voxels @ deepgray.affine[1, :3]
             edge_mm = forward_mm.min() + (forward_mm.max() - forward_mm.min()) / 3
             atria[tuple(voxels[forward_mm <= edge_mm].T)] = side
@@ -145,6 +147,7 @@ def _lesions(known: Segmentation, chi: Image) -> Mask:
     share = transfer.fraction(mask, chi, world=known.gre_to_t1w)
     if share is None:
         return np.zeros(chi.shape, dtype=bool)
+    # Half of a voxel keeps the volume; every voxel touched would enlarge lesions in thick slices.
     lesions: Mask = share.on(chi) >= 0.5
     return lesions
 
@@ -178,6 +181,7 @@ def _side(left: Mask, right: Mask, usable: Mask, image: Image) -> Labels:
         across = image.affine[:3, :3] @ (second - first)
     else:
         middle = np.argwhere(usable).mean(axis=0)
+        # World x grows to the right (RAS+): what lies beyond the middle is 2, right.
         across = np.array((1.0, 0.0, 0.0))
     # The scalar product with a world direction, taken in voxel indices.
     normal = image.affine[:3, :3].T @ across
@@ -196,6 +200,7 @@ def _without_segmentation(inputs: Inputs, usable: Mask) -> Regions:
         usable=usable,
         side=_side(left, right, usable, inputs.chi_ppm),
         share={"L": left.astype(np.float32), "R": right.astype(np.float32)},
+        # Infinitely deep: what a reader drew has no rim to lose.
         depth_mm={name: np.full(usable.shape, np.inf, np.float32) for name in ("L", "R")},
         lesions=nowhere,
         csf_share=np.zeros(usable.shape, dtype=np.float32),

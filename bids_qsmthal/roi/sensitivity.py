@@ -43,6 +43,7 @@ def sensitivity(
     ]
     variants += [
         replace(default, choice="reference", name=name, reference=mask)
+        # An empty reference has no row: every value against it would be NaN.
         for name, mask in _other_references(inputs, regions, masks, settings)
         if mask.any()
     ]
@@ -96,6 +97,7 @@ class _Variant:
 
 
 def _mean(values: Array, mask: Mask) -> float:
+    # The maps are float32. Differences of a tenth of a ppb need sums in float64.
     return float(values[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
 
 

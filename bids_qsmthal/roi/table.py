@@ -107,6 +107,8 @@ def standard_error(
     # Without split echoes the unevenness of the region stands in for its noise, on the safe side.
     if name != "thalamus" or own.noise_ppb is None:
         parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, by_region)]
+    # A part that cannot be estimated, such as the standard error of a single voxel, is NaN and adds
+    # nothing; the error of the method is always there.
     return float(np.sqrt(np.nansum(np.square(parts))))
 
 
@@ -130,6 +132,7 @@ def _measured(inputs: Inputs, regions: Regions, masks: Masks, background: str) -
             continue
         # The mean of both sides must be that of the parts; their noise is not shared over 3 cm.
         sides = [by_region[region.name, side] for side in "LR" if (region.name, side) in by_region]
+        # No error of these two is reported, and the correlogram of a whole brain takes long.
         if region.name in {"brain", "csf_global"}:
             own = plain(chi_ppb, region.mask)
         elif region.hemisphere == "LR" and sides:
@@ -192,6 +195,7 @@ def _relative(
     own = by_region[key].chi_ppb.value
     value = own - by_region["csf_reference", "LR"].chi_ppb.value
     error = standard_error(key, by_region, method_sd_ppb=settings.method_sd_ppb)
+    # Normal, not t: the largest part, method_sd_ppb, is not estimated from this scan.
     reach = float(stats.norm.ppf(0.5 + settings.confidence / 2)) * error
     numbers = [
         ("chi_relative_csf", value, "ppb"),

@@ -123,10 +123,13 @@ def least_depth_mm(source: Image, onto: Image, *, world: Affine) -> Array:
     if box is None:
         return whole
     size_mm = source.grid.voxel_size_mm
+    # How far outside a voxel lies matters only near the border: three source voxels are enough.
     crop = around(mask, margin=margin_voxels(3 * max(size_mm), size_mm))
     assert crop is not None  # noqa: S101 - the mask is not empty: it has a box
     depth = Image(signed_depth_mm(crop.cut(mask), size_mm), crop.affine(source.affine))
     least = np.full(box.shape, np.inf, dtype=np.float32)
+    # The samples are the middles of cells, so a corner of the box may lie half a lattice step
+    # nearer to the border than the least of them.
     for sample in _samples(depth, onto, world=world, box=box, order=1, fill=-np.inf):
         np.minimum(least, sample, out=least)
     whole[box.slices] = least
@@ -138,10 +141,12 @@ def _winners(shares: Mapping[int, Share], onto: Image) -> Labels:
     best = np.zeros(onto.shape, dtype=np.float32)
     filled = np.zeros(onto.shape, dtype=np.float32)
     for index, share in shares.items():
+        # Strictly greater: of equal shares the smaller index wins, in every run.
         better = share.values > best[share.box.slices]
         winner[share.box.slices][better] = index
         best[share.box.slices][better] = share.values[better]
         filled[share.box.slices] += share.values
+    # What no label fills is background; it wins where it has more than the best label.
     winner[best < 1.0 - filled] = 0
     return winner
 
@@ -151,9 +156,11 @@ def _box(source: Image, onto: Image, world: Affine) -> Crop | None:
     filled = around(np.asarray(source.data) != 0)
     if filled is None:
         return None
+    # The outer faces of the voxels; indices are those of their centres.
     ends = [(part.start - 0.5, part.stop - 0.5) for part in filled.slices]
     corners = np.array([(*corner, 1.0) for corner in product(*ends)]).T
     seen = np.linalg.inv(onto.affine) @ np.linalg.inv(world) @ source.affine @ corners
+    # A voxel more on each side: boxes that the label only touches have a share, too.
     first = np.maximum(np.floor(seen[:3].min(axis=1)).astype(int) - 1, 0)
     last = np.minimum(np.ceil(seen[:3].max(axis=1)).astype(int) + 2, onto.shape)
     if (first >= last).any():
@@ -169,7 +176,10 @@ def _samples(
     counts = _lattice(source, onto)
     first = np.array(box.start, dtype=np.float64)
     data = np.asarray(source.data).astype(np.float32)
+    # A depth continues beyond its crop as at the edge, where it is negative. A share ends with 0;
+    # SciPy's plain "constant" would not interpolate between the last voxel and that 0.
     mode = "nearest" if np.isinf(fill) else "grid-constant"
+    # Middles of n equal parts of an edge, in voxels from the centre: -0.5 to 0.5.
     for point in product(*((np.arange(n) + 0.5) / n - 0.5 for n in counts)):
         offset = apply(step, first + point)
         yield ndimage.affine_transform(
@@ -181,6 +191,7 @@ def _lattice(source: Image, onto: Image) -> tuple[int, int, int]:
     """Return how many samples along each axis of a target voxel resolve the source voxels."""
     step_mm = STEP_FRACTION * min(source.grid.voxel_size_mm)
     x, y, z = (
+        # Voxel sizes are rounded in headers: 1e-3 keeps 4.00001 steps from becoming 5.
         min(max(int(np.ceil(size / step_mm - 1e-3)), 1), MAXIMUM_SAMPLES)
         for size in onto.grid.voxel_size_mm
     )

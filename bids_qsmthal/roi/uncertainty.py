@@ -60,6 +60,7 @@ def pooled(parts: Sequence[Mean]) -> Mean:
     if not count:
         return Mean(float("nan"), float("nan"), float("nan"), 0)
     value = sum(part.count * part.value for part in held) / count
+    # Within the parts and between them: the decomposition of the sum of squares.
     squares = sum(
         (part.count - 1) * np.nan_to_num(part.sd) ** 2 + part.count * (part.value - value) ** 2
         for part in held
@@ -71,11 +72,14 @@ def pooled(parts: Sequence[Mean]) -> Mean:
 
 def _variance_of_mean(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> float:
     pairs, products, distance_mm = _pair_sums(values, mask, voxel_size_mm)
+    # Shells as wide as the longest edge, so that each holds pairs of all directions.
     width_mm = max(voxel_size_mm)
     shell = np.floor(distance_mm / width_mm + 0.5).astype(int)
+    # Shell 0 is the lag zero alone, the variance itself; thin voxels would fall into it.
     shell[distance_mm > 0] = np.maximum(shell[distance_mm > 0], 1)
     pairs_of = np.bincount(shell.ravel(), pairs.ravel())
     products_of = np.bincount(shell.ravel(), products.ravel())
+    # The counts come from an FFT, which leaves 1e-10 where there is no pair.
     present = pairs_of > 0.5
     negative = np.flatnonzero(present & (products_of <= 0))
     end = int(negative[0]) if negative.size else products_of.size
@@ -92,7 +96,10 @@ def _pair_sums(values: Array, mask: Mask, voxel_size_mm: VoxelSize) -> tuple[Arr
     box = crop.slices
     inside = mask[box]
     deviation = np.where(inside, values[box] - values[mask].mean(dtype=np.float64), 0.0)
+    # Padded: a circular correlation would pair voxels at opposite faces of the box.
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in inside.shape]
+    # Wiener-Khinchin: the autocorrelation of the deviations sums products of pairs, and that of the
+    # mask counts the pairs, for all lags at once.
     products = fft.irfftn(np.abs(fft.rfftn(deviation, shape)) ** 2, shape)
     pairs = fft.irfftn(np.abs(fft.rfftn(inside.astype(np.float64), shape)) ** 2, shape)
     axes = [np.fft.fftfreq(n, 1.0 / n) * size for n, size in zip(shape, voxel_size_mm, strict=True)]

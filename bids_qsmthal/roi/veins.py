@@ -94,13 +94,16 @@ def _hessian_eigenvalues(values: Array, voxel_size_mm: VoxelSize, radius_mm: flo
 def _frangi(eigenvalues: Array) -> Array:
     along, across, strongest = np.moveaxis(eigenvalues, -1, 0)
     norm = np.sqrt(along**2 + across**2 + strongest**2)
+    # Where the map is flat all eigenvalues are 0, and so are both quotients.
     tiny = np.finfo(np.float32).tiny
     plate = np.abs(across) / np.maximum(np.abs(strongest), tiny)
     ball = np.abs(along) / np.maximum(np.sqrt(np.abs(across * strongest)), tiny)
     half = max(0.5 * float(norm.max(initial=0.0)), float(tiny))
+    # With alpha = beta = 1/2 the factor 1 / (2 alpha^2) is 2.
     tube = (
         (1 - np.exp(-2 * plate**2)) * np.exp(-2 * ball**2) * (1 - np.exp(-0.5 * (norm / half) ** 2))
     )
+    # Curved downwards in both directions across: a bright tube. Venous blood is paramagnetic.
     bright: Array = np.where((across < 0) & (strongest < 0), tube, 0.0).astype(np.float32)
     return bright
 
@@ -140,6 +143,8 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     itself, so the thresholds follow the noise and the iron pattern of the image at hand.
     """
     mask = np.zeros_like(images.usable)
+    # Beyond the neighbourhood 8 mm more: four sigma of the widest Gaussian (6 mm) and half of the
+    # median filter (4 mm) do not reach the cut edge.
     margin = margin_voxels(2 * rule.neighbourhood_mm + 2.0, voxel_size_mm)
     crop = around(images.thalami, margin=margin)
     if crop is None:
@@ -153,6 +158,8 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     sought = dilated(thalami, voxel_size_mm, rule.neighbourhood_mm) & usable
     # Iron in a neighbour is as bright as blood: there brightness tells no vein.
     sought &= thalami | ~images.iron_rich[box]
+    # Any score above 0: its size depends on the sharpest edge of the crop (c of Frangi), so that a
+    # threshold on it would differ between scans. How bright is enough the contrast decides.
     sure = vesselness(chi, voxel_size_mm, radii_mm=rule.radii_mm) > 0
     if images.r2star_hz is not None:
         decay = _filled(images.r2star_hz[box], thalami, usable)
