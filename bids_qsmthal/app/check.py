@@ -86,6 +86,7 @@ class Found:
     @property
     def exit_code(self) -> int:
         """How a run over this participant would end as far as can be told: 0 is well."""
+        # A run stops at the first.
         return self.problems[0].exit_code if self.problems else 0
 
     def described(self, role: str) -> str:
@@ -118,6 +119,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         else None
     )
     found = Found(session=session, series=series, external_files=external_files or {})
+    # Reading voxels after bad headers would say the same fault again.
     if voxels and not problems:
         if series is not None:
             _tried(problems, input_checks.gradient_echo, series, settings)
@@ -125,6 +127,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
             _tried(problems, input_checks.external_result, key, item, session)
     for path in (paths[0] for role, paths in found.files.items() if role != "gre"):
         _tried(problems, input_checks.structural if voxels else nifti.shape_and_affine, path)
+    # One file may stop several checks: its fault is said once.
     return replace(found, problems=tuple(dict.fromkeys(problems)))
 
 
@@ -162,9 +165,11 @@ def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
         f"group level: no column {' or '.join(variable.columns)} in participants.tsv, sessions.tsv "
         f"or phenotype/: no model with {variable.name}"
         for variable in wanted.variables.values()
+        # Measures come from the images, not from a table.
         if variable.columns and not variable.measure and not known & set(variable.columns)
     ]
     listed = covariates.listed_participants(sources)
+    # participants.tsv is optional in BIDS: without it nobody is missing from it.
     unlisted = sorted(set(participants) - set(listed)) if listed else []
     if unlisted:
         said.append(f"group level: participants.tsv does not list {', '.join(unlisted)}")

@@ -90,6 +90,7 @@ def run(words: Sequence[str]) -> int:
 
         sys.stdout.write(describe(options.main_parser()))
         return 0
+    # Before the parser. A dataset in a folder of that name is ./demo.
     if words and words[0] == "demo":
         return _demo(options.demo_parser().parse_args(words[1:]))
     if words and words[0] == "check":
@@ -126,6 +127,8 @@ def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespa
     from bids_qsmthal.app import configuration  # noqa: PLC0415
 
     configured = configuration.read(chosen.config, parser)
+    # Parsed again with the file's values as defaults, so that the command line wins. argparse turns
+    # defaults that are text into values as it does with words.
     parser.set_defaults(**configured)
     return parser.parse_args(words)
 
@@ -134,6 +137,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
     """Turn options into settings, checking the folders."""
     bids_dir, output_dir = chosen.bids_dir.resolve(), chosen.output_dir.resolve()
     _check_output(bids_dir, output_dir)
+    # Before the imports below: numba and matplotlib read their folders when they are imported.
     work_dir = _work_dir(chosen.work_dir, bids_dir, output_dir)
     caches.use(work_dir)
 
@@ -183,6 +187,7 @@ def _direction(given: Sequence[float] | None) -> tuple[float, float, float] | No
     if given is None:
         return None
     x, y, z = (float(value) for value in given)
+    # NaN fails both comparisons.
     if not 0 < abs(x) + abs(y) + abs(z) < float("inf"):
         raise UsageError(f"--b0-direction {x:g} {y:g} {z:g}: expected a direction, not all zero.")
     return x, y, z
@@ -261,6 +266,7 @@ def _check(words: Sequence[str]) -> int:
         usual = options.main_parser().parse_args(
             [str(asked.bids_dir), str(output_dir), "participant", "-w", scratch]
         )
+        # What check has no option for is as in a run without options.
         settings = settings_from(type(usual)(**vars(usual) | vars(asked)), words)
         log.setLevel(settings.log_level)
         from bids_qsmthal.app import levels  # noqa: PLC0415
@@ -297,6 +303,7 @@ def _demo_settings(chosen: Namespace, bids_dir: Path, output_dir: Path) -> Setti
     words = [str(bids_dir), str(output_dir), *options.LEVELS]
     for name in ("work_dir", "nprocs", "omp_nthreads", "mem"):
         if (value := getattr(chosen, name)) is not None:
+            # The option takes no plain number of bytes.
             text = f"{value // 2**10}K" if name == "mem" else str(value)
             words += [f"--{name}", text]
     words += ["-v"] * chosen.verbose + ["-q"] * chosen.quiet
@@ -323,6 +330,7 @@ def _filters(path: Path | None) -> dict[str, dict[str, Any]]:
 
 def _check_output(bids_dir: Path, output_dir: Path) -> None:
     inside = output_dir.is_relative_to(bids_dir)
+    # BIDS lets derivatives/ lie within the raw dataset, and nothing else of ours.
     if inside and output_dir.relative_to(bids_dir).parts[:1] != ("derivatives",):
         raise OutputError(
             f"{output_dir}: lies among the raw data of {bids_dir}; choose a folder outside, "
@@ -332,6 +340,7 @@ def _check_output(bids_dir: Path, output_dir: Path) -> None:
 
 def _work_dir(chosen: Path | None, bids_dir: Path, output_dir: Path) -> Path:
     work_dir = chosen.resolve() if chosen else output_dir.parent / "work"
+    # The output may lie in derivatives/; the default beside it would be within the raw data.
     if chosen is None and work_dir.is_relative_to(bids_dir):
         work_dir = bids_dir.parent / "work"
     if work_dir.is_relative_to(bids_dir):

@@ -46,6 +46,7 @@ def read(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     if isinstance(document.content, dict):
         document = document.renamed(_plain)
     found = checked(document, _model(_actions(parser)))
+    # What the file does not name keeps the default of the parser.
     return found.model_dump(exclude_unset=True)
 
 
@@ -61,6 +62,7 @@ def schema() -> str:
             key: value for key, value in entry.items() if key != "title" and value is not None
         }
         for name, entry in properties.items()
+        # Both spellings of the command line; the same where there is no dash in it.
         for spelling in dict.fromkeys((name.replace("_", "-"), name))
     }
     begin = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
@@ -87,6 +89,7 @@ def _model(
         )
         for action in actions
     }
+    # Strict: 8 for "8G", or "yes" for a switch, is a mistake to be told, not to be guessed.
     config = ConfigDict(
         extra="forbid", strict=True, title="Configuration of bids_qsmthal (--config)"
     )
@@ -99,5 +102,6 @@ def _type(action: argparse.Action, names: Sequence[str] | None) -> Any:  # noqa:
     if action.nargs == "+":
         return list[str]
     if action.nargs == 0:
+        # Without words: a switch, or an option that is counted (-vv).
         return bool if isinstance(action.const, bool) else Annotated[int, Field(ge=0)]
     return TYPES.get(action.type, str)

@@ -80,6 +80,7 @@ def plan(participants: int, seed: int) -> tuple[simulate.Planned, ...]:
                 oblique_deg=OBLIQUE_DEG[order % 3],
                 enhancing=ENHANCING[order % 3],
                 thalamus_chi_ppb=float(np.interp(share, (0, 1), CHI_PPB)),
+                # Between the logarithms: volumes of lesions differ by factors.
                 lesion_ml=float(np.exp(np.interp(share, (0, 1), np.log(LESION_ML)))),
             ),
         )
@@ -108,12 +109,14 @@ def _make(folder: Path, cohort: tuple[simulate.Planned, ...]) -> None:
     """Simulate the cohort unless it is there."""
     receipt = folder / "truth" / "cohort.json"
     planned = {"version": __version__, "participants": [asdict(person) for person in cohort]}
+    # Through JSON, as the receipt went: tuples become lists, and the two can be compared.
     wanted = json.loads(json.dumps(planned))
     if receipt.is_file() and json.loads(receipt.read_text(encoding="utf-8")) == wanted:
         log.info("simulated participants in %s are used again", folder / "bids")
         return
     log.info("simulating %d participants in %s", len(cohort), folder / "bids")
     simulate.write_dataset(folder / "bids", cohort)
+    # Last: without it a cohort that was half written is made anew.
     write_json(receipt, wanted)
 
 
@@ -122,6 +125,7 @@ def _estimates(derivatives: Path, name: str) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for path in sorted((derivatives / name).rglob(f"{name}*_desc-qsmthal_measures.tsv")):
         table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        # Both sides together, and what has no side.
         whole = table[~table["hemisphere"].isin(["L", "R"])]
         values = pd.to_numeric(whole["value"], errors="coerce")
         for measure, region, value in zip(whole["measure"], whole["region"], values, strict=True):

@@ -71,6 +71,7 @@ def _input(action: argparse.Action) -> dict[str, Any]:
         "type": _type(action),
     }
     if described["type"] == "Number":
+        # Boutiques has one type for whole and other numbers; ``_type`` calls only whole ones so.
         described["integer"] = True
     if action.option_strings:
         described["command-line-flag"] = max(action.option_strings, key=len)

@@ -34,8 +34,10 @@ def run(settings: Settings) -> int:
     if "participant" in settings.levels:
         status = _participants(settings)
     if "group" in settings.levels and settings.dry_run:
+        # No participants: nothing was processed, so nobody can be missing from the table.
         lacking = check.group_level(settings, [])
         sys.stdout.write("\n".join(["group level: would run", *lacking, ""]))
+    # Also after failures: the status is still theirs.
     elif "group" in settings.levels:
         execution.call(group.run, settings)
         citation.write_dataset(settings.output_dir)
@@ -60,6 +62,7 @@ def _participants(settings: Settings) -> int:
 
 def _announce(sessions: Sequence[Session]) -> None:
     for session in sessions:
+        # Scans only. External results are looked up for each participant when it runs.
         available = pipeline.plan(session, {}).available
         have = [scan.name for scan in pipeline.SCANS if scan.among(available)]
         lacking = [scan.name for scan in pipeline.SCANS if not scan.among(available)]
@@ -105,6 +108,7 @@ def check_dataset(settings: Settings, *, voxels: bool = True, table: Path | None
     for number, session in enumerate(sessions, 1):
         log.info("looking at %s (%d of %d)", session.name, number, len(sessions))
         found.append(check.examine(session, settings, voxels=voxels))
+    # What was asked for goes to stdout, where a pipe takes it; progress goes to stderr.
     sys.stdout.write(f"{check.overview(found)}\n")
     for line in check.group_level(settings, [f"sub-{one.session.subject}" for one in found]):
         sys.stdout.write(f"{line}\n")

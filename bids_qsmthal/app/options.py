@@ -45,6 +45,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of leaving the process."""
+        # argparse itself would end with 2; wrong usage is 64 (sysexits.h) here.
         raise UsageError(f"{message}; see {self.prog} --help")
 
 

@@ -69,6 +69,7 @@ class Forecast:
         """Take note that a stage begins, is reused or is left out."""
         now = self.clock()
         known = self.running.setdefault(step.who, _Participant(step, now))
+        # Nothing says that a stage ended: it did when the next one begins.
         if known.step is not step and known.step.state == "started":
             self._did(known, known.step.share)
         if step.state == "reused":
@@ -93,6 +94,7 @@ class Forecast:
         """
         if self._measured is None:
             return None
+        # Counted down between the events, or the time left would stand still during a long stage.
         left, at = self._measured
         return max(0.0, left - (self.clock() - at))
 
@@ -104,9 +106,11 @@ class Forecast:
         now = self.clock()
         if self._begun is None or self._work < LEAST_WORK:
             return
+        # Who waits is taken to cost what the others do.
         waiting = max(0, self.total - self.ended - len(self.running))
         like_others = sum(self._planned.values()) / len(self._planned)
         rest = waiting * like_others + sum(one.left for one in self.running.values())
+        # Wall time over the work of all: those side by side are in it already.
         pace = (now - self._begun) / self._work
         slowest = max((self._own(one, now) for one in self.running.values()), default=0.0)
         self._measured = max(pace * rest, slowest), now
@@ -124,6 +128,7 @@ def shown(log: logging.Logger, stream: TextIO) -> Iterator[None]:
     A terminal gets live progress below the lines; a file or a pipe gets every line. Warnings of
     libraries are shown with ``-v`` only; those that a participant causes are in its log.
     """
+    # A file or a pipe gets no control characters.
     handler = _live(stream) if stream.isatty() else logging.StreamHandler(stream)
     handler.setFormatter(PLAIN)
     warned = logging.getLogger("py.warnings")
@@ -151,6 +156,7 @@ class _Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether a record is shown."""
+        # Warnings of libraries come in several lines with their source.
         record.msg, record.args = " ".join(record.getMessage().split()), None
         return self._log.isEnabledFor(logging.DEBUG)
 
@@ -212,6 +218,7 @@ class LiveHandler(logging.Handler):
                 console=self._console,
                 get_renderable=lambda: rows(self._forecast),
                 refresh_per_second=2,
+                # Taken away at the end, so that the lines of the log remain.
                 transient=True,
             )
             self._live.start()

@@ -54,6 +54,8 @@ def with_manifest(output_dir: Path) -> TreeComparison:
             found.append(f"{entry.path}: is in the manifest but not in {output_dir}")
         elif manifest.digest(path) != entry.sha256 and not _same_content(path, entry):
             found.append(f"{entry.path}: was changed after it was written")
+    # Files at the top, such as dataset_description.json, are of all participants and in no
+    # manifest.
     deep = (place for place in _compared(output_dir) if "/" in place)
     found += [f"{place}: is in no manifest" for place in deep if place not in listed]
     return TreeComparison(len(listed), tuple(found))
@@ -144,6 +146,7 @@ def _of_voxels(
     one: NDArray[np.float64], other: NDArray[np.float64], differs: NDArray[np.bool_]
 ) -> str:
     place = tuple(int(index) for index in np.argwhere(differs)[0])
+    # NaN against a number differs, but not by an amount.
     largest = float(np.nanmax(np.abs(one - other)[differs], initial=0.0))
     return (
         f"voxel {place}: {one[place]:.9g} and {other[place]:.9g}; {int(differs.sum())} voxels "
@@ -154,6 +157,7 @@ def _of_voxels(
 def _of_tables(one: str, other: str) -> str:
     lines = [text.splitlines() for text in (one, other)]
     header = lines[0][0].split("\t") if lines[0] else []
+    # The shorter one ends the comparison; its length is compared below.
     for number, pair in enumerate(zip(*lines, strict=False), 1):
         cells = [line.split("\t") for line in pair]
         for column, values in enumerate(zip(*cells, strict=False)):
@@ -164,6 +168,7 @@ def _of_tables(one: str, other: str) -> str:
             return f"line {number}: {len(cells[0])} and {len(cells[1])} cells"
     if len(lines[0]) != len(lines[1]):
         return f"{len(lines[0])} and {len(lines[1])} lines"
+    # Every cell and the number of lines are equal: what is left is \r\n against \n.
     return "the ends of the lines"
 
 

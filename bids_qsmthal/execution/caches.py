@@ -28,6 +28,7 @@ def use(work_dir: Path) -> None:
         The work folder cannot be written.
     """
     for name, folder in environment(work_dir).items():
+        # A place that the user chose stays.
         os.environ.setdefault(name, folder)
 
 
@@ -55,8 +56,11 @@ def _start(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".caches-", dir=folder.parent))
     if READY.is_dir():
+        # copyfile, without the modes: in a container the files may be read-only, and numba writes
+        # them.
         shutil.copytree(READY, beside, dirs_exist_ok=True, copy_function=shutil.copyfile)
     try:
+        # Renaming is one step: whoever looks sees the whole folder or none.
         beside.rename(folder)
     except OSError:  # another process was first, or the disk is at fault
         shutil.rmtree(beside)

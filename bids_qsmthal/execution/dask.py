@@ -121,6 +121,7 @@ def _task(session: Session, settings: Settings, process: Process) -> Outcome:
             "expected 1; start it with --nthreads 1 --nworkers N."
         )
         return Outcome(session.name, ExitCode.USAGE, message, 0, Cause.REFUSED)
+    # The log of a participant keeps all; what is shown the handlers decide.
     logging.getLogger("bids_qsmthal").setLevel(min(settings.log_level, logging.DEBUG))
     with _ended_when_cancelled(worker):
         return work(session, settings, process, patience_s=PATIENCE_S)
@@ -152,6 +153,7 @@ def _outcome(name: str, future: Future[Outcome]) -> Outcome:
     """Return how a session ended; what Dask itself raised instead becomes a failure of its own."""
     from distributed import KilledWorker  # noqa: PLC0415 - an extra
 
+    # Before exception(), which raises for a future that was cancelled.
     if future.cancelled():
         return Outcome(
             *(name, ExitCode.TEMPORARY, "it was cancelled by the scheduler of Dask", 0),
@@ -160,6 +162,7 @@ def _outcome(name: str, future: Future[Outcome]) -> Outcome:
     error = future.exception()
     if error is None:
         return future.result()
+    # Dask gave it up after its worker had died several times.
     if isinstance(error, KilledWorker):
         return killed(name, KILLED)
     message = f"{type(error).__name__}: {error} - does every worker have this version of the app?"
@@ -210,6 +213,7 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
         with keyboard_left_to_the_run():
             cluster = LocalCluster(
                 n_workers=settings.resources.side_by_side(participants),
+                # Logs, locks and thread limits belong to a process: one participant each.
                 threads_per_worker=1,
                 # As many run as memory allows; one that swells a little is no reason to kill it.
                 memory_limit=0,

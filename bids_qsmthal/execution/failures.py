@@ -39,9 +39,11 @@ def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
     with alone(path.with_name(".failures.lock"), busy, PATIENCE_S):
         failed = _known(path)
         for outcome in outcomes:
+            # Who finished now is struck out, whichever run had failed.
             failed.pop(outcome.name, None)
             if outcome.exit_code:
                 failed[outcome.name] = outcome.message
+        # Sorted: the list does not depend on who was first.
         write_json(path, dict(sorted(failed.items())))
 
 

@@ -38,6 +38,7 @@ def cores(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
             period = "".join(_words(folder / "cpu.cfs_period_us"))
         if quota.isdigit() and period.isdigit() and int(period):
             found.append(int(quota) / int(period))
+    # Rounded down: with a quota of 1.5 two threads wait for each other.
     return max(1, int(min(found)))
 
 
@@ -47,6 +48,8 @@ def memory_bytes(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
     for folder in _folders("memory", groups, membership):
         for name in ("memory.max", "memory.limit_in_bytes"):
             word = "".join(_words(folder / name))
+            # Without a bound version 2 says "max"; version 1 has a number near 2^63, which min()
+            # passes over.
             if word.isdigit():
                 found.append(int(word))
     return min(found)
@@ -55,6 +58,7 @@ def memory_bytes(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
 def _folders(controller: str, groups: Path, membership: Path) -> Iterator[Path]:
     """Yield the folders of this process's groups, each with all groups around it."""
     for line in _lines(membership):
+        # Version 2 has one line with no controllers, ``0::/path``; version 1 a line for each.
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

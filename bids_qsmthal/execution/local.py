@@ -108,6 +108,7 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             sent = None
         self.pipe.close()
+        # Threads of libraries may keep a process that has sent its outcome from ending.
         self.process.join(ENDING_S)
         self.process.kill()
         return sent or killed(self.session.name, KILLED.format(_signal(self.process.exitcode)))
@@ -136,6 +137,7 @@ class _Pool:
             while waiting or working:
                 while waiting and len(working) < side_by_side:
                     self._start(waiting.popleft(), working)
+                # A pipe is ready when an outcome was sent, and also when its process died.
                 ready = connection.wait([worker.pipe for worker in working])
                 for worker in [worker for worker in working if worker.pipe in ready]:
                     outcome = worker.outcome()
@@ -148,6 +150,7 @@ class _Pool:
         return ended
 
     def _start(self, session: Session, working: list[_Worker]) -> None:
+        # Not fork: a copy of a process with threads keeps their locks, and libraries hang on them.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self._setup), daemon=True)
@@ -191,6 +194,7 @@ def _start_worker(setup: _Setup) -> None:
     handler = logging.handlers.QueueHandler(setup.records)
     handler.setLevel(setup.level)
     root.addHandler(handler)
+    # Else a record would reach the root logger, too, and be shown twice.
     root.propagate = False
     # What libraries warn of goes to the participant's log, not to the screen.
     logging.captureWarnings(capture=True)

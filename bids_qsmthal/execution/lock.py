@@ -47,6 +47,7 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     OutputError
         The file cannot be written or locked.
     """
+    # No soft lock: a mere file would stay behind after a kill and hold up every later run.
     lock = FileLock(path, timeout=patience_s, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,8 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     except Timeout as error:
         raise BusyError(busy) from error
     except OSError as error:
+        # A file system without locks is no reason to refuse the work; the warning below says the
+        # risk.
         if error.errno not in NO_LOCKS:
             raise OutputError(
                 f"{path}: cannot be written or locked ({error.strerror}); "

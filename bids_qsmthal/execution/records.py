@@ -29,6 +29,7 @@ class Records:
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Without these the kernel's default decides how long a record may be.
         self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
         self._reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LONGEST)
 

@@ -57,6 +57,7 @@ POLL_S = 3.0
 LAG_S = 15.0
 """How long a result may take to be seen through a network file system."""
 
+# Not PREEMPTED: Slurm may queue such a job again. One that it does not is soon listed no more.
 ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE"),
     *("FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"),
@@ -75,6 +76,7 @@ def run(sessions: Sequence[Session], settings: Settings, process: Process) -> li
     lost: dict[str, Outcome] = {}
     waiting = list(sessions)
     for attempt in range(ATTEMPTS):
+        # Doubled: what the kernel kills for memory would be killed again with the same.
         megabytes = _megabytes(settings) * 2**attempt
         with _none_left_behind() as pending:
             try:
@@ -150,6 +152,7 @@ def _none_left_behind() -> Iterator[dict[str, Job]]:
     try:
         yield pending
     finally:
+        # Task 7 of array 123 is 123_7; scancel 123 ends all of them in one call.
         if arrays := sorted({job.job_id.partition("_")[0] for job in pending.values()}):
             subprocess.run(["scancel", *arrays], capture_output=True, check=False)  # noqa: S603, S607
 
@@ -208,6 +211,8 @@ def _executor(settings: Settings, megabytes: int) -> SlurmExecutor:
         mem=f"{megabytes}M",
         cpus_per_task=threads,
         setup=[f"export {name}={shlex.quote(value)}" for name, value in environment.items()],
+        # An option without a value, such as --exclusive, is True to submitit. --mem is left out:
+        # it doubles with each attempt.
         additional_parameters={
             name: value or True for name, value in settings.placement.slurm_options if name != "mem"
         },
@@ -219,6 +224,7 @@ def _megabytes(settings: Settings) -> int:
     """Return the memory of a first attempt: the user's ``--mem`` for Slurm, or our own bound."""
     word = dict(settings.placement.slurm_options).get("mem", f"{PARTICIPANT_BYTES // 2**20}M")
     number, unit = (word[:-1], word[-1].upper()) if not word.isdigit() else (word, "M")
+    # Slurm's units are powers of 1024, and a bare number is in MB.
     factors = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}
     if unit not in factors or not number.isdigit():
         raise UsageError(f"--slurm-args --mem={word}: is not a size; write 4000M or 4G.")
@@ -256,6 +262,7 @@ def _as_over(pending: dict[str, Job]) -> Iterator[tuple[str, Job, bool]]:
 
 def _left(job: Job, states: Mapping[str, str] | None) -> bool | None:
     """Return whether a job left a result; None while it has not ended, or Slurm is silent."""
+    # The result first: a job may have left it while squeue is silent or lags behind.
     if job.paths.result_pickle.is_file():
         return True
     if states is None:
@@ -263,6 +270,7 @@ def _left(job: Job, states: Mapping[str, str] | None) -> bool | None:
     state = states.get(job.job_id, "COMPLETED")  # what ended long ago is listed no more
     if state not in ENDED:
         return None
+    # A network file system may show the file some seconds after the job has ended.
     return state == "COMPLETED" and _appears(job)
 
 
@@ -278,6 +286,7 @@ def _appears(job: Job) -> bool:
 
 def _states() -> dict[str, str] | None:
     """Return the states of this user's jobs, None while Slurm does not answer."""
+    # --array: one line for each task. All states, or what has just ended would be missing.
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T"]
     asked = subprocess.run(  # noqa: S603 - no word of the user is in it
         [*command, f"--user={os.getuid()}"], capture_output=True, text=True, check=False

@@ -32,6 +32,7 @@ def thread_limits(threads: int) -> dict[str, str]:
 
     Numerical libraries read it when they are first imported: it has to be there before.
     """
+    # Each library that starts threads of its own reads another name.
     names = (
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
         "OMP_NUM_THREADS",
@@ -65,6 +66,7 @@ def work(
     """
     start = time.monotonic()
     try:
+        # The lock first: who does not get it must not write into the log of the other run.
         with _alone(session, settings, patience_s), _log_file(session, settings), _plain_letters():
             ended = _guarded(session, settings, process)
     except QsmthalError as error:
@@ -78,6 +80,7 @@ def _guarded(session: Session, settings: Settings, process: Process) -> Outcome:
     except QsmthalError as error:
         log.error("%s", error)
         return _refused(session, error)
+    # A full disk or too little memory is no bug: it needs no crash report.
     except (OSError, MemoryError) as error:
         said = of_system(error)
         log.debug("the system failed", exc_info=error)

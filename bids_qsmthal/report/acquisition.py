@@ -71,6 +71,7 @@ def table(run: MethodsRun) -> pd.DataFrame:
 
 def _acquired(scan: ScanRun) -> Iterator[Parameter]:
     protocol, acquisition, grid = scan.protocol, scan.acquisition, scan.grid
+    # BIDS has seconds; papers have milliseconds.
     times_ms = tuple(1000 * time for time in acquisition.echo_times_s)
     repetition = protocol.repetition_time_s
     for name, value, unit in (
@@ -88,6 +89,7 @@ def _acquired(scan: ScanRun) -> Iterator[Parameter]:
         ("acquired voxel size", protocol.acquired_voxel_size_mm, "mm"),
     ):
         yield Parameter(name, value, unit, Origin.SIDECAR)
+    # BIDS has no field for it: alternating echoes show in the phase.
     yield Parameter("readout polarity", _polarity(scan.phase), "", Origin.DATA)
     for name, value, unit in (
         ("matrix", tuple(map(float, grid.shape)), "voxels"),
@@ -128,6 +130,8 @@ def described(method: object) -> str:
     settings = [
         _setting(key, value)
         for key, value in values
+        # Numbers only: to Python a switch is an int, too, and a method inside a method is not
+        # named.
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     return f"{name}: {', '.join(settings)}" if settings else name

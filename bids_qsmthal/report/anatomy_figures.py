@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.report.contents import AnatomyMaps
     from bids_qsmthal.report.page import Figure
 
+# The cortex is 1 to 4.5 mm thick (Fischl and Dale 2000, doi 10.1073/pnas.200033797).
 THICKNESS_WINDOW = Window(1.0, 5.0, "thickness (mm)", "viridis")
 
 PALETTE = (
@@ -127,6 +128,7 @@ def _colors(names: Iterable[str]) -> dict[str, str]:
     colors = {name: TABLE.colors[name] for name in names if name in TABLE.colors}
     free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
     others = [name for name in names if name not in colors]
+    # Not strict: the cycle never ends, so more regions than colours share some.
     return colors | dict(zip(others, itertools.cycle(free), strict=False))
 
 

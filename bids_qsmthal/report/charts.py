@@ -30,9 +30,11 @@ def histogram(
     """Draw the distribution of values in regions, with their means; return the SVG file."""
     canvas = Canvas(figsize=(8.0, 3.6))
     axes = canvas.add_subplot()
+    # 80 bins; over 200 ppb that is 2.5 ppb each.
     edges = np.linspace(*limits, 81)
     for (name, values), (color, dash) in zip(samples.items(), LINES, strict=False):
         mean = float(np.mean(values))
+        # Values beyond the limits are missing in the curve; mean, SD and number are those of all.
         density, _ = np.histogram(values, edges, density=True)
         spread = numbers.fixed(float(np.std(values)), 1)
         text = f"{name}: mean {numbers.fixed(mean, 1)}, SD {spread}, {len(values)} voxels"
@@ -52,10 +54,12 @@ def intervals(
     """Draw one value with its interval per row, the first marked as the one reported."""
     canvas = Canvas(figsize=(8.0, 0.9 + 0.32 * len(names)))
     axes = canvas.add_subplot()
+    # The first row on top: matplotlib counts upwards.
     rows = np.arange(len(names))[::-1]
     axes.axvline(float(values[0]), color="#888888", linewidth=1.0)
     for row, value, half, first in zip(rows, values, half_widths, rows == rows[0], strict=True):
         color = drawing.BLUE if first else "#444444"
+        # NaN where a row has no interval of its own.
         if np.isfinite(half):
             axes.plot([value - half, value + half], [row, row], color=color, linewidth=1.6)
         axes.plot([value], [row], "D" if first else "o", color=color, markersize=6)

@@ -57,8 +57,10 @@ def write_dataset(output_dir: Path) -> None:
     # Participants first, the group level last.
     paths = (output_dir / "logs").glob(f"*{ENDING}.md")
     for path in sorted(paths, key=lambda path: (not path.name.startswith("sub-"), path.name)):
+        # The text itself is the key: participants with the same methods share one chapter.
         texts[path.read_text(encoding="utf-8")].append(path.name.removesuffix(f"{ENDING}.md"))
         bibtex = path.with_suffix(".bib").read_text(encoding="utf-8")
+        # An entry is one line in bibliography.bib, so equal lines are equal works.
         entries |= dict.fromkeys(bibtex.splitlines())
     parts = [f"# Methods: {', '.join(names)}\n\n{text}" for text, names in texts.items()]
     write_text(output_dir / "CITATION.md", "\n".join([INTRODUCTION, *parts]))

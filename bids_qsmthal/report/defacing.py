@@ -49,6 +49,7 @@ def _gre(gre: GreMaps) -> GreMaps:
 def _cut_all(group: Group, near: Image | None) -> Group:
     """Cut every image of a group of maps that share a world."""
     images = {item.name: getattr(group, item.name) for item in fields(group)}  # type: ignore[arg-type]
+    # Where no brain is known nothing is shown: a picture with a face would be worse than none.
     cut = {
         name: None if near is None else _cut(image, near)
         for name, image in images.items()
@@ -65,6 +66,7 @@ def _registration(pair: Registration, near: Image) -> Registration:
 
 def _near(brain: Image) -> Image:
     """Return the brain and its margin as a mask."""
+    # In mm, so that thick slices do not keep more of a face than thin ones.
     away_mm = ndimage.distance_transform_edt(brain.data == 0, sampling=voxel_sizes_mm(brain.affine))
     return brain.like((away_mm <= MARGIN_MM).astype(np.uint8))
 
@@ -72,5 +74,6 @@ def _near(brain: Image) -> Image:
 def _cut(image: Image, near: Image, *, world: Affine | None = None) -> Image:
     """Return an image that is zero where the mask is; ``world`` leads to the world of the mask."""
     keep = resample(near, image, world=world, order=0).data > 0
+    # One mask for all echoes: axes of length 1 are stretched over them.
     keep = keep.reshape(keep.shape + (1,) * (image.data.ndim - 3))
     return image.like(np.where(keep, image.data, np.zeros((), image.data.dtype)))

@@ -165,7 +165,9 @@ def _field_map(
 ) -> Figure | None:
     if field_hz is None:
         return None
+    # Zero is outside of the mask and would pull the percentile down.
     values = np.abs(field_hz.data[field_hz.data != 0])
+    # The 98th percentile: the field above sinuses and ears would leave the rest gray.
     limit = _round_up(float(np.percentile(values, 98)) if values.size else 1.0)
     strip = Strip(
         cut(field_hz, show=gre.brain, through=None, count=6), Window(-limit, limit, "field (Hz)")
@@ -178,6 +180,7 @@ def _echoes(image: Image) -> list[tuple[int, Image]]:
     if image.data.ndim == 3:
         return [(0, image)]
     count = image.data.shape[3]
+    # unique: with one or two echoes the middle one is also the first or the last.
     chosen = np.unique(np.linspace(0, count - 1, ECHOES_SHOWN).round().astype(int)).tolist()
     return [(echo, image.like(np.ascontiguousarray(image.data[..., echo]))) for echo in chosen]
 
@@ -200,6 +203,7 @@ def _union(images: Sequence[Image]) -> Image:
     first = images[0]
     inside = first.data > 0
     for image in images[1:]:
+        # A mask on another grid cannot be joined voxel by voxel; it is drawn all the same.
         if image.shape == first.shape:
             inside = inside | (image.data > 0)
     return first.like(inside)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.report.methods_run import MethodsRun
     from bids_qsmthal.report.steps import Step
 
+# Values may hold one more pair of braces, with which BibTeX keeps capitals.
 FIELDS = re.compile(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}")
 ENTRY = re.compile(r"@\w+\{(\w+), ")
 CITATION = re.compile(r"\[(@\w+(?:; @\w+)*)\]")
@@ -73,6 +74,7 @@ def describe(run: MethodsRun) -> Methods:
     cited: list[str] = []
     paragraphs = []
     for section in _wording():
+        # In the order of the wording file, not of the run: the text reads alike in every paper.
         text = " ".join(sentence for name in section["steps"] for sentence in written[name])
         if text:
             paragraphs.append(Paragraph(section["heading"], _numbered(text, cited)))
@@ -91,6 +93,7 @@ def sentences() -> dict[tuple[str, str], str]:
 
 def _sentence(step: Step) -> str:
     text = sentences().get((step.name, step.choice))
+    # A method that was added without a sentence must not stop a run, nor be left unsaid.
     if text is None:
         return f"{step.name.replace('_', ' ').capitalize()}: {step.choice}."
     return _template(text).render(step.values)
@@ -144,10 +147,12 @@ def _formatted(entry: str) -> str:
     """Return an entry in the style of a medical journal."""
     part = {name: value.replace("{", "").replace("}", "") for name, value in FIELDS.findall(entry)}
     authors = part["author"].split(" and ")
+    # Six authors and et al, as in the style of Vancouver.
     named = ", ".join(authors[:6]) + (", et al" if len(authors) > 6 else "")
     named = named.replace(", others", ", et al")
     place = part.get("journal", part.get("booktitle", ""))
     volume = f";{part['volume']}" if "volume" in part else ""
     pages = f":{part['pages'].replace('--', '-')}" if "pages" in part else ""
     where = f"{place} {part['year']}{volume}{pages}".strip()
+    # A title that ends with a question mark takes no full stop after it.
     return f"{named}. {part['title']}. {where}. https://doi.org/{part['doi']}".replace("?.", "?")

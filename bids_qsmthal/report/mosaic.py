@@ -136,10 +136,12 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     rows, columns = picture.shape[:2]
     width_mm, height_mm = strip.where.pixel_mm
     extent = (0.0, columns * width_mm, 0.0, rows * height_mm)
+    # No interpolation: what a reader judges are the voxels.
     axes.imshow(picture, origin="lower", extent=extent, interpolation="none", aspect="auto")
     x, y = (np.arange(columns) + 0.5) * width_mm, (np.arange(rows) + 0.5) * height_mm
     for overlay in strip.overlays:
         mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
+        # Matplotlib warns where a contour is nowhere in the picture.
         if not overlay.filled and mask.max() > 0.5:
             axes.contour(
                 x, y, mask, [0.5], colors=[overlay.color], linewidths=1.3, linestyles=[overlay.line]
@@ -152,11 +154,13 @@ def _picture(strip: Strip) -> NDArray[np.uint8]:
     """Return the slices side by side in colour, with all that is painted on them."""
     picture = strip.window.colored(_sheet(strip.values(), strip.layout, fill=strip.window.low))
     if strip.heat is not None:
+        # The nearest voxel: between cortex and its zero surroundings there is no half thickness.
         values = strip.where.tiles(strip.heat.image, order=0)
         picture = strip.heat.painted(picture, _sheet(values, strip.layout, fill=0.0))
     for overlay in strip.overlays:
         if overlay.filled:
             mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
+            # Half colour, half image: the anatomy stays visible below.
             tint = np.array(to_rgb(overlay.color)) * 255
             share = (0.5 * (mask > 0.5))[..., None]
             picture = ((1 - share) * picture + share * tint).astype(np.uint8)
@@ -200,6 +204,7 @@ def _bars(
     bars: list[tuple[Window, tuple[float, float]]] = []
     for strip, block in zip(strips, heights, strict=True):
         bottom = top - block
+        # Strips in one window share a bar.
         if bars and bars[-1][0] == strip.shown:
             bars[-1] = (strip.shown, (bottom, bars[-1][1][1]))
         else:
@@ -257,6 +262,8 @@ def _sheet(
     sheet = np.full((rows * height, columns * width), fill, np.float32)
     for number in range(count):
         row, column = divmod(number, columns)
+        # The origin is below: the first row of tiles lies highest. One pixel of the gap on each
+        # side.
         bottom, left = (rows - 1 - row) * height + 1, column * width + 1
         sheet[bottom : bottom + height - 2, left : left + width - 2] = tiles[number]
     return sheet

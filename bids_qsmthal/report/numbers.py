@@ -14,10 +14,12 @@ MISSING = "n/a"
 
 def text(value: object) -> str:
     """Return a table cell: four significant digits, thousands kept apart, ``n/a`` for missing."""
+    # By identity: a comparison with NA is neither true nor false.
     if value is None or value is pd.NA or value is pd.NaT:
         return MISSING
     if isinstance(value, numbers.Real) and math.isnan(value):
         return MISSING
+    # True is an integer to Python, and would become 1.
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return str(value)
     if isinstance(value, numbers.Integral):
@@ -39,6 +41,7 @@ def fixed(value: float, decimals: int) -> str:
     """Return a number with so many decimals and a true minus sign; no minus before zero."""
     written = f"{value:,.{decimals}f}"
     return _signed(
+        # -0.04 with one decimal is -0.0, which no reader wants.
         written if any(digit in "123456789" for digit in written) else written.lstrip("-")
     )
 
@@ -77,4 +80,5 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> li
 
 
 def _signed(written: str) -> str:
+    # The first only: an exponent keeps its hyphen.
     return written.replace("-", MINUS, 1) if written.startswith("-") else written

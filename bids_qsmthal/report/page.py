@@ -32,6 +32,7 @@ MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}
 QUOTED = {ord(sign): quote(sign) for sign in '%#"<>\n\r\t'}
 """What would end an address, or its attribute; the rest of a drawing may stand as it is."""
 
+# No colon in the last form: javascript: and data: are addresses that run code.
 HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+$)", re.IGNORECASE)
 """A link goes to the web, to a mail, into the page, or to a file beside it."""
 
@@ -109,6 +110,7 @@ class Table:
     @property
     def rows(self) -> list[list[str]]:
         """The cells as the reader sees them, and may copy them into a spreadsheet."""
+        # Spreadsheets run cells that begin with = or +; labels come from the user's tables.
         columns = (column.map(defused) for _, column in self.frame.items())
         texts = [[numbers.text(value) for value in column] for column in columns]
         return [list(row) for row in zip(*texts, strict=True)]
@@ -240,6 +242,7 @@ def policy(*scripts: str) -> str:
 def _anchors(titles: Sequence[str]) -> list[str]:
     """Return a name for each heading that is unique and fit for an address."""
     plain = [re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") for title in titles]
+    # The number makes them unique: two headings may have the same letters.
     return [f"{number}-{name}" for number, name in enumerate(plain, 1)]
 
 
@@ -248,6 +251,7 @@ def environment() -> jinja2.Environment:
     """Return what renders the templates: everything escaped, nothing undefined."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("bids_qsmthal.report"),
+        # Everything: names of files, tables and settings of the user go into the page.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -260,4 +264,5 @@ def environment() -> jinja2.Environment:
 def source(name: str) -> str:
     """Return a template as it is written."""
     templates = resources.files("bids_qsmthal.report") / "templates"
+    # Without the last line break, so that the text between the tags is the text of the digest.
     return (templates / name).read_text(encoding="utf-8").rstrip("\n")

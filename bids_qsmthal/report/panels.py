@@ -32,7 +32,9 @@ def bright(image: Image, mask: Image | None, label: str, *, percentile: float = 
     """Return a window from zero to a percentile of what is inside a mask."""
     data = np.asarray(image.data, np.float32)
     same = mask is not None and mask.shape == image.shape and bool(np.any(mask.data))
+    # The brain alone: skull and fat are brighter than what is looked at.
     values = data[mask.data > 0] if same and mask is not None else data[data > 0]
+    # Not the maximum, which is a vessel or an artefact.
     top = float(np.percentile(values, percentile)) if values.size else 1.0
     return Window(0.0, top if top > 0 else 1.0, f"{label} (a.u.)")
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.report.contents import ParticipantReport
 
+# The caption of the histogram states these numbers, too.
 HISTOGRAM_PPB = (-100.0, 100.0)
 READING = (
     "In the pictures L and R (P and A) are the participant's own sides. Gray values run from black "
@@ -92,6 +93,7 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
     value = find("chi_relative_csf", "thalamus", "LR")
     low, high = _interval(find)
+    # A number against the whole brain must not pass for one against CSF.
     reference = "CSF" if _region(report) is not ReferenceRegion.BRAIN else "whole brain"
     note = f"thalamus \N{MINUS SIGN} {reference}, both sides"
     if not math.isnan(low):
@@ -101,6 +103,7 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
         text = numbers.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
         tiles.append(Tile(f"{name} thalamus", text, "relative susceptibility"))
     for label, measure, region, unit, decimals, scale in (
+        # Tables have mm3; 1e-3 makes mL of it.
         ("Thalamic volume", "volume", "thalamus", "mL", 2, 1e-3),
         ("Gray matter volume", "volume", "gray_matter", "mL", 0, 1e-3),
         ("Cortical thickness", "thickness_mean", "cortex", "mm", 2, 1.0),
@@ -188,6 +191,7 @@ def _reference(report: ParticipantReport) -> str:
 def _readings(report: ParticipantReport) -> str:
     """Return the number as either reading of the study's sentence has it."""
     value = Lookup(report.measures)("chi_relative_csf", "thalamus", "LR")
+    # Neither reading of the study is about the whole brain.
     if math.isnan(value) or _region(report) is ReferenceRegion.BRAIN:
         return ""
     value_text, negated = (numbers.quantity(one, "ppb", 1) for one in (value, -value))
@@ -321,6 +325,7 @@ def _correction(report: ParticipantReport) -> Section:
         "bids_qsmthal BIDS_DIR OUTPUT_DIR group"
     )
     blocks.append(Listing("Run again", command))
+    # Without any check nobody can propose to use the scan.
     proposed = Decision.CHECK if report.verdict is None else report.verdict.decision
     blocks.append(
         Rating(
@@ -342,6 +347,7 @@ def _correctable(report: ParticipantReport) -> pd.DataFrame:
     rows = []
     for key in REPLACEABLE:
         product = PRODUCTS[key]
+        # Files made from T1w or FLAIR belong to the session, not to one gradient echo.
         begin = report.stem if product.space == "MEGRE" else anatomy
         place = f"OUTPUT_DIR/edits/{folder}/anat/{begin}_{product.ending}.nii.gz"
         rows.append((product.description.rstrip("."), place))

@@ -32,6 +32,7 @@ def write_participant(report: ParticipantReport, path: Path, figures: Path) -> l
     """
     page = participant_page(report)
     shown = viewer.layers(report.gre, report.regions)
+    # Without a map there is nothing to look through, and no link to it.
     if not shown:
         return write_page(page, path, figures, report.stem)
     place = figures / f"{report.stem}_viewer.html"
@@ -52,6 +53,7 @@ def write_page(page: Page, path: Path, figures: Path, stem: str) -> list[Path]:
     write_whole(path, render(page).encode())
     written = [path]
     for picture in pictures(page):
+        # Pictures without a name stand in the page only.
         if picture.name:
             place = figures / f"{stem}_{picture.name}.{picture.kind}"
             write_whole(place, picture.content)

@@ -54,11 +54,13 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
         return None
     some = maps.enhancing is not None and bool(np.any(maps.enhancing.data))
     through = maps.enhancing if some else maps.lesions
+    # Slices cannot pass through an empty mask: then the whole brain is shown.
     through = through if through is not None and np.any(through.data) else None
     overlays = []
     if maps.enhancing is not None:
         overlays.append(Overlay(maps.enhancing, "enhancing", drawing.VERMILION))
     where = cut(maps.t1w, show=brain, through=through, count=6)
+    # A window for each: the gain of the receiver may differ between the two scans.
     before, after = (
         panels.bright(image, brain, "T1w signal", percentile=TISSUE_PERCENTILE)
         for image in (maps.t1w, maps.ce_t1w)
@@ -106,10 +108,13 @@ def registration(pair: Registration) -> Flicker:
     cuts = [cut(pair.fixed, show=show, through=None, axis=axis, count=6) for axis in AXES]
     plain = pair.name.lower().replace(" ", "")
     pictures = []
+    # Both are drawn on the voxels of the fixed image. The matrix takes the moving world to the
+    # fixed one, and sampling asks for the way from fixed to moving.
     for role, image, world in (
         ("fixed", None, None),
         ("moving", pair.moving, np.asarray(np.linalg.inv(pair.matrix), np.float64)),
     ):
+        # No mask: the brain is known on the grid of the fixed scan only.
         window = panels.bright(pair.fixed if image is None else image, None, "signal")
         strips = [Strip(where, window, overlays, other=image, other_world=world) for where in cuts]
         picture = panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{role}_reg", "")

@@ -307,6 +307,7 @@ LIMITS: Mapping[str, Wording] = {
 
 def sentence(warning: ScanWarning) -> str:
     """Return a warning in words."""
+    # Not asdict: it would take apart values that are dataclasses themselves.
     values = {item.name: getattr(warning, item.name) for item in fields(warning)}
     return WARNINGS[type(warning)].text.format(**values, **_derived(warning))
 
@@ -316,6 +317,7 @@ def notice(warning: ScanWarning) -> Notice:
     wording = LIMITS[warning.measure] if isinstance(warning, of.BeyondLimit) else None
     text = sentence(warning)
     advice = (wording or WARNINGS[type(warning)]).advice
+    # capitalize() would make small letters of T1w and CSF.
     return Notice(f"{text[:1].upper()}{text[1:]}", advice)
 
 

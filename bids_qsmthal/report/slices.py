@@ -78,6 +78,7 @@ class Cut:
 
     def own_tiles(self) -> NDArray[np.float32]:
         """Return the slices of the image itself, shape (slices, up, right)."""
+        # Arrays are (right, up) in a slice; pictures have rows first.
         tiles = [self._slice(self.base.data, index).T for index in self.indices]
         return np.stack(tiles).astype(np.float32)
 
@@ -126,6 +127,7 @@ def cut(
     count
         At most so many slices, evenly spaced.
     """
+    # Axes nearest to R, A, S: the left of a picture is the participant's left in every scan.
     base = reoriented(image)
     box = bounds(base, show)
     target = bounds(base, show if through is None else through, margin_mm=0.0)
@@ -133,12 +135,14 @@ def cut(
     if through is None:  # the outermost slices of a brain show little
         spare = (last - first) / (count + 1)
         first, last = first + spare, last - spare
+    # Fewer slices than asked for: each is shown once.
     indices = np.unique(np.linspace(first, last, count).round().astype(int))
     return Cut(base, box, axis, tuple(indices.tolist()))
 
 
 def tilt_degrees(image: Image) -> float:
     """Return the largest angle between an axis of the image and the nearest world axis."""
+    # After the reorientation the diagonal holds the cosine with the axis nearest.
     cosines = np.diag(directions(reoriented(image).affine))
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
@@ -172,5 +176,6 @@ def _ends(inside: NDArray[np.bool_]) -> NDArray[np.int_]:
 def _head(base: Image) -> Image:
     """Return where there is signal: above a tenth of the 99th percentile; all of it if nowhere."""
     values = np.abs(np.nan_to_num(np.asarray(base.data, np.float32)))
+    # Every second voxel along each axis: a percentile of an eighth of them is good enough.
     signal = values > 0.1 * np.percentile(values[::2, ::2, ::2], 99)
     return base.like(signal if signal.any() else np.ones_like(signal))

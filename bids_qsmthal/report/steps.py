@@ -77,6 +77,7 @@ def origin(source: Source) -> str:
 
 
 def _brains(brains: Mapping[str, Source]) -> Iterator[Step]:
+    # One sentence for all scans in which the network found the brain.
     if any(source.maker is Maker.OURS for source in brains.values()):
         yield Step("brain", "deepbet")
     for scan, source in brains.items():
@@ -87,6 +88,7 @@ def _brains(brains: Mapping[str, Source]) -> Iterator[Step]:
 def _anatomy(run: AnatomyRun) -> Iterator[Step]:
     yield Step("bias_field", "n4")
     yield Step("atlas", "refined" if run.thalamus_refined else "whole", {"atlas": run.atlas})
+    # Filling serves the classification; without one it is not worth a sentence.
     if run.lesions_filled and run.classified:
         yield Step("lesion_filling", "any")
     if run.classified:
@@ -104,6 +106,7 @@ PROGRAMS = {
 
 
 def _external(labels: Mapping[str, Source], numbers: ExternalNumbers | None) -> Iterator[Step]:
+    # One sentence for each program, with all that was taken from it.
     for source in dict.fromkeys(labels.values()):
         names = [name for name, own in labels.items() if own == source]
         values = {"labels": _listed(names), **_program_values(source)}

@@ -91,15 +91,18 @@ def viewer_page(title: str, shown: Sequence[Layer], back: str) -> str:
             back=back,
             layers=[layer for layer in shown if layer.color],
             maps=[layer for layer in shown if not layer.color],
+            # JSON leaves </script> as it is, and the browser would end the script there.
             images=json.dumps([layer.described() for layer in shown]).replace("<", "\\u003c"),
             library=library,
             script=own,
+            # For what NiiVue makes of the images and fonts in the page; still nothing from outside.
             policy=page.policy(own, library) + "; connect-src data: blob:; font-src data:",
         )
     )
 
 
 def _map(name: str, image: Image, window: Window, unit: str) -> Layer:
+    # Whole ppb and whole 1/s in int16: half the size of the file, and finer than gray values.
     whole = image.like(np.rint(image.data))
     return Layer(name, whole, window.low, window.high, unit, stored=np.int16)
 
