@@ -39,7 +39,9 @@ log = logging.getLogger("bids_qsmthal")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Until the options are read; what goes wrong before that is shown.
     log.setLevel(logging.INFO)
+    # The progress is the outer one: it still shows what is said when the run is stopped.
     with progress.shown(log, sys.stderr), _stopped_by_signal():
         try:
             return run(words)

@@ -62,6 +62,7 @@ def run(folder: Path, *, process: Process, participants: int = 3, seed: int = 0)
     cohort = plan(participants, seed)
     bids, derivatives = folder / "bids", folder / "derivatives"
     _make(folder, cohort)
+    # The comparison is printed also after failures: what is missing is n/a in it.
     status = process(bids, derivatives)
     sys.stdout.write(f"\n{comparison(folder / 'truth', derivatives, cohort)}\n")
     for report in (*sorted(derivatives.glob("sub-*.html")), *derivatives.glob("group/group.html")):

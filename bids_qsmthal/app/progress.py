@@ -73,6 +73,7 @@ class Forecast:
         if known.step is not step and known.step.state == "started":
             self._did(known, known.step.share)
         if step.state == "reused":
+            # No time passed for it: as work done it would make the pace look too fast.
             known.reused += step.share
         known.step = step
         self._planned[step.who] = step.planned_share

@@ -129,6 +129,7 @@ def _same_content(path: Path, entry: manifest.ManifestEntry) -> bool:
 def _of_images(first: Path, second: Path) -> str:
     images = [nifti.load(path, dtype=np.float64) for path in (first, second)]
     one, other = (image.data for image in images)
+    # Before any subtraction: shapes that broadcast would be compared without an error.
     if one.shape != other.shape:
         return f"shape {one.shape} and {other.shape}"
     differs = (one != other) & ~(np.isnan(one) & np.isnan(other))

@@ -74,10 +74,12 @@ def process(session: Session, settings: Settings) -> None:
             saving.save_susceptibility(session, susceptibility, settings, out)
         saving.save_tables(table, checks, out)
     shown = page.contents(session, settings, structural, susceptibility, table)
+    # Before any picture is drawn, so that no figure can forget it. Images keep their faces.
     shown = report.defaced(shown) if settings.deface else shown
     written = report.write_participant(shown, out.page, out.session_folder / "figures")
     citation.write(settings.output_dir / "logs", shown.stem, shown.methods_run)
     out.made.update(written)
+    # With --reports-only the images of the run before are still the valid ones.
     _finish(session, out, before if settings.reports_only else [])
     if settings.clean_work:
         # At the very end: a participant that failed goes on from what is kept there.

@@ -23,6 +23,7 @@ from bids_qsmthal.core.image import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Found by their base class: a new warning needs no entry here.
 WARNINGS = tuple(
     item
     for item in vars(scan_warnings).values()

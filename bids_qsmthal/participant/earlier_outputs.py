@@ -49,6 +49,7 @@ SHARED = re.compile(
 )
 """Names, after the participant and session, of what all scans of a session have in common."""
 
+# Both patterns are matched whole: a user's file with a longer name is none of ours.
 OF_SCAN = re.compile(
     "|".join(
         (

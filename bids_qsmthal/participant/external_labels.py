@@ -102,6 +102,7 @@ def label_warnings(
     prepared: Prepared,
 ) -> tuple[ThalamiElsewhere, ...]:
     """Return a warning where external thalami are not where the registered atlas has them."""
+    # Without external thalami there is nothing to compare the atlas with.
     if given is None or given.deepgray is None:
         return ()
     theirs, ours = (np.isin(image.data, THALAMUS) for image in (given.deepgray, prepared.labels))

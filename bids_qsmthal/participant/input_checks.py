@@ -150,6 +150,7 @@ def structural(path: Path) -> Image:
     missing = ~np.isfinite(image.data)
     if missing.all():
         raise DataError(f"{path}: no voxel holds a number, expected a signal; export it again.")
+    # Filters and registrations spread a NaN over the whole image; 0 is background.
     data = np.where(missing, np.float32(0), image.data)
     if data.min() == data.max():
         raise DataError(

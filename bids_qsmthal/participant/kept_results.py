@@ -119,6 +119,7 @@ class KeptResults:
         name = _sha256(header, data)
         path = self._arrays / f"{name}.npy"
         try:
+            # Written again where the file is damaged: its name alone does not say that it is whole.
             self._array(name)
         except (OSError, DamagedError):
             write_whole(path, header, data)
@@ -143,6 +144,7 @@ class KeptResults:
             raise DamagedError("its folder is a link")
         # O_NONBLOCK: opening a named pipe would else wait for a writer for ever.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            # Of the open file, not of the path: the path may be another file a moment later.
             state = os.fstat(stream.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise DamagedError("it is not a file")

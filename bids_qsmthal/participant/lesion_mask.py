@@ -87,6 +87,7 @@ def lesion_mask(
     if made is None or (add is None and remove is None):
         return made
     mask = lesions.edited_mask(made.lesions.mask, add=add, remove=remove)
+    # Counted anew: an edit may split or join lesions.
     counted = _counted(mask, scans, uncorrected=made.lesions)
     return LesionMask(counted, replace(made.source, corrected=True))
 

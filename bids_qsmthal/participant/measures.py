@@ -112,6 +112,7 @@ def _with_sources(table: pd.DataFrame, sources: Mapping[str, Source]) -> pd.Data
         if source == MaskSource.SEGMENTATION:
             return str(segmentation)
         if source == MaskSource.EXTERNAL:
+            # A region that is external without a key here would be an error of ours: no default.
             return str(sources[EXTERNAL_MASKS[region]])
         return source
 

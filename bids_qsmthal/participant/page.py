@@ -148,6 +148,7 @@ def _in_t1w_world(image: Image | None, rigid: Rigid | None) -> Image | None:
     """Put a scan into the world of T1w: its header moves, no voxel is resampled."""
     if image is None or rigid is None:
         return None
+    # Voxel to the scan's world, then to that of T1w.
     return Image(image.data, rigid.matrix @ image.affine)
 
 

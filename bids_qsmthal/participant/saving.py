@@ -47,6 +47,7 @@ def save_structural(
         contents += [
             ("t1w", segmented.t1w, np.float32),
             ("brain", segmented.brain, np.uint8),
+            # The smallest type that holds the labels; BIDS wants integers in label images.
             ("tissue", segmented.tissue, np.uint8),
             ("gm", segmented.gm, np.float32),
             ("wm", segmented.wm, np.float32),

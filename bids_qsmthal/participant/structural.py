@@ -150,6 +150,8 @@ def _with_t1w(inputs: LoadedInputs, t1w: Image, settings: Settings, runner: Runn
         prepared=prepared,
         anatomy=segmented,
         lesions=t2_lesions,
+        # An Enhancement is always true, also without lesions: only a missing one falls to the
+        # stage.
         enhancement=_external_enhancement(context, inputs.external)
         or _enhancement(prepared.t1w, inputs.ce_t1w, ce_to_t1w, t2_lesions, context, runner),
         flair_to_t1w=flair_to_t1w,

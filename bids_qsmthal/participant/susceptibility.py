@@ -80,6 +80,7 @@ def susceptibility_results(
     """Return what the gradient echo gives, the numbers of the thalami included."""
     if inputs.signal is None:
         return None
+    # Read back once: each access reads the whole scan from the disk again.
     signal, external = inputs.signal.loaded, inputs.external
     combined = signal.combined
     to_t1w = (
@@ -108,6 +109,8 @@ def susceptibility_results(
     regions = None
     if runner.runs(REGIONS):
         measured = _region_inputs(maps, combined, segmentation, metrics, external)
+        # After an external map nothing is varied: other backgrounds would be those of another
+        # method.
         if runner.runs(VARIANTS):
             measured = _with_variants(measured, signal, brain, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)

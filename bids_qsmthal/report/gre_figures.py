@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHI_WINDOW = Window(-100.0, 100.0, "susceptibility (ppb)")
 R2STAR_WINDOW = Window(0.0, 60.0, "R2* (1/s)")
+# One whole turn, so that a wrap shows as a jump from white to black.
 PHASE_WINDOW = Window(-np.pi, np.pi, "phase (rad)")
 
 ECHOES_SHOWN = 3

@@ -214,6 +214,7 @@ def _bars(
 
 
 def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
+    # By name: an outline that is in several strips has one entry in the legend.
     handles: dict[str, Artist] = {}
     for overlay in (overlay for strip in strips for overlay in strip.overlays):
         if overlay.filled:

@@ -345,6 +345,7 @@ def _correctable(report: ParticipantReport) -> pd.DataFrame:
     folder = "/".join(part for part in (report.participant_id, report.session_id) if part)
     anatomy = folder.replace("/", "_")
     rows = []
+    # The list of what edits/ takes, so that the page promises nothing that a run would not read.
     for key in REPLACEABLE:
         product = PRODUCTS[key]
         # Files made from T1w or FLAIR belong to the session, not to one gradient echo.

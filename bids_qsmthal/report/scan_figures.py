@@ -37,6 +37,7 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
     where = cut(maps.flair, show=brain, through=through, count=12)
     window = panels.bright(maps.flair, brain, "FLAIR signal")
     strips = []
+    # Each half with and without outlines, one below the other: the eye compares close by.
     for half in _halves(where):
         strips += [Strip(half, window, (), "FLAIR"), Strip(half, window, overlays, "outlined")]
     remark = "" if has_lesions else " No lesion was found."
