@@ -1,4 +1,4 @@
-"""Segmentations that the user brought or corrected, in the places of ours."""
+"""Segmentations of other programs, or corrected by the user, in the places of ours."""
 
 from __future__ import annotations
 

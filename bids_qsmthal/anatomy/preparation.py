@@ -147,7 +147,7 @@ def prepare(
     settings
         How.
     brain
-        A brain mask brought or edited by the user; found if not given.
+        A brain mask of another program or of the user; found if not given.
     seed
         Of the registration.
 

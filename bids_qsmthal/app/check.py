@@ -188,7 +188,11 @@ def overview(found: Sequence[Found]) -> str:
         for one in found
     ]
     lines = numbers.aligned(rows)
-    parts = {"missing": _costs(found), "brought": _brought(found), "skipped": _skipped(found)}
+    parts = {
+        "missing": _costs(found),
+        "external results": _external(found),
+        "skipped": _skipped(found),
+    }
     for title, told in parts.items():
         if told:
             lines += ["", f"{title}:", *(f"  {text} ({_names(who)})" for text, who in told.items())]
@@ -231,7 +235,7 @@ def table(found: Sequence[Found]) -> pd.DataFrame:
                 "session_id": f"ses-{one.session.session}" if one.session.session else "n/a",
                 "run_id": one.session.run or "n/a",
                 **{role: one.described(role) or "n/a" for role in ROLES},
-                "brought": ", ".join(one.external_files) or "n/a",
+                "external": ", ".join(one.external_files) or "n/a",
                 "missing": "; ".join(one.costs) or "n/a",
                 "problem": "; ".join(problem.text for problem in one.problems) or "n/a",
                 "exit_code": one.exit_code,
@@ -267,7 +271,7 @@ def _costs(found: Sequence[Found]) -> dict[str, list[str]]:
     return told
 
 
-def _brought(found: Sequence[Found]) -> dict[str, list[str]]:
+def _external(found: Sequence[Found]) -> dict[str, list[str]]:
     told: dict[str, list[str]] = defaultdict(list)
     for one in found:
         for key, item in one.external_files.items():

@@ -296,7 +296,7 @@ def _numbers(item: ExternalFile) -> dict[int, int]:
 
 
 def measured(item: ExternalFile, session: Session) -> ExternalMeasures:
-    """Return the volumes and thickness that were brought.
+    """Return the volumes and thickness of another program.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Lesions whose mask is known already: brought, grown from seeds, or corrected."""
+"""Lesions whose mask is known already: of another program, grown from seeds, or corrected."""
 
 from __future__ import annotations
 

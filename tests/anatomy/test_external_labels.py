@@ -1,4 +1,4 @@
-"""Labels that were brought: every number that follows from them follows."""
+"""External labels: every number that follows from them follows."""
 
 from dataclasses import replace
 
