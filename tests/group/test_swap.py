@@ -25,11 +25,13 @@ import pandas, yaml
 touched = 0
 def watch(event, arguments):
     global touched
-    if event in WATCHED and str(root / "out") in str(arguments):
+    # What is removed within a folder is named without it.
+    if event in REMOVED or (event in WATCHED and str(root / "out") in str(arguments)):
         touched += 1
         if touched == last:
             os.kill(os.getpid(), signal.SIGKILL)
-WATCHED = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
+WATCHED = {"open", "os.rename", "os.mkdir"}
+REMOVED = {"os.remove", "os.rmdir"}
 sys.addaudithook(watch)
 group.process(root / "bids", root / "out", analysis=analysis)
 print(touched)
@@ -43,6 +45,9 @@ Variables:
 Models:
   - {{Name: {name}, Formula: chi ~ {covariate}}}
 """
+
+LATE = 30
+"""Touches of the output folder from the swap to the end: some for each file of the old set."""
 
 
 def written(folder: Path) -> dict[str, str]:
@@ -81,9 +86,12 @@ def test_a_reader_sees_the_old_set_or_the_new_one_whenever_the_run_is_killed(
     assert done.returncode == 0, done.stderr
     new = written(group)
     assert old != new
-    moments = np.random.default_rng(8).choice(int(done.stdout), size=10, replace=False) + 1
+    rng, last = np.random.default_rng(8), int(done.stdout)
+    # Half of them anywhere, half while the folders change places and the old one is removed.
+    anywhere = rng.choice(last - LATE, size=5, replace=False) + 1
+    moments = [*anywhere, *(last - rng.choice(LATE, size=5, replace=False))]
     seen = []
-    for moment in [*moments, int(done.stdout)]:
+    for moment in [*moments, last]:
         shutil.rmtree(root)
         shutil.copytree(before, root)
         killed = run(root, "new", int(moment))
