@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.console import Console, RenderableType
-    from rich.live import Live
+    from rich.console import Console
 
+    from bids_qsmthal.app.screen import Screen
     from bids_qsmthal.participant.runner import StageProgress
 
 PLAIN = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
@@ -179,7 +179,7 @@ class LiveHandler(logging.Handler):
         super().__init__()
         self._console = console
         self._forecast = Forecast(clock)
-        self._live: Live | None = None
+        self._screen: Screen | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record, or what it says about the progress."""
@@ -191,9 +191,7 @@ class LiveHandler(logging.Handler):
 
     def close(self) -> None:
         """Take the progress away."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._stop()
         super().close()
 
     def _heed(self, record: logging.LogRecord) -> None:
@@ -207,52 +205,24 @@ class LiveHandler(logging.Handler):
             forecast.step(StageProgress(**record.step))
         elif hasattr(record, "ended"):
             forecast.end(record.ended)
-            if forecast.ended >= forecast.total and self._live is not None:
-                self._live.stop()
-                self._live = None
+            if forecast.ended >= forecast.total:
+                self._stop()
+
+    def _stop(self) -> None:
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
 
     def _start(self) -> None:
-        from rich.live import Live  # noqa: PLC0415
+        from bids_qsmthal.app.screen import Screen  # noqa: PLC0415 - brings rich along
 
-        if self._live is None:
-            self._live = Live(
-                console=self._console,
-                get_renderable=lambda: rows(self._forecast),
-                refresh_per_second=2,
-                # Taken away at the end, so that the lines of the log remain.
-                transient=True,
-            )
-            self._live.start()
+        if self._screen is None:
+            self._screen = Screen(self._forecast, self._console)
+            self._screen.start()
 
     @staticmethod
     def _verbose(record: logging.LogRecord) -> bool:
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-
-
-def rows(forecast: Forecast) -> RenderableType:
-    """Return the progress as lines of a terminal."""
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table.grid(padding=(0, 1))
-    now = forecast.clock()
-    # Drawn by a thread of its own: a copy, so that nobody joins in the middle.
-    for who, one in sorted(dict(forecast.running).items()):
-        step = one.step
-        table.add_row(
-            who,
-            f"[{step.number}/{step.total}]",
-            step.title if step.state == "started" else f"{step.title}: {step.state}",
-            spelled(now - one.since),
-        )
-    table.add_row("all", f"[{forecast.ended}/{forecast.total}]", _time_left(forecast), "")
-    return table
-
-
-def _time_left(forecast: Forecast) -> str:
-    left = forecast.seconds_left()
-    if left is None:
-        return "time left: not known yet"
-    return f"about {spelled(left)} left" if left >= 1 else "about to end"
 
 
 def spelled(seconds: float) -> str:

@@ -73,7 +73,7 @@ def process(session: Session, settings: Settings) -> None:
         if susceptibility is not None:
             saving.save_susceptibility(session, susceptibility, settings, out)
         saving.save_tables(table, checks, out)
-    shown = page.contents(session, settings, structural, susceptibility, table)
+    shown = page.contents(session, settings, structural, susceptibility, table, plan)
     # Before any picture is drawn, so that no figure can forget it. Images keep their faces.
     shown = report.defaced(shown) if settings.deface else shown
     written = report.write_participant(shown, out.page, out.session_folder / "figures")

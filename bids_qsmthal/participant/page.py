@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.participant.pipeline import Plan
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
@@ -35,6 +36,7 @@ def contents(
     structural: Structural,
     susceptibility: Susceptibility | None,
     table: pd.DataFrame,
+    plan: Plan,
 ) -> report.ParticipantReport:
     """Gather what the page shows."""
     regions = susceptibility.regions if susceptibility else None
@@ -71,6 +73,7 @@ def contents(
         methods_run=methods.methods_run(settings, structural, susceptibility),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources={key: str(source) for key, source in structural.sources.items()},
+        stages=plan.outcomes,
         command=settings.shown_command,
         links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
     )

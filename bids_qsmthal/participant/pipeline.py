@@ -220,8 +220,13 @@ class StageLeftOut:
     reason: LeftOutReason
     what: str
 
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return f"left out, {self.reason.value.format(self.what)}"
+
     def __str__(self) -> str:
-        return f"{self.stage.title}: left out, {self.reason.value.format(self.what)}"
+        return f"{self.stage.title}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +244,12 @@ class Plan:
     available: frozenset[str]
     stages: tuple[Stage, ...]
     left_out: tuple[StageLeftOut, ...]
+
+    @property
+    def outcomes(self) -> tuple[tuple[str, str], ...]:
+        """Title of every stage in order, and ``done`` or why it was left out."""
+        reasons = {one.stage: one.why for one in self.left_out}
+        return tuple((stage.title, reasons.get(stage, "done")) for stage in STAGES)
 
     @property
     def costs(self) -> tuple[str, ...]:

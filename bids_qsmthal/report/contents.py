@@ -156,6 +156,8 @@ class ParticipantReport:
         What ran.
     sources
         Where external numbers and images come from, by what they are.
+    stages
+        Title of every stage in order, and whether it was done or why not.
     """
 
     participant_id: str
@@ -176,6 +178,7 @@ class ParticipantReport:
     methods_run: MethodsRun = field(default_factory=MethodsRun)
     versions: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    stages: Sequence[tuple[str, str]] = ()
     command: str = ""
     links: Sequence[tuple[str, str]] = ()
 

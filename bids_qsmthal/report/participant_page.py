@@ -305,6 +305,9 @@ def _measures(report: ParticipantReport) -> Section:
         blocks.append(
             Table("External results", rows, "Not computed here.", f"{report.stem}_sources")
         )
+    if report.stages:
+        rows = pd.DataFrame(list(report.stages), columns=["stage", "what became of it"])
+        blocks.append(Table("Stages", rows, "In order.", f"{report.stem}_stages", folded=True))
     return Section("Measures", blocks)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bids_qsmthal.app.progress import Forecast, LiveHandler, rows, shown, spelled
+from bids_qsmthal.app.progress import Forecast, LiveHandler, shown, spelled
+from bids_qsmthal.app.screen import Screen
 from bids_qsmthal.participant.pipeline import STAGES
 from bids_qsmthal.participant.runner import StageProgress
 from tests import tiny
@@ -114,7 +115,7 @@ def test_side_by_side_share_the_rest_but_none_is_faster_than_it_was() -> None:
 
 def screen(forecast: Forecast) -> str:
     console = Console(file=io.StringIO(), width=100)
-    console.print(rows(forecast))
+    console.print(Screen(forecast, console).get_renderable())
     return console.file.getvalue()
 
 

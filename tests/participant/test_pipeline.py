@@ -227,6 +227,14 @@ def test_what_is_left_out_has_its_reason(
     assert str(left_out) == f"{title.title}: left out, {reason}"
 
 
+def test_what_became_of_every_stage_is_told_in_the_order_of_the_list(tmp_path: Path) -> None:
+    outcomes = pipeline.plan(session_of(tmp_path, ("t1w", "gre")), {}).outcomes
+    assert [title for title, _ in outcomes] == [stage.title for stage in pipeline.STAGES]
+    of = dict(outcomes)
+    assert of[pipeline.REGIONS.title] == "done"
+    assert of[pipeline.T2_LESIONS.title] == "left out, there is no FLAIR"
+
+
 def test_what_the_user_goes_without_is_said_for_each_scan(tmp_path: Path) -> None:
     plan = pipeline.plan(session_of(tmp_path, ("gre",)), {})
     assert plan.costs == (

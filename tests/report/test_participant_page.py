@@ -13,6 +13,7 @@ from bids_qsmthal.report import (
     render,
     write_participant,
 )
+from bids_qsmthal.report.page import Table
 from bids_qsmthal.report.participant_page import participant_page
 from bids_qsmthal.report.saving import pictures
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
@@ -146,3 +147,12 @@ def test_the_formula_names_the_reference_that_was_used(
     report = with_reference(full_report, region)
     assert f"the reference is {words}" in formula(report)
     assert participant_page(report).summary[0].note.startswith(f"thalamus \u2212 {tile}, both")
+
+
+def test_the_page_lists_every_stage_and_what_became_of_it(full_report) -> None:
+    stages = (("FLAIR to T1w", "done"), ("T2 lesions", "left out, its result comes from manual"))
+    page = participant_page(replace(full_report, stages=stages))
+    tables = [block for section in page.sections for block in section.blocks]
+    (table,) = [block for block in tables if isinstance(block, Table) and block.title == "Stages"]
+    assert [tuple(row) for row in table.frame.to_numpy()] == list(stages)
+    assert "left out, its result comes from manual" in render(page)
