@@ -103,7 +103,7 @@ def begin(output_dir: Path, name: str, scan: str) -> list[ManifestEntry]:
 
     Returns
     -------
-    list of Entry
+    list of ManifestEntry
         What its last run made, if that finished.
 
     Raises

@@ -130,7 +130,7 @@ def assemble(
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
     # Computed variables come in before the filter, which may use them.
     values.frame["quality"] = _quality(scans.decided, wide.index)
-    values.frame["years"] = covariates.years_since_first(times.reindex(wide.index))
+    values.frame["years"] = covariates.years_since_first(times).reindex(wide.index)
     everybody = pd.concat([values.frame, wide], axis=1).reset_index()
     # Filter, then harmonisation, then the choice of a session: sites are brought to one scale over
     # all sessions of the people who are analysed, and of nobody else.

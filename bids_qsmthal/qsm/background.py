@@ -221,7 +221,7 @@ class JointDipoleFields:
         """Return the local field in ppm, zero outside the mask."""
         start = self.first(total, grid)
         local = total._replace(field_ppm=start.field_ppm, mask=start.mask)
-        # A voxel that is off by a whole turn (42 Hz and more) would be explained by a false source.
+        # A voxel that is off by a whole turn would be explained by a false source.
         local = local.without(outliers(start.field_ppm, local))
         factors = block_factors(grid, self.coarse_mm)
         small = coarser(local, factors)

@@ -39,7 +39,7 @@ class GlobalCsf:
 
     References
     ----------
-    Dimov et al. (2022). Magn Reson Med 87(6), 2922-2932. doi:10.1002/mrm.29140
+    Dimov et al. (2022). J Neuroimaging 32(1), 141-147. doi:10.1111/jon.12923
     """
 
     depth_mm: float = 4.0

@@ -168,7 +168,7 @@ class TotalVariation:
 
     References
     ----------
-    Bilgic et al. (2014). J Magn Reson Imaging 40(1), 181-191. doi:10.1002/jmri.24365
+    Bilgic et al. (2014). Magn Reson Med 72(5), 1444-1459. doi:10.1002/mrm.25029
     """
 
     regularisation: float = 1200.0

@@ -65,7 +65,7 @@ class SplitBregman:
 
     References
     ----------
-    Bilgic et al. (2014). J Magn Reson Imaging 40(1), 181-191. doi:10.1002/jmri.24365
+    Bilgic et al. (2014). Magn Reson Med 72(5), 1444-1459. doi:10.1002/mrm.25029
     Milovic et al. (2018). Magn Reson Med 80(2), 814-821. doi:10.1002/mrm.27073
     """
 
@@ -87,6 +87,8 @@ class SplitBregman:
         best, diverged = _Iterate(start, nothing, nothing), False
         for iteration in range(1, self.iterations + 1):
             passes.solve(weights)
+            if iteration == self.iterations - 1:
+                before = passes.chi()
             if self._watched(iteration):
                 chi, simulated = passes.chi(), passes.simulated()
                 value = objective(problem, chi, simulated)
@@ -98,8 +100,6 @@ class SplitBregman:
                     log.warning("MEDI diverged: objective %.3g; kept %.3g", value, best.objective)
                     diverged = True
                     break
-            elif iteration == self.iterations - 1:
-                before = passes.chi()
             if iteration in self.reweighting:
                 problem = reweighted(problem, passes.simulated())
                 # Other weights make another functional: values of before and after do not compare.

@@ -60,7 +60,7 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
         misfit = wrapped(angle - basis @ coefficients)
         # About zero, not about the median: the misfit of a good fit has no offset.
         spread = max(robust.spread(misfit, 0.0), 1e-6)
-        # Cauchy weights: veins and noisy voxels are half believed at two spreads.
+        # The factor is squared by the least squares: a quarter of the weight at two spreads.
         weight = trust / (1 + (misfit / (2 * spread)) ** 2)
         step, *_ = np.linalg.lstsq(basis[:, used] * weight[:, None], misfit * weight, rcond=1e-10)
         coefficients[used] += step

@@ -157,16 +157,17 @@ class IteratedSphericalMean:
         kept = _fits(good, ball)
         field = box.cut(_filled(total))
         background, change = field.copy(), np.inf
+        least = self.tolerance * float(np.linalg.norm(field))
         for _ in range(self.iterations):
             # Dirichlet values: outside the eroded mask the measured field stays as it is.
             smooth = np.where(kept, convolve(background, ball), field)
             change = float(np.linalg.norm(smooth - background))
             background = smooth
-            if change <= self.tolerance * float(np.linalg.norm(field)):
+            if change <= least:
                 break
         mask = box.paste(kept)
         local = inside(box.paste(field - background), mask)
-        return LocalField(local, mask, converged=change < np.inf)
+        return LocalField(local, mask, converged=change <= least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

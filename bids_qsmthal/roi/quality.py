@@ -66,7 +66,7 @@ class Check:
 
 
 _METHODS = "definition of the method"
-_AGREEMENT = "limits of agreement of ventricular CSF (Dimov 2022, doi 10.1002/mrm.29140)"
+_AGREEMENT = "limits of agreement of ventricular CSF (Dimov 2022, doi 10.1111/jon.12923)"
 _SANITY = "sanity range of deep gray QSM at 3 T"
 
 LIMITS: tuple[Limit, ...] = (

@@ -313,6 +313,7 @@ def _mediation(entry: schema.MediationEntry, context: DocumentContext, place: in
             context.factor(text, *here, "Covariates", number)
             for number, text in enumerate(entry.covariates)
         ),
+        levels=context.levels,
     )
 
 

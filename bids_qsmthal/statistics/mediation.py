@@ -41,6 +41,8 @@ class Mediation:
     mediator: str
     outcome: str
     covariates: tuple[str, ...] = ()
+    levels: Vocabulary = field(default_factory=dict)
+    """The words for the values of its variables, which say the level that others are compared with."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ class Mediation:
 
     def design(self, frame: pd.DataFrame) -> design.Design:
         """Return outcome, and predictors in the order mediator, cause, covariates."""
-        return design.build(self._formula, frame)
+        return design.build(self._formula, frame, levels=self.levels)
 
 
 def fit(

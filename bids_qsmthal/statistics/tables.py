@@ -167,7 +167,7 @@ def rounded(value: float, row: Row) -> str:
 
 def _decimals(value: float, significant_digits: int) -> int:
     """Return the decimals that show so many significant digits."""
-    if value == 0:
+    if value == 0 or not math.isfinite(value):
         return significant_digits
     # Rounding may add a digit before the point: 0.0999 is 0.10 at two digits.
     shown = float(f"{value:.{significant_digits - 1}e}")
