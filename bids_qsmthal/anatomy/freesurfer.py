@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,6 @@ from bids_qsmthal.core.sources import Program, ProgramName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -170,7 +170,13 @@ def is_synthseg(table: Path) -> bool:
 
 def has_row(table: Path, scan: str) -> bool:
     """Say whether a table of SynthSeg names a scan."""
-    return any(scan in next(iter(row.values()), "") for row in csv.DictReader(_lines(table)))
+    return any(_is_of(row, scan) for row in csv.DictReader(_lines(table)))
+
+
+def _is_of(row: Mapping[str, str | None], scan: str) -> bool:
+    """Say whether a row is of a scan: ``sub-1`` names ``sub-1_T1w.nii.gz``, but not ``sub-10``."""
+    name = Path(next(iter(row.values()), "") or "").name.split(".", 1)[0]
+    return name == scan or name.startswith(f"{scan}_")
 
 
 def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
@@ -181,7 +187,7 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     table
         The file of ``mri_synthseg --vol``.
     scan
-        The scan as its first column names it; enough if it is part of one row's name.
+        The scan as its first column names it, or how that name begins, entity by entity.
 
     Raises
     ------
@@ -189,7 +195,7 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
         The table has not the columns of SynthSeg, or not exactly one row fits.
     """
     rows = csv.DictReader(_lines(table))
-    found = [row for row in rows if scan in next(iter(row.values()), "")]
+    found = [row for row in rows if _is_of(row, scan)]
     # Two rows may belong to two sessions: none is chosen by chance.
     if len(found) != 1:
         raise DataError(
@@ -199,7 +205,8 @@ def read_synthseg(table: Path, scan: str) -> ExternalMeasures:
     try:
         volumes = {"intracranial": float(values["total intracranial"])}
         volumes |= _synthseg_volumes(values)
-    except (KeyError, ValueError) as error:
+    # TypeError: a row that is shorter than its header has no text in the last cells.
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{table}: not a table of SynthSeg volumes ({error}).") from error
     volumes["thalamus_LR"] = volumes["thalamus_L"] + volumes["thalamus_R"]
     return ExternalMeasures(SYNTHSEG_PROGRAM, volumes)

@@ -47,7 +47,8 @@ def segmentation_warnings(
     """Return what looks wrong."""
     found: list[ScanWarning] = []
     csf, gm, wm = tissue.means
-    if not csf < gm < wm:
+    # A class that external labels leave out has no mean: nothing can be compared with it.
+    if np.isfinite((csf, gm, wm)).all() and not csf < gm < wm:
         found.append(ContrastNotT1w(float(csf), float(gm), float(wm)))
     if not tissue.converged:
         found.append(TissueNotConverged())

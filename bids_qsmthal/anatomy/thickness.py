@@ -92,11 +92,16 @@ def thickness_map(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Surface:
-    """Points of a surface (mm), unit normals there, and what to take off distances to them."""
+    """Points of a surface (mm), unit normals there, and what to take off distances to them.
+
+    ``aside_mm2`` is the square of how far the nearest point may lie beside the foot of a
+    perpendicular: half the diagonal of the largest face of a voxel.
+    """
 
     points: Points
     normals: Points
     inset_mm: NDArray[np.float64]
+    aside_mm2: float
 
     def distance(self, places: Points) -> tuple[NDArray[np.float64], Points]:
         """Return the distance of places to the surface, and the unit vectors towards it.
@@ -109,8 +114,8 @@ class _Surface:
         towards = self.points[nearest] - places
         flat = np.abs(np.einsum("ij,ij->i", towards, self.normals[nearest]))
         # Points lie on edges between voxels: the foot of the perpendicular is at most half the
-        # diagonal of a face, sqrt(1/2) voxels, beside the nearest of them.
-        shortest = np.sqrt(np.maximum(straight**2 - 0.5, 0))
+        # diagonal of a face beside the nearest of them.
+        shortest = np.sqrt(np.maximum(straight**2 - self.aside_mm2, 0))
         length = np.maximum(np.maximum(flat, shortest) - self.inset_mm[nearest], 0)
         return length, towards / np.maximum(straight, 1e-9)[:, None]
 
@@ -120,6 +125,7 @@ class _Surface:
             np.concatenate([self.points, other.points]),
             np.concatenate([self.normals, other.normals]),
             np.concatenate([self.inset_mm, other.inset_mm]),
+            max(self.aside_mm2, other.aside_mm2),
         )
 
 
@@ -158,7 +164,13 @@ def _surface(level: Float, size: NDArray[np.float64]) -> _Surface:
         slope += gradient[second][crossed] * share[:, None]
         normals.append(slope / np.maximum(np.linalg.norm(slope, axis=1), 1e-6)[:, None])
     found = np.concatenate(points)
-    return _Surface(found, np.concatenate(normals), np.zeros(len(found)))
+    return _Surface(found, np.concatenate(normals), np.zeros(len(found)), _aside_mm2(size))
+
+
+def _aside_mm2(size: NDArray[np.float64]) -> float:
+    """Return the square of half the diagonal of the largest face of a voxel; 0.5 at 1 mm."""
+    _, middle, largest = np.sort(size)
+    return float((middle**2 + largest**2) / 4)
 
 
 def _pairs() -> Iterator[tuple[int, tuple[tuple[slice, ...], ...]]]:
@@ -210,7 +222,8 @@ def _ridge(
         points.append(place)
         normals.append(across)
         insets.append(gap / 2)
-    return _Surface(np.concatenate(points), np.concatenate(normals), np.concatenate(insets))
+    placed, normal, inset = (np.concatenate(part) for part in (points, normals, insets))
+    return _Surface(placed, normal, inset, _aside_mm2(size))
 
 
 def _around(fluid: Float, voxels: NDArray[np.int64], axis: int) -> NDArray[np.float64]:

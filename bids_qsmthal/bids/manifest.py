@@ -19,10 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from bids_qsmthal.core.errors import BusyError, DataError, MissingInputError, ReadWriteError
-from bids_qsmthal.core.files import write_text
+from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
+from bids_qsmthal.core.files import only_writer, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,8 +35,6 @@ COLUMNS = ("path", "bytes", "sha256", "content_sha256", "scans", "outdated")
 UNCOMPARED = frozenset({"logs", "edits"})
 """Folders of the output tree that hold times, or what the user put there."""
 
-PATIENCE_S = 60.0
-"""Scans of one session may finish at once; writing the manifest takes each a second or so."""
 
 COMMANDS = (
     re.compile(rb'<pre[^>]*aria-label="Run again"[^>]*>.*?</pre>', re.DOTALL),
@@ -186,14 +182,8 @@ def _joined(new: ManifestEntry, old: ManifestEntry | None, scan: str) -> Manifes
 def _alone(output_dir: Path, name: str) -> Iterator[None]:
     """Hold a manifest while it is read and written."""
     lock = output_dir / "logs" / f".{name}_manifest.lock"
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=PATIENCE_S):
-            yield
-    except Timeout as error:
-        raise BusyError(
-            f"{lock}: another run is writing the manifest; run the same command again."
-        ) from error
+    with only_writer(lock, output_dir / "logs" / f"{name}{ENDING}"):
+        yield
 
 
 def _write(output_dir: Path, name: str, entries: Iterable[ManifestEntry]) -> Path:

@@ -201,7 +201,7 @@ def whole_folder(
     BusyError
         Another run has been writing it for a minute.
     """
-    with _only_writer(lock, place):
+    with only_writer(lock, place):
         sweep_folders(place)
         yield from _made_and_swapped(place, before_swap)
 
@@ -227,8 +227,14 @@ def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[
 
 
 @contextlib.contextmanager
-def _only_writer(lock: Path, place: Path) -> Iterator[None]:
-    """Hold the lock of a folder; where the file system has no locks, go on without."""
+def only_writer(lock: Path, place: Path) -> Iterator[None]:
+    """Hold a lock while something is written; where the file system has no locks, go on without.
+
+    Raises
+    ------
+    BusyError
+        Another process holds it for longer than a minute.
+    """
     # No soft lock: a file that only exists would outlive a killed run and shut out every later one.
     held = FileLock(lock, timeout=PATIENCE_S, fallback_to_soft=False)
     try:

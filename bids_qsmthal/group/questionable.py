@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import pandas as pd
 
+from bids_qsmthal.group import measures
 from bids_qsmthal.group.reasons import shortened
 from bids_qsmthal.group.table_reading import by_session
 from bids_qsmthal.statistics.analysis import Variable
@@ -70,6 +71,9 @@ BOUNDS = {
     "duration": Bounds(0, 122),
 }
 """Of variables by what they are, where the analysis file gives no ``Range``."""
+
+IN_YEARS = frozenset({"age", "duration"})
+"""Kinds whose bounds are in years; a variable may count in months or days (``Units``)."""
 
 NAMES = {
     "age": "age",
@@ -168,16 +172,38 @@ def bounds_of(variable: Variable) -> Bounds | None:
     # The file's own range wins: it knows its units, ours are years and EDSS points.
     if variable.range:
         return Bounds(*variable.range)
-    return BOUNDS.get(_kind(variable))
+    kind = _kind(variable)
+    if kind not in IN_YEARS:
+        return BOUNDS.get(kind)
+    unit_a_year = _units_a_year(variable)
+    known = BOUNDS[kind]
+    # A unit that nobody knows has no bounds: true months must not be taken for impossible years.
+    if unit_a_year is None:
+        return None
+    return Bounds(known.low * unit_a_year, known.high * unit_a_year)
+
+
+def _units_a_year(variable: Variable) -> float | None:
+    """Return how many of a variable's units make a year; ``None`` where its unit is unknown."""
+    unit = measures.SPELLINGS.get(variable.unit, variable.unit) or "year"
+    if unit == "year":
+        return 1.0
+    years = measures.CONVERSIONS.get((unit, "year"))
+    return None if years is None else 1 / years
 
 
 def longer_than_life(values: pd.DataFrame, variables: Iterable[Variable]) -> list[Questionable]:
     """Return who has a disease for longer than they live; which number is wrong nobody knows."""
-    named = {_kind(variable): variable.name for variable in variables if variable.columns}
-    if not {"age", "duration"} <= set(named):
+    of = {_kind(variable): variable for variable in variables if variable.columns}
+    if not {"age", "duration"} <= set(of):
         return []
-    # Both are taken to be in one unit, years.
-    age, duration = (pd.to_numeric(values[named[kind]]) for kind in ("age", "duration"))
+    named = {kind: variable.name for kind, variable in of.items()}
+    scales = {kind: _units_a_year(of[kind]) for kind in ("age", "duration")}
+    if scales["age"] is None or scales["duration"] is None:
+        return []
+    # Compared in years, listed as they are in the table.
+    age = pd.to_numeric(values[named["age"]]) / scales["age"]
+    duration = pd.to_numeric(values[named["duration"]])
     return [
         Questionable(
             participant_id=who,
@@ -186,7 +212,7 @@ def longer_than_life(values: pd.DataFrame, variables: Iterable[Variable]) -> lis
             value=f"{value:g}",
             problem=Problem.LONGER_THAN_LIFE,
         )
-        for who, session, value in by_session(duration[duration > age])
+        for who, session, value in by_session(duration[duration / scales["duration"] > age])
     ]
 
 

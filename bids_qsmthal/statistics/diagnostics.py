@@ -63,7 +63,7 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     results = least_squares(fit.design.outcome, predictors)
     cooks, leverage = influence(results)
     who = names.loc[fit.design.rows]
-    vif = inflation(results)
+    vif, columns = inflation(results)
     worst = int(np.argmax(vif)) if len(vif) else -1
     found = blank | {
         "n": n,
@@ -71,8 +71,7 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
         "breusch_pagan_p": breusch_pagan(results),
         "reset_p": reset(results),
         "largest_vif": vif[worst] if len(vif) else np.nan,
-        # VIF begins at the column after the first one, which is taken for the intercept.
-        "largest_vif_term": fit.design.names[kept[1 + worst]] if len(vif) else "",
+        "largest_vif_term": fit.design.names[kept[columns[worst]]] if len(vif) else "",
         # NaN where leverage is 1; n - p >= 2 leaves at least one other row.
         "largest_cooks_distance": float(np.nanmax(cooks)),
         "most_influential": str(who.iloc[int(np.nanargmax(cooks))]),
@@ -103,8 +102,31 @@ def least_squares(outcome: Floats, predictors: Floats) -> Any:  # noqa: ANN401 -
     """
     # Centring changes nothing but the intercept where there is one. The columns are not centred:
     # the constant one has to stay constant for the library to see it.
-    centred = outcome - outcome.mean()
-    return sm.OLS(centred / centred.std(), predictors / np.linalg.norm(predictors, axis=0)).fit()
+    centre = outcome.mean() if _has_intercept(predictors) else 0.0
+    scaled = (outcome - centre) / outcome.std()
+    return sm.OLS(scaled, predictors / np.linalg.norm(predictors, axis=0)).fit()
+
+
+def _has_intercept(predictors: Floats) -> bool:
+    """Say whether a constant is a sum of the columns: ``1 + x`` has one, ``group - 1`` as well."""
+    ones = np.ones(len(predictors))
+    rest = ones - predictors @ np.linalg.lstsq(predictors, ones, rcond=None)[0]
+    return bool(np.abs(rest).max() < 1e-8)
+
+
+def _with_constant(predictors: Floats) -> tuple[Floats, list[int]]:
+    """Return columns of which the first is constant, and which column each of the others was.
+
+    A level that the constant makes superfluous is dropped, so that the columns stay independent.
+    """
+    constant = np.ptp(predictors, axis=0) == 0
+    if constant.any():
+        first = int(np.argmax(constant))
+        others = [column for column in range(predictors.shape[1]) if column != first]
+        return predictors[:, [first, *others]], others
+    wider = np.column_stack([np.ones(len(predictors)), predictors])
+    kept, _ = design.independent_columns(wider)
+    return wider[:, kept], [column - 1 for column in kept[1:]]
 
 
 def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped library
@@ -120,14 +142,14 @@ def influence(results: Any) -> tuple[Floats, Floats]:  # noqa: ANN401 - untyped 
     return np.where(leverage > design.SOLE_LEVERAGE, np.nan, cooks), leverage
 
 
-def inflation(results: Any) -> Floats:  # noqa: ANN401 - untyped library
-    """Return the variance inflation factor of each column after the intercept."""
-    predictors = results.model.exog
+def inflation(results: Any) -> tuple[Floats, list[int]]:  # noqa: ANN401 - untyped library
+    """Return the variance inflation factors beside the constant, and the column of each."""
+    predictors, columns = _with_constant(results.model.exog)
     # A single predictor has no other one that could inflate its variance.
-    if predictors.shape[1] <= 2:
-        return np.ones(predictors.shape[1] - 1)
-    columns = range(1, predictors.shape[1])
-    return np.array([variance_inflation_factor(predictors, column) for column in columns])
+    if len(columns) < 2:
+        return np.ones(len(columns)), columns
+    places = range(1, predictors.shape[1])
+    return np.array([variance_inflation_factor(predictors, place) for place in places]), columns
 
 
 def breusch_pagan(results: Any) -> float:  # noqa: ANN401 - untyped library
@@ -135,7 +157,7 @@ def breusch_pagan(results: Any) -> float:  # noqa: ANN401 - untyped library
     predictors = results.model.exog
     if predictors.shape[1] < 2:
         return float("nan")
-    return float(het_breuschpagan(results.resid, predictors)[1])
+    return float(het_breuschpagan(results.resid, _with_constant(predictors)[0])[1])
 
 
 def reset(results: Any) -> float:  # noqa: ANN401 - untyped library

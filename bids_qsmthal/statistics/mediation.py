@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from bids_qsmthal.statistics import design, formulas
 from bids_qsmthal.statistics.design import Floats
+from bids_qsmthal.statistics.levels import Vocabulary
 from bids_qsmthal.statistics.resampling import Resampling
 
 COLUMNS = [
@@ -42,7 +43,7 @@ class Mediation:
     outcome: str
     covariates: tuple[str, ...] = ()
     levels: Vocabulary = field(default_factory=dict)
-    """The words for the values of its variables, which say the level that others are compared with."""
+    """The words for the values of its variables, which say what others are compared with."""
 
     @property
     def variables(self) -> tuple[str, ...]:

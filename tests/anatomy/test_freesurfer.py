@@ -92,7 +92,8 @@ def test_synthseg_rows_are_found_by_the_name_of_the_scan(tmp_path):
     numbers = [float(10 * index) for index in range(1, len(names) + 1)]
     table = tmp_path / "volumes.csv"
     lines = [",".join(["subject", "total intracranial", *names])]
-    lines += [",".join([scan, "1500", *map(str, numbers)]) for scan in ("sub-01_T1w", "sub-02_T1w")]
+    scans = ("sub-01_T1w", "sub-02_T1w", "sub-10_T1w", "sub-10_acq-b_T1w")
+    lines += [",".join([scan, "1500", *map(str, numbers)]) for scan in scans]
     table.write_text("\n".join(lines))
 
     volumes = read_synthseg(table, "sub-02").volumes_mm3
@@ -102,4 +103,9 @@ def test_synthseg_rows_are_found_by_the_name_of_the_scan(tmp_path):
     gray = [n for n in names if "white" not in n and "ventricle" not in n]
     assert volumes["gray_matter"] == sum(numbers[names.index(n)] for n in gray)
     with pytest.raises(DataError, match="2 rows"):
-        read_synthseg(table, "sub-")
+        read_synthseg(table, "sub-10")
+    with pytest.raises(DataError, match="0 rows"):  # and not the first of sub-10
+        read_synthseg(table, "sub-1")
+    table.write_text(f"{lines[0]}\nsub-03_T1w,1500,20")
+    with pytest.raises(DataError, match="not a table of SynthSeg volumes"):
+        read_synthseg(table, "sub-03")

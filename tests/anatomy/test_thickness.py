@@ -74,6 +74,19 @@ def test_voxels_need_not_be_cubes():
     assert _mean(both - white, white, voxel_mm) == pytest.approx(2.5, abs=0.1)
 
 
+@pytest.mark.parametrize("size_mm", [0.7, 1.6])
+def test_the_same_shell_in_voxels_of_another_size_scales_with_them(size_mm):
+    """Lengths in voxels are the same, so thickness in mm must be in proportion to the voxel."""
+    voxels = (48, 48, 48)
+    white = shares(lambda x, y, z: radius(x, y, z) < 15, voxels)
+    both = shares(lambda x, y, z: radius(x, y, z) < 17.5, voxels)
+    gray, everywhere = both - white, np.ones(voxels, dtype=bool)
+    at_1_mm = thickness_map(gray, white, everywhere, (1.0, 1.0, 1.0), Thickness())
+    scaled = thickness_map(gray, white, everywhere, (size_mm,) * 3, Thickness())
+    inside = (gray > 0.9) & (at_1_mm > 0) & (scaled > 0)
+    np.testing.assert_allclose(scaled[inside], size_mm * at_1_mm[inside], rtol=0.02)
+
+
 def test_without_white_matter_there_is_no_thickness():
     gray = np.ones((8, 8, 8), dtype=np.float32)
 

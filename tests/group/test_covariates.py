@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.group import analysis_file, assembly, fitting, flow
+from bids_qsmthal.group import analysis_file, assembly, fitting, flow, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.questionable import Problem
 from bids_qsmthal.group.sessions import natural_key
+from bids_qsmthal.statistics.analysis import Variable
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
 
@@ -170,6 +171,19 @@ def test_a_column_most_of_which_cannot_be_read_is_refused(study: tuple[Path, Pat
     rewrite(study, age=dict.fromkeys(range(13), "old"))
     with pytest.raises(DataError, match=r"column 'age': 'old' of sub-0001 is not a number \(13 "):
         assembled(study)
+
+
+@pytest.mark.parametrize(
+    ("unit", "impossible"), [("year", [130.0, 1500.0]), ("month", [1500.0]), ("moon", [])]
+)
+def test_durations_are_judged_in_their_own_unit(unit: str, impossible: list[float]) -> None:
+    rows = pd.MultiIndex.from_product(
+        [["sub-1", "sub-2", "sub-3"], ["n/a"]], names=["participant_id", "session_id"]
+    )
+    variable = Variable(name="duration", label="Duration", columns=("disease_duration",), unit=unit)
+    kept, listed = questionable.without_impossible(pd.Series([60.0, 130.0, 1500.0], rows), variable)
+    assert [float(one.value) for one in listed] == impossible
+    assert kept.isna().sum() == len(impossible)
 
 
 def test_missing_and_top_coded_cells_of_the_analysis_file_are_read_so(

@@ -113,7 +113,7 @@ def test_diagnostics_agree_with_lmtest_and_car(tmp_path: Path) -> None:
         results = diagnostics.least_squares(y, x)
         found = diagnostics.breusch_pagan(results), diagnostics.reset(results)
         np.testing.assert_allclose(found, [expected["bp"], expected["reset"]], **SIX_DIGITS)
-        np.testing.assert_allclose(diagnostics.inflation(results), expected["vif"], **SIX_DIGITS)
+        np.testing.assert_allclose(diagnostics.inflation(results)[0], expected["vif"], **SIX_DIGITS)
 
 
 def test_robust_errors_that_do_not_exist_are_not_invented(answers: list[dict[str, Any]]) -> None:

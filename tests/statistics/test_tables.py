@@ -143,6 +143,30 @@ def test_one_carrier_of_a_level_is_no_result_of_a_group() -> None:
     assert regression.fit(Model(name="m", formula="y ~ rare"), two).row("rare")["note"] == ""
 
 
+@pytest.mark.parametrize("formula", ["y ~ C(sex) + x + age - 1", "y ~ x + age - 1"])
+def test_a_model_without_an_intercept_is_examined_as_the_model_it_is(formula: str) -> None:
+    frame = people()
+    fit = regression.fit(Model(name="m", formula=formula), frame)
+    examined = diagnostics.examine(fit, frame["participant_id"])
+    import statsmodels.formula.api as smf  # noqa: PLC0415 - the referee of this test alone
+
+    referee = smf.ols(formula, frame).fit().get_influence()
+    cooks = referee.cooks_distance[0]
+    assert examined["most_influential"] == frame["participant_id"][int(np.argmax(cooks))]
+    assert examined["largest_leverage"] == pytest.approx(referee.hat_matrix_diag.max())
+
+
+def test_a_mediation_compares_with_the_reference_level_as_the_models_do() -> None:
+    frame = people().assign(arm=lambda d: np.where(d["sex"] == 1, "drug", "none"))
+    levels = {
+        "arm": {"none": Level("none", ("none",), is_reference=True), "drug": Level("drug", ())}
+    }
+    path = Mediation(name="m", cause="arm", mediator="x", outcome="y", levels=levels)
+    total = mediation.fit(path, frame, SMALL).set_index("path")["coefficient"]["total (c)"]
+    means = frame.groupby("arm")["y"].mean()
+    assert total == pytest.approx(means["drug"] - means["none"])
+
+
 SMALL = Resampling(n_bootstraps=100)
 
 
