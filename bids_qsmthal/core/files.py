@@ -12,8 +12,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from bids_qsmthal.core.errors import BusyError, OutputError, of_system
 
 if TYPE_CHECKING:
@@ -235,6 +233,9 @@ def only_writer(lock: Path, place: Path) -> Iterator[None]:
     BusyError
         Another process holds it for longer than a minute.
     """
+    # filelock brings asyncio along, which would be felt in --help.
+    from filelock import FileLock, Timeout  # noqa: PLC0415
+
     # No soft lock: a file that only exists would outlive a killed run and shut out every later one.
     held = FileLock(lock, timeout=PATIENCE_S, fallback_to_soft=False)
     try:

@@ -86,13 +86,19 @@ def shape_and_affine(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
 
 
 @lru_cache(maxsize=256)
-def _geometry(path: Path, *_state: int) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+def _kept_header(path: Path, *_state: int) -> Any:  # noqa: ANN401 - nibabel is untyped
+    """Return the header of a file that has not changed since: geometry and codes share one read."""
+    return _header(path)
+
+
+@lru_cache(maxsize=256)
+def _geometry(path: Path, *state: int) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     if not path.name.endswith((".nii", ".nii.gz")):
         image = _opened(path)
         return tuple(int(n) for n in image.shape), _affine(image.affine, path)
     _check_there(path)
     with _refusing(path):
-        header = _header(path)
+        header = _kept_header(path, *state)
         shape, affine = header.get_data_shape(), header.get_best_affine()
         dtype = header.get_data_dtype()
     _check_content(shape, dtype, path)
@@ -131,9 +137,9 @@ def orientation(path: Path) -> Orientation:
 
 
 @lru_cache(maxsize=256)
-def _orientation(path: Path, *_state: int) -> Orientation:
+def _orientation(path: Path, *state: int) -> Orientation:
     with _refusing(path):
-        header = _header(path)
+        header = _kept_header(path, *state)
         best = _affine(header.get_best_affine(), path)
         # An affine of code 0 holds anything; it is not checked and the best one stands for it.
         codes = int(header["sform_code"]), int(header["qform_code"])

@@ -13,8 +13,6 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from bids_qsmthal.core.errors import BusyError, OutputError
 
 if TYPE_CHECKING:
@@ -47,6 +45,9 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     OutputError
         The file cannot be written or locked.
     """
+    # filelock brings asyncio along, which would be felt in --help.
+    from filelock import FileLock, Timeout  # noqa: PLC0415
+
     # No soft lock: a mere file would stay behind after a kill and hold up every later run.
     lock = FileLock(path, timeout=patience_s, fallback_to_soft=False)
     try:

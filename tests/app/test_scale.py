@@ -31,7 +31,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def cost(root: Path, selection: Selection, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count what is opened while a study is indexed and its gradient echoes are described."""
     counted: Counter[str] = Counter()
-    nifti._geometry.cache_clear()
+    for kept in (nifti._geometry, nifti._orientation, nifti._kept_header):
+        kept.cache_clear()
     sidecars._listed.cache_clear()
     sidecars._content.cache_clear()
     with monkeypatch.context() as patch:

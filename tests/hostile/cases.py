@@ -350,28 +350,44 @@ SIDECARS = [
     Case("manufacturer a number", sidecars(Manufacturer=7), 65, ["Manufacturer", "a text"]),
 ]
 
+
+def both(*spoil: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Spoil a dataset in several ways at once."""
+
+    def spoiled(root: Path) -> None:
+        for one in spoil:
+            one(root)
+
+    return spoiled
+
+
+def part_of_a_turn(**metadata: object) -> Callable[[Path], None]:
+    """Make a phase that spans no whole turn of any scale, beside sidecars that say this of it."""
+    return both(voxels(lambda data: data * 37.3, part="phase"), sidecars(**metadata))
+
+
 PHASE = [
-    Case("phase of unknown scale", sidecars(Units=None), 65, ["scale", "set Units", "--phase"]),
-    Case("arbitrary units of nobody", sidecars(Units="arbitrary"), 65, ["is not known", "set"]),
+    Case("phase of unknown scale", part_of_a_turn(Units=None), 65, ["scale", "--phase-units"]),
+    Case("arbitrary units of nobody", part_of_a_turn(Units="arbitrary"), 65, ["scale", "--phase"]),
     Case("units unknown", sidecars("*phase*", Units="furlong"), 65, ["'furlong'", "'rad'"]),
     Case("units a list", sidecars("*phase*", Units=["rad"]), 65, ["Units", "a text"]),
     Case(
         "units contradict the data",
         voxels(lambda data: data * 652, part="phase"),
         65,
-        ["spans", "up to 2 pi", "correct Units"],
+        ["spans", "--phase-units"],
     ),
     Case(
-        "radians said to be Siemens",
-        sidecars(Units="arbitrary", Manufacturer="Siemens"),
+        "a part of a turn said to be Siemens",
+        part_of_a_turn(Units="arbitrary", Manufacturer="Siemens"),
         65,
-        ["spans", "correct Units"],
+        ["spans", "--phase-units"],
     ),
     Case(
         "Philips phase whose slope is lost",
-        sidecars(Units="arbitrary", Manufacturer="Philips"),
+        part_of_a_turn(Units="arbitrary", Manufacturer="Philips"),
         65,
-        ["its scale is lost", "convert to rad"],
+        ["scale", "--phase-units"],
     ),
 ]
 
@@ -647,7 +663,7 @@ WHOLE = [
         "a configuration of the wrong kind",
         write("c.yaml", "seed: many"),
         64,
-        ["--seed"],
+        ["c.yaml, line 1", "seed", "a whole number"],
         ["--config", "{root}/c.yaml"],
     ),
 ]

@@ -30,8 +30,8 @@ def declared(package: str) -> set[str]:
     """The families of licences that the metadata of an installed package name."""
     metadata = importlib.metadata.metadata(package)
     classifiers = [c for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
-    first = (metadata["License"] or "").strip().splitlines()[:1]
-    for words in (metadata["License-Expression"] or "", " ".join(classifiers), *first):
+    first = (metadata.get("License") or "").strip().splitlines()[:1]
+    for words in (metadata.get("License-Expression") or "", " ".join(classifiers), *first):
         if found := families(words):
             return found
     return set()
