@@ -8,6 +8,8 @@ import pytest
 from bids_qsmthal.app.cli import main
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 TABLE = "sub-01/anat/sub-01_desc-qsmthal_measures.tsv"
 
 

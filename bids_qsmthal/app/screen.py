@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
 
-from bids_qsmthal.app.progress import spelled
+from bids_qsmthal.app.forecast import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import Console, RenderableType
 
-    from bids_qsmthal.app.progress import Forecast
+    from bids_qsmthal.app.forecast import Forecast
 
 
 class Screen(Progress):

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bids_qsmthal.app.progress import Forecast, LiveHandler, shown, spelled
+from bids_qsmthal.app.forecast import Forecast, spelled
+from bids_qsmthal.app.progress import LiveHandler, shown
 from bids_qsmthal.app.screen import Screen
 from bids_qsmthal.participant.pipeline import STAGES
 from bids_qsmthal.participant.runner import StageProgress
@@ -195,6 +196,7 @@ def test_an_error_on_a_terminal_is_one_line_and_leaves_it_tidy() -> None:
     assert text.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_whole_run_on_a_terminal(tmp_path: Path) -> None:
     tiny.write_dataset(tmp_path, "sub-01")
     ours, theirs = pty.openpty()

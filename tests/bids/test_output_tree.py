@@ -15,6 +15,8 @@ from scipy import ndimage
 
 from tests.seam import NAME, Study, places, voxels
 
+pytestmark = pytest.mark.slow
+
 UNITS = {
     "Chimap": "ppm",
     "R2starmap": "1/s",

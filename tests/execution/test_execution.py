@@ -23,6 +23,8 @@ from bids_qsmthal.execution.records import MOST_CHARACTERS
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
 
+pytestmark = pytest.mark.slow
+
 
 def talk(label: str) -> None:
     log = logging.getLogger("bids_qsmthal.test")

@@ -16,6 +16,8 @@ from tests.conftest import write_json
 from tests.hostile.cases import Case, then, write
 from tests.hostile.conftest import outputs, refusal
 
+pytestmark = pytest.mark.slow
+
 MEASURES = "out/sub-0001/anat/sub-0001_desc-qsmthal_measures.tsv"
 OWN = ("--analysis", "{root}/own.yaml")
 

@@ -12,6 +12,8 @@ from tests.hostile import cases
 from tests.hostile.cases import Case
 from tests.hostile.conftest import outputs, refusal
 
+pytestmark = pytest.mark.slow
+
 
 def named(group: list[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", group, ids=[case.name for case in group])

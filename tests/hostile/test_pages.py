@@ -15,6 +15,8 @@ from bids_qsmthal.group import analysis_file
 from tests import cohorts, tiny
 from tests.hostile.cases import sidecars
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>"
 FETCHING = {"src", "href", "srcset", "data", "action", "poster", "formaction"}
 

@@ -32,6 +32,8 @@ from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
 from tests import freesurfer_subject, tiny
 
+pytestmark = pytest.mark.slow
+
 ASEG_STATS = """# cvs_version 7.4.1
 # Measure TotalGray, TotalGrayVol, Total gray matter volume, 612345.5, mm^3
 # Measure CerebralWhiteMatter, CerebralWhiteMatterVol, White matter, 450000.0, mm^3

@@ -26,6 +26,8 @@ from bids_qsmthal.report.defacing import MARGIN_MM
 from tests import tiny
 from tests.hostile.cases import sidecars
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "PatientName": "Erika^Mustermann",
     "PatientID": "MRN-0815-4711",

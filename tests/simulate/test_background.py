@@ -16,6 +16,8 @@ from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.poses import rigid, scan_affine
 from bids_qsmthal.simulate.tissues import TISSUES
 
+pytestmark = pytest.mark.slow
+
 SPHEROID_MM = (60.0, 60.0, 90.0)
 CENTRE_MM = np.array([0.0, -18.0, -30.0])
 AIR_RADIUS_MM = 12.0

@@ -15,6 +15,8 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import resample
 from bids_qsmthal.simulate.cohort import Planned
 
+pytestmark = pytest.mark.slow
+
 
 def complex_echoes(participant):
     scans = {scan.name: scan for scan in participant.scans}
