@@ -104,4 +104,8 @@ def _type(action: argparse.Action, names: Sequence[str] | None) -> Any:  # noqa:
     if action.nargs == 0:
         # Without words: a switch, or an option that is counted (-vv).
         return bool if isinstance(action.const, bool) else Annotated[int, Field(ge=0)]
+    if isinstance(action.nargs, int):
+        # So many words of one kind: the three components of a direction.
+        length = Field(min_length=action.nargs, max_length=action.nargs)
+        return Annotated[list[float], length]
     return TYPES.get(action.type, str)

@@ -223,3 +223,13 @@ def test_filters_that_match_nothing_have_their_status(
 def test_group_before_participant_has_its_status(bids_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert main([str(bids_dir), str(tmp_path / "out"), "group"]) == 17
+
+
+def test_the_direction_of_the_field_may_stand_in_a_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("b0_direction: [0, 0, 1]\n")
+    made = settings(tmp_path / "bids", tmp_path / "out", "participant", "--config", config)
+    assert made.b0_direction == (0.0, 0.0, 1.0)
+    config.write_text("b0_direction: [0, 1]\n")
+    with pytest.raises(QsmthalError, match="b0_direction"):
+        settings(tmp_path / "bids", tmp_path / "out", "participant", "--config", config)
