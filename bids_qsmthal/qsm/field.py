@@ -44,7 +44,8 @@ class FieldMap(NamedTuple):
         How the phase at echo time zero was modelled: ``"polynomial"``, ``"mcpc-3d-s"``,
         ``"voxel"``, or ``"none"`` for a single echo.
     snr
-        Median signal-to-noise ratio of the first echo.
+        Median signal-to-noise ratio of all echoes together: the root of the sum of their squared
+        magnitudes over the noise.
     """
 
     frequency_hz: Array
