@@ -11,15 +11,20 @@ from bids_qsmthal import roi
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.qsm import (
     BACKGROUNDS,
+    CSF_REFERENCES,
     INVERSIONS,
     RELAXATIONS,
     UNWRAPPINGS,
     Device,
     Reconstruction,
 )
+from bids_qsmthal.qsm.field import OFFSETS
+from bids_qsmthal.qsm.inversion import Medi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bids_qsmthal.qsm.field import Offset
 
 CHOICES: dict[str, Mapping[str, type[Any]]] = {
     "--unwrap": UNWRAPPINGS,
@@ -28,19 +33,36 @@ CHOICES: dict[str, Mapping[str, type[Any]]] = {
 }
 
 
+PLAIN_MEDI = "none"
+"""Word for MEDI without a term of the CSF."""
+
+
 def reconstruction(
     unwrapping: str | None = None,
     background: str | None = None,
     inversion: str | None = None,
     *,
+    offset: Offset | None = None,
+    medi_csf: str | None = None,
     device: str = "cpu",
 ) -> Reconstruction:
     """Return the default reconstruction with the named methods in their places.
 
+    Parameters
+    ----------
+    unwrapping, background, inversion
+        Names of methods.
+    offset
+        How the phase at echo time zero is modelled.
+    medi_csf
+        Which fluid MEDI keeps uniform, or ``none`` for plain MEDI.
+    device
+        Where background removal and inversion run.
+
     Raises
     ------
     UsageError
-        A name is not known.
+        A name is not known, or names of methods do not go together.
     UnavailableError
         The device is not there.
     """
@@ -50,14 +72,35 @@ def reconstruction(
     fitting = default.fitting
     chosen = replace(
         default,
-        fitting=replace(fitting, unwrapping=_method("--unwrap", unwrapping, fitting.unwrapping)),
+        fitting=replace(
+            fitting,
+            unwrapping=_method("--unwrap", unwrapping, fitting.unwrapping),
+            offset=offset or fitting.offset,
+        ),
         background=_method("--background", background, default.background),
         inversion=_method("--inversion", inversion, default.inversion),
     )
-    return chosen.on(place)
+    return _with_fluid(chosen, medi_csf).on(place)
+
+
+def _with_fluid(chosen: Reconstruction, medi_csf: str | None) -> Reconstruction:
+    """Return a reconstruction whose inversion keeps this fluid uniform."""
+    if medi_csf is None:
+        return chosen
+    method = chosen.inversion
+    if medi_csf == PLAIN_MEDI:
+        # Other inversions have no such term, so there is nothing to take away.
+        plain = replace(method, csf_regularisation=0.0) if isinstance(method, Medi) else method
+        return replace(chosen, inversion=plain)
+    if not isinstance(method, Medi):
+        raise UsageError(
+            f"--medi-csf {medi_csf} goes with --inversion medi, not with {name_of(method)}."
+        )
+    return replace(chosen, csf=CSF_REFERENCES[medi_csf]())
 
 
 REFERENCES = {
+    "circles": roi.ReferenceRegion.CIRCLES,
     "atria": roi.ReferenceRegion.ATRIA,
     "ventricles": roi.ReferenceRegion.VENTRICLES,
     "csf": roi.ReferenceRegion.GLOBAL_CSF,
@@ -66,8 +109,23 @@ REFERENCES = {
 """What the susceptibility is relative to, by the user's word, as ``roi`` calls it."""
 
 
-def regions(csf_reference: str = "atria") -> roi.RegionSettings:
+def regions(
+    csf_reference: str = "atria",
+    *,
+    rim: str = "remove",
+    lesions: str = "remove",
+    veins: str = "all",
+) -> roi.RegionSettings:
     """Return how the regions are measured, with the reference of this name in the first place.
+
+    Parameters
+    ----------
+    csf_reference
+        Where the ladder of references starts.
+    rim, lesions
+        ``remove`` from the thalamus, or ``keep`` in it.
+    veins
+        ``all`` are removed, or the ``large`` ones along the border alone.
 
     Raises
     ------
@@ -79,12 +137,19 @@ def regions(csf_reference: str = "atria") -> roi.RegionSettings:
             f"--csf-reference {csf_reference}: unknown; choose one of {', '.join(REFERENCES)}."
         )
     default = roi.RegionSettings()
-    return replace(default, reference=replace(default.reference, region=REFERENCES[csf_reference]))
+    return replace(
+        default,
+        reference=replace(default.reference, region=REFERENCES[csf_reference]),
+        veins=replace(default.veins, large_only=veins == "large"),
+        thalamus=replace(
+            default.thalamus, remove_rim=rim == "remove", exclude_lesions=lesions == "remove"
+        ),
+    )
 
 
 def name_of(method: object) -> str:
     """Return the name by which a user chooses a method."""
-    for methods in (*CHOICES.values(), RELAXATIONS):
+    for methods in (*CHOICES.values(), RELAXATIONS, CSF_REFERENCES):
         for name, kind in methods.items():
             if type(method) is kind:
                 return name
@@ -102,7 +167,23 @@ def describe_all() -> str:
             lines.append(f"  {name}{' (default)' if type(usual) is method else ''}")
             lines.append(textwrap.indent(inspect.getdoc(method) or "", "      "))
             lines.append("")
+    lines += _described("--phase-offset", OFFSETS, default.fitting.offset)
+    fluids = {name: inspect.getdoc(kind) or "" for name, kind in CSF_REFERENCES.items()}
+    lines += _described(
+        "--medi-csf", fluids | {PLAIN_MEDI: "Plain MEDI: no term of the CSF."}, "global"
+    )
     return "\n".join(lines) + "\n"
+
+
+def _described(option: str, choices: Mapping[Any, str], usual: str) -> list[str]:
+    lines = [f"{option} NAME"]
+    for name, text in choices.items():
+        lines += [
+            f"  {name}{' (default)' if name == usual else ''}",
+            textwrap.indent(text, "      "),
+        ]
+        lines.append("")
+    return lines
 
 
 def _method(option: str, name: str | None, usual: Any) -> Any:  # noqa: ANN401 - any of the methods

@@ -1,5 +1,6 @@
 """Choices of a run that show in its numbers or its pages, on a participant of a few voxels."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -104,4 +105,29 @@ def test_an_unknown_reference_in_a_configuration_is_refused(
     config = tmp_path / "config.yaml"
     config.write_text("csf-reference: liver\n")
     assert main(tiny.words(processed, "--config", str(config))) == 64
-    assert "expected 'atria', 'ventricles', 'csf' or 'brain'" in caplog.records[-1].getMessage()
+    assert (
+        "expected 'circles', 'atria', 'ventricles', 'csf' or 'brain'"
+        in caplog.records[-1].getMessage()
+    )
+
+
+def test_the_way_of_the_study_is_said_and_the_default_stands_beside_it(processed: Path) -> None:
+    out = "out-study"
+    assert main(tiny.words(processed, "--preset", "chiang2018", out=out)) == 0
+    folder = processed / out / "sub-01" / "anat"
+    beside = pd.read_csv(folder / "sub-01_desc-qsmthal_sensitivity.tsv", sep="\t")
+    row = beside[(beside["choice"] == "rules") & (beside["hemisphere"] == "LR")].iloc[0]
+    # The words of the tiny run choose another inversion than MEDI: the map is the same.
+    usual = float(relative(processed, "out")["value"])
+    assert row["value"] == pytest.approx(usual, abs=1e-3)
+    study = float(relative(processed, out)["value"])
+    assert row["difference"] == pytest.approx(usual - study, abs=1e-3)
+    sidecar = json.loads(
+        (folder / "sub-01_space-MEGRE_label-thalamus_desc-final_mask.json").read_text()
+    )
+    rules = sidecar["Method"]["Regions"]
+    assert rules["thalamus"]["remove_rim"] is False
+    assert rules["veins"]["large_only"] is True
+    page = (processed / out / "sub-01.html").read_text(encoding="utf-8")
+    assert "large veins along its border" in page
+    assert "its rim" in page

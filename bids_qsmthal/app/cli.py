@@ -109,7 +109,7 @@ def _list_methods() -> int:
         caches.use(Path(folder))
         from bids_qsmthal.choices import describe_all  # noqa: PLC0415
 
-        sys.stdout.write(describe_all())
+        sys.stdout.write(f"{describe_all()}\n{options.presets()}")
     return 0
 
 
@@ -124,13 +124,17 @@ def parse(words: Sequence[str], parser: options.Parser | None = None) -> Namespa
     """Turn words into options; a configuration file gives defaults, the command line wins."""
     parser = parser or options.main_parser()
     chosen = parser.parse_args(words)
-    if chosen.config is None:
-        return chosen
-    from bids_qsmthal.app import configuration  # noqa: PLC0415
+    configured: dict[str, Any] = {}
+    if chosen.config is not None:
+        from bids_qsmthal.app import configuration  # noqa: PLC0415
 
-    configured = configuration.read(chosen.config, parser)
-    # Parsed again with the file's values as defaults, so that the command line wins. argparse turns
-    # defaults that are text into values as it does with words.
+        configured = configuration.read(chosen.config, parser)
+    # ``check`` has no methods, and so no preset.
+    preset = getattr(chosen, "preset", None) or configured.get("preset")
+    # Parsed again with these values as defaults, those of the file after those of the preset, so
+    # that what says more wins. argparse turns defaults that are text into values as it does with
+    # words.
+    parser.set_defaults(**options.PRESETS.get(preset or "", {}))
     parser.set_defaults(**configured)
     return parser.parse_args(words)
 
@@ -162,9 +166,17 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         ),
         datasets=external.parse(chosen.derivatives),
         reconstruction=choices.reconstruction(
-            chosen.unwrap, chosen.background, chosen.inversion, device=chosen.device
+            *(chosen.unwrap, chosen.background, chosen.inversion),
+            offset=chosen.phase_offset,
+            medi_csf=chosen.medi_csf,
+            device=chosen.device,
         ),
-        regions=choices.regions(chosen.csf_reference),
+        regions=choices.regions(
+            chosen.csf_reference,
+            rim=chosen.thalamus_rim,
+            lesions=chosen.thalamus_lesions,
+            veins=chosen.veins,
+        ),
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,

@@ -71,15 +71,18 @@ def _input(action: argparse.Action) -> dict[str, Any]:
         "type": _type(action),
     }
     if described["type"] == "Number":
-        # Boutiques has one type for whole and other numbers; ``_type`` calls only whole ones so.
-        described["integer"] = True
+        # Boutiques has one type for whole and other numbers.
+        described["integer"] = action.type is not float
     if action.option_strings:
         described["command-line-flag"] = max(action.option_strings, key=len)
         if described["type"] == "String" and action.nargs is None:
             # A value may begin with a dash itself, as those of --slurm-args do.
             described["command-line-flag-separator"] = "="
-    if action.nargs == "+":
+    if action.nargs == "+" or (isinstance(action.nargs, int) and action.nargs):
         described["list"] = True
+    if isinstance(action.nargs, int) and action.nargs:
+        # So many of them: the three components of a direction.
+        described |= {"min-list-entries": action.nargs, "max-list-entries": action.nargs}
     if action.choices:
         described["value-choices"] = list(action.choices)
     if action.default and isinstance(action.default, str | int) and action.nargs != 0:
@@ -92,4 +95,4 @@ def _type(action: argparse.Action) -> str:
         return "Flag"
     if action.dest in FILES:
         return "File"
-    return "Number" if action.type in (int, options.count) else "String"
+    return "Number" if action.type in (int, float, options.count) else "String"

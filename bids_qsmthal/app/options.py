@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import textwrap
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from bids_qsmthal import __version__
 from bids_qsmthal.core.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEVELS = ("participant", "group")
 EXECUTORS = ("local", "dask", "slurm")
@@ -24,6 +27,33 @@ other commands:
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
 """
+
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "chiang2018": {
+        "medi_csf": "none",
+        "csf_reference": "circles",
+        "thalamus_rim": "keep",
+        "thalamus_lesions": "keep",
+        "veins": "large",
+    },
+}
+"""What each preset sets, by the names of the parser's results; what a user names wins."""
+
+PRESET_SOURCES = {
+    "chiang2018": "Chiang et al. (2018). AJNR 39(3), 467-472. doi:10.3174/ajnr.A5537 "
+    "(docs/roi.md has each difference)",
+}
+"""Where each preset comes from."""
+
+
+def presets() -> str:
+    """Return each preset with its source and the options it stands for, for --list-methods."""
+    lines = ["--preset NAME"]
+    for name, values in PRESETS.items():
+        words = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in values.items())
+        lines += [f"  {name}", f"      {PRESET_SOURCES[name]}", f"      The same as {words}", ""]
+    return "\n".join(lines)
+
 
 SAME_FAILURE = "When every participant fails in the same way, the status is that of the failure."
 
@@ -248,6 +278,13 @@ def _placement(parser: Parser) -> None:
 
 def _methods(parser: Parser) -> None:
     group = parser.add_argument_group("methods (--list-methods explains each)")
+    _option(
+        group,
+        "--preset",
+        choices=tuple(PRESETS),
+        help="what a study did where it differs from the default, as far as no option says "
+        "otherwise; the number by the default rules stands beside it (default: none)",
+    )
     group.add_argument(
         "--list-methods", "--list_methods", action="store_true", help="list, with citations"
     )
@@ -256,13 +293,19 @@ def _methods(parser: Parser) -> None:
     _option(group, "--inversion", metavar="NAME", help="dipole inversion")
     _option(
         group,
-        "--csf-reference",
-        choices=("atria", "ventricles", "csf", "brain"),
-        default="atria",
-        help="what the relative susceptibility is relative to, where there is enough of it: CSF in "
-        "the atria, in the lateral ventricles, all CSF in the middle of the brain, or the whole "
-        "brain (default: atria; the others are always in the table too)",
+        "--phase-offset",
+        choices=("auto", "polynomial", "mcpc-3d-s", "voxel"),
+        default="auto",
+        help="how the phase at echo time zero, of the receive coils, is modelled (default: auto)",
     )
+    _option(
+        group,
+        "--medi-csf",
+        choices=("global", "ventricles", "none"),
+        help="which CSF medi keeps uniform: all below the rim of the brain, that of the "
+        "ventricles, or none, which is plain MEDI (default: global)",
+    )
+    _regions(group)
     _conventions(group)
     _option(
         group,
@@ -273,6 +316,35 @@ def _methods(parser: Parser) -> None:
         "(default: cpu)",
     )
     _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
+
+
+def _regions(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--csf-reference",
+        choices=("circles", "atria", "ventricles", "csf", "brain"),
+        default="atria",
+        help="what the relative susceptibility is relative to, where there is enough of it: CSF in "
+        "a small circle in each atrium, in the atria, in the lateral ventricles, all CSF in the "
+        "middle of the brain, or the whole brain (default: atria; of the others all but the "
+        "circles are always in the table too)",
+    )
+    for name, what in (("rim", "its rim of partial volume"), ("lesions", "T2 lesions in it")):
+        _option(
+            group,
+            f"--thalamus-{name}",
+            choices=("remove", "keep"),
+            default="remove",
+            help=f"what is done with {what} when the thalamus is measured (default: remove)",
+        )
+    _option(
+        group,
+        "--veins",
+        choices=("all", "large"),
+        default="all",
+        help="which veins the thalamus is measured without: all that are found, or the large ones "
+        "along its border alone, such as internal cerebral and basal veins (default: all)",
+    )
 
 
 def _conventions(group: argparse._ArgumentGroup) -> None:

@@ -119,7 +119,7 @@ def _regions(
     if susceptibility is None or susceptibility.regions is None:
         return None
     regions, sources = susceptibility.regions, structural.sources
-    removed = settings.regions.thalamus.exclude_lesions and regions.masks["lesions"].data.any()
+    rule, lesions = settings.regions.thalamus, bool(regions.masks["lesions"].data.any())
     return RegionsRun(
         reference=regions.reference,
         first_choice=settings.regions.reference.region,
@@ -127,6 +127,9 @@ def _regions(
         veins=sources.get("vein", OURS),
         reference_mask=sources.get("csf_reference", OURS),
         # The result has no field for it; its warning, a value, says the same.
-        rim_removed=ThalamusRimKept() not in regions.warnings,
-        lesions_removed=bool(removed),
+        rim_removed=rule.remove_rim and ThalamusRimKept() not in regions.warnings,
+        lesions_removed=rule.exclude_lesions and lesions,
+        rim_kept=not rule.remove_rim,
+        lesions_kept=lesions and not rule.exclude_lesions,
+        large_veins_only=settings.regions.veins.large_only,
     )

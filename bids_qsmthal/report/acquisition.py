@@ -14,6 +14,7 @@ import pandas as pd
 
 from bids_qsmthal import choices
 from bids_qsmthal.core.sources import Maker
+from bids_qsmthal.qsm.inversion import Medi
 from bids_qsmthal.report import numbers
 from bids_qsmthal.report.steps import origin
 
@@ -115,10 +116,18 @@ def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
         ("phase offset", scan.offset),
         ("unwrapping", described(reconstruction.fitting.unwrapping)),
         ("background removal", described(reconstruction.background)),
+        ("CSF kept uniform", _fluid(scan) if inverted else None),
         ("inversion", described(reconstruction.inversion) if inverted else origin(scan.chi)),
         ("reference", None if run.regions is None else run.regions.reference.label),
     ):
         yield Parameter(name, value, "", Origin.RUN)
+
+
+def _fluid(scan: ScanRun) -> str:
+    """Return which fluid the inversion kept uniform."""
+    method = scan.reconstruction.inversion
+    held = isinstance(method, Medi) and method.csf_regularisation > 0 and scan.csf_held
+    return described(scan.reconstruction.csf) if held else "none"
 
 
 def described(method: object) -> str:
@@ -137,7 +146,7 @@ def described(method: object) -> str:
     return f"{name}: {', '.join(settings)}" if settings else name
 
 
-UNITS = {"mm": "mm", "mm2": "mm2", "hz": "Hz", "rad": "rad", "ppm": "ppm"}
+UNITS = {"mm": "mm", "mm2": "mm2", "mm3": "mm3", "hz": "Hz", "rad": "rad", "ppm": "ppm"}
 """How the last word of a field's name is written behind its number."""
 
 

@@ -97,6 +97,10 @@ class RegionsRun:
         Who made the masks.
     rim_removed, lesions_removed
         Whether they were left out of the thalamus.
+    rim_kept, lesions_kept
+        Whether the user wanted them kept in it.
+    large_veins_only
+        Whether only the large veins along the border were left out.
     """
 
     reference: ReferenceLevel
@@ -106,6 +110,9 @@ class RegionsRun:
     reference_mask: Source = OURS
     rim_removed: bool = True
     lesions_removed: bool = False
+    rim_kept: bool = False
+    lesions_kept: bool = False
+    large_veins_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

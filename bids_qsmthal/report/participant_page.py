@@ -168,6 +168,7 @@ def _regions(report: ParticipantReport) -> Section:
 
 
 REFERENCES = {
+    ReferenceRegion.CIRCLES: "CSF in a circle in the atrium of each lateral ventricle",
     ReferenceRegion.ATRIA: "CSF in the atria of the lateral ventricles",
     ReferenceRegion.VENTRICLES: "CSF in the lateral ventricles",
     ReferenceRegion.GLOBAL_CSF: "CSF in the middle of the brain",

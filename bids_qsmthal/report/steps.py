@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal import choices
 from bids_qsmthal.core.sources import Maker, ProgramName
+from bids_qsmthal.qsm.csf import VentricularCsf
 from bids_qsmthal.qsm.inversion import ClosedFormL2, Medi, ThresholdedDivision, TotalVariation
 from bids_qsmthal.qsm.medi import SplitBregman
 from bids_qsmthal.qsm.relaxation import Arlo, WeightedExponential
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bids_qsmthal.core.sources import Source
-    from bids_qsmthal.qsm.inversion import Inversion
+    from bids_qsmthal.qsm import Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.report.methods_run import (
@@ -155,7 +156,7 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     yield Step("background", choices.name_of(reconstruction.background))
     # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:
-        yield from _inversion(reconstruction.inversion, csf_held=run.csf_held)
+        yield from _inversion(reconstruction, csf_held=run.csf_held)
 
 
 def _acquisition_values(run: ScanRun) -> dict[str, Value]:
@@ -196,13 +197,15 @@ def _relaxation(run: ScanRun) -> str:
     return choices.name_of(method)
 
 
-def _inversion(method: Inversion, *, csf_held: bool) -> Iterator[Step]:
+def _inversion(reconstruction: Reconstruction, *, csf_held: bool) -> Iterator[Step]:
+    method = reconstruction.inversion
     name = choices.name_of(method)
     if isinstance(method, Medi | TotalVariation):
         held = isinstance(method, Medi) and method.csf_regularisation > 0 and csf_held
         values: dict[str, Value] = {"regularisation": f"{method.regularisation:g}"}
         if isinstance(method, Medi):
             values["csf_regularisation"] = f"{method.csf_regularisation:g}"
+            values["ventricular"] = isinstance(reconstruction.csf, VentricularCsf)
         yield Step("inversion", "medi0" if held else name, values)
         solver = "admm" if isinstance(method.solver, SplitBregman) else "gauss_newton"
         yield Step("solver", solver)
@@ -215,6 +218,7 @@ def _inversion(method: Inversion, *, csf_held: bool) -> Iterator[Step]:
 
 
 REFERENCES = {
+    ReferenceRegion.CIRCLES: "circles",
     ReferenceRegion.ATRIA: "atria",
     ReferenceRegion.VENTRICLES: "ventricles",
     ReferenceRegion.GLOBAL_CSF: "csf",
@@ -225,11 +229,18 @@ REFERENCES = {
 
 
 def _regions(run: RegionsRun) -> Iterator[Step]:
+    values: dict[str, Value]
     if run.thalamus.maker is Maker.OURS:
         # In the order in which voxels are left out (roi.thalamus).
         removed = ["at its rim"] if run.rim_removed else []
-        removed += ["in veins", "in fluid", *(["in lesions"] if run.lesions_removed else [])]
-        yield Step("thalamus", "carried", {"removed": _listed([*removed, "outside the map"])})
+        veins = "in large veins along its border" if run.large_veins_only else "in veins"
+        removed += [veins, "in fluid", *(["in lesions"] if run.lesions_removed else [])]
+        kept = [*(["rim"] if run.rim_kept else []), *(["lesions"] if run.lesions_kept else [])]
+        values = {
+            "removed": _listed([*removed, "outside the map"]),
+            "kept": f"its {_listed(kept)}" if kept else "",
+        }
+        yield Step("thalamus", "carried", values)
     else:
         yield Step("thalamus", "external", {"source": origin(run.thalamus)})
     if run.veins.maker is not Maker.OURS:
@@ -237,10 +248,11 @@ def _regions(run: RegionsRun) -> Iterator[Step]:
     region = run.reference.region
     # Levels that were tried held too little fluid; those that were not had no labels.
     lower = region not in (run.first_choice, ReferenceRegion.EXTERNAL)
-    values: dict[str, Value] = {
+    values = {
         "tried": lower and run.reference.step > 0,
         "unlabelled": lower and run.reference.step == 0,
         "source": origin(run.reference_mask),
+        "radius_mm": "" if run.reference.radius_mm is None else f"{run.reference.radius_mm:g}",
     }
     yield Step("csf_reference", REFERENCES[region], values)
     brain = region is ReferenceRegion.BRAIN

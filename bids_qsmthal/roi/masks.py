@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal.core.affine import directions
 from bids_qsmthal.roi.quality import LIMITS, Limit
 from bids_qsmthal.roi.reference import (
     Reference,
@@ -149,6 +150,9 @@ def reference_images(inputs: Inputs, regions: Regions) -> ReferenceImages:
         atria_depth_mm=regions.atria_depth_mm,
         ventricles_depth_mm=regions.ventricles_depth_mm,
         csf_probability=regions.csf_probability,
+        thalami=np.maximum(regions.share["L"], regions.share["R"]) > 0.5,
+        # Row 2 is the share of the world's z, from foot to head (RAS+), in each voxel axis.
+        slice_axis=int(np.abs(directions(inputs.chi_ppm.affine)[2]).argmax()),
     )
 
 

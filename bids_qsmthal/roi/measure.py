@@ -102,7 +102,7 @@ def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> Region
         checks=checked,
         masks=_images(inputs, regions, masks),
         reference=reference.level,
-        warnings=_warnings(inputs, masks, checked),
+        warnings=_warnings(inputs, masks, checked, settings),
     )
 
 
@@ -196,11 +196,15 @@ def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:
     return images
 
 
-def _warnings(inputs: Inputs, masks: Masks, checked: tuple[Check, ...]) -> tuple[ScanWarning, ...]:
+def _warnings(
+    inputs: Inputs, masks: Masks, checked: tuple[Check, ...], settings: RegionSettings
+) -> tuple[ScanWarning, ...]:
     warnings: list[ScanWarning] = [check.warning for check in checked if check.warning]
     if inputs.r2star_hz is None:
         warnings.append(NoR2StarMap())
-    if not masks.thalamus.rim_removed and masks.source["thalamus"] is not MaskSource.EXTERNAL:
+    ours = masks.source["thalamus"] is not MaskSource.EXTERNAL
+    # A rim that the user keeps needs no warning.
+    if ours and settings.thalamus.remove_rim and not masks.thalamus.rim_removed:
         warnings.append(ThalamusRimKept())
     warnings += [
         ExternalMask(name) for name, source in masks.source.items() if source is MaskSource.EXTERNAL

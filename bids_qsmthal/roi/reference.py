@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from bids_qsmthal.core import robust
 from bids_qsmthal.roi.morphology import (
@@ -25,6 +25,8 @@ from bids_qsmthal.roi.morphology import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from numpy.typing import NDArray
+
     from bids_qsmthal.qsm import Array, Mask
     from bids_qsmthal.roi.morphology import Labels, VoxelSize
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 class ReferenceRegion(StrEnum):
     """Where the reference lies; the values are those of ``ReferenceRule.region``."""
 
+    CIRCLES = "circles"
     ATRIA = "atria"
     VENTRICLES = "ventricles"
     GLOBAL_CSF = "global"
@@ -40,6 +43,7 @@ class ReferenceRegion(StrEnum):
 
 
 LABELS = {
+    ReferenceRegion.CIRCLES: "a circle in each atrium",
     ReferenceRegion.ATRIA: "atria",
     ReferenceRegion.VENTRICLES: "lateral ventricles",
     ReferenceRegion.GLOBAL_CSF: "global CSF",
@@ -49,12 +53,13 @@ LABELS = {
 """What tables and the log call each."""
 
 LADDER = (
+    ReferenceRegion.CIRCLES,
     ReferenceRegion.ATRIA,
     ReferenceRegion.VENTRICLES,
     ReferenceRegion.GLOBAL_CSF,
     ReferenceRegion.BRAIN,
 )
-"""From the first choice down."""
+"""Every region from the smallest down: the ladder starts at the one that the rule names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +72,23 @@ class ReferenceLevel:
         Where it lies.
     erosion_mm
         By how much that region was eroded; None where it is not eroded in steps.
+    radius_mm
+        Of each circle; None where the reference is no circle.
     step
         How many levels were tried before; 0 is the first choice.
     """
 
     region: ReferenceRegion
     erosion_mm: float | None = None
+    radius_mm: float | None = None
     step: int
 
     @property
     def label(self) -> str:
         """What tables call it, such as ``atria eroded by 1 mm``."""
         name = LABELS[self.region]
+        if self.radius_mm is not None:
+            return f"{name}, radius {self.radius_mm:g} mm"
         return name if self.erosion_mm is None else f"{name} eroded by {self.erosion_mm:g} mm"
 
 
@@ -94,6 +104,9 @@ class ReferenceRule:
         Erosions of the atria to try, deepest first: 2, 1 and 0 voxels of a 1 mm T1w image. The
         border errs by about that much whatever the size of the GRE voxels, and a voxel counts
         only if its whole box is that deep.
+    circles_mm
+        Radius of the circles and erosion of the atria they lie in, to be tried in this order. The
+        study (Chiang 2018) says "small" and no more; atria of young people are about 10 mm wide.
     minimum_voxels
         Fewer voxels lead to the next level. Below a hundred, noise of 10-20 ppb a
         voxel with its spatial correlation moves the mean by more than about 2 ppb.
@@ -111,6 +124,7 @@ class ReferenceRule:
 
     region: ReferenceRegion = ReferenceRegion.ATRIA
     erosions_mm: tuple[float, ...] = (2.0, 1.0, 0.0)
+    circles_mm: tuple[tuple[float, float], ...] = ((3.0, 1.0), (2.0, 1.0), (2.0, 0.0))
     minimum_voxels: int = 100
     minimum_side_share: float = 0.15
     r2star_limit_hz: float = 5.0
@@ -135,6 +149,10 @@ class ReferenceImages:
         How deep in the label the shallowest point of each voxel lies; None without labels.
     csf_probability
         Share of CSF in each voxel; None if unknown.
+    thalami
+        Both thalami as labelled; None if there are none.
+    slice_axis
+        The voxel axis that runs most nearly from foot to head.
     """
 
     chi_ppm: Array
@@ -145,6 +163,8 @@ class ReferenceImages:
     atria_depth_mm: Array | None = None
     ventricles_depth_mm: Array | None = None
     csf_probability: Array | None = None
+    thalami: Mask | None = None
+    slice_axis: int = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,11 +203,24 @@ def csf_reference(
 ) -> Reference:
     """Return the first level of the ladder that holds enough clean CSF on both sides.
 
-    The levels: atria eroded by each of ``rule.erosions_mm``; the whole lateral ventricles, eroded
-    and not; global CSF; the whole brain, which always suffices and is not CSF.
+    The levels: a circle in each atrium, where the rule starts there; atria eroded by each of
+    ``rule.erosions_mm``; the whole lateral ventricles, eroded and not; global CSF; the whole brain,
+    which always suffices and is not CSF.
     """
+    tried = 0
+    if rule.region is ReferenceRegion.CIRCLES and images.atria_depth_mm is not None:
+        for radius_mm, depth_mm in rule.circles_mm:
+            deep = images.usable & (images.atria_depth_mm >= depth_mm)
+            kept, rejected = cleaned(deep, images, rule=rule)
+            circles = circle_of_each_side(kept, images, voxel_size_mm, radius_mm)
+            if circles is not None:
+                level = ReferenceLevel(
+                    region=ReferenceRegion.CIRCLES, radius_mm=radius_mm, step=tried
+                )
+                return _result(circles, images, level, rejected)
+            tried += 1
     ladder = _ladder(images, voxel_size_mm, rule)
-    for step, (region, erosion_mm, candidates) in enumerate(ladder):
+    for step, (region, erosion_mm, candidates) in enumerate(ladder, tried):
         level = ReferenceLevel(region=region, erosion_mm=erosion_mm, step=step)
         if region is ReferenceRegion.BRAIN:
             return _result(candidates, images, level, {})
@@ -201,7 +234,7 @@ def _ladder(
     images: ReferenceImages, voxel_size_mm: VoxelSize, rule: ReferenceRule
 ) -> Iterator[tuple[ReferenceRegion, float | None, Mask]]:
     """Yield region, erosion and candidates of each level, from the first that the rule allows."""
-    start = LADDER.index(rule.region)
+    start = LADDER.index(rule.region) - LADDER.index(ReferenceRegion.ATRIA)
     if start <= 0 and images.atria_depth_mm is not None:
         for radius in rule.erosions_mm:
             deep = images.usable & (images.atria_depth_mm >= radius)
@@ -214,6 +247,52 @@ def _ladder(
     if start <= 2:
         yield ReferenceRegion.GLOBAL_CSF, None, global_csf(images, voxel_size_mm, rule=rule)
     yield ReferenceRegion.BRAIN, None, images.usable
+
+
+def circle_of_each_side(
+    fluid: Mask, images: ReferenceImages, voxel_size_mm: VoxelSize, radius_mm: float
+) -> Mask | None:
+    """Return a circle of fluid in one slice of each side, next to the thalamus of that side.
+
+    As a reader places them (Chiang 2018, doi 10.3174/ajnr.A5537): wholly in the fluid of an axial
+    slice, "adjacent to the thalamus". None where it does not fit on both sides.
+    """
+    fits = ndimage.binary_erosion(fluid, _disc(voxel_size_mm, radius_mm, images.slice_axis))
+    circles = np.zeros_like(fluid)
+    for side in (1, 2):
+        centres = np.argwhere(fits & (images.side == side))
+        if not len(centres):
+            return None
+        near = centres[np.argmin(_to_thalamus_mm(centres, images, side, voxel_size_mm))]
+        circles[tuple(near)] = True
+    grown: Mask = ndimage.binary_dilation(
+        circles, _disc(voxel_size_mm, radius_mm, images.slice_axis)
+    )
+    return grown
+
+
+def _disc(voxel_size_mm: VoxelSize, radius_mm: float, slice_axis: int) -> Mask:
+    """Return a circle of voxels in one slice, odd and symmetric: its own mirror image."""
+    reach = [0 if a == slice_axis else int(radius_mm / d) for a, d in enumerate(voxel_size_mm)]
+    offsets = [
+        np.arange(-n, n + 1) * size_mm for n, size_mm in zip(reach, voxel_size_mm, strict=True)
+    ]
+    x, y, z = np.ix_(*offsets)
+    inside: Mask = x**2 + y**2 + z**2 <= radius_mm**2 + 1e-6
+    return inside
+
+
+def _to_thalamus_mm(
+    points: NDArray[np.intp], images: ReferenceImages, side: int, voxel_size_mm: VoxelSize
+) -> Array:
+    """Return how far each voxel is from the nearest one of the thalamus of its side."""
+    thalami = np.zeros_like(images.usable) if images.thalami is None else images.thalami
+    own = np.argwhere(thalami & (images.side == side))
+    if not len(own):
+        # Nothing to be next to: the first place in the order of the voxels.
+        return np.zeros(len(points), np.float32)
+    distances_mm, _ = spatial.KDTree(own * voxel_size_mm).query(points * voxel_size_mm)
+    return np.asarray(distances_mm, np.float32)
 
 
 def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule) -> Mask:

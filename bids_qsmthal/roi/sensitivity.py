@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.roi.masks import MaskSource, reference_images, thalamus_images
+from bids_qsmthal.roi.masks import (
+    MaskSource,
+    RegionSettings,
+    reference_images,
+    region_masks,
+    thalamus_images,
+)
 from bids_qsmthal.roi.reference import ReferenceRegion, csf_reference
 from bids_qsmthal.roi.thalamus import thalamus
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm import Array, Mask
     from bids_qsmthal.roi.inputs import Inputs
-    from bids_qsmthal.roi.masks import Masks, RegionSettings
+    from bids_qsmthal.roi.masks import Masks
     from bids_qsmthal.roi.morphology import Labels
     from bids_qsmthal.roi.regions import Regions
 
@@ -47,6 +53,7 @@ def sensitivity(
         for name, mask in _other_references(inputs, regions, masks, settings)
         if mask.any()
     ]
+    variants += _by_default_rules(inputs, regions, masks, settings, default)
     variants += [
         default.in_map(name, np.asarray(image.data))
         for name, image in inputs.backgrounds_ppm.items()
@@ -96,6 +103,23 @@ class _Variant:
         return _Variant("background", background, labels, self.reference & made, chi_ppm)
 
 
+def _by_default_rules(
+    inputs: Inputs, regions: Regions, masks: Masks, settings: RegionSettings, default: _Variant
+) -> list[_Variant]:
+    """Return the number by the default rules for veins, thalamus and reference together.
+
+    Nothing where these rules made the number itself, or where the thalamus is external.
+    """
+    usual = RegionSettings()
+    rules = (settings.veins, settings.thalamus, settings.reference)
+    same = rules == (usual.veins, usual.thalamus, usual.reference)
+    if same or masks.source["thalamus"] is MaskSource.EXTERNAL:
+        return []
+    made = region_masks(inputs, regions, settings=usual)
+    labels, reference = made.thalamus.labels, made.reference.mask
+    return [replace(default, choice="rules", name="default", labels=labels, reference=reference)]
+
+
 def _mean(values: Array, mask: Mask) -> float:
     # The maps are float32. Differences of a tenth of a ppb need sums in float64.
     return float(values[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
@@ -110,11 +134,10 @@ def _other_thalami(
     images = thalamus_images(inputs, regions, masks.veins, masks.reference.fluid)
     no_veins = replace(images, veins=np.zeros_like(masks.veins))
     other = not rule.exclude_lesions
-    # Minus infinity: every voxel is deep enough.
-    rim_kept = replace(rule, rim_share=rule.majority, rim_mm=-np.inf)
+    with_rim, other_rim = not rule.remove_rim, replace(rule, remove_rim=not rule.remove_rim)
     return [
         ("veins", "not removed", thalamus(no_veins, rule=rule).labels),
-        ("rim", "not removed", thalamus(images, rule=rim_kept).labels),
+        ("rim", "removed" if with_rim else "not removed", thalamus(images, rule=other_rim).labels),
         (
             "lesions",
             "removed" if other else "not removed",

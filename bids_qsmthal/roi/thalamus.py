@@ -33,6 +33,8 @@ class ThalamusRule:
         sensitivity shows it with the rim.
     csf_share
         Share of CSF beyond which a voxel is not thalamus.
+    remove_rim
+        Leave out the rim, that is what fails ``rim_share`` or ``rim_mm``.
     exclude_lesions
         Leave out voxels in lesions, whose susceptibility is not the thalamus's own.
     minimum_share
@@ -43,6 +45,7 @@ class ThalamusRule:
     rim_share: float = 0.9
     rim_mm: float = 0.0
     csf_share: float = 0.25
+    remove_rim: bool = True
     exclude_lesions: bool = True
     minimum_share: float = 0.3
 
@@ -119,9 +122,9 @@ SIDES = {"L": 1, "R": 2}
 def thalamus(images: ThalamusImages, *, rule: ThalamusRule) -> Thalamus:
     """Return both thalami as they are measured."""
     labelled = labelled_sides(images.share, rule=rule)
-    sparse = _stages(images, labelled, rule, rim=True)
+    sparse = _stages(images, labelled, rule, rim=rule.remove_rim)
     # Both sides or none: one with its rim and one without would differ by the rim alone.
-    rim = all(
+    rim = rule.remove_rim and all(
         (sparse[-1][1] & (labelled == side)).sum() >= rule.minimum_share * (labelled == side).sum()
         for side in SIDES.values()
     )

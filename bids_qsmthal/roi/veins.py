@@ -16,6 +16,7 @@ from scipy import ndimage
 from bids_qsmthal.core.crop import around, margin_voxels
 from bids_qsmthal.roi.morphology import (
     dilated,
+    eroded,
     robust_centre_and_spread,
 )
 
@@ -45,6 +46,14 @@ class VeinRule:
     dilation_mm
         Width of the shell added, for the voxels a vein fills only in part: about a vein's
         radius. Voxels wider than this hold the shell already, so nothing is added to them.
+    large_only
+        Leave out the large veins along the border alone, as the reader of Chiang 2018 did
+        (doi 10.3174/ajnr.A5537): the internal cerebral and basal veins, not those inside.
+    large_length_mm
+        Least extent of a large vein: a third of the 30 mm that an internal cerebral vein has.
+    border_mm
+        How deep in the thalamus they are cut away: the largest diameter of ``radii_mm`` fits twice
+        into no more, and what lies deeper is a vein of the thalamus's own.
     """
 
     radii_mm: tuple[float, ...] = (0.5, 1.0, 1.5)
@@ -54,6 +63,9 @@ class VeinRule:
     growth_spreads: float = 2.5
     prior_gain: float = 1.0
     dilation_mm: float = 0.5
+    large_only: bool = False
+    large_length_mm: float = 10.0
+    border_mm: float = 2.0
 
 
 def vesselness(values: Array, voxel_size_mm: VoxelSize, *, radii_mm: tuple[float, ...]) -> Array:
@@ -170,8 +182,24 @@ def veins(images: VeinImages, voxel_size_mm: VoxelSize, *, rule: VeinRule) -> Ma
     grown = ndimage.binary_propagation(
         seeds, structure=np.ones((3, 3, 3)), mask=sought & (contrast > rule.growth_spreads)
     )
-    mask[box] = dilated(grown, voxel_size_mm, rule.dilation_mm) & usable
+    found = dilated(grown, voxel_size_mm, rule.dilation_mm) & usable
+    mask[box] = large(found, thalami, voxel_size_mm, rule) if rule.large_only else found
     return mask
+
+
+def large(found: Mask, thalami: Mask, voxel_size_mm: VoxelSize, rule: VeinRule) -> Mask:
+    """Return of the veins those along the border of the thalami that are long."""
+    # Cut at this depth first: a small vein inside that meets a large one is no part of it.
+    along = found & ~eroded(thalami, voxel_size_mm, rule.border_mm)
+    parts, _ = ndimage.label(along, structure=np.ones((3, 3, 3)))
+    kept = np.zeros_like(found)
+    for number, place in enumerate(ndimage.find_objects(parts), start=1):
+        extent_mm = np.hypot.reduce(
+            [(p.stop - p.start) * size for p, size in zip(place, voxel_size_mm, strict=True)]
+        )
+        if extent_mm >= rule.large_length_mm:
+            kept[place] |= parts[place] == number
+    return kept
 
 
 def _filled(values: Array, tissue: Mask, usable: Mask) -> Array:

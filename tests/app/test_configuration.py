@@ -10,7 +10,9 @@ import yaml
 
 from bids_qsmthal.app import configuration, options
 from bids_qsmthal.app.cli import main, parse, settings_from
-from bids_qsmthal.qsm import INVERSIONS
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.qsm import CSF_REFERENCES, INVERSIONS
+from bids_qsmthal.qsm.field import OFFSETS
 from bids_qsmthal.settings import GIB
 
 SCHEMA = Path(configuration.__file__).parents[1] / "data" / "schemas" / "config.schema.json"
@@ -126,4 +128,53 @@ def test_editors_are_told_what_the_command_takes() -> None:
     known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
     assert {name.replace("-", "_") for name in schema["properties"]} == (
         known - configuration.NOT_HERE
+    )
+
+
+def test_a_preset_is_the_options_it_stands_for(tmp_path: Path) -> None:
+    words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
+    spelled = ["--medi-csf", "none", "--csf-reference", "circles", "--thalamus-rim", "keep"]
+    spelled += ["--thalamus-lesions", "keep", "--veins", "large"]
+    preset = settings_from(parse([*words, "--preset", "chiang2018"]), words)
+    one_by_one = settings_from(parse([*words, *spelled]), words)
+    assert preset.reconstruction == one_by_one.reconstruction
+    assert preset.regions == one_by_one.regions
+    usual = settings_from(parse(words), words)
+    assert preset.reconstruction.inversion.csf_regularisation == 0
+    assert usual.reconstruction.inversion.csf_regularisation > 0
+    assert preset.regions != usual.regions
+
+
+def test_an_option_and_a_file_win_over_a_preset(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("preset: chiang2018\nveins: all\nthalamus-rim: remove\n")
+    found = settings(tmp_path, config, "--csf-reference", "ventricles", "--thalamus-rim", "keep")
+    assert found.regions.reference.region == "ventricles"
+    assert not found.regions.veins.large_only
+    assert not found.regions.thalamus.remove_rim
+    # What nobody else names is as in the study.
+    assert not found.regions.thalamus.exclude_lesions
+    assert found.reconstruction.inversion.csf_regularisation == 0
+    words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant", "--preset", "chiang2018"]
+    other = settings_from(parse([*words, "--inversion", "tkd"]), words)
+    assert isinstance(other.reconstruction.inversion, INVERSIONS["tkd"])
+    held = settings_from(parse([*words, "--medi-csf", "ventricles"]), words).reconstruction
+    assert isinstance(held.csf, CSF_REFERENCES["ventricles"])
+    assert held.inversion.csf_regularisation > 0
+
+
+def test_fluid_for_an_inversion_without_such_a_term_is_refused(tmp_path: Path) -> None:
+    words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
+    words += ["--inversion", "tv", "--medi-csf", "ventricles"]
+    with pytest.raises(UsageError, match="--medi-csf ventricles goes with --inversion medi, not"):
+        settings_from(parse(words), words)
+
+
+def test_the_offset_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
+    chosen = settings_from(parse([*words, "--phase-offset", "mcpc-3d-s"]), words)
+    assert chosen.reconstruction.fitting.offset == "mcpc-3d-s"
+    assert settings_from(parse(words), words).reconstruction.fitting.offset == "auto"
+    assert set(OFFSETS) == set(
+        next(a for a in options.main_parser()._actions if a.dest == "phase_offset").choices
     )

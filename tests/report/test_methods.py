@@ -140,6 +140,7 @@ def scans() -> Iterator[ScanRun]:
 
 
 LEVELS = [
+    ReferenceLevel(region=ReferenceRegion.CIRCLES, radius_mm=2.0, step=1),
     ReferenceLevel(region=ReferenceRegion.ATRIA, erosion_mm=2.0, step=0),
     ReferenceLevel(region=ReferenceRegion.VENTRICLES, erosion_mm=1.0, step=3),
     ReferenceLevel(region=ReferenceRegion.GLOBAL_CSF, step=0),
@@ -378,6 +379,7 @@ def test_external_maps_are_not_said_to_be_computed() -> None:
 
 
 REFERENCE_WORDS = {
+    ReferenceRegion.CIRCLES: "in one circle of radius 2 mm",
     ReferenceRegion.ATRIA: "in the atria of both lateral ventricles",
     ReferenceRegion.VENTRICLES: "in the lateral ventricles",
     ReferenceRegion.GLOBAL_CSF: "in the middle of the brain",
@@ -392,7 +394,8 @@ def test_the_reference_and_why_are_said_as_the_ladder_went() -> None:
         region = run.reference.region
         assert REFERENCE_WORDS[region] in text
         lower = region not in (run.first_choice, ReferenceRegion.EXTERNAL)
-        gave_way = region is not ReferenceRegion.ATRIA and lower and run.reference.step > 0
+        best = (ReferenceRegion.CIRCLES, ReferenceRegion.ATRIA)
+        gave_way = region not in best and lower and run.reference.step > 0
         assert bool(re.search("too little|could be used", text)) is gave_way
         number = said(MethodsRun(scan=SCAN, regions=run), "relative_susceptibility")[0]
         assert ("mean chi(whole brain)" in number) is (region is ReferenceRegion.BRAIN)
@@ -528,3 +531,38 @@ def test_a_scale_that_nothing_confirms_is_not_said_to_be_confirmed(source: str) 
         scale = SCALE._replace(source=source, warning=warning)
         text = said(MethodsRun(scan=replace(SCAN, scale=scale)), "phase_scale")[0]
         assert ("confirms" in text) is confirmed
+
+
+def test_what_was_kept_as_in_the_study_is_said() -> None:
+    circle = ReferenceLevel(region=ReferenceRegion.CIRCLES, radius_mm=3.0, step=0)
+    run = RegionsRun(
+        reference=circle,
+        first_choice=ReferenceRegion.CIRCLES,
+        rim_removed=False,
+        rim_kept=True,
+        lesions_kept=True,
+        large_veins_only=True,
+    )
+    text, cited = said(MethodsRun(scan=SCAN, regions=run), "thalamus")
+    assert text.endswith(
+        "voxels in large veins along its border, in fluid and outside the map were left out, "
+        "its rim and lesions kept as in [@chiang2018]."
+    )
+    assert cited == {"chiang2018"}
+    assert "circle of radius 3 mm" in said(MethodsRun(scan=SCAN, regions=run), "csf_reference")[0]
+    atria = replace(run, reference=LEVELS[1], rim_kept=False, lesions_kept=False)
+    run_without = MethodsRun(scan=SCAN, regions=atria)
+    assert "as no circle of fluid fitted" not in said(run_without, "csf_reference")[0]
+    fell = replace(run, reference=replace(LEVELS[1], step=3))
+    assert (
+        "as no circle of fluid fitted"
+        in said(MethodsRun(scan=SCAN, regions=fell), "csf_reference")[0]
+    )
+    assert "kept" not in said(run_without, "thalamus")[0]
+
+
+def test_the_fluid_of_medi_is_named_where_it_is_that_of_the_ventricles_alone() -> None:
+    for name, named in (("ventricles", True), ("global", False)):
+        chosen = replace(Reconstruction(), csf=qsm.CSF_REFERENCES[name]())
+        text, _ = said(MethodsRun(scan=replace(SCAN, reconstruction=chosen)), "inversion")
+        assert ("fluid of the ventricles kept uniform" in text) is named

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_qsmthal import roi
+from bids_qsmthal import choices, roi
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.core.scan_warnings import ExternalMask, NoR2StarMap
+from bids_qsmthal.core.scan_warnings import ExternalMask, NoR2StarMap, ThalamusRimKept
 
 THALAMUS_PPB = -10.0
 """Of the phantom, against its CSF."""
@@ -282,3 +282,41 @@ def test_the_sensitivity_table_changes_every_choice_of_masks_and_reference(measu
         ("reference", "global CSF"),
         ("reference", "whole brain"),
     } <= found
+
+
+LIKE_CHIANG = choices.regions("circles", rim="keep", lesions="keep", veins="large")
+
+
+def test_the_way_of_the_study_measures_the_whole_thalamus_against_circles(head):
+    # Half of each thalamus is a lesion on T1w.
+    known = head.inputs().segmentation
+    thalami = np.isin(known.deepgray.data, (10, 49))
+    front = np.arange(thalami.shape[1])[:, None] > thalami.shape[1] // 2
+    inputs = head.inputs(segmentation=replace(known, lesions=known.deepgray.like(thalami & front)))
+
+    usual, study = roi.measure(inputs), roi.measure(inputs, settings=LIKE_CHIANG)
+
+    labelled = study.masks["thalamus_labelled"].data > 0
+    kept = study.masks["thalamus"].data > 0
+    veins = study.masks["veins"].data > 0
+    assert study.reference.region is roi.ReferenceRegion.CIRCLES
+    assert kept.sum() > 2 * (usual.masks["thalamus"].data > 0).sum()
+    assert not (kept & veins).any()
+    assert ThalamusRimKept() not in study.warnings
+    chi_ppb = 1e3 * head.chi_ppm.data.astype(float)
+    circles = study.masks["reference"].data > 0
+    expected = chi_ppb[kept].mean() - chi_ppb[circles].mean()
+    assert _value(study, "chi_relative_csf") == pytest.approx(expected, abs=1e-3)
+    assert chi_ppb[circles].mean() == pytest.approx(0, abs=1.5)
+    # Rim and small vein are in: what is left out is fluid and large veins alone.
+    assert (labelled & ~kept & ~veins).sum() < 0.1 * labelled.sum()
+
+
+def test_the_number_by_the_default_rules_stands_beside_that_of_the_study(head):
+    usual, study = roi.measure(head.inputs()), roi.measure(head.inputs(), settings=LIKE_CHIANG)
+
+    beside = study.sensitivity.set_index(["choice", "variant", "hemisphere"])["value"]
+    for side in ("L", "R", "LR"):
+        wanted = _value(usual, "chi_relative_csf", hemisphere=side)
+        assert beside["rules", "default", side] == pytest.approx(wanted, abs=1e-6)
+    assert "rules" not in set(usual.sensitivity["choice"])

@@ -174,3 +174,46 @@ def test_a_user_can_start_the_ladder_lower():
     found = csf_reference(images, SIZE_MM, rule=ReferenceRule(region=ReferenceRegion.VENTRICLES))
 
     assert found.level.region is ReferenceRegion.VENTRICLES
+
+
+CIRCLES = ReferenceRule(region=ReferenceRegion.CIRCLES)
+
+
+def _with_thalami(images, slice_axis=2):
+    """Two thalami before and beside the atria."""
+    thalami = _ball((20, 40, 36), 7) | _ball((40, 40, 36), 7)
+    return replace(images, thalami=thalami, slice_axis=slice_axis)
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_a_circle_lies_in_one_slice_of_fluid_of_each_side_next_to_the_thalamus(slice_axis):
+    brain, fluid, plexus = _brain(radius_mm=9.0, plexus_mm=2.0)
+    images = _with_thalami(brain, slice_axis)
+
+    found = csf_reference(images, SIZE_MM, rule=CIRCLES)
+
+    assert found.level == ReferenceLevel(region=ReferenceRegion.CIRCLES, radius_mm=3.0, step=0)
+    assert fluid[found.mask].all()
+    assert not (plexus & found.mask).any()
+    in_plane = [size for axis, size in enumerate(SIZE_MM) if axis != slice_axis]
+    for side, middle_x_mm in ((1, 20), (2, 40)):
+        voxels = np.argwhere(found.labels == side)
+        assert len(np.unique(voxels[:, slice_axis])) == 1
+        # On a grid of such voxels a circle of 3 mm has this area within a few.
+        assert len(voxels) * np.prod(in_plane) == pytest.approx(np.pi * 9, rel=0.25)
+        x_mm, y_mm, _ = voxels.mean(axis=0) * SIZE_MM
+        assert abs(x_mm - middle_x_mm) <= 5
+        # The thalamus is towards larger y, and so is the circle within the atrium (middle: 20).
+        assert y_mm > 20
+
+
+def test_a_circle_gets_smaller_and_then_gives_way_to_the_atria():
+    small, fluid, _ = _brain(radius_mm=3.5)
+    circle = csf_reference(_with_thalami(small), SIZE_MM, rule=CIRCLES)
+    assert (circle.level.region, circle.level.radius_mm) == (ReferenceRegion.CIRCLES, 2.0)
+    assert fluid[circle.mask].all()
+
+    one_side = replace(small, usable=small.usable & (small.side == 1))
+    none = csf_reference(_with_thalami(one_side), SIZE_MM, rule=CIRCLES)
+    assert none.level.region is not ReferenceRegion.CIRCLES
+    assert none.level.step >= len(CIRCLES.circles_mm)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,28 @@ def test_without_a_thalamus_there_is_nothing_to_search():
     )
 
     assert not veins(nowhere, (1.0, 1.0, 1.0), rule=VeinRule()).any()
+
+
+@pytest.mark.parametrize("size_mm", SIZES)
+def test_of_large_veins_alone_those_along_the_border_go_and_the_small_one_inside_stays(size_mm):
+    images, inner, _ = _thalamus_with_vein(size_mm)
+    x, y, z = _grid(size_mm)
+    # In the middle of a slice, however thick.
+    middle = z.ravel()[np.abs(z).argmin()]
+    # A vein of 1 mm beside the ball, 24 mm long, as the internal cerebral vein runs.
+    beside = np.clip(1.8 - np.hypot(x + 12.5, z - middle) / 0.8, 0, 1) * (np.abs(y) < 12)
+    images = replace(
+        images,
+        chi_ppm=(images.chi_ppm + 0.3 * beside).astype(np.float32),
+        r2star_hz=(images.r2star_hz + 14 * beside).astype(np.float32),
+    )
+    deep = inner & (np.sqrt(x**2 + y**2 + z**2) < 8)
+    assert deep.any()
+
+    every = veins(images, size_mm, rule=VeinRule())
+    large = veins(images, size_mm, rule=VeinRule(large_only=True))
+
+    assert (every & deep).sum() >= 0.9 * deep.sum()
+    assert not (large & deep).any()
+    assert (large & (beside > 0.4)).sum() >= 0.8 * (every & (beside > 0.4)).sum() > 0
+    assert not (large & ~every).any()

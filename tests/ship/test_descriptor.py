@@ -58,3 +58,10 @@ def test_every_option_is_in_it(descriptor: Path) -> None:
     ids = {item["id"] for item in json.loads(descriptor.read_text())["inputs"]}
     known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
     assert known - ids == {"list_methods", "bids_exec_spec", "verbose", "quiet"}
+
+
+def test_a_direction_is_a_list_of_three_numbers(descriptor: Path) -> None:
+    inputs = {item["id"]: item for item in json.loads(descriptor.read_text())["inputs"]}
+    direction = inputs["b0_direction"]
+    assert (direction["type"], direction["integer"], direction["list"]) == ("Number", False, True)
+    assert (direction["min-list-entries"], direction["max-list-entries"]) == (3, 3)
