@@ -94,6 +94,7 @@ def test_left_handed_and_turned_axes_give_the_same_volumes_on_the_same_side(orde
         assert found.thickness_mean_mm[side] == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_huge_field_of_view_costs_nothing_and_changes_nothing():
     small = phantom.grid()
     pad = 40

@@ -82,6 +82,7 @@ def test_a_job_of_an_array_reads_its_own_participant_only(
     layout.connection_manager.engine.dispose()
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_study_and_no_faster(studies: dict[int, Path]) -> None:
     peaks = {}
     find_sessions(studies[10])  # what is loaded once

@@ -363,6 +363,7 @@ def test_the_spread_of_two_participants_is_not_given() -> None:
     assert np.isnan(row["correlation"])
 
 
+@pytest.mark.slow
 def test_sessions_make_a_longitudinal_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     cohort = cohorts.simulated(12, rng, {})

@@ -190,7 +190,7 @@ def test_the_printed_tables_are_the_numbers_of_the_models(folder: Path) -> None:
         assert shown[1] in latex
 
 
-@pytest.fixture(params=["tiny", pytest.param("seam", marks=pytest.mark.slow)])
+@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow) for one in ("tiny", "seam")])
 def study(request: pytest.FixtureRequest) -> Study:
     made: Study = request.getfixturevalue(f"{request.param}_study")
     return made

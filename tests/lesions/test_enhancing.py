@@ -72,6 +72,7 @@ def test_the_matrix_brings_the_image_after_contrast(head, found) -> None:
     assert result.count == 1
 
 
+@pytest.mark.slow
 def test_noise_lowers_the_confidence_of_an_absence(head, found) -> None:
     calm = after_contrast(head)
     rng = np.random.default_rng(4)

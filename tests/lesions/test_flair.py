@@ -63,6 +63,7 @@ def test_flair_elsewhere_is_brought_by_its_matrix_and_only_by_it(head, dice) -> 
     assert dice(found.mask_flair.data, found.mask.data) > 0.95
 
 
+@pytest.mark.slow
 def test_thick_slices_keep_the_volume(head) -> None:
     affine = head.flair.affine @ np.diag([1, 1, 2, 1.0])
     affine[:3, 3] += head.flair.affine[:3, 2] / 2
@@ -157,7 +158,7 @@ def test_evidence_is_what_both_views_hold() -> None:
         assert not found.allowed[other].any()
 
 
-@pytest.mark.parametrize("noise", [2.0, 6.0])
+@pytest.mark.parametrize("noise", [2.0, pytest.param(6.0, marks=pytest.mark.slow)])
 def test_the_noise_of_flair_is_taken_off_the_height_of_lesions(monkeypatch, noise) -> None:
     seen: list[float] = []
 

@@ -65,6 +65,7 @@ def test_it_must_be_brighter_than_gray_matter_and_than_noise() -> None:
     assert not small_lesions(evidence_of(lesion), NOWHERE, BOX, strict).any()
 
 
+@pytest.mark.slow
 def test_a_lesion_of_four_millimetres_is_found_without_any_seed_of_the_random_field() -> None:
     plain = make_head(with_lesions=False, seed=4)
     spot = radius_mm((24.0, 8.0, 10.0)) < 2.2

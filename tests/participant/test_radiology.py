@@ -57,6 +57,7 @@ def test_the_table_of_the_session_goes_before_that_of_all(tmp_path: Path) -> Non
     assert radiology.enhancing(Session(tmp_path, "01", "b")) is True
 
 
+@pytest.mark.slow
 def test_the_group_level_shows_who_differs_and_takes_the_table(tmp_path: Path) -> None:
     cohort = cohorts.simulated(20, np.random.default_rng(5), {"age": 0.3})
     bids_dir, output_dir = cohorts.write(cohort, tmp_path)

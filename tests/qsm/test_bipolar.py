@@ -91,6 +91,7 @@ def test_what_no_model_explains_is_measured_and_said() -> None:
     assert any(isinstance(one, AlternationLeft) for one in found.report.warnings)
 
 
+@pytest.mark.slow
 def test_a_bipolar_scan_gives_the_map_of_a_monopolar_one() -> None:
     scan = head(echo_times_s=tuple(0.004 * np.arange(1, 6)))
     magnitude, turned, angle = read_both_ways(scan, alternating(scan, (0.0, 0.03, 0.0)))

@@ -52,6 +52,7 @@ def test_the_compiled_and_the_array_passes_find_the_same_susceptibility(strict, 
     assert relative(arrays.chi, compiled.chi) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_whole_chain_gives_the_same_map_on_a_device(strict) -> None:
     scan = head()
     signal = scan.signal(snr=100)

@@ -30,7 +30,7 @@ def stored(scan: Head) -> tuple[np.ndarray, np.ndarray]:
     return np.round(magnitude * 30000).astype(np.float32), whole
 
 
-@pytest.mark.parametrize("echoes", [3, 2, 1])
+@pytest.mark.parametrize("echoes", [*(pytest.param(n, marks=pytest.mark.slow) for n in (3, 2)), 1])
 def test_the_nuclei_of_an_echo_planar_scan_are_found(scan: Head, echoes: int) -> None:
     magnitude, whole = (part[..., :echoes] for part in stored(scan))
     scale = scaling.find_scale(whole[..., -1], units="arbitrary", manufacturer="Siemens")

@@ -39,6 +39,7 @@ def problem(*, noise: float = 0.002, strength: float = 1.0, seed: int = 5, **kwa
     return found, box.cut(chi), boxed, scale
 
 
+@pytest.mark.slow
 def test_both_solvers_find_the_same_minimum() -> None:
     made, _, seen, scale = problem()
     accelerated = SplitBregman(iterations=300, doublings=(20,), reweighting=())(made)

@@ -5,7 +5,9 @@ from bids_qsmthal.qsm import phase
 from tests.qsm.phantoms import head
 
 
-@pytest.mark.parametrize("manufacturer", ["Siemens", "GE", ""])
+@pytest.mark.parametrize(
+    "manufacturer", ["GE", *(pytest.param(one, marks=pytest.mark.slow) for one in ("Siemens", ""))]
+)
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("chopped", [False, True])
 def test_sign_and_chop_are_found_whatever_the_vendor(manufacturer, sign, chopped) -> None:

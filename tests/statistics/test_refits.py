@@ -36,6 +36,7 @@ def rows_of(model: Model, frame: pd.DataFrame, how: Resampling) -> pd.DataFrame:
     return rows.set_index("specification")
 
 
+@pytest.mark.slow
 def test_a_logistic_model_is_resampled_as_one_and_agrees_with_r(tmp_path: Path) -> None:
     frame = people()
     asked = [
@@ -63,6 +64,7 @@ def test_a_logistic_model_is_resampled_as_one_and_agrees_with_r(tmp_path: Path) 
     assert smallest == pytest.approx(min(expected["coefficient"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_huber_model_is_resampled_as_one_and_agrees_with_statsmodels_and_r(
     tmp_path: Path,
 ) -> None:
