@@ -18,21 +18,22 @@ COEFFICIENT = {
     "model": "Name of the model in the analysis file",
     "outcome": "Outcome, left of the ~ of the formula",
     "term": "Coefficient, contrast or, where nothing could be fitted, empty or the term wanted",
-    "coefficient": "Change of the outcome per unit of the term (log odds ratio if logistic)",
+    "coefficient": "Change of the outcome per unit of the term (log odds ratio if logistic or "
+    "proportional odds, log rate ratio of counts)",
     "standard_error": "Standard error of the coefficient",
     "statistic": "Coefficient divided by its standard error",
     "df_residual": "Participants minus coefficients",
     "ci_low": "Lower end of the 95 % confidence interval",
     "ci_high": "Upper end of the 95 % confidence interval",
-    "p": "Two-sided p of no association: Student's t (ols, hc3), normal (huber, logistic)",
+    "p": "Two-sided p of no association: Student's t (ols, hc3), normal (all others)",
     "partial_r": "Correlation of outcome and term with the other terms held fixed",
     "n": "Participants in the model: all variables known, not excluded, inside the filter",
-    "n_events": "Participants whose outcome is 1 (logistic); n/a otherwise",
+    "n_events": "Participants whose outcome is 1 (logistic), or the sum of counts; n/a otherwise",
     "r_squared": "Share of the variance of the outcome that the model explains",
     "adjusted_r_squared": "The same, corrected for the number of coefficients",
     "residual_sd": "Standard deviation of the residuals, in units of the outcome",
     "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic, "
-    "logistic hc3: with robust errors",
+    "Poisson, negative binomial, proportional odds: by their likelihood; hc3 behind: robust errors",
     "formula": "Formula of the model",
     "filter": "Who is in the model, if not everyone",
     "note": "What to know before using the row; why a number is missing",
@@ -218,7 +219,8 @@ TABLE = {
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
     "n_events": COEFFICIENT["n_events"],
-    "effect": "difference: of the outcome; log odds ratio: of outcome 1 against 0 (logistic)",
+    "effect": "difference: of the outcome; log odds ratio: of outcome 1 against 0 (logistic) or of "
+    "a higher level (proportional odds); log rate ratio: of counts",
     "note": COEFFICIENT["note"],
 }
 

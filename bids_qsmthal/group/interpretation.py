@@ -20,6 +20,9 @@ CAUTION = (
 )
 
 
+RATIOS = {tables.Effect.LOG_ODDS_RATIO: "odds", tables.Effect.LOG_RATE_RATIO: "rate"}
+"""What is a number of times as high."""
+
 RELATIVE_SUSCEPTIBILITY = "chi_relative_csf"
 
 OPPOSITE = {"+": numbers.MINUS, numbers.MINUS: "+"}
@@ -64,13 +67,14 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     p = float(line[f"p_{side}"])
     shown = [tables.rounded(value, row) for value in (estimate, low, high)]
     subject, unit = labels.outcome(str(line["outcome"]), analysis)
-    odds = line[f"effect_{side}"] == tables.Effect.LOG_ODDS_RATIO
-    interval = f"{shown[1]} to {shown[2]}{'' if odds else unit}"
+    ratio = RATIOS.get(line[f"effect_{side}"])
+    interval = f"{shown[1]} to {shown[2]}{'' if ratio else unit}"
     figures = f"95% CI {interval}, p {_p(p)}, n = {tables.print_n(line, side)}"
     step = labels.step(row.term, analysis)
-    # An odds ratio is a factor, so "larger by" would be wrong; below 1 it reads as it is.
-    if odds:
-        difference = f"the odds of {subject} were {shown[0]} times as high"
+    # A ratio is a factor, so "larger by" would be wrong; below 1 it reads as it is.
+    if ratio:
+        difference = f"the {ratio} of {subject} {'were' if ratio[-1] == 's' else 'was'} "
+        difference += f"{shown[0]} times as high"
     elif p < tables.SIGNIFICANT:
         size = shown[0].lstrip("\N{MINUS SIGN}")
         way = "larger" if estimate > 0 else "smaller"

@@ -102,5 +102,6 @@ def model_variables(model: Model) -> tuple[str, ...]:
         *formulas.variables(model.formula),
         # Group variables are not among these: a grouped model is split before it is fitted.
         *expressions.filter_variables(model.filter),
+        *([model.exposure] if model.exposure else []),
     )
     return tuple(dict.fromkeys(names))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import builtins
 import warnings
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import formulaic
 import numpy as np
 import pandas as pd
+from formulaic.errors import FormulaicError
 from numpy.typing import NDArray
 
 from bids_qsmthal.core.errors import UsageError
@@ -68,10 +69,30 @@ class Design:
     terms: dict[str, tuple[int, ...]]
     """Columns of each term of the formula."""
 
+    exposure: Floats
+    """What counts are in proportion to, shape (rows,); 1 where there is no such variable."""
+
     @property
     def n(self) -> int:
         """Number of rows."""
         return len(self.outcome)
+
+    def without_intercept(self) -> Design:
+        """Return the design without the constant column, where it has one."""
+        if INTERCEPT not in self.names:
+            return self
+        place = self.names.index(INTERCEPT)
+        moved = {
+            term: tuple(column - (column > place) for column in columns)
+            for term, columns in self.terms.items()
+            if columns != (place,)
+        }
+        return replace(
+            self,
+            predictors=np.delete(self.predictors, place, axis=1),
+            names=tuple(name for name in self.names if name != INTERCEPT),
+            terms=moved,
+        )
 
 
 def build(
@@ -80,10 +101,12 @@ def build(
     *,
     filter: str = "",  # noqa: A002 - the word of BIDS Stats Models
     levels: Vocabulary = NOTHING,
+    exposure: str = "",
 ) -> Design:
     """Return the design of a formula on the complete rows that pass the filter.
 
-    ``levels`` are the words that the filter may use for codes.
+    ``levels`` are the words that the filter may use for codes; ``exposure`` is a variable that
+    counts are in proportion to.
 
     Raises
     ------
@@ -92,7 +115,8 @@ def build(
         variable the table lacks.
     """
     parsed = formulas.parse(formula)
-    variables = parsed.variables
+    # An exposure has to be known like any other variable, though it stands in no column.
+    variables = tuple(dict.fromkeys([*parsed.variables, *([exposure] if exposure else [])]))
     for name in variables:
         if name not in frame:
             raise UsageError(
@@ -117,6 +141,9 @@ def build(
         names=tuple(str(name) for name in predictors.columns),
         rows=rows,
         terms=terms,
+        exposure=complete.loc[rows, exposure].to_numpy(dtype=float)
+        if exposure
+        else np.ones(len(rows)),
         losses=Losses(
             n_found=len(frame),
             n_filtered=len(frame) - len(passed),
@@ -261,6 +288,10 @@ def _matrices(formula: Formula, complete: pd.DataFrame) -> Matrices:
         values = values[finite].reset_index(drop=True)
 
 
+CANNOT = (FormulaicError, ValueError, np.linalg.LinAlgError)
+"""What evaluating a checked formula may raise: the library wraps what a function of a factor
+raises, and lets pass what coding its columns does (knots of two values, say)."""
+
 HIDDEN: dict[str, None] = dict.fromkeys(dir(builtins))
 """What a formula sees in place of Python's own functions: nothing.
 
@@ -282,7 +313,7 @@ def _evaluate(
             made = formulaic.model_matrix(
                 formula.text, values, context=HIDDEN, na_action="ignore", output="pandas"
             )
-    except Exception as error:  # formulaic wraps whatever a formula raises
+    except CANNOT as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"Formula '{formula.text}': cannot be evaluated ({formulas.shown(reason)})."

@@ -197,18 +197,14 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
 def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Model:
     here = ("Models", place)
     context.known(entry.group_by, *here, "GroupBy")
-    # Huber's weights are made for residuals with a scale; a yes or no has none.
-    if entry.family == "binomial" and entry.method == "huber":
-        raise UsageError(
-            f"{context.places.where((*here, 'Method'))}: Method huber is for Family gaussian; "
-            "expected ols (or hc3 for robust errors)."
-        )
+    _check_family(entry, context, here)
     return Model(
         name=entry.name,
         formula=context.formula(entry.formula, *here, "Formula"),
         filter=context.filter(entry.filter, *here, "Filter"),
         family=entry.family,
         method=entry.method,
+        exposure=entry.exposure,
         description=entry.description,
         contrasts=dict(
             _contrast(part, context, (*here, "Contrasts", number))
@@ -217,6 +213,33 @@ def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Mo
         group_by=tuple(entry.group_by),
         levels=context.levels,
     )
+
+
+ROBUST = ("gaussian", "binomial", "poisson")
+"""Families for which there are errors that do not trust the variance of the family."""
+
+COUNTS = ("poisson", "negative_binomial")
+
+
+def _check_family(entry: schema.ModelEntry, context: DocumentContext, here: Keys) -> None:
+    """See that method and exposure are for the family of a model."""
+    # Huber's weights are made for residuals with a scale; a yes or no has none.
+    if entry.method == "huber" and entry.family != "gaussian":
+        raise UsageError(
+            f"{context.places.where((*here, 'Method'))}: Method huber is for Family gaussian; "
+            "expected ols (or hc3 for robust errors)."
+        )
+    if entry.method == "hc3" and entry.family not in ROBUST:
+        raise UsageError(
+            f"{context.places.where((*here, 'Method'))}: Method hc3 is for Family "
+            f"{', '.join(ROBUST)}; expected ols for {entry.family}."
+        )
+    if entry.exposure and entry.family not in COUNTS:
+        raise UsageError(
+            f"{context.places.where((*here, 'Exposure'))}: Exposure is for counts (Family "
+            f"{' or '.join(COUNTS)}); found Family {entry.family}."
+        )
+    context.known([entry.exposure] if entry.exposure else [], *here, "Exposure")
 
 
 def _contrast(

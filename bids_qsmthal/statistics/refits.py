@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bids_qsmthal.statistics import design, regression, resampling
+from bids_qsmthal.statistics import logistic as logistic_model
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.regression import Family, Method
 from bids_qsmthal.statistics.resampling import CHUNK_NUMBERS, LeaveOneOut, Resampling
@@ -193,6 +194,28 @@ def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> Leav
     return LeaveOneOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
 
 
+def _robust_logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
+    """Return the logistic coefficient without each row, its p with errors from HC3."""
+    plain = _logistic_left_out(outcome, predictors, column)
+    p = np.full(len(outcome), np.nan)
+    for row in np.flatnonzero(np.isfinite(plain.coefficients)):
+        x, y = np.delete(predictors, row, axis=0), np.delete(outcome, row)
+        if design.decided_alone(x):
+            continue
+        found = logistic_model.fit(y, x)
+        error = np.sqrt(logistic_model.robust_covariance(found, x)[column, column])
+        p[row] = 2 * stats.norm.sf(abs(plain.coefficients[row] / error))
+    return LeaveOneOut(plain.coefficients, p)
+
+
+def _null_deviance(outcome: Floats, others: Floats) -> float:
+    """Return the deviance of the logistic model without the term."""
+    # A formula without an intercept and with one term: every probability is a half.
+    if others.shape[1] == 0:
+        return float(2 * len(outcome) * np.log(2))
+    return float(logistic(outcome, others, np.ones((1, len(outcome)))).deviance[0])
+
+
 def _logistic_permutation_p(
     outcome: Floats, predictors: Floats, column: int, how: Resampling
 ) -> float:
@@ -209,10 +232,9 @@ def _logistic_permutation_p(
     others = np.delete(predictors, column, axis=1)
     own = resampling.rest(predictors[:, column], others)
     rng = np.random.default_rng(how.seed)
-    one = np.ones((1, n))
     # The likelihood ratio needs no standard error, which separated permutations do not have.
-    null = logistic(outcome, others, one).deviance[0]
-    observed = null - logistic(outcome, predictors, one).deviance[0]
+    null = _null_deviance(outcome, others)
+    observed = null - logistic(outcome, predictors, np.ones((1, n))).deviance[0]
     wanted = how.permutations(n)
     beyond = 0
     for size in _chunks(wanted, n * p):
@@ -343,16 +365,20 @@ ORDINARY = Refits(
 ROBUST = Refits(resampling.bootstrap, _robust_permutation_p, _robust_left_out, "Freedman-Lane, HC3")
 HUBER = Refits(_huber_draws, _huber_permutation_p, _huber_left_out, "Freedman-Lane, Huber")
 LOGISTIC = Refits(_logistic_draws, _logistic_permutation_p, _logistic_left_out, "Potter")
+ROBUST_LOGISTIC = Refits(
+    _logistic_draws, _logistic_permutation_p, _robust_logistic_left_out, "Potter"
+)
 
 OF_MODEL: dict[tuple[Family, Method], Refits] = {
     ("gaussian", "ols"): ORDINARY,
     ("gaussian", "hc3"): ROBUST,
     ("gaussian", "huber"): HUBER,
     ("binomial", "ols"): LOGISTIC,
-    # HC3 changes neither bootstrap nor likelihood ratio. p of leaving one out has the model's own
-    # standard errors.
-    ("binomial", "hc3"): LOGISTIC,
+    # HC3 changes neither bootstrap nor likelihood ratio, but p without each row.
+    ("binomial", "hc3"): ROBUST_LOGISTIC,
 }
+"""Of other families (counts, ordered levels) there are no resamplings: thousands of their fits
+would take minutes for each line of a table."""
 
 
 def _chunks(wanted: int, numbers_each: int) -> Iterator[int]:

@@ -14,16 +14,31 @@ import statsmodels.api as sm
 from scipy import stats
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import design, logistic
+from bids_qsmthal.statistics import counts, design, logistic, ordinal
 from bids_qsmthal.statistics.design import Design, Floats
 from bids_qsmthal.statistics.levels import Vocabulary, word_of
 
-Family = Literal["gaussian", "binomial"]
+Family = Literal["gaussian", "binomial", "poisson", "negative_binomial", "ordinal"]
 Method = Literal["ols", "hc3", "huber"]
 
 FEW_DEGREES_OF_FREEDOM = 10
 """Below this many a fit is given with a remark (Austin & Steyerberg 2015 ask for two
 participants a coefficient at the least; doi:10.1016/j.jclinepi.2014.12.014)."""
+
+NAMES: dict[Family, str] = {
+    "gaussian": "linear",
+    "binomial": "logistic",
+    "poisson": "Poisson",
+    "negative_binomial": "negative binomial",
+    "ordinal": "proportional odds",
+}
+"""What the regression of each family is called."""
+
+EVENTS: tuple[Family, ...] = ("binomial", "poisson", "negative_binomial")
+"""Families whose outcomes add up to a number of events."""
+
+MOST_STEPS = 500
+"""Of the reweighted least squares of Huber's estimate."""
 
 COLUMNS = [
     "model", "outcome", "term", "coefficient", "standard_error", "statistic", "df_residual",
@@ -41,6 +56,9 @@ class Model:
     filter: str = ""
     family: Family = "gaussian"
     method: Method = "ols"
+    exposure: str = ""
+    """Variable that counts are in proportion to: years of follow-up, a volume."""
+
     description: str = ""
     contrasts: dict[str, dict[str, float]] = field(default_factory=dict)
     """Weights of coefficients for each named contrast."""
@@ -87,33 +105,54 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
     UsageError
         The formula or filter is wrong, or names a variable the table lacks.
     """
-    made = design.build(model.formula, frame, filter=model.filter, levels=model.levels)
-    kept, aliased = design.independent_columns(made.predictors)
-    reason = _why_not(model, made, kept)
-    if not reason and model.family == "binomial":
-        reason = logistic.why_not(made.outcome, made.predictors[:, kept])
+    made = _design(model, frame)
+    kept, aliased = independent(model, made)
+    reason = _why_not(model, made, kept) or _no_estimate(model, made, kept)
     if reason:
         # One row a coefficient also without a fit: tables find their line and its reason.
         rows = [unfitted(model, reason, term=name, n=made.n) for name in made.names]
         table = pd.concat(rows, ignore_index=True)
         return Fit(model=model, design=made, coefficients=table, fitted=False, note=reason)
-    table, residuals = _estimate(model, made, kept, confidence)
+    results = _solve(model, made, kept)
+    table = _estimate(model, made, kept, results, confidence)
     alone = _decided_alone(model, made, kept)
     table["note"] = [
-        _note(made, kept, aliased, name) + (f"; {SOLE}" if name in alone else "")
+        "; ".join(filter(None, [
+            _note(made, kept, aliased, name), SOLE if name in alone else "", results.remark,
+        ]))
         for name in table["term"]
-    ]
-    table["note"] = table["note"].str.removeprefix("; ")
+    ]  # fmt: skip
     table = table.assign(
         model=model.name,
         outcome=made.outcome_name,
         n=made.n,
-        n_events=float(made.outcome.sum()) if model.family == "binomial" else np.nan,
+        n_events=float(made.outcome.sum()) if model.family in EVENTS else np.nan,
         method=method_name(model),
         formula=model.formula,
         filter=model.filter,
     )[COLUMNS]
-    return Fit(model=model, design=made, coefficients=table, fitted=True, residuals=residuals)
+    return Fit(
+        model=model, design=made, coefficients=table, fitted=True, residuals=results.residuals
+    )
+
+
+def _design(model: Model, frame: pd.DataFrame) -> Design:
+    """Return the design of a model on the rows that have all it needs."""
+    made = design.build(
+        model.formula, frame, filter=model.filter, levels=model.levels, exposure=model.exposure
+    )
+    # The thresholds of an ordered outcome take the place of the intercept.
+    return made.without_intercept() if model.family == "ordinal" else made
+
+
+def independent(model: Model, made: Design) -> tuple[list[int], list[int]]:
+    """Return the columns of a design that can be estimated, and those that others determine."""
+    if model.family != "ordinal":
+        return design.independent_columns(made.predictors)
+    # A column that is constant, or all levels of a factor, are what the thresholds are already.
+    with_constant = np.column_stack([np.ones(made.n), made.predictors])
+    kept, aliased = design.independent_columns(with_constant)
+    return [column - 1 for column in kept if column], [column - 1 for column in aliased]
 
 
 def grouped(model: Model, frame: pd.DataFrame) -> list[Model]:
@@ -165,7 +204,8 @@ def method_name(model: Model) -> str:
     """Return how a model is estimated, in one word or two."""
     if model.family == "gaussian":
         return model.method
-    return "logistic hc3" if model.method == "hc3" else "logistic"
+    name = NAMES[model.family]
+    return f"{name} {model.method}" if model.method == "hc3" else name
 
 
 def unfitted(model: Model, reason: str, *, term: str, n: int = 0) -> pd.DataFrame:
@@ -208,6 +248,19 @@ def _why_not(model: Model, made: Design, kept: list[int]) -> str:
     return ""
 
 
+def _no_estimate(model: Model, made: Design, kept: list[int]) -> str:
+    """Return why the likelihood of a family has no maximum, or nothing."""
+    predictors = made.predictors[:, kept]
+    match model.family:
+        case "binomial":
+            return logistic.why_not(made.outcome, predictors)
+        case "poisson" | "negative_binomial":
+            return counts.why_not(made.outcome, predictors, made.exposure)
+        case "ordinal":
+            return ordinal.why_not(made.outcome, predictors)
+    return ""
+
+
 def _losses(made: Design) -> str:
     losses = made.losses
     parts = [f"{losses.n_found} found"]
@@ -220,10 +273,9 @@ def _losses(made: Design) -> str:
 
 
 def _estimate(
-    model: Model, made: Design, kept: list[int], confidence: float
-) -> tuple[pd.DataFrame, Floats]:
-    """Return the rows of all coefficients and contrasts, and the residuals."""
-    results = _solve(model, made, kept)
+    model: Model, made: Design, kept: list[int], results: Estimate, confidence: float
+) -> pd.DataFrame:
+    """Return the rows of all coefficients and contrasts."""
     n_columns = len(made.names)
     weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
     # A coefficient is the contrast with a single weight of 1, so one function does both.
@@ -248,11 +300,11 @@ def _estimate(
         table["partial_r"] = (t / np.sqrt(t**2 + table["df_residual"])).where(slopes)
     else:
         table["partial_r"] = np.nan
-    return table, results.residuals
+    return table
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class LeastSquares:
+class Estimate:
     """Estimates with their covariance, whatever the method."""
 
     params: Floats
@@ -263,8 +315,11 @@ class LeastSquares:
     scale: float = float("nan")
     """Variance of the residuals."""
 
+    remark: str = ""
+    """What a reader must know of every coefficient of the fit."""
 
-def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> LeastSquares:
+
+def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> Estimate:
     """Return the least-squares solution; ``robust`` takes the errors from HC3.
 
     References
@@ -275,7 +330,7 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
     lengths = np.linalg.norm(predictors, axis=0)
     model = sm.OLS(outcome, predictors / lengths)
     results = model.fit(cov_type="HC3" if robust else "nonrobust", use_t=True)
-    return LeastSquares(
+    return Estimate(
         params=results.params / lengths,
         covariance=results.cov_params() / np.outer(lengths, lengths),
         residuals=results.resid,
@@ -284,35 +339,96 @@ def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) 
     )
 
 
-def _solve(model: Model, made: Design, kept: list[int]) -> LeastSquares:
+def _solve(model: Model, made: Design, kept: list[int]) -> Estimate:
     predictors = made.predictors[:, kept]
-    covariance = None
-    if model.family == "gaussian" and model.method != "huber":
-        return least_squares(made.outcome, predictors, robust=model.method == "hc3")
-    if model.family == "binomial":
-        results = logistic.fit(made.outcome, predictors)
-        residuals = results.resid_response
-        if model.method == "hc3":
-            covariance = logistic.robust_covariance(results, predictors)
-    else:
-        # Huber's proposal with k = 1.345: 95 % efficient where errors are normal.
-        # Stopped by coefficients, since those are reported. The tolerance is absolute: for volumes
-        # in mm3 rounding alone may exceed it, and then all 500 steps are made.
-        results = sm.RLM(made.outcome, predictors, M=sm.robust.norms.HuberT()).fit(
-            maxiter=500, tol=1e-10, conv="coefs"
-        )
-        residuals = results.resid
-    return LeastSquares(
+    match model.family:
+        case "binomial":
+            return _logistic(made, predictors, robust=model.method == "hc3")
+        case "poisson" | "negative_binomial":
+            return _counted(model, made, predictors)
+        case "ordinal":
+            return _ordered(made, predictors)
+    if model.method == "huber":
+        return huber(made.outcome, predictors)
+    return least_squares(made.outcome, predictors, robust=model.method == "hc3")
+
+
+def _logistic(made: Design, predictors: Floats, *, robust: bool) -> Estimate:
+    results = logistic.fit(made.outcome, predictors)
+    covariance = logistic.robust_covariance(results, predictors) if robust else results.cov_params()
+    return Estimate(
         params=np.asarray(results.params),
-        covariance=np.asarray(results.cov_params() if covariance is None else covariance),
-        residuals=np.asarray(residuals, dtype=float),
+        covariance=np.asarray(covariance),
+        residuals=np.asarray(results.resid_response, dtype=float),
         df_residual=float(results.df_resid),
         uses_t=False,
     )
 
 
+def _counted(model: Model, made: Design, predictors: Floats) -> Estimate:
+    offset = np.log(made.exposure)
+    if model.family == "negative_binomial":
+        found = counts.negative_binomial(made.outcome, predictors, offset)
+    else:
+        found = counts.poisson(made.outcome, predictors, offset, robust=model.method == "hc3")
+    return Estimate(
+        params=found.params,
+        covariance=found.covariance,
+        residuals=found.residuals,
+        df_residual=float(made.n - predictors.shape[1]),
+        uses_t=False,
+        remark=found.remark,
+    )
+
+
+def _ordered(made: Design, predictors: Floats) -> Estimate:
+    found = ordinal.fit(made.outcome, predictors)
+    p = ordinal.proportional_odds_p(made.outcome, predictors)
+    remark = f"one odds ratio at every cut: Brant's test p = {p:.2g}"
+    if np.isnan(p):
+        remark = "one odds ratio at every cut: too few participants at the cuts to test it"
+    if not found.converged:
+        remark = NOT_CONVERGED
+    return Estimate(
+        params=found.params,
+        covariance=found.covariance,
+        residuals=np.full(made.n, np.nan),
+        df_residual=float(made.n - predictors.shape[1] - len(found.thresholds)),
+        uses_t=False,
+        remark=remark,
+    )
+
+
+NOT_CONVERGED = "the fit did not converge: do not use it"
+
+
+def huber(outcome: Floats, predictors: Floats) -> Estimate:
+    """Return Huber's M-estimate with k = 1.345: 95 % efficient where errors are normal.
+
+    References
+    ----------
+    Huber (1964). Ann Math Stat 35(1), 73-101. doi:10.1214/aoms/1177703732
+    """
+    # The tolerance is absolute, and stops by coefficients, since those are reported: outcome and
+    # columns get one size, or volumes in mm3 would never be still enough.
+    size = float(np.std(outcome)) or 1.0
+    lengths = np.sqrt(np.mean(predictors**2, axis=0))
+    model = sm.RLM(outcome / size, predictors / lengths, M=sm.robust.norms.HuberT())
+    results = model.fit(maxiter=MOST_STEPS, tol=1e-11, conv="coefs")
+    # The library ends at the limit without a word; its history counts the steps.
+    stopped = results.fit_history["iteration"] >= MOST_STEPS
+    return Estimate(
+        params=np.asarray(results.params) * size / lengths,
+        covariance=np.asarray(results.cov_params()) * size**2 / np.outer(lengths, lengths),
+        residuals=np.asarray(results.resid, dtype=float) * size,
+        df_residual=float(results.df_resid),
+        uses_t=False,
+        remark=NOT_CONVERGED if stopped else "",
+    )
+
+
 def _row(
-    results: LeastSquares,
+    results: Estimate,
     term: str,
     weight: Floats,
     kept: list[int],

@@ -71,8 +71,20 @@ class ModelEntry(Entry):
     description: str = ""
     formula: str = Field(description="outcome ~ predictors")
     filter: str = Field(default="", description="Who is in it, such as age <= 50.")
-    family: Literal["gaussian", "binomial"] = "gaussian"
-    method: Literal["ols", "hc3", "huber"] = "ols"
+    family: Literal["gaussian", "binomial", "poisson", "negative_binomial", "ordinal"] = Field(
+        default="gaussian",
+        description="Of the outcome: a number, yes or no (binomial), a count (poisson, "
+        "negative_binomial), or levels in an order such as EDSS (ordinal: proportional odds).",
+    )
+    method: Literal["ols", "hc3", "huber"] = Field(
+        default="ols",
+        description="ols: least squares, or the likelihood of the family; hc3: with robust "
+        "errors; huber: M-estimate.",
+    )
+    exposure: str = Field(
+        default="",
+        description="Variable that counts are in proportion to, such as years of follow-up.",
+    )
     group_by: list[str] = Field(default=[], description="Fitted once in each level of these.")
     contrasts: list[ContrastEntry] = []
 

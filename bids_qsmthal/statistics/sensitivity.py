@@ -26,8 +26,12 @@ HC3 = "robust errors (HC3)"
 ROBUST: dict[Family, dict[str, Method]] = {
     "gaussian": {HC3: "hc3", "Huber M-estimate": "huber"},
     "binomial": {HC3: "hc3"},
+    "poisson": {HC3: "hc3"},
 }
 """Other methods beside the one of the table."""
+
+HARMONISED = "not given: harmonised values of one participant depend on all others"
+NOT_RESAMPLED = "not given: counts and ordered outcomes are not resampled"
 
 BOOTSTRAP = "bootstrap (BCa)"
 PERMUTATION = "permutation"
@@ -163,23 +167,23 @@ def _inference(
     """
     rows = [
         _row(question, name, "inference", regression.fit(replace(main.model, method=method), frame))
-        for name, method in ROBUST[main.model.family].items()
+        for name, method in ROBUST.get(main.model.family, {}).items()
         if method != main.model.method
     ]
     found = main.row(question.term)
     if main.design is None or not np.isfinite(found["coefficient"]):
         return rows
-    kept, _ = design.independent_columns(main.design.predictors)
+    kept, _ = regression.independent(main.model, main.design)
     predictors = main.design.predictors[:, kept]
     if question.term not in main.design.names:
         return rows  # a contrast has no column of its own
     column = kept.index(main.design.names.index(question.term))
-    again = refits.OF_MODEL[main.model.family, main.model.method]
     # The coefficient is the same; what the rows do not compute must not seem to be theirs.
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
-    if question.harmonised:
-        note = "not given: harmonised values of one participant depend on all others"
+    again = refits.OF_MODEL.get((main.model.family, main.model.method))
+    if question.harmonised or again is None:
+        note = HARMONISED if question.harmonised else NOT_RESAMPLED
         return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": note}
                          for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
     outcome = main.design.outcome

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.statistics import multiplicity
-from bids_qsmthal.statistics.regression import Fit, Model
+from bids_qsmthal.statistics.regression import Family, Fit, Model
 
 SIDES = ("unadjusted", "adjusted")
 
@@ -28,6 +28,19 @@ class Effect(StrEnum):
 
     DIFFERENCE = "difference"
     LOG_ODDS_RATIO = "log odds ratio"
+    LOG_RATE_RATIO = "log rate ratio"
+
+
+EFFECTS: dict[Family, Effect] = {
+    "gaussian": Effect.DIFFERENCE,
+    "binomial": Effect.LOG_ODDS_RATIO,
+    "ordinal": Effect.LOG_ODDS_RATIO,
+    "poisson": Effect.LOG_RATE_RATIO,
+    "negative_binomial": Effect.LOG_RATE_RATIO,
+}
+
+RATIOS = {Effect.LOG_ODDS_RATIO: "odds ratio", Effect.LOG_RATE_RATIO: "rate ratio"}
+"""What readers get in place of a logarithm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +103,20 @@ def _line(row: Row, fits: Mapping[str, Fit]) -> dict[str, object]:
 
 def effect_of(model: Model) -> Effect:
     """Return what the coefficients of a model are."""
-    return Effect.LOG_ODDS_RATIO if model.family == "binomial" else Effect.DIFFERENCE
+    return EFFECTS[model.family]
 
 
 def shown_values(line: pd.Series[Any], side: str) -> tuple[float, float, float]:
-    """Return estimate and interval as readers get them: odds ratios, not their logarithms."""
+    """Return estimate and interval as readers get them: ratios, not their logarithms."""
     values = [float(line[f"{name}_{side}"]) for name in ("coefficient", "ci_low", "ci_high")]
-    if line[f"effect_{side}"] == Effect.LOG_ODDS_RATIO:
+    if line[f"effect_{side}"] in RATIOS:
         with np.errstate(over="ignore"):
             values = [float(np.exp(value)) for value in values]
     return values[0], values[1], values[2]
 
 
 def print_n(line: pd.Series[Any], side: str) -> str:
-    """Return the participants of a cell, and of a logistic model those with outcome 1."""
+    """Return the participants of a cell, and the events where the outcome counts them."""
     n, events = float(line[f"n_{side}"]), float(line[f"n_events_{side}"])
     return f"{n:.0f}" if math.isnan(events) else f"{n:.0f} ({events:.0f} events)"
 
@@ -121,8 +134,8 @@ def printed(table: ModelTable, made: pd.DataFrame) -> pd.DataFrame:
                 cells |= dict.fromkeys([f"{word} {name}" for name in PRINTED], "n/a")
                 continue
             estimate, low, high = (rounded(value, row) for value in shown_values(line, side))
-            odds = line[f"effect_{side}"] == Effect.LOG_ODDS_RATIO and estimate != "n/a"
-            cells[f"{word} coefficient"] = f"{estimate} (odds ratio)" if odds else estimate
+            ratio = RATIOS.get(line[f"effect_{side}"]) if estimate != "n/a" else None
+            cells[f"{word} coefficient"] = f"{estimate} ({ratio})" if ratio else estimate
             cells[f"{word} 95% CI"] = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
             cells[f"{word} p"] = print_p(float(line[f"p_{side}"]))
             cells[f"{word} n"] = print_n(line, side)

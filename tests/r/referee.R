@@ -71,6 +71,53 @@ huber <- function(case, data) {
   list(terms = names(coef(fit)), coefficient = unname(coef(fit)))
 }
 
+# Counts in proportion to an exposure: Poisson with HC3, negative binomial by MASS.
+counts <- function(case, data) {
+  formula <- as.formula(case$formula)
+  known <- function(fit) {
+    table <- coef(summary(fit))
+    list(terms = rownames(table), coefficient = table[, 1], standard_error = table[, 2],
+         p = table[, 4])
+  }
+  poisson <- glm(formula, poisson(), data, control = glm.control(epsilon = 1e-14))
+  negative <- glm.nb(formula, data, control = glm.control(epsilon = 1e-12, maxit = 200))
+  list(poisson = known(poisson), hc3 = unname(sqrt(diag(vcovHC(poisson, type = "HC3")))),
+       pearson = sum(residuals(poisson, "pearson")^2),
+       negative = known(negative), theta = negative$theta)
+}
+
+# Proportional odds by MASS, and the test of Brant (1990) by its formulas.
+ordered_levels <- function(case, data) {
+  formula <- as.formula(case$formula)
+  outcome <- all.vars(formula)[1]
+  values <- data[[outcome]]
+  data[[outcome]] <- ordered(values)
+  fit <- polr(formula, data, Hess = TRUE, control = list(reltol = 1e-15, maxit = 1000))
+  slopes <- names(coef(fit))
+  x <- model.matrix(formula, transform(data, y = 0))
+  cuts <- case$cuts
+  binary <- lapply(cuts, function(cut) glm.fit(x, as.numeric(values > cut), family = binomial(),
+                                               control = glm.control(epsilon = 1e-14)))
+  p <- ncol(x) - 1
+  chances <- lapply(binary, fitted)
+  inverse <- lapply(chances, function(c) solve(t(x) %*% (x * c * (1 - c))))
+  covariance <- matrix(0, p * length(cuts), p * length(cuts))
+  for (i in seq_along(cuts)) for (j in seq_along(cuts)) {
+    a <- min(i, j); b <- max(i, j)
+    w <- chances[[b]] - chances[[a]] * chances[[b]]
+    covariance[(i - 1) * p + 1:p, (j - 1) * p + 1:p] <-
+      (inverse[[i]] %*% (t(x) %*% (x * w)) %*% inverse[[j]])[-1, -1]
+  }
+  b <- unlist(lapply(binary, function(fit) fit$coefficients[-1]))
+  m <- length(cuts) - 1
+  against <- cbind(do.call(rbind, rep(list(-diag(p)), m)), diag(p * m))
+  difference <- against %*% b
+  statistic <- t(difference) %*% solve(against %*% covariance %*% t(against), difference)
+  list(terms = slopes, coefficient = unname(coef(fit)),
+       standard_error = unname(sqrt(diag(vcov(fit)))[slopes]), thresholds = unname(fit$zeta),
+       brant = pchisq(statistic[1], length(difference), lower.tail = FALSE))
+}
+
 normality <- function(case, data) {
   values <- data[[case$variable]]
   test <- fBasics::dagoTest(values)@test

@@ -174,3 +174,43 @@ def test_bootstrap_draws_are_coefficients_of_the_drawn_rows(model: Model) -> Non
     assert np.nanmedian(drawn) == pytest.approx(row["coefficient"], abs=0.3 * row["standard_error"])
     assert np.nanstd(drawn) == pytest.approx(row["standard_error"], rel=0.35)
     resampling.bca_interval(drawn, row["coefficient"], drawn[:50])
+
+
+def test_a_logistic_model_without_an_intercept_is_permuted_against_even_odds() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.normal(0, 1, 60)
+    outcome = (rng.random(60) < 1 / (1 + np.exp(-0.8 * x))).astype(float)
+    how = Resampling(n_permutations=999)
+    p = refits.LOGISTIC.permutation_p(outcome, x[:, None], 0, how)
+    # The signed values are all that counts: permuting them is drawing which of them go together.
+    fit = sm.GLM(outcome, x[:, None], family=sm.families.Binomial()).fit()
+    null = 2 * 60 * np.log(2)
+    explained = null - fit.deviance
+    shuffled = [
+        null - sm.GLM(outcome, rng.permutation(x)[:, None], family=sm.families.Binomial())
+        .fit().deviance
+        for _ in range(300)
+    ]  # fmt: skip
+    assert p == pytest.approx(np.mean(np.array(shuffled) >= explained), abs=0.03)
+
+
+def test_a_logistic_model_with_robust_errors_keeps_them_without_each() -> None:
+    rng = np.random.default_rng(9)
+    x = np.column_stack([np.ones(40), rng.normal(0, 1, 40)])
+    outcome = (rng.random(40) < 1 / (1 + np.exp(-x[:, 1]))).astype(float)
+    left = refits.OF_MODEL["binomial", "hc3"].leave_one_out(outcome, x, 1)
+    for row in (0, 17):
+        frame = pd.DataFrame({"y": np.delete(outcome, row), "x": np.delete(x[:, 1], row)})
+        model = Model(name="m", formula="y ~ x", family="binomial", method="hc3")
+        found = regression.fit(model, frame).row("x")
+        assert left.coefficients[row] == pytest.approx(found["coefficient"], rel=1e-6)
+        assert left.p[row] == pytest.approx(found["p"], rel=1e-5)
+
+
+def test_a_huber_fit_that_stops_at_its_limit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"y": rng.standard_t(2, 30), "x": rng.normal(0, 1, 30)})
+    model = Model(name="m", formula="y ~ x", method="huber")
+    assert regression.fit(model, frame).row("x")["note"] == ""
+    monkeypatch.setattr(regression, "MOST_STEPS", 2)
+    assert regression.fit(model, frame).row("x")["note"] == regression.NOT_CONVERGED
