@@ -17,12 +17,19 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which part of the dataset is wanted; nothing named means everything."""
+    """Which part of the dataset is wanted; nothing named means everything.
+
+    Attributes
+    ----------
+    t1w_session
+        Whose T1w the sessions without one are given; empty for none.
+    """
 
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    t1w_session: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from bids_qsmthal.anatomy.freesurfer import (
     read_synthseg,
     tissue_of,
 )
+from bids_qsmthal.anatomy.mp2rage import without_noise
 from bids_qsmthal.anatomy.preparation import (
     BiasField,
     Normalisation,
@@ -48,4 +49,5 @@ __all__ = [
     "rigid_brains",
     "segment",
     "tissue_of",
+    "without_noise",
 ]

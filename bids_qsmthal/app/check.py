@@ -12,7 +12,7 @@ from bids_qsmthal import execution
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import InvalidBidsError, QsmthalError
+from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.report import numbers
@@ -168,6 +168,11 @@ def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
         # Measures come from the images, not from a table.
         if variable.columns and not variable.measure and not known & set(variable.columns)
     ]
+    try:
+        # As the group level does: spreadsheets make 1 of 0001.
+        sources = covariates.with_matched_ids(sources, participants) if participants else sources
+    except DataError as error:
+        return [*said, f"group level: {error}"]
     listed = covariates.listed_participants(sources)
     # participants.tsv is optional in BIDS: without it nobody is missing from it.
     unlisted = sorted(set(participants) - set(listed)) if listed else []

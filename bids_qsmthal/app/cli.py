@@ -163,6 +163,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             sessions=tuple(chosen.session_label),
             runs=tuple(chosen.run_label),
             filters=_filters(chosen.bids_filter_file),
+            t1w_session=chosen.t1w_session,
         ),
         datasets=external.parse(chosen.derivatives),
         reconstruction=choices.reconstruction(

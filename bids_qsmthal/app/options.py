@@ -184,6 +184,14 @@ def _selection(parser: Parser, *, dry_run: bool = True) -> None:
         metavar="FILE",
         help="JSON with pybids filters for gre, t1w, t1w_gad, flair",
     )
+    _option(
+        group,
+        "--t1w-session",
+        default="",
+        metavar="LABEL",
+        help="session whose T1w is used for the sessions of the same participant that have none "
+        "(default: none; a session without T1w has no segmentation)",
+    )
     if dry_run:
         _option(
             group, "--dry-run", action="store_true", help="say what would run on which files; stop"

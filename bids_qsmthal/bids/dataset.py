@@ -9,20 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.bids.gre_metadata import contrast_agent
-from bids_qsmthal.bids.sidecars import Entities, entities_of, metadata, read_json
+from bids_qsmthal.bids import t1w
+from bids_qsmthal.bids.sidecars import Entities, entities_of, read_json
 from bids_qsmthal.core.errors import (
     DataError,
     InvalidBidsError,
     MissingInputError,
     NothingFoundError,
 )
+from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNoise
 from bids_qsmthal.settings import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bids.layout import BIDSLayout
+
+    from bids_qsmthal.core.scan_warnings import ScanWarning
 
 GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
 """The BIDS name of multi-echo GRE, and those that older datasets use for it."""
@@ -38,16 +41,13 @@ INDEXED = re.compile(
 the way. Files of the Mac (``._name``), names that are no UTF-8 and loops of links are none of
 it."""
 
-AFTER_CONTRAST = frozenset({"post", "postcontrast", "postgad", "postgd", "gad", "gd", "contrast"})
-"""Labels of ``acq-`` that say what ``ce-`` should: after a contrast agent."""
-
 INDEX_KEYS = frozenset({"run", "echo"})
 """Entities that BIDS counts with: run-1 and run-01 are one."""
 
 ROLES: dict[str, dict[str, Any]] = {
     "gre": {**IMAGE, "suffix": list(GRE_SUFFIXES)},
-    "t1w": {**IMAGE, "suffix": "T1w", "ceagent": "Query.NONE"},
-    "t1w_gad": {**IMAGE, "suffix": "T1w", "ceagent": "Query.ANY"},
+    "t1w": {**IMAGE, "suffix": ["T1w", t1w.UNIFORM], "ceagent": "Query.NONE"},
+    "t1w_gad": {**IMAGE, "suffix": ["T1w", t1w.UNIFORM], "ceagent": "Query.ANY"},
     "flair": {**IMAGE, "suffix": "FLAIR"},
 }
 """What each role looks for, in the words of pybids; a filter file adds to or replaces them."""
@@ -91,7 +91,15 @@ class GreFiles:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The scans of one session of one participant that are processed together."""
+    """The scans of one session of one participant that are processed together.
+
+    Attributes
+    ----------
+    t1w
+        A T1w, or the uniform image of MP2RAGE (UNIT1).
+    t1w_session
+        The session that T1w is taken from, where it is another one than this.
+    """
 
     root: Path
     subject: str
@@ -101,6 +109,19 @@ class Session:
     t1w_gad: Path | None = None
     flair: Path | None = None
     skipped: tuple[Skipped, ...] = ()
+    t1w_session: str | None = None
+
+    @property
+    def inversions(self) -> tuple[Path, ...]:
+        """Both inversion images of MP2RAGE, where T1w is its uniform image and they are there."""
+        return t1w.inversions(self.t1w) if self.t1w and t1w.is_uniform(self.t1w) else ()
+
+    @property
+    def warnings(self) -> tuple[ScanWarning, ...]:
+        """What a reader must know of the choice of scans."""
+        other = () if self.t1w_session is None else (T1wOfAnotherSession(self.t1w_session),)
+        noisy = self.t1w is not None and t1w.is_uniform(self.t1w) and not self.inversions
+        return (*other, *((UniformWithNoise(),) if noisy else ()))
 
     @property
     def entities(self) -> Entities:
@@ -165,6 +186,7 @@ def find_sessions(
         if subject in subjects and (session in sessions or not (session or selection.sessions)):
             scans = {role: found[role].get(key, []) for role in ROLES}
             result.extend(_sessions(bids_dir, subject, session or None, scans))
+    result = _with_t1w_of(selection.t1w_session, result, found, bids_dir)
     # Before runs are chosen, so that a T1w of a scan that is left out is still mentioned.
     result = _with_other_sessions(result)
     without = sorted(subjects - {session.subject for session in result})
@@ -294,9 +316,10 @@ def _sessions(
         _check_name(path, subject, session)
     skipped: list[Skipped] = []
     series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
-    chosen = {}
+    chosen: dict[str, Path | None] = {}
     # Gadolinium shortens T1: such a T1w must not be segmented in place of one without.
-    candidates = _by_contrast(root, scans)
+    before, after = t1w.by_contrast(scans["t1w"], scans["t1w_gad"], root)
+    candidates = {"t1w": before, "t1w_gad": after, "flair": scans["flair"]}
     for role in ("t1w", "t1w_gad", "flair"):
         first, *others = _usable(candidates[role], skipped) or (None,)
         chosen[role] = first
@@ -308,27 +331,12 @@ def _sessions(
     if not series and not any(chosen.values()):
         return []
     return [
-        Session(root, subject, session, gre=scan, skipped=tuple(skipped), **chosen)
+        Session(
+            *(root, subject, session, scan),
+            *(chosen["t1w"], chosen["t1w_gad"], chosen["flair"], tuple(skipped)),
+        )
         for scan in (series or [None])
     ]
-
-
-def _by_contrast(root: Path, scans: Mapping[str, Sequence[Path]]) -> dict[str, list[Path]]:
-    """Return the scans of each role; a T1w whose sidecar names a contrast agent is after contrast.
-
-    What ``acq-`` calls so comes after the others: the sidecar may be silent.
-    """
-    before: list[Path] = []
-    after = list(scans["t1w_gad"])
-    for path in scans["t1w"]:
-        (after if contrast_agent([metadata(path, root)]) else before).append(path)
-    # Stable: scans keep the order of their names among themselves.
-    before.sort(key=_called_after_contrast)
-    return {"t1w": before, "t1w_gad": after, "flair": list(scans["flair"])}
-
-
-def _called_after_contrast(path: Path) -> bool:
-    return dict(entities_of(path)[0]).get("acq", "").lower() in AFTER_CONTRAST
 
 
 def _usable(paths: Sequence[Path], skipped: list[Skipped]) -> list[Path]:
@@ -389,6 +397,44 @@ def _counted(entities: Entities) -> Entities:
     )
 
 
+def _with_t1w_of(
+    wanted: str,
+    sessions: list[Session],
+    found: Mapping[str, Mapping[tuple[str, str], Sequence[Path]]],
+    root: Path,
+) -> list[Session]:
+    """Give the sessions without T1w that of another session; the user named it.
+
+    Raises
+    ------
+    MissingInputError
+        Nobody has a T1w in that session.
+    """
+    label = wanted.removeprefix("ses-")
+    if not label:
+        return sessions
+    subjects = {subject for subject, session in found["t1w"] if session == label}
+    if not subjects:
+        there = sorted({session for _, session in found["t1w"] if session})
+        raise MissingInputError(
+            f"--t1w-session {label}: no T1w in a session {label} of {root}; sessions with T1w: "
+            f"{_some(there) or 'none'}."
+        )
+    chosen: list[Session] = []
+    for session in sessions:
+        if session.t1w is not None or session.subject not in subjects:
+            chosen.append(session)
+            continue
+        key = (session.subject, label)
+        for path in found["t1w"][key]:
+            _check_name(path, *key)
+        skipped: list[Skipped] = []
+        best = _usable(t1w.by_contrast(found["t1w"][key], [], root)[0], skipped)
+        first = best[0] if best else None
+        chosen.append(replace(session, t1w=first, t1w_session=label if first else None))
+    return chosen
+
+
 def _with_other_sessions(sessions: Sequence[Session]) -> list[Session]:
     """Say of each session without T1w where the participant has one."""
     elsewhere: dict[str, list[Session]] = defaultdict(list)
@@ -403,7 +449,11 @@ def _with_other_sessions(sessions: Sequence[Session]) -> list[Session]:
             skipped=(
                 *session.skipped,
                 *(
-                    Skipped(other.t1w, f"T1w of another session than {session.name}")
+                    Skipped(
+                        other.t1w,
+                        f"T1w of another session than {session.name}; --t1w-session "
+                        f"{other.session} uses it",
+                    )
                     for other in elsewhere[session.subject]
                     if other.t1w is not None
                 ),

@@ -400,7 +400,9 @@ def _subject(session: Session, root: Path, name: str) -> Iterator[tuple[str, Ext
 def _subject_folder(session: Session, root: Path) -> Path | None:
     """Return the folder of a participant in a ``SUBJECTS_DIR``: of the session, else of all."""
     whole = [f"sub-{session.subject}", session.subject]
-    names = [f"{name}_ses-{session.session}" for name in whole] if session.session else []
+    # The session of T1w first: it is T1w that these programs segment.
+    own = dict.fromkeys(one for one in (session.t1w_session, session.session) if one)
+    names = [f"{name}_ses-{one}" for one in own for name in whole]
     for name in (*names, *whole):
         folder = root / name
         if (folder / "mri").is_dir() or (folder / "stats").is_dir():
@@ -431,9 +433,18 @@ def _synthseg(session: Session, root: Path, name: str) -> Iterator[tuple[str, Ex
     for path in labels:
         yield "deepgray", ExternalFile(path, source, "deep gray", "T1w")
         yield "tissue", ExternalFile(path, source, "tissue", "T1w")
-    for table in sorted(path for folder in folders for path in folder.glob("*.csv")):
-        if freesurfer.is_synthseg(table) and freesurfer.has_row(table, begin):
-            yield NUMBERS, ExternalFile(table, source, "table", "T1w")
+    tables = [
+        path
+        for path in sorted(path for folder in folders for path in folder.glob("*.csv"))
+        if freesurfer.is_synthseg(path) and freesurfer.has_row(path, begin)
+    ]
+    if len(tables) > 1:
+        raise DataError(
+            f"{root}: {tables[0].name} and {tables[1].name} both have the volumes of {begin}; "
+            "keep one, or remove the row from the other."
+        )
+    for table in tables:
+        yield NUMBERS, ExternalFile(table, source, "table", "T1w")
 
 
 def _scan_name(session: Session) -> str:
@@ -471,8 +482,9 @@ def _belongs(path: Path, name: Name, session: Session) -> bool:
         return False
     # Any entity that the scan does not have (res-, another run) makes it a file of something else.
     own = {"space": name.space, **_own(name.space, session)}
-    rest = {key: value for key, value in found.items() if key not in wanted}
-    same_session = found.get("ses", session.session) == session.session
+    rest = {key: value for key, value in found.items() if key not in (*wanted, "ses")}
+    # The session of the scan itself, too: T1w may be of another one.
+    same_session = "ses" not in found or found["ses"] in (session.session, own.get("ses"))
     return same_session and all(own.get(key) == value for key, value in rest.items())
 
 

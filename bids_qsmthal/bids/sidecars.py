@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,15 @@ def entities_of(path: Path) -> tuple[Entities, str]:
     stem = path.name.split(".", 1)[0]
     *pairs, suffix = stem.split("_")
     return tuple((key, value) for key, _, value in (pair.partition("-") for pair in pairs)), suffix
+
+
+def without_zeros(name: str) -> str:
+    """Return a label without the zeros that begin its numbers: ``sub-1`` for ``sub-0001``.
+
+    Spreadsheets make 1 of 0001, and 1.0 where the column has an empty cell.
+    """
+    plain = name.removesuffix(".0")
+    return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", plain)
 
 
 def read_json(path: Path) -> dict[str, Any]:

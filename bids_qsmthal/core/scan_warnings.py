@@ -15,6 +15,21 @@ class ScanWarning:
     """Base of every warning about a scan."""
 
 
+# The choice of scans.
+
+
+@dataclass(frozen=True, slots=True)
+class T1wOfAnotherSession(ScanWarning):
+    """T1w was acquired in another session, as the user asked."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class UniformWithNoise(ScanWarning):
+    """T1w is the uniform image of MP2RAGE, and its inversion images are not there."""
+
+
 # The brain and its registrations.
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.bids.sidecars import without_zeros
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import table_reading
 from bids_qsmthal.group.measures import convert
@@ -107,7 +108,7 @@ def with_matched_ids(
     by_plain: dict[str, list[str]] = {}
     for name in sorted(participants):
         # A list: sub-1 and sub-01 may both have results, and a third spelling fits both.
-        by_plain.setdefault(_without_zeros(name), []).append(name)
+        by_plain.setdefault(without_zeros(name), []).append(name)
     return [_source_with_matched_ids(source, set(participants), by_plain) for source in sources]
 
 
@@ -243,13 +244,6 @@ def _times(cells: pd.Series[str], path: Path) -> pd.Series[Any]:
     return read.dt.tz_localize(None).astype("datetime64[ns]")
 
 
-def _without_zeros(name: str) -> str:
-    """Return a label without the zeros that begin its numbers: ``sub-1`` for ``sub-0001``."""
-    # A spreadsheet column with an empty cell is float: 1 becomes 1.0.
-    plain = name.removesuffix(".0")
-    return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", plain)
-
-
 def _source_with_matched_ids(
     source: CovariateSource, known: set[str], by_plain: dict[str, list[str]]
 ) -> CovariateSource:
@@ -258,7 +252,7 @@ def _source_with_matched_ids(
     new: dict[str, str] = {}
     for name in names.unique():
         # Who is named exactly in this table is no candidate for another spelling.
-        fits = [one for one in by_plain.get(_without_zeros(name), []) if one not in taken]
+        fits = [one for one in by_plain.get(without_zeros(name), []) if one not in taken]
         if name in known or not fits:
             continue
         if len(fits) > 1:

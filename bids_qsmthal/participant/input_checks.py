@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal import anatomy
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, directions
@@ -15,6 +16,7 @@ from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.participant import gre_signal
 from bids_qsmthal.participant.gre_signal import Signal, SignalOnDisk
+from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,9 +83,10 @@ def read(
         check_size(series)
     # All of them now: a damaged edit that is read hours later would cost those hours.
     given = {key: external_result(key, item, session) for key, item in external_files.items()}
-    t1w, flair, ce_t1w = (
-        structural(path) if path else None for path in (session.t1w, session.flair, session.t1w_gad)
+    flair, ce_t1w = (
+        structural(path) if path else None for path in (session.flair, session.t1w_gad)
     )
+    t1w = t1w_of(session)
     signal: Signal | SignalOnDisk | None = gre_signal.read(series, settings) if series else None
     if isinstance(signal, Signal) and t1w is not None:
         # Without T1w the reconstruction follows at once, and there is nothing to wait for.
@@ -130,6 +133,28 @@ def external_result(key: str, item: ExternalFile, session: Session) -> External:
     elif isinstance(given.content, Image) and key not in external.MAPS | MAY_BE_EMPTY:
         _check_overlap(given.content, item, session)
     return given
+
+
+def t1w_of(session: Session) -> Image | None:
+    """Read T1w; the air of a uniform image of MP2RAGE is made dark where its inversions are there.
+
+    Raises
+    ------
+    DataError
+        An image is damaged, not of the size of a head, or the inversions are of another scan.
+    """
+    if session.t1w is None:
+        return None
+    for warning in session.warnings:
+        log.warning("%s: %s", session.name, sentences.sentence(warning))
+    image = structural(session.t1w)
+    if not session.inversions:
+        return image
+    try:
+        first, second = (structural(path) for path in session.inversions)
+        return anatomy.without_noise(image, first, second)
+    except DataError as error:
+        raise DataError(f"{session.t1w}: {error}") from error
 
 
 def structural(path: Path) -> Image:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.bids import external, protocol
+from bids_qsmthal.bids import external, protocol, t1w
 from bids_qsmthal.core.scan_warnings import ThalamusRimKept
 from bids_qsmthal.core.sources import OURS, Maker
 from bids_qsmthal.participant.morphometry import Method
 from bids_qsmthal.report import AnatomyRun, ExternalNumbers, MethodsRun, RegionsRun, ScanRun
+from bids_qsmthal.report.methods_run import Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
@@ -33,14 +35,17 @@ FOUND_ON_FLAIR = (Maker.OURS, Maker.SEEDS)
 
 
 def methods_run(
-    settings: Settings, structural: Structural, susceptibility: Susceptibility | None
+    settings: Settings,
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    session: Session | None = None,
 ) -> MethodsRun:
-    """Return what ran."""
+    """Return what ran; ``session`` says which T1w it was."""
     sources = structural.sources
     enhancement = sources.get("enhancing", OURS) if structural.enhancement is not None else None
     return MethodsRun(
         brains=_brains(structural, susceptibility),
-        anatomy=_anatomy(structural) if structural.prepared is not None else None,
+        anatomy=_anatomy(structural, session) if structural.prepared is not None else None,
         scans_registered=any(
             (
                 structural.flair_to_t1w,
@@ -70,7 +75,7 @@ def _brains(structural: Structural, susceptibility: Susceptibility | None) -> di
     return brains
 
 
-def _anatomy(structural: Structural) -> AnatomyRun:
+def _anatomy(structural: Structural, session: Session | None) -> AnatomyRun:
     sources, lesions = structural.sources, structural.lesions
     return AnatomyRun(
         atlas=atlas.SPACE,
@@ -79,7 +84,15 @@ def _anatomy(structural: Structural) -> AnatomyRun:
         lesions_filled=lesions is not None and lesions.count > 0,
         thalamus_refined="deepgray" not in sources,
         thickness=structural.thickness_mm is not None,
+        uniform=_uniform(session),
+        session="" if session is None else session.t1w_session or "",
     )
+
+
+def _uniform(session: Session | None) -> Uniform | None:
+    if session is None or session.t1w is None or not t1w.is_uniform(session.t1w):
+        return None
+    return Uniform.DENOISED if session.inversions else Uniform.AS_IT_IS
 
 
 def _external_numbers(structural: Structural) -> ExternalNumbers | None:

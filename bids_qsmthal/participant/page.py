@@ -65,12 +65,13 @@ def contents(
         warnings=tuple(
             sentences.notice(warning)
             for warning in (
+                *session.warnings,
                 *radiology.disagreement(session, structural.enhancement),
                 *structural.warnings,
                 *_susceptibility_warnings(session, susceptibility),
             )
         ),
-        methods_run=methods.methods_run(settings, structural, susceptibility),
+        methods_run=methods.methods_run(settings, structural, susceptibility, session),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources={key: str(source) for key, source in structural.sources.items()},
         stages=plan.outcomes,

@@ -36,7 +36,7 @@ def save_structural(
     session: Session, structural: Structural, settings: Settings, out: Derivatives
 ) -> None:
     """Save what was made from T1w, FLAIR and post-contrast T1w."""
-    sources = _uris(session, (session.t1w, session.flair))
+    sources = _uris(session, (session.t1w, *session.inversions, session.flair))
     method = {
         "Preparation": plain(settings.preparation),
         "Segmentation": plain(settings.segmentation),

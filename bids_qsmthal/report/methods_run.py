@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import __version__
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
+
+
+class Uniform(Enum):
+    """What was done with the noise in the air of a uniform image of MP2RAGE."""
+
+    DENOISED = "denoised"
+    AS_IT_IS = "as_it_is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,10 @@ class AnatomyRun:
         Whether the border of the thalamus was found in the image; not where labels are external.
     thickness
         Whether the reported thickness was computed here.
+    uniform
+        What was done with the uniform image of MP2RAGE; None for an ordinary T1w.
+    session
+        The session T1w was acquired in, where it is another one.
     """
 
     atlas: str
@@ -41,6 +53,8 @@ class AnatomyRun:
     lesions_filled: bool = False
     thalamus_refined: bool = True
     thickness: bool = True
+    uniform: Uniform | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,6 +182,16 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "ImagingFrequency {value} is no frequency; MagneticFieldStrength was taken.",
         SIDECARS,
     ),
+    of.T1wOfAnotherSession: Wording(
+        "T1w is of session {session}, as asked for with --t1w-session: anatomy, volumes and "
+        "thickness are those of that day.",
+        "See in the registration whether the head has changed, lesions and ventricles above all.",
+    ),
+    of.UniformWithNoise: Wording(
+        "T1w is the uniform image of MP2RAGE (UNIT1), whose air is noise, and the two inversion "
+        "images that would remove it are not there.",
+        "Add inv-1_MP2RAGE and inv-2_MP2RAGE of the same scan, or look at the brain's outline.",
+    ),
     of.ScanAfterContrast: Wording(
         "The sidecars of the gradient echo name a contrast agent ({agent}), which changes R2* and "
         "the susceptibility of vessels and leaking tissue.",

@@ -87,6 +87,10 @@ def _brains(brains: Mapping[str, Source]) -> Iterator[Step]:
 
 
 def _anatomy(run: AnatomyRun) -> Iterator[Step]:
+    if run.uniform is not None:
+        yield Step("uniform_image", run.uniform.value)
+    if run.session:
+        yield Step("t1w_session", "other", {"session": run.session})
     yield Step("bias_field", "n4")
     yield Step("atlas", "refined" if run.thalamus_refined else "whole", {"atlas": run.atlas})
     # Filling serves the classification; without one it is not worth a sentence.

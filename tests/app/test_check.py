@@ -158,6 +158,25 @@ def test_the_group_level_is_told_of_columns_it_lacks(
     assert "participants.tsv does not list sub-03" in text
 
 
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (("1", "2", "3"), ""),
+        (("sub-1", "2.0", "sub-7"), "participants.tsv does not list sub-03"),
+        (("p1", "p2", "p3"), "none of whom has results"),
+    ],
+)
+def test_ids_that_a_spreadsheet_cut_are_matched_as_at_group_level(
+    study: Path, capsys: pytest.CaptureFixture[str], ids: tuple[str, ...], says: str
+) -> None:
+    rows = "".join(f"{name}\t40\n" for name in ids)
+    (study / "participants.tsv").write_text(f"participant_id\tage\n{rows}")
+    assert main(["check", str(study), "-q", "--quick"]) == 0
+    text = capsys.readouterr().out
+    assert says in text
+    assert ("does not list" in text) is ("does not list" in says)
+
+
 def test_nothing_is_written(study: Path) -> None:
     before = sorted(study.rglob("*"))
     main(["check", str(study), "-q"])

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bids_qsmthal.bids import gre_series
+from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.bids.dataset import Session, find_sessions
 from bids_qsmthal.bids.sidecars import read_json
-from bids_qsmthal.core.errors import MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNoise
+from bids_qsmthal.settings import Selection
 from tests.conftest import write_image, write_json
 
 AddGre = Callable[..., Path]
@@ -185,3 +187,84 @@ def test_five_axes_with_every_echo_time_are_read(bids_dir: Path) -> None:
         write_json(stem.with_suffix(".json"), times)
     first, _, _ = gre_series.load(described(bids_dir))
     assert first.shape == (6, 5, 4, 2)
+
+
+def test_a_t1w_of_another_session_is_used_where_the_user_says_so(
+    bids_dir: Path, add_gre: AddGre
+) -> None:
+    add_gre("sub-01_ses-qsm")
+    add_gre("sub-02_ses-qsm")
+    for name in ("sub-01_ses-mri", "sub-02_ses-mri", "sub-02_ses-qsm"):
+        write_image(bids_dir.joinpath(*name.split("_"), "anat", f"{name}_T1w.nii.gz"))
+    chosen = Selection(t1w_session="ses-mri", sessions=("qsm",))
+    first, second = find_sessions(bids_dir, chosen)
+    assert first.t1w is not None
+    assert first.t1w.name == "sub-01_ses-mri_T1w.nii.gz"
+    assert first.warnings == (T1wOfAnotherSession("mri"),)
+    assert first.entities == (("sub", "01"), ("ses", "qsm"))
+    # Who has a T1w of the same session keeps it.
+    assert second.t1w is not None
+    assert second.t1w.name == "sub-02_ses-qsm_T1w.nii.gz"
+    assert second.warnings == ()
+    with pytest.raises(MissingInputError, match="--t1w-session old: no T1w.*with T1w: mri, qsm"):
+        find_sessions(bids_dir, Selection(t1w_session="old"))
+
+
+@pytest.mark.parametrize("where", ["sub-01_ses-mri", "sub-01_ses-qsm"])
+def test_results_made_of_that_t1w_are_known(bids_dir: Path, add_gre: AddGre, where: str) -> None:
+    add_gre("sub-01_ses-qsm")
+    write_image(bids_dir / "sub-01" / "ses-mri" / "anat" / "sub-01_ses-mri_T1w.nii.gz")
+    (session,) = find_sessions(bids_dir, Selection(t1w_session="mri", sessions=("qsm",)))
+    labels = bids_dir.parent / "labels"
+    name = f"{where}_desc-aseg_dseg.nii.gz"
+    write_image(labels.joinpath(*where.split("_"), "anat", name))
+    (bids_dir.parent / "fs" / where / "mri").mkdir(parents=True)
+    (bids_dir.parent / "fs" / where / "mri" / "aseg.mgz").touch()
+    found = external.files(session, {"labels": labels}, bids_dir.parent / "out")
+    assert found["deepgray"].path.name == name
+    found = external.files(session, {"fs": bids_dir.parent / "fs"}, bids_dir.parent / "out")
+    assert found["deepgray"].path.parent.parent.name == where
+
+
+def mp2rage(bids_dir: Path, *endings: str, scan: str = "sub-01") -> Session:
+    for ending in endings:
+        write_image(bids_dir / "sub-01" / "anat" / f"{scan}_{ending}.nii.gz")
+    return only(bids_dir)
+
+
+def test_the_uniform_image_of_mp2rage_is_t1w_where_there_is_no_other(bids_dir: Path) -> None:
+    alone = mp2rage(bids_dir, "UNIT1")
+    assert alone.t1w is not None
+    assert alone.t1w.name == "sub-01_UNIT1.nii.gz"
+    assert alone.warnings == (UniformWithNoise(),)
+    with_both = mp2rage(
+        bids_dir, "inv-1_MP2RAGE", "inv-2_part-mag_MP2RAGE", "inv-1_part-phase_MP2RAGE"
+    )
+    assert [path.name for path in with_both.inversions] == [
+        "sub-01_inv-1_MP2RAGE.nii.gz",
+        "sub-01_inv-2_part-mag_MP2RAGE.nii.gz",
+    ]
+    assert with_both.warnings == ()
+    plain = mp2rage(bids_dir, "T1w")
+    assert plain.t1w is not None
+    assert plain.t1w.name == "sub-01_T1w.nii.gz"
+    assert [skip.path.name for skip in plain.skipped] == ["sub-01_UNIT1.nii.gz"]
+    assert plain.inversions == ()
+
+
+def test_inversions_of_another_scan_do_not_count(bids_dir: Path) -> None:
+    mp2rage(bids_dir, "UNIT1", scan="sub-01_run-2")
+    other = mp2rage(bids_dir, "inv-1_MP2RAGE", "inv-2_MP2RAGE", scan="sub-01_run-1")
+    assert other.inversions == ()
+    assert other.warnings == (UniformWithNoise(),)
+
+
+def test_two_tables_of_synthseg_for_one_scan_are_refused(bids_dir: Path, tmp_path: Path) -> None:
+    write_image(bids_dir / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    folder = tmp_path / "synthseg"
+    folder.mkdir()
+    for name in ("a.csv", "b.csv"):
+        text = "subject,total intracranial,left thalamus\nsub-01_T1w,1,2\n"
+        (folder / name).write_text(text)
+    with pytest.raises(DataError, match=r"a\.csv and b\.csv both have the volumes of sub-01_T1w"):
+        external.files(only(bids_dir), {"s": folder}, tmp_path / "out")

@@ -42,6 +42,32 @@ def test_a_difference_is_said(tmp_path: Path, column: str, word: str, count: int
     assert "table counts" in text
 
 
+@pytest.mark.parametrize(
+    ("who", "word", "present"),
+    [
+        ("1", "present", True),
+        ("01.0", "at least one", True),
+        ("sub-001", "absent", False),
+        ("1.0", "1.0", True),
+        ("sub-10", "present", None),
+    ],
+)
+def test_words_of_the_analysis_and_ids_without_zeros_are_read(
+    tmp_path: Path, who: str, word: str, *, present: bool | None
+) -> None:
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tenhancing\n{who}\t{word}\n")
+    assert radiology.enhancing(Session(tmp_path, "01")) is present
+
+
+def test_every_word_of_the_group_level_is_a_reading() -> None:
+    variable = analysis_file.read(None).variables["enhancing"]
+    columns, words = radiology.vocabulary()
+    assert columns == variable.columns
+    assert words == {
+        word: bool(level.value) for level in variable.levels.values() for word in level.words
+    }
+
+
 @pytest.mark.parametrize(("word", "count"), [("yes", 2), ("no", 0), ("n/a", 2), ("perhaps", 0)])
 def test_agreement_and_silence_are_not(tmp_path: Path, word: str, count: int) -> None:
     assert radiology.disagreement(table(tmp_path, "enhancing", word), found(count)) == ()

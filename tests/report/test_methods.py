@@ -32,6 +32,7 @@ from bids_qsmthal.report import (
     methods,
     steps,
 )
+from bids_qsmthal.report.methods_run import Uniform
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 PHASE = PhaseReport(
@@ -190,6 +191,8 @@ def anatomies() -> Iterator[MethodsRun]:
         )
         for classified, filled, refined, thickness in itertools.product((True, False), repeat=4)
     ]
+    runs += [AnatomyRun(atlas="MNI", uniform=uniform) for uniform in Uniform]
+    runs += [AnatomyRun(atlas="MNI", session="mri")]
     for anatomy, own, registered, theirs, table in itertools.product(
         runs, brains, (True, False), labels, numbers
     ):
