@@ -206,7 +206,7 @@ def test_a_t1w_of_another_session_is_used_where_the_user_says_so(
     assert second.t1w is not None
     assert second.t1w.name == "sub-02_ses-qsm_T1w.nii.gz"
     assert second.warnings == ()
-    with pytest.raises(MissingInputError, match="--t1w-session old: no T1w.*with T1w: mri, qsm"):
+    with pytest.raises(MissingInputError, match=r"--t1w-session old: no T1w.*with T1w: mri, qsm"):
         find_sessions(bids_dir, Selection(t1w_session="old"))
 
 
