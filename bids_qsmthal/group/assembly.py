@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
-from bids_qsmthal.core.errors import MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.group import (
     alternatives,
     covariates,
@@ -34,6 +34,7 @@ from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.settings import Selection
 from bids_qsmthal.statistics import expressions, harmonisation
 from bids_qsmthal.statistics.analysis import Analysis, Variable, model_variables
+from bids_qsmthal.statistics.levels import word_of
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,8 @@ def assemble(
         questionable=problems,
         concerns=(
             *_concerns_of_variables(analysis, values.absent, problems),
-            *_concerns_of_cohort(analysis, sources, chosen, scans.tables),
+            *_concerns_of_groups(analysis, sources, chosen.frame, strict=strict),
+            *_concerns_of_cohort(analysis, chosen, scans.tables),
         ),
     )
 
@@ -282,7 +284,9 @@ def _concerns_of_variables(
     kinds = {Code.NO_COLUMN: Kind.NO_COLUMN, Code.NO_MEASURE: Kind.NO_MEASURE}
     labels = {name: variable.label for name, variable in analysis.variables.items()}
     concerns = [
-        Concern(kinds[reason.code], (labels[name], reason.text)) for name, reason in absent.items()
+        Concern(kinds[reason.code], (labels[name], reason.text))
+        for name, reason in absent.items()
+        if not _tells_groups(name, analysis)
     ]
     for name in dict.fromkeys(one.variable for one in problems):
         here = [one for one in problems if one.variable == name]
@@ -293,12 +297,32 @@ def _concerns_of_variables(
 
 
 def _concerns_of_cohort(
-    analysis: Analysis,
-    sources: list[CovariateSource],
-    chosen: sessions.ChosenSessions,
-    tables: FinishedTables,
+    analysis: Analysis, chosen: sessions.ChosenSessions, tables: FinishedTables
 ) -> list[Concern]:
     concerns = [] if tables.vouched else [Concern(Kind.NO_LOGS)]
+    if chosen.ordered_by_name and analysis.session in sessions.WORDS:
+        concerns.append(Concern(Kind.ORDERED_BY_NAME, (shortened(chosen.ordered_by_name),)))
+    return concerns
+
+
+def _concerns_of_groups(
+    analysis: Analysis, sources: list[CovariateSource], frame: pd.DataFrame, *, strict: bool
+) -> list[Concern]:
+    """Return who is analysed apart, and the groups that are not told apart all the same."""
+    groups = analysis.groups
+    concerns = []
+    people = frame
+    if groups and groups.variable in frame:
+        inside = expressions.keep(groups.filter, frame, analysis.vocabulary)
+        people = frame[inside]
+        if not inside.all():
+            levels = analysis.variables[groups.variable].levels
+            others = frame.loc[~inside, groups.variable].map(
+                lambda value: word_of(value, levels) if pd.notna(value) else "not known"
+            )
+            counted = ", ".join(f"{word}: {n}" for word, n in others.value_counts().items())
+            about = (" and ".join(groups.analysed), str(int(inside.sum())), counted)
+            concerns.append(Concern(Kind.GROUPS_APART, about))
     used = {name for model in analysis.models for name in model_variables(model)}
     used |= {name for model in analysis.models for name in model.group_by}
     columns = {
@@ -306,16 +330,16 @@ def _concerns_of_cohort(
         for name in used & set(analysis.variables)
         for column in (name, *analysis.variables[name].columns)
     }
-    groups = covariates.grouping_columns(sources, set(chosen.frame["participant_id"]))
-    for column, counts in groups.items():
+    # What a user's own file declares as one group is one; the packaged one pools nothing unsaid.
+    used |= {groups.variable} if groups and strict else set()
+    pooled = covariates.grouping_columns(sources, set(people["participant_id"]))
+    for column, counts in pooled.items():
         # A grouping that a model or its filter knows is the user's own choice.
         if column.lower() not in columns:
             counted = ", ".join(f"{word}: {n}" for word, n in counts.items())
-            concern = Concern(Kind.POOLED_GROUPS, (column, counted))
-            log.warning("%s %s", concern.text, concern.advice)
-            concerns.append(concern)
-    if chosen.ordered_by_name and analysis.session in sessions.WORDS:
-        concerns.append(Concern(Kind.ORDERED_BY_NAME, (shortened(chosen.ordered_by_name),)))
+            concerns.append(Concern(Kind.POOLED_GROUPS, (column, counted)))
+    for concern in concerns:
+        log.warning("%s %s", concern.text, concern.advice)
     return concerns
 
 
@@ -409,7 +433,12 @@ def _variables(
     absent: dict[str, Reason] = {}
     problems: list[Questionable] = []
     for name, variable in analysis.variables.items():
-        from_tables = covariates.variable_values(variable, sources, wide.index)
+        optional = _tells_groups(name, analysis) and not strict
+        from_tables = _from_tables(variable, sources, wide.index, optional=optional)
+        if from_tables is None and optional:
+            # Most datasets have patients only, and no column for that: nothing to say.
+            absent[name] = Reason(Code.NO_COLUMN, variable.columns)
+            continue
         measured = _measured_values(variable, wide, units)
         if from_tables is None and measured is None:
             absent[name] = _absence(variable, sources, strict=strict)
@@ -430,6 +459,25 @@ def _variables(
     frame = pd.DataFrame(made, index=wide.index).infer_objects()
     problems += questionable.longer_than_life(frame, analysis.variables.values())
     return _Values(frame=frame, absent=absent, questionable=tuple(problems))
+
+
+def _from_tables(
+    variable: Variable, sources: list[CovariateSource], rows: pd.MultiIndex, *, optional: bool
+) -> VariableValues | None:
+    """Return what the tables of the dataset say; nothing where an optional column says no words."""
+    try:
+        return covariates.variable_values(variable, sources, rows)
+    except DataError as error:
+        if not optional:
+            raise
+        # Treatment arms, say, in a column that the packaged analysis takes for patients and
+        # controls: it goes on without groups, and a concern says that they are pooled.
+        log.warning("%s", error)
+        return None
+
+
+def _tells_groups(name: str, analysis: Analysis) -> bool:
+    return analysis.groups is not None and name == analysis.groups.variable
 
 
 def _measured_values(

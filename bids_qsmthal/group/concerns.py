@@ -13,6 +13,7 @@ class Kind(StrEnum):
     NO_MEASURE = "no_measure"
     NO_LOGS = "no_logs"
     POOLED_GROUPS = "pooled_groups"
+    GROUPS_APART = "groups_apart"
     QUESTIONABLE = "questionable"
     ORDERED_BY_NAME = "ordered_by_name"
     NOT_FINITE = "not_finite"
@@ -38,6 +39,11 @@ SENTENCES = {
         "The column {0} has several values among these participants ({1}), and no model tells "
         "them apart: the associations mix differences between groups with those within.",
         "Put the groups into the models, or leave all but one out with 'Filter'.",
+    ),
+    Kind.GROUPS_APART: (
+        "The models are about {0} ({1} participants). The others ({2}) are only in models that "
+        "name the groups.",
+        "'Groups' in the analysis file says who is analysed and who is compared.",
     ),
     Kind.QUESTIONABLE: (
         "{0}: some values cannot be read or cannot be true ({1} taken as missing, {2} kept); see "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bids_qsmthal.group import alternatives, flow
+from bids_qsmthal.group import alternatives, flow, groups
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 class Results:
     """Every table of the group level."""
 
+    analysed: pd.DataFrame
+    """One row a participant of the groups that the models are about."""
+
     fits: Mapping[str, Fit]
     models: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
@@ -57,6 +60,9 @@ class Results:
 
 def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     """Return every model, table and summary an analysis asks for."""
+    analysis = groups.applied(analysis, cohort)
+    # Of tables and tests that have no filter of their own.
+    analysed = groups.analysed(analysis, cohort, cohort.frame)
     fits = _fits(analysis, cohort)
     who = cohort.frame["participant_id"]
     examined = [diagnostics.examine(fit, who) for fit in fits.values()]
@@ -64,8 +70,9 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         fits=fits,
         models=pd.concat([fit.coefficients for fit in fits.values()], ignore_index=True),
         tables={table.name: tables.numbers(table, fits) for table in analysis.tables},
-        cohort=_summary(analysis, cohort),
-        normality=_normality(analysis, cohort),
+        analysed=analysed,
+        cohort=_summary(analysis, analysed),
+        normality=_normality(analysis, analysed),
         power=power.table(
             {name: (_n(fit), _n_covariates(fit)) for name, fit in fits.items() if fit.design}
         ),
@@ -74,7 +81,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
         sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
-        mediation=_mediation(analysis, cohort, how),
+        mediation=_mediation(analysis, cohort, analysed, how),
         concerns=_not_finite(fits, cohort),
     )
 
@@ -213,7 +220,9 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFrame:
+def _mediation(
+    analysis: Analysis, cohort: Cohort, frame: pd.DataFrame, how: Resampling
+) -> pd.DataFrame:
     parts = []
     for path in analysis.mediation:
         reason = _absence_text(path.variables, cohort)
@@ -221,7 +230,7 @@ def _mediation(analysis: Analysis, cohort: Cohort, how: Resampling) -> pd.DataFr
             parts.append(mediation.not_fitted(path, reason))
         else:
             harmonised = _are_harmonised(path.variables, analysis, cohort)
-            parts.append(mediation.fit(path, cohort.frame, how, harmonised=harmonised))
+            parts.append(mediation.fit(path, frame, how, harmonised=harmonised))
     columns = mediation.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -244,10 +253,10 @@ def _n_covariates(fit: Fit) -> int:
     return max(len(fit.design.names) - 2, 0) if fit.design else 0
 
 
-def _summary(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
+def _summary(analysis: Analysis, frame: pd.DataFrame) -> pd.DataFrame:
     variables = {name: analysis.variables[name] for name in analysis.cohort}
     return summary.summarise(
-        cohort.frame,
+        frame,
         labels={name: variable.label for name, variable in variables.items()},
         units={name: variable.unit for name, variable in variables.items()},
         levels={
@@ -257,6 +266,6 @@ def _summary(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     )
 
 
-def _normality(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
-    rungs = [normality.ladder(cohort.frame[name]) for name in analysis.normality]
+def _normality(analysis: Analysis, frame: pd.DataFrame) -> pd.DataFrame:
+    rungs = [normality.ladder(frame[name]) for name in analysis.normality]
     return pd.concat(rungs, ignore_index=True) if rungs else pd.DataFrame(columns=normality.COLUMNS)

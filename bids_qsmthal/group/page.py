@@ -62,10 +62,10 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Who is in the analysis", _flow(cohort, results)),
         Section("Cohort", _cohort(results)),
         *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
-        *_direction(analysis, cohort, results),
+        *_direction(analysis, results),
         *_further(cohort, results),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
-        Section("Normality", _normality(analysis, cohort, results)),
+        Section("Normality", _normality(analysis, results)),
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
         Section("All models", [Table("All coefficients", results.models, name="models")]),
@@ -81,9 +81,9 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
     )
 
 
-def _direction(analysis: Analysis, cohort: Cohort, results: Results) -> list[Section]:
+def _direction(analysis: Analysis, results: Results) -> list[Section]:
     """Return the paragraph on the sign of the number, where the analysis has that number."""
-    text = interpretation.read_direction(analysis, cohort.frame, results.tables)
+    text = interpretation.read_direction(analysis, results.analysed, results.tables)
     return [Section("Direction of the number", [Prose(text)])] if text else []
 
 
@@ -362,21 +362,21 @@ def _drawable(fit: regression.Fit, term: str) -> bool:
     )
 
 
-def _normality(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
+def _normality(analysis: Analysis, results: Results) -> list[Block]:
     blocks: list[Block] = [
         Prose(interpretation.read_normality(results.normality, analysis)),
         Table("Ladder of powers", results.normality, name="normality", folded=True),
     ]
     for name in analysis.normality:
         label = analysis.variables[name].label
-        if cohort.frame[name].notna().sum() >= FEWEST_FOR_FIGURES:
+        if results.analysed[name].notna().sum() >= FEWEST_FOR_FIGURES:
             blocks.append(
                 Figure(
                     f"Quantile-normal plots: {label}",
                     "One panel a rung of the ladder of powers; the nearer the points are to the "
                     "line, the nearer the values are to a normal distribution.",
                     f"Nine quantile-normal plots of {label}.",
-                    figures.quantile_normal(cohort.frame[name], label),
+                    figures.quantile_normal(results.analysed[name], label),
                 )
             )
     return blocks

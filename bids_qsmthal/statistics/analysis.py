@@ -56,6 +56,26 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """Patients and controls, say: whom the models are about."""
+
+    variable: str
+    analysed: tuple[str, ...]
+    """Names of its levels. Models that do not name the variable are about these alone."""
+
+    compare: tuple[str, ...] = ()
+    """Outcomes that are compared between all groups."""
+
+    adjust: tuple[str, ...] = ()
+    """What the comparisons are adjusted for."""
+
+    @property
+    def filter(self) -> str:
+        """Who is analysed, as a filter."""
+        return " or ".join(f"{self.variable} == '{name}'" for name in self.analysed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
     """Choices under which the coefficients of the tables are looked at again."""
 
@@ -82,6 +102,7 @@ class Analysis:
     filter: str = ""
     """Who is in the analysis at all: ``expressions.keep(filter, frame, vocabulary)``."""
 
+    groups: Groups | None = None
     sensitivity: Sensitivity | None = None
     longitudinal: tuple[MixedModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()

@@ -14,6 +14,7 @@ from bids_qsmthal.statistics.analysis import (
     QUALITY,
     Alternative,
     Analysis,
+    Groups,
     Sensitivity,
     Variable,
 )
@@ -117,6 +118,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         exclude_when=tuple(entry.exclude_when),
         session=str(entry.session).removeprefix("ses-"),
         filter=context.filter(entry.filter, "Filter"),
+        groups=_groups(entry, context),
         sensitivity=_sensitivity(entry.sensitivity, context),
         longitudinal=tuple(
             _mixed(part, context, place) for place, part in enumerate(entry.longitudinal)
@@ -251,6 +253,30 @@ def _contrast(
             f"conditions but {len(entry.weights)} weights."
         )
     return entry.name, dict(zip(entry.condition_list, map(float, entry.weights), strict=True))
+
+
+def _groups(entry: schema.AnalysisFile, context: DocumentContext) -> Groups | None:
+    groups = entry.groups
+    if groups is None:
+        return None
+    context.known([groups.variable], "Groups", "Variable")
+    context.known(groups.compare, "Groups", "Compare")
+    context.known(groups.adjust, "Groups", "Adjust")
+    levels = context.levels.get(groups.variable, {})
+    with context.at("Groups", "Analyse"):
+        _check_known(groups.analyse, list(levels), f"'{groups.variable}' has no level")
+    taken = {model.name for model in entry.models} & {f"groups_{name}" for name in groups.compare}
+    if taken:
+        raise UsageError(
+            f"{context.places.where(('Groups', 'Compare'))}: the model {min(taken)} is made by "
+            "Compare; give yours another name."
+        )
+    return Groups(
+        variable=groups.variable,
+        analysed=tuple(groups.analyse),
+        compare=tuple(groups.compare),
+        adjust=tuple(groups.adjust),
+    )
 
 
 def _sensitivity(

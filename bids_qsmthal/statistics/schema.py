@@ -89,6 +89,22 @@ class ModelEntry(Entry):
     contrasts: list[ContrastEntry] = []
 
 
+class GroupsEntry(Entry):
+    """Patients and controls, say: whom the models are about."""
+
+    variable: str = Field(description="Variable that tells the groups, with Levels.")
+    analyse: list[str] = Field(
+        min_length=1,
+        description="Levels that all models are about which do not name the variable.",
+    )
+    compare: list[Identifier] = Field(
+        default=[], description="Variables that are compared between all groups."
+    )
+    adjust: list[Identifier] = Field(
+        default=[], description="What the comparisons are adjusted for."
+    )
+
+
 class RowEntry(Entry):
     """A line of a table."""
 
@@ -168,6 +184,9 @@ class AnalysisFile(Entry):
     session: str | int = "first"
     cohort: list[str] | None = None
     normality: list[str] = []
+    groups: GroupsEntry | None = Field(
+        default=None, description="Whom the models are about, and who is compared with them."
+    )
     models: list[ModelEntry] = Field(min_length=1)
     tables: list[TableEntry] = []
     sensitivity: SensitivityEntry | None = None

@@ -219,4 +219,4 @@ def test_missing_codes_top_codes_and_the_reference_level_are_read(tmp_path: Path
     assert edss.missing == ("unknown", "999")
     assert [name for name, level in edss.levels.items() if level.is_reference] == ["mild"]
     assert found.filter == "sex == 'female'"
-    assert set(found.vocabulary) == {"sex", "dmt", "edss", "enhancing", "quality"}
+    assert set(found.vocabulary) == {"sex", "dmt", "edss", "enhancing", "group", "quality"}
