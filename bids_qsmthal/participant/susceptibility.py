@@ -191,6 +191,7 @@ def _region_inputs(
     external: Mapping[str, External],
 ) -> roi.Inputs:
     """Gather what the regions are measured from."""
+    external_map = "chi" in external or "r2star" in external
     return roi.Inputs(
         chi_ppm=grid.like(maps.chi_ppm),
         magnitude=grid,
@@ -204,6 +205,8 @@ def _region_inputs(
         ),
         metrics=dict(metrics),
         method=str(external["chi"].source) if "chi" in external else OUR_CHI,
+        # An external map says itself where its signal decays slowly.
+        fluid=None if external_map or not maps.csf_mask.any() else grid.like(maps.csf_mask),
     )
 
 

@@ -121,8 +121,8 @@ class SlowDecay:
             return best
         # The widest kernel: noise must not stretch the distribution in which tissue begins.
         wide, _ = averaged(magnitude, mask, grid, WIDEST_MM)
-        tissue_hz = float(np.quantile(relaxation(wide, mask, echo_times_s)[mask], self.quantile))
-        below_hz = self.fraction * tissue_hz
+        below_hz = self.threshold_hz(relaxation(wide, mask, echo_times_s)[mask])
+        tissue_hz = below_hz / self.fraction
         likely = mask if fluid_probability is None else mask & (fluid_probability > 0.5)
         allowed = self.mistaken if fluid_probability is None else self.mistaken_with_t1w
         for width_mm in self.widths_mm:
@@ -142,6 +142,29 @@ class SlowDecay:
             purity = max(0.0, 1 - mistakes / slow.sum()) if slow.any() else 0.0
             best = Fluid(slow, below_hz, width_mm, purity)
         return best
+
+    def threshold_hz(self, r2star_hz: Array) -> float:
+        """Return the R2* below which a voxel is fluid, from R2* over the brain, averaged widely."""
+        return self.fraction * float(np.quantile(r2star_hz, self.quantile))
+
+
+def threshold_of_map(r2star_hz: Array, mask: Mask, grid: Grid) -> float:
+    """Return the R2* (1/s) below which a voxel of a map is fluid; 0 for an empty mask.
+
+    The rule of ``SlowDecay`` where the echoes are not at hand: it follows tissue and field.
+    """
+    if not mask.any():
+        return 0.0
+    return SlowDecay().threshold_hz(map_averaged(r2star_hz, mask, grid, WIDEST_MM)[mask])
+
+
+def map_averaged(values: Array, mask: Mask, grid: Grid, width_mm: float) -> Array:
+    """Return a map averaged over neighbours in the mask; zero far from it."""
+    if not width_mm:
+        return values
+    widths = [width_mm / size_mm for size_mm in grid.voxel_size_mm]
+    share = np.maximum(_blurred(mask.astype(np.float32), widths), 1e-6)
+    return cast("Array", _blurred(np.where(mask, values, 0).astype(np.float32), widths) / share)
 
 
 def averaged(magnitude: Array, mask: Mask, grid: Grid, width_mm: float) -> tuple[Array, float]:

@@ -169,10 +169,8 @@ def reconstruct(  # noqa: PLR0913 - a scan, where it is, and what else is known
         mask=local.mask,
         csf_mask=seen.field.csf,
         quality=_quality(total, trusted, mask, local.mask)
-        | {
-            "csf_voxels": float(seen.field.csf.sum()),
-            "csf_purity": seen.fluid.purity,
-        }
+        | _noise_in_ppb(total, trusted, ppm_per_hz)
+        | _fluid_figures(seen, grid)
         | {"medi_iterations": float(found.iterations)},
         converged=local.converged and found.converged,
         warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
@@ -220,7 +218,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     if len(acquisition.echo_times_s) > 1 and trusted.any() and total.snr > 0:
         fluid = settings.fluid(
             *(magnitude, trusted, grid, acquisition.echo_times_s),
-            noise=_noise(magnitude, trusted, total),
+            noise=_noise(magnitude, measured, total),
             relaxation=settings.relaxation,
             fluid_probability=fluid_probability,
         )
@@ -241,9 +239,12 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     return Observed(total, r2star, seen, ppm_per_hz, fluid)
 
 
-def _noise(magnitude: Array, trusted: Mask, total: FieldMap) -> float:
-    """Return the standard deviation of one channel of the complex signal, as the fit found it."""
-    strength = np.sqrt(np.einsum("ve,ve->v", magnitude[trusted], magnitude[trusted]))
+def _noise(magnitude: Array, measured: Mask, total: FieldMap) -> float:
+    """Return the standard deviation of one channel of the complex signal, as the fit found it.
+
+    ``total.snr`` is the median strength of these voxels over that noise: the same voxels undo it.
+    """
+    strength = np.sqrt(np.einsum("ve,ve->v", magnitude[measured], magnitude[measured]))
     return float(np.median(strength)) / total.snr
 
 
@@ -329,6 +330,22 @@ def _quality(total: FieldMap, trusted: Mask, brain: Mask, kept: Mask) -> dict[st
         "mask_lost_fraction": float((brain & ~kept).sum()) / voxels,
         "rim_lost_fraction": float((lost & rim).sum()) / max(float(rim.sum()), 1.0),
     }
+
+
+def _noise_in_ppb(total: FieldMap, trusted: Mask, ppm_per_hz: np.float32) -> dict[str, float]:
+    """Return the noise of the field as a shift in ppb, which compares at all field strengths."""
+    noise = total.noise_hz[trusted]
+    if not noise.size:
+        return {}
+    return {"field_noise_ppb": 1e3 * float(ppm_per_hz) * float(np.median(noise))}
+
+
+def _fluid_figures(seen: Observed, grid: Grid) -> dict[str, float]:
+    """Return how much CSF the zero reference holds, and how pure it is; see ``fluid``."""
+    voxels = float(seen.field.csf.sum())
+    found = {"csf_voxels": voxels, "csf_mm3": voxels * grid.voxel_volume_mm3}
+    # What is empty is neither pure nor impure.
+    return found | ({"csf_purity": seen.fluid.purity} if voxels else {})
 
 
 def _warnings(

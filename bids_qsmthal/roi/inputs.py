@@ -99,6 +99,9 @@ class Inputs:
     half_difference_ppm
         Half the difference of the maps of the odd and of the even echoes: noise without the head.
         None where the echoes are too few.
+    fluid
+        The zero reference of MEDI+0, any value above 0; None where the maps are external or none
+        was found.
     """
 
     chi_ppm: Image
@@ -111,6 +114,7 @@ class Inputs:
     method: str = "n/a"
     backgrounds_ppm: Mapping[str, Image] = field(default_factory=lambda: NO_MAPS)
     half_difference_ppm: Image | None = None
+    fluid: Image | None = None
 
     def __post_init__(self) -> None:
         # Shapes only. That the worlds agree is the caller's part: masks are drawn on the GRE grid,
@@ -123,6 +127,7 @@ class Inputs:
             ("external CSF reference", self.external.reference),
             ("external vein mask", self.external.veins),
             ("map of split echoes", self.half_difference_ppm),
+            ("fluid of the echoes", self.fluid),
             *((f"map after {name}", image) for name, image in self.backgrounds_ppm.items()),
         ):
             if image is not None and image.shape != self.chi_ppm.shape:

@@ -153,6 +153,7 @@ def reference_images(inputs: Inputs, regions: Regions) -> ReferenceImages:
         thalami=np.maximum(regions.share["L"], regions.share["R"]) > 0.5,
         # Row 2 is the share of the world's z, from foot to head (RAS+), in each voxel axis.
         slice_axis=int(np.abs(directions(inputs.chi_ppm.affine)[2]).argmax()),
+        fluid=None if inputs.fluid is None else np.asarray(inputs.fluid.data) > 0,
     )
 
 

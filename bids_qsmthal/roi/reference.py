@@ -3,7 +3,8 @@
 The atria of the lateral ventricles (Chiang et al. 2018, doi 10.3174/ajnr.A5537) hold the largest
 pools of pure CSF and also the choroid plexus, which is vascular and often calcified. The
 candidates are therefore eroded and cleaned by R2*, magnitude and susceptibility, and a written
-ladder says what happens when too little is left.
+ladder says what happens when too little is left. Below which R2* a voxel is fluid says
+``qsm.fluid``, for MEDI+0 and here alike: it follows the tissue of the scan and its field strength.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from scipy import ndimage, spatial
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.grid import Grid
+from bids_qsmthal.qsm import fluid
 from bids_qsmthal.roi.morphology import (
     eroded,
     largest_components,
@@ -113,8 +116,6 @@ class ReferenceRule:
     minimum_side_share
         Each side must hold this share of the voxels, or the next level is tried: the reference
         is both atria, so a gradient of background field cancels.
-    r2star_limit_hz
-        CSF decays slower than this (MEDI+0, Liu 2018, doi 10.1002/mrm.26946).
     outlier_spreads
         Distance from the median, in 1.4826 MAD, beyond which a voxel is not CSF: 3.5 (Iglewicz
         and Hoaglin 1993), or one in 2000 of a normal sample.
@@ -127,7 +128,6 @@ class ReferenceRule:
     circles_mm: tuple[tuple[float, float], ...] = ((3.0, 1.0), (2.0, 1.0), (2.0, 0.0))
     minimum_voxels: int = 100
     minimum_side_share: float = 0.15
-    r2star_limit_hz: float = 5.0
     outlier_spreads: float = 3.5
     centre_radius_mm: float = 30.0
     brain_erosion_mm: float = 10.0
@@ -153,6 +153,8 @@ class ReferenceImages:
         Both thalami as labelled; None if there are none.
     slice_axis
         The voxel axis that runs most nearly from foot to head.
+    fluid
+        Where the echoes say fluid (the reference of MEDI+0); None where the map is external.
     """
 
     chi_ppm: Array
@@ -165,6 +167,7 @@ class ReferenceImages:
     csf_probability: Array | None = None
     thalami: Mask | None = None
     slice_axis: int = 2
+    fluid: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,7 +227,7 @@ def csf_reference(
         level = ReferenceLevel(region=region, erosion_mm=erosion_mm, step=step)
         if region is ReferenceRegion.BRAIN:
             return _result(candidates, images, level, {})
-        kept, rejected = cleaned(candidates, images, rule=rule)
+        kept, rejected = cleaned(candidates, images, voxel_size_mm, rule=rule)
         if _enough(kept, images.side, rule):
             return _result(kept, images, level, rejected)
     raise AssertionError("the ladder ends with the whole brain")
@@ -300,18 +303,22 @@ def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: Refer
 
     With R2* this is the mask of MEDI+0 (Liu 2018): slow decay, the three largest components
     within 30 mm of the brain's centre as seeds, then every component that meets one of them
-    inside the brain eroded by 10 mm. Without R2*, a CSF share of at least nine tenths takes the
-    place of slow decay; without either, nothing is found.
+    inside the brain eroded by 10 mm. Slow decay is that of the echoes where they are known, else
+    of the map. Without R2*, a CSF share of at least nine tenths takes the place of slow decay;
+    without either, nothing is found.
     """
-    fluid = images.usable.copy()
-    if images.r2star_hz is not None:
+    slow = images.usable.copy()
+    if images.fluid is not None:
+        slow &= images.fluid
+    elif images.r2star_hz is not None:
+        below_hz = _fluid_below_hz(images.r2star_hz, images.usable, voxel_size_mm)
         # A negative R2* is a failed fit, not slow decay.
-        fluid &= (images.r2star_hz < rule.r2star_limit_hz) & (images.r2star_hz >= 0)
+        slow &= (images.r2star_hz < below_hz) & (images.r2star_hz >= 0)
     elif images.csf_probability is None:
         return np.zeros_like(images.usable)
     if images.csf_probability is not None:
-        fluid &= images.csf_probability >= 0.9
-    deep = fluid & eroded(images.usable, voxel_size_mm, rule.brain_erosion_mm)
+        slow &= images.csf_probability >= 0.9
+    deep = slow & eroded(images.usable, voxel_size_mm, rule.brain_erosion_mm)
     if not deep.any():
         return deep
     points = np.argwhere(images.usable).mean(axis=0)
@@ -331,12 +338,12 @@ def global_csf(images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: Refer
 
 
 def cleaned(
-    candidates: Mask, images: ReferenceImages, *, rule: ReferenceRule
+    candidates: Mask, images: ReferenceImages, voxel_size_mm: VoxelSize, *, rule: ReferenceRule
 ) -> tuple[Mask, dict[str, int]]:
     """Return the candidates that look like CSF, and how many failed each test.
 
     Choroid plexus decays faster than CSF; calcification is dark and diamagnetic; vessels are
-    paramagnetic. R2* is limited by the larger of ``rule.r2star_limit_hz`` and what its own
+    paramagnetic. R2* is limited by the larger of what ``qsm.fluid`` calls fluid and what its own
     noise in these voxels allows, so a noisy map does not cut into CSF. Clusters that fail take
     their neighbours with them, because plexus does not end at a voxel's edge; single voxels
     that fail (noise) do not.
@@ -344,7 +351,7 @@ def cleaned(
     failed = np.zeros_like(candidates)
     rejected = {}
     tests = (
-        ("r2star", _decays_fast(candidates, images, rule)),
+        ("r2star", _decays_fast(candidates, images, voxel_size_mm, rule)),
         ("magnitude", _dark(candidates, images.magnitude, rule)),
         ("chi", _outlying(candidates, images.chi_ppm, rule)),
     )
@@ -357,17 +364,36 @@ def cleaned(
     return candidates & ~grown, rejected
 
 
-def _decays_fast(candidates: Mask, images: ReferenceImages, rule: ReferenceRule) -> Mask:
+def _decays_fast(
+    candidates: Mask, images: ReferenceImages, voxel_size_mm: VoxelSize, rule: ReferenceRule
+) -> Mask:
     if images.r2star_hz is None or not candidates.any():
         return np.zeros_like(candidates)
-    values = images.r2star_hz[candidates]
-    centre, _ = robust_centre_and_spread(values)
-    # Noise spreads to both sides, plexus only upwards: the lower side tells noise alone.
-    spread = robust.spread(values[values <= centre], centre)
-    limit = max(rule.r2star_limit_hz, centre + rule.outlier_spreads * spread)
-    # Twice the limit is nearer to tissue (15-25 /s at 3 T) than to CSF, however noisy the map.
-    fast: Mask = candidates & (images.r2star_hz > min(limit, 2 * rule.r2star_limit_hz))
+    below_hz = _fluid_below_hz(images.r2star_hz, images.usable, voxel_size_mm)
+    # Twice the limit is nearer to tissue (three times the limit) than to CSF, however noisy the
+    # map.
+    most_hz = 2 * below_hz
+    grid = Grid(candidates.shape, voxel_size_mm)
+    # Where noise reaches beyond that, neighbours are averaged as they are for MEDI+0: a test of
+    # single voxels would throw out most of the fluid, and keep what noise made look like it.
+    for width_mm in fluid.SlowDecay().widths_mm:
+        values = fluid.map_averaged(images.r2star_hz, candidates, grid, width_mm)
+        noisy_hz = _most_by_noise_hz(values[candidates], rule)
+        if noisy_hz <= most_hz:
+            break
+    fast: Mask = candidates & (values > min(max(below_hz, noisy_hz), most_hz))
     return fast
+
+
+def _most_by_noise_hz(values_hz: Array, rule: ReferenceRule) -> float:
+    """Return the largest R2* (1/s) that noise explains among voxels that are mostly fluid."""
+    centre, _ = robust_centre_and_spread(values_hz)
+    # Noise spreads to both sides, plexus only upwards: the lower side tells noise alone.
+    return centre + rule.outlier_spreads * robust.spread(values_hz[values_hz <= centre], centre)
+
+
+def _fluid_below_hz(r2star_hz: Array, usable: Mask, voxel_size_mm: VoxelSize) -> float:
+    return fluid.threshold_of_map(r2star_hz, usable, Grid(usable.shape, voxel_size_mm))
 
 
 def _dark(candidates: Mask, magnitude: Array, rule: ReferenceRule) -> Mask:
