@@ -1,7 +1,6 @@
 """What the interval of the relative susceptibility holds, over protocols: error and standard error.
 
 ``python benchmarks/interval.py OUT.tsv [--heads N] [--seed S] [--protocols NAME ...] [--t1w]``
-``python benchmarks/interval.py OUT.tsv --fit`` fits the error of the chain to the rows of a file
 
 Simulated heads whose true labels lie on a grid of about 0.9 mm, as those of T1w, and are moved by
 0.5 mm (SD along each axis), as a registration does. What errs is then the chain from the signal to
@@ -218,8 +217,9 @@ def segmentation(model: object, generator: np.random.Generator) -> roi.Segmentat
         labels[model.deep == DEEP_LABELS.index(name) + 1] = index
     left, right = (np.argwhere(labels == index).mean(axis=0) for index in (10, 49))
     across = (right - left).astype(np.float32)
-    axes = np.ogrid[tuple(slice(0, n) for n in labels.shape)]
-    offset = sum((a - np.float32(m)) * c for a, m, c in zip(axes, (left + right) / 2, across))
+    middle = (left + right) / 2
+    x, y, z = np.ogrid[tuple(slice(0, n) for n in labels.shape)]
+    offset = (x - middle[0]) * across[0] + (y - middle[1]) * across[1] + (z - middle[2]) * across[2]
     side = np.where(offset > 0, 2, 1).astype(np.uint8)
     atria = model.atria & ~model.plexus
     ventricle = (model.ventricle & ~model.plexus | atria) & (labels == 0)
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--protocols", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--t1w", action="store_true")
     chosen = parser.parse_args()
-    # The other backgrounds take three quarters of the time and are no part of this error.
+    # The other backgrounds take half of the time and are no part of this error.
     sys.modules["bids_qsmthal.qsm.variants"].RIVALS = {}
     for head in range(chosen.heads):
         seed, kept = chosen.seed + head, (None, None)
@@ -272,9 +272,7 @@ def main() -> None:
             made.insert(0, "protocol", name)
             made.insert(1, "seed", seed)
             made = made.assign(size_mm=scan.size_mm, field_t=scan.field_t, t1w=chosen.t1w)
-            made.to_csv(
-                chosen.out, sep="\t", mode="a", index=False, header=not chosen.out.exists()
-            )
+            made.to_csv(chosen.out, sep="\t", mode="a", index=False, header=not chosen.out.exists())
             both = made.set_index("side").loc["LR"]
             print(
                 f"{name}, seed {seed}: error {both['error_ppb']:+.2f}, standard error "

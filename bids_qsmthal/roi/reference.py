@@ -214,7 +214,7 @@ def csf_reference(
     if rule.region is ReferenceRegion.CIRCLES and images.atria_depth_mm is not None:
         for radius_mm, depth_mm in rule.circles_mm:
             deep = images.usable & (images.atria_depth_mm >= depth_mm)
-            kept, rejected = cleaned(deep, images, rule=rule)
+            kept, rejected = cleaned(deep, images, voxel_size_mm, rule=rule)
             circles = circle_of_each_side(kept, images, voxel_size_mm, radius_mm)
             if circles is not None:
                 level = ReferenceLevel(
