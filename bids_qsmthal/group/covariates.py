@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Collection, Mapping
@@ -74,7 +75,7 @@ def covariate_tables(bids_dir: Path) -> list[CovariateSource]:
     # The order is the order of precedence: variable_values takes the first table with a value.
     sessions = sorted(bids_dir.glob("sub-*/sub-*_sessions.tsv"))
     if sessions:
-        sources.append(_sessions(sessions, bids_dir))
+        sources += _sessions(sessions, bids_dir)
     # [!.]: macOS leaves ._name.tsv beside name.tsv on foreign disks, which is no table.
     one_row_each = [bids_dir / PARTICIPANTS, *sorted(bids_dir.glob("phenotype/[!.]*.tsv"))]
     for path in one_row_each:
@@ -210,18 +211,22 @@ def grouping_columns(
     sources: list[CovariateSource], participants: Collection[str]
 ) -> dict[str, dict[str, int]]:
     """Return the columns that look like groups and hold several, with a count of each value."""
-    groups: dict[str, dict[str, int]] = {}
+    parts: dict[str, list[pd.Series[str]]] = {}
+    paths: dict[str, Path] = {}
     for source in sources:
         here = source.frame[source.frame["participant_id"].isin(participants)]
         here = here.drop_duplicates("participant_id")
-        for column in here.columns:
-            if not GROUP_NAME.search(str(column)) or column in groups:
-                continue
-            cells = here[column][~table_reading.is_missing(here[column])]
-            counts = cells.value_counts().sort_index()
-            # One value: the cohort is one group, and nothing is pooled.
-            if 1 < len(counts) <= MOST_GROUPS:
-                groups[str(column)] = {str(word): int(n) for word, n in counts.items()}
+        for column in filter(GROUP_NAME.search, map(str, here.columns)):
+            # The nearest table that has it; tables of sessions may come in several parts.
+            if paths.setdefault(column, source.path) == source.path:
+                parts.setdefault(column, []).append(here[column])
+    groups: dict[str, dict[str, int]] = {}
+    for column, cells_of in parts.items():
+        cells = pd.concat(cells_of)
+        counts = cells[~table_reading.is_missing(cells)].value_counts().sort_index()
+        # One value: the cohort is one group, and nothing is pooled.
+        if 1 < len(counts) <= MOST_GROUPS:
+            groups[column] = {str(word): int(n) for word, n in counts.items()}
     return groups
 
 
@@ -442,21 +447,29 @@ def _on_rows(values: pd.Series[Any], frame: pd.DataFrame, rows: pd.Index) -> pd.
     return pd.Series(by_participant.reindex(people).to_numpy(), index=rows, dtype=object)
 
 
-def _sessions(paths: list[Path], bids_dir: Path) -> CovariateSource:
-    frames = []
+def _sessions(paths: list[Path], bids_dir: Path) -> list[CovariateSource]:
+    """Return the tables of sessions, those with the same data dictionary as one."""
+    inherited = dict(table_reading.dictionary(bids_dir / "sessions.json"))
+    frames: dict[str, list[pd.DataFrame]] = {}
     for path in paths:
         frame = table_reading.read(path)
         if "session_id" not in frame:
             raise DataError(f"{path}: no column 'session_id'.")
         frame = _session_ids(frame.assign(participant_id=path.parent.name))
         _check_unique(frame, path)
-        frames.append(frame)
-    inherited = bids_dir / "sessions.json"
-    beside = paths[0].with_suffix(".json")
-    described = table_reading.dictionary(beside if beside.exists() else inherited)
-    # A column that one participant's file lacks is empty for that participant.
-    together = pd.concat(frames, ignore_index=True).fillna("n/a")
-    return CovariateSource(bids_dir / "sessions.tsv", together, dict(described))
+        # The nearer file wins, name by name (BIDS, inheritance principle): codes of one
+        # participant's dictionary say nothing about another's.
+        described = inherited | dict(table_reading.dictionary(path.with_suffix(".json")))
+        frames.setdefault(json.dumps(described, sort_keys=True), []).append(frame)
+    return [
+        # A column that one participant's file lacks is empty for that participant.
+        CovariateSource(
+            bids_dir / "sessions.tsv",
+            pd.concat(alike, ignore_index=True).fillna("n/a"),
+            json.loads(described),
+        )
+        for described, alike in frames.items()
+    ]
 
 
 def _session_ids(frame: pd.DataFrame) -> pd.DataFrame:

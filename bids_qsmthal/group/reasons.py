@@ -42,8 +42,8 @@ SENTENCES = {
     Code.UNUSABLE_MEASURES: "quality control: {0}",
     Code.FAILED_CHECKS: "{0}",
     Code.READER: "{0}",
-    Code.SESSION_EXCLUDED: "{0}, the session that the analysis asks for, is excluded; 'Session' in "
-    "the analysis file takes another",
+    Code.SESSION_EXCLUDED: "{0}, the session that the analysis asks for, is excluded or outside "
+    "the filter; 'Session' in the analysis file takes another",
     Code.NO_SUCH_SESSION: "no usable session {0}",
     Code.NO_MEASURE: "no participant has the measure {0}",
     Code.NO_COLUMN: "no column {0} in participants.tsv, sessions.tsv or phenotype/",

@@ -1,4 +1,4 @@
-"""Which session of each participant is analysed: in the order of time, and nobody replaced."""
+"""Which session of each participant is analysed: in the order of time, replaced only if asked."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
     Parameters
     ----------
     sessions
-        One row a usable participant and session.
+        One row a participant and session that can be used: not excluded, inside the filter.
     times
-        When each known session was, usable or not.
+        When each known session was, those that cannot be used included.
     wanted
         One of ``WORDS``, or the label of a session.
     """

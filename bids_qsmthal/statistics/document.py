@@ -102,8 +102,8 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
     ):
         context.known(names, key)
     models = [_model(part, context, place) for place, part in enumerate(entry.models)]
-    _check_unique([model.name for model in models], "Models", context)
-    _check_unique([table.name for table in entry.tables], "Tables", context)
+    _check_unique([model.name for model in models], ("Models",), context)
+    _check_unique([table.name for table in entry.tables], ("Tables",), context)
     return Analysis(
         name=entry.name,
         description=entry.description,
@@ -200,6 +200,7 @@ def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Mo
     here = ("Models", place)
     context.known(entry.group_by, *here, "GroupBy")
     _check_family(entry, context, here)
+    _check_unique([part.name for part in entry.contrasts], (*here, "Contrasts"), context)
     return Model(
         name=entry.name,
         formula=context.formula(entry.formula, *here, "Formula"),
@@ -289,9 +290,10 @@ def _sensitivity(
         context.known(list(change), here, "Terms", name)
         for variable, term in change.items():
             with context.at(here, "Terms", name, variable):
-                # A term is read as one side of a formula, and y stands for any outcome. Its names
-                # are checked when it is fitted.
-                formulas.parse(f"y ~ {term}")
+                # A term is read as one side of a formula, and y stands for any outcome.
+                factors = formulas.parse(f"y ~ {term}").factors[1:]
+                names = [used for part in factors for used in part.variables]
+                _check_known(names, [*context.variables, *COMPUTED], "no variable")
     return Sensitivity(
         filters={
             name: context.filter(text, here, "Filters", name)
@@ -417,10 +419,10 @@ def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> No
             raise UsageError(f"{message} '{name}'. There are: {', '.join(known)}.")
 
 
-def _check_unique(names: Sequence[str], key: str, context: DocumentContext) -> None:
+def _check_unique(names: Sequence[str], keys: Keys, context: DocumentContext) -> None:
     # Tables and specifications are looked up by name: the second would hide the first.
     for place, name in enumerate(names):
         if name in names[:place]:
             raise UsageError(
-                f"{context.places.where((key, place))}: the name '{name}' is used more than once."
+                f"{context.places.where((*keys, place))}: the name '{name}' is used more than once."
             )

@@ -217,10 +217,9 @@ def _combat(
         raise UsageError(
             "Harmonisation needs the library neuroCombat: pip install neuroCombat==0.2.12"
         ) from error
-    covariates = pd.DataFrame({"site": sites.to_numpy()})
-    for name in how.keep:
-        covariates[name] = complete[name].to_numpy()
-    texts = [name for name in how.keep if design.holds_words(complete[name])]
+    kept = _independent_of_sites(complete, sites, how)
+    covariates = pd.DataFrame(kept, columns=[f"kept_{place}" for place in range(kept.shape[1])])
+    covariates.insert(0, "site", sites.to_numpy())
     # The library reports its progress to stdout, which belongs to results.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # It estimates the prior even where none is used, from a single measure perhaps.
@@ -229,11 +228,26 @@ def _combat(
             dat=complete[names].to_numpy(dtype=float).T,
             covars=covariates,
             batch_col="site",
-            categorical_cols=texts,
-            continuous_cols=[name for name in how.keep if name not in texts],
+            continuous_cols=list(covariates.columns[1:]),
             # Without it shift and scale of each site are those of the measure itself.
             eb=len(names) >= FEWEST_FOR_SHRINKAGE,
         )
+
+
+def _independent_of_sites(
+    complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisation
+) -> design.Floats:
+    """Return the kept variables as columns that sites and earlier ones do not determine.
+
+    The library inverts their cross products: a constant, or age beside age in months, would be a
+    singular matrix. What is kept is the same without such a column.
+    """
+    dummies = pd.get_dummies(sites).to_numpy(dtype=float)
+    # The first column is the constant, which the sites make up.
+    kept = _kept(complete, how)[:, 1:]
+    columns, _ = design.independent_columns(np.column_stack([dummies, kept]))
+    n_sites = dummies.shape[1]
+    return kept[:, [column - n_sites for column in columns if column >= n_sites]]
 
 
 def _check_sites(

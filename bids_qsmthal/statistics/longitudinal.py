@@ -42,7 +42,7 @@ class MixedModel:
     random_slopes: tuple[str, ...] = ()
     filter: str = ""
     levels: Vocabulary = field(default_factory=dict)
-    """The words for the values of its variables, for the filter."""
+    """The words for the values of its variables, for its filter and reference levels."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -71,7 +71,9 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
     Notes
     -----
     Intervals and p are Wald's with a normal distribution; with few participants they are too
-    narrow. The likelihood is maximised on centred and scaled columns, then brought back.
+    narrow. The likelihood is maximised with the outcome in units of its standard deviation
+    and each predictor in units of its largest value, then brought back. Where no optimiser finds
+    a maximum, the row says so.
     """
     reason, made = _prepared(model, frame)
     if reason or made is None:
@@ -80,8 +82,11 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
     slopes = frame.loc[made.rows, list(model.random_slopes)].to_numpy(dtype=float)
     # Volumes in mm3 vary by thousands, and gtol is absolute: the outcome gets an SD of 1.
     scale = float(made.outcome.std(ddof=1))
-    results = _maximised(made.outcome / scale, made.predictors, who, slopes)
-    errors = _errors(results, made.predictors, who, slopes) * scale
+    try:
+        results = _maximised(made.outcome / scale, made.predictors, who, slopes)
+        errors = _errors(results, made.predictors, who, slopes) * scale
+    except np.linalg.LinAlgError:
+        return _unfitted(model, "no maximum of the likelihood was found", made)
     fixed = _fixed(results, made, scale, errors, confidence)
     random = _random(results, model, scale)
     table = pd.concat([fixed, random], ignore_index=True)

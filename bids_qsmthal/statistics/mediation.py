@@ -27,6 +27,11 @@ PATHS = (
 
 NO_INTERVAL = "no interval: harmonised values of one participant depend on all others"
 
+MOST_FAILED = 0.1
+"""Share of draws without a solution from which on there is no interval."""
+
+FAILED_DRAWS = "no interval: more than one draw of participants in ten has no solution"
+
 CAUTION = (
     "a mediated effect is shown only if the arrows are right and nothing "
     "unmeasured moves mediator and outcome together, which no regression can tell"
@@ -91,7 +96,8 @@ def fit(
     if harmonised:
         return _named(table, path, f"{NO_INTERVAL}; {CAUTION}")
     low, high = _interval(made, mediator, cause, how)
-    return _named(table.assign(ci_low=low, ci_high=high), path, f"percentile bootstrap; {CAUTION}")
+    note = "percentile bootstrap" if np.isfinite(low).all() else FAILED_DRAWS
+    return _named(table.assign(ci_low=low, ci_high=high), path, f"{note}; {CAUTION}")
 
 
 def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -> Floats:
@@ -103,6 +109,9 @@ def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
+    # As for BCa intervals: draws fail where a level is rare, and the rest would be a biased sample.
+    if np.isnan(drawn[:, 0]).mean() > MOST_FAILED:
+        return np.full((2, len(PATHS)), np.nan)
     # Percentiles, not a normal interval: a product of two normal estimates is skewed
     # (MacKinnon, Lockwood & Williams 2004, doi:10.1207/s15327906mbr3901_4).
     limits: Floats = np.nanquantile(drawn, [0.025, 0.975], axis=0)

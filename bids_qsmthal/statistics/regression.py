@@ -280,6 +280,11 @@ def _estimate(
     weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
     # A coefficient is the contrast with a single weight of 1, so one function does both.
     for name, parts in model.contrasts.items():
+        if name in weights:
+            raise UsageError(
+                f"Model '{model.name}': the contrast '{name}' has the name of a coefficient; "
+                "give it another one."
+            )
         weights[name] = _contrast_weights(model, made, parts)
     rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
     table = pd.DataFrame(rows)

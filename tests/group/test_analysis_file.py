@@ -75,6 +75,16 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
             "Reference 'male'; expected one of its levels (female, male), whose Values are words",
         ),
         (("  age:\n", "  log:\n"), "Label: Age", "the name has a meaning of its own"),
+        (("cr(age, df=3", "cr(agee, df=3"), '"cr(agee', "no variable 'agee'"),
+        (
+            (
+                "Filter: age <= 50",
+                "Contrasts: [{Name: a, ConditionList: [age], Weights: [1]}, {Name: a, "
+                "ConditionList: [sex], Weights: [1]}]",
+            ),
+            "{Name: a, ConditionList: [sex]",
+            "the name 'a' is used more than once",
+        ),
     ],
 )
 def test_a_wrong_analysis_file_is_refused_with_line_and_column(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.group import analysis_file, assembly, fitting, flow, questionable
+from bids_qsmthal.group import analysis_file, assembly, covariates, fitting, flow, questionable
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.questionable import Problem
 from bids_qsmthal.group.sessions import natural_key
@@ -362,3 +362,23 @@ def test_a_first_session_that_is_excluded_is_not_replaced_unless_that_is_asked_f
     assert steps.filter(like="ses-pre, the session that the analysis asks for").tolist() == [1]
     replaced = assembled(study, more="Session: first usable")
     assert list(replaced.frame["chi"]) == [1.0]
+
+
+def test_the_data_dictionary_of_one_participants_sessions_is_not_anothers(tmp_path: Path) -> None:
+    study = cohorts.write(cohorts.simulated(4, np.random.default_rng(4), {}), tmp_path)
+    people(study).drop(columns="dmt").to_csv(study[0] / "participants.tsv", sep="\t", index=False)
+    codes = {"sub-0001": ("treated", "untreated"), "sub-0002": ("untreated", "treated")}
+    for who, (one, two) in codes.items():
+        folder = study[0] / who
+        folder.mkdir(exist_ok=True)
+        (folder / f"{who}_sessions.tsv").write_text("session_id\tdmt\nses-1\t1\n")
+        levels = json.dumps({"dmt": {"Levels": {"1": one, "2": two}}})
+        (folder / f"{who}_sessions.json").write_text(levels)
+    sources = covariates.covariate_tables(study[0])
+    variable = analysis_file.read(None).variables["dmt"]
+    rows = pd.MultiIndex.from_tuples(
+        [(who, "ses-1") for who in codes], names=["participant_id", "session_id"]
+    )
+    found = covariates.variable_values(variable, sources, rows)
+    assert found is not None
+    assert list(found.frame["value"]) == [1.0, 0.0]

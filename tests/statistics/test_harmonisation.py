@@ -157,3 +157,34 @@ def test_a_path_through_harmonised_values_has_no_bootstrap_interval() -> None:
     assert plain["ci_low"].notna().all()
     assert table[["ci_low", "ci_high"]].isna().all(axis=None)
     assert table["note"].str.contains("depend on all others").all()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"months": lambda frame: 12 * frame["age"]},
+        {"one": 1.0},
+        {"drug": lambda frame: (frame["arm"] == "drug") * 1.0},
+    ],
+    ids=["age in months beside age", "a constant", "a number beside its word"],
+)
+def test_a_kept_variable_that_says_nothing_new_changes_nothing(more: dict[str, object]) -> None:
+    frame = people().assign(**more)
+    usual, _ = harmonisation.harmonise(frame, FEW)
+    (name,) = more
+    how = Harmonisation(site="site", variables=FEW.variables, keep=(*FEW.keep, name))
+    made, _ = harmonisation.harmonise(frame, how)
+    np.testing.assert_allclose(made["chi"], usual["chi"], rtol=1e-5)
+
+
+def test_a_rare_level_leaves_a_path_without_an_interval_and_says_so() -> None:
+    frame = people().assign(rare=0.0)
+    frame.loc[4, "rare"] = 1.0
+    path = Mediation(
+        name="m", cause="age", mediator="chi", outcome="volume", covariates=("arm", "rare")
+    )
+    # One carrier of 90 is in no draw of 90 with a probability of (1 - 1/90)^90 = .37.
+    table = mediation.fit(path, frame, Resampling(n_bootstraps=200))
+    assert table["ci_low"].isna().all()
+    assert np.isfinite(table["coefficient"]).all()
+    assert table["note"].str.startswith("no interval: more than one draw").all()

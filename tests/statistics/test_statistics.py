@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import (
@@ -326,3 +327,22 @@ def test_p_values_are_printed_as_in_the_journal(p: float, text: str) -> None:
 def test_coefficients_have_two_decimals_and_two_digits_at_least(value: float, text: str) -> None:
     printed = tables.rounded(value, tables.Row(label="", term=""))
     assert printed.replace("\N{MINUS SIGN}", "-") == text
+
+
+def test_a_mixed_model_without_a_maximum_is_a_row_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr(sm.MixedLM, "fit", fails)
+    frame = pd.concat([cohort(12).assign(years=0.0), cohort(12).assign(years=1.0)])
+    frame = frame.assign(participant_id=[f"sub-{i:02d}" for i in range(12)] * 2)
+    table = longitudinal.fit(MixedModel(name="m", formula="chi ~ years"), frame.reset_index())
+    assert list(table["note"]) == ["no maximum of the likelihood was found"]
+
+
+def test_a_contrast_with_the_name_of_a_coefficient_is_refused() -> None:
+    model = Model(name="m", formula="chi ~ age", contrasts={"age": {"age": 2.0}})
+    with pytest.raises(UsageError, match="the contrast 'age' has the name of a coefficient"):
+        regression.fit(model, cohort(20))
