@@ -15,7 +15,7 @@ from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
-from bids_qsmthal.core.scan_warnings import ScanAfterContrast
+from bids_qsmthal.core.scan_warnings import AcquiredInSlices, ScanAfterContrast
 from bids_qsmthal.qsm import Acquisition
 
 if TYPE_CHECKING:
@@ -116,7 +116,11 @@ def describe(
     acquisition, doubt = _acquisition(first, described, name)
     b0 = orientation.main_field(second[0].path, second[0].metadata, b0_direction)
     agent = gre_metadata.contrast_agent(described)
-    doubts = (doubt, b0.warning, ScanAfterContrast(agent) if agent else None)
+    sliced = gre_metadata.words(described, "MRAcquisitionType") == ("2D",)
+    doubts = (
+        *(doubt, b0.warning, ScanAfterContrast(agent) if agent else None),
+        AcquiredInSlices() if sliced else None,
+    )
     return GreSeries(
         name=name,
         parts=parts,

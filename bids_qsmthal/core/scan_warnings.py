@@ -284,6 +284,32 @@ class AlternationLeft(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class AcquiredInSlices(ScanWarning):
+    """The sidecars say that the gradient echo was acquired slice by slice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStepRemoved(ScanWarning):
+    """Odd and even slices differed by a phase, which was taken out.
+
+    Attributes
+    ----------
+    step_rad, step_hz
+        In the last echo, and the frequency that gives as much.
+    """
+
+    step_rad: float
+    step_hz: float
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStepsLeft(ScanWarning):
+    """Neighbouring slices differ by more than a head does, in no regular way."""
+
+    left_hz: float
+
+
+@dataclass(frozen=True, slots=True)
 class OneEcho(ScanWarning):
     """A single echo gives no R2* and cannot tell the phase offset from the field."""
 

@@ -235,6 +235,8 @@ def _described(report: PhaseReport) -> str:
         words.append("readouts in one direction (monopolar)")
     if report.echo_constant_rad:
         words.append(f"single echoes had constants of up to {report.echo_constant_rad:.2f} rad")
+    if report.slice_step_rad:
+        words.append(f"odd and even slices differed by {report.slice_step_rad:.2f} rad")
     if report.overflowed:
         words.append(f"{report.overflowed} overflowed magnitudes mended")
     if report.not_finite:

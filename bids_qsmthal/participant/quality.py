@@ -21,6 +21,7 @@ from bids_qsmthal.core.scan_warnings import (
     PhaseSignUnknown,
     PhaseSignUnusual,
     ScanAfterContrast,
+    SliceStepsLeft,
     TemplateRegistrationFailed,
 )
 from bids_qsmthal.report import sentences
@@ -44,7 +45,7 @@ DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
-    *(OneEcho, NoVentricularCsf, InversionNotConverged),
+    *(SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
 )
 """Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,
 sign, field and contrast agent change the number as a whole, which no measure of quality shows."""

@@ -19,7 +19,7 @@ from bids_qsmthal.core.scan_warnings import (
     PhaseSignUnusual,
     ScanWarning,
 )
-from bids_qsmthal.qsm import bipolar, echo_constants, filtered, storage
+from bids_qsmthal.qsm import bipolar, echo_constants, filtered, slices, storage
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.inversion import ThresholdedDivision
@@ -99,6 +99,8 @@ class PhaseReport(NamedTuple):
         which do not tell whether readouts alternate.
     echo_constant_rad
         Largest constant phase of a single echo that was taken out; 0 where there is none.
+    slice_step_rad
+        Phase of odd above even slices in the last echo that was taken out; 0 where there is none.
     """
 
     sign: int
@@ -112,6 +114,7 @@ class PhaseReport(NamedTuple):
     bipolar_rad: float = 0.0
     bipolar_left_rad: float | None = None
     echo_constant_rad: float = 0.0
+    slice_step_rad: float = 0.0
 
 
 class Corrected(NamedTuple):
@@ -264,6 +267,8 @@ def corrected(
     if chopped:
         phase_rad = unchop(phase_rad)
     inside = brain_like(magnitude) if mask is None else mask
+    even = slices.corrected(magnitude, phase_rad, inside, acquisition)
+    phase_rad = even.phase_rad
     # Before anything is taken out: the offset of the coils is a part of the evidence.
     label_doubt = filtered.check_not_filtered(
         magnitude, phase_rad, inside, grid, acquisition, conventions.labels
@@ -283,11 +288,14 @@ def corrected(
         overflowed=overflowed,
         not_finite=not_finite,
         warnings=tuple(
-            doubt for doubt in (label_doubt, echoes.warning, sign_doubt) if doubt is not None
+            doubt
+            for doubt in (label_doubt, *even.warnings, echoes.warning, sign_doubt)
+            if doubt is not None
         ),
         bipolar_rad=echoes.bipolar_rad,
         bipolar_left_rad=echoes.bipolar_left_rad,
         echo_constant_rad=echoes.constant_rad,
+        slice_step_rad=even.step_rad,
     )
     return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
 

@@ -226,6 +226,22 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "alternating readouts do not explain; susceptibility may be off by some ppb.",
         PHASE,
     ),
+    of.AcquiredInSlices: Wording(
+        "The gradient echo was acquired slice by slice (MRAcquisitionType 2D); phase that steps "
+        "from slice to slice was looked for.",
+        "Prefer a 3-D acquisition for susceptibility where you can choose.",
+    ),
+    of.SliceStepRemoved: Wording(
+        "Odd and even slices differ by {step_rad:.2f} rad in the last echo ({step_hz:.2f} Hz), as "
+        "in interleaved slices; the step was taken out.",
+        PHASE,
+    ),
+    of.SliceStepsLeft: Wording(
+        "The phase of neighbouring slices differs by {left_hz:.2f} Hz beyond what a head gives, as "
+        "by breathing or motion in slices acquired one by one; susceptibility may be off by some "
+        "ppb.",
+        PHASE,
+    ),
     of.OneEcho: Wording(
         "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On simulated "
         "scans the error of such a map is larger than its contrast; do not compare its values with "
