@@ -7,7 +7,7 @@ from bids_qsmthal.core.scan_warnings import (
     PhaseScaleUnconfirmed,
     PhaseUnwrappedAlready,
 )
-from bids_qsmthal.qsm import scaling
+from bids_qsmthal.qsm import Grid, scaling
 from tests.qsm.phantoms import head
 
 PI = np.pi
@@ -123,6 +123,16 @@ def test_what_fills_the_air_says_nothing_of_the_scale(last_echo, mask, filler) -
     assert turned(found[mask], last_echo[mask]) < 4e-3
 
 
+def test_two_values_may_fill_what_was_masked(mask, rng) -> None:
+    # The angle of minus zero is pi: a complex signal times a mask has both outside.
+    angle = head(echo_times_s=(0.01,), background=0.1).signal(snr=60)[1][..., 0]
+    air = np.where(rng.random(mask.shape) < 0.5, 0, np.float32(PI))
+    masked = np.where(mask, angle, air).astype(np.float32)
+    seen = scaling.measured_range(masked)
+    assert seen.high < 0.5 * PI
+    assert seen.jumps < 0.001
+
+
 def test_a_masked_phase_that_does_not_wrap_is_taken_and_doubted(mask) -> None:
     angle = head(echo_times_s=(0.01,), background=0.1).signal(snr=60)[1][..., 0]
     masked = np.where(mask, angle, 0)
@@ -134,6 +144,39 @@ def test_a_masked_phase_that_does_not_wrap_is_taken_and_doubted(mask) -> None:
 def test_a_masked_phase_of_another_scale_that_wraps_is_refused(last_echo, mask) -> None:
     with pytest.raises(DataError, match="jump by more than half"):
         radians(np.where(mask, last_echo / PI, 0).astype(np.float32), units="rad")
+
+
+def rare_wraps() -> np.ndarray:
+    """A masked phase of three quarters of a turn that passes pi in a few places."""
+    rise = np.linspace(-1.6, 2.4, 30)
+    row = np.concatenate([rise, rise[::-1]])
+    high = row.copy()
+    high[27:33] = (2.5, 2.8, 3.4, 3.4, 2.8, 2.5)
+    rows = np.stack([np.stack([high if i % 50 == 7 else row] * 60, -1) for i in range(60)], -1)
+    return np.angle(np.exp(1j * rows)).astype(np.float32)
+
+
+def test_a_few_wraps_confirm_the_scale_of_a_phase_that_does_not_reach_every_angle() -> None:
+    stored = rare_wraps()
+    seen = scaling.measured_range(stored)
+    assert seen.span < 0.92 * 2 * PI
+    assert seen.wrap == pytest.approx(2 * PI, rel=0.08)
+    assert scaling.find_scale(stored, units="rad", manufacturer=None).warning is None
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1 / PI])
+def test_a_few_wraps_of_another_height_contradict_the_scale(factor) -> None:
+    with pytest.raises(DataError, match="jump by more than half"):
+        radians(rare_wraps() * np.float32(factor), units="rad")
+
+
+def test_strong_edges_in_a_masked_head_are_no_wraps() -> None:
+    grid = Grid((40, 46, 36), (4.5, 4.5, 4.5), (0.28, 0.0, 0.96))
+    scan = head(grid, echo_times_s=(0.02,), background=0.5)
+    masked = np.where(scan.mask, scan.signal(snr=60)[1][..., 0], 0).astype(np.float32)
+    assert scaling.measured_range(masked).jumps > scaling.LEAST_JUMPS
+    scale = scaling.find_scale(masked, units="rad", manufacturer=None)
+    assert isinstance(scale.warning, PhaseScaleUnconfirmed)
 
 
 @pytest.mark.parametrize("strength", [1.0, 3.0])
