@@ -78,8 +78,8 @@ MANY_JUMPS = 0.02
 fill less have at most 0.005)."""
 
 WRAP_TOLERANCE = 0.1
-"""Relative. Heads without air at 2 to 2.5 mm, echoes of 4 to 22 ms, SNR 15 and 60: 0.986 to 1.005 of
-a turn; at 4 mm with steep fields 0.93 to 1.02."""
+"""Relative. Heads without air at 2 to 2.5 mm, echoes of 4 to 22 ms, SNR 15 and 60: 0.986 to 1.005
+of a turn; at 4 mm with steep fields 0.93 to 1.02."""
 
 LEAST_SPAN_RAD = 0.2
 """A phase image that spans less was scaled wrongly or holds no signal."""

@@ -126,9 +126,7 @@ def _without(phase_rad: Array, found: SliceSteps) -> Array:
     return wrapped(phase_rad - (sign * found.alternation_rad).astype(np.float32))
 
 
-def steps(
-    magnitude: Array, phase_rad: Array, mask: Mask, axis: int
-) -> SliceSteps | None:
+def steps(magnitude: Array, phase_rad: Array, mask: Mask, axis: int) -> SliceSteps | None:
     """Return how slices along an axis differ; None where there are too few of them."""
     inside = np.moveaxis(mask, axis, 2)
     signal = [np.moveaxis(part, axis, 2) for part in (magnitude, phase_rad)]
