@@ -129,9 +129,9 @@ def _without(phase_rad: Array, found: SliceSteps) -> Array:
 def steps(magnitude: Array, phase_rad: Array, mask: Mask, axis: int) -> SliceSteps | None:
     """Return how slices along an axis differ; None where there are too few of them."""
     inside = np.moveaxis(mask, axis, 2)
-    signal = [np.moveaxis(part, axis, 2) for part in (magnitude, phase_rad)]
+    size, angle = (np.moveaxis(part, axis, 2) for part in (magnitude, phase_rad))
     bends = np.array(
-        [_bends(*(part[..., j] for part in signal), inside) for j in range(phase_rad.shape[-1])]
+        [_bends(size[..., j], angle[..., j], inside) for j in range(phase_rad.shape[-1])]
     )
     bends = bends[:, np.isfinite(bends).all(axis=0)]
     count = bends.shape[1]
@@ -156,14 +156,16 @@ def _bends(magnitude: Array, phase_rad: Array, mask: Mask) -> NDArray[np.float64
     pairs = mask[:, :, 1:] & mask[:, :, :-1]
     weight = np.where(pairs, magnitude[:, :, 1:] * magnitude[:, :, :-1], 0)
     turn = np.exp(1j * (phase_rad[:, :, 1:] - phase_rad[:, :, :-1]))
-    increments = np.angle((weight * turn).sum(axis=(0, 1), dtype=np.complex128))
+    total = (weight * turn).sum(axis=(0, 1), dtype=np.complex128)
+    increments: NDArray[np.float64] = np.angle(total)
     increments[pairs.sum(axis=(0, 1)) < LEAST_VOXELS] = np.nan
     sign = np.where(np.arange(1, increments.size) % 2, -1, 1)
-    second = sign * wrapped(np.diff(increments))
+    second: NDArray[np.float64] = sign * wrapped(np.diff(increments))
     known = second[np.isfinite(second)]
     if not known.size:
         return second[1:]
     centre = np.angle(np.exp(1j * known).sum())
     second = centre + wrapped(second - centre)
     # The mean of neighbours, whose signs differ, takes away the bend of a smooth field.
-    return (second[1:] + second[:-1]) / 2
+    bends: NDArray[np.float64] = (second[1:] + second[:-1]) / 2
+    return bends
