@@ -173,6 +173,76 @@ HARMONISATION = {
     "note": "What makes the result doubtful",
 }
 
+EVIDENCE = {
+    "table": "Table of the analysis",
+    "label": "Line of the table",
+    "side": "unadjusted or adjusted",
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "verdict": "associated: p < .05; but smaller than of interest: p_equivalence < .05, too; no "
+    "association of interest: p_equivalence < .05 alone; undecided: neither",
+    "n": COEFFICIENT["n"],
+    "p": COEFFICIENT["p"],
+    "partial_r": COEFFICIENT["partial_r"],
+    "partial_r_low": "Lower end of its 95 % interval (Fisher's transform)",
+    "partial_r_high": "Upper end of its 95 % interval",
+    "smallest_effect": "Smallest (partial) correlation of interest, as the analysis states it",
+    "p_equivalence": "p of two one-sided tests that the correlation is not smaller than that, "
+    "either way (Schuirmann 1987, doi:10.1007/BF01068419); small: it is smaller",
+    "p_equivalence_holm": "The same corrected for the lines of the column of the table (Holm 1979)",
+    "excluded_beyond": "Smallest bound that the equivalence test excludes at 5 %",
+    "bf10": "Bayes factor of the model with the term against the one without (JZS prior; Rouder & "
+    "Morey 2012, doi:10.1080/00273171.2012.734737); above 1 for the term; 1e100 stands for more",
+    "bf10_correlation": "Bayes factor of the (partial) correlation against none (Ly et al. 2016, "
+    "doi:10.1016/j.jmp.2015.06.004); 1e100 stands for more",
+    "sd_term": "Standard deviation (n - 1) of the term in the participants of the model",
+    "per_sd": "Coefficient per standard deviation of the term",
+    "per_sd_low": "Lower end of its 95 % interval",
+    "per_sd_high": "Upper end of its 95 % interval",
+    "standardised": "The same in standard deviations of the outcome",
+    "per_10_ppb": "Coefficient per 10 ppb, for terms in ppb",
+    "per_10_ppb_low": "Lower end of its 95 % interval",
+    "per_10_ppb_high": "Upper end of its 95 % interval",
+    "note": COEFFICIENT["note"],
+}
+
+PUBLISHED = {
+    "study": "Published study",
+    "place": "Where in the paper",
+    "reading": "as here: the published sign as printed; turned: its sign changed, where the paper "
+    "leaves the direction of the number open",
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "published": "Published coefficient in this reading",
+    "published_ci_low": "Lower end of its published 95 % interval",
+    "published_ci_high": "Upper end of its published 95 % interval",
+    "published_p": "Published p",
+    "published_n": "Participants of the study",
+    "published_r": "The published coefficient as a (partial) correlation: t / sqrt(t^2 + df), t "
+    "from the coefficient and the half width of the interval",
+    "published_r_low": "Lower end of its 95 % interval (Fisher's transform)",
+    "published_r_high": "Upper end of its 95 % interval",
+    "coefficient": "Coefficient found here",
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": COEFFICIENT["p"],
+    "n": COEFFICIENT["n"],
+    "partial_r": COEFFICIENT["partial_r"],
+    "partial_r_low": "Lower end of its 95 % interval (Fisher's transform)",
+    "partial_r_high": "Upper end of its 95 % interval",
+    "difference": "Coefficient here minus the published one",
+    "difference_ci_low": "Lower end of its 95 % interval (Student's t, Welch's degrees of freedom)",
+    "difference_ci_high": "Upper end of its 95 % interval",
+    "z": "Difference divided by its standard error; the cohorts are taken as independent",
+    "p_difference": "Two-sided p of no difference",
+    "power_there": "Chance that the study, with its participants and covariates, would have found "
+    "a (partial) correlation as large as the one here (two-sided, alpha .05)",
+    "power_here": "Chance that the model here would find one as large as the study's",
+    "note": "What to know before using the row; why a number is missing",
+}
+
 FLOW = {"step": "Step from dataset to model", "n": "Participants", "detail": "Who, or why"}
 
 DISAGREEMENTS = {

@@ -16,11 +16,13 @@ from bids_qsmthal.group.reasons import shortened
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import (
     diagnostics,
+    evidence,
     expressions,
     longitudinal,
     mediation,
     normality,
     power,
+    published,
     regression,
     sensitivity,
     tables,
@@ -54,6 +56,12 @@ class Results:
     sensitivity: pd.DataFrame
     longitudinal: pd.DataFrame
     mediation: pd.DataFrame
+    evidence: pd.DataFrame
+    """Effect sizes, equivalence tests and Bayes factors of every cell of the tables."""
+
+    published: pd.DataFrame
+    """Published values beside those found here."""
+
     concerns: tuple[Concern, ...]
     """Who is lost by a formula that cannot take a value."""
 
@@ -82,6 +90,13 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
         mediation=_mediation(analysis, cohort, analysed, how),
+        evidence=evidence.weigh(
+            analysis.tables,
+            fits,
+            analysis.evidence,
+            {name: variable.unit for name, variable in analysis.variables.items()},
+        ),
+        published=published.compare(analysis.published, fits),
         concerns=_not_finite(fits, cohort),
     )
 

@@ -10,7 +10,14 @@ import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
-from bids_qsmthal.group import figures, flow, interpretation, labels, questionable
+from bids_qsmthal.group import (
+    figures,
+    flow,
+    interpretation,
+    labels,
+    questionable,
+    study_sections,
+)
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
@@ -62,6 +69,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Who is in the analysis", _flow(cohort, results)),
         Section("Cohort", _cohort(results)),
         *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
+        *study_sections.make(analysis, results.evidence, results.published),
         *_direction(analysis, results),
         *_further(cohort, results),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),

@@ -35,6 +35,8 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     optional = [
         ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
         ("mediation", results.mediation, dictionary.MEDIATION),
+        ("evidence", results.evidence, dictionary.EVIDENCE),
+        ("published", results.published, dictionary.PUBLISHED),
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
         ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
         ("choices", cohort.choices, dictionary.CHOICES),

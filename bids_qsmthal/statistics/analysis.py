@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bids_qsmthal.statistics import expressions, formulas
+from bids_qsmthal.statistics.evidence import Scale
 from bids_qsmthal.statistics.harmonisation import Harmonisation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
+from bids_qsmthal.statistics.published import Study
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.tables import ModelTable
 
@@ -107,6 +109,9 @@ class Analysis:
     longitudinal: tuple[MixedModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()
     harmonisation: Harmonisation | None = None
+    evidence: Scale = field(default_factory=Scale)
+    published: tuple[Study, ...] = ()
+    """Studies whose values stand beside those found here."""
 
     @property
     def vocabulary(self) -> Vocabulary:

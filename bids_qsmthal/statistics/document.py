@@ -18,10 +18,12 @@ from bids_qsmthal.statistics.analysis import (
     Sensitivity,
     Variable,
 )
+from bids_qsmthal.statistics.evidence import Scale
 from bids_qsmthal.statistics.harmonisation import Harmonisation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
+from bids_qsmthal.statistics.published import Study, Value
 from bids_qsmthal.statistics.regression import Model, possible_parts
 from bids_qsmthal.statistics.tables import ModelTable, Row
 
@@ -127,6 +129,10 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
             _mediation(part, context, place) for place, part in enumerate(entry.mediation)
         ),
         harmonisation=_harmonisation(entry.harmonisation, context),
+        evidence=Scale(**entry.evidence.model_dump()),
+        published=tuple(
+            _study(part, models, context, place) for place, part in enumerate(entry.published)
+        ),
     )
 
 
@@ -395,6 +401,33 @@ def _table(
         rows.append(Row(**row.model_dump()))
     return ModelTable(
         name=entry.name, title=entry.title, description=entry.description, rows=tuple(rows)
+    )
+
+
+def _study(
+    entry: schema.PublishedEntry, models: Sequence[Model], context: DocumentContext, place: int
+) -> Study:
+    here: Keys = ("Published", place)
+    if entry.open_direction:
+        context.known([entry.open_direction], *here, "OpenDirection")
+    values = []
+    for number, part in enumerate(entry.values):
+        with context.at(*here, "Values", number):
+            # Parts of grouped models may have nobody in them; a study is compared with whole ones.
+            whole = [model.name for model in models if not model.group_by]
+            _check_known([part.model], whole, "no model")
+            if not float(part.interval[0]) < float(part.interval[1]):
+                raise UsageError(f"Interval {' to '.join(part.interval)}: smaller end first.")
+            if entry.n - 2 - part.covariates < 1:
+                raise UsageError(f"{part.covariates} covariates for N {entry.n} participants.")
+        low, high = part.interval
+        values.append(Value(**part.model_dump() | {"interval": (low, high)}))
+    return Study(
+        name=entry.study,
+        doi=entry.doi,
+        n=entry.n,
+        entries=tuple(values),
+        open_direction=entry.open_direction,
     )
 
 

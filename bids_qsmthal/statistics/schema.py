@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
+from bids_qsmthal.statistics.bayes import CORRELATION_WIDTH, REGRESSION_SCALE
+from bids_qsmthal.statistics.evidence import SMALLEST_EFFECT
+
 Number = int | float
 Word = str | int | float
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -171,6 +174,52 @@ class HarmonisationEntry(Entry):
     keep: list[str] = []
 
 
+Printed = Annotated[str, Field(pattern=r"^[-+]?\d*\.?\d+$")]
+"""A number as a paper prints it, in quotes: zeros at the end tell how it was rounded."""
+
+
+class PublishedValueEntry(Entry):
+    """A coefficient of a paper, beside the same one of a model of this file."""
+
+    model: str = Field(description="Name of the model that asks the same question.")
+    term: str = Field(description="Coefficient that is compared.")
+    place: str = Field(description="Where in the paper.")
+    coefficient: Printed
+    interval: Annotated[list[Printed], Field(min_length=2, max_length=2)] = Field(
+        description="Ends of the 95 % interval."
+    )
+    p: Printed
+    covariates: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Terms held fixed beside this one."
+    )
+
+
+class PublishedEntry(Entry):
+    """A study whose values are shown beside those found here."""
+
+    study: str
+    doi: str = Field(default="", alias="DOI")
+    n: Annotated[int, Field(ge=5)] = Field(description="Participants.")
+    open_direction: str = Field(
+        default="", description="Variable whose sign the paper leaves open; read both ways."
+    )
+    values: list[PublishedValueEntry] = Field(min_length=1)
+
+
+class EvidenceEntry(Entry):
+    """What effects are measured against: equivalence tests and Bayes factors."""
+
+    smallest_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        default=SMALLEST_EFFECT, description="Smallest (partial) correlation of interest."
+    )
+    regression_scale: Annotated[Number, Field(gt=0)] = Field(
+        default=REGRESSION_SCALE, description="Scale of the JZS prior of standardised slopes."
+    )
+    correlation_width: Annotated[Number, Field(gt=0, le=2)] = Field(
+        default=CORRELATION_WIDTH, description="Width of the beta prior of correlations."
+    )
+
+
 class AnalysisFile(Entry):
     """An analysis of the group level (--analysis)."""
 
@@ -193,6 +242,8 @@ class AnalysisFile(Entry):
     longitudinal: list[MixedEntry] = []
     mediation: list[MediationEntry] = []
     harmonisation: HarmonisationEntry | None = None
+    evidence: EvidenceEntry = EvidenceEntry()
+    published: list[PublishedEntry] = []
 
 
 def json_schema() -> dict[str, Any]:

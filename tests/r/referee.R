@@ -141,6 +141,57 @@ mixed <- function(case, data) {
        log_likelihood = as.numeric(logLik(fit)))
 }
 
+# Bayes factors from their definitions: the JZS one as an integral over g on its own scale, that of a
+# correlation over the exact density of r (Fisher 1915) under the stretched beta prior.
+jzs <- function(n, p, r_squared, scale) {
+  if (p == 0) return(1)
+  rate <- n * scale^2 / 2
+  integrand <- function(g) exp(
+    ((n - p - 1) * log1p(g) - (n - 1) * log1p(g * (1 - r_squared))) / 2 +
+      log(rate) / 2 - lgamma(0.5) - 1.5 * log(g) - rate / g)
+  cuts <- c(0, 10^(-2:4), Inf)
+  sum(sapply(seq_along(cuts[-1]), function(i)
+    integrate(integrand, cuts[i], cuts[i + 1], rel.tol = 1e-10)$value))
+}
+
+exact_r <- function(n, r, width) {
+  inner <- function(x) integrate(function(w) (cosh(w) - x)^(1 - n) * (1 - x)^(n - 1), 0, 30,
+                                 rel.tol = 1e-10)$value
+  ratio <- function(rho) sapply(rho, function(rho)
+    (1 - rho^2)^((n - 1) / 2) * inner(rho * r) * (1 - rho * r)^(1 - n) / inner(0) *
+      dbeta((rho + 1) / 2, 1 / width, 1 / width) / 2)
+  integrate(ratio, -1, 1, rel.tol = 1e-8, subdivisions = 400)$value
+}
+
+bayes <- function(case, data) {
+  full <- summary(lm(as.formula(case$formula), data = data))$r.squared
+  without <- summary(lm(as.formula(case$without), data = data))$r.squared
+  terms <- length(attr(terms(as.formula(case$formula)), "term.labels"))
+  n <- nrow(data)
+  answer <- list(full = jzs(n, terms, full, case$scale),
+                 coefficient = jzs(n, terms, full, case$scale) / jzs(n, terms - 1, without, case$scale))
+  if (requireNamespace("BayesFactor", quietly = TRUE)) {
+    package <- BayesFactor::linearReg.R2stat(n, terms, full, case$scale, simple = TRUE)
+    stopifnot(isTRUE(all.equal(answer$full, unname(package), tolerance = 1e-3)))
+  }
+  answer
+}
+
+correlation <- function(case, data) {
+  bound <- atanh(case$bound)
+  z <- atanh(case$r)
+  error <- 1 / sqrt(case$n - 3)
+  list(bf10 = exact_r(case$n, case$r, case$width),
+       tost = max(pnorm((z - bound) / error), pnorm((z + bound) / error, lower.tail = FALSE)),
+       interval = tanh(z + c(-1, 1) * qnorm(0.975) * error))
+}
+
+# The example of the manual of BayesFactor: ratings of 30 departments.
+attitude <- function(case, data) {
+  data("attitude", package = "datasets", envir = environment())
+  list(r_squared = summary(lm(rating ~ complaints, data = attitude))$r.squared)
+}
+
 adjusted <- function(case, data) {
   list(holm = p.adjust(data$p, "holm"), fdr = p.adjust(data$p, "BH"))
 }

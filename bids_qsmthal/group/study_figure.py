@@ -1,0 +1,59 @@
+"""The forest of a published study and of this cohort."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from bids_qsmthal.report import drawing
+from bids_qsmthal.statistics.published import Reading
+
+GRAY = "#555555"
+
+
+def lines_of(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return what the forest shows: (partial) correlations, since coefficients differ in unit.
+
+    Columns ``label``, ``who``, ``estimate``, ``low`` and ``high``; a published value whose sign is
+    open has a line for each reading.
+    """
+    lines = []
+    for row in compared.to_dict("records"):
+        turned = row["reading"] == Reading.TURNED
+        who = "published, sign turned" if turned else "published"
+        ends = [row[f"published_r{end}"] for end in ("", "_low", "_high")]
+        lines.append((row["place"], who, *ends))
+        if not turned:
+            ends = [row[f"partial_r{end}"] for end in ("", "_low", "_high")]
+            lines.append((row["place"], "here", *ends))
+    made = pd.DataFrame(lines, columns=["label", "who", "estimate", "low", "high"])
+    return made.dropna(subset=["estimate", "low", "high"]).reset_index(drop=True)
+
+
+def forest(lines: pd.DataFrame) -> bytes:
+    """Draw published and own correlations with their intervals, a row a published value."""
+    labels = list(dict.fromkeys(lines["label"]))
+    canvas = Canvas(figsize=(9.0, 1.2 + 0.42 * len(labels)), layout="constrained")
+    axes = canvas.add_subplot()
+    axes.axvline(0, color=GRAY, linewidth=1)
+    # Shape and height differ, not color alone: for prints and the color-blind.
+    looks = {
+        "published": (GRAY, "o", 0.24),
+        "published, sign turned": (drawing.ORANGE, "^", 0.0),
+        "here": (drawing.BLUE, "s", -0.24),
+    }
+    for who, rows in lines.groupby("who", sort=False):
+        color, marker, shift = looks[str(who)]
+        # Matplotlib counts upwards, tables downwards.
+        height = [len(labels) - 1 - labels.index(label) + shift for label in rows["label"]]
+        reach = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
+        axes.errorbar(
+            rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=2, label=who,
+            markersize=4,
+        )  # fmt: skip
+    axes.set_yticks(range(len(labels)), labels[::-1], fontsize=8)
+    axes.set_ylim(-0.6, len(labels) - 0.4)
+    axes.set_xlabel("(partial) correlation with 95 % confidence interval", fontsize=9)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawing.to_svg(canvas)

@@ -1,0 +1,128 @@
+"""Two sections of the page: effect sizes with what speaks for none, and the published study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bids_qsmthal.group import study_figure, study_words
+from bids_qsmthal.report import numbers
+from bids_qsmthal.report.page import Block, Figure, Prose, Section, Table
+from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.published import Reading, Study
+
+EMPTY = numbers.MISSING
+
+
+def make(analysis: Analysis, evidence: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
+    """Return the section on evidence, and one for each published study."""
+    sections = []
+    if len(evidence):
+        sections.append(Section("Effect sizes and evidence", _evidence(analysis, evidence)))
+    for study in analysis.published:
+        lines = compared[compared["study"] == study.name]
+        sections.append(Section(f"Beside {study.name}", _study(study, lines)))
+    return sections
+
+
+def _evidence(analysis: Analysis, evidence: pd.DataFrame) -> list[Block]:
+    return [
+        Prose(study_words.read_evidence(evidence, analysis.evidence.smallest_effect)),
+        Table(
+            "Effect sizes",
+            printed_evidence(evidence),
+            caption="Per SD of the term; partial correlation with its 95 % interval; p of the "
+            "equivalence test; the smallest correlation that is excluded; Bayes factor for the "
+            "term.",
+            name="evidence_printed",
+        ),
+        Table("Effect sizes and evidence in full", evidence, name="evidence", folded=True),
+    ]
+
+
+def printed_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of evidence as a page shows it: texts, rounded."""
+    lines = [
+        {
+            "Line": f"{row['label']} ({row['side']})",
+            "Per SD (95% CI)": _with_interval(row, "per_sd"),
+            "Per 10 ppb (95% CI)": _with_interval(row, "per_10_ppb"),
+            "Partial r (95% CI)": _with_interval(row, "partial_r", decimals=2),
+            "Equivalence p": numbers.text(_short(row["p_equivalence"], 2)),
+            "Excluded beyond": numbers.text(_short(row["excluded_beyond"], 2)),
+            "BF10": numbers.text(_short(row["bf10"], 2)),
+            "Verdict": row["verdict"] or EMPTY,
+        }
+        for row in evidence.to_dict("records")
+    ]
+    return pd.DataFrame(lines)
+
+
+def _short(value: float, digits: int) -> str:
+    return EMPTY if pd.isna(value) else numbers.significant(float(value), digits)
+
+
+def _with_interval(row: Mapping[Any, Any], name: str, decimals: int | None = None) -> str:
+    values = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+    if any(pd.isna(value) for value in values):
+        return EMPTY
+    estimate, low, high = (
+        numbers.significant(float(value), 3) if decimals is None else numbers.fixed(value, decimals)
+        for value in values
+    )
+    return f"{estimate} ({low} to {high})"
+
+
+def _study(study: Study, lines: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = [
+        Prose(study_words.read_study(study, lines)),
+        Table(
+            "Published and found",
+            printed_study(study, lines),
+            caption="z: difference of the coefficients divided by its standard error, the sign of "
+            "the published one as computed here, and turned. Power: chance that the study would "
+            "have found a correlation as large as the one here, and that this cohort would find "
+            "one as large as the study's.",
+            name="published_printed",
+        ),
+        Table("Published and found in full", lines, name="published", folded=True),
+    ]
+    drawn = study_figure.lines_of(lines)
+    if (drawn["who"] == "here").any():
+        figure = Figure(
+            f"Forest plot: {study.name} and this cohort",
+            "Correlations, partial ones after adjustment, with 95 % confidence intervals.",
+            "Published and own correlations of each published value; the numbers are in the table.",
+            study_figure.forest(drawn),
+        )
+        blocks.insert(1, figure)
+    return blocks
+
+
+def printed_study(study: Study, lines: pd.DataFrame) -> pd.DataFrame:
+    """Return published values and ours as a page shows them."""
+    shown = []
+    for value in study.entries:
+        rows = study_words.by_reading(value, lines)
+        here = rows[Reading.AS_HERE]
+        shown.append(
+            {
+                "Place": value.place,
+                "Published (95% CI)": study_words.printed(value),
+                "Here (95% CI)": _with_interval(
+                    {"": here["coefficient"], "_low": here["ci_low"], "_high": here["ci_high"]}, ""
+                ),
+                "n": numbers.text(here["n"]),
+                "z": _fixed(here["z"]),
+                "z, sign turned": _fixed(rows.get(Reading.TURNED, {}).get("z")),
+                "Power there": _fixed(here["power_there"]),
+                "Power here": _fixed(here["power_here"]),
+            }
+        )
+    return pd.DataFrame(shown)
+
+
+def _fixed(value: float | None) -> str:
+    return EMPTY if value is None or pd.isna(value) else numbers.fixed(float(value), 2)

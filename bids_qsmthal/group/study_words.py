@@ -1,0 +1,160 @@
+"""Evidence and the published study in plain language: one careful sentence a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bids_qsmthal.report import numbers
+from bids_qsmthal.statistics import tables
+from bids_qsmthal.statistics.evidence import Verdict
+from bids_qsmthal.statistics.published import Reading, Study, Value
+
+LITTLE = 3.0
+"""Bayes factors between 1/3 and 3 are "not worth more than a bare mention" (Jeffreys 1961, app. B;
+Kass & Raftery 1995, doi:10.1080/01621459.1995.10476572)."""
+
+EVIDENCE_NOTE = (
+    "Smallest correlation of interest: \u00b1{bound}. An equivalence test (two one-sided tests) "
+    "with p below .05 says that the correlation is smaller than that, not that it is nothing; a p "
+    "above .05 of the table alone says neither. Bayes factors compare the model with and without "
+    "the term under the JZS prior and depend on that prior. Neither is corrected for the number "
+    "of tests; evidence.tsv has the equivalence tests also by Holm."
+)
+
+READINGS = {
+    Reading.AS_HERE: "with the signs as printed",
+    Reading.TURNED: "with the signs turned (see Direction of the number)",
+}
+
+
+def read_evidence(lines: pd.DataFrame, bound: float) -> str:
+    """Return one sentence a row of the tables, from the adjusted model where it has a result."""
+    known = lines[lines["verdict"].fillna("") != ""]
+    if known.empty:
+        return "No model has a partial correlation to weigh."
+    # Adjusted lines come after unadjusted ones of the same table.
+    chosen = known.drop_duplicates(["table", "label"], keep="last")
+    sentences = [_weighed(line) for line in chosen.to_dict("records")]
+    return "\n\n".join([*sentences, EVIDENCE_NOTE.format(bound=_r(bound))])
+
+
+def _weighed(line: Mapping[Any, Any]) -> str:
+    r, low, high = (line[f"partial_r{end}"] for end in ("", "_low", "_high"))
+    beyond, bound = line["excluded_beyond"], _r(line["smallest_effect"])
+    found = f"{line['label']} ({line['side']}): r = {_r(r)} (95% CI {_r(low)} to {_r(high)})"
+    test = f"equivalence p {_p(line['p_equivalence'])}"
+    said = {
+        Verdict.ASSOCIATED: f"an association, which may be as large as is of interest ({test})",
+        Verdict.SMALL: f"an association, but one smaller than \u00b1{bound} ({test})",
+        Verdict.EQUIVALENT: f"correlations beyond \u00b1{bound} are excluded ({test}), as are "
+        f"all beyond \u00b1{_r(beyond)}; a smaller one may be there",
+        Verdict.UNDECIDED: "neither an association nor its absence is shown: correlations up to "
+        f"\u00b1{_r(beyond)} remain possible ({test})",
+    }[Verdict(line["verdict"])]
+    return f"{found}: {said}{_factor(line['bf10'])}."
+
+
+def _factor(bf10: float) -> str:
+    """Return what a Bayes factor says, in half a sentence."""
+    if math.isnan(bf10):
+        return ""
+    if 1 / LITTLE < bf10 < LITTLE:
+        return f"; the Bayes factor of {numbers.significant(bf10, 2)} says little either way"
+    times = bf10 if bf10 > 1 else 1 / bf10
+    way = "with" if bf10 > 1 else "without"
+    shown = "more than 1000" if times > 1000 else numbers.significant(times, 2)
+    return f"; the data are {shown} times as likely {way} the term as {_other(way)} it"
+
+
+def _other(way: str) -> str:
+    return "without" if way == "with" else "with"
+
+
+def read_study(study: Study, lines: pd.DataFrame) -> str:
+    """Return how the results here go with those of a study, in both readings of its sign."""
+    compared = lines[lines["z"].notna()]
+    if compared.empty:
+        return "None of the published values has a counterpart here."
+    counts = [
+        f"{READINGS[reading]}, {_differing(rows)} of {len(rows)} values differ (p below .05)"
+        for reading in Reading
+        if len(rows := compared[compared["reading"] == reading])
+    ]
+    opening = (
+        f"{study.name} (n = {study.n}, doi:{study.doi}) beside the same models here. Read "
+        f"{'; read '.join(counts)}. The values are not independent: this is a count, not a test."
+    )
+    last = _last_of_each(study, compared)
+    return "\n\n".join([opening, *(_beside(value, compared) for value in last)])
+
+
+def _differing(rows: pd.DataFrame) -> int:
+    return int((rows["p_difference"] < tables.SIGNIFICANT).sum())
+
+
+def _last_of_each(study: Study, compared: pd.DataFrame) -> list[Value]:
+    """Return of each outcome and term the value with most covariates that could be compared."""
+    places = compared.drop_duplicates(["outcome", "term"], keep="last")["place"]
+    return [value for value in study.entries if value.place in set(places)]
+
+
+def _beside(value: Value, compared: pd.DataFrame) -> str:
+    rows = by_reading(value, compared)
+    line = rows[Reading.AS_HERE]
+    # One digit more than was printed: a difference of zero digits would say nothing.
+    decimals = len(value.coefficient.partition(".")[2]) + 1
+    here, low, high, apart, apart_low, apart_high = (
+        numbers.fixed(line[name], decimals)
+        for name in ("coefficient", "ci_low", "ci_high", "difference", "difference_ci_low",
+                     "difference_ci_high")
+    )  # fmt: skip
+    text = (
+        f"{value.place}: published {printed(value)}, here {here} (95% CI {low} to {high}, "
+        f"n = {int(line['n'])}); difference {apart} ({apart_low} to {apart_high}), "
+        f"z = {numbers.fixed(line['z'], 2)}"
+    )
+    if Reading.TURNED in rows:
+        text += f" (sign turned: {numbers.fixed(rows[Reading.TURNED]['z'], 2)})"
+    return f"{text}.{_powers(line['power_there'], line['power_here'])}"
+
+
+def by_reading(value: Value, compared: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the lines of one published value by the reading of its sign."""
+    lines = compared[compared["place"] == value.place].to_dict("records")
+    return {line["reading"]: {str(name): cell for name, cell in line.items()} for line in lines}
+
+
+def _powers(there: float, here: float) -> str:
+    if math.isnan(there) or math.isnan(here):
+        return ""
+    return (
+        f" The study had a chance of {_percent(there)} to find a correlation as large as the one "
+        f"here; this cohort has one of {_percent(here)} to find one as large as the study's."
+    )
+
+
+def _percent(chance: float) -> str:
+    # 100 % would promise what no test can.
+    return f"{100 * chance:.0f} %" if chance < 0.995 else "more than 99 %"
+
+
+def printed(value: Value) -> str:
+    """Return a published value as the paper prints it."""
+    low, high = value.interval
+    text = f"{value.coefficient} (95% CI {low} to {high}, p = {value.p})"
+    return text.replace("-", numbers.MINUS)
+
+
+def _r(value: float) -> str:
+    """Return a correlation: two decimals, no zero before the point."""
+    text = numbers.fixed(value, 2)
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+
+
+def _p(p: float) -> str:
+    text = tables.print_p(p).removesuffix("*")
+    return text if text.startswith(("<", ">")) else f"= {text}"
