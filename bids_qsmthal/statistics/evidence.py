@@ -191,7 +191,7 @@ def _factor(log_factor: float) -> float:
 def _sizes(fit: Fit, term: str, unit: str) -> dict[str, float]:
     """Return the coefficient per standard deviation of its term, and per 10 ppb."""
     # A contrast has no column of its own, and no spread.
-    if fit.design is None or term not in fit.design.names:
+    if not fit.fitted or fit.design is None or term not in fit.design.names:
         return {}
     found = fit.row(term)
     ends = {"": "coefficient", "_low": "ci_low", "_high": "ci_high"}
