@@ -27,7 +27,7 @@ from bids_qsmthal.execution import caches
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bids_qsmthal.settings import Placement, Resources, Settings
 
@@ -85,13 +85,9 @@ def _stopped_by_signal() -> Iterator[None]:
 
 def run(words: Sequence[str]) -> int:
     """Do what the words ask for and return the exit status."""
-    if "--list-methods" in words or "--list_methods" in words:
-        return _list_methods()
-    if "--bids-exec-spec" in words or "--bids_exec_spec" in words:
-        from bids_qsmthal.app.descriptor import describe  # noqa: PLC0415
-
-        sys.stdout.write(describe(options.main_parser()))
-        return 0
+    for option, printing in PRINTING.items():
+        if option in words or f"--{option[2:].replace('-', '_')}" in words:
+            return printing()
     # Before the parser. A dataset in a folder of that name is ./demo.
     if words and words[0] == "demo":
         return _demo(options.demo_parser().parse_args(words[1:]))
@@ -111,6 +107,30 @@ def _list_methods() -> int:
 
         sys.stdout.write(f"{describe_all()}\n{options.presets()}")
     return 0
+
+
+def _print_analysis() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        caches.use(Path(folder))
+        from bids_qsmthal.group import analysis_file  # noqa: PLC0415
+
+        sys.stdout.write(analysis_file.printed())
+    return 0
+
+
+def _print_descriptor() -> int:
+    from bids_qsmthal.app.descriptor import describe  # noqa: PLC0415
+
+    sys.stdout.write(describe(options.main_parser()))
+    return 0
+
+
+PRINTING: dict[str, Callable[[], int]] = {
+    "--list-methods": _list_methods,
+    "--bids-exec-spec": _print_descriptor,
+    "--print-analysis": _print_analysis,
+}
+"""Options that print something instead of running; they need no folders."""
 
 
 def process(settings: Settings) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOT_HERE = {
     *("bids_dir", "output_dir", "analysis_level", "config"),
-    *("help", "version", "list_methods", "bids_exec_spec"),
+    *("help", "version", "list_methods", "bids_exec_spec", "print_analysis"),
 }
 """What names the run itself, or prints something instead of running."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILES = ("bids_dir", "bids_filter_file", "analysis", "config")
 """What has to be there before the app runs; other paths may be made by it."""
 
-COMMANDS = ("list_methods", "bids_exec_spec")
+COMMANDS = ("list_methods", "bids_exec_spec", "print_analysis")
 """What prints something instead of running."""
 
 

@@ -99,6 +99,11 @@ def main_parser() -> Parser:
         action="store_true",
         help="print the Boutiques descriptor",
     )
+    p.add_argument(
+        *("--print-analysis", "--print_analysis"),
+        action="store_true",
+        help="print the analysis of the group level that is used where --analysis is not given",
+    )
     _selection(p)
     _inputs(p)
     _resources(p)

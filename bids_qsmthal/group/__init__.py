@@ -64,7 +64,8 @@ def process(
         ``edits/`` wins over quality control.
     analysis
         The user's analysis file; the study's models where there is none. A column that no table
-        has is an error in the user's file, and only leaves out models in the packaged one.
+        has is an error in the user's file, and only leaves out models in the packaged one, or in
+        a file that says the same.
     selection
         Participants, sessions and runs that are asked for; all of them where not given.
     seed
@@ -87,7 +88,11 @@ def process(
     # Before any table is read, so that a wrong analysis file costs no time.
     wanted = analysis_file.read(analysis)
     cohort = assembly.assemble(
-        bids_dir, output_dir, wanted, strict=analysis is not None, selection=selection
+        bids_dir,
+        output_dir,
+        wanted,
+        strict=not analysis_file.is_packaged(wanted),
+        selection=selection,
     )
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 

@@ -54,6 +54,18 @@ def packaged() -> str:
     return place.read_text(encoding="utf-8")
 
 
+def printed() -> str:
+    """Return the packaged analysis for a file of the user's own, anywhere."""
+    lines = packaged().splitlines(keepends=True)
+    # The first line names the schema by its place beside the packaged file.
+    return "".join(lines[1:])
+
+
+def is_packaged(analysis: Analysis) -> bool:
+    """Return whether an analysis says what the packaged one does, wherever it was read from."""
+    return analysis == read(None)
+
+
 def schema_text() -> str:
     """Return the JSON schema of an analysis file, for editors."""
     return json.dumps(schema.json_schema(), indent=2) + "\n"

@@ -4,11 +4,19 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from bids_qsmthal.core.errors import DataError, QsmthalError, UsageError
+from bids_qsmthal import group
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError, UsageError
 from bids_qsmthal.group import analysis_file
+from bids_qsmthal.group.assembly import Cohort
+from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.resampling import Resampling
+from tests import cohorts
 
 SCHEMAS = Path(analysis_file.__file__).parents[1] / "data" / "schemas"
 
@@ -230,3 +238,31 @@ def test_missing_codes_top_codes_and_the_reference_level_are_read(tmp_path: Path
     assert [name for name, level in edss.levels.items() if level.is_reference] == ["mild"]
     assert found.filter == "sex == 'female'"
     assert set(found.vocabulary) == {"sex", "dmt", "edss", "enhancing", "group", "quality"}
+
+
+def test_the_printed_analysis_gives_the_same_models_when_it_is_fed_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--print-analysis"]) == 0
+    own = tmp_path / "own.yaml"
+    own.write_text(capsys.readouterr().out)
+    # Without EDSS: what is an error in a file of the user's own only costs models here.
+    study = cohorts.write(cohorts.simulated(12, np.random.default_rng(1), {}), tmp_path)
+    reached = []
+
+    def stop(wanted: Analysis, cohort: Cohort, how: Resampling) -> None:
+        reached.append((wanted, cohort.frame, how))
+        raise UsageError("far enough")
+
+    # From here on results depend on what is handed over alone (equal input gives equal bytes).
+    monkeypatch.setattr(group.fitting, "fit_all", stop)
+    for analysis in (None, own):
+        with pytest.raises(UsageError, match="far enough"):
+            group.process(*study, analysis=analysis)
+    (by_default, frame, how), (fed_back, same_frame, same_how) = reached
+    assert fed_back == by_default
+    assert same_how == how
+    pd.testing.assert_frame_equal(same_frame, frame)
+    own.write_text(own.read_text().replace("Label: EDSS", "Label: Disability"))
+    with pytest.raises(MissingInputError, match="no column edss"):
+        group.process(*study, analysis=own)

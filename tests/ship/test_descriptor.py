@@ -57,7 +57,8 @@ def test_the_command_it_makes_means_what_was_asked(
 def test_every_option_is_in_it(descriptor: Path) -> None:
     ids = {item["id"] for item in json.loads(descriptor.read_text())["inputs"]}
     known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
-    assert known - ids == {"list_methods", "bids_exec_spec", "verbose", "quiet"}
+    commands = {"list_methods", "bids_exec_spec", "print_analysis"}
+    assert known - ids == commands | {"verbose", "quiet"}
 
 
 def test_a_direction_is_a_list_of_three_numbers(descriptor: Path) -> None:
