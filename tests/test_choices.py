@@ -1,13 +1,17 @@
 """Choices of a run that show in its numbers or its pages, on a participant of a few voxels."""
 
 import json
+import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
 from bids_qsmthal.app.cli import main
 from tests import tiny
+from tests.conftest import write_json
 
 pytestmark = pytest.mark.slow
 
@@ -131,3 +135,56 @@ def test_the_way_of_the_study_is_said_and_the_default_stands_beside_it(processed
     page = (processed / out / "sub-01.html").read_text(encoding="utf-8")
     assert "large veins along its border" in page
     assert "its rim" in page
+
+
+@pytest.fixture(scope="module")
+def fields(processed: Path) -> Path:
+    """Our own total field as another program would leave it; zero in a part of the brain."""
+    folder = processed / "fields" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    source = processed / "out" / "sub-01" / "anat" / "sub-01_desc-total_fieldmap.nii.gz"
+    shutil.copy(source, folder)
+    write_json(folder / "sub-01_desc-total_fieldmap.json", {"Units": "Hz"})
+    return folder / source.name
+
+
+def test_a_total_field_takes_the_place_of_the_fit(processed: Path, fields: Path) -> None:
+    brought = f"theirs={fields.parent.parent.parent}"
+    words = tiny.words(processed, out="out-field")
+    words.insert(words.index("--derivatives") + 2, brought)
+    assert main(words) == 0
+    assert float(relative(processed, "out-field")["value"]) == pytest.approx(
+        float(relative(processed, "out")["value"]), abs=0.05
+    )
+    page = (processed / "out-field" / "sub-01.html").read_text(encoding="utf-8")
+    assert "The total field was not computed but taken from theirs" in page
+    assert "unwrapped by region growing" not in page
+    made = nib.load(processed / "out-field/sub-01/anat/sub-01_desc-total_fieldmap.nii.gz")
+    assert np.array_equal(made.get_fdata(), nib.load(fields).get_fdata())
+
+
+@pytest.mark.parametrize(
+    ("factor", "units", "says"),
+    [
+        (-1.0, "Hz", "does not explain the phase"),
+        (1.0, "rad/s", "Units in sub-01_desc-total_fieldmap.json are 'rad/s', expected Hz"),
+    ],
+)
+def test_a_field_of_another_sign_or_unit_is_refused(
+    fields: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    factor: float,
+    units: str,
+    says: str,
+) -> None:
+    processed = fields.parents[3]
+    image = nib.load(fields)
+    folder = tmp_path / "wrong" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(factor * image.get_fdata(), image.affine), folder / fields.name)
+    write_json(folder / "sub-01_desc-total_fieldmap.json", {"Units": units})
+    words = tiny.words(processed, out="out-wrong")
+    words.insert(words.index("--derivatives") + 2, f"theirs={tmp_path / 'wrong'}")
+    assert main(words) == 65
+    assert says in caplog.text

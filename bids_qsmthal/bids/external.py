@@ -20,7 +20,7 @@ from bids_qsmthal.anatomy import freesurfer, naming
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, Name
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
-from bids_qsmthal.bids.sidecars import entities_of, inherited
+from bids_qsmthal.bids.sidecars import entities_of, inherited, read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
 from bids_qsmthal.core.image import Image
@@ -51,7 +51,7 @@ POINTS = frozenset({"lesion_points"})
 SEEDS = frozenset({"lesion_seeds", "lesion_points"})
 """What lesions are grown from."""
 
-MAPS = frozenset({"chi", "r2star"})
+MAPS = frozenset({"chi", "r2star", "total_field"})
 """External images that hold values; the others hold labels."""
 
 NUCLEI_TABLES = {"freesurfer nuclei": "desc-freesurfernuclei_dseg"}
@@ -191,6 +191,8 @@ def read(key: str, item: ExternalFile, session: Session) -> External:
         return External(item, measured(item, session))
     if key in POINTS:
         return External(item, points_mm(item))
+    if key == "total_field":
+        _check_hertz(item.path)
     image = nifti.load(item.path)
     if image.data.ndim != 3 or not np.isfinite(image.data).all():
         raise DataError(
@@ -198,6 +200,17 @@ def read(key: str, item: ExternalFile, session: Session) -> External:
             f"volume that can be the {key}; mend the file."
         )
     return External(item, image if key in MAPS else _labels(key, item, image))
+
+
+def _check_hertz(path: Path) -> None:
+    """Raise unless the sidecar of a field map says hertz, as BIDS wants it to."""
+    sidecar = path.with_name(f"{path.name.split('.', 1)[0]}.json")
+    units = read_json(sidecar).get("Units") if sidecar.is_file() else None
+    if units != "Hz":
+        raise DataError(
+            f"{path}: Units in {sidecar.name} are {units!r}, expected Hz (a field of 1 ppm is "
+            "127.7 Hz at 3 T); convert the map, or add the sidecar."
+        )
 
 
 def _labels(key: str, item: ExternalFile, image: Image) -> Image:

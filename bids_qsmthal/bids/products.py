@@ -122,7 +122,16 @@ PRODUCTS: dict[str, Product] = {
 }
 
 REPLACEABLE = (
-    *("chi", "r2star", "brain_gre", "deepgray_gre", "thalamus", "csf_reference", "vein"),
+    *(
+        "chi",
+        "r2star",
+        "total_field",
+        "brain_gre",
+        "deepgray_gre",
+        "thalamus",
+        "csf_reference",
+        "vein",
+    ),
     *("brain", "tissue", "deepgray", "nuclei", "lesion", "enhancing"),
 )
 """What a derivative dataset or a manual edit may replace."""

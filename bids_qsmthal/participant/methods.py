@@ -122,6 +122,7 @@ def _scan(
         csf_held=bool(maps.csf_mask.any()),
         chi=sources.get("chi", OURS),
         r2star=sources.get("r2star", OURS),
+        total_field=sources.get("total_field", OURS),
         protocol=protocol.read(signal.series),
     )
 

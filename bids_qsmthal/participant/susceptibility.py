@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from bids_qsmthal.participant.pipeline import (
     VARIANTS,
 )
 from bids_qsmthal.participant.structural import registered
+from bids_qsmthal.qsm.field import GivenField, agreement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,12 +92,13 @@ def susceptibility_results(
     gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
     brain = _brain(combined, structural, gre_to_t1w, runner, external)
     fluid = _fluid_probability(combined, structural, to_t1w)
+    settings, measured_in = _with_given_field(settings, signal, brain, external)
     maps = runner.run(
         SUSCEPTIBILITY,
         qsm.reconstruct,
         signal.magnitude.data,
         signal.phase_rad.data,
-        brain.data,
+        measured_in.data,
         combined.grid,
         signal.series.acquisition,
         settings=settings.reconstruction,
@@ -112,7 +114,7 @@ def susceptibility_results(
         # After an external map nothing is varied: other backgrounds would be those of another
         # method.
         if runner.runs(VARIANTS):
-            measured = _with_variants(measured, signal, brain, fluid, settings, runner)
+            measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     return Susceptibility(
         signal=signal,
@@ -123,6 +125,37 @@ def susceptibility_results(
         regions=regions,
         nuclei_names=segmentation.nuclei_names if segmentation else {},
     )
+
+
+def _with_given_field(
+    settings: Settings, signal: Signal, brain: Image, external: Mapping[str, External]
+) -> tuple[Settings, Image]:
+    """Put an external total field in the place of the fit, and where it is known that of the brain.
+
+    Raises
+    ------
+    DataError
+        It does not explain the phase of the echoes.
+    """
+    if "total_field" not in external:
+        return settings, brain
+    given = resample(external["total_field"].image, brain).data
+    # Programs write zero where they did not look.
+    known = brain.data & (given != 0)
+    scan = signal.magnitude.data, signal.phase_rad.data, known, signal.series.acquisition
+    fits = agreement(given, *scan) if known.any() else 0.0
+    if fits <= 0:
+        raise DataError(
+            f"{external['total_field'].file.path}: this field does not explain the phase of the "
+            f"echoes better than its negative, none, or the same as ppm or rad/s ({fits:.2f}, "
+            "expected above 0): give Hz, positive where the phase grows, of this scan; where it is "
+            "right, turn the phase with --phase-sign."
+        )
+    plain = settings.reconstruction.fitting
+    own = {item.name: getattr(plain, item.name) for item in fields(plain)}
+    fitting = GivenField(**own, frequency_hz=given)
+    reconstruction = replace(settings.reconstruction, fitting=fitting)
+    return replace(settings, reconstruction=reconstruction), brain.like(known)
 
 
 def _brain(
@@ -230,7 +263,9 @@ def _with_variants(
         settings=settings.reconstruction,
         fluid_probability=fluid,
     )
-    like, half = inputs.chi_ppm.like, made.half_difference_ppm
+    # A given field has no halves: its noise is not seen in odd and even echoes.
+    given = isinstance(settings.reconstruction.fitting, GivenField)
+    like, half = inputs.chi_ppm.like, None if given else made.half_difference_ppm
     return replace(
         inputs,
         backgrounds_ppm={name: like(chi_ppm) for name, chi_ppm in made.backgrounds.items()},

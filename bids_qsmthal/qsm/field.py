@@ -172,6 +172,51 @@ class ComplexFit:
         return field_map(slope, noise, residual, energy, mask, (sigma, 1), offset="none")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GivenField(ComplexFit):
+    """A total field that another program made; the echoes say how noisy it is, voxel by voxel.
+
+    Attributes
+    ----------
+    frequency_hz
+        The field, positive where protons precess faster, shape (x, y, z).
+    """
+
+    frequency_hz: Array
+
+    def __call__(
+        self, magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid, acquisition: Acquisition
+    ) -> FieldMap:
+        """Return the given field with the noise of the fit."""
+        # By name: super() without arguments does not survive slots.
+        fitted = ComplexFit.__call__(self, magnitude, phase_rad, mask, grid, acquisition)
+        given = np.where(mask, self.frequency_hz, 0).astype(np.float32)
+        return fitted._replace(frequency_hz=given, offset="external")
+
+
+def agreement(
+    frequency_hz: Array, magnitude: Array, phase_rad: Array, mask: Mask, acquisition: Acquisition
+) -> float:
+    """Return how much better a field explains the phase in Hz than read in any other way.
+
+    Above 0 where the phase that it leaves between the first two echoes (in one echo where there is
+    no other) is more coherent than what is left by its negative, by none at all, and by the same
+    numbers as rad/s, as ppm, or as turns. Whole turns and a constant do not count.
+    """
+    times_s = acquisition.echo_times_s
+    two = len(times_s) > 1
+    weight = magnitude[..., 0][mask] * (magnitude[..., 1][mask] if two else 1)
+    turned = (phase_rad[..., 1] - phase_rad[..., 0] if two else phase_rad[..., 0])[mask]
+    time_s = times_s[1] - times_s[0] if two else times_s[0]
+    evolved = np.float32(TWO_PI * time_s) * frequency_hz[mask]
+    ppm_hz = 1e-6 * acquisition.centre_frequency_hz
+    in_hz, *others = (
+        abs(complex((weight * np.exp(1j * (turned - np.float32(scale) * evolved))).sum()))
+        for scale in (1, 0, -1, 1 / TWO_PI, TWO_PI, ppm_hz, -ppm_hz)
+    )
+    return float((in_hz - max(others)) / max(float(weight.sum()), 1e-30))
+
+
 MOST_EXCESS = 2.0
 """A polynomial offset is believed while its misfit stays below twice the noise."""
 

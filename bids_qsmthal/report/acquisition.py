@@ -111,10 +111,14 @@ def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
     if brain is not None and external:
         mask = origin(brain)
     inverted = scan.chi.maker is Maker.OURS
+    ours = scan.total_field.maker is Maker.OURS
     for name, value in (
         ("mask", mask),
-        ("phase offset", scan.offset),
-        ("unwrapping", described(reconstruction.fitting.unwrapping)),
+        ("phase offset", scan.offset if ours else origin(scan.total_field)),
+        (
+            "unwrapping",
+            described(reconstruction.fitting.unwrapping) if ours else origin(scan.total_field),
+        ),
         ("background removal", described(reconstruction.background)),
         ("CSF kept uniform", _fluid(scan) if inverted else None),
         ("inversion", described(reconstruction.inversion) if inverted else origin(scan.chi)),

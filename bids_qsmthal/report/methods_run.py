@@ -79,8 +79,8 @@ class ScanRun:
         How the phase at echo time zero was modelled, as in ``qsm.field.FieldMap``.
     csf_held
         Whether there was CSF for MEDI+0 to keep uniform.
-    chi, r2star
-        Who made the maps that were measured.
+    chi, r2star, total_field
+        Who made the maps that were measured, and the total field.
     protocol
         How it was acquired, as far as sidecars say.
     """
@@ -94,6 +94,7 @@ class ScanRun:
     csf_held: bool
     chi: Source = OURS
     r2star: Source = OURS
+    total_field: Source = OURS
     protocol: AcquisitionProtocol = field(default_factory=AcquisitionProtocol)
 
 

@@ -150,9 +150,13 @@ def _scan(run: ScanRun) -> Iterator[Step]:
         yield Step("external_susceptibility", "any", {"source": origin(run.chi)})
     yield _scale(run.scale)
     yield from _phase(run.phase)
-    yield Step("phase_offset", run.offset)
-    yield Step("unwrapping", choices.name_of(reconstruction.fitting.unwrapping))
-    yield Step("field_fit", "one_echo" if echoes == 1 else "nonlinear")
+    if run.total_field.maker is Maker.OURS:
+        yield Step("phase_offset", run.offset)
+        yield Step("unwrapping", choices.name_of(reconstruction.fitting.unwrapping))
+        yield Step("field_fit", "one_echo" if echoes == 1 else "nonlinear")
+    else:
+        values = {"source": origin(run.total_field)}
+        yield Step("field_fit", "external_one" if echoes == 1 else "external", values)
     if run.r2star.maker is not Maker.OURS:
         yield Step("relaxation", "external", {"source": origin(run.r2star)})
     elif echoes > 1:

@@ -3,7 +3,7 @@ import pytest
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.qsm import Acquisition, Grid
-from bids_qsmthal.qsm.field import ComplexFit
+from bids_qsmthal.qsm.field import ComplexFit, GivenField, agreement
 from bids_qsmthal.qsm.smooth import robust_polynomial
 from bids_qsmthal.qsm.temporal import EchoByEcho
 from tests.qsm.phantoms import ball, distances_mm
@@ -123,3 +123,27 @@ def test_a_steep_wrapped_polynomial_is_found_among_outliers(rng) -> None:
     found = robust_polynomial(wrapped, np.ones(int(mask.sum()), np.float32), mask, 3)
     misfit = np.angle(np.exp(1j * (found - truth)))[mask]
     assert np.abs(misfit).max() < 0.06
+
+
+@pytest.mark.parametrize("times", [EVEN, UNEVEN])
+@pytest.mark.parametrize("seed", [3, 9])
+def test_a_given_field_is_told_from_other_units_its_negative_and_another_scan(
+    times: tuple[float, ...], seed: int
+) -> None:
+    (magnitude, phase), mask, hz, acquisition, _ = scan(times, snr=20, seed=seed)
+    given = magnitude, phase, mask, acquisition
+    spacing_hz = 1 / (times[1] - times[0])
+    for right in (hz, hz + 7, hz + 2 * spacing_hz):
+        assert agreement(right.astype(np.float32), *given) > 0.02
+    mixed = np.random.default_rng(seed).permutation(hz.ravel()).reshape(hz.shape)
+    for wrong in (-hz, hz / 127.7, -hz / 127.7, hz * 2 * np.pi, hz / (2 * np.pi), mixed):
+        assert agreement(wrong.astype(np.float32), *given) < 0
+
+
+def test_a_given_field_takes_the_place_of_the_fit_and_keeps_its_noise() -> None:
+    (magnitude, phase), mask, hz, acquisition, _ = scan(EVEN, snr=60)
+    fitted = ComplexFit()(magnitude, phase, mask, GRID, acquisition)
+    found = GivenField(frequency_hz=hz + 5)(magnitude, phase, mask, GRID, acquisition)
+    assert np.array_equal(found.frequency_hz, np.where(mask, hz + 5, 0).astype(np.float32))
+    assert np.array_equal(found.noise_hz, fitted.noise_hz)
+    assert (found.offset, found.snr) == ("external", fitted.snr)

@@ -117,6 +117,9 @@ def scans() -> Iterator[ScanRun]:
     for source in ("units", "manufacturer", "range", "user"):
         yield replace(SCAN, scale=SCALE._replace(source=source))
     yield replace(SCAN, scale=None)
+    yield replace(SCAN, total_field=PLAIN)
+    alone = replace(SCAN.acquisition, echo_times_s=(0.02,))
+    yield replace(SCAN, total_field=PLAIN, acquisition=alone, offset="external", csf_held=False)
     yield replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
     several = SCAN.acquisition
     one = replace(several, echo_times_s=(0.02,))
