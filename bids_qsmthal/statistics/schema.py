@@ -61,17 +61,17 @@ class VariableEntry(Entry):
 class ContrastEntry(Entry):
     """A weighted sum of coefficients."""
 
-    name: str
+    name: str = Field(description="Its name in the tables.")
     condition_list: list[str] = Field(description="Names of coefficients.")
     weights: list[Number] = Field(description="Weight of each.")
-    test: Literal["t"] = "t"
+    test: Literal["t"] = Field(default="t", description="Kind of test; t is the only one.")
 
 
 class ModelEntry(Entry):
     """A regression."""
 
-    name: str
-    description: str = ""
+    name: str = Field(description="Its name in tables and other keys.")
+    description: str = Field(default="", description="What it asks.")
     formula: str = Field(description="outcome ~ predictors")
     filter: str = Field(default="", description="Who is in it, such as age <= 50.")
     family: Literal["gaussian", "binomial", "poisson", "negative_binomial", "ordinal"] = Field(
@@ -89,7 +89,9 @@ class ModelEntry(Entry):
         description="Variable that counts are in proportion to, such as years of follow-up.",
     )
     group_by: list[str] = Field(default=[], description="Fitted once in each level of these.")
-    contrasts: list[ContrastEntry] = []
+    contrasts: list[ContrastEntry] = Field(
+        default=[], description="Weighted sums of coefficients that are tested, too."
+    )
 
 
 class GroupsEntry(Entry):
@@ -111,67 +113,77 @@ class GroupsEntry(Entry):
 class RowEntry(Entry):
     """A line of a table."""
 
-    label: str
+    label: str = Field(description="Name of the line.")
     term: str = Field(description="Coefficient that is shown.")
     unadjusted: str = Field(default="", description="Name of a model.")
     adjusted: str = Field(default="", description="Name of a model.")
-    decimals: Annotated[int, Field(ge=0, le=10)] | None = None
-    significant_digits: Annotated[int, Field(ge=1, le=10)] = 2
+    decimals: Annotated[int, Field(ge=0, le=10)] | None = Field(
+        default=None, description="Digits after the point."
+    )
+    significant_digits: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=2, description="Digits that count, where Decimals are not given."
+    )
 
 
 class TableEntry(Entry):
     """A table of chosen coefficients."""
 
-    name: Identifier
-    title: str
-    description: str = ""
-    rows: list[RowEntry] = Field(min_length=1)
+    name: Identifier = Field(description="Name of its files.")
+    title: str = Field(description="Its heading.")
+    description: str = Field(default="", description="Its caption: units, adjustment.")
+    rows: list[RowEntry] = Field(min_length=1, description="Its lines.")
 
 
 class AlternativeEntry(Entry):
     """Another measure in place of a variable's own."""
 
-    measure: str | None = None
+    measure: str | None = Field(default=None, description="Measure; as before where not given.")
     region: str | None = Field(default=None, description="* stands for every region that has it.")
-    hemisphere: str | None = None
-    units: str | None = None
+    hemisphere: str | None = Field(default=None, description="L, R or LR.")
+    units: str | None = Field(default=None, description="Unit in which it is analysed.")
 
 
 class SensitivityEntry(Entry):
     """Choices under which the coefficients of the tables are looked at again."""
 
-    filters: dict[str, str] = {}
-    terms: dict[str, dict[str, str]] = {}
-    measures: dict[str, dict[str, AlternativeEntry]] = {}
+    filters: dict[str, str] = Field(default={}, description="Who is in the models, by name.")
+    terms: dict[str, dict[str, str]] = Field(
+        default={}, description="What stands for a variable in the formulas, by name."
+    )
+    measures: dict[str, dict[str, AlternativeEntry]] = Field(
+        default={}, description="Another measure in place of a variable's own, by name."
+    )
 
 
 class MixedEntry(Entry):
     """A model of all sessions, with an intercept of each participant's own."""
 
-    name: str
-    description: str = ""
-    formula: str
-    random_slopes: list[str] = []
-    filter: str = ""
+    name: str = Field(description="Its name in the table.")
+    description: str = Field(default="", description="What it asks.")
+    formula: str = Field(description="outcome ~ predictors; years is the time since the first.")
+    random_slopes: list[str] = Field(
+        default=[], description="Variables whose slope each participant has of their own."
+    )
+    filter: str = Field(default="", description="Which sessions are in it.")
 
 
 class MediationEntry(Entry):
     """Whether an association may run through a third variable."""
 
-    name: str
-    description: str = ""
-    cause: str
-    mediator: str
-    outcome: str
-    covariates: list[str] = []
+    name: str = Field(description="Its name in the table.")
+    description: str = Field(default="", description="What it asks.")
+    cause: str = Field(description="Assumed cause: a variable or a function of one.")
+    mediator: str = Field(description="What the association may run through.")
+    outcome: str = Field(description="Assumed outcome.")
+    covariates: list[str] = Field(default=[], description="Held fixed.")
 
 
 class HarmonisationEntry(Entry):
     """Measures of several scanners brought to one scale (ComBat)."""
 
-    site: str
-    variables: list[str] = Field(min_length=1)
-    keep: list[str] = []
+    site: str = Field(description="Variable that tells the sites.")
+    variables: list[str] = Field(min_length=1, description="Measures that are harmonised.")
+    keep: list[str] = Field(default=[], description="Variables whose effects are kept.")
 
 
 Printed = Annotated[str, Field(pattern=r"^[-+]?\d*\.?\d+$")]
@@ -184,11 +196,11 @@ class PublishedValueEntry(Entry):
     model: str = Field(description="Name of the model that asks the same question.")
     term: str = Field(description="Coefficient that is compared.")
     place: str = Field(description="Where in the paper.")
-    coefficient: Printed
+    coefficient: Printed = Field(description="The published coefficient.")
     interval: Annotated[list[Printed], Field(min_length=2, max_length=2)] = Field(
         description="Ends of the 95 % interval."
     )
-    p: Printed
+    p: Printed = Field(description="The published p.")
     covariates: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Terms held fixed beside this one."
     )
@@ -197,13 +209,13 @@ class PublishedValueEntry(Entry):
 class PublishedEntry(Entry):
     """A study whose values are shown beside those found here."""
 
-    study: str
-    doi: str = Field(default="", alias="DOI")
+    study: str = Field(description="How it is cited.")
+    doi: str = Field(default="", alias="DOI", description="Its identifier.")
     n: Annotated[int, Field(ge=5)] = Field(description="Participants.")
     open_direction: str = Field(
         default="", description="Variable whose sign the paper leaves open; read both ways."
     )
-    values: list[PublishedValueEntry] = Field(min_length=1)
+    values: list[PublishedValueEntry] = Field(min_length=1, description="What it prints.")
 
 
 class EvidenceEntry(Entry):
@@ -223,27 +235,50 @@ class EvidenceEntry(Entry):
 class AnalysisFile(Entry):
     """An analysis of the group level (--analysis)."""
 
-    name: str
-    bids_model_version: str = Field(default="", alias="BIDSModelVersion")
-    description: str = ""
+    name: str = Field(description="Name of the analysis.")
+    bids_model_version: str = Field(
+        default="",
+        alias="BIDSModelVersion",
+        description="For files that begin as BIDS Stats Models.",
+    )
+    description: str = Field(default="", description="What it asks, for the page.")
     filter: str = Field(default="", description="Who is in the analysis at all.")
     missing: list[Word] = Field(default=[], description="Cells of any column: not known.")
-    variables: dict[Identifier, VariableEntry]
-    exclude_when: list[str] = []
-    session: str | int = "first"
-    cohort: list[str] | None = None
-    normality: list[str] = []
+    variables: dict[Identifier, VariableEntry] = Field(
+        description="Where each variable of the formulas comes from, by its name there."
+    )
+    exclude_when: list[str] = Field(
+        default=[], description="Variables whose unusable image leaves out from everything."
+    )
+    session: str | int = Field(
+        default="first",
+        description="Session of each participant: first, last, first usable, last usable, a label.",
+    )
+    cohort: list[str] | None = Field(
+        default=None, description="Variables that describe the cohort; all where not given."
+    )
+    normality: list[str] = Field(
+        default=[], description="Variables whose ladder of powers is looked at."
+    )
     groups: GroupsEntry | None = Field(
         default=None, description="Whom the models are about, and who is compared with them."
     )
-    models: list[ModelEntry] = Field(min_length=1)
-    tables: list[TableEntry] = []
-    sensitivity: SensitivityEntry | None = None
-    longitudinal: list[MixedEntry] = []
-    mediation: list[MediationEntry] = []
-    harmonisation: HarmonisationEntry | None = None
-    evidence: EvidenceEntry = EvidenceEntry()
-    published: list[PublishedEntry] = []
+    models: list[ModelEntry] = Field(min_length=1, description="The regressions.")
+    tables: list[TableEntry] = Field(default=[], description="Tables as in a paper.")
+    sensitivity: SensitivityEntry | None = Field(
+        default=None, description="Other choices under which the tables are looked at again."
+    )
+    longitudinal: list[MixedEntry] = Field(default=[], description="Models of all sessions.")
+    mediation: list[MediationEntry] = Field(default=[], description="Indirect associations.")
+    harmonisation: HarmonisationEntry | None = Field(
+        default=None, description="ComBat across sites; needs bids_qsmthal[harmonisation]."
+    )
+    evidence: EvidenceEntry = Field(
+        default=EvidenceEntry(), description="What effects are measured against."
+    )
+    published: list[PublishedEntry] = Field(
+        default=[], description="Studies whose values stand beside those found here."
+    )
 
 
 def json_schema() -> dict[str, Any]:
