@@ -70,6 +70,8 @@ class Derivatives:
         Those of the gradient echo besides (``acq``, ``run`` ...), for outputs made from it.
     references
         For each space the raw scan that defines its grid, as a BIDS URI.
+    codes
+        For each space the code of that scan's world in NIfTI-1; the scanner's where not given.
     made
         The files whose places were asked for so far: those that this run writes.
     """
@@ -78,6 +80,7 @@ class Derivatives:
     entities: Entities
     gre_entities: Entities
     references: Mapping[str, str]
+    codes: Mapping[str, int] = field(default_factory=dict)
     made: set[Path] = field(default_factory=set, compare=False)
 
     @property
@@ -137,10 +140,15 @@ class Derivatives:
         product = PRODUCTS[key]
         path = self.path(product.ending, ".nii.gz", space=product.space)
         # Image before sidecar: a sidecar without image would vouch for something that is not there.
-        nifti.save(image, path, dtype=dtype)
+        # An output in a template's world must not pass for one in the scanner's.
+        nifti.save(image, path, dtype=dtype, code=self.code(product.space))
         sidecar = self._sidecar(product, sources, method or {})
         write_json(self.path(product.ending, ".json", space=product.space), sidecar)
         return path
+
+    def code(self, space: str) -> int:
+        """Return the code of the world that outputs of a space are in."""
+        return self.codes.get(space, 1)
 
     def save_labels(self, key: str, table: pd.DataFrame) -> None:
         """Write the look-up table that belongs to a label image."""

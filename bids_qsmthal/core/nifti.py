@@ -170,7 +170,32 @@ def header_difference(first: Path, second: Path) -> str:
     return "extensions"
 
 
-def save(image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: float = 1.0) -> None:
+ALIGNED = 2
+"""Code of an affine that is aligned to something, not said to be the scanner's frame."""
+
+
+def world_code(path: Path) -> int:
+    """Return the code of the affine that ``load`` takes: what world its images are in.
+
+    Where the header has none, the images made from it are in a world all the same: aligned.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        As of ``orientation``.
+    """
+    header = orientation(path)
+    return header.sform_code or header.qform_code or ALIGNED
+
+
+def save(
+    image: Image,
+    path: Path,
+    *,
+    dtype: DTypeLike | None = None,
+    slope: float = 1.0,
+    code: int = 1,
+) -> None:
     """Write a NIfTI file whole or not at all; equal images give equal bytes.
 
     Parameters
@@ -183,13 +208,16 @@ def save(image: Image, path: Path, *, dtype: DTypeLike | None = None, slope: flo
         Type in the file; that of the data by default.
     slope
         Scale factor of the header.
+    code
+        Of the world its affine maps to: 1 the scanner's, 2 aligned to another scan, 3 and 4 a
+        template's.
 
     Raises
     ------
     OutputError
         The folder cannot be written, or the disk is full.
     """
-    write_whole(path, packed(image, dtype=dtype, slope=slope))
+    write_whole(path, packed(image, dtype=dtype, slope=slope, code=code))
 
 
 FIELD_STEPS = 1024
@@ -197,7 +225,7 @@ FIELD_STEPS = 1024
 compress."""
 
 
-def save_field(field: Image, path: Path) -> None:
+def save_field(field: Image, path: Path, *, code: int = 1) -> None:
     """Write a displacement field as ITK, ANTs and 3D Slicer read it: vectors in LPS, five axes.
 
     Parameters
@@ -206,6 +234,8 @@ def save_field(field: Image, path: Path) -> None:
         Displacements in mm (RAS), shape (x, y, z, 3).
     path
         Ends in ``.nii.gz``.
+    code
+        As of ``save``.
 
     Raises
     ------
@@ -216,11 +246,16 @@ def save_field(field: Image, path: Path) -> None:
     lps = field.data * np.array([-1.0, -1.0, 1.0])
     # A power of two: the steps are exact in binary, and rounded digits are zeros that compress.
     stepped = (np.rint(lps * FIELD_STEPS) / FIELD_STEPS).astype(np.float32)
-    write_whole(path, packed(field.like(stepped[:, :, :, None, :]), intent="vector"))
+    write_whole(path, packed(field.like(stepped[:, :, :, None, :]), intent="vector", code=code))
 
 
 def packed(
-    image: Image, *, dtype: DTypeLike | None = None, slope: float = 1.0, intent: str = "none"
+    image: Image,
+    *,
+    dtype: DTypeLike | None = None,
+    slope: float = 1.0,
+    intent: str = "none",
+    code: int = 1,
 ) -> bytes:
     """Return the bytes of the ``.nii.gz`` file that ``save`` writes."""
     data = image.data if dtype is None else image.data.astype(dtype)
@@ -230,8 +265,8 @@ def packed(
     content.header.set_xyzt_units("mm", "sec")
     content.header.set_intent(intent)
     # Both affines, as readers differ in which one they prefer.
-    content.set_sform(image.affine, code=1)
-    content.set_qform(image.affine, code=1)
+    content.set_sform(image.affine, code=code)
+    content.set_qform(image.affine, code=code)
     whole = bytearray(content.to_bytes())
     if slope != 1.0:
         # nibabel would divide the data by a slope set in the header; these are stored values.

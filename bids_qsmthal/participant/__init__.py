@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal import report
 from bids_qsmthal.bids import external, manifest
 from bids_qsmthal.bids.derivatives import Derivatives, raw_uri
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import check_inside, sweep
 from bids_qsmthal.participant import (
     input_checks,
@@ -116,6 +117,7 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
         references={
             space: raw_uri(path, session.root) if path else "n/a" for space, path in scans.items()
         },
+        codes={space: nifti.world_code(path) for space, path in scans.items() if path},
     )
 
 

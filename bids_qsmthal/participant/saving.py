@@ -11,6 +11,7 @@ from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
 from bids_qsmthal.bids import protocol
 from bids_qsmthal.bids.derivatives import plain, raw_uri
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
+from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.report import sentences
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
+
+MNI = 4
+"""Code of an affine to MNI space in NIfTI-1."""
 
 Content = tuple[str, "Image | None", "type[np.generic]"]
 """Key of the product, the image, and the type it is stored in."""
@@ -57,7 +61,7 @@ def save_structural(
             ("thickness", structural.thickness_mm, np.float32),
         ]
         out.save_labels("tissue", _tissue_table())
-        out.save_labels("deepgray", _label_table("desc-deepgray_dseg"))
+        out.save_labels("deepgray", _label_table(segmented.deepgray))
         out.save_labels("nuclei", _names_table(segmented.nuclei_names))
     for contents_now in (contents, _lesion_contents(structural)):
         _save_all(contents_now, sources, method, out)
@@ -142,7 +146,7 @@ def _save_regions(
     ]
     _save_all(contents, sources, {"Regions": plain(settings.regions)}, out)
     if "deepgray" in masks:
-        out.save_labels("deepgray_gre", _label_table("desc-deepgray_dseg"))
+        out.save_labels("deepgray_gre", _label_table(masks["deepgray"]))
     if "nuclei" in masks:
         out.save_labels("nuclei_gre", _names_table(susceptibility.nuclei_names))
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
@@ -199,7 +203,9 @@ def save_warp(prepared: Prepared | None, out: Derivatives) -> None:
     ways = (("T1w", atlas.SPACE), (atlas.SPACE, "T1w"))
     for (source, target), field in zip(ways, both, strict=True):
         ending = _xfm(source, target)
-        save_field(field, out.path(ending, ".nii.gz", space="T1w"))
+        # A field lies on the grid of its target.
+        code = out.code("T1w") if target == "T1w" else MNI
+        save_field(field, out.path(ending, ".nii.gz", space="T1w"), code=code)
         place = out.path(ending, ".json", space="T1w")
         _save_xfm_sidecar(source, target, "affine and deformation", prepared.quality, place)
 
@@ -223,10 +229,18 @@ def _save_xfm_sidecar(
     write_json(path, content)
 
 
-def _label_table(name: str) -> pd.DataFrame:
-    """Return the look-up table of an atlas file, as BIDS wants it beside a label image."""
-    names = atlas.names(name)
-    return _names_table(names)
+def _label_table(labels: Image) -> pd.DataFrame:
+    """Return the look-up table of deep gray labels, as BIDS wants it beside a label image.
+
+    That of the atlas; where labels are external and hold others, what they hold, by FreeSurfer's
+    names.
+    """
+    names = atlas.names("desc-deepgray_dseg")
+    present = [int(index) for index in np.unique(labels.data) if index]
+    if set(present) <= set(names):
+        return _names_table(names)
+    known = {**TABLE.labels, **names}
+    return _names_table({index: known.get(index, f"label_{index}") for index in present})
 
 
 def _names_table(names: Mapping[int, str]) -> pd.DataFrame:

@@ -78,3 +78,22 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, image: Image) -> N
     with pytest.raises(OutputError, match="cannot be written"):
         nifti.save(image, tmp_path / "file" / "x.nii.gz")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "wanted"), [(1, 1, 1), (4, 1, 4), (2, 0, 2), (0, 1, 1), (0, 3, 3), (0, 0, 2)]
+)
+def test_the_world_of_the_input_is_kept(
+    tmp_path: Path, sform: int, qform: int, wanted: int
+) -> None:
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    raw = nib.Nifti1Image(np.arange(60, dtype=np.float32).reshape(3, 4, 5), affine)
+    raw.set_sform(affine, code=sform)
+    raw.set_qform(affine, code=qform)
+    nib.save(raw, tmp_path / "raw.nii.gz")
+    code = nifti.world_code(tmp_path / "raw.nii.gz")
+    image = nifti.load(tmp_path / "raw.nii.gz")
+    nifti.save(image, tmp_path / "made.nii.gz", code=code)
+    made = nib.load(tmp_path / "made.nii.gz")
+    assert (int(made.header["sform_code"]), int(made.header["qform_code"])) == (wanted, wanted)
+    assert np.allclose(made.affine, image.affine)

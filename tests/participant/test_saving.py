@@ -1,0 +1,49 @@
+"""What is beside an output says what is in it: the world of its header, the names of its labels."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bids_qsmthal import participant
+from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.participant import saving
+
+
+def test_outputs_stay_in_the_world_of_their_scan(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    for name, code in (("sub-01_T1w", 4), ("sub-01_FLAIR", 1)):
+        raw = nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.diag([2.0, 2, 2, 1]))
+        raw.set_sform(raw.affine, code=code)
+        raw.set_qform(raw.affine, code=1)
+        nib.save(raw, folder / f"{name}.nii.gz")
+    session = Session(
+        tmp_path, "01", t1w=folder / "sub-01_T1w.nii.gz", flair=folder / "sub-01_FLAIR.nii.gz"
+    )
+    settings: Any = SimpleNamespace(output_dir=tmp_path / "out")
+    out = participant.outputs(session, settings)
+    made = {}
+    for key in ("tissue", "lesion_flair"):
+        image = Image(np.ones((4, 4, 4), np.uint8), np.diag([2.0, 2, 2, 1]))
+        made[key] = int(nib.load(out.save(key, image, sources=[])).header["sform_code"])
+    assert made == {"tissue": 4, "lesion_flair": 1}
+
+
+def test_external_labels_are_named_by_what_they_hold() -> None:
+    labels = np.zeros((4, 4, 4), np.int16)
+    labels[0, 0, :] = (10, 49, 16, 28)
+    table = saving._label_table(Image(labels, np.eye(4))).set_index("index")["name"]
+    assert sorted(table.index) == [10, 16, 28, 49]
+    assert "thalamus" in table[10].lower()
+    assert "Left-VentralDC" in table[28]
+    ours = np.where(labels == 28, 0, labels)
+    ours[ours == 16] = 0
+    table = saving._label_table(Image(ours, np.eye(4)))
+    assert dict(zip(table["index"], table["name"], strict=True)) == dict(
+        atlas.names("desc-deepgray_dseg")
+    )
