@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.group import study_figure, study_words
 from bids_qsmthal.report import numbers
 from bids_qsmthal.report.page import Block, Figure, Prose, Section, Table
+from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.published import Reading, Study
 
@@ -47,8 +49,8 @@ def printed_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
     lines = [
         {
             "Line": f"{row['label']} ({row['side']})",
-            "Per SD (95% CI)": _with_interval(row, "per_sd"),
-            "Per 10 ppb (95% CI)": _with_interval(row, "per_10_ppb"),
+            "Per SD (95% CI)": _as_read(row, "per_sd"),
+            "Per 10 ppb (95% CI)": _as_read(row, "per_10_ppb"),
             "Partial r (95% CI)": _with_interval(row, "partial_r", decimals=2),
             "Equivalence p": numbers.text(_short(row["p_equivalence"], 2)),
             "Excluded beyond": numbers.text(_short(row["excluded_beyond"], 2)),
@@ -73,6 +75,17 @@ def _with_interval(row: Mapping[Any, Any], name: str, decimals: int | None = Non
         for value in values
     )
     return f"{estimate} ({low} to {high})"
+
+
+def _as_read(row: Mapping[Any, Any], name: str) -> str:
+    """Return an effect with its interval; a logarithm of a ratio as the ratio."""
+    ratio = tables.RATIOS.get(row["effect"])
+    if ratio is None:
+        return _with_interval(row, name)
+    with np.errstate(over="ignore"):
+        ratios = {key: np.exp(row[key]) for key in (name, f"{name}_low", f"{name}_high")}
+    text = _with_interval(ratios, name)
+    return text if text == EMPTY else f"{text}, {ratio}"
 
 
 def _study(study: Study, lines: pd.DataFrame) -> list[Block]:

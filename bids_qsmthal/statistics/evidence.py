@@ -26,7 +26,8 @@ COLUMNS = [
     "table", "label", "side", "model", "outcome", "term", "verdict", "n", "p", "partial_r",
     "partial_r_low", "partial_r_high", "smallest_effect", "p_equivalence", "p_equivalence_holm",
     "excluded_beyond", "bf10", "bf10_correlation", "sd_term", "per_sd", "per_sd_low",
-    "per_sd_high", "standardised", "per_10_ppb", "per_10_ppb_low", "per_10_ppb_high", "note",
+    "per_sd_high", "effect", "standardised", "per_10_ppb", "per_10_ppb_low", "per_10_ppb_high",
+    "note",
 ]  # fmt: skip
 
 
@@ -141,6 +142,7 @@ def _of_side(
 def _line(fit: Fit, term: str, scale: Scale, units: Mapping[str, str]) -> dict[str, object]:
     found = fit.row(term)
     line: dict[str, object] = {"model": fit.model.name, "term": term}
+    line["effect"] = str(tables.effect_of(fit.model))
     line |= {name: found[name] for name in ("outcome", "n", "p", "partial_r", "note")}
     line |= _sizes(fit, term, units.get(term, ""))
     r, df = float(found["partial_r"]), float(found["df_residual"])

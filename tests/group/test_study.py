@@ -15,7 +15,8 @@ from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.group import analysis_file, dictionary, study_figure, study_sections, study_words
 from bids_qsmthal.statistics import evidence, published, regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.regression import Fit
+from bids_qsmthal.statistics.regression import Fit, Model
+from bids_qsmthal.statistics.tables import ModelTable, Row
 from tests import cohorts
 
 ANALYSIS = analysis_file.read(None)
@@ -153,6 +154,19 @@ def test_the_forest_has_both_studies_and_both_readings(study: dict[str, Fit]) ->
     assert by_who["published, sign turned"] == -by_who["published"]
     assert by_who["here"] == pytest.approx(0.253, abs=0.001)
     assert b"<svg" in study_figure.forest(lines)
+
+
+def test_effects_of_a_logistic_model_are_read_as_odds_ratios() -> None:
+    frame = cohorts.published()
+    model = Model(name="m", formula="enhancing ~ chi", family="binomial")
+    fits = {"m": regression.fit(model, frame)}
+    table = ModelTable(name="t", title="T", rows=(Row(label="L", term="chi", adjusted="m"),))
+    lines = evidence.weigh([table], fits, evidence.Scale(), {"chi": "ppb"})
+    per_10 = float(np.exp(10 * fits["m"].row("chi")["coefficient"]))
+    shown = study_sections.printed_evidence(lines).iloc[0]
+    assert shown["Per 10 ppb (95% CI)"].startswith(f"{per_10:.2f} (")
+    assert shown["Per 10 ppb (95% CI)"].endswith("), odds ratio")
+    assert shown["BF10"] == "n/a"
 
 
 def test_tables_of_evidence_and_comparison_are_described(study: dict[str, Fit]) -> None:
