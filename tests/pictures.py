@@ -1,4 +1,4 @@
-"""Figures read back as a reader sees them: words by the shapes of their glyphs, pixels, lines."""
+"""Figures read back as a reader sees them: words as text or by their glyphs, pixels, lines."""
 
 from __future__ import annotations
 
@@ -138,12 +138,9 @@ def _walk(
     element: ET.Element, place: np.ndarray, shapes: dict[str | None, str], found: Figure
 ) -> None:
     place = place @ _matrix(element.get("transform", ""))
-    glyphs = [child for child in element if child.tag == f"{SVG}use"]
-    written = [shapes.get((use.get(HREF) or "")[1:]) for use in glyphs]
-    if glyphs and all(shape is not None and shape in alphabet() for shape in written):
-        x, y = (place @ _matrix(glyphs[0].get("transform", "")) @ (0, 0, 1))[:2]
-        text = "".join(alphabet()[shape] for shape in written if shape is not None)
-        found.texts.append(Text(text, float(x), float(y)))
+    found.texts.extend(_glyphs(element, place, shapes))
+    if element.tag == f"{SVG}text" and element.text:
+        found.texts.append(_plain_text(element, place))
     if element.tag == f"{SVG}image":
         found.rasters.append(_raster(element, place))
     stroke = re.search(r"stroke: (#\w+)", element.get("style", ""))
@@ -157,6 +154,21 @@ def _walk(
     for child in element:
         if child.tag != f"{SVG}defs":
             _walk(child, place, shapes, found)
+
+
+def _glyphs(element: ET.Element, place: np.ndarray, shapes: dict[str | None, str]) -> list[Text]:
+    glyphs = [child for child in element if child.tag == f"{SVG}use"]
+    written = [shapes.get((use.get(HREF) or "")[1:]) for use in glyphs]
+    if not glyphs or not all(shape is not None and shape in alphabet() for shape in written):
+        return []
+    x, y = (place @ _matrix(glyphs[0].get("transform", "")) @ (0, 0, 1))[:2]
+    text = "".join(alphabet()[shape] for shape in written if shape is not None)
+    return [Text(text, float(x), float(y))]
+
+
+def _plain_text(element: ET.Element, place: np.ndarray) -> Text:
+    x, y = (place @ (float(element.get("x", 0)), float(element.get("y", 0)), 1))[:2]
+    return Text(element.text or "", float(x), float(y))
 
 
 def _matrix(transform: str) -> np.ndarray:

@@ -1,18 +1,20 @@
-"""Pictures of the cohort and of the models, as SVG files."""
+"""Pictures of the models: associations, residuals, forests, specifications, normality."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
-from scipy import stats
+from matplotlib.patches import Rectangle
+from scipy import special
 
+from bids_qsmthal.group import plots
 from bids_qsmthal.report import drawing
+from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics import normality
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.regression import Fit
@@ -20,18 +22,19 @@ from bids_qsmthal.statistics.regression import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GRAY = "#555555"
-
 MAIN = "as in the table"
 
-WIDEST = 36
-"""Letters of 8 points that stand beside a panel of 3.4 inches."""
+FEW_LEVELS = 2
+"""A predictor with so many values is a yes or no: strips say more than a cloud."""
 
-MANY_POINTS = 400
-"""Above this a cloud is drawn as an image instead of shapes."""
+LOOKS = {
+    "unadjusted": (plots.GRAY, "o", 0.14),
+    "adjusted": (drawing.BLUE, "s", -0.14),
+}
+"""Colour, marker and shift of each side: shape and height too, for prints and the colour-blind."""
 
 
-def forest(lines: pd.DataFrame) -> bytes:
+def forest(lines: pd.DataFrame) -> Drawing:
     """Draw coefficients with intervals in units of standard deviations.
 
     Parameters
@@ -40,13 +43,10 @@ def forest(lines: pd.DataFrame) -> bytes:
         Columns ``label``, ``side``, ``estimate``, ``low``, ``high``, already standardised.
     """
     labels = list(dict.fromkeys(lines["label"]))
-    canvas = Canvas(figsize=(8.0, 1.2 + 0.55 * len(labels)), layout="constrained")
-    axes = canvas.add_subplot()
-    axes.axvline(0, color=GRAY, linewidth=1)
-    # Shape and height differ, not color alone: for prints and the color-blind.
-    looks = {"unadjusted": (GRAY, "o", 0.14), "adjusted": (drawing.BLUE, "s", -0.14)}
+    canvas, axes = plots.lines_with_names(1.1 + 0.5 * len(labels))
+    axes.axvline(0, color=plots.GRAY, linewidth=1)
     for side, rows in lines.groupby("side", sort=False):
-        color, marker, shift = looks[str(side)]
+        color, marker, shift = LOOKS[str(side)]
         # Matplotlib counts upwards, tables downwards.
         height = [len(labels) - 1 - labels.index(label) + shift for label in rows["label"]]
         # Distances and not ends, as errorbar wants; the intervals are not symmetric.
@@ -54,50 +54,137 @@ def forest(lines: pd.DataFrame) -> bytes:
         axes.errorbar(
             rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=3, label=side
         )
-    axes.set_yticks(range(len(labels)), labels[::-1])
+    axes.set_yticks(range(len(labels)), [plots.folded(label, 30) for label in labels[::-1]])
     axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("partial correlation with 95 % confidence interval")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    return _finished(canvas, [axes])
+    axes.set_xlabel("Partial correlation with 95 % confidence interval")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    return plots.finished(canvas, [axes])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """One association to be drawn, with the titles of its axes."""
+class Association:
+    """One line of a table to be drawn, with the titles of its axes.
 
-    fit: Fit
+    ``unadjusted`` and ``adjusted`` are its models, as far as they are fitted.
+    """
+
     term: str
     title: str
     x_label: str
     y_label: str
+    unadjusted: Fit | None = None
+    adjusted: Fit | None = None
+    words: Mapping[float, str] = field(default_factory=dict)
+    """What the values of the predictor mean."""
+
+    strip_label: str = ""
+    """The title of the axis where the words stand at its ticks."""
+
+    logged_outcome: bool = False
+    """Whether the outcome of the models is the natural logarithm of ``plain_y_label``."""
+
+    plain_y_label: str = ""
 
 
-def partial_regressions(panels: Sequence[Panel]) -> bytes:
-    """Draw outcome against one term, both after removing what the other terms explain.
+def associations(drawn: Sequence[Association]) -> Drawing:
+    """Draw each line of a table twice: as measured, and without what the other terms explain."""
+    canvas, panels = plots.grid(2 * len(drawn), columns=2, height_inches=2.9)
+    for place, one in enumerate(drawn):
+        left, right = panels[2 * place], panels[2 * place + 1]
+        measured = one.unadjusted or one.adjusted
+        if measured is not None:
+            _as_measured(left, measured, one)
+        if one.adjusted is not None and _is_linear(one.adjusted):
+            _without_others(right, one.adjusted, one)
+        else:
+            right.set_axis_off()
+    return plots.finished(canvas, panels)
 
-    The slope of the line is the coefficient of the term in the whole model (Frisch, Waugh and
-    Lovell); with one predictor it is the plain scatter plot, centred.
+
+def _as_measured(axes: Axes, fit: Fit, one: Association) -> None:
+    """Draw outcome against predictor, with the unadjusted model where there is one."""
+    assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
+    x = fit.design.predictors[:, fit.design.names.index(one.term)]
+    y = np.exp(fit.design.outcome) if one.logged_outcome else fit.design.outcome
+    if one.logged_outcome:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(plots.tick_text)
+    if len(set(x.tolist())) <= FEW_LEVELS:
+        plots.strips(axes, x, y, one.words)
+        axes.set_xlabel(plots.folded(one.strip_label or one.x_label), fontsize=8)
+    else:
+        plots.cloud(axes, x, y)
+        axes.set_xlabel(plots.folded(one.x_label), fontsize=8)
+    if fit is one.unadjusted:
+        _model_line(axes, fit, one, x)
+    _titled(axes, one, fit.design.n, "as measured")
+    y_label = one.plain_y_label if one.logged_outcome else one.y_label
+    axes.set_ylabel(plots.folded(y_label), fontsize=8)
+
+
+def _model_line(axes: Axes, fit: Fit, one: Association, x: Floats) -> None:
+    """Draw what a model of one predictor says: a line with its band, or a probability."""
+    assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
+    outcome = fit.design.outcome
+    if _is_linear(fit):
+        plots.line_with_band(
+            axes,
+            (float(x.mean()), float(outcome.mean())),
+            *_slope_and_spread(fit, one.term, x, outcome),
+            logged=one.logged_outcome,
+        )
+    elif fit.model.family == "binomial":
+        grid = np.linspace(x.min(), x.max(), 60)
+        slope = float(fit.row(one.term)["coefficient"])
+        start = float(fit.row("Intercept")["coefficient"])
+        axes.plot(grid, special.expit(start + slope * grid), color="black", linewidth=1.4)
+
+
+def _without_others(axes: Axes, fit: Fit, one: Association) -> None:
+    """Draw outcome against predictor, both after removing what the other terms explain.
+
+    The slope of the line is the coefficient of the term in the whole model (Frisch and Waugh 1933,
+    doi 10.2307/1907330; Lovell 1963).
     """
-    canvas, grid = _grid(len(panels), width=3.4, height=3.4)
-    for axes, panel in zip(grid, panels, strict=True):
-        fit, term = panel.fit, panel.term
-        assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
-        names = fit.design.names
-        # Collinear columns may be among them: lstsq projects on what they span.
-        others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != term]]
-        column = fit.design.predictors[:, names.index(term)]
-        x, y = _rest(column, others), _rest(fit.design.outcome, others)
-        _cloud(axes, x, y)
-        row = fit.row(term)
-        _line_with_band(axes, x, y, float(row["coefficient"]), float(row["df_residual"]))
-        what = "other terms removed" if others.shape[1] > 1 else "minus its mean"
-        axes.set_title(f"{_folded(panel.title)}\nn = {fit.design.n}", fontsize=9)
-        axes.set_xlabel(f"{_folded(panel.x_label)},\n{what}", fontsize=8)
-        axes.set_ylabel(f"{_folded(panel.y_label)},\n{what}", fontsize=8)
-    return _finished(canvas, grid)
+    assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
+    names = fit.design.names
+    # Collinear columns may be among them: lstsq projects on what they span.
+    others = fit.design.predictors[:, [i for i, name in enumerate(names) if name != one.term]]
+    column = fit.design.predictors[:, names.index(one.term)]
+    x, y = _rest(column, others), _rest(fit.design.outcome, others)
+    plots.cloud(axes, x, y)
+    plots.line_with_band(axes, (0.0, 0.0), *_slope_and_spread(fit, one.term, x, y))
+    _titled(axes, one, fit.design.n, "other terms removed")
+    axes.set_xlabel(plots.folded(f"{one.x_label}, other terms removed"), fontsize=8)
+    axes.set_ylabel(plots.folded(f"{one.y_label}, other terms removed"), fontsize=8)
 
 
-def residuals(fits: Sequence[tuple[Fit, str]]) -> bytes:
+def _titled(axes: Axes, one: Association, n: int, what: str) -> None:
+    title = plots.folded(one.title, 44)
+    axes.set_title(f"{title}\n{what}, n = {n:,}", fontsize=8, loc="left")
+
+
+def _slope_and_spread(
+    fit: Fit, term: str, x: Floats, y: Floats
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the slope with half its interval; half that of the mean of y, and the reach of x."""
+    row = fit.row(term)
+    coefficient, half = float(row["coefficient"]), float(row["ci_high"] - row["coefficient"])
+    # The table's own multiplier: Student's t, or that of the normal for Huber's method.
+    multiplier = half / float(row["standard_error"])
+    df = float(row["df_residual"])
+    rest = y - y.mean() - coefficient * (x - x.mean())
+    # The other terms used up their degrees of freedom before this picture.
+    error = np.sqrt(np.sum(rest**2) / (df if np.isfinite(df) else len(x)) / len(x))
+    reach = float(max(x.max() - x.mean(), x.mean() - x.min()))
+    return (coefficient, half), (multiplier * float(error), reach)
+
+
+def _is_linear(fit: Fit) -> bool:
+    return fit.model.family == "gaussian"
+
+
+def residuals(fits: Sequence[tuple[Fit, str]]) -> Drawing:
     """Draw, for each model, the quantiles of the residuals, and residuals by fitted value.
 
     Parameters
@@ -105,22 +192,22 @@ def residuals(fits: Sequence[tuple[Fit, str]]) -> bytes:
     fits
         Each model with the title of the axis of its outcome.
     """
-    canvas, grid = _grid(2 * len(fits), width=3.6, height=3.0, columns=2)
+    canvas, panels = plots.grid(2 * len(fits), columns=2, height_inches=2.6)
     for place, (fit, outcome) in enumerate(fits):
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
-        left, right = grid[2 * place], grid[2 * place + 1]
-        left.set_title(fit.model.name, fontsize=10)
-        _quantiles(left, fit.residuals)
-        left.set_xlabel("normal quantile", fontsize=9)
-        left.set_ylabel(f"residual of\n{_folded(outcome)}", fontsize=8)
-        right.axhline(0, color=GRAY, linewidth=1)
-        _cloud(right, fit.design.outcome - fit.residuals, fit.residuals)
-        right.set_xlabel(f"fitted value of\n{_folded(outcome)}", fontsize=8)
-        right.set_ylabel("residual", fontsize=9)
-    return _finished(canvas, grid)
+        left, right = panels[2 * place], panels[2 * place + 1]
+        left.set_title(f"Model {fit.model.name}, n = {fit.design.n:,}", fontsize=8, loc="left")
+        plots.quantiles(left, fit.residuals)
+        left.set_xlabel("Quantile of a normal distribution (standard deviations)", fontsize=8)
+        left.set_ylabel(f"Residual of\n{plots.folded(outcome)}", fontsize=8)
+        right.axhline(0, color=plots.GRAY, linewidth=1)
+        plots.cloud(right, fit.design.outcome - fit.residuals, fit.residuals)
+        right.set_xlabel(f"Fitted value of\n{plots.folded(outcome)}", fontsize=8)
+        right.set_ylabel("Residual", fontsize=8)
+    return plots.finished(canvas, panels)
 
 
-def specification_curve(rows: pd.DataFrame, title: str) -> bytes:
+def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
     """Draw one coefficient under every specification as a partial correlation.
 
     Parameters
@@ -129,105 +216,63 @@ def specification_curve(rows: pd.DataFrame, title: str) -> bytes:
         Columns ``specification``, ``kind``, ``partial_r``, ``n``, ``low`` and ``high``.
     """
     ordered = rows.sort_values("partial_r", kind="stable").reset_index(drop=True)
-    canvas = Canvas(figsize=(8.0, 1.1 + 0.28 * len(ordered)), layout="constrained")
-    axes = canvas.add_subplot()
-    axes.axvline(0, color=GRAY, linewidth=1)
-    for height, (_, row) in enumerate(ordered.iterrows()):
-        main = row["specification"] == MAIN
-        color, marker = (drawing.BLUE, "s") if main else ("black", "o")
-        axes.plot([row["low"], row["high"]], [height, height], color=color, linewidth=1.4)
-        axes.plot(row["partial_r"], height, marker, color=color, markersize=6 if main else 4)
-    names = [f"{row.specification} (n = {row.n})" for row in ordered.itertuples()]
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("partial correlation with 95 % confidence interval", fontsize=9)
-    axes.set_title(title, fontsize=10)
-    return _finished(canvas, [axes])
+    canvas, axes = plots.lines_with_names(1.0 + 0.2 * len(ordered))
+    axes.axvline(0, color=plots.GRAY, linewidth=1)
+    main = (ordered["specification"] == MAIN).to_numpy()
+    heights = np.arange(len(ordered))
+    for chosen, color, marker, size in ((~main, "black", "o", 14), (main, drawing.BLUE, "s", 30)):
+        some = ordered[chosen]
+        axes.hlines(heights[chosen], some["low"], some["high"], color=color, linewidth=1.3)
+        axes.scatter(
+            some["partial_r"], heights[chosen], s=size, color=color, marker=marker, zorder=3
+        )
+    names = [f"{row.specification} (n = {row.n:,})" for row in ordered.itertuples()]
+    axes.set_yticks(heights, names, fontsize=7)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set_xlabel("Partial correlation with 95 % confidence interval", fontsize=8)
+    axes.set_title(title, fontsize=9, loc="left")
+    return plots.finished(canvas, [axes])
 
 
-def quantile_normal(values: pd.Series[float], label: str) -> bytes:
-    """Draw the quantile-normal plot of each rung of the ladder of powers."""
+def quantile_normal(values: pd.Series[float], label: str) -> Drawing:
+    """Draw the quantile-normal plot of each rung of the ladder of powers, nine small panels."""
     known = np.asarray(values.dropna(), dtype=float)
-    canvas = Canvas(figsize=(8.0, 7.2), layout="constrained")
-    canvas.suptitle(label, fontsize=11)
-    panels = []
-    for place, rung in enumerate(normality.LADDER, start=1):
-        axes = canvas.add_subplot(3, 3, place)
-        axes.set_title(rung, fontsize=9)
-        reason = normality.why_not(known, rung)
-        if reason:
-            axes.text(
-                0.5, 0.5, reason, ha="center", va="center", wrap=True, fontsize=8,
-                transform=axes.transAxes,
-            )  # fmt: skip
-            axes.set(xticks=[], yticks=[])
-        else:
-            _quantiles(axes, normality.transform(known / np.abs(known).mean(), rung))
-        panels.append(axes)
-    return _finished(canvas, panels)
+    canvas = Canvas(figsize=(plots.WIDTH_INCHES, 6.6))
+    # All panels in one pair of axes: what they show is in standard deviations, so nine pairs of
+    # axes would repeat the same numbers, and take ten times as long.
+    axes = canvas.add_axes((0.02, 0.01, 0.96, 0.94))
+    axes.set(xlim=(0, 3), ylim=(3, 0))
+    axes.set_axis_off()
+    for place, rung in enumerate(normality.LADDER):
+        _rung(axes, known, rung, (place % 3, place // 3))
+    title = f"{label}, n = {len(known):,}"
+    canvas.suptitle(title, fontsize=9, x=0.03, y=0.99, ha="left", va="top")
+    return drawing.to_files(canvas)
 
 
-def _folded(text: str) -> str:
-    """Return a title in lines that fit beside a narrow panel."""
-    return "\n".join(textwrap.fill(line, WIDEST) for line in text.split("\n"))
+def _rung(axes: Axes, known: Floats, rung: str, corner: tuple[int, int]) -> None:
+    """Draw one rung into the unit square at a corner."""
+    left, top = corner
+    axes.text(left + 0.5, top + 0.07, rung, fontsize=8, ha="center", va="center")
+    border = Rectangle((left + 0.04, top + 0.12), 0.92, 0.84, facecolor="none")
+    border.set(edgecolor=plots.GRAY, linewidth=0.6)
+    axes.add_patch(border)
+    middle = (left + 0.5, top + 0.54)
+    if reason := normality.why_not(known, rung):
+        axes.text(*middle, plots.folded(reason, 28), fontsize=7, ha="center", va="center")
+        return
+    raised = normality.transform(known / np.abs(known).mean(), rung)
+    normal, found = plots.normal_quantiles((raised - raised.mean()) / raised.std(ddof=1))
+    # One scale for both directions: values beyond would lie on the next panel.
+    widest = max(3.0, float(np.abs(normal).max()), float(np.abs(found).max()))
+    x, y = middle[0] + 0.44 * normal / widest, middle[1] - 0.4 * found / widest
+    ends = np.array([-1.0, 1.0]) * np.abs(normal).max() / widest
+    axes.plot(middle[0] + 0.44 * ends, middle[1] - 0.4 * ends, color=plots.GRAY, linewidth=1)
+    axes.scatter(x, y, s=8, color=drawing.BLUE, linewidths=0)
 
 
 def _rest(values: Floats, others: Floats) -> Floats:
     weights = np.linalg.lstsq(others, values, rcond=None)[0]
     rest: Floats = values - others @ weights
     return rest
-
-
-def _line_with_band(axes: Axes, x: Floats, y: Floats, slope: float, df: float) -> None:
-    """Draw the regression line with the 95 % band of its mean."""
-    grid = np.linspace(x.min(), x.max(), 60)
-    # Degrees of freedom of the whole model: the other terms used up theirs before this picture.
-    error = np.sqrt(np.sum((y - slope * x) ** 2) / df)
-    # Standard error of the mean at x; x has a mean of 0, since the intercept is among the others.
-    reach = stats.t.ppf(0.975, df) * error * np.sqrt(1 / len(x) + grid**2 / np.sum(x**2))
-    axes.plot(grid, slope * grid, color="black", linewidth=1.4)
-    axes.fill_between(grid, slope * grid - reach, slope * grid + reach, color=GRAY, alpha=0.2)
-
-
-def _grid(n: int, *, width: float, height: float, columns: int = 3) -> tuple[Canvas, list[Axes]]:
-    """Return a canvas with ``n`` panels, the last row perhaps not full."""
-    columns = min(columns, n)
-    rows = -(-n // columns)
-    canvas = Canvas(figsize=(width * columns, height * rows), layout="constrained")
-    panels = [canvas.add_subplot(rows, columns, place) for place in range(1, n + 1)]
-    for axes in panels:
-        axes.tick_params(labelsize=8)
-        # A panel is narrow and volumes in mm3 have seven digits: more labels would overlap.
-        axes.locator_params(nbins=4)
-    return canvas, panels
-
-
-def _cloud(axes: Axes, x: Floats, y: Floats) -> None:
-    """Draw points; many of them as an image, which stays small."""
-    axes.scatter(
-        x,
-        y,
-        s=14,
-        color=drawing.BLUE,
-        # More points are more transparent, so that density stays visible.
-        alpha=min(0.7, 0.1 + 60 / len(x)),
-        linewidths=0,
-        rasterized=len(x) > MANY_POINTS,
-    )
-
-
-def _quantiles(axes: Axes, values: Floats) -> None:
-    ordered = np.sort(values)
-    # Blom's positions, nearly the expected order statistics of a normal sample.
-    positions = (np.arange(1, len(ordered) + 1) - 0.375) / (len(ordered) + 0.25)
-    normal = stats.norm.ppf(positions)
-    # The line of a normal distribution with this mean and SD, not one through the quartiles.
-    axes.plot(normal, ordered.mean() + ordered.std(ddof=1) * normal, color=GRAY, linewidth=1)
-    many = len(ordered) > MANY_POINTS
-    axes.scatter(normal, ordered, s=10, color=drawing.BLUE, linewidths=0, rasterized=many)
-    axes.tick_params(labelsize=7)
-
-
-def _finished(canvas: Canvas, panels: list[Axes]) -> bytes:
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-    return drawing.to_svg(canvas)

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from bids_qsmthal.statistics.analysis import Analysis, Variable
+
+UNITS = {"mm3": "mm\N{SUPERSCRIPT THREE}", "year": "years"}
+"""Units as they are printed; all others as they are."""
+
+TRANSFORMED = {
+    "log": "Natural logarithm of\n{axis}",
+    "log2": "Logarithm to base 2 of\n{axis}",
+    "log10": "Logarithm to base 10 of\n{axis}",
+    "sqrt": "Square root of\n{axis}",
+    "exp": "Exponential of\n{axis}",
+    "center": "{axis},\nminus its mean",
+    "scale": "{label} (standard deviations from its mean)",
+}
+"""What functions of formulas do, in words."""
+
+CALL = re.compile(r"(\w+)\((\w+)\)")
+
+LEVEL = re.compile(r"(?:C\()?(\w+)\)?\[(?:T\.)?([^\]]+)\]")
+"""A level of a variable as formulaic names its column: ``site[T.b]``."""
 
 
 def step(term: str, analysis: Analysis) -> str:
@@ -29,15 +50,45 @@ def outcome(name: str, analysis: Analysis) -> tuple[str, str]:
 
 
 def axis(name: str, analysis: Analysis) -> str:
-    """Return the title of an axis: label and unit, the meaning of codes, or the term as it is."""
-    variable = analysis.variables.get(name)
-    if variable is None:
-        inner = _logged(name, analysis)
-        return name if inner is None else f"Natural logarithm of\n{_with_unit(inner)}"
+    """Return the title of an axis in words with the unit, whatever a formula does to the variable.
+
+    A term that has no words here (an interaction of splines, say) stays as it is written.
+    """
+    if name in analysis.variables:
+        return _plain_axis(analysis.variables[name])
+    if called := CALL.fullmatch(name):
+        function, variable = called[1], analysis.variables.get(called[2])
+        if variable is not None and function in TRANSFORMED:
+            return TRANSFORMED[function].format(label=variable.label, axis=_with_unit(variable))
+    if levelled := LEVEL.fullmatch(name):
+        variable = analysis.variables.get(levelled[1])
+        label = variable.label if variable else levelled[1]
+        return f"{label}: {levelled[2]} (1) or not (0)"
+    parts = name.split(":")
+    if len(parts) > 1:
+        return " \N{MULTIPLICATION SIGN} ".join(axis(part, analysis) for part in parts)
+    return name
+
+
+def _plain_axis(variable: Variable) -> str:
     if len(variable.levels) == 2:
         words = ", ".join(f"{_code(variable, word)} {word}" for word in _levels(variable))
         return f"{variable.label} ({words})"
     return _with_unit(variable)
+
+
+def words_of(name: str, analysis: Analysis) -> dict[float, str]:
+    """Return what the values of a term mean, where they have names."""
+    variable = analysis.variables.get(name)
+    levels = variable.levels if variable else {}
+    named = {level.value: word for word, level in levels.items()}
+    return {value: word for value, word in named.items() if isinstance(value, float)}
+
+
+def logged(name: str, analysis: Analysis) -> str:
+    """Return the axis of the variable whose natural logarithm a term is, or nothing."""
+    inner = _logged(name, analysis)
+    return _with_unit(inner) if inner else ""
 
 
 def label(name: str, analysis: Analysis) -> str:
@@ -71,7 +122,8 @@ def _code(variable: Variable, word: str) -> str:
 
 
 def _with_unit(variable: Variable) -> str:
-    return f"{variable.label} ({variable.unit})" if variable.unit else variable.label
+    unit = UNITS.get(variable.unit, variable.unit)
+    return f"{variable.label} ({unit})" if unit else variable.label
 
 
 def _logged(name: str, analysis: Analysis) -> Variable | None:

@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
-from bids_qsmthal.group import (
-    figures,
-    flow,
-    interpretation,
-    labels,
-    questionable,
-    study_sections,
-)
+from bids_qsmthal.group import flow, interpretation, pictures, questionable, study_sections
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
-from bids_qsmthal.report import MethodsRun, charts, citation
+from bids_qsmthal.report import MethodsRun, citation
 from bids_qsmthal.report.page import (
     Block,
     Figure,
@@ -34,7 +26,7 @@ from bids_qsmthal.report.page import (
     render,
 )
 from bids_qsmthal.statistics import cohort as summary
-from bids_qsmthal.statistics import regression, tables
+from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import ModelTable as Wanted
 
@@ -43,20 +35,14 @@ NAME = "group.html"
 MANY_SCANS = 500
 """Above this only the reports of doubtful and excluded participants are linked."""
 
-FEWEST_FOR_FIGURES = 8
-"""A cloud of fewer points says nothing."""
-
 
 def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) -> Path:
     """Write ``group.html`` and each figure beside it."""
     page = make(analysis, cohort, results)
     for section in page.sections:
         for block in section.blocks:
-            if isinstance(block, Figure):
-                # Titles hold names of the user's file, so nothing but letters and digits goes into
-                # a path.
-                name = "".join(c if c.isalnum() else "_" for c in block.title.lower())
-                write_whole(folder / "figures" / f"{name}.{block.kind}", block.content)
+            for name, content in block.files.items() if isinstance(block, Figure) else ():
+                write_whole(folder / "figures" / name, content)
     path = folder / NAME
     write_text(path, render(page))
     return path
@@ -71,7 +57,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         *[Section(_heading(t.name), _table(t, analysis, results)) for t in analysis.tables],
         *study_sections.make(analysis, results.evidence, results.published),
         *_direction(analysis, results),
-        *_further(cohort, results),
+        *_further(analysis, cohort, results),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
         Section("Normality", _normality(analysis, results)),
         Section("Diagnostics of the models", _diagnostics(results)),
@@ -142,6 +128,7 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
     of_cohort = [line for line in results.flow if line.step != FlowStep.MODEL]
     remarkable = cohort.exclusions[cohort.exclusions["decision"] != Decision.INCLUDE]
     return [
+        pictures.flow_of(results),
         Table("From dataset to analysis", flow.table(of_cohort), name="flow"),
         Table("Participants of each model", flow.table(of_models), name="flow_models", folded=True),
         Table(
@@ -199,16 +186,11 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
         Prose(interpretation.read_table(wanted, numbers, analysis)),
         Table(f"{_heading(wanted.name)} in full precision", numbers, name=wanted.name, folded=True),
     ]
-    lines = _forest_lines(wanted, results)
-    if not lines.empty:
-        figure = Figure(
-            f"Forest plot of {_heading(wanted.name)}",
-            "Partial correlation of each line of the table, with its 95 % confidence interval.",
-            f"Forest plot of the coefficients of {wanted.name}; the numbers are in the table.",
-            figures.forest(lines),
-        )
-        blocks.insert(1, figure)
-    return [*blocks, *_pictures(wanted, analysis, results)]
+    blocks[1:1] = pictures.forest_of(wanted, _heading(wanted.name), results)
+    drawn = pictures.of_models(wanted, _heading(wanted.name), analysis, results)
+    if not drawn:
+        blocks.append(Prose("There are too few participants for figures of the models."))
+    return [*blocks, *drawn]
 
 
 def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
@@ -224,170 +206,42 @@ def _narrow(printed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _forest_lines(wanted: Wanted, results: Results) -> pd.DataFrame:
-    """Return the lines of a table as partial correlations with intervals (Fisher's transform)."""
-    lines = []
-    for row in wanted.rows:
-        for side in tables.SIDES:
-            fit = results.fits.get(getattr(row, side))
-            if fit is None:
-                continue
-            found = fit.row(row.term)
-            r, df = float(found["partial_r"]), float(found["df_residual"])
-            # partial_r is of least squares only, so logistic and robust models have no line here.
-            if np.isfinite(r) and df > 1:
-                # Variance 1/(n - 3 - k) with k other terms (Fisher 1924); df is n - k - 2, so this
-                # is df - 1.
-                reach = 1.959964 / np.sqrt(df - 1)
-                low, high = np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)
-                lines.append((row.label, side, r, low, high))
-    return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high"])
-
-
-def _pictures(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
-    """Draw every line of a table that could be fitted, adjusted where it is."""
-    panels = []
-    for row in wanted.rows:
-        fit = results.fits.get(row.adjusted or row.unadjusted)
-        if fit is not None and _drawable(fit, row.term):
-            panels.append(
-                figures.Panel(
-                    fit=fit,
-                    term=row.term,
-                    title=row.label,
-                    x_label=labels.axis(row.term, analysis),
-                    y_label=_outcome_axis(fit, analysis),
-                )
-            )
-    if not panels:
-        return [Prose("There are too few participants for figures of the models.")]
-    # One pair of residual plots a model, however many lines of the table are read from it.
-    fits = {panel.fit.model.name: (panel.fit, panel.y_label) for panel in panels}
+def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
     return [
-        Figure(
-            f"Associations of {_heading(wanted.name)}",
-            "Each point is a participant; both axes after removing what the other terms of the "
-            "model explain. The slope of the line is the coefficient of the table; the band is "
-            "the 95 % confidence band of the mean.",
-            f"Scatter plots of the lines of {wanted.name}; the numbers are in the table.",
-            figures.partial_regressions(panels),
-        ),
-        Figure(
-            f"Residuals of {_heading(wanted.name)}",
-            "Left: points near the line speak for normal residuals. Right: a funnel or a bend "
-            "speaks against equal variance or a straight relation.",
-            f"Residual plots of the models of {wanted.name}; tests are in the diagnostics table.",
-            figures.residuals(list(fits.values())),
-        ),
+        *_choices(cohort),
+        Prose(interpretation.read_sensitivity(results.sensitivity, analysis)),
+        *pictures.specifications(analysis, results),
+        Table("All specifications", results.sensitivity, name="sensitivity", folded=True),
     ]
-
-
-def _outcome_axis(fit: regression.Fit, analysis: Analysis) -> str:
-    return labels.axis(fit.design.outcome_name, analysis) if fit.design else ""
 
 
 def _choices(cohort: Cohort) -> list[Block]:
-    """Show how far each choice moves the number itself, before any model is asked."""
-    table = cohort.choices
-    both = table[table["hemisphere"] == "LR"]
-    if both.empty:
-        return []
-    # The zero line of the chart is a row of its own, without spread.
-    names = ["as reported", *(both["choice"] + ": " + both["variant"])]
-    chart = charts.intervals(
-        names,
-        np.array([0.0, *both["mean_difference"]]),
-        np.array([np.nan, *both["sd_difference"]]),
-        "difference of relative susceptibility (ppb)",
-    )
-    return [
-        Figure(
-            "How choices move the number",
-            "Relative susceptibility of both thalami with one choice changed, minus the one "
-            "reported: mean and standard deviation over participants. A mean moves everybody "
-            "alike; the standard deviation is what changes comparisons between people.",
-            "Mean and standard deviation of the difference for each choice; see the table.",
-            chart,
-        ),
-        Table("How choices move the number", table, name="choices", folded=True),
-    ]
+    figure = pictures.choices_of(cohort)
+    table = Table("How choices move the number", cohort.choices, name="choices", folded=True)
+    return [*figure, table] if figure else []
 
 
-def _sensitivity(analysis: Analysis, cohort: Cohort, results: Results) -> list[Block]:
-    blocks = _choices(cohort)
-    blocks.append(Prose(interpretation.read_sensitivity(results.sensitivity, analysis)))
-    for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
-        # Partial correlations, since coefficients of other measures have other units. Rows of other
-        # tests of the same estimate have none.
-        usable = _with_intervals(rows.dropna(subset=["partial_r"]))
-        if len(usable) > 1:
-            title = f"{labels.label(str(term), analysis)} in {model}"
-            blocks.append(
-                Figure(
-                    f"Specification curve: {title}",
-                    "The same question under every choice that could be tried; the square is the "
-                    "one in the table. Choices were not picked by their result.",
-                    f"Partial correlations of {title} under different choices.",
-                    figures.specification_curve(usable, title),
-                )
-            )
-    blocks.append(Table("All specifications", results.sensitivity, name="sensitivity", folded=True))
-    return blocks
-
-
-def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the interval of a partial correlation, brought from the coefficient's own."""
-    # Not Fisher's standard error: this interval excludes 0 where that of the coefficient does.
-    t = rows["coefficient"] / ((rows["ci_high"] - rows["ci_low"]) / 2)
-    r = rows["partial_r"].astype(float)
-    # The half width of the interval is the coefficient's share of its distance from zero.
-    reach = np.abs(np.arctanh(r) / t.astype(float))
-    middle = np.arctanh(r)
-    return rows.assign(low=np.tanh(middle - reach), high=np.tanh(middle + reach))
-
-
-def _further(cohort: Cohort, results: Results) -> list[Section]:
+def _further(analysis: Analysis, cohort: Cohort, results: Results) -> list[Section]:
     """Return the sections that only some analyses have."""
     parts = [
         ("Change over time", results.longitudinal, "longitudinal"),
         ("Mediation", results.mediation, "mediation"),
         ("Harmonisation across sites", cohort.harmonised, "harmonisation"),
     ]
+    courses = {"longitudinal": pictures.changes_of(analysis, cohort, results)}
     return [
-        Section(title, [Table(title, frame, name=name)])
+        Section(title, [*courses.get(name, ()), Table(title, frame, name=name)])
         for title, frame, name in parts
         if len(frame)
     ]
 
 
-def _drawable(fit: regression.Fit, term: str) -> bool:
-    return (
-        fit.fitted
-        and fit.design is not None
-        and fit.design.n >= FEWEST_FOR_FIGURES
-        and term in fit.design.names
-        and bool(np.isfinite(fit.row(term)["coefficient"]))
-    )
-
-
 def _normality(analysis: Analysis, results: Results) -> list[Block]:
-    blocks: list[Block] = [
+    return [
         Prose(interpretation.read_normality(results.normality, analysis)),
         Table("Ladder of powers", results.normality, name="normality", folded=True),
+        *pictures.normality_of(analysis, results),
     ]
-    for name in analysis.normality:
-        label = analysis.variables[name].label
-        if results.analysed[name].notna().sum() >= FEWEST_FOR_FIGURES:
-            blocks.append(
-                Figure(
-                    f"Quantile-normal plots: {label}",
-                    "One panel a rung of the ladder of powers; the nearer the points are to the "
-                    "line, the nearer the values are to a normal distribution.",
-                    f"Nine quantile-normal plots of {label}.",
-                    figures.quantile_normal(results.analysed[name], label),
-                )
-            )
-    return blocks
 
 
 def _diagnostics(results: Results) -> list[Block]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
+from bids_qsmthal.group import plots
 from bids_qsmthal.report import drawing
+from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics.published import Reading
-
-GRAY = "#555555"
 
 
 def lines_of(compared: pd.DataFrame) -> pd.DataFrame:
@@ -30,15 +29,14 @@ def lines_of(compared: pd.DataFrame) -> pd.DataFrame:
     return made.dropna(subset=["estimate", "low", "high"]).reset_index(drop=True)
 
 
-def forest(lines: pd.DataFrame) -> bytes:
+def forest(lines: pd.DataFrame) -> Drawing:
     """Draw published and own correlations with their intervals, a row a published value."""
     labels = list(dict.fromkeys(lines["label"]))
-    canvas = Canvas(figsize=(9.0, 1.2 + 0.42 * len(labels)), layout="constrained")
-    axes = canvas.add_subplot()
-    axes.axvline(0, color=GRAY, linewidth=1)
+    canvas, axes = plots.lines_with_names(1.2 + 0.42 * len(labels))
+    axes.axvline(0, color=plots.GRAY, linewidth=1)
     # Shape and height differ, not color alone: for prints and the color-blind.
     looks = {
-        "published": (GRAY, "o", 0.24),
+        "published": (plots.GRAY, "o", 0.24),
         "published, sign turned": (drawing.ORANGE, "^", 0.0),
         "here": (drawing.BLUE, "s", -0.24),
     }
@@ -51,9 +49,8 @@ def forest(lines: pd.DataFrame) -> bytes:
             rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=2, label=who,
             markersize=4,
         )  # fmt: skip
-    axes.set_yticks(range(len(labels)), labels[::-1], fontsize=8)
+    axes.set_yticks(range(len(labels)), [plots.folded(one, 40) for one in labels[::-1]], fontsize=7)
     axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("(partial) correlation with 95 % confidence interval", fontsize=9)
+    axes.set_xlabel("(Partial) correlation with 95 % confidence interval", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return drawing.to_svg(canvas)
+    return plots.finished(canvas, [axes])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import study_figure, study_words
+from bids_qsmthal.group import pictures, study_figure, study_words
 from bids_qsmthal.report import numbers
-from bids_qsmthal.report.page import Block, Figure, Prose, Section, Table
+from bids_qsmthal.report.page import Block, Prose, Section, Table
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.published import Reading, Study
@@ -104,11 +104,12 @@ def _study(study: Study, lines: pd.DataFrame) -> list[Block]:
     ]
     drawn = study_figure.lines_of(lines)
     if (drawn["who"] == "here").any():
-        figure = Figure(
+        figure = pictures.figure(
             f"Forest plot: {study.name} and this cohort",
             "Correlations, partial ones after adjustment, with 95 % confidence intervals.",
             "Published and own correlations of each published value; the numbers are in the table.",
             study_figure.forest(drawn),
+            tall=True,
         )
         blocks.insert(1, figure)
     return blocks

@@ -52,6 +52,25 @@ def intervals(
     label: str,
 ) -> bytes:
     """Draw one value with its interval per row, the first marked as the one reported."""
+    return drawing.to_svg(_interval_chart(names, values, half_widths, label))
+
+
+def interval_files(
+    names: Sequence[str],
+    values: NDArray[np.floating],
+    half_widths: NDArray[np.floating],
+    label: str,
+) -> drawing.Drawing:
+    """Draw the same as ``intervals``, in every form an author needs."""
+    return drawing.to_files(_interval_chart(names, values, half_widths, label))
+
+
+def _interval_chart(
+    names: Sequence[str],
+    values: NDArray[np.floating],
+    half_widths: NDArray[np.floating],
+    label: str,
+) -> Canvas:
     canvas = Canvas(figsize=(8.0, 0.9 + 0.32 * len(names)))
     axes = canvas.add_subplot()
     # The first row on top: matplotlib counts upwards.
@@ -66,11 +85,15 @@ def intervals(
     axes.set_yticks(rows, names)
     axes.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
-    return _finished(canvas, axes)
+    return _plain(canvas, axes)
 
 
 def _finished(canvas: Canvas, axes: Axes) -> bytes:
+    return drawing.to_svg(_plain(canvas, axes))
+
+
+def _plain(canvas: Canvas, axes: Axes) -> Canvas:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     canvas.tight_layout()
-    return drawing.to_svg(canvas)
+    return canvas

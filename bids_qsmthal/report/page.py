@@ -45,7 +45,12 @@ class Block(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture: ``content`` is the whole file; ``name`` is for saving it beside the page."""
+    """A picture: ``content`` is the whole file; ``name`` is for saving it beside the page.
+
+    ``copies`` are other forms of it by their endings, which ``files`` puts into the folder
+    ``figures`` beside the page. A ``tall`` picture is as wide as the text, however high: one that
+    had to fit the window would be too small to read.
+    """
 
     template: ClassVar[str] = "figure.html"
 
@@ -55,6 +60,23 @@ class Figure:
     content: bytes
     kind: Literal["svg", "png", "jpeg"] = "svg"
     name: str = ""
+    copies: Mapping[str, bytes] = field(default_factory=dict)
+    tall: bool = False
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Every form of the picture by the name of its file."""
+        return {f"{self.name}.{end}": what for end, what in self._forms.items()}
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """The files beside the page, where there are several forms."""
+        ends = self._forms if self.copies else {}
+        return [(end.upper(), f"figures/{self.name}.{end}") for end in ends]
+
+    @property
+    def _forms(self) -> dict[str, bytes]:
+        return {self.kind: self.content, **self.copies}
 
     @property
     def uri(self) -> str:
@@ -81,7 +103,8 @@ class Table:
     """A table with a link that saves it as TSV under ``name``.
 
     ``status_column`` names a column whose words (include, check, exclude, pass, warn, fail) are
-    marked with a sign and a colour; ``folded`` shows only the title until it is opened.
+    marked with a sign and a colour; ``folded`` shows only the title until it is opened; ``links``
+    are other forms of the table beside the page.
     """
 
     template: ClassVar[str] = "table.html"
@@ -92,6 +115,7 @@ class Table:
     name: str = "table"
     status_column: str = ""
     folded: bool = False
+    links: Sequence[tuple[str, str]] = ()
 
     @property
     def uri(self) -> str:

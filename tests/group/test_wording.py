@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bids_qsmthal.group import analysis_file, figures, interpretation, labels, page
+from bids_qsmthal.group import analysis_file, figures, interpretation, labels, pictures
 from bids_qsmthal.report import drawing
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import regression, tables
@@ -68,10 +68,19 @@ def test_an_analysis_without_relative_susceptibility_has_no_paragraph_on_its_sig
     ("name", "title"),
     [
         ("chi", "Relative susceptibility of the thalami (ppb)"),
-        ("age", "Age (year)"),
+        ("age", "Age (years)"),
         ("sex", "Sex (0 = female, 1 = male)"),
         ("log(lesion_volume)", "Natural logarithm of\nWhite matter T2 lesion volume (mL)"),
-        ("scale(age)", "scale(age)"),
+        ("thalamic_volume", "Thalamic volume (mm\N{SUPERSCRIPT THREE})"),
+        ("scale(age)", "Age (standard deviations from its mean)"),
+        ("center(age)", "Age (years),\nminus its mean"),
+        ("sqrt(lesion_volume)", "Square root of\nWhite matter T2 lesion volume (mL)"),
+        ("site[T.b]", "site: b (1) or not (0)"),
+        (
+            "chi:age",
+            "Relative susceptibility of the thalami (ppb) \N{MULTIPLICATION SIGN} Age (years)",
+        ),
+        ("bs(age, df=3)[1]", "bs(age, df=3)[1]"),
     ],
 )
 def test_axes_are_titled_in_words_with_units(analysis: Analysis, name: str, title: str) -> None:
@@ -82,26 +91,24 @@ def test_the_figures_of_a_table_have_titles_in_words_and_n(
     analysis: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(drawing, "to_svg", lambda canvas: drawn.append(canvas) or b"")
+    nothing = drawing.Drawing(b"", b"", b"")
+    monkeypatch.setattr(drawing, "to_files", lambda canvas: drawn.append(canvas) or nothing)
     frame = cohorts.published()
-    fit = regression.fit(analysis.models[1], frame)
-    panel = figures.Panel(
-        fit=fit,
-        term="chi",
-        title="Thalamic volume",
-        x_label=labels.axis("chi", analysis),
-        y_label=page._outcome_axis(fit, analysis),
-    )
-    figures.partial_regressions([panel])
-    figures.residuals([(fit, panel.y_label)])
-    (association,) = drawn[0].axes
-    assert association.get_title() == "Thalamic volume\nn = 95"
-    assert association.get_xlabel().replace("\n", " ") == (
-        "Relative susceptibility of the thalami (ppb), other terms removed"
-    )
-    assert association.get_ylabel().startswith("Thalamic volume (mm3)")
-    assert drawn[1].axes[0].get_ylabel() == "residual of\nThalamic volume (mm3)"
-    assert drawn[1].axes[1].get_xlabel() == "fitted value of\nThalamic volume (mm3)"
+    fits = {model.name: regression.fit(model, frame) for model in analysis.models}
+    first, *_, last = pictures._associations(analysis.tables[0], analysis, fits)
+    figures.associations([first, last])
+    figures.residuals([(fits["thalamic_volume_adjusted"], first.y_label)])
+    measured, partial, lesion, _ = drawn[0].axes
+    volume = "Thalamic volume (mm\N{SUPERSCRIPT THREE})"
+    susceptibility = "Relative susceptibility of the thalami (ppb)"
+    assert measured.get_title(loc="left") == "Thalamic volume\nas measured, n = 95"
+    assert measured.get_xlabel().replace("\n", " ") == susceptibility
+    assert measured.get_ylabel() == volume
+    assert partial.get_xlabel().replace("\n", " ") == f"{susceptibility}, other terms removed"
+    assert partial.get_ylabel().replace("\n", " ") == f"{volume}, other terms removed"
+    assert lesion.get_ylabel() == "White matter T2 lesion volume (mL)"
+    assert drawn[1].axes[0].get_ylabel() == f"Residual of\n{volume}"
+    assert drawn[1].axes[1].get_xlabel() == f"Fitted value of\n{volume}"
 
 
 def test_the_numbers_of_a_line_of_the_cohort_have_the_same_decimals() -> None:

@@ -1,0 +1,79 @@
+"""Change over time: the course of each participant, and the model's line through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+
+from bids_qsmthal.group import plots
+from bids_qsmthal.report import drawing
+from bids_qsmthal.report.drawing import Drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_COURSES = 300
+"""More lines are a blot. Those drawn are spread evenly over the participants of the table."""
+
+YEARS = "years"
+
+
+def courses(frame: pd.DataFrame, outcome: str) -> dict[str, np.ndarray]:
+    """Return the course of everyone with two sessions or more: years and values, in time order.
+
+    Parameters
+    ----------
+    frame
+        One row a session, with ``participant_id``, ``years`` and the outcome.
+    """
+    known = frame.dropna(subset=[YEARS, outcome]).sort_values(["participant_id", YEARS])
+    return {
+        str(who): rows[[YEARS, outcome]].to_numpy(dtype=float)
+        for who, rows in known.groupby("participant_id", sort=True)
+        if len(rows) > 1
+    }
+
+
+def draw(
+    of_each: dict[str, np.ndarray], y_label: str, slope: tuple[float, float, float]
+) -> Drawing:
+    """Draw every course, and the mean change with its 95 % interval.
+
+    Parameters
+    ----------
+    of_each
+        See ``courses``.
+    slope
+        The model's change in a year with its interval; not a number where it has none.
+    """
+    canvas, (axes,) = plots.grid(1, columns=1, height_inches=4.0)
+    names = list(of_each)
+    # Evenly and not at random: the same picture every time.
+    chosen = np.linspace(0, len(names) - 1, min(len(names), MOST_COURSES)).round().astype(int)
+    shown = [of_each[names[place]] for place in chosen]
+    axes.add_collection(LineCollection(shown, colors=plots.GRAY, linewidths=0.7, alpha=0.5))
+    points = np.concatenate(shown)
+    axes.scatter(points[:, 0], points[:, 1], s=7, color=plots.GRAY, alpha=0.6, linewidths=0)
+    everyone = np.concatenate(list(of_each.values()))
+    _mean_change(axes, everyone, slope)
+    axes.set_xlabel("Years since the first session", fontsize=8)
+    axes.set_ylabel(plots.folded(y_label), fontsize=8)
+    some = f", {len(shown)} of them drawn" if len(shown) < len(names) else ""
+    title = f"{len(names):,} participants with two sessions or more{some}"
+    axes.set_title(title, fontsize=8, loc="left")
+    return plots.finished(canvas, [axes])
+
+
+def _mean_change(axes: Axes, points: np.ndarray, slope: tuple[float, float, float]) -> None:
+    if not np.isfinite(slope).all():
+        return
+    years = np.linspace(points[:, 0].min(), points[:, 0].max(), 40)
+    # Through the middle of all points: the model's intercept is that of people with all covariates
+    # at zero, whom nobody has seen.
+    middle = points.mean(axis=0)
+    mean, low, high = (middle[1] + one * (years - middle[0]) for one in slope)
+    axes.plot(years, mean, color=drawing.BLUE, linewidth=2)
+    axes.fill_between(years, low, high, color=drawing.BLUE, alpha=0.2, linewidth=0)
