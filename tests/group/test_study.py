@@ -153,7 +153,7 @@ def test_the_forest_has_both_studies_and_both_readings(study: dict[str, Fit]) ->
     by_who = lesion.set_index("who")["estimate"]
     assert by_who["published, sign turned"] == -by_who["published"]
     assert by_who["here"] == pytest.approx(0.253, abs=0.001)
-    assert b"<svg" in study_figure.forest(lines)
+    assert b"<svg" in study_figure.forest(lines).svg
 
 
 def test_effects_of_a_logistic_model_are_read_as_odds_ratios() -> None:
