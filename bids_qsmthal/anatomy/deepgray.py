@@ -62,8 +62,13 @@ def refined_ventricles(
     return refined
 
 
-def refined_atria(atria: NDArray[np.uint8], ventricles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Extend the warped atria to the fluid of the lateral ventricle beside them."""
+def refined_atria(
+    atria: NDArray[np.uint8],
+    ventricles: NDArray[np.uint8],
+    voxel_mm: tuple[float, float, float],
+    reach_mm: float = 4.0,
+) -> NDArray[np.uint8]:
+    """Extend the warped atria to the fluid of the lateral ventricle within ``reach_mm``."""
     refined = np.zeros_like(atria)
     for value, ventricle in zip((1, 2), LATERAL_VENTRICLE, strict=True):
         # Grown sideways only: in front and behind the ventricle goes on as body and horn.
@@ -73,12 +78,21 @@ def refined_atria(atria: NDArray[np.uint8], ventricles: NDArray[np.uint8]) -> ND
             continue
         box = np.zeros(atria.shape, dtype=bool)
         box[:, rows[0] : rows[-1] + 1, levels[0] : levels[-1] + 1] = True
-        near = ndimage.binary_dilation(atria == value, iterations=4)
+        near = ndimage.binary_dilation(atria == value, _octahedron(reach_mm, voxel_mm))
         refined[box & near & (ventricles == ventricle)] = value
     return refined
 
 
-def refined_nuclei(nuclei: NDArray[np.uint8], thalamus: tuple[Mask, Mask]) -> NDArray[np.uint8]:
+def _octahedron(reach_mm: float, voxel_mm: tuple[float, float, float]) -> Mask:
+    """Return the voxels that steps along the axes, ``reach_mm`` in all, lead to."""
+    steps = [np.arange(-int(reach_mm / size), int(reach_mm / size) + 1) * size for size in voxel_mm]
+    x, y, z = np.meshgrid(*steps, indexing="ij")
+    return np.asarray(np.abs(x) + np.abs(y) + np.abs(z) <= reach_mm + 1e-6)
+
+
+def refined_nuclei(
+    nuclei: NDArray[np.uint8], thalamus: tuple[Mask, Mask], voxel_mm: tuple[float, float, float]
+) -> NDArray[np.uint8]:
     """Fit the warped nuclei to the refined thalamus: cut what is outside, fill what is new.
 
     Geniculate bodies and habenula, outside the whole-thalamus outline, stay as warped.
@@ -91,7 +105,9 @@ def refined_nuclei(nuclei: NDArray[np.uint8], thalamus: tuple[Mask, Mask]) -> ND
         own &= ~apart
         if not own.any():
             continue
-        nearest = ndimage.distance_transform_edt(~own, return_distances=False, return_indices=True)
+        nearest = ndimage.distance_transform_edt(
+            ~own, voxel_mm, return_distances=False, return_indices=True
+        )
         inside = mask & ~apart
         refined[inside] = nuclei[tuple(nearest)][inside]
     return refined

@@ -12,7 +12,19 @@ Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) -> Float:
+NEAR_MM = 4.0
+"""Standard deviation of the weights of white matter round a lesion: more than a gyrus's blade of
+white matter, less than the gain of a coil changes over."""
+
+
+def filled_lesions(
+    t1w: Float,
+    lesions: Mask,
+    white_prior: Float,
+    voxel_mm: tuple[float, float, float],
+    *,
+    seed: int,
+) -> Float:
     """Give lesions the intensity of the white matter round them, with its noise.
 
     Parameters
@@ -23,6 +35,8 @@ def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) 
         What to fill.
     white_prior
         Probability of white matter from the template.
+    voxel_mm
+        Size of the voxels.
     seed
         Of the noise.
     """
@@ -36,8 +50,9 @@ def filled_lesions(t1w: Float, lesions: Mask, white_prior: Float, *, seed: int) 
     # Normal-appearing white matter only: other lesions and vessels stay out of the mean.
     sure &= np.abs(t1w - middle) < 2.5 * spread
     # Normalised convolution: the mean over sure voxels near by, as if the others were not there.
-    weight = ndimage.gaussian_filter(sure.astype(np.float32), 4.0)
-    total = ndimage.gaussian_filter(np.where(sure, t1w, 0).astype(np.float32), 4.0)
+    sigma = [NEAR_MM / size for size in voxel_mm]
+    weight = ndimage.gaussian_filter(sure.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(sure, t1w, 0).astype(np.float32), sigma)
     local = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), middle)
     # Without noise the filled voxels would narrow the spread that is then fitted to white matter.
     noise = np.random.default_rng(seed).normal(0, spread, int(lesions.sum()))

@@ -148,7 +148,9 @@ def segment(
     # Room beyond the brain: filters and distances need neighbours outside it.
     frame = Frame.around(prepared.brain, 5.0)
     cropped = Cropped.from_prepared(prepared, lesion_mask, frame)
-    filled = filled_lesions(cropped.t1w, cropped.lesions, cropped.priors[2], seed=how.seed)
+    filled = filled_lesions(
+        cropped.t1w, cropped.lesions, cropped.priors[2], cropped.voxel_mm, seed=how.seed
+    )
     tissue, (left, right), labels = _classification(filled, cropped, known, frame, how)
     if known.tissue is not None:
         gm, wm, csf = external_labels.tissue_fractions(frame.cut(known.tissue).data, cropped.brain)
@@ -174,7 +176,7 @@ def segment(
         nuclei=frame.paste(nuclei),
         nuclei_names=nuclei_names,
         ventricles=frame.paste(ventricles),
-        atria=frame.paste(refined_atria(cropped.atria, ventricles)),
+        atria=frame.paste(refined_atria(cropped.atria, ventricles, cropped.voxel_mm)),
         vein_prior=prepared.vein_prior,
         thickness_mm=frame.paste(thickness),
         volumes_mm3=volumes_mm3,
@@ -209,7 +211,9 @@ def _nuclei(
     if known.nuclei is not None:
         image, names = known.nuclei
         return frame.cut(image).data, names
-    refined = refined_nuclei(cropped.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]))
+    refined = refined_nuclei(
+        cropped.nuclei, (labels == THALAMUS[0], labels == THALAMUS[1]), cropped.voxel_mm
+    )
     return refined, atlas.names(NUCLEI_TABLE)
 
 

@@ -47,11 +47,36 @@ def test_atria_stay_within_their_level_and_their_ventricle():
     atria = np.zeros(SHAPE, dtype=np.uint8)
     atria[10:16, 8:14, 12:20] = 1
 
-    found = refined_atria(atria, ventricles)
+    found = refined_atria(atria, ventricles, VOXEL_MM)
 
     assert found[8, 10, 15] == 1
     assert not found[:, 14:].any()
     assert (ventricles[found == 1] == 4).all()
+
+
+def test_atria_reach_as_many_millimetres_whatever_the_voxels():
+    atria = np.zeros(SHAPE, dtype=np.uint8)
+    atria[20, 20, 20] = 1
+    ventricles = np.full(SHAPE, 4, dtype=np.uint8)
+
+    fine = refined_atria(atria, ventricles, (0.5, 1.0, 1.0))
+    coarse = refined_atria(atria, ventricles, VOXEL_MM)
+
+    assert np.flatnonzero(coarse[:, 20, 20]).tolist() == list(range(16, 25))
+    assert np.flatnonzero(fine[:, 20, 20]).tolist() == list(range(12, 29))
+
+
+def test_new_thalamus_takes_the_nucleus_that_is_nearest_in_millimetres():
+    nuclei = np.zeros(SHAPE, dtype=np.uint8)
+    nuclei[10, 20, 20], nuclei[14, 20, 24] = 4, 10
+    left = np.zeros(SHAPE, dtype=bool)
+    left[10:15, 20, 20:25] = True
+
+    thin = refined_nuclei(nuclei, (left, np.zeros(SHAPE, dtype=bool)), (0.5, 1.0, 3.0))
+
+    # Four voxels of 0.5 mm from one, four of 3 mm from the other.
+    assert thin[14, 20, 20] == 4
+    assert thin[10, 20, 24] == 10
 
 
 def test_nuclei_fill_the_refined_thalamus_and_nothing_else():
@@ -61,7 +86,7 @@ def test_nuclei_fill_the_refined_thalamus_and_nothing_else():
     left = np.zeros(SHAPE, dtype=bool)
     left[9:17, 11:20, 10:21] = True
 
-    found = refined_nuclei(nuclei, (left, np.zeros(SHAPE, dtype=bool)))
+    found = refined_nuclei(nuclei, (left, np.zeros(SHAPE, dtype=bool)), VOXEL_MM)
 
     assert np.array_equal(found[left] > 0, np.ones(left.sum(), dtype=bool))
     assert set(np.unique(found[~left])) == {0, 7}

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.stats import norm
 
 from bids_qsmthal.anatomy.borders import with_borders
 from bids_qsmthal.anatomy.cropping import Cropped
@@ -18,6 +19,7 @@ from bids_qsmthal.anatomy.tissue import (
 from tests.anatomy.phantoms import radius, shares
 
 SHAPE = (48, 48, 48)
+ONE_MM = (1.0, 1.0, 1.0)
 
 
 def _brain(rng, noise=4.0):
@@ -55,7 +57,7 @@ def test_lesions_become_gray_matter_unless_they_are_filled(rng):
     true = truth[1][mask].sum()
 
     bare = fractions(t1w, mask, priors, TissueModel()).gm.sum()
-    filled = filled_lesions(t1w, lesions, priors[2], seed=1)
+    filled = filled_lesions(t1w, lesions, priors[2], ONE_MM, seed=1)
     mended = fractions(filled, mask, priors, TissueModel()).gm.sum()
 
     assert bare > true + 0.7 * lesions.sum()
@@ -70,18 +72,37 @@ def test_filling_has_the_brightness_and_the_noise_of_the_white_matter_round_it(r
     lesions[8:12, 12:20, 12:20] = lesions[-12:-8, 12:20, 12:20] = True
     t1w[lesions] = 60
 
-    filled = filled_lesions(t1w, lesions, white, seed=1)
+    filled = filled_lesions(t1w, lesions, white, ONE_MM, seed=1)
 
     for part in (np.s_[8:12, 12:20, 12:20], np.s_[-12:-8, 12:20, 12:20]):
         assert filled[part].mean() == pytest.approx(brighter[part].mean(), abs=1.5)
         assert 3 < (filled - brighter)[part].std() < 7
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_filling_reaches_as_many_millimetres_whatever_the_voxels(axis):
+    """White matter of two brightnesses: thinner voxels see as much of the other."""
+    where = np.indices((32, 32, 32))[axis]
+    t1w = np.where(where < 16, 100, 104).astype(np.float32)
+    t1w += np.random.default_rng(3).normal(0, 1, t1w.shape).astype(np.float32)
+    lesions = np.zeros(t1w.shape, bool)
+    lesions[(np.abs(where - 9) < 1) & (np.indices(t1w.shape).sum(0) - where < 50)] = True
+    white = np.ones(t1w.shape, np.float32)
+
+    def filled(size_mm: float) -> float:
+        voxel_mm = tuple(size_mm if k == axis else 1.0 for k in range(3))
+        return float(filled_lesions(t1w, lesions, white, voxel_mm, seed=1)[lesions].mean())
+
+    # 6.5 voxels from the border: 1.6 deviations of the weights at 1 mm, .8 at half of it.
+    assert filled(1.0) == pytest.approx(100 + 4 * norm.sf(6.5 / 4), abs=0.1)
+    assert filled(0.5) == pytest.approx(100 + 4 * norm.sf(6.5 / 8), abs=0.3)
+
+
 def test_filling_repeats_and_leaves_the_rest_alone(rng):
     t1w, mask, priors, _ = _brain(rng)
     lesions = shares(lambda x, y, z: radius(x, y, z) < 3, SHAPE) > 0.5
 
-    first, second = (filled_lesions(t1w, lesions, priors[2], seed=7) for _ in range(2))
+    first, second = (filled_lesions(t1w, lesions, priors[2], ONE_MM, seed=7) for _ in range(2))
 
     assert np.array_equal(first, second)
     assert np.array_equal(first[~lesions], t1w[~lesions])
