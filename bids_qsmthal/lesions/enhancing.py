@@ -301,6 +301,8 @@ def _is_lesion(
     # Half of the ball of the smallest extent: growth to half of the height may shave a small one.
     if volume_mm3 < np.pi / 12 * settings.minimum_extent_mm**3:
         return False
+    if lesion.sum() < settings.minimum_voxels:
+        return False
     if extents[-1] < settings.minimum_extent_mm or (lesion & searched).sum() < 0.5 * lesion.sum():
         return False
     shell = ndimage.binary_dilation(lesion) & ~lesion

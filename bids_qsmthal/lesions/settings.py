@@ -80,6 +80,9 @@ class EnhancingLesions:
         twice that after blurring.
     minimum_extent_mm
         Smallest longest axis.
+    minimum_voxels
+        Smallest number of voxels: two along each axis, else one border between tissues, shifted by
+        a part of a voxel, looks like a lesion. At 1 mm the smallest extent asks for as many.
     visible_fraction
         An enhancement this strong, as a fraction of the signal of white matter, should be seen;
         used to say how sure an absence is.
@@ -92,4 +95,5 @@ class EnhancingLesions:
     slenderness: float = 2.0
     vessel_width_mm: float = 4.0
     minimum_extent_mm: float = 3.0
+    minimum_voxels: int = 8
     visible_fraction: float = 0.2
