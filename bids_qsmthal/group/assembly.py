@@ -286,7 +286,7 @@ def _concerns_of_variables(
     concerns = [
         Concern(kinds[reason.code], (labels[name], reason.text))
         for name, reason in absent.items()
-        if not _tells_groups(name, analysis)
+        if not _tells_groups(name, analysis) and not _is_head_size(name, analysis)
     ]
     for name in dict.fromkeys(one.variable for one in problems):
         here = [one for one in problems if one.variable == name]
@@ -478,6 +478,14 @@ def _from_tables(
 
 def _tells_groups(name: str, analysis: Analysis) -> bool:
     return analysis.groups is not None and name == analysis.groups.variable
+
+
+def _is_head_size(name: str, analysis: Analysis) -> bool:
+    """Return whether only rows of the sensitivity analysis need a variable; they say what lacks."""
+    head = analysis.sensitivity.head_size if analysis.sensitivity else None
+    needed = {used for model in analysis.models for used in model_variables(model)}
+    needed |= {*analysis.cohort, *analysis.normality}
+    return head is not None and name == head.variable and name not in needed
 
 
 def _measured_values(

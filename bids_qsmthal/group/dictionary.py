@@ -116,7 +116,8 @@ SENSITIVITY = {
     "outcome": COEFFICIENT["outcome"],
     "term": "Coefficient",
     "specification": "What is done differently",
-    "kind": "model, inference, sample, term (another form) or measure (another measure)",
+    "kind": "model, inference, sample (other people), term (another form, or one more), measure "
+    "(another measure) or outcome (another form of it)",
     "coefficient": "Coefficient; for another measure in that measure's unit",
     "ci_low": "Lower end of the 95 % interval; the smallest coefficient for leave one out",
     "ci_high": "Upper end of the 95 % interval; the largest coefficient for leave one out",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bids_qsmthal.group import alternatives, flow, groups
+from bids_qsmthal.group import alternatives, flow, groups, head_size
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -18,6 +18,7 @@ from bids_qsmthal.statistics import (
     diagnostics,
     evidence,
     expressions,
+    formulas,
     longitudinal,
     mediation,
     normality,
@@ -29,7 +30,7 @@ from bids_qsmthal.statistics import (
 )
 from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity, model_variables
 from bids_qsmthal.statistics.harmonisation import SUFFIX
-from bids_qsmthal.statistics.regression import Fit
+from bids_qsmthal.statistics.regression import Fit, Model
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Specification
 
@@ -159,16 +160,7 @@ def _sensitivity(
     # The parts of grouped models, not the models of the file: a table names a part.
     models = {name: fit.model for name, fit in fits.items()}
     questions = [
-        sensitivity.Question(
-            adjusted=models[row.adjusted or row.unadjusted],
-            term=row.term,
-            unadjusted=models[row.unadjusted] if row.adjusted and row.unadjusted else None,
-            harmonised=_are_harmonised(
-                model_variables(models[row.adjusted or row.unadjusted]), analysis, cohort
-            ),
-        )
-        for table in analysis.tables
-        for row in table.rows
+        _question(row, models, analysis, cohort) for table in analysis.tables for row in table.rows
     ]
     # Specifications would repeat the same reason for each; models.tsv has it once.
     possible = [
@@ -177,7 +169,31 @@ def _sensitivity(
         if not set(model_variables(question.adjusted)) & set(cohort.absent)
     ]
     specifications = _specifications(analysis.sensitivity, cohort)
-    return sensitivity.explore(possible, cohort.frame, specifications, how)
+    frame = cohort.frame
+    head = analysis.sensitivity.head_size
+    if head and not {head.variable, *head.outcomes} & set(cohort.absent):
+        analysed = groups.analysed(analysis, cohort, frame).index
+        frame = frame.join(head_size.columns(frame, head, analysed))
+    return sensitivity.explore(possible, frame, specifications, how)
+
+
+def _question(
+    row: tables.Row, models: Mapping[str, Model], analysis: Analysis, cohort: Cohort
+) -> sensitivity.Question:
+    adjusted = models[row.adjusted or row.unadjusted]
+    wanted = analysis.sensitivity or Sensitivity()
+    noise = ""
+    if row.term in wanted.noise:
+        noise = measure_column(wanted.noise[row.term], cohort.units)
+    outcome = formulas.parse(adjusted.formula).outcome.variables[0]
+    return sensitivity.Question(
+        adjusted=adjusted,
+        term=row.term,
+        unadjusted=models[row.unadjusted] if row.adjusted and row.unadjusted else None,
+        harmonised=_are_harmonised(model_variables(adjusted), analysis, cohort),
+        noise=noise if noise in cohort.frame else "",
+        zero_add=wanted.zero_add.get(outcome, float("nan")),
+    )
 
 
 def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
@@ -189,6 +205,14 @@ def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
     made += [
         Specification(name=name, kind="term", terms=terms) for name, terms in wanted.terms.items()
     ]
+    made += [
+        Specification(name=name, kind="term", added=added, absent=_absence_text(added, cohort))
+        for name, added in wanted.covariates.items()
+    ]
+    if wanted.head_size:
+        head = wanted.head_size
+        absent = _absence_text((head.variable, *head.outcomes), cohort)
+        made += head_size.specifications(head, absent)
     for alternative in wanted.measures:
         made += _alternatives(alternative, cohort)
     return made

@@ -78,12 +78,29 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSize:
+    """The volume of the head, and the volumes that go with it."""
+
+    variable: str
+    outcomes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
     """Choices under which the coefficients of the tables are looked at again."""
 
     filters: Mapping[str, str] = field(default_factory=dict)
     terms: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     measures: tuple[Alternative, ...] = ()
+    covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variables that are added to the models, by the name of the row."""
+
+    head_size: HeadSize | None = None
+    noise: Mapping[str, Variable] = field(default_factory=dict)
+    """The measure that holds the standard error of a variable's own values."""
+
+    zero_add: Mapping[str, float] = field(default_factory=dict)
+    """What is added within the logarithm of an outcome that is zero in some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

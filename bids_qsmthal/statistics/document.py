@@ -15,6 +15,7 @@ from bids_qsmthal.statistics.analysis import (
     Alternative,
     Analysis,
     Groups,
+    HeadSize,
     Sensitivity,
     Variable,
 )
@@ -300,6 +301,9 @@ def _sensitivity(
                 factors = formulas.parse(f"y ~ {term}").factors[1:]
                 names = [used for part in factors for used in part.variables]
                 _check_known(names, [*context.variables, *COMPUTED], "no variable")
+    for name, names in entry.covariates.items():
+        context.known(names, here, "Covariates", name)
+    context.known(list(entry.zero_add), here, "ZeroAdd")
     return Sensitivity(
         filters={
             name: context.filter(text, here, "Filters", name)
@@ -309,7 +313,22 @@ def _sensitivity(
         measures=tuple(
             _alternative(name, change, context) for name, change in entry.measures.items()
         ),
+        covariates={name: tuple(names) for name, names in entry.covariates.items()},
+        head_size=_head_size(entry.head_size, context),
+        noise={
+            name: _replaced(name, name, part, context, (here, "MeasurementError"))
+            for name, part in entry.measurement_error.items()
+        },
+        zero_add={name: float(added) for name, added in entry.zero_add.items()},
     )
+
+
+def _head_size(entry: schema.HeadSizeEntry | None, context: DocumentContext) -> HeadSize | None:
+    if entry is None:
+        return None
+    context.known([entry.variable], "Sensitivity", "HeadSize", "Variable")
+    context.known(entry.outcomes, "Sensitivity", "HeadSize", "Outcomes")
+    return HeadSize(variable=entry.variable, outcomes=tuple(entry.outcomes))
 
 
 def _alternative(
@@ -322,20 +341,31 @@ def _alternative(
             "...}}."
         )
     replaced, entry = next(iter(change.items()))
+    changed = _replaced(name, replaced, entry, context, keys)
+    return Alternative(name=name, replaces=replaced, variable=changed)
+
+
+def _replaced(
+    label: str,
+    replaced: str,
+    entry: schema.AlternativeEntry,
+    context: DocumentContext,
+    keys: Keys,
+) -> Variable:
+    """Return a variable with another measure."""
     with context.at(*keys):
         _check_known([replaced], list(context.variables), "no variable")
     old = context.variables[replaced]
     # What the entry does not give is as in the variable that is replaced. None and "" differ: an
     # empty hemisphere asks for a measure without sides.
-    changed = replace(
+    return replace(
         old,
-        label=name,
+        label=label,
         measure=old.measure if entry.measure is None else entry.measure,
         region=old.region if entry.region is None else entry.region,
         hemisphere=old.hemisphere if entry.hemisphere is None else entry.hemisphere,
         unit=old.unit if entry.units is None else entry.units,
     )
-    return Alternative(name=name, replaces=replaced, variable=changed)
 
 
 def _mixed(entry: schema.MixedEntry, context: DocumentContext, place: int) -> MixedModel:

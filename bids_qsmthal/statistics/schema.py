@@ -143,6 +143,13 @@ class AlternativeEntry(Entry):
     units: str | None = Field(default=None, description="Unit in which it is analysed.")
 
 
+class HeadSizeEntry(Entry):
+    """The volume of the head, and the volumes that go with it."""
+
+    variable: str = Field(description="Intracranial volume.")
+    outcomes: list[str] = Field(min_length=1, description="Volumes that go with it.")
+
+
 class SensitivityEntry(Entry):
     """Choices under which the coefficients of the tables are looked at again."""
 
@@ -152,6 +159,20 @@ class SensitivityEntry(Entry):
     )
     measures: dict[str, dict[str, AlternativeEntry]] = Field(
         default={}, description="Another measure in place of a variable's own, by name."
+    )
+    covariates: dict[str, list[str]] = Field(
+        default={}, description="Variables that are added, such as site, by the name of the row."
+    )
+    head_size: HeadSizeEntry | None = Field(
+        default=None, description="As covariate, as ratio and as residual of these outcomes."
+    )
+    measurement_error: dict[str, AlternativeEntry] = Field(
+        default={}, description="The measure with the standard error of a variable's own values."
+    )
+    zero_add: dict[str, Annotated[Number, Field(gt=0)]] = Field(
+        default={},
+        description="What is added within log() of an outcome that some have none of; half of "
+        "the smallest value above 0 where nothing is said.",
     )
 
 

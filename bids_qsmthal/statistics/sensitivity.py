@@ -9,12 +9,19 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.statistics import design, formulas, refits, regression, resampling
+from bids_qsmthal.statistics import (
+    design,
+    formulas,
+    measurement_error,
+    refits,
+    regression,
+    resampling,
+)
 from bids_qsmthal.statistics.refits import Refits
 from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
 from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
-Kind = Literal["model", "inference", "sample", "term", "measure"]
+Kind = Literal["model", "inference", "sample", "term", "measure", "outcome"]
 
 COLUMNS = [
     "model", "outcome", "term", "specification", "kind", "coefficient", "ci_low", "ci_high", "p",
@@ -29,6 +36,11 @@ ROBUST: dict[Family, dict[str, Method]] = {
     "poisson": {HC3: "hc3"},
 }
 """Other methods beside the one of the table."""
+
+SAME_PEOPLE = "unadjusted, participants of the adjusted model"
+COMPLETE = "participants who are in every model of the tables"
+ANY = "any at all (two-part; log odds ratio)"
+CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
 NOT_RESAMPLED = "not given: counts and ordered outcomes are not resampled"
@@ -53,6 +65,12 @@ class Specification:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Which column of the table stands for a variable."""
 
+    added: tuple[str, ...] = ()
+    """Variables that are put into the formula."""
+
+    outcomes: tuple[str, ...] = ()
+    """Of which outcomes alone it is asked; of all where nothing is named."""
+
     absent: str = ""
     """Why it cannot be tried, if so."""
 
@@ -67,6 +85,13 @@ class Question:
     harmonised: bool = False
     """Whether a variable of it was harmonised across sites."""
 
+    noise: str = ""
+    """Column with the standard error of the term's own values, where there is one."""
+
+    zero_add: float = float("nan")
+    """What is added within a logarithm of the outcome; where not given, half of the smallest value
+    above zero."""
+
 
 def explore(
     questions: Sequence[Question],
@@ -79,12 +104,16 @@ def explore(
     ``partial_r`` compares specifications whose coefficients have different units.
     """
     rows: list[dict[str, object]] = []
-    for question in questions:
-        main = regression.fit(question.adjusted, frame)
+    mains = [regression.fit(question.adjusted, frame) for question in questions]
+    everywhere = _complete(mains)
+    for question, main in zip(questions, mains, strict=True):
         rows.append(_row(question, "as in the table", "model", main))
         if question.unadjusted:
             fit = regression.fit(question.unadjusted, frame)
             rows.append(_row(question, "unadjusted", "model", fit))
+        rows += _of_the_same_people(question, main, everywhere, frame)
+        rows += _of_zeros(question, main, frame)
+        rows += _calibrated(question, main, frame)
         rows += _inference(question, main, frame, how)
         for specification in specifications:
             row = _changed(question, specification, frame, main)
@@ -134,6 +163,14 @@ def _changed(
         question.term in specification.terms or formula == formulas.parse(model.formula).text
     ):
         return None
+    outcome = formulas.parse(model.formula).outcome.variables
+    if specification.outcomes and not set(outcome) & set(specification.outcomes):
+        return None
+    if specification.added:
+        new = [name for name in specification.added if name not in formulas.variables(formula)]
+        if not new:
+            return None
+        formula = " + ".join([formula, *new])
     # A variable of the filter alone is no other measure of what the model is about.
     if specification.columns and not set(specification.columns) & set(
         formulas.variables(model.formula)
@@ -155,6 +192,112 @@ def _changed(
         # are.
         fit = regression.fit(changed, frame.assign(**columns))
     return _row(question, specification.name, specification.kind, fit)
+
+
+def _complete(mains: Sequence[Fit]) -> pd.Index | None:
+    """Return the rows that are in every model; nothing where some model has none."""
+    rows = None
+    for fit in mains:
+        if not fit.fitted or fit.design is None:
+            continue
+        rows = fit.design.rows if rows is None else rows.intersection(fit.design.rows)
+    return rows
+
+
+def _of_the_same_people(
+    question: Question, main: Fit, everywhere: pd.Index | None, frame: pd.DataFrame
+) -> list[dict[str, object]]:
+    """Return coefficients of the people whom several models share, where these are others.
+
+    An unadjusted and an adjusted coefficient differ by the covariates and by who lacks one of
+    them; among the same people only the covariates are left.
+    """
+    if not main.fitted or main.design is None:
+        return []
+    rows = []
+    if question.unadjusted:
+        own = regression.fit(question.unadjusted, frame)
+        if own.design is not None and len(own.design.rows.difference(main.design.rows)):
+            fit = regression.fit(question.unadjusted, frame.loc[main.design.rows])
+            rows.append(_row(question, SAME_PEOPLE, "sample", fit))
+    if everywhere is not None and len(main.design.rows.difference(everywhere)):
+        fit = regression.fit(question.adjusted, frame.loc[everywhere])
+        rows.append(_row(question, COMPLETE, "sample", fit))
+    return rows
+
+
+def _of_zeros(question: Question, main: Fit, frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the coefficient with those whose outcome is 0, which has no logarithm.
+
+    Once with something added to everybody's, and once as the other half of a two-part model:
+    whether there is any at all, beside how much in those who have some, which is the model itself
+    (Duan et al. 1983, doi:10.2307/1391852).
+    """
+    outcome = formulas.parse(question.adjusted.formula).outcome
+    name = outcome.variables[0]
+    functions = [f for f in ("log", "log2", "log10") if outcome.text == f"{f}({name})"]
+    if main.design is None or not functions or not main.design.losses.n_not_finite:
+        return []
+    lost = frame.loc[list(main.design.losses.not_finite_rows), name]
+    if not (lost == 0).all():
+        return []
+    values = frame[name]
+    added = question.zero_add
+    if np.isnan(added):
+        added = float(f"{values[values > 0].min() / 2:.3g}")
+    predictors = question.adjusted.formula.partition("~")[2]
+    model = replace(question.adjusted, formula=f"{functions[0]}({name} + {added!r}) ~{predictors}")
+    any_name = f"any_{name}"
+    either = replace(
+        question.adjusted, formula=f"{any_name} ~{predictors}", family="binomial", method="ols"
+    )
+    present = (values > 0).astype(float).where(values.notna())
+    return [
+        _row(question, f"{functions[0]}(x + {added:g})", "outcome", regression.fit(model, frame)),
+        _row(question, ANY, "outcome", regression.fit(either, frame.assign(**{any_name: present}))),
+    ]
+
+
+def _calibrated(question: Question, main: Fit, frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the slope without the attenuation by the noise of its predictor."""
+    found = main.row(question.term)
+    if (
+        not question.noise
+        or question.harmonised
+        or main.design is None
+        or not np.isfinite(found["coefficient"])
+        or (main.model.family, main.model.method) != ("gaussian", "ols")
+    ):
+        return []
+    noise = frame.loc[main.design.rows, question.noise].to_numpy(dtype=float)
+    kept, _ = regression.independent(main.model, main.design)
+    place = main.design.names.index(question.term)
+    row = _row(question, CALIBRATED, "measure", main)
+    blank = dict.fromkeys(("coefficient", "ci_low", "ci_high", "partial_r"), np.nan)
+    if np.isnan(noise).any():
+        note = f"{int(np.isnan(noise).sum())} participants without a standard error of the number"
+        return [row | blank | {"p": np.nan, "note": note}]
+    made = measurement_error.calibrated(
+        float(found["coefficient"]),
+        float(found["standard_error"]),
+        main.design.predictors[:, place],
+        main.design.predictors[:, [column for column in kept if column != place]],
+        noise,
+    )
+    note = f"reliability {made.reliability:.2f} by the standard errors of the numbers"
+    if np.isnan(made.slope):
+        return [row | blank | {"p": np.nan, "note": f"{note}: too low to correct for"}]
+    # The test of no association is that of the slope as it is (Carroll et al. 2006, 10.1).
+    return [
+        row
+        | blank
+        | {
+            "coefficient": made.slope,
+            "ci_low": made.ci_low,
+            "ci_high": made.ci_high,
+            "note": note,
+        }
+    ]
 
 
 def _inference(
