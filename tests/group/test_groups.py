@@ -106,7 +106,8 @@ def test_without_a_column_of_groups_nothing_is_said_of_them(tmp_path: Path) -> N
     cohort, found = results(*folders)
     assert "group" not in cohort.frame
     assert "groups_chi" not in found.fits
-    assert {concern.kind for concern in cohort.concerns} <= {Kind.NO_COLUMN, Kind.NO_LOGS}
+    kinds = {concern.kind for concern in cohort.concerns}
+    assert not kinds & {Kind.GROUPS_APART, Kind.POOLED_GROUPS}
     assert not any("roup" in concern.text for concern in cohort.concerns)
 
 
