@@ -9,7 +9,14 @@ import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
-from bids_qsmthal.group import flow, interpretation, pictures, questionable, study_sections
+from bids_qsmthal.group import (
+    flow,
+    interpretation,
+    pictures,
+    printing,
+    questionable,
+    study_sections,
+)
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
@@ -108,7 +115,12 @@ def _heading(name: str) -> str:
 
 def _cohort(results: Results) -> list[Block]:
     return [
-        Table("Characteristics", summary.printed(results.cohort), name="cohort_printed"),
+        Table(
+            "Characteristics",
+            summary.printed(results.cohort),
+            name="cohort_printed",
+            links=printing.links("cohort"),
+        ),
         Table("Cohort in full", results.cohort, name="cohort", folded=True),
     ]
 
@@ -182,6 +194,7 @@ def _table(wanted: Wanted, analysis: Analysis, results: Results) -> list[Block]:
             _narrow(tables.printed(wanted, numbers)),
             caption=f"{wanted.description} * p < .05, not corrected for several tests.",
             name=f"{wanted.name}_printed",
+            links=printing.links(wanted.name),
         ),
         Prose(interpretation.read_table(wanted, numbers, analysis)),
         Table(f"{_heading(wanted.name)} in full precision", numbers, name=wanted.name, folded=True),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import pictures, study_figure, study_words
+from bids_qsmthal.group import pictures, printing, study_figure, study_words
 from bids_qsmthal.report import numbers
 from bids_qsmthal.report.page import Block, Prose, Section, Table
 from bids_qsmthal.statistics import tables
@@ -16,6 +16,12 @@ from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.published import Reading, Study
 
 EMPTY = numbers.MISSING
+
+EVIDENCE_CAPTION = (
+    "Per SD of the term; partial correlation with its 95 % interval; p of the "
+    "equivalence test; the smallest correlation that is excluded; Bayes factor for the "
+    "term."
+)
 
 
 def make(analysis: Analysis, evidence: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
@@ -35,10 +41,9 @@ def _evidence(analysis: Analysis, evidence: pd.DataFrame) -> list[Block]:
         Table(
             "Effect sizes",
             printed_evidence(evidence),
-            caption="Per SD of the term; partial correlation with its 95 % interval; p of the "
-            "equivalence test; the smallest correlation that is excluded; Bayes factor for the "
-            "term.",
+            caption=EVIDENCE_CAPTION,
             name="evidence_printed",
+            links=printing.links("evidence"),
         ),
         Table("Effect sizes and evidence in full", evidence, name="evidence", folded=True),
     ]

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_qsmthal.core.files import write_json, write_text, write_tsv
-from bids_qsmthal.group import dictionary, flow, questionable
+from bids_qsmthal.core.files import write_json, write_tsv
+from bids_qsmthal.group import dictionary, flow, printing, questionable, study_sections
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
+from bids_qsmthal.group.printing import PrintedTable
+from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
 
 DIGITS = 10
 """More differ between machines by the order of their additions."""
 
-LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+NOTE = "* p < .05, not corrected for several tests."
 
 
 def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) -> None:
@@ -47,12 +49,9 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     for name, frame, descriptions in described:
         _write(folder / name, frame, descriptions)
     for table in analysis.tables:
-        numbers = results.tables[table.name]
-        _write(folder / table.name, numbers, dictionary.TABLE)
-        printed = tables.printed(table, numbers)
-        caption = f"{table.title}. {table.description}".strip()
-        write_text(folder / f"{table.name}.md", markdown(printed, caption))
-        write_text(folder / f"{table.name}.tex", latex(printed, caption, table.name))
+        _write(folder / table.name, results.tables[table.name], dictionary.TABLE)
+    for one in printed(analysis, results).values():
+        printing.write(folder, one)
     # All sessions, not only the chosen ones: the file is also the input of other programs.
     wide = cohort.sessions
     _write_numbers(folder / "measures.tsv", wide)
@@ -62,28 +61,25 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     )
 
 
-def markdown(printed: pd.DataFrame, caption: str) -> str:
-    """Return a printed table in Markdown."""
-    header = [str(name) or " " for name in printed.columns]
-    lines = [f"**{caption}**" if caption else "", "", _pipes(header)]
-    lines.append(_pipes(["---", *["---:"] * (len(header) - 1)]))
-    # A star is emphasis in Markdown, and p < .05 in the table.
-    lines += [_pipes([cell.replace("*", r"\*") for cell in row]) for row in printed.to_numpy()]
-    return "\n".join([*lines, "", r"\* p < .05, not corrected for several tests.", ""])
-
-
-def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
-    """Return a printed table in LaTeX, with the rules of the package booktabs."""
-    header = " & ".join(_escaped(str(name)) for name in printed.columns)
-    rows = [" & ".join(_escaped(cell) for cell in row) for row in printed.to_numpy()]
-    body = "\n".join(f"{row} \\\\" for row in rows)
-    return (
-        "\\begin{table}\n"
-        f"\\caption{{{_escaped(caption)} * p < .05, not corrected for several tests.}}\n"
-        f"\\label{{tab:{label}}}\n"
-        f"\\begin{{tabular}}{{l{'r' * (len(printed.columns) - 1)}}}\n\\toprule\n"
-        f"{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
-    )
+def printed(analysis: Analysis, results: Results) -> dict[str, PrintedTable]:
+    """Return every table that a paper would print, by its name."""
+    made = [
+        PrintedTable(
+            name="cohort",
+            frame=summary.printed(results.cohort),
+            caption="Characteristics of the participants.",
+        )
+    ]
+    for table in analysis.tables:
+        frame = tables.printed(table, results.tables[table.name])
+        caption = f"{table.title}. {table.description}".strip()
+        made.append(PrintedTable(name=table.name, frame=frame, caption=caption, note=NOTE))
+    if len(results.evidence):
+        frame = study_sections.printed_evidence(results.evidence)
+        made.append(
+            PrintedTable(name="evidence", frame=frame, caption=study_sections.EVIDENCE_CAPTION)
+        )
+    return {table.name: table for table in made}
 
 
 def _write(stem: Path, frame: pd.DataFrame, descriptions: Mapping[str, str]) -> None:
@@ -96,13 +92,3 @@ def _write_numbers(path: Path, frame: pd.DataFrame) -> None:
     """Write a table with ten digits, and ``n/a`` for empty text."""
     # BIDS has n/a for what is missing, and write_tsv writes it for NaN.
     write_tsv(path, frame.replace({"": float("nan")}), digits=DIGITS)
-
-
-def _pipes(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    # Letter by letter, so that what one replacement adds is not replaced by the next.
-    escaped = "".join(LATEX.get(letter, letter) for letter in text)
-    return escaped.replace("\N{MINUS SIGN}", "$-$").replace("<", "$<$").replace(">", "$>$")
