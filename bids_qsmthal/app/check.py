@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pandas as pd
 
 from bids_qsmthal import execution
+from bids_qsmthal.app import gre_overview
+from bids_qsmthal.app.gre_overview import Coverage, GreOverview
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates
 from bids_qsmthal.participant import input_checks, pipeline
-from bids_qsmthal.report import numbers
+from bids_qsmthal.report import numbers, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
     from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.settings import Settings
 
 P = ParamSpec("P")
@@ -51,12 +55,18 @@ class Found:
         The gradient echo, where its files and sidecars are in order.
     external_files
         Results of other programs and edits, by product.
+    gre
+        How it was acquired, where it can be read.
+    doubts
+        What a run would warn about before its first stage.
     """
 
     session: Session
     series: GreSeries | None = None
     external_files: Mapping[str, ExternalFile] = field(default_factory=dict)
     problems: tuple[Obstacle, ...] = ()
+    gre: GreOverview | None = None
+    doubts: tuple[ScanWarning, ...] = ()
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:
@@ -119,16 +129,27 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         else None
     )
     found = Found(session=session, series=series, external_files=external_files or {})
+    signal: Signal | None = None
+    if series is not None:
+        # Of its headers alone.
+        _tried(problems, input_checks.check_size, series)
     # Reading voxels after bad headers would say the same fault again.
     if voxels and not problems:
         if series is not None:
-            _tried(problems, input_checks.gradient_echo, series, settings)
+            signal = _tried(problems, input_checks.gradient_echo, series, settings)
         for key, item in found.external_files.items():
             _tried(problems, input_checks.external_result, key, item, session)
-    for path in (paths[0] for role, paths in found.files.items() if role != "gre"):
+    head = _tried(problems, input_checks.t1w_of, session) if voxels else None
+    read = {"t1w"} if voxels else set()
+    for path in (paths[0] for role, paths in found.files.items() if role not in {"gre", *read}):
         _tried(problems, input_checks.structural if voxels else nifti.shape_and_affine, path)
     # One file may stop several checks: its fault is said once.
-    return replace(found, problems=tuple(dict.fromkeys(problems)))
+    found = replace(found, problems=tuple(dict.fromkeys(problems)))
+    if series is None:
+        return replace(found, doubts=session.warnings)
+    gre = gre_overview.overview(series, signal.report if signal else None, head)
+    doubts = (*session.warnings, *(signal.warnings if signal else series.warnings))
+    return replace(found, gre=gre, doubts=tuple(dict.fromkeys(doubts)))
 
 
 def check_names(session: Session) -> None:
@@ -192,11 +213,12 @@ def overview(found: Sequence[Found]) -> str:
         )
         for one in found
     ]
-    lines = numbers.aligned(rows)
+    lines = [*numbers.aligned(rows), *_scans(found)]
     parts = {
         "missing": _costs(found),
         "external results": _external(found),
         "skipped": _skipped(found),
+        "doubtful": _doubtful(found),
     }
     for title, told in parts.items():
         if told:
@@ -206,6 +228,20 @@ def overview(found: Sequence[Found]) -> str:
         lines += ["", "problems:", *(f"  {who}: {problem.text}" for who, problem in problems)]
     ready = sum(not one.problems for one in found)
     return "\n".join([*lines, "", f"{ready} of {len(found)} ready"])
+
+
+COLUMNS = tuple(item.name for item in fields(GreOverview))
+"""Of the table of gradient echoes."""
+
+
+def _scans(found: Sequence[Found]) -> list[str]:
+    """Return a table of the gradient echoes; thalami are estimated from the top of the head."""
+    rows = [
+        (one.session.name, *(str(getattr(one.gre, name)) for name in COLUMNS))
+        for one in found
+        if one.gre is not None
+    ]
+    return ["", *numbers.aligned([("gradient echo", *COLUMNS), *rows])] if rows else []
 
 
 def plan(found: Found) -> str:
@@ -240,8 +276,13 @@ def table(found: Sequence[Found]) -> pd.DataFrame:
                 "session_id": f"ses-{one.session.session}" if one.session.session else "n/a",
                 "run_id": one.session.run or "n/a",
                 **{role: one.described(role) or "n/a" for role in ROLES},
+                **{
+                    f"gre_{name}": "n/a" if one.gre is None else str(getattr(one.gre, name))
+                    for name in COLUMNS
+                },
                 "external": ", ".join(one.external_files) or "n/a",
                 "missing": "; ".join(one.costs) or "n/a",
+                "doubtful": "; ".join(_doubts(one)) or "n/a",
                 "problem": "; ".join(problem.text for problem in one.problems) or "n/a",
                 "exit_code": one.exit_code,
             }
@@ -289,6 +330,24 @@ def _skipped(found: Sequence[Found]) -> dict[str, list[str]]:
     for one in found:
         for skip in one.session.skipped:
             told[f"{skip.path.name}: {skip.reason}"].append(one.session.name)
+    return told
+
+
+def _doubts(one: Found) -> list[str]:
+    """Return what a run would warn about, and a slab that may miss the thalami."""
+    said = [sentences.sentence(doubt) for doubt in one.doubts]
+    if one.gre is not None and one.gre.thalami in (Coverage.PART, Coverage.NONE):
+        said.append(
+            f"By the top of the head in T1w the thalami are {one.gre.thalami}: look at the slab."
+        )
+    return said
+
+
+def _doubtful(found: Sequence[Found]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for doubt in _doubts(one):
+            told[doubt].append(one.session.name)
     return told
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.core.image import Affine
     from bids_qsmthal.core.scan_warnings import ScanWarning
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
@@ -135,23 +134,6 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
         warnings,
         scale,
     )
-
-
-def load(
-    series: gre_series.GreSeries, settings: Settings
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine, tuple[ScanWarning, ...]]:
-    """Return magnitude and phase (rad), or real and imaginary part, shape (x, y, z, echo).
-
-    The phase is in the convention of the vendor. Beside the affine come the doubts about its scale.
-
-    Raises
-    ------
-    DataError
-        A file is damaged, or the scale of the phase is unknown or contradicts the values.
-    """
-    first, second, affine = gre_series.load(series)
-    _, doubts = in_radians(second, series, settings)
-    return first, second, affine, doubts
 
 
 def in_radians(

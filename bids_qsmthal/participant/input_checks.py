@@ -41,7 +41,11 @@ MAX_SHEAR = 1e-3
 """Largest cosine between two axes of a scan: what rounding of a header leaves."""
 
 SLAB_MM = 8.0
-"""Least extent along the shortest axis: a slab through the thalami is a scan of use."""
+"""Least extent along the shortest axis of any scan."""
+
+THALAMI_MM = 23.0
+"""Height of the thalami in the packaged atlas (z = -5 to 18 mm): a gradient echo that is thinner
+cannot hold them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,16 +104,16 @@ def read(
     )
 
 
-def gradient_echo(series: GreSeries, settings: Settings) -> None:
-    """Read a gradient echo, and raise where it cannot be used.
+def gradient_echo(series: GreSeries, settings: Settings) -> Signal:
+    """Read a gradient echo as a run does, and raise where it cannot be used.
 
     Raises
     ------
     DataError
-        A file is damaged, not of the size of a head, or the scale of its phase is unknown.
+        A file is damaged, not of the size of a head, its phase is filtered, or of unknown scale.
     """
     check_size(series)
-    gre_signal.load(series, settings)
+    return gre_signal.read(series, settings)
 
 
 def external_result(key: str, item: ExternalFile, session: Session) -> External:
@@ -198,18 +202,19 @@ def check_size(series: GreSeries) -> None:
         shape, affine = nifti.shape_and_affine(path)
         # One byte seen as a whole volume: a grid that takes no memory.
         grid = Image(np.broadcast_to(np.int8(0), shape), affine)
-        _check_size(grid, path)
+        _check_size(grid, path, least_mm=THALAMI_MM)
         _check_axes(grid, path)
 
 
-def _check_size(image: Image, path: Path) -> None:
+def _check_size(image: Image, path: Path, least_mm: float = SLAB_MM) -> None:
     extent_mm = np.array(image.shape) * image.grid.voxel_size_mm
     # Sorted, because any axis may be the short one of a slab.
     shortest, middle, longest = np.sort(extent_mm)
-    if min(image.shape) < 2 or shortest < SLAB_MM or middle < HEAD_MM[0] or longest > HEAD_MM[1]:
+    if min(image.shape) < 2 or shortest < least_mm or middle < HEAD_MM[0] or longest > HEAD_MM[1]:
         size = " x ".join(f"{length:.3g}" for length in extent_mm)
         raise DataError(
-            f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head; "
+            f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head, "
+            f"{least_mm:g} mm thick or more; "
             "check the header's voxel size, or give a 3-D scan."
         )
 

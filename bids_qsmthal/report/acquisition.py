@@ -91,7 +91,7 @@ def _acquired(scan: ScanRun) -> Iterator[Parameter]:
     ):
         yield Parameter(name, value, unit, Origin.SIDECAR)
     # BIDS has no field for it: alternating echoes show in the phase.
-    yield Parameter("readout polarity", _polarity(scan.phase), "", Origin.DATA)
+    yield Parameter("readout polarity", polarity(scan.phase), "", Origin.DATA)
     for name, value, unit in (
         ("matrix", tuple(map(float, grid.shape)), "voxels"),
         ("voxel size", grid.voxel_size_mm, "mm"),
@@ -162,7 +162,8 @@ def _setting(key: str, value: float) -> str:
     return f"{key.replace('_', ' ')} {numbers.brief(value)}"
 
 
-def _polarity(report: PhaseReport) -> Polarity:
+def polarity(report: PhaseReport) -> Polarity:
+    """Return in which directions the echoes were read."""
     if report.bipolar_rad:
         return Polarity.ALTERNATING
     told = report.bipolar_left_rad is not None

@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.core.errors import DataError
@@ -46,6 +48,40 @@ def test_a_dataset_is_told_by_participant(study: Path, capsys: pytest.CaptureFix
     assert line_of(text, "sub-01").endswith("ready")
     assert line_of(text, "sub-03").split()[1] == "-"
     assert "3 of 3 ready" in text
+
+
+def test_a_gradient_echo_has_its_row(study: Path, tmp_path: Path) -> None:
+    for path in (study / "sub-01" / "anat").glob("*MEGRE.json"):
+        content = json.loads(path.read_text())
+        write_json(path, content | {"ImagingFrequency": 127.7, "ContrastBolusAgent": "Gadovist"})
+    table = tmp_path / "found.tsv"
+    assert main(["check", str(study), "-q", "--tsv", str(table)]) == 0
+    found = pd.read_csv(table, sep="\t", keep_default_na=False).set_index("participant_id")
+    first = found.loc["sub-01"]
+    assert (first["gre_field"], first["gre_frequency"]) == ("3 T", "127.7 MHz")
+    assert first["gre_echoes"] == "4: 5, 10, 15, 20 ms"
+    assert first["gre_polarity"] == "monopolar"
+    assert first["gre_orientation"] == "RAS, B0 0 degrees off an axis"
+    # The T1w of this dataset is noise up to its border: no top of a head is seen.
+    assert first["gre_thalami"] == "unknown"
+    assert "Gadovist" in first["doubtful"]
+    assert found.loc["sub-02", "gre_frequency"] == "n/a"
+    assert found.loc["sub-03", "gre_field"] == "n/a"
+
+
+def test_a_phase_that_a_run_would_refuse_for_its_values_is_found(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (study / "sub-01" / "anat").glob("*part-phase_MEGRE.nii.gz"):
+        image = nib.load(path)
+        phase = image.get_fdata()
+        smooth = ndimage.gaussian_filter(np.exp(1j * phase).real, 4) + 1j * ndimage.gaussian_filter(
+            np.exp(1j * phase).imag, 4
+        )
+        filtered = np.angle(np.exp(1j * phase) * smooth.conj()).astype(np.float32)
+        nib.save(nib.Nifti1Image(filtered, image.affine), path)
+    assert main(["check", str(study), "-q"]) == 1
+    assert "filtered" in capsys.readouterr().out.split("problems:")[1]
 
 
 def test_what_is_missing_is_told_with_its_cost(
