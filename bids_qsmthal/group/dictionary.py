@@ -162,6 +162,28 @@ MEDIATION = {
     "note": COEFFICIENT["note"],
 }
 
+IMPUTATION = {
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "coefficient": "Mean over the filled data sets (Rubin's rules)",
+    "standard_error": "Its standard error: within and between data sets",
+    "df": "Degrees of freedom (Barnard & Rubin 1999)",
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": "Two-sided p of no association (Student's t with these degrees of freedom)",
+    "n": "Participants in the model with missing values filled",
+    "n_imputed": "Of these with at least one filled value",
+    "fraction_missing": "Share of the information on the coefficient that is missing",
+    "complete_coefficient": "Coefficient of those who have all values",
+    "complete_ci_low": "Lower end of its 95 % confidence interval",
+    "complete_ci_high": "Upper end of its 95 % confidence interval",
+    "complete_p": "Its p",
+    "complete_n": "Participants who have all values",
+    "datasets": "How often missing values were filled",
+    "note": COEFFICIENT["note"],
+}
+
 HARMONISATION = {
     "variable": "Harmonised variable, or another measure that may replace one",
     "site": "Site",

@@ -19,6 +19,7 @@ from bids_qsmthal.statistics import (
     evidence,
     expressions,
     formulas,
+    imputation,
     longitudinal,
     mediation,
     normality,
@@ -57,6 +58,9 @@ class Results:
     sensitivity: pd.DataFrame
     longitudinal: pd.DataFrame
     mediation: pd.DataFrame
+    imputation: pd.DataFrame
+    """The coefficients of the tables with missing values filled; empty where not asked for."""
+
     evidence: pd.DataFrame
     """Effect sizes, equivalence tests and Bayes factors of every cell of the tables."""
 
@@ -91,6 +95,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
         mediation=_mediation(analysis, cohort, analysed, how),
+        imputation=_imputation(analysis, cohort, analysed, fits, how.seed),
         evidence=evidence.weigh(
             analysis.tables,
             fits,
@@ -257,6 +262,31 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
             parts.append(longitudinal.fit(model, cohort.sessions))
     columns = longitudinal.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _imputation(
+    analysis: Analysis,
+    cohort: Cohort,
+    analysed: pd.DataFrame,
+    fits: Mapping[str, Fit],
+    seed: int,
+) -> pd.DataFrame:
+    """Return the coefficients of the tables with missing values filled, where that is asked for."""
+    how = analysis.imputation
+    rows = [row for table in analysis.tables for row in table.rows]
+    questions = [
+        (fits[name], row.term)
+        for row in rows
+        for name in (row.unadjusted, row.adjusted)
+        # What has no source for anybody cannot be filled; models.tsv says so.
+        if name and not set(model_variables(fits[name].model)) & set(cohort.absent)
+    ]
+    if how is None or not questions:
+        return pd.DataFrame(columns=imputation.COLUMNS)
+    # Models that name the groups need everybody; others are filled from their own kind alone.
+    named = analysis.groups.variable if analysis.groups else ""
+    together = any(named in formulas.variables(fit.model.formula) for fit, _ in questions)
+    return imputation.explore(questions, cohort.frame if together else analysed, how, seed)
 
 
 def _mediation(

@@ -238,6 +238,7 @@ def _further(analysis: Analysis, cohort: Cohort, results: Results) -> list[Secti
     """Return the sections that only some analyses have."""
     parts = [
         ("Change over time", results.longitudinal, "longitudinal"),
+        ("Missing values filled", results.imputation, "imputation"),
         ("Mediation", results.mediation, "mediation"),
         ("Harmonisation across sites", cohort.harmonised, "harmonisation"),
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bids_qsmthal.statistics import expressions, formulas
 from bids_qsmthal.statistics.evidence import Scale
 from bids_qsmthal.statistics.harmonisation import Harmonisation
+from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
@@ -126,6 +127,7 @@ class Analysis:
     longitudinal: tuple[MixedModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()
     harmonisation: Harmonisation | None = None
+    imputation: Imputation | None = None
     evidence: Scale = field(default_factory=Scale)
     published: tuple[Study, ...] = ()
     """Studies whose values stand beside those found here."""

@@ -21,6 +21,7 @@ from bids_qsmthal.statistics.analysis import (
 )
 from bids_qsmthal.statistics.evidence import Scale
 from bids_qsmthal.statistics.harmonisation import Harmonisation
+from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
@@ -130,6 +131,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
             _mediation(part, context, place) for place, part in enumerate(entry.mediation)
         ),
         harmonisation=_harmonisation(entry.harmonisation, context),
+        imputation=_imputation(entry.imputation, context),
         evidence=Scale(**entry.evidence.model_dump()),
         published=tuple(
             _study(part, models, context, place) for place, part in enumerate(entry.published)
@@ -412,6 +414,17 @@ def _harmonisation(
     made = Harmonisation(site=entry.site, variables=tuple(entry.variables), keep=tuple(entry.keep))
     context.known(made.names, "Harmonisation")
     return made
+
+
+def _imputation(
+    entry: schema.ImputationEntry | None, context: DocumentContext
+) -> Imputation | None:
+    if entry is None:
+        return None
+    context.known(entry.auxiliary, "Imputation", "Auxiliary")
+    return Imputation(
+        datasets=entry.datasets, cycles=entry.cycles, auxiliary=tuple(entry.auxiliary)
+    )
 
 
 def _table(

@@ -253,6 +253,20 @@ class EvidenceEntry(Entry):
     )
 
 
+class ImputationEntry(Entry):
+    """Missing numbers filled many times (chained equations), beside the complete cases."""
+
+    datasets: Annotated[int, Field(ge=20, le=1000)] = Field(
+        default=20, description="How often; as many as the percentage of people who lack something."
+    )
+    cycles: Annotated[int, Field(ge=5, le=100)] = Field(
+        default=10, description="How often each variable is filled in turn, for each of them."
+    )
+    auxiliary: list[str] = Field(
+        default=[], description="Variables that help to fill, beside those of the models."
+    )
+
+
 class AnalysisFile(Entry):
     """An analysis of the group level (--analysis)."""
 
@@ -291,6 +305,9 @@ class AnalysisFile(Entry):
     )
     longitudinal: list[MixedEntry] = Field(default=[], description="Models of all sessions.")
     mediation: list[MediationEntry] = Field(default=[], description="Indirect associations.")
+    imputation: ImputationEntry | None = Field(
+        default=None, description="Results of the tables with missing numbers filled, as well."
+    )
     harmonisation: HarmonisationEntry | None = Field(
         default=None, description="ComBat across sites; needs bids_qsmthal[harmonisation]."
     )

@@ -1,5 +1,6 @@
 """Patients and controls are never pooled without a word; models of their own compare them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.group import analysis_file, assembly, fitting
+from bids_qsmthal.group import analysis_file, assembly, fitting, table_writing
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.concerns import Kind
 from bids_qsmthal.group.fitting import Results
@@ -156,3 +157,40 @@ def test_wrong_groups_are_refused_with_the_place(
         analysis_file.read(own)
     line = text.count("\n", 0, text.index(marked)) + 1
     assert f"{own}, line {line}, column " in str(raised.value)
+
+
+IMPUTED = """
+Name: own
+Variables:
+  chi: {Measure: chi_relative_csf, Region: thalamus, Hemisphere: LR, Units: ppb}
+  age: {Columns: [age], Units: year}
+  duration: {Columns: [disease_duration], Units: year}
+Models:
+  - {Name: alone, Formula: chi ~ age}
+  - {Name: together, Formula: chi ~ age + duration}
+Tables:
+  - Name: table
+    Title: Age
+    Rows: [{Label: Age, Term: age, Unadjusted: alone, Adjusted: together}]
+Imputation: {Datasets: 20, Cycles: 5}
+"""
+
+
+def test_an_analysis_may_ask_for_missing_values_to_be_filled(tmp_path: Path) -> None:
+    _, *folders = written(tmp_path)
+    table = pd.read_csv(folders[0] / "participants.tsv", sep="\t", dtype="str")
+    table.loc[:7, "disease_duration"] = "n/a"
+    table.to_csv(folders[0] / "participants.tsv", sep="\t", index=False)
+    own = tmp_path / "own.yaml"
+    own.write_text(IMPUTED)
+    cohort, found = results(*folders, own)
+    rows = found.imputation.set_index("model")
+    assert list(rows["complete_n"]) == [N, N - 8]
+    assert list(rows["n"]) == [N, N]
+    assert list(rows["n_imputed"]) == [0, 8]
+    assert rows.loc["together", "complete_coefficient"] == pytest.approx(
+        found.fits["together"].row("age")["coefficient"]
+    )
+    table_writing.write(tmp_path / "group", analysis_file.read(own), cohort, found)
+    described = json.loads((tmp_path / "group" / "imputation.json").read_text())
+    assert set(described) == set(found.imputation.columns)

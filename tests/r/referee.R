@@ -118,6 +118,19 @@ ordered_levels <- function(case, data) {
        brant = pchisq(statistic[1], length(difference), lower.tail = FALSE))
 }
 
+# Rubin's rules with Barnard and Rubin's degrees of freedom, by the formulas of their papers.
+pooled <- function(case, data) {
+  m <- nrow(data)
+  ubar <- mean(data$error^2); b <- var(data$estimate); t <- ubar + (1 + 1 / m) * b
+  lambda <- (1 + 1 / m) * b / t
+  old <- (m - 1) / lambda^2
+  observed <- (case$df + 1) / (case$df + 3) * case$df * (1 - lambda)
+  df <- old * observed / (old + observed)
+  r <- (1 + 1 / m) * b / ubar
+  list(estimate = mean(data$estimate), error = sqrt(t), df = df,
+       fraction = (r + 2 / (df + 3)) / (r + 1))
+}
+
 normality <- function(case, data) {
   values <- data[[case$variable]]
   test <- fBasics::dagoTest(values)@test

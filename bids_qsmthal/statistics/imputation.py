@@ -1,0 +1,229 @@
+"""Missing values filled many times by chained equations, and the results taken together.
+
+statsmodels has this as ``MICE``, but draws from numpy's global state, starts from means, imputes
+all variables by one bootstrap, and pools with a normal distribution instead of Barnard and Rubin's
+degrees of freedom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from bids_qsmthal.statistics import design, formulas, regression
+from bids_qsmthal.statistics.regression import Fit, Model
+
+Floats = NDArray[np.float64]
+
+N_DONORS = 5
+"""Of whom one gives its value (van Buuren 2018, Flexible imputation of missing data, 3.4.3,
+doi:10.1201/9780429492259)."""
+
+RIDGE = 1e-5
+"""Of the standardised cross products, as in R's mice: collinear predictors do not stop it."""
+
+FEWEST_OBSERVED = 10
+"""Known values of a variable below which there is nothing to learn its distribution from."""
+
+COLUMNS = [
+    "model", "outcome", "term", "coefficient", "standard_error", "df", "ci_low", "ci_high", "p",
+    "n", "n_imputed", "fraction_missing", "complete_coefficient", "complete_ci_low",
+    "complete_ci_high", "complete_p", "complete_n", "datasets", "note",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imputation:
+    """How often missing values are filled, and from what."""
+
+    datasets: int = 20
+    cycles: int = 10
+    auxiliary: tuple[str, ...] = ()
+    """Variables that help to fill, beside those of the models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """One estimate of many data sets."""
+
+    estimate: float
+    error: float
+    df: float
+    fraction_missing: float
+    """Share of the information that is missing."""
+
+
+def explore(
+    questions: Sequence[tuple[Fit, str]], frame: pd.DataFrame, how: Imputation, seed: int
+) -> pd.DataFrame:
+    """Return each coefficient of complete cases, and with missing values filled.
+
+    Parameters
+    ----------
+    questions
+        A model as it was fitted, and the coefficient that is asked for.
+    frame
+        One row a participant.
+    """
+    models = [fit.model for fit, _ in questions]
+    names = variables(models, how.auxiliary, frame)
+    filled = [
+        imputed(frame, names, how.cycles, np.random.default_rng([seed, place]))
+        for place in range(how.datasets)
+    ]
+    # Two lines of a table may be of one model, which is fitted once.
+    fits = {
+        model.name: [regression.fit(model, data) for data in filled]
+        for model in {model.name: model for model in models}.values()
+    }
+    rows = [_row(fit, term, fits[fit.model.name]) for fit, term in questions]
+    return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
+
+
+def variables(
+    models: Sequence[Model], auxiliary: Sequence[str], frame: pd.DataFrame
+) -> tuple[str, ...]:
+    """Return the variables that take part: those of all models, and the auxiliary ones."""
+    of_models = [name for model in models for name in formulas.variables(model.formula)]
+    exposures = [model.exposure for model in models if model.exposure]
+    names = dict.fromkeys([*of_models, *exposures, *auxiliary])
+    return tuple(name for name in names if frame[name].notna().any())
+
+
+def imputed(
+    frame: pd.DataFrame, names: Sequence[str], cycles: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the table with missing numbers filled once, by predictive mean matching.
+
+    Each variable is predicted by all others, in turn; whoever lacks it gets the value of one of the
+    five people whose predictions are nearest, so that no impossible value arises. Words predict,
+    but are not filled.
+
+    References
+    ----------
+    van Buuren & Groothuis-Oudshoorn (2011). J Stat Softw 45(3). doi:10.18637/jss.v045.i03
+    """
+    words = [name for name in names if design.holds_words(frame[name])]
+    # A variable that hardly anybody has is neither filled nor of help.
+    numbers = [
+        name for name in names if name not in words and frame[name].notna().sum() >= FEWEST_OBSERVED
+    ]
+    values = frame[numbers].to_numpy(dtype=float, copy=True)
+    missing = np.isnan(values)
+    # Who lacks a word has zeros in its columns, a level of its own.
+    dummies = (
+        pd.get_dummies(frame[words], dtype=float).to_numpy() if words else np.empty((len(frame), 0))
+    )
+    # As R's mice begins: with values of others at random. What lacks least comes first.
+    order = [c for c in np.argsort(missing.sum(axis=0), kind="stable") if missing[:, c].any()]
+    for column in order:
+        gaps = missing[:, column]
+        values[gaps, column] = rng.choice(values[~gaps, column], gaps.sum())
+    for _ in range(cycles):
+        for column in order:
+            others = np.column_stack([np.delete(values, column, axis=1), dummies])
+            values[:, column] = _matched(values[:, column], missing[:, column], others, rng)
+    return frame.assign(**{name: values[:, place] for place, name in enumerate(numbers)})
+
+
+def _matched(
+    values: Floats, missing: NDArray[np.bool_], others: Floats, rng: np.random.Generator
+) -> Floats:
+    """Return a variable with its missing values taken from people with near predictions."""
+    spread = others.std(axis=0)
+    x = (others - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    x = np.column_stack([np.ones(len(x)), x])
+    known, wanted = x[~missing], x[missing]
+    y = values[~missing]
+    crossed = known.T @ known
+    inverse = np.linalg.inv(crossed + np.diag(np.diag(crossed) * RIDGE + 1e-10))
+    mean = inverse @ known.T @ y
+    df = max(len(y) - x.shape[1], 1)
+    # A draw of the coefficients, not their estimate: the uncertainty of the model is part of what
+    # is not known (Rubin 1987, 5.3).
+    sigma = np.sqrt(np.sum((y - known @ mean) ** 2) / rng.chisquare(df))
+    drawn = mean + sigma * np.linalg.cholesky(inverse) @ rng.standard_normal(x.shape[1])
+    expected, predicted = known @ mean, wanted @ drawn
+    distance = np.abs(predicted[:, None] - expected[None, :])
+    n_donors = min(N_DONORS, len(y))
+    nearest = np.argpartition(distance, n_donors - 1, axis=1)[:, :n_donors]
+    chosen = nearest[np.arange(len(nearest)), rng.integers(0, n_donors, len(nearest))]
+    filled = values.copy()
+    filled[missing] = y[chosen]
+    return filled
+
+
+def pooled(estimates: Floats, errors: Floats, df_complete: float) -> Pooled:
+    """Return one estimate of several data sets by Rubin's rules.
+
+    Parameters
+    ----------
+    df_complete
+        Degrees of freedom that the model has where nothing is missing.
+
+    References
+    ----------
+    Rubin (1987). Multiple imputation for nonresponse in surveys. doi:10.1002/9780470316696
+    Barnard & Rubin (1999). Biometrika 86(4), 948-955. doi:10.1093/biomet/86.4.948
+    """
+    m = len(estimates)
+    within = float(np.mean(errors**2))
+    between = float(np.var(estimates, ddof=1)) * (1 + 1 / m)
+    total = within + between
+    share = between / total
+    # What would be observed with the same share of missing information in so many people.
+    observed = (df_complete + 1) / (df_complete + 3) * df_complete * (1 - share)
+    # Nothing is missing: the data sets agree, and only the people are left.
+    old = (m - 1) / share**2 if share > 1e-12 else np.inf
+    df = observed if np.isinf(old) else old * observed / (old + observed)
+    ratio = between / within
+    fraction = (ratio + 2 / (df + 3)) / (ratio + 1) if share > 1e-12 else 0.0
+    return Pooled(
+        estimate=float(np.mean(estimates)),
+        error=float(np.sqrt(total)),
+        df=float(df),
+        fraction_missing=float(fraction),
+    )
+
+
+def _row(complete: Fit, term: str, fits: Sequence[Fit]) -> dict[str, object]:
+    found = complete.row(term)
+    row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan) | {
+        "model": complete.model.name,
+        "outcome": found["outcome"],
+        "term": term,
+        "datasets": len(fits),
+        "complete_n": found["n"],
+    }
+    row |= {f"complete_{name}": found[name] for name in ("coefficient", "ci_low", "ci_high", "p")}
+    rows = pd.DataFrame([fit.row(term) for fit in fits])
+    estimates = rows["coefficient"].to_numpy(dtype=float)
+    if not np.isfinite(estimates).all():
+        lost = int((~np.isfinite(estimates)).sum())
+        return row | {"note": f"no estimate in {lost} of {len(fits)} filled data sets"}
+    errors = rows["standard_error"].to_numpy(dtype=float)
+    # The fewest people: a filter on a filled variable may let in others each time.
+    made = pooled(estimates, errors, float(rows["df_residual"].min()))
+    n = int(rows["n"].min())
+    reach = float(stats.t.ppf(0.975, made.df)) * made.error
+    note = ""
+    # White, Royston & Wood (2011), doi:10.1002/sim.4067: as many as the percentage that is missing.
+    if len(fits) < 100 * made.fraction_missing:
+        note = f"{100 * made.fraction_missing:.0f} data sets or more would be needed"
+    return row | {
+        "coefficient": made.estimate,
+        "standard_error": made.error,
+        "df": made.df,
+        "ci_low": made.estimate - reach,
+        "ci_high": made.estimate + reach,
+        "p": float(2 * stats.t.sf(abs(made.estimate / made.error), made.df)),
+        "n": n,
+        "n_imputed": n - int(found["n"]),
+        "fraction_missing": made.fraction_missing,
+        "note": note,
+    }
