@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.qsm import phase
+from bids_qsmthal.qsm import Grid, phase
 from tests.qsm.phantoms import head
 
 
@@ -58,3 +58,13 @@ def test_without_evidence_the_manufacturer_is_believed(rng) -> None:
     )
     assert found.report.sign == -1
     assert found.report.sign_source == "manufacturer"
+
+
+@pytest.mark.parametrize("snr", [8, 60])
+def test_a_head_without_its_air_is_found_whole(snr) -> None:
+    scan = head(Grid((44, 50, 40), (4.2, 4.4, 4.2), (0.0, -0.28, 0.96)))
+    magnitude, _ = scan.signal(snr=snr)
+    masked = magnitude * scan.mask[..., None]
+    for given in (magnitude, masked):
+        found = phase.brain_like(given)
+        assert 2 * (found & scan.mask).sum() / (found.sum() + scan.mask.sum()) > 0.93
