@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from scipy import ndimage
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.core.grid import Array, Mask
+    from bids_qsmthal.core.grid import Array, Grid, Mask
 
 TWO_PI = 2 * np.pi
 
@@ -66,6 +68,50 @@ def robust_polynomial(phase_rad: Array, energy: Array, mask: Mask, order: int) -
         coefficients[used] += step
     axes = [(np.arange(n) - centre[a]) / scale[a] for a, n in enumerate(mask.shape)]
     return _polynomial(coefficients, powers, axes)
+
+
+def local_angles(
+    angle: Array, weight: Array, mask: Mask, grid: Grid, width_mm: float
+) -> tuple[Array, Array]:
+    """Return the weighted mean of an angle around each voxel of a mask, and on a coarse grid.
+
+    Parameters
+    ----------
+    angle, weight
+        Of the voxels of the mask, in its order.
+    mask, grid
+        Where they are.
+    width_mm
+        Standard deviation of the Gaussian within which angles are averaged.
+
+    Returns
+    -------
+    mean
+        For each voxel of the mask, float32.
+    coarse
+        The same in blocks of about 3 mm that lie mostly in the mask, without order.
+    """
+    factors = block_factors(grid, LOCAL_BLOCK_MM)
+    # As complex numbers: outliers are bounded, and the mean of a part of a block needs no count.
+    signal = np.zeros(mask.shape, np.complex64)
+    signal[mask] = weight * np.exp(1j * angle)
+    blocks = block_mean(signal, factors)
+    widths = [width_mm / size for size in coarser_grid(grid, factors).voxel_size_mm]
+    mean = np.angle(ndimage.gaussian_filter(blocks, widths)).astype(np.float32)
+    # Middles of blocks lie (factor - 1) / 2 voxels behind their first voxel.
+    fine = ndimage.affine_transform(
+        mean,
+        np.diag([1 / factor for factor in factors]),
+        [(1 - factor) / (2 * factor) for factor in factors],
+        mask.shape,
+        order=1,
+        mode="nearest",
+    )
+    inside = block_mean(mask.astype(np.float32), factors) > 0.5
+    return fine[mask], mean[inside]
+
+
+LOCAL_BLOCK_MM = 3.0
 
 
 def _polynomial(

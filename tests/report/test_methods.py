@@ -125,7 +125,7 @@ def scans() -> Iterator[ScanRun]:
     one = replace(several, echo_times_s=(0.02,))
     uneven = replace(several, echo_times_s=(0.004, 0.009, 0.020))
     for acquisition, offsets in (
-        (several, ("polynomial", "mcpc-3d-s", "voxel")),
+        (several, ("polynomial", "local", "mcpc-3d-s", "voxel")),
         (uneven, ("polynomial",)),
         (one, ("none",)),
     ):
@@ -354,6 +354,7 @@ def test_the_phase_is_said_as_its_report_has_it() -> None:
     ("offset", "words"),
     [
         ("polynomial", "low-order polynomial"),
+        ("local", "the smoothed rest"),
         ("mcpc-3d-s", "MCPC-3D-S"),
         ("voxel", "in each voxel by itself"),
     ],
