@@ -12,6 +12,7 @@ command line sets before ITK is loaded).
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,12 +26,19 @@ from bids_qsmthal.core.errors import DataError, ReadWriteError
 from bids_qsmthal.core.image import Affine, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 AntsImage: TypeAlias = Any
 """``ants.ANTsImage``; the package is untyped."""
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+COPIES = 48
+"""More single-precision copies of an image than ITK holds at once. Measured on 120^3 voxels with a
+limit of the address space: N4 fails below 23 to 45 copies, a registration below 8 to 23."""
+
+THREADS_BYTES = 128 * 2**20
+"""Stacks and heaps of its threads."""
 
 MAX_SHEAR = 1e-3
 """Largest cosine between two axes of a grid that ITK can hold (it knows no shear)."""
@@ -90,6 +98,27 @@ def from_ants(image: AntsImage, like: Image) -> Image:
     return like.like(np.ascontiguousarray(image.numpy(), dtype=np.float32))
 
 
+@contextmanager
+def _memory_told(image: Image) -> Iterator[None]:
+    """Tell want of memory from other failures of ITK, which raises the same for both.
+
+    Raises
+    ------
+    MemoryError
+        ITK failed, and there is not as much memory as it may take for such an image.
+    """
+    try:
+        yield
+    except RuntimeError:
+        _ask_for_memory(image)
+        raise
+
+
+def _ask_for_memory(image: Image) -> None:
+    """Raise ``MemoryError`` where what ITK may take for an image cannot be had; nothing is kept."""
+    np.empty(THREADS_BYTES + COPIES * image.data.size * 4, np.uint8)
+
+
 def bias_corrected(
     image: Image, mask: Image, *, shrink: int, iterations: Sequence[int], spline_mm: float
 ) -> Image:
@@ -98,14 +127,15 @@ def bias_corrected(
     The field is estimated on voxels of ``mask`` and kept at mean one (in the logarithm) there,
     so that intensities keep their scale.
     """
-    field = ants.n4_bias_field_correction(
-        to_ants(image),
-        mask=to_ants(mask),
-        shrink_factor=shrink,
-        convergence={"iters": list(iterations), "tol": 1e-6},
-        spline_param=spline_mm,
-        return_bias_field=True,
-    ).numpy()
+    with _memory_told(image):
+        field = ants.n4_bias_field_correction(
+            to_ants(image),
+            mask=to_ants(mask),
+            shrink_factor=shrink,
+            convergence={"iters": list(iterations), "tol": 1e-6},
+            spline_param=spline_mm,
+            return_bias_field=True,
+        ).numpy()
     gain = np.log(np.maximum(field, 1e-6))
     # N4 fixes the gain up to a factor; without this intensities would drift from scan to scan.
     gain -= gain[mask.data > 0].mean()
@@ -140,10 +170,13 @@ def align(
     ------
     DataError
         ANTs gave up.
+    MemoryError
+        It did, and memory is short.
     ReadWriteError
         Its result could not be written.
     """
-    with tempfile.TemporaryDirectory(prefix="align-") as folder:
+    larger = max(fixed, moving, key=lambda image: image.data.size)
+    with tempfile.TemporaryDirectory(prefix="align-") as folder, _memory_told(larger):
         prefix = f"{folder}/found"
         pointers = _Pointers(fixed, moving, masks)
         # Single precision, a fixed seed: the same number of threads gives the same bits.
@@ -157,6 +190,8 @@ def align(
         for stage in stages:
             words += _words(stage, pointers.pair)
         if get_lib_fn("antsRegistration")(process_arguments(words)) != 0:
+            # ANTs prints the reason and gives no other value.
+            _ask_for_memory(larger)
             raise DataError(
                 "registration: ANTs could not align the two images; check that both show the head."
             )

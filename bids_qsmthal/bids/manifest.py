@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
-from bids_qsmthal.core.files import only_writer, write_text
+from bids_qsmthal.core.files import write_text
+from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,7 +12,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import BusyError, OutputError, of_system
+from bids_qsmthal.core.errors import OutputError
+from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 STALE_S = 3600.0
 """No file takes this long to write."""
-
-PATIENCE_S = 60.0
-"""A folder of tables and figures is written in seconds, on a slow network drive in a minute."""
-
-NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What a file system says that has no locks, such as NFS without its lock service."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, the wide forms included (OWASP,
@@ -222,36 +217,6 @@ def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[
         ) from error
     finally:
         _remove_folder(made)
-
-
-@contextlib.contextmanager
-def only_writer(lock: Path, place: Path) -> Iterator[None]:
-    """Hold a lock while something is written; where the file system has no locks, go on without.
-
-    Raises
-    ------
-    BusyError
-        Another process holds it for longer than a minute.
-    """
-    # filelock brings asyncio along, which would be felt in --help.
-    from filelock import FileLock, Timeout  # noqa: PLC0415
-
-    # No soft lock: a file that only exists would outlive a killed run and shut out every later one.
-    held = FileLock(lock, timeout=PATIENCE_S, fallback_to_soft=False)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
-    except Timeout as error:
-        raise BusyError(
-            f"{place}: another run is writing it; run the same command again."
-        ) from error
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise of_system(error) from error
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def _remove_folder(path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.files import write_json
-from bids_qsmthal.execution.lock import alone
+from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.execution.outcome import Outcome
 
 log = logging.getLogger(__name__)
-
-PATIENCE_S = 60.0
-"""Reading and writing a list takes others milliseconds, a slow network drive seconds."""
 
 
 def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
@@ -35,8 +32,7 @@ def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
         It cannot be written.
     """
     path = logs / "failures.json"
-    busy = f"{path}: another run is writing it; run the same command again."
-    with alone(path.with_name(".failures.lock"), busy, PATIENCE_S):
+    with only_writer(path.with_name(".failures.lock"), path):
         failed = _known(path)
         for outcome in outcomes:
             # Who finished now is struck out, whichever run had failed.

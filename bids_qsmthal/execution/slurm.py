@@ -57,6 +57,9 @@ POLL_S = 3.0
 LAG_S = 15.0
 """How long a result may take to be seen through a network file system."""
 
+UNLISTED_S = 120.0
+"""How long a job that squeue has never listed may be one that it does not list yet."""
+
 # Not PREEMPTED: Slurm may queue such a job again. One that it does not is soon listed no more.
 ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE"),
@@ -251,23 +254,38 @@ def _collect(
 
 def _as_over(pending: dict[str, Job]) -> Iterator[tuple[str, Job, bool]]:
     """Yield the name of each job that is over, the job, and whether it left a result."""
+    listed: set[str] = set()
+    begun = time.monotonic()
     while pending:
         states = _states()
+        listed |= (states or {}).keys()
+        patient = time.monotonic() - begun < UNLISTED_S
         for name, job in list(pending.items()):
-            if (left := _left(job, states)) is not None:
+            # A busy controller lists a job some time after it took it. What was listed and is no
+            # more, or was never, has ended.
+            unlisted = "PENDING" if patient and job.job_id not in listed else "COMPLETED"
+            if (left := _left(job, states, unlisted)) is not None:
                 del pending[name]
                 yield name, job, left
         time.sleep(POLL_S if pending else 0)
 
 
-def _left(job: Job, states: Mapping[str, str] | None) -> bool | None:
-    """Return whether a job left a result; None while it has not ended, or Slurm is silent."""
+def _left(job: Job, states: Mapping[str, str] | None, unlisted: str) -> bool | None:
+    """Return whether a job left a result; None while it has not ended, or Slurm is silent.
+
+    Parameters
+    ----------
+    job, states
+        The job, and the states that Slurm lists.
+    unlisted
+        What a job is taken for that is not among them.
+    """
     # The result first: a job may have left it while squeue is silent or lags behind.
     if job.paths.result_pickle.is_file():
         return True
     if states is None:
         return None
-    state = states.get(job.job_id, "COMPLETED")  # what ended long ago is listed no more
+    state = states.get(job.job_id, unlisted)
     if state not in ENDED:
         return None
     # A network file system may show the file some seconds after the job has ended.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import ExitCode, OutputError, QsmthalError, of_system
 from bids_qsmthal.core.files import write_text
-from bids_qsmthal.execution.lock import alone
+from bids_qsmthal.core.lock import alone
 from bids_qsmthal.execution.outcome import Cause, Outcome
 
 if TYPE_CHECKING:

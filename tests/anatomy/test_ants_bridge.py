@@ -1,3 +1,5 @@
+import multiprocessing
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from bids_qsmthal.anatomy.ants_bridge import (
     read_itk_affine_text,
     to_ants,
 )
-from bids_qsmthal.core.errors import DataError, ReadWriteError
+from bids_qsmthal.core.errors import DataError, ReadWriteError, of_system
 from bids_qsmthal.core.image import Image
 
 
@@ -104,3 +106,44 @@ def test_a_result_that_ants_could_not_write_is_said_in_words(monkeypatch, writte
 
     with pytest.raises(ReadWriteError, match="free space"):
         align(image, image, ())
+
+
+def _limited(pipe, what):
+    """Do something with ANTs in a process whose address space hardly grows; send how it ended."""
+    data = np.random.default_rng(3).uniform(1, 2, (48, 48, 48)).astype(np.float32)
+    image = Image(data, np.diag([4.0, 4.0, 4.0, 1.0]))
+    # Both as in want of memory: an exception of ITK, and a status of ANTs.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 2**23
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
+            patch.setattr(ants_bridge, "get_lib_fn", lambda _: lambda _: 1)
+            if what == "align":
+                align(image, image, [])
+            else:
+                bias_corrected(image, image, shrink=1, iterations=(1,), spline_mm=100)
+    except Exception as error:  # noqa: BLE001 - its type is the answer
+        pipe.send(type(of_system(error) if isinstance(error, MemoryError) else error).__name__)
+
+
+def _raising(*_, **__):
+    raise RuntimeError("itkImportImageContainer.hxx:179: Failed to allocate memory for image.")
+
+
+@pytest.mark.parametrize("what", ["align", "bias"])
+def test_want_of_memory_in_itk_is_told_as_such(what):
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_limited, args=(theirs, what))
+    process.start()
+    process.join()
+    assert ours.poll()
+    assert ours.recv() == "OutOfMemoryError"
+
+
+def test_other_failures_of_itk_stay_what_they_are(monkeypatch):
+    monkeypatch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
+    image = Image(np.ones((4, 4, 4), np.float32), np.eye(4))
+    with pytest.raises(RuntimeError, match="itkImport"):
+        bias_corrected(image, image, shrink=1, iterations=(1,), spline_mm=100)

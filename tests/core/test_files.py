@@ -119,7 +119,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
 
 
 def test_one_run_at_a_time_writes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PATIENCE_S", 0.1)
+    monkeypatch.setattr("bids_qsmthal.core.lock.PATIENCE_S", 0.1)
     place = old_and_new(tmp_path)
     other = files.whole_folder(place, tmp_path / "lock")
     with files.whole_folder(place, tmp_path / "lock") as made:

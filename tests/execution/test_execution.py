@@ -16,8 +16,8 @@ import pytest
 from bids_qsmthal.app import cli
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.errors import BusyError, DataError, OutputError
+from bids_qsmthal.core.lock import alone
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
-from bids_qsmthal.execution.lock import alone
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.execution.records import MOST_CHARACTERS
 from bids_qsmthal.execution.worker import work

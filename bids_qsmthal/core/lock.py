@@ -13,16 +13,34 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import BusyError, OutputError
+from bids_qsmthal.core.errors import NO_ROOM, BusyError, OutputError, of_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 60.0
+"""What one run writes while it holds a lock takes seconds, on a slow network drive a minute."""
+
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks, such as NFS without its lock service."""
+
+
+def only_writer(lock: Path, place: Path) -> AbstractContextManager[None]:
+    """Hold a lock while something is written.
+
+    Raises
+    ------
+    BusyError
+        Another process holds it for longer than a minute.
+    OutputError
+        The lock cannot be written.
+    """
+    busy = f"{place}: another run is writing it; run the same command again."
+    return alone(lock, busy, PATIENCE_S)
 
 
 @contextmanager
@@ -58,6 +76,8 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     except OSError as error:
         # A file system without locks is no reason to refuse the work; the warning below says the
         # risk.
+        if error.errno in NO_ROOM:
+            raise of_system(error) from error
         if error.errno not in NO_LOCKS:
             raise OutputError(
                 f"{path}: cannot be written or locked ({error.strerror}); "
