@@ -96,14 +96,15 @@ def process(
     )
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
-    results = fitting.fit_all(wanted, cohort, Resampling(seed=seed))
+    how = Resampling(seed=seed)
+    results = fitting.fit_all(wanted, cohort, how)
 
     # A manifest that outlives what it lists would vouch for files that are gone.
     lock = output_dir / "logs" / f".{FOLDER}.lock"
     with whole_folder(folder, lock, lambda: manifest.remove_of(output_dir, FOLDER)) as made:
         table_writing.write(made, wanted, cohort, results)
-        page.write(made, wanted, cohort, results)
-    citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted))
+        page.write(made, wanted, cohort, results, how)
+    citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted, results, how))
     # After the swap: it vouches for what lies at its final place.
     manifest.write_of(output_dir, FOLDER, folder)
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)

@@ -12,9 +12,11 @@ from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import (
     flow,
     interpretation,
+    methods_text,
     pictures,
     printing,
     questionable,
+    strobe,
     study_sections,
 )
 from bids_qsmthal.group.assembly import Cohort
@@ -35,6 +37,7 @@ from bids_qsmthal.report.page import (
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.tables import ModelTable as Wanted
 
 NAME = "group.html"
@@ -43,9 +46,11 @@ MANY_SCANS = 500
 """Above this only the reports of doubtful and excluded participants are linked."""
 
 
-def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) -> Path:
+def write(
+    folder: Path, analysis: Analysis, cohort: Cohort, results: Results, how: Resampling
+) -> Path:
     """Write ``group.html`` and each figure beside it."""
-    page = make(analysis, cohort, results)
+    page = make(analysis, cohort, results, how)
     for section in page.sections:
         for block in section.blocks:
             for name, content in block.files.items() if isinstance(block, Figure) else ():
@@ -55,7 +60,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     return path
 
 
-def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
+def make(analysis: Analysis, cohort: Cohort, results: Results, how: Resampling) -> Page:
     """Return the page as a value."""
     concerns = [*cohort.concerns, *results.concerns]
     sections = [
@@ -70,7 +75,8 @@ def make(analysis: Analysis, cohort: Cohort, results: Results) -> Page:
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
         Section("All models", [Table("All coefficients", results.models, name="models")]),
-        citation.section(methods_that_ran(analysis)),
+        Section("STROBE checklist", _strobe(analysis, results)),
+        citation.section(methods_that_ran(analysis, results, how)),
     ]
     return Page(
         title="Group report",
@@ -88,9 +94,23 @@ def _direction(analysis: Analysis, results: Results) -> list[Section]:
     return [Section("Direction of the number", [Prose(text)])] if text else []
 
 
-def methods_that_ran(analysis: Analysis) -> MethodsRun:
+def methods_that_ran(analysis: Analysis, results: Results, how: Resampling) -> MethodsRun:
     """Return what ran, for the methods text."""
-    return MethodsRun(analysis=analysis.name)
+    texts = methods_text.describe(analysis, results, how)
+    return MethodsRun(analysis=analysis.name, group_texts=texts)
+
+
+def _strobe(analysis: Analysis, results: Results) -> list[Block]:
+    return [
+        Table(
+            "STROBE checklist, filled with what this run knows",
+            strobe.checklist(analysis, results),
+            caption="von Elm et al. 2007, doi 10.1016/S0140-6736(07)61602-X.",
+            name="strobe",
+            folded=True,
+            links=printing.links("strobe"),
+        )
+    ]
 
 
 def _links(cohort: Cohort) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_qsmthal.core.files import write_json, write_tsv
-from bids_qsmthal.group import dictionary, flow, printing, questionable, study_sections
+from bids_qsmthal.group import dictionary, flow, printing, questionable, strobe, study_sections
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.printing import PrintedTable
@@ -80,6 +80,8 @@ def printed(analysis: Analysis, results: Results) -> dict[str, PrintedTable]:
         made.append(
             PrintedTable(name="evidence", frame=frame, caption=study_sections.EVIDENCE_CAPTION)
         )
+    frame = strobe.checklist(analysis, results)
+    made.append(PrintedTable(name="strobe", frame=frame, caption="STROBE checklist."))
     return {table.name: table for table in made}
 
 

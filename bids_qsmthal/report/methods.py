@@ -78,6 +78,8 @@ def describe(run: MethodsRun) -> Methods:
         text = " ".join(sentence for name in section["steps"] for sentence in written[name])
         if text:
             paragraphs.append(Paragraph(section["heading"], _numbered(text, cited)))
+    # Words of the run and of the user's file, not of the wording file: nothing in them is cited.
+    paragraphs += [Paragraph(heading, text) for heading, text in run.group_texts.items()]
     return Methods(tuple(paragraphs), tuple(works[key] for key in cited))
 
 

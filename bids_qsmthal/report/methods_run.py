@@ -148,6 +148,8 @@ class MethodsRun:
         Who made the masks.
     analysis
         Name of the statistical analysis.
+    group_texts
+        What else the group level did: paragraphs by their headings.
     """
 
     version: str = __version__
@@ -161,3 +163,4 @@ class MethodsRun:
     scan: ScanRun | None = None
     regions: RegionsRun | None = None
     analysis: str | None = None
+    group_texts: Mapping[str, str] = field(default_factory=dict)

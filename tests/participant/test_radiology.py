@@ -118,7 +118,7 @@ def test_the_group_level_shows_who_differs_and_takes_the_table(tmp_path: Path) -
     assert list(written["participant_id"]) == [wrong]
     titles = [
         getattr(block, "title", "")
-        for part in page.make(analysis, made, results).sections
+        for part in page.make(analysis, made, results, Resampling()).sections
         for block in part.blocks
     ]
     assert "Where tables and images disagree" in titles

@@ -1,0 +1,152 @@
+"""The methods of the group level in words: who, which models, missing values, inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import pandas as pd
+
+from bids_qsmthal.group.fitting import Results
+from bids_qsmthal.group.flow import FlowStep
+from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.regression import Fit
+from bids_qsmthal.statistics.resampling import Resampling
+
+SESSIONS = {
+    "first": "the first session",
+    "last": "the last session",
+    "first usable": "the first usable session",
+    "last usable": "the last usable session",
+}
+
+FAMILIES = {
+    "gaussian": "linear regression",
+    "binomial": "logistic regression",
+    "ordinal": "proportional-odds regression",
+    "poisson": "Poisson regression",
+    "negative_binomial": "negative binomial regression",
+}
+
+METHODS = {
+    "ols": "least squares",
+    "hc3": "least squares with robust standard errors (HC3)",
+    "huber": "Huber's M-estimate",
+}
+
+EMPTY: pd.Series[str] = pd.Series(dtype=str)
+
+SOFTWARE = ("statsmodels", "scipy", "numpy", "pandas")
+
+
+def describe(analysis: Analysis, results: Results, how: Resampling) -> dict[str, str]:
+    """Return paragraphs by their headings, each choice and number as this run had it."""
+    return {
+        "Participants": _participants(analysis, results),
+        "Missing values": _missing(analysis, results),
+        "Models": _models(results),
+        "Inference": _inference(analysis, results, how),
+        "Statistical software": _software(),
+    }
+
+
+def _participants(analysis: Analysis, results: Results) -> str:
+    counts = {line.step: line.n for line in results.flow}
+    parts = []
+    if FlowStep.LISTED in counts:
+        parts.append(f"{counts[FlowStep.LISTED]:,} participants were listed in participants.tsv")
+    parts.append(f"{counts.get(FlowStep.WITH_RESULTS, 0):,} had results")
+    parts.append(f"{counts.get(FlowStep.ANALYSED, 0):,} were analysed")
+    text = f"{', '.join(parts[:-1])} and {parts[-1]}."
+    excluded = [
+        f"{line.n:,} ({line.about})" for line in results.flow if line.step == FlowStep.EXCLUDED
+    ]
+    if excluded:
+        text += f" Excluded were {'; '.join(excluded)}."
+    if analysis.filter:
+        text += f" Only participants with {analysis.filter} were analysed."
+    groups = analysis.groups
+    # Without the column there are no groups, and everybody is analysed.
+    if groups and results.analysed.get(groups.variable, EMPTY).notna().any():
+        named = " and ".join(groups.analysed)
+        text += f" Models that do not name {groups.variable} are restricted to {named}."
+    session = SESSIONS.get(analysis.session, f"session {analysis.session}")
+    return f"{text} Each participant entered with {session}."
+
+
+def _missing(analysis: Analysis, results: Results) -> str:
+    rows = results.cohort.drop_duplicates("variable")
+    lacking = [
+        f"{row['label']} ({int(row['n_missing']):,})"
+        for row in rows.to_dict("records")
+        if row["n_missing"]
+    ]
+    text = (
+        f"Participants without a value: {', '.join(lacking)}."
+        if lacking
+        else "No value of the characteristics was missing."
+    )
+    declared = [name for name, variable in analysis.variables.items() if variable.missing]
+    if declared:
+        text += f" The analysis declares codes for unknown values of {', '.join(declared)}."
+    return (
+        f"{text} Each model was fitted to the participants with complete values of its "
+        "variables; the tables give their number in each cell."
+    )
+
+
+def _models(results: Results) -> str:
+    return " ".join(_model(fit) for fit in results.fits.values())
+
+
+def _model(fit: Fit) -> str:
+    model = fit.model
+    how = FAMILIES.get(model.family, model.family)
+    if model.family == "gaussian":
+        how += f" by {METHODS.get(model.method, model.method)}"
+    where = f", participants with {model.filter}" if model.filter else ""
+    n = f"n = {fit.design.n:,}" if fit.design and fit.fitted else f"not fitted: {fit.note}"
+    return f"{model.name}: {model.formula} ({how}{where}; {n})."
+
+
+def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
+    sentences = [
+        "Intervals are 95 % confidence intervals; tests are two-sided with a level of .05. p "
+        "values of the tables are not corrected for several tests; beside them stand those "
+        "corrected over the lines of a table by Holm and by Benjamini and Hochberg.",
+        "Residuals were examined for normality, equal variance, influence and collinearity.",
+    ]
+    sentences += list(_resampling(results, how))
+    if analysis.normality:
+        sentences.append(
+            "The distribution of variables was examined by the test of skewness and kurtosis and "
+            "by that of Shapiro and Wilk on Tukey's ladder of powers."
+        )
+    if analysis.longitudinal:
+        sentences.append("Repeated sessions were analysed by linear mixed models (REML).")
+    if analysis.mediation:
+        sentences.append("Indirect effects have bootstrap intervals.")
+    if analysis.harmonisation:
+        sentences.append(
+            f"Differences between the levels of {analysis.harmonisation.site} were removed from "
+            f"{', '.join(analysis.harmonisation.variables)} by ComBat."
+        )
+    return " ".join(sentences)
+
+
+def _resampling(results: Results, how: Resampling) -> Iterator[str]:
+    if results.sensitivity.empty:
+        return
+    n = max((fit.design.n for fit in results.fits.values() if fit.design), default=1)
+    tried = results.sensitivity["specification"].nunique()
+    yield (
+        f"Each coefficient of the tables was looked at again under up to {tried} specifications, "
+        f"among them robust errors, a bootstrap (BCa, {how.bootstraps(n):,} draws), permutation "
+        f"({how.permutations(n):,} draws) and leaving out one participant at a time (seed "
+        f"{how.seed})."
+    )
+
+
+def _software() -> str:
+    named = [f"{name} {version(name)}" for name in SOFTWARE]
+    return f"The analysis was run with bids_qsmthal {version('bids_qsmthal')}, {', '.join(named)}."

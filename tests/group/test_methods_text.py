@@ -1,0 +1,80 @@
+"""The methods text and the checklist say what ran, with its numbers."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bids_qsmthal.group import analysis_file, methods_text, strobe
+from bids_qsmthal.group.flow import FlowStep, Line
+from bids_qsmthal.report import MethodsRun, methods
+from bids_qsmthal.statistics import regression
+from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.resampling import Resampling
+from tests import cohorts
+
+FLOW = (
+    Line(step=FlowStep.LISTED, n=100),
+    Line(step=FlowStep.WITH_RESULTS, n=97),
+    Line(step=FlowStep.EXCLUDED, n=2, about="the last run failed"),
+    Line(step=FlowStep.ANALYSED, n=95),
+)
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analysis_file.read(None)
+
+
+@pytest.fixture(scope="module")
+def results(analysis: Analysis) -> Any:
+    frame = cohorts.published()
+    fits = {model.name: regression.fit(model, frame) for model in analysis.models[:9]}
+    table = pd.DataFrame(
+        {"variable": ["age", "edss"], "label": ["Age", "EDSS"], "n_missing": [0, 7]}
+    )
+    return SimpleNamespace(
+        flow=FLOW, fits=fits, cohort=table, analysed=frame,
+        sensitivity=pd.DataFrame({"specification": ["a", "b", "b"]}),
+        longitudinal=(), mediation=(), evidence=(), published=(),
+    )  # fmt: skip
+
+
+def test_the_methods_name_every_model_with_its_n_and_every_exclusion(
+    analysis: Analysis, results: Any
+) -> None:
+    texts = methods_text.describe(analysis, results, Resampling(n_bootstraps=1234, seed=7))
+    assert texts["Participants"].startswith(
+        "100 participants were listed in participants.tsv, 97 had results and 95 were analysed. "
+        "Excluded were 2 (the last run failed)."
+    )
+    assert "group" not in texts["Participants"]  # nobody has that column
+    assert "EDSS (7)" in texts["Missing values"]
+    assert "Age" not in texts["Missing values"]
+    for name, fit in results.fits.items():
+        assert f"{name}: {fit.model.formula} (linear regression by least squares" in texts["Models"]
+    n_young = results.fits["lesion_adjusted_age_50"].design.n
+    assert f"participants with age <= 50; n = {n_young})" in texts["Models"]
+    assert "1,234 draws" in texts["Inference"]
+    assert "seed 7" in texts["Inference"]
+
+
+def test_the_texts_of_the_group_stand_in_the_methods_with_their_headings() -> None:
+    run = MethodsRun(analysis="own", group_texts={"Models": "m: y ~ x [1]."})
+    described = methods.describe(run)
+    assert described.paragraphs[-1] == methods.Paragraph("Models", "m: y ~ x [1].")
+    assert "## Models\n\nm: y ~ x [1]." in described.markdown
+
+
+def test_the_checklist_has_what_the_run_knows_and_leaves_the_rest_to_the_author(
+    analysis: Analysis, results: Any
+) -> None:
+    listed = strobe.checklist(analysis, results).set_index("Item")["What this run knows"]
+    assert listed["13"].startswith("100 listed, 97 with results, 95 analysed")
+    assert "Missing values: EDSS 7." in listed["14"]
+    assert "Logarithm of white matter T2 lesion volume" in listed["7"]
+    assert listed["12b"] == "Models of a part of the participants: lesion_adjusted_age_50."
+    assert listed["12e"].startswith("2 specifications")
+    assert listed["22"] == strobe.YOURS
+    assert {str(item).rstrip("abcde") for item in listed.index} == {str(n) for n in range(1, 23)}
