@@ -1,4 +1,5 @@
 import gzip
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -97,3 +98,61 @@ def test_the_world_of_the_input_is_kept(
     made = nib.load(tmp_path / "made.nii.gz")
     assert (int(made.header["sform_code"]), int(made.header["qform_code"])) == (wanted, wanted)
     assert np.allclose(made.affine, image.affine)
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz", "x.nii"])
+def test_bytes_behind_the_last_voxel_are_refused(tmp_path: Path, image: Image, name: str) -> None:
+    nifti.save(image, tmp_path / "whole.nii.gz")
+    content = gzip.decompress((tmp_path / "whole.nii.gz").read_bytes())
+    pack = gzip.compress if name.endswith("gz") else bytes
+    (tmp_path / name).write_bytes(pack(content))
+    assert nifti.load(tmp_path / name).shape == image.shape
+    (tmp_path / name).write_bytes(pack(content + b"\0"))
+    with pytest.raises(DataError, match="behind the last voxel"):
+        nifti.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("place", [0, 352, None], ids=["before", "after the header", "behind"])
+def test_a_file_of_countless_pieces_ends_at_once(
+    tmp_path: Path, image: Image, place: int | None
+) -> None:
+    path = tmp_path / "x.nii.gz"
+    nifti.save(image, path)
+    content = gzip.decompress(path.read_bytes())
+    place = len(content) if place is None else place
+    begin = gzip.compress(content[:place]) if place else b""
+    path.write_bytes(begin + 200_000 * gzip.compress(b"") + gzip.compress(content[place:]))
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"x\.nii\.gz"):
+        nifti.load(path)
+    assert time.process_time() - start < 5
+
+
+def test_a_file_of_many_blocks_is_read(tmp_path: Path) -> None:
+    """As bgzip writes it: blocks of 64 KiB, and an empty one at the end."""
+    path = tmp_path / "x.nii.gz"
+    image = Image(np.random.default_rng(1).normal(size=(90, 90, 90)).astype(np.float32), np.eye(4))
+    nifti.save(image, path)
+    content = gzip.decompress(path.read_bytes())
+    blocks = [content[start : start + 65280] for start in range(0, len(content), 65280)]
+    path.write_bytes(b"".join(gzip.compress(block, 1) for block in (*blocks, b"")))
+    assert np.array_equal(nifti.load(path).data, image.data)
+
+
+@pytest.mark.parametrize("kind", ["text", "unknown type", "cut", "shape"])
+def test_a_damaged_mgz_is_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "aseg.mgz"
+    nib.save(nib.MGHImage(np.ones((8, 8, 8), np.float32), np.eye(4)), path)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    if kind == "text":
+        content = bytearray(b"text " * 400)
+    if kind == "unknown type":
+        content[20:24] = (77).to_bytes(4, "big")
+    if kind == "cut":
+        content = content[:600]
+    if kind == "shape":
+        content[4:8] = (2**31 - 1).to_bytes(4, "big")
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(DataError, match=r"aseg\.mgz") as refused:
+        nifti.load(path)
+    assert "\n" not in str(refused.value)

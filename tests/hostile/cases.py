@@ -678,5 +678,5 @@ PARTICIPANT = [
     *STRUCTURAL,
     *BROUGHT,
     *NAMES,
-    Case("a gzip bomb", bomb, 65, ["echo-1", "every voxel is 0"]),
+    Case("a gzip bomb", bomb, 65, ["echo-1", "behind the last voxel"]),
 ]
