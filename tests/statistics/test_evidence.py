@@ -166,6 +166,22 @@ def test_models_without_a_partial_correlation_have_effect_sizes_alone(model: Mod
     assert math.isnan(line["bf10"])
 
 
+def test_a_partial_correlation_is_weighed_with_one_participant_less_for_each_term_held_fixed() -> (
+    None
+):
+    frame = people(3, 40)
+    others = np.column_stack([np.ones(40), frame[["age", "sex"]]])
+    x, y = (
+        values - others @ np.linalg.lstsq(others, values, rcond=None)[0]
+        for values in (frame["x"].to_numpy(), frame["y"].to_numpy())
+    )
+    r = float(np.corrcoef(x, y)[0, 1])
+    line = weighed(frame, Model(name="m", formula=FORMULA))
+    assert line["partial_r"] == pytest.approx(r)
+    assert line["bf10_correlation"] == pytest.approx(math.exp(bayes.log_of_correlation(r, 38)))
+    assert line["partial_r_high"] == pytest.approx(np.tanh(np.arctanh(r) + 1.959964 / 35**0.5))
+
+
 def test_a_model_without_an_intercept_has_no_bayes_factor_against_the_mean() -> None:
     frame = people(2).assign(arm=lambda d: np.where(d["sex"] == 1, "b", "a"))
     through_zero = weighed(frame, Model(name="m", formula="y ~ x - 1"))
