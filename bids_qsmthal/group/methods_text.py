@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
+from bids_qsmthal.group import study_words
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
 from bids_qsmthal.statistics.analysis import Analysis
@@ -116,6 +117,7 @@ def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
         "corrected over the lines of a table by Holm and by Benjamini and Hochberg.",
         "Residuals were examined for normality, equal variance, influence and collinearity.",
     ]
+    sentences += study_words.methods(analysis, results.evidence)
     sentences += list(_resampling(results, how))
     if analysis.normality:
         sentences.append(

@@ -54,13 +54,13 @@ def printed_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
     lines = [
         {
             "Line": f"{row['label']} ({row['side']})",
+            "Verdict": row["verdict"] or EMPTY,
             "Per SD (95% CI)": _as_read(row, "per_sd"),
             "Per 10 ppb (95% CI)": _as_read(row, "per_10_ppb"),
             "Partial r (95% CI)": _with_interval(row, "partial_r", decimals=2),
             "Equivalence p": numbers.text(_short(row["p_equivalence"], 2)),
             "Excluded beyond": numbers.text(_short(row["excluded_beyond"], 2)),
             "BF10": numbers.text(_short(row["bf10"], 2)),
-            "Verdict": row["verdict"] or EMPTY,
         }
         for row in evidence.to_dict("records")
     ]

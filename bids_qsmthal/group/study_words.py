@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
+from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.evidence import Verdict
 from bids_qsmthal.statistics.published import Reading, Study, Value
 
@@ -29,6 +30,26 @@ READINGS = {
     Reading.AS_HERE: "with the signs as printed",
     Reading.TURNED: "with the signs turned (see Direction of the number)",
 }
+
+
+def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
+    """Return what the methods text says of equivalence, Bayes factors and published values."""
+    if len(evidence) and evidence["verdict"].fillna("").ne("").any():
+        scale = analysis.evidence
+        yield (
+            "Whether a (partial) correlation is smaller than the smallest one of interest, "
+            f"\u00b1{_r(scale.smallest_effect)}, was examined by two one-sided tests on Fisher's "
+            "scale (Schuirmann 1987). Bayes factors compare each model with and without the term "
+            f"under the JZS prior of scale {scale.regression_scale:.3g} (Rouder and Morey 2012), "
+            "and the correlation with none under a stretched beta prior of width "
+            f"{scale.correlation_width:g} (Ly et al. 2016)."
+        )
+    for study in analysis.published:
+        text = (
+            f"Coefficients were compared with those of {study.name} (n = {study.n}) as of two "
+            "independent samples"
+        )
+        yield f"{text}, in both readings of their sign." if study.open_direction else f"{text}."
 
 
 def read_evidence(lines: pd.DataFrame, bound: float) -> str:

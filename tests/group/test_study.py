@@ -116,6 +116,16 @@ def test_the_study_read_as_here_agrees_with_itself_and_turned_does_not(
     assert "The study had a chance of 68 % to find a correlation as large as the one here" in text
 
 
+def test_the_methods_text_names_bound_priors_and_study(study: dict[str, Fit]) -> None:
+    own = replace(ANALYSIS, evidence=evidence.Scale(smallest_effect=0.19, regression_scale=0.5))
+    text = " ".join(study_words.methods(own, weighed(study)))
+    assert "the smallest one of interest, \u00b1.19" in text
+    assert "JZS prior of scale 0.5" in text
+    assert "those of Chiang et al. 2018 (n = 95) as of two independent samples, in both" in text
+    nothing = weighed(study).assign(verdict="")
+    assert list(study_words.methods(replace(own, published=()), nothing)) == []
+
+
 def test_every_null_is_one_careful_sentence(study: dict[str, Fit]) -> None:
     text = study_words.read_evidence(weighed(study), 0.28)
     minus = "\N{MINUS SIGN}"
