@@ -33,7 +33,8 @@ COEFFICIENT = {
     "adjusted_r_squared": "The same, corrected for the number of coefficients",
     "residual_sd": "Standard deviation of the residuals, in units of the outcome",
     "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic, "
-    "Poisson, negative binomial, proportional odds: by their likelihood; hc3 behind: robust errors",
+    "Poisson, negative binomial, proportional odds: by their likelihood; random "
+    "intercepts: of sites, REML; hc3 behind: robust errors",
     "formula": "Formula of the model",
     "filter": "Who is in the model, if not everyone",
     "note": "What to know before using the row; why a number is missing",
@@ -159,6 +160,26 @@ MEDIATION = {
     "mediator": "Assumed mediator",
     "outcome": "Outcome",
     "covariates": "Held fixed",
+    "note": COEFFICIENT["note"],
+}
+
+SITES = {
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "site": "Site, or all sites: random-effects meta-analysis (Paule-Mandel, Hartung-Knapp)",
+    "coefficient": COEFFICIENT["coefficient"],
+    "standard_error": COEFFICIENT["standard_error"],
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": "Two-sided p of no association",
+    "weight_percent": "Weight of the site in the mean, in percent",
+    "n": "Participants",
+    "n_events": COEFFICIENT["n_events"],
+    "tau": "Standard deviation of the coefficient between sites",
+    "i_squared_percent": "Share of the variance of the sites' coefficients that is no chance, in "
+    "percent (Higgins & Thompson 2002)",
+    "heterogeneity_p": "p of equal coefficients at all sites (Cochran's Q)",
     "note": COEFFICIENT["note"],
 }
 

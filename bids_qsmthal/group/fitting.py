@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bids_qsmthal.group import alternatives, flow, groups, head_size
+from bids_qsmthal.group import alternatives, flow, groups, head_size, site
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -58,6 +58,9 @@ class Results:
     sensitivity: pd.DataFrame
     longitudinal: pd.DataFrame
     mediation: pd.DataFrame
+    sites: pd.DataFrame
+    """The coefficients of the tables at each site and together; empty where not asked for."""
+
     imputation: pd.DataFrame
     """The coefficients of the tables with missing values filled; empty where not asked for."""
 
@@ -73,7 +76,8 @@ class Results:
 
 def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     """Return every model, table and summary an analysis asks for."""
-    analysis = groups.applied(analysis, cohort)
+    by_site = groups.applied(analysis, cohort)
+    analysis = site.applied(by_site, cohort)
     # Of tables and tests that have no filter of their own.
     analysed = groups.analysed(analysis, cohort, cohort.frame)
     fits = _fits(analysis, cohort)
@@ -95,6 +99,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         sensitivity=_sensitivity(analysis, cohort, fits, how),
         longitudinal=_longitudinal(analysis, cohort),
         mediation=_mediation(analysis, cohort, analysed, how),
+        sites=site.forests(by_site, cohort, cohort.frame),
         imputation=_imputation(analysis, cohort, analysed, fits, how.seed),
         evidence=evidence.weigh(
             analysis.tables,

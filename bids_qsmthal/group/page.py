@@ -258,6 +258,7 @@ def _further(analysis: Analysis, cohort: Cohort, results: Results) -> list[Secti
     """Return the sections that only some analyses have."""
     parts = [
         ("Change over time", results.longitudinal, "longitudinal"),
+        ("Each site, and all together", results.sites, "sites"),
         ("Missing values filled", results.imputation, "imputation"),
         ("Mediation", results.mediation, "mediation"),
         ("Harmonisation across sites", cohort.harmonised, "harmonisation"),

@@ -36,6 +36,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     ]
     optional = [
         ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
+        ("sites", results.sites, dictionary.SITES),
         ("imputation", results.imputation, dictionary.IMPUTATION),
         ("mediation", results.mediation, dictionary.MEDIATION),
         ("evidence", results.evidence, dictionary.EVIDENCE),

@@ -14,6 +14,7 @@ from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.published import Study
 from bids_qsmthal.statistics.regression import Model
+from bids_qsmthal.statistics.sites import Site
 from bids_qsmthal.statistics.tables import ModelTable
 
 COMPUTED = {
@@ -123,6 +124,7 @@ class Analysis:
     """Who is in the analysis at all: ``expressions.keep(filter, frame, vocabulary)``."""
 
     groups: Groups | None = None
+    site: Site | None = None
     sensitivity: Sensitivity | None = None
     longitudinal: tuple[MixedModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()
@@ -147,6 +149,6 @@ def model_variables(model: Model) -> tuple[str, ...]:
         *formulas.variables(model.formula),
         # Group variables are not among these: a grouped model is split before it is fitted.
         *expressions.filter_variables(model.filter),
-        *([model.exposure] if model.exposure else []),
+        *(name for name in (model.exposure, model.random) if name),
     )
     return tuple(dict.fromkeys(names))

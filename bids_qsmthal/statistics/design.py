@@ -69,6 +69,9 @@ class Design:
     terms: dict[str, tuple[int, ...]]
     """Columns of each term of the formula."""
 
+    clusters: NDArray[Any]
+    """Whose intercept each row shares, shape (rows,); empty where there is no such variable."""
+
     exposure: Floats
     """What counts are in proportion to, shape (rows,); 1 where there is no such variable."""
 
@@ -102,11 +105,12 @@ def build(
     filter: str = "",  # noqa: A002 - the word of BIDS Stats Models
     levels: Vocabulary = NOTHING,
     exposure: str = "",
+    cluster: str = "",
 ) -> Design:
     """Return the design of a formula on the complete rows that pass the filter.
 
     ``levels`` are the words that the filter may use for codes; ``exposure`` is a variable that
-    counts are in proportion to.
+    counts are in proportion to, ``cluster`` one whose levels have intercepts of their own.
 
     Raises
     ------
@@ -115,8 +119,9 @@ def build(
         variable the table lacks.
     """
     parsed = formulas.parse(formula)
-    # An exposure has to be known like any other variable, though it stands in no column.
-    variables = tuple(dict.fromkeys([*parsed.variables, *([exposure] if exposure else [])]))
+    # Exposure and cluster have to be known like any other variable, though they are no columns.
+    beside = [name for name in (exposure, cluster) if name]
+    variables = tuple(dict.fromkeys([*parsed.variables, *beside]))
     for name in variables:
         if name not in frame:
             raise UsageError(
@@ -141,6 +146,7 @@ def build(
         names=tuple(str(name) for name in predictors.columns),
         rows=rows,
         terms=terms,
+        clusters=complete.loc[rows, cluster].to_numpy() if cluster else np.empty(0),
         exposure=complete.loc[rows, exposure].to_numpy(dtype=float)
         if exposure
         else np.ones(len(rows)),

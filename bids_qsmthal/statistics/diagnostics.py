@@ -52,7 +52,7 @@ def examine(fit: Fit, names: pd.Series[str]) -> dict[str, object]:
     blank |= {"decided_alone": "", "advice": "", "note": fit.note, "n": 0}
     # Residuals of a logistic model are neither normal nor of equal variance, so these tests do not
     # apply to it.
-    if not fit.fitted or fit.design is None or fit.model.family != "gaussian":
+    if not fit.fitted or fit.design is None or fit.model.family != "gaussian" or fit.model.random:
         return blank
     kept, _ = design.independent_columns(fit.design.predictors)
     predictors = fit.design.predictors[:, kept]

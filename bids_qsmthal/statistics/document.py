@@ -27,6 +27,7 @@ from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.published import Study, Value
 from bids_qsmthal.statistics.regression import Model, possible_parts
+from bids_qsmthal.statistics.sites import Site
 from bids_qsmthal.statistics.tables import ModelTable, Row
 
 Keys = tuple[str | int, ...]
@@ -130,7 +131,8 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         mediation=tuple(
             _mediation(part, context, place) for place, part in enumerate(entry.mediation)
         ),
-        harmonisation=_harmonisation(entry.harmonisation, context),
+        site=_site(entry.site, context),
+        harmonisation=_harmonisation(_by_combat(entry, context), context),
         imputation=_imputation(entry.imputation, context),
         evidence=Scale(**entry.evidence.model_dump()),
         published=tuple(
@@ -414,6 +416,34 @@ def _harmonisation(
     made = Harmonisation(site=entry.site, variables=tuple(entry.variables), keep=tuple(entry.keep))
     context.known(made.names, "Harmonisation")
     return made
+
+
+def _site(entry: schema.SiteEntry | None, context: DocumentContext) -> Site | None:
+    if entry is None:
+        return None
+    context.known([entry.variable], "Site", "Variable")
+    if (entry.as_ == "combat") != bool(entry.variables) or (entry.keep and entry.as_ != "combat"):
+        raise UsageError(
+            f"{context.places.where(('Site',))}: Variables (and Keep) are for As: combat, which "
+            f"needs them; found As: {entry.as_}."
+        )
+    return Site(variable=entry.variable, way=entry.as_)
+
+
+def _by_combat(
+    entry: schema.AnalysisFile, context: DocumentContext
+) -> schema.HarmonisationEntry | None:
+    """Return what is harmonised: ``Harmonisation``, or ``Site`` by the same means."""
+    if entry.site is None or entry.site.as_ != "combat":
+        return entry.harmonisation
+    if entry.harmonisation is not None:
+        raise UsageError(
+            f"{context.places.where(('Site',))}: Site As: combat and Harmonisation are the same; "
+            "leave one of them out."
+        )
+    return schema.HarmonisationEntry(
+        site=entry.site.variable, variables=entry.site.variables, keep=entry.site.keep
+    )
 
 
 def _imputation(

@@ -106,6 +106,42 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
     )[COLUMNS]
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RandomIntercepts:
+    """Fixed effects beside an intercept of each group."""
+
+    params: Floats
+    covariance: Floats
+    spread: float
+    """Standard deviation of the intercepts."""
+
+    converged: bool
+
+
+def random_intercepts(outcome: Floats, predictors: Floats, groups: Any) -> RandomIntercepts:  # noqa: ANN401
+    """Return the REML fit with an intercept of each group (a site, say).
+
+    Where no optimiser finds a maximum, everything is NaN and not converged.
+    """
+    scale = float(outcome.std(ddof=1))
+    slopes = np.empty((len(outcome), 0))
+    try:
+        results = _maximised(outcome / scale, predictors, groups, slopes)
+        covariance = _covariance(results, predictors, groups, slopes) * scale**2
+    except np.linalg.LinAlgError:
+        p = predictors.shape[1]
+        nothing = np.full((p, p), np.nan)
+        return RandomIntercepts(
+            params=nothing[0], covariance=nothing, spread=float("nan"), converged=False
+        )
+    return RandomIntercepts(
+        params=np.asarray(results.fe_params) * scale / results.column_scales,
+        covariance=covariance,
+        spread=float(np.sqrt(max(float(np.atleast_2d(results.cov_re)[0, 0]), 0.0))) * scale,
+        converged=bool(results.converged),
+    )
+
+
 def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | None]:
     """Return why there is nothing to fit, or the design."""
     # A slope variable need not be in the formula, so the design would not ask for it.
@@ -148,6 +184,9 @@ def _maximised(outcome: Floats, predictors: Floats, who: Any, slopes: Floats) ->
                 found = model.fit(reml=True, method=optimiser, **options)
             except (np.linalg.LinAlgError, ValueError):
                 continue
+            # One that runs away may end where the likelihood overflows, "converged".
+            if not np.isfinite(found.llf):
+                continue
             # Optimisers end on different shoulders of a flat likelihood: the highest counts.
             if best is None or found.llf > best.llf + 1e-9:
                 best = found
@@ -170,7 +209,14 @@ def _log_likelihood(results: Any, made: Design, scale: float) -> float:  # noqa:
 
 
 def _errors(results: Any, predictors: Floats, who: Any, slopes: Floats) -> Floats:  # noqa: ANN401
-    r"""Return standard errors from :math:`(\sum_i X_i^TV_i^{-1}X_i)^{-1}`, as lme4 does.
+    """Return standard errors in SDs of the outcome, but units of the predictors."""
+    # The predictors are not scaled here: the caller multiplies by the SD of the outcome only.
+    errors: Floats = np.sqrt(np.diag(_covariance(results, predictors, who, slopes)))
+    return errors
+
+
+def _covariance(results: Any, predictors: Floats, who: Any, slopes: Floats) -> Floats:  # noqa: ANN401
+    r"""Return the covariance :math:`(\sum_i X_i^TV_i^{-1}X_i)^{-1}`, as lme4 does.
 
     The library's own also count the uncertainty of the random part, in a way of its own.
     """
@@ -183,10 +229,8 @@ def _errors(results: Any, predictors: Floats, who: Any, slopes: Floats) -> Float
         # Laird & Ware (1982), doi:10.2307/2529876: V_i = s^2 I + Z_i D Z_i'.
         variance = results.scale * np.eye(len(z)) + z @ covariance @ z.T
         information += x.T @ np.linalg.solve(variance, x)
-    # In SDs of the outcome but units of the predictors, which are not scaled here: the caller
-    # multiplies by the SD only.
-    errors: Floats = np.sqrt(np.diag(np.linalg.inv(information)))
-    return errors
+    inverse: Floats = np.asarray(np.linalg.inv(information), dtype=np.float64)
+    return inverse
 
 
 def _fixed(

@@ -14,7 +14,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import counts, design, logistic, ordinal
+from bids_qsmthal.statistics import counts, design, logistic, longitudinal, ordinal
 from bids_qsmthal.statistics.design import Design, Floats
 from bids_qsmthal.statistics.levels import Vocabulary, word_of
 
@@ -58,6 +58,9 @@ class Model:
     method: Method = "ols"
     exposure: str = ""
     """Variable that counts are in proportion to: years of follow-up, a volume."""
+
+    random: str = ""
+    """Variable whose levels (sites) each have an intercept of their own, by REML."""
 
     description: str = ""
     contrasts: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -139,8 +142,9 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
 def _design(model: Model, frame: pd.DataFrame) -> Design:
     """Return the design of a model on the rows that have all it needs."""
     made = design.build(
-        model.formula, frame, filter=model.filter, levels=model.levels, exposure=model.exposure
-    )
+        model.formula, frame, filter=model.filter, levels=model.levels,
+        exposure=model.exposure, cluster=model.random,
+    )  # fmt: skip
     # The thresholds of an ordered outcome take the place of the intercept.
     return made.without_intercept() if model.family == "ordinal" else made
 
@@ -202,6 +206,8 @@ def part_name(model: Model, words: Sequence[str]) -> str:
 
 def method_name(model: Model) -> str:
     """Return how a model is estimated, in one word or two."""
+    if model.random:
+        return "random intercepts"
     if model.family == "gaussian":
         return model.method
     name = NAMES[model.family]
@@ -258,6 +264,8 @@ def _no_estimate(model: Model, made: Design, kept: list[int]) -> str:
             return counts.why_not(made.outcome, predictors, made.exposure)
         case "ordinal":
             return ordinal.why_not(made.outcome, predictors)
+    if model.random and len(set(made.clusters)) < 2:
+        return f"one level of {model.random}: nothing that could have intercepts of its own"
     return ""
 
 
@@ -288,7 +296,7 @@ def _estimate(
         weights[name] = _contrast_weights(model, made, parts)
     rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
     table = pd.DataFrame(rows)
-    gaussian = model.family == "gaussian" and model.method != "huber"
+    gaussian = model.family == "gaussian" and model.method != "huber" and not model.random
     total = float(np.var(made.outcome, ddof=1))
     # R squared against the mean, also for formulas without an intercept: comparable between models
     # (lm takes it against 0 there).
@@ -353,6 +361,8 @@ def _solve(model: Model, made: Design, kept: list[int]) -> Estimate:
             return _counted(model, made, predictors)
         case "ordinal":
             return _ordered(made, predictors)
+    if model.random:
+        return _with_random_intercepts(model, made, predictors)
     if model.method == "huber":
         return huber(made.outcome, predictors)
     return least_squares(made.outcome, predictors, robust=model.method == "hc3")
@@ -399,6 +409,25 @@ def _ordered(made: Design, predictors: Floats) -> Estimate:
         covariance=found.covariance,
         residuals=np.full(made.n, np.nan),
         df_residual=float(made.n - predictors.shape[1] - len(found.thresholds)),
+        uses_t=False,
+        remark=remark,
+    )
+
+
+def _with_random_intercepts(model: Model, made: Design, predictors: Floats) -> Estimate:
+    """Return fixed effects beside an intercept of each level (site), by REML as lme4 does."""
+    found = longitudinal.random_intercepts(made.outcome, predictors, made.clusters)
+    n_levels = len(set(made.clusters))
+    remark = f"random intercepts of {n_levels} levels of {model.random}, SD {found.spread:.3g}"
+    if n_levels < longitudinal.FEWEST_REPEATED:
+        remark += f"; fewer than {longitudinal.FEWEST_REPEATED} levels: better as fixed effects"
+    if not found.converged:
+        remark = NOT_CONVERGED
+    return Estimate(
+        params=found.params,
+        covariance=found.covariance,
+        residuals=made.outcome - predictors @ found.params,
+        df_residual=float(made.n - predictors.shape[1]),
         uses_t=False,
         remark=remark,
     )

@@ -253,6 +253,20 @@ class EvidenceEntry(Entry):
     )
 
 
+class SiteEntry(Entry):
+    """Several sites or scanners, and what is done about them."""
+
+    variable: str = Field(description="Variable that tells the sites.")
+    as_: Literal["fixed", "random", "meta", "combat"] = Field(
+        alias="As",
+        description="fixed: a factor in every model that does not name it; random: an intercept "
+        "of each (five sites or more); meta: fixed, and each site alone and together in "
+        "sites.tsv; combat: measures are harmonised.",
+    )
+    variables: list[str] = Field(default=[], description="Measures that combat harmonises.")
+    keep: list[str] = Field(default=[], description="Variables whose effects combat keeps.")
+
+
 class ImputationEntry(Entry):
     """Missing numbers filled many times (chained equations), beside the complete cases."""
 
@@ -305,6 +319,9 @@ class AnalysisFile(Entry):
     )
     longitudinal: list[MixedEntry] = Field(default=[], description="Models of all sessions.")
     mediation: list[MediationEntry] = Field(default=[], description="Indirect associations.")
+    site: SiteEntry | None = Field(
+        default=None, description="Several sites or scanners, and what is done about them."
+    )
     imputation: ImputationEntry | None = Field(
         default=None, description="Results of the tables with missing numbers filled, as well."
     )

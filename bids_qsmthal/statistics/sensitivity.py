@@ -43,7 +43,7 @@ ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
-NOT_RESAMPLED = "not given: counts and ordered outcomes are not resampled"
+NOT_RESAMPLED = "not given: counts, ordered outcomes and random intercepts are not resampled"
 
 BOOTSTRAP = "bootstrap (BCa)"
 PERMUTATION = "permutation"
@@ -311,7 +311,7 @@ def _inference(
     rows = [
         _row(question, name, "inference", regression.fit(replace(main.model, method=method), frame))
         for name, method in ROBUST.get(main.model.family, {}).items()
-        if method != main.model.method
+        if method != main.model.method and not main.model.random
     ]
     found = main.row(question.term)
     if main.design is None or not np.isfinite(found["coefficient"]):
@@ -325,6 +325,7 @@ def _inference(
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
     again = refits.OF_MODEL.get((main.model.family, main.model.method))
+    again = None if main.model.random else again
     if question.harmonised or again is None:
         note = HARMONISED if question.harmonised else NOT_RESAMPLED
         return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": note}

@@ -131,6 +131,16 @@ pooled <- function(case, data) {
        fraction = (r + 2 / (df + 3)) / (r + 1))
 }
 
+# Random-effects meta-analysis: Paule & Mandel by their equation, Hartung & Knapp's error.
+meta <- function(case, data) {
+  b <- data$effect; v <- data$error^2; k <- length(b)
+  q <- function(tau2) { w <- 1 / (v + tau2); sum(w * (b - weighted.mean(b, w))^2) }
+  tau2 <- if (q(0) <= k - 1) 0 else uniroot(function(t) q(t) - (k - 1), c(0, 1e4), tol = 1e-13)$root
+  w <- 1 / (v + tau2); mean <- weighted.mean(b, w)
+  list(effect = mean, error = sqrt(sum(w * (b - mean)^2) / (k - 1) / sum(w)), tau = sqrt(tau2),
+       i_squared = max(0, 1 - (k - 1) / q(0)), p = pchisq(q(0), k - 1, lower.tail = FALSE))
+}
+
 normality <- function(case, data) {
   values <- data[[case$variable]]
   test <- fBasics::dagoTest(values)@test

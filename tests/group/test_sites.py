@@ -1,0 +1,98 @@
+"""What the analysis file asks to be done about sites is in every model that does not name them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.group import analysis_file, table_writing
+from bids_qsmthal.statistics import regression, sites
+from bids_qsmthal.statistics.regression import Model
+from tests.group.test_groups import N, results, written
+
+OWN = """
+Name: own
+Variables:
+  chi: {Measure: chi_relative_csf, Region: thalamus, Hemisphere: LR, Units: ppb}
+  thalamic_volume: {Measure: volume, Region: thalamus, Hemisphere: LR, Units: mm3}
+  age: {Columns: [age], Units: year}
+  scanner:
+    Columns: [scanner]
+    Levels: {a: {Value: a}, b: {Value: b}, c: {Value: c}, d: {Value: d}, e: {Value: e}}
+Site: {Variable: scanner, As: WAY}
+Models:
+  - {Name: by_age, Formula: chi ~ age}
+  - {Name: scanners, Formula: chi ~ scanner}
+Tables:
+  - Name: table
+    Title: Age
+    Rows: [{Label: Age, Term: age, Unadjusted: by_age}]
+"""
+
+SCANNERS = list("abcde") * (N // 5)
+
+
+@pytest.mark.parametrize("way", ["fixed", "random", "meta"])
+def test_the_site_is_in_every_model_that_does_not_name_it(tmp_path: Path, way: str) -> None:
+    truth, *folders = written(tmp_path, scanner=SCANNERS)
+    truth = truth.assign(scanner=SCANNERS)
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("WAY", way))
+    cohort, found = results(*folders, own)
+    model = Model(name="m", formula="chi ~ age + scanner")
+    if way == "random":
+        model = Model(name="m", formula="chi ~ age", random="scanner")
+    expected = regression.fit(model, truth).row("age")
+    row = found.fits["by_age"].row("age")
+    assert row["coefficient"] == pytest.approx(expected["coefficient"], rel=1e-6)
+    assert row["p"] == pytest.approx(expected["p"], rel=1e-5)
+    assert len(found.fits["scanners"].coefficients) == 5
+    assert len(found.sites) == (6 if way == "meta" else 0)
+    if way == "meta":
+        alone = regression.fit(Model(name="m", formula="chi ~ age"), truth[::5]).row("age")
+        assert found.sites["coefficient"][0] == pytest.approx(alone["coefficient"], rel=1e-6)
+        assert found.sites["site"].iloc[-1] == sites.TOGETHER
+        table_writing.write(tmp_path / "group", analysis_file.read(own), cohort, found)
+        described = json.loads((tmp_path / "group" / "sites.json").read_text())
+        assert set(described) == set(found.sites.columns)
+
+
+def test_one_site_changes_no_model(tmp_path: Path) -> None:
+    _, *folders = written(tmp_path, scanner=["a"] * N)
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("WAY", "fixed"))
+    _, found = results(*folders, own)
+    assert found.fits["by_age"].model.formula == "chi ~ age"
+
+
+def test_combat_by_site_is_the_harmonisation_of_the_same_measures(tmp_path: Path) -> None:
+    own, other = tmp_path / "own.yaml", tmp_path / "other.yaml"
+    by_site = "Site: {Variable: scanner, As: combat, Variables: [chi], Keep: [age]}"
+    plain = "Harmonisation: {Site: scanner, Variables: [chi], Keep: [age]}"
+    own.write_text(OWN.replace("Site: {Variable: scanner, As: WAY}", by_site))
+    other.write_text(OWN.replace("Site: {Variable: scanner, As: WAY}", plain))
+    read, expected = analysis_file.read(own), analysis_file.read(other)
+    assert read.harmonisation == expected.harmonisation
+
+
+@pytest.mark.parametrize(
+    ("site", "says"),
+    [
+        ("{Variable: scanner, As: combat}", "Variables .and Keep. are for As: combat"),
+        ("{Variable: scanner, As: fixed, Keep: [age]}", "found As: fixed"),
+        ("{Variable: scaner, As: fixed}", "no variable 'scaner'"),
+        ("{Variable: scanner, As: mixed}", "'fixed', 'random', 'meta' or 'combat'"),
+        (
+            "{Variable: scanner, As: combat, Variables: [chi]}\nHarmonisation: {Site: scanner, "
+            "Variables: [chi]}",
+            "leave one of them out",
+        ),
+    ],
+)
+def test_a_wrong_site_is_refused_with_the_place(tmp_path: Path, site: str, says: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("{Variable: scanner, As: WAY}", site))
+    with pytest.raises(UsageError, match=says) as raised:
+        analysis_file.read(own)
+    assert f"{own}, line 10, column " in str(raised.value)

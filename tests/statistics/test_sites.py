@@ -1,0 +1,82 @@
+"""Several sites: random intercepts as lme4, meta-analysis by the formulas of its papers."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bids_qsmthal.statistics import regression, sites
+from bids_qsmthal.statistics.regression import Model
+from tests.statistics.referee import ask
+
+
+def people(n_sites: int = 8, seed: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    place = np.repeat(np.arange(n_sites), 15)
+    age = rng.uniform(25, 70, len(place)) + 2 * place
+    chi = -40 + 0.3 * age + rng.normal(0, 6, n_sites)[place] + rng.normal(0, 8, len(place))
+    return pd.DataFrame({"chi": chi, "age": age, "site": [f"s{number}" for number in place]})
+
+
+def test_random_intercepts_of_sites_agree_with_lme4(tmp_path: Path) -> None:
+    data = people()
+    (truth,) = ask([{"kind": "mixed", "formula": "chi ~ age + (1 | site)", "data": data}], tmp_path)
+    fit = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data)
+    table = fit.coefficients
+    np.testing.assert_allclose(table["coefficient"], truth["coefficient"], rtol=1e-5)
+    np.testing.assert_allclose(table["standard_error"], truth["standard_error"], rtol=1e-5)
+    note = f"random intercepts of 8 levels of site, SD {truth['random'][0]:.3g}"
+    assert (table["note"] == note).all()
+    assert (table["method"] == "random intercepts").all()
+
+
+def test_few_sites_and_people_without_a_site_are_said() -> None:
+    data = people(3)
+    data.loc[:4, "site"] = None
+    fit = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data)
+    assert "fewer than 5 levels: better as fixed effects" in fit.row("age")["note"]
+    assert fit.design is not None
+    assert fit.design.losses.missing == {"site": 5}
+    alone = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data[15:30])
+    assert not alone.fitted
+    assert alone.note.startswith("one level of site")
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_several_sites_together_agree_with_the_formulas_in_r(spread: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    error = rng.uniform(0.5, 2, 7)
+    data = pd.DataFrame({"effect": 2 + rng.normal(0, spread, 7) + rng.normal(0, 1, 7) * error,
+                         "error": error})  # fmt: skip
+    (truth,) = ask([{"kind": "meta", "data": data}], tmp_path)
+    made = sites.combined(data["effect"].to_numpy(), data["error"].to_numpy())
+    assert made.effect == pytest.approx(truth["effect"], rel=1e-6)
+    assert made.error == pytest.approx(truth["error"], rel=1e-6)
+    assert made.tau == pytest.approx(truth["tau"], rel=1e-5, abs=1e-8)
+    assert made.i_squared == pytest.approx(truth["i_squared"], rel=1e-9, abs=1e-12)
+    assert made.heterogeneity_p == pytest.approx(truth["p"], rel=1e-9)
+
+
+def test_a_forest_has_each_site_as_it_is_alone_and_one_row_of_all() -> None:
+    data = people()
+    data.loc[data["site"] == "s7", "age"] = 50.0
+    model = Model(name="m", formula="chi ~ age")
+    fits = [(name, regression.fit(model, part)) for name, part in data.groupby("site")]
+    table = sites.forest("age", fits, "m").set_index("site")
+    own = fits[2][1].row("age")
+    assert table.loc["s2", "coefficient"] == own["coefficient"]
+    assert table.loc["s2", "ci_low"] == own["ci_low"]
+    # One age cannot have a slope.
+    assert "not estimable" in table.loc["s7", "note"]
+    whole = table.loc[sites.TOGETHER]
+    made = sites.combined(*(
+        np.array([fit.row("age")[name] for _, fit in fits[:7]])
+        for name in ("coefficient", "standard_error")
+    ))  # fmt: skip
+    assert whole["coefficient"] == pytest.approx(made.effect)
+    assert whole["ci_high"] == pytest.approx(made.effect + stats.t(6).ppf(0.975) * made.error)
+    assert whole["n"] == 105
+    assert whole["note"] == "without 1 sites"
+    assert table["weight_percent"][:7].sum() == pytest.approx(100)
