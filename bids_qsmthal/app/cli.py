@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from bids_qsmthal.app import options, progress
 from bids_qsmthal.core.errors import (
@@ -89,12 +89,9 @@ def run(words: Sequence[str]) -> int:
         if option in words or f"--{option[2:].replace('-', '_')}" in words:
             return printing()
     # Before the parser. A dataset in a folder of that name is ./demo.
-    if words and words[0] == "demo":
-        return _demo(options.demo_parser().parse_args(words[1:]))
-    if words and words[0] == "check":
-        return _check(words)
-    if words and words[0] == "verify":
-        return _verify(options.verify_parser().parse_args(words[1:]))
+    command = COMMANDS.get(words[0]) if words else None
+    if command is not None:
+        return command(words)
     settings = settings_from(parse(words), words)
     log.setLevel(settings.log_level)
     return process(settings)
@@ -309,7 +306,8 @@ def _check(words: Sequence[str]) -> int:
         return levels.check_dataset(settings, voxels=not asked.quick, table=asked.tsv)
 
 
-def _verify(chosen: Namespace) -> int:
+def _verify(words: Sequence[str]) -> int:
+    chosen = options.verify_parser().parse_args(words[1:])
     from bids_qsmthal.app import verify  # noqa: PLC0415
 
     if chosen.other is None:
@@ -320,7 +318,26 @@ def _verify(chosen: Namespace) -> int:
     return ExitCode.FAILED if found.differences else ExitCode.DONE
 
 
-def _demo(chosen: Namespace) -> int:
+def _simulate(words: Sequence[str]) -> int:
+    chosen = options.simulate_parser().parse_args(words[1:])
+    log.setLevel(log_level(chosen))
+    folder = chosen.directory.resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        caches.use(Path(scratch))
+        from bids_qsmthal.app import simulation  # noqa: PLC0415
+
+        return simulation.run(
+            folder,
+            participants=chosen.participants,
+            seed=chosen.seed,
+            protocol=chosen.protocol,
+            vendors=chosen.vendor,
+            scenario=chosen.scenario,
+        )
+
+
+def _demo(words: Sequence[str]) -> int:
+    chosen = options.demo_parser().parse_args(words[1:])
     log.setLevel(log_level(chosen))
     folder = chosen.directory.resolve()
     caches.use(chosen.work_dir or folder / "work")
@@ -332,6 +349,10 @@ def _demo(chosen: Namespace) -> int:
         seed=chosen.seed,
         process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),
     )
+
+
+COMMANDS: Final = {"demo": _demo, "simulate": _simulate, "check": _check, "verify": _verify}
+"""What the first word may be in place of a dataset."""
 
 
 def _demo_settings(chosen: Namespace, bids_dir: Path, output_dir: Path) -> Settings:

@@ -23,6 +23,8 @@ other commands:
                             would stop a run (see bids_qsmthal check --help)
   bids_qsmthal demo DIR     make a small simulated dataset with known truth, process it, and
                             print truth beside estimate (see bids_qsmthal demo --help)
+  bids_qsmthal simulate DIR make a simulated dataset with known truth and nothing else, of a
+                            protocol, vendor and kind of scan (see bids_qsmthal simulate --help)
   bids_qsmthal verify OUT [OTHER]
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
@@ -125,6 +127,47 @@ def demo_parser() -> Parser:
     _option(p, "--participants", type=count, default=3, help="how many to simulate (default 3)")
     _resources(p)
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def simulate_parser() -> Parser:
+    """Describe ``bids_qsmthal simulate DIR``."""
+    p = Parser(
+        prog="bids_qsmthal simulate",
+        description="Make a BIDS dataset of digital participants in DIR/bids and what is true of "
+        "them in DIR/truth.",
+        epilog="The participants of one seed are the same people whatever else is asked for. "
+        "Wrong names of protocols, vendors and kinds of scan are answered with the right ones.",
+        allow_abbrev=False,
+    )
+    p.add_argument("directory", type=Path, help="where dataset and truth go")
+    _option(p, "--participants", type=count, default=3, help="how many (default 3)")
+    _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
+    _option(
+        p,
+        "--protocol",
+        default="coarse",
+        metavar="NAME",
+        help="resolution and echoes of the gradient echo: coarse (default), clinical, study",
+    )
+    _option(
+        p,
+        "--vendor",
+        nargs="+",
+        default=["siemens"],
+        metavar="NAME",
+        help="how images are stored, in turn: siemens (default), philips, ge, ge-chopped",
+    )
+    _option(
+        p,
+        "--scenario",
+        default="plain",
+        metavar="NAME",
+        help="what the scanner does to the gradient echo, such as flow, eight-channel, 7t "
+        "(default: plain; all of them: --scenario list)",
+    )
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     return p

@@ -8,6 +8,7 @@ from bids_qsmthal.simulate.cohort import (
     measures_cohort,
 )
 from bids_qsmthal.simulate.dataset import write_dataset, write_participant
+from bids_qsmthal.simulate.effects import PLAIN, Effects
 from bids_qsmthal.simulate.parameters import PROTOCOLS, VENDORS, Parameters, Protocol, Vendor
 from bids_qsmthal.simulate.participants import (
     Participant,
@@ -16,16 +17,21 @@ from bids_qsmthal.simulate.participants import (
     head_scans,
     participant,
 )
+from bids_qsmthal.simulate.scenarios import SCENARIOS, Scenario
 from bids_qsmthal.simulate.truth import Truth
 
 __all__ = [
+    "PLAIN",
     "PROTOCOLS",
+    "SCENARIOS",
     "VENDORS",
+    "Effects",
     "MeasuresCohort",
     "Parameters",
     "Participant",
     "Planned",
     "Protocol",
+    "Scenario",
     "SimulatedScan",
     "Truth",
     "Vendor",

@@ -11,13 +11,16 @@ from bids_qsmthal import __version__
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.effects import PLAIN
 from bids_qsmthal.simulate.participants import Participant, participant
+from bids_qsmthal.simulate.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from bids_qsmthal.simulate.cohort import Planned
+    from bids_qsmthal.simulate.scenarios import Scenario
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +30,11 @@ with known thalamic susceptibility. Nobody was scanned. Made by bids_qsmthal {ve
 of each participant (maps, labels, volumes, motion) is in the folder `truth` beside this dataset.
 
 Limits: the anatomy is a warped, sharpened average brain; skull, scalp and sinuses are shells and
-ellipsoids; noise is white; no flow, no chemical shift of fat, no motion during a scan. Cortical
+ellipsoids; {scan} no chemical shift of fat, no motion during a scan. Cortical
 thickness has no truth.
 """
+
+PLAIN_SCAN: Final = "noise is white; no flow,"
 
 DICTIONARY: Final[dict[str, Any]] = {
     "age": {"Description": "Age at the scan", "Units": "year"},
@@ -47,7 +52,9 @@ DICTIONARY: Final[dict[str, Any]] = {
 }
 
 
-def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
+def write_dataset(
+    folder: Path, cohort: Iterable[Planned], scenario: Scenario | None = None
+) -> Path:
     """Make every participant of a cohort and write them as valid BIDS.
 
     Parameters
@@ -56,6 +63,8 @@ def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
         The dataset; made where missing. Truth goes to ``truth`` beside it.
     cohort
         Participants are made one after the other, and forgotten once written.
+    scenario
+        What the scanner does to their gradient echoes; a plain scan by default.
 
     Returns
     -------
@@ -67,13 +76,19 @@ def write_dataset(folder: Path, cohort: Iterable[Planned]) -> Path:
     rows, truths = [], []
     for planned in cohort:
         log.info("simulating sub-%s", planned.label)
-        made = participant(planned.parameters, planned.seed)
+        parameters, effects = planned.parameters, PLAIN
+        if scenario is not None:
+            parameters, effects = scenario.applied(parameters)
+        made = participant(parameters, planned.seed, effects)
         name = f"sub-{planned.label}"
         write_participant(folder, truth_folder, name, made)
         rows.append(planned.row)
         truths.append(_truth_row(planned, made))
     write_json(folder / "dataset_description.json", _description())
-    write_text(folder / "README", README.format(version=__version__))
+    scan = PLAIN_SCAN
+    if scenario is not None and scenario != SCENARIOS["plain"]:
+        scan = f"gradient echo: {scenario.title};"
+    write_text(folder / "README", README.format(version=__version__, scan=scan))
     write_tsv(folder / "participants.tsv", pd.DataFrame(rows))
     write_json(folder / "participants.json", DICTIONARY)
     write_tsv(truth_folder / "participants_truth.tsv", pd.DataFrame(truths))

@@ -34,7 +34,8 @@ DURA_MM: Final = 1.5
 SKULL_MM: Final = 2.5
 SCALP_MM: Final = 8.5
 SKIN_MM: Final = 14.0
-"""Distances from the brain's hull where dura, skull and scalp begin, and the head ends."""
+"""Values of ``Envelope.depth`` where dura, skull and scalp begin, and the head ends: each a
+millimetre nearer to the brain's hull than its number says."""
 
 CAVITIES: Final = (
     # Centre and semi-axes; those off the midline come in pairs.
@@ -62,7 +63,8 @@ class Envelope:
     Attributes
     ----------
     depth
-        Distance from the hull of the brain, negative inside it.
+        From the hull of the brain, negative inside it: the distance to the nearest voxel on the
+        other side, which is a millimetre (half a voxel) more than that to the border.
     outer
         Distance from the skin, negative inside the head.
     air
@@ -108,7 +110,11 @@ def envelope(templates: Templates, warp: RandomWarp) -> Envelope:
 
 
 def _hull_distance(brain: NDArray[np.bool_]) -> Float:
-    """Signed distance from the closed brain mask, in mm, smoothed over a voxel."""
+    """Signed distance from voxels of the closed brain mask to those outside, mm, smoothed.
+
+    From centre to centre: it jumps from -2 to 2 mm across a border, where -1 and 1 would be the
+    distances from the border itself.
+    """
     away = ndimage.distance_transform_edt(~brain, STEP_MM)
     # A closing by two distances is exact for balls of any radius; a structuring element of 7 mm
     # would be slow and angular.

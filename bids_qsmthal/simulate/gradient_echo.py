@@ -1,4 +1,4 @@
-"""The multi-echo gradient-echo scan: fields, signal on a fine grid, image, truth."""
+"""What a gradient-echo scan is made of: tissue on a fine grid, and the field in it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from bids_qsmthal.simulate.compositions import compositions, sampled
 from bids_qsmthal.simulate.envelope import DURA_MM
 from bids_qsmthal.simulate.fields import dipole_field, shimmed, upsampled
 from bids_qsmthal.simulate.poses import finer
-from bids_qsmthal.simulate.signals import cropped, noisy, spoiled_gradient_echo
-from bids_qsmthal.simulate.tissues import NAMES, ROW, VEIN_CHI_PPM, VEIN_R2STAR_HZ, property_of
+from bids_qsmthal.simulate.signals import spoiled_gradient_echo
+from bids_qsmthal.simulate.tissues import (
+    NAMES,
+    ROW,
+    VEIN_CHI_PPM,
+    property_of,
+    r2star_at_hz,
+    t1_at_s,
+    vein_r2star_hz,
+)
 from bids_qsmthal.simulate.veins import vein_fraction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bids_qsmthal.simulate.compositions import Chunk, Inner
     from bids_qsmthal.simulate.head_model import Head
-    from bids_qsmthal.simulate.parameters import Parameters, Protocol
+    from bids_qsmthal.simulate.parameters import Protocol
 
 Float = NDArray[np.float32]
-
-WHITE_LEVEL: Final = 300.0
-"""White matter at TE = 0 in stored units."""
 
 FAT_LEFT: Final = 0.15
 """Fraction of the fat signal that water-selective excitation leaves. Its chemical shift is not
@@ -138,7 +141,8 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
     vein = vein_fraction(head.veins, to_head, shape)
     floats["chi"] += vein * (np.float32(VEIN_CHI_PPM) - floats["chi"])
     # Blood keeps the density of the tissue around it: inflow is not simulated.
-    floats["r2star"] += vein * (np.float32(VEIN_R2STAR_HZ) - floats["r2star"])
+    vein_hz = np.float32(vein_r2star_hz(protocol.acquisition.effective_field_t))
+    floats["r2star"] += vein * (vein_hz - floats["r2star"])
     return FineModel(
         affine=fine,
         chi_ppm=floats["chi"],
@@ -154,15 +158,14 @@ def _tissue_weights(head: Head, protocol: Protocol) -> Float:
     """Rows: susceptibility of the brain (ppm), R2* (1/s), signal at TE = 0; one column a tissue."""
     chi = np.zeros(len(NAMES), np.float32)
     chi[list(LOCAL_ROWS)] = head.chi_ppb[list(LOCAL_ROWS)] / 1000
+    field_t = protocol.acquisition.effective_field_t
     signal = property_of("proton_density") * spoiled_gradient_echo(
-        property_of("t1_s"),
+        t1_at_s(field_t),
         repetition_time_s=protocol.repetition_time_s,
         flip_angle_deg=protocol.flip_angle_deg,
     )
     signal[[ROW["fat"], ROW["marrow"]]] *= FAT_LEFT
-    return np.stack([chi, property_of("r2star_hz"), signal / signal[ROW["white"]]]).astype(
-        np.float32
-    )
+    return np.stack([chi, r2star_at_hz(field_t), signal / signal[ROW["white"]]]).astype(np.float32)
 
 
 def _chi_variation_ppm(chunk: Chunk, inner: Inner, texture: Float) -> Float:
@@ -220,45 +223,3 @@ def background_susceptibility_ppm(head: Head, to_head: Affine) -> Float:
     water_ppm = excess_ppm[ROW["csf"]]
     chi = water_ppm + (chi - water_ppm) * outside
     return np.asarray(chi, dtype=np.float32)
-
-
-def echo_signals(
-    model: FineModel,
-    total_hz: Float,
-    parameters: Parameters,
-    generator: np.random.Generator,
-) -> Iterator[NDArray[np.complex64]]:
-    """Yield the complex image of each echo; phase grows with positive frequency offset."""
-    protocol = parameters.protocol
-    echo_times_s = protocol.acquisition.echo_times_s
-    shape = model.chi_ppm.shape
-    # Drawn before the echoes: the phase at TE = 0 and the gain are the same in all of them.
-    coil = smooth_field(shape, generator) * np.float32(parameters.coil_phase_rad)
-    level = WHITE_LEVEL * (1 + parameters.bias * smooth_field(shape, generator))
-    amplitude = model.spin_density * level
-    white_hz = property_of("r2star_hz")[ROW["white"]]
-    # SNR is that of white matter in the first echo.
-    sigma = WHITE_LEVEL * np.exp(-white_hz * echo_times_s[0]) / parameters.snr
-    for echo_time_s in echo_times_s:
-        signal = np.empty(shape, np.complex64)
-        # Plane by plane: whole complex arrays of the fine grid would take gigabytes.
-        for plane in range(shape[0]):
-            magnitude = amplitude[plane] * np.exp(-model.r2star_hz[plane] * np.float32(echo_time_s))
-            phase = coil[plane] + np.float32(2 * np.pi * echo_time_s) * total_hz[plane]
-            signal[plane].real = magnitude * np.cos(phase)
-            signal[plane].imag = magnitude * np.sin(phase)
-        # Noise after the cut of k-space: a scanner adds it to the samples that it reads.
-        yield noisy(cropped(signal, protocol.oversampling), float(sigma), generator)
-
-
-def smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> Float:
-    """Return a random third-order polynomial of space within -1 and 1: what a coil adds."""
-    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
-    field = np.zeros(shape, np.float32)
-    for powers in np.ndindex(4, 4, 4):
-        # No constant: a coil's field has no mean that would shift the level of the image.
-        if 0 < sum(powers) <= 3:
-            weight = np.float32(generator.normal(0, 1 / sum(powers)))
-            x, y, z = (axis**power for axis, power in zip(axes, powers, strict=True))
-            field += weight * x[:, None, None] * y[None, :, None] * z[None, None, :]
-    return np.asarray(field / np.abs(field).max())

@@ -137,7 +137,8 @@ class Parameters:
     enhancing_radius_mm
         Smallest and largest radius of those.
     atrophy
-        0 none to 1 severe: enlarges the ventricles, shrinks the thalami, thins the cortex.
+        0.2 leaves ventricles and thalami as in the template, 1 is severe: larger ventricles,
+        smaller thalami, a thinner cortex.
     scale
         Linear size of the head relative to the template, which is about 5 % larger than the
         average adult head.
@@ -159,7 +160,7 @@ class Parameters:
     bias
         Half-range of the receive field, relative.
     coil_phase_rad
-        Half-range of the phase offset that all echoes fraction.
+        Half-range of the smooth phase offset that all echoes have.
     calcified_plexus
         Whether the choroid plexus of the atria is calcified.
     """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_qsmthal.core.affine import starting_at
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.simulate.compositions import compositions
-from bids_qsmthal.simulate.gradient_echo import echo_signals, fields, fine_model, smooth_field
+from bids_qsmthal.simulate.echoes import Scene, echo_signals, smooth_field
+from bids_qsmthal.simulate.effects import PLAIN, Effects
+from bids_qsmthal.simulate.gradient_echo import fields, fine_model
 from bids_qsmthal.simulate.head_model import Head
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
@@ -25,6 +28,7 @@ from bids_qsmthal.simulate.structural import (
     t1w_signal,
     t1w_with_truth,
 )
+from bids_qsmthal.simulate.tissues import vein_r2star_hz
 from bids_qsmthal.simulate.truth import (
     Truth,
     gre_images,
@@ -67,12 +71,20 @@ class Participant:
     truth: Truth
 
 
-def participant(parameters: Parameters, seed: int) -> Participant:
-    """Make a digital participant; the same parameters and seed give the same bytes."""
+def participant(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> Participant:
+    """Make a digital participant; the same arguments give the same bytes.
+
+    Parameters
+    ----------
+    parameters, seed
+        Of the person and the scans.
+    effects
+        What the gradient echo has beyond a plain one.
+    """
     anatomy, poses, gre, structural = _sources(seed)
     head = draw_head(parameters, anatomy)
     pose = draw_poses(parameters.motion, poses)
-    gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, gre)
+    gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
     scans, truth = _structural(head, pose, parameters, structural)
     values: dict[str, object] = {
         **truth.numbers,
@@ -87,12 +99,12 @@ def participant(parameters: Parameters, seed: int) -> Participant:
     return Participant((*gre_scans, *scans), Truth(values, images))
 
 
-def gradient_echo_scan(parameters: Parameters, seed: int) -> Participant:
+def gradient_echo_scan(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> Participant:
     """Make the gradient echo alone: the same bytes as in ``participant``."""
     anatomy, poses, gre, _ = _sources(seed)
     head = draw_head(parameters, anatomy)
     pose = draw_poses(parameters.motion, poses)
-    scans, truth = _gradient_echo(head, pose["gre"], parameters, gre)
+    scans, truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
     return Participant(tuple(scans), truth)
 
 
@@ -126,7 +138,11 @@ def _motion(pose: Mapping[str, Affine]) -> dict[str, object]:
 
 
 def _gradient_echo(
-    head: Head, pose: Affine, parameters: Parameters, generator: np.random.Generator
+    head: Head,
+    pose: Affine,
+    parameters: Parameters,
+    effects: Effects,
+    generator: np.random.Generator,
 ) -> tuple[list[SimulatedScan], Truth]:
     """Return the files of the gradient-echo scan, and what is true on its grid."""
     protocol = parameters.protocol
@@ -137,18 +153,22 @@ def _gradient_echo(
         rotation=turn,
         centre_mm=(pose[:3] @ (0, -18, 6, 1)).tolist(),
     )
+    if effects.tissue is not None:
+        head = replace(head, chi_ppb=effects.tissue.moved(head.chi_ppb))
     model = fine_model(head, pose, affine, protocol)
     field = fields(head, pose, model, protocol.acquisition.centre_frequency_hz)
-    scans = []
-    for echo, signal in enumerate(
-        echo_signals(model, field.total_hz, parameters, generator), start=1
-    ):
-        for stored in encoded(signal, parameters.vendor):
-            sidecar = _gre_sidecar(parameters, echo)
-            if stored.units is not None:
-                sidecar["Units"] = stored.units
-            name = f"echo-{echo}_part-{stored.part}_MEGRE"
-            scans.append(SimulatedScan(name, Image(stored.integers, affine), sidecar, stored.slope))
+    if effects.slab is not None:
+        # After the fields: what lies beyond the slab still makes its part of them.
+        model, field = effects.slab.cut(model, field, protocol.oversampling[2])
+        affine = starting_at(affine, (0, 0, effects.slab.first))
+    to_head = np.linalg.inv(pose) @ model.affine
+    blood = None
+    if effects.flow is not None:
+        vein_hz = vein_r2star_hz(protocol.acquisition.effective_field_t)
+        blood = effects.flow.blood(head, to_head, model.grid.shape, vein_hz)
+    scene = Scene(model, field.total_hz, to_head, blood)
+    signals = echo_signals(scene, parameters, effects, generator)
+    scans = _stored(signals, affine, parameters, effects)
     # Only the axes are read: B0 in the frame of the image, whose shape does not matter here.
     grid = Image(model.chi_ppm, affine).grid
     values = {
@@ -157,7 +177,29 @@ def _gradient_echo(
         "echo_times_s": list(protocol.acquisition.echo_times_s),
         "gre_voxel_mm": list(protocol.voxel_size_mm),
     }
+    if effects != PLAIN:
+        values["effects"] = asdict(effects)
     return scans, Truth(values, gre_images(model, field, affine, protocol.oversampling))
+
+
+def _stored(
+    signals: Iterable[NDArray[np.complex64]],
+    affine: Affine,
+    parameters: Parameters,
+    effects: Effects,
+) -> list[SimulatedScan]:
+    """Return the echoes as the scanner stores them."""
+    scans = []
+    for echo, signal in enumerate(signals, start=1):
+        for stored in encoded(signal, parameters.vendor):
+            sidecar = _gre_sidecar(parameters, echo)
+            if effects.slices is not None:
+                sidecar["MRAcquisitionType"] = "2D"
+            if stored.units is not None:
+                sidecar["Units"] = stored.units
+            name = f"echo-{echo}_part-{stored.part}_MEGRE"
+            scans.append(SimulatedScan(name, Image(stored.integers, affine), sidecar, stored.slope))
+    return scans
 
 
 def _structural(
@@ -210,7 +252,7 @@ def received(
 
 def _gre_sidecar(parameters: Parameters, echo: int) -> dict[str, Any]:
     protocol = parameters.protocol
-    return {
+    sidecar = {
         "EchoTime": protocol.acquisition.echo_times_s[echo - 1],
         "EchoNumber": echo,
         "RepetitionTime": protocol.repetition_time_s,
@@ -218,6 +260,10 @@ def _gre_sidecar(parameters: Parameters, echo: int) -> dict[str, Any]:
         **_scanner(parameters.vendor, protocol.acquisition.field_strength_t),
         "MRAcquisitionType": "3D",
     }
+    if protocol.acquisition.imaging_frequency_hz is not None:
+        # BIDS has it in MHz.
+        sidecar["ImagingFrequency"] = protocol.acquisition.imaging_frequency_hz / 1e6
+    return sidecar
 
 
 TIMING: Final = {

@@ -107,5 +107,10 @@ def block_mean(fine: NDArray[np.float32], factor: tuple[int, int, int]) -> NDArr
 
 def noisy(signal: Complex, sigma: float, generator: np.random.Generator) -> Complex:
     """Return the signal with white complex noise of the given deviation in each part."""
-    noise = generator.standard_normal((*signal.shape, 2), dtype=np.float32).view(np.complex64)
-    return np.asarray(signal + np.float32(sigma) * noise[..., 0], dtype=np.complex64)
+    return np.asarray(signal + white_noise(signal.shape, sigma, generator), dtype=np.complex64)
+
+
+def white_noise(shape: tuple[int, ...], sigma: float, generator: np.random.Generator) -> Complex:
+    """Return complex white noise of the given deviation in each part."""
+    noise = generator.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)
+    return np.asarray(np.float32(sigma) * noise[..., 0])

@@ -109,8 +109,10 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
 
     regions = {}
     for number in range(1, len(DEEP_LABELS), 2):
-        name = DEEP_LABELS[number - 1].removesuffix("_L")
-        regions[name] = mean(number, number + 1) - csf_ppb
+        # A slab may end before a structure: then nothing is true of it.
+        if np.isin(label, (number, number + 1)).any():
+            name = DEEP_LABELS[number - 1].removesuffix("_L")
+            regions[name] = mean(number, number + 1) - csf_ppb
     return {
         "chi_relative_csf": {
             "L": mean(1) - csf_ppb,

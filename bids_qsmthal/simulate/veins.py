@@ -97,25 +97,44 @@ def vein_fraction(
     pi r^2 / h^2, so that the moment of the vein is right.
     """
     fraction = np.zeros(shape, np.float32)
+    for vein in veins:
+        flat, inside, _ = painted(vein, affine, shape)
+        # Points of a course overlap: the largest counts, a sum would count the same blood twice.
+        np.maximum.at(fraction.reshape(-1), flat, inside)
+    return fraction
+
+
+def painted(
+    vein: Vein, affine: Affine, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]:
+    """Return voxels near a vein, the fraction that it fills of each, and a point of its course.
+
+    A voxel comes once for each point of the course that reaches it.
+    """
     # Cube root of the volume: voxels of the fine grid are nearly cubes.
     size_mm = float(abs(np.linalg.det(affine[:3, :3])) ** (1 / 3))
-    to_index = np.linalg.inv(affine)
-    for vein in veins:
-        reach = np.ceil((vein.radius_mm + size_mm) / voxel_sizes_mm(affine))
-        offsets = np.stack(
-            np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1
-        ).reshape(-1, 3)
-        index = apply(to_index, vein.course_mm)
-        voxels = np.round(index)[:, None, :] + offsets
-        # In head mm, as poses are rigid: distances are those of the world.
-        away = (voxels - index[:, None, :]) @ affine[:3, :3].T
-        distance = np.linalg.norm(away, axis=2)
-        # A tube thinner than the voxel can fill no more of it than its cross-section does.
-        most = min(1.0, np.pi * vein.radius_mm**2 / size_mm**2)
-        inside = np.clip(0.5 + (vein.radius_mm - distance) / size_mm, 0, most)
-        where = voxels.astype(np.intp)
-        kept = (inside > 0) & (where >= 0).all(2) & (where < shape).all(2)
-        flat = np.ravel_multi_index(tuple(where[kept].T), shape)
-        # Points of a course overlap: the largest counts, a sum would count the same blood twice.
-        np.maximum.at(fraction.reshape(-1), flat, inside[kept].astype(np.float32))
-    return fraction
+    reach = np.ceil((vein.radius_mm + size_mm) / voxel_sizes_mm(affine))
+    offsets = np.stack(
+        np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1
+    ).reshape(-1, 3)
+    index = apply(np.linalg.inv(affine), vein.course_mm)
+    voxels = np.round(index)[:, None, :] + offsets
+    # In head mm, as poses are rigid: distances are those of the world.
+    away = (voxels - index[:, None, :]) @ affine[:3, :3].T
+    distance = np.linalg.norm(away, axis=2)
+    # A tube thinner than the voxel can fill no more of it than its cross-section does.
+    most = min(1.0, np.pi * vein.radius_mm**2 / size_mm**2)
+    inside = np.clip(0.5 + (vein.radius_mm - distance) / size_mm, 0, most)
+    where = voxels.astype(np.intp)
+    kept = (inside > 0) & (where >= 0).all(2) & (where < shape).all(2)
+    flat = np.ravel_multi_index(tuple(where[kept].T), shape)
+    return flat, inside[kept].astype(np.float32), np.nonzero(kept)[0]
+
+
+def through_head(
+    points_mm: tuple[tuple[float, float, float], ...], warp: RandomWarp
+) -> tuple[NDArray[np.float64], ...]:
+    """Return a course of the atlas in a head: one on the midline, or that of either side."""
+    right = np.array(points_mm, float)
+    sides = [right] if not right[:, 0].any() else [right, right * (-1, 1, 1)]
+    return tuple(warp.to_head(_smooth(points).T).T for points in sides)

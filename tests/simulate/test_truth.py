@@ -48,6 +48,16 @@ def test_voxels_that_share_themselves_with_a_calcification_are_no_reference():
     assert found["chi_relative_csf"]["LR"] == pytest.approx(-20.0, abs=1e-3)
 
 
+def test_structures_beyond_the_end_of_a_slab_have_no_truth():
+    model = model_with_a_calcification()
+    whole = susceptibility_values(model)["roi_chi_relative_csf"]
+    caudate = np.isin(model.deep, (3, 4))
+    model.deep[caudate] = 0
+    found = susceptibility_values(model)["roi_chi_relative_csf"]
+    assert set(whole) - set(found) == {"caudate"}
+    assert {name: whole[name] for name in found} == found
+
+
 def test_a_trace_of_calcification_is_told_from_none():
     fractions = np.zeros((len(NAMES), 3), np.float32)
     fractions[ROW["calcification"]] = (0.0, 0.03, 0.8)
