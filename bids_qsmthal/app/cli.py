@@ -330,9 +330,15 @@ def _simulate(words: Sequence[str]) -> int:
             folder,
             participants=chosen.participants,
             seed=chosen.seed,
-            protocol=chosen.protocol,
-            vendors=chosen.vendor,
-            scenario=chosen.scenario,
+            scan=simulation.Scan(
+                protocol=chosen.protocol,
+                voxel_size_mm=chosen.voxel_size,
+                echo_times_s=chosen.echo_times,
+                field_strength_t=chosen.field_strength,
+                snr=chosen.snr,
+                vendors=chosen.vendor,
+                scenario=chosen.scenario,
+            ),
         )
 
 

@@ -154,6 +154,30 @@ def simulate_parser() -> Parser:
     )
     _option(
         p,
+        "--voxel-size",
+        type=float,
+        nargs=3,
+        metavar="MM",
+        help="of the gradient echo, in place of the protocol's; slices last",
+    )
+    _option(
+        p,
+        "--echo-times",
+        type=float,
+        nargs="+",
+        metavar="S",
+        help="in seconds, in place of the protocol's",
+    )
+    _option(p, "--field-strength", type=float, metavar="T", help="in tesla (default 3)")
+    _option(
+        p,
+        "--snr",
+        type=float,
+        metavar="RATIO",
+        help="of white matter in the first echo (default 60)",
+    )
+    _option(
+        p,
         "--vendor",
         nargs="+",
         default=["siemens"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bids_qsmthal import simulate
 from bids_qsmthal.core.errors import OutputError, UsageError
@@ -17,16 +18,33 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
+VOXELS_MM: Final = (0.3, 5.0)
+"""Smaller ones take more memory than computers have, larger ones hold no thalamus."""
 
-def run(
-    folder: Path,
-    *,
-    participants: int,
-    seed: int,
-    protocol: str,
-    vendors: Sequence[str],
-    scenario: str,
-) -> int:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """How a gradient echo is asked for; ``None`` where the protocol's own counts.
+
+    Attributes
+    ----------
+    protocol, vendors, scenario
+        Keys of ``simulate.PROTOCOLS``, ``VENDORS`` and ``SCENARIOS``; vendors take turns. The
+        scenario ``list`` asks for all of them.
+    voxel_size_mm, echo_times_s, field_strength_t, snr
+        In place of the protocol's.
+    """
+
+    protocol: str = "coarse"
+    voxel_size_mm: Sequence[float] | None = None
+    echo_times_s: Sequence[float] | None = None
+    field_strength_t: float | None = None
+    snr: float | None = None
+    vendors: Sequence[str] = ("siemens",)
+    scenario: str = "plain"
+
+
+def run(folder: Path, *, participants: int, seed: int, scan: Scan) -> int:
     """Write a simulated dataset and its truth, or print the scenarios.
 
     Parameters
@@ -35,39 +53,70 @@ def run(
         Gets ``bids`` and ``truth``; neither may be there.
     participants, seed
         How many, and which.
-    protocol, vendors, scenario
-        Keys of ``simulate.PROTOCOLS``, ``VENDORS`` and ``SCENARIOS``; vendors take turns. The
-        scenario ``list`` prints all of them.
+    scan
+        How they are scanned.
 
     Returns
     -------
     int
         0; what is wrong is raised.
     """
-    if scenario == "list":
+    if scan.scenario == "list":
         width = max(map(len, simulate.SCENARIOS)) + 2
         for name, known in simulate.SCENARIOS.items():
             sys.stdout.write(f"{name:{width}}{known.title}\n")
         return 0
+    _check_free(folder)
+    cohort = simulate.draw_cohort(
+        participants,
+        seed,
+        protocol=protocol_of(scan),
+        vendors=[_known(simulate.VENDORS, "--vendor", name).name for name in scan.vendors],
+    )
+    if scan.snr is not None:
+        snr = _within("--snr", scan.snr, (1.0, 1000.0))
+        cohort = tuple(
+            replace(person, parameters=replace(person.parameters, snr=snr)) for person in cohort
+        )
+    chosen = _known(simulate.SCENARIOS, "--scenario", scan.scenario)
+    truth = simulate.write_dataset(folder / "bids", cohort, chosen)
+    log.info("%d participants in %s, what is true of them in %s", len(cohort), folder, truth)
+    return 0
+
+
+def protocol_of(scan: Scan) -> simulate.Protocol:
+    """Return the named protocol with what was asked for in place of its own."""
+    protocol = _known(simulate.PROTOCOLS, "--protocol", scan.protocol)
+    acquisition = protocol.acquisition
+    if scan.echo_times_s is not None:
+        acquisition = replace(acquisition, echo_times_s=tuple(scan.echo_times_s))
+    if scan.field_strength_t is not None:
+        acquisition = replace(acquisition, field_strength_t=scan.field_strength_t)
+    protocol = replace(protocol, acquisition=acquisition)
+    if scan.voxel_size_mm is None:
+        return protocol
+    x, y, z = (_within("--voxel-size", size, VOXELS_MM) for size in scan.voxel_size_mm)
+    return simulate.with_voxels(protocol, (x, y, z))
+
+
+def _check_free(folder: Path) -> None:
     for name in ("bids", "truth"):
         if (folder / name).exists():
             raise OutputError(
                 f"{folder / name} is there already; expected a folder without it. "
                 "Choose another folder, or remove it."
             )
-    cohort = simulate.draw_cohort(
-        participants,
-        seed,
-        protocol=_known(simulate.PROTOCOLS, "--protocol", protocol),
-        vendors=[_known(simulate.VENDORS, "--vendor", name).name for name in vendors],
-    )
-    chosen = _known(simulate.SCENARIOS, "--scenario", scenario)
-    truth = simulate.write_dataset(folder / "bids", cohort, chosen)
-    log.info("%d participants in %s, what is true of them in %s", len(cohort), folder, truth)
-    return 0
 
 
 def _known(values: Mapping[str, Value], option: str, name: str) -> Value:
     if name not in values:
         raise UsageError(f"{option} {name!r}: expected one of {', '.join(values)}.")
     return values[name]
+
+
+def _within(option: str, value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    # NaN fails the comparison, too.
+    if not low <= value <= high:
+        raise UsageError(f"{option} {value:g}: expected {low:g} to {high:g}.")
+    return value

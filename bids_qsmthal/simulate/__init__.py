@@ -9,7 +9,14 @@ from bids_qsmthal.simulate.cohort import (
 )
 from bids_qsmthal.simulate.dataset import write_dataset, write_participant
 from bids_qsmthal.simulate.effects import PLAIN, Effects
-from bids_qsmthal.simulate.parameters import PROTOCOLS, VENDORS, Parameters, Protocol, Vendor
+from bids_qsmthal.simulate.parameters import (
+    PROTOCOLS,
+    VENDORS,
+    Parameters,
+    Protocol,
+    Vendor,
+    with_voxels,
+)
 from bids_qsmthal.simulate.participants import (
     Participant,
     SimulatedScan,
@@ -41,6 +48,7 @@ __all__ = [
     "head_scans",
     "measures_cohort",
     "participant",
+    "with_voxels",
     "write_dataset",
     "write_participant",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bids_qsmthal.qsm import Acquisition
@@ -75,6 +75,30 @@ STUDY: Final = Protocol(
 """Resolution, repetition time and first echo of Chiang et al., AJNR 2018;39:467-472."""
 
 PROTOCOLS: Final = {protocol.name: protocol for protocol in (COARSE, CLINICAL, STUDY)}
+
+
+FIELD_OF_VIEW_MM: Final = (174.0, 210.0, 136.0)
+"""Of protocols of one's own: a head of usual size, from ear to ear and to the top."""
+
+FINE_MM: Final = 0.9
+"""Voxels of protocols of one's own are split into parts of about this."""
+
+
+def with_voxels(protocol: Protocol, voxel_size_mm: tuple[float, float, float]) -> Protocol:
+    """Return a protocol with voxels of another size over the whole head."""
+    x, y, z = (
+        # Even: half of the matrix lies on either side of the middle.
+        2 * round(length / size / 2)
+        for length, size in zip(FIELD_OF_VIEW_MM, voxel_size_mm, strict=True)
+    )
+    fine_x, fine_y, fine_z = (max(1, round(size / FINE_MM)) for size in voxel_size_mm)
+    return replace(
+        protocol,
+        name="x".join(f"{size:g}" for size in voxel_size_mm),
+        voxel_size_mm=voxel_size_mm,
+        shape=(x, y, z),
+        oversampling=(fine_x, fine_y, fine_z),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,42 @@ def test_the_words_of_the_command_line_become_the_cohort(tmp_path, written):
     ]
 
 
+def test_a_protocol_of_ones_own_replaces_what_is_given_of_it(tmp_path, written):
+    words = ["--voxel-size", "1", "1", "2.5", "--echo-times", "0.004", "0.012"]
+    words += ["--field-strength", "1.5", "--snr", "25"]
+    assert main(["simulate", str(tmp_path), *words]) == 0
+    parameters = written[0][1][0].parameters
+    protocol = parameters.protocol
+    assert protocol.voxel_size_mm == (1.0, 1.0, 2.5)
+    assert protocol.oversampling == (1, 1, 3)
+    covered = [n * size for n, size in zip(protocol.shape, protocol.voxel_size_mm, strict=True)]
+    assert covered == pytest.approx((174, 210, 136), abs=2.5)
+    assert all(n % 2 == 0 for n in protocol.shape)
+    assert protocol.acquisition.echo_times_s == (0.004, 0.012)
+    assert protocol.acquisition.field_strength_t == 1.5
+    assert parameters.snr == 25
+    assert protocol.repetition_time_s == simulate.PROTOCOLS["coarse"].repetition_time_s
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["--voxel-size", "1", "1", "nan"], ExitCode.USAGE),
+        (["--voxel-size", "0.1", "1", "1"], ExitCode.USAGE),
+        (["--snr", "0"], ExitCode.USAGE),
+        (["--echo-times", "4", "8"], ExitCode.DATA),
+        (["--echo-times", "0.008", "0.004"], ExitCode.DATA),
+        (["--field-strength", "123.2"], ExitCode.DATA),
+    ],
+)
+def test_a_scan_that_nobody_could_make_is_answered_in_one_line(
+    tmp_path, written, capsys, words, status
+):
+    assert main(["simulate", str(tmp_path), *words]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not written
+
+
 @pytest.mark.parametrize(
     ("option", "wrong", "right"),
     [
