@@ -1,6 +1,6 @@
 # The referee of the statistics tests: reads cases from a JSON file, answers in another.
 # Debian: r-base-core r-cran-jsonlite r-cran-lme4 r-cran-sandwich r-cran-pwr r-cran-fbasics r-cran-mass
-#   r-cran-lmtest r-cran-car r-cran-boot
+#   r-cran-lmtest r-cran-car r-cran-boot; r-cran-bayesfactor is asked, too, where it is installed
 suppressPackageStartupMessages({
   library(jsonlite); library(lme4); library(sandwich); library(pwr); library(MASS)
 })
