@@ -54,6 +54,7 @@ CITATION.*
 **/*_xfm.nii.gz
 **/*_lesions.tsv
 **/*_quality.tsv
+**/*_acquisition.tsv
 **/*_sensitivity.tsv
 """
 

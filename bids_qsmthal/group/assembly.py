@@ -14,6 +14,7 @@ import pandas as pd
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.group import (
+    acquisitions,
     alternatives,
     covariates,
     exclusions,
@@ -85,6 +86,11 @@ class Cohort:
     )
     """How far other choices of mask, reference and background removal move the number."""
 
+    acquisitions: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(acquisitions.COLUMNS))
+    )
+    """How the scans were acquired and reconstructed, and who differs."""
+
     questionable: tuple[Questionable, ...] = ()
     """Values that cannot be read or cannot be true."""
 
@@ -155,6 +161,7 @@ def assemble(
         absent=values.absent,
         disagreements=disagreements(analysis, rows, wide, scans.units),
         choices=participant_tables.differences(scans.choices, scans.usable),
+        acquisitions=acquisitions.table(scans.tables.acquisition),
         questionable=problems,
         concerns=(
             *_concerns_of_variables(analysis, values.absent, problems),

@@ -321,6 +321,16 @@ CHOICES = {
     "correlation": "Correlation over participants of the number under the variant and as reported",
 }
 
+ACQUISITION = {
+    "parameter": "Of the acquisition or the reconstruction, as the consensus asks to report it "
+    "(doi 10.1002/mrm.30006)",
+    "unit": "Unit of the value",
+    "value": "Value; numbers that differ by rounding, drift or position are one",
+    "n": "Scans that have it",
+    "usual": "yes for the value that most scans have, no for all others",
+    "scans": "Which scans have it, ten at most",
+}
+
 TABLE = {
     "label": "Line of the table",
     "term": "Coefficient that is shown",

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 MEASURES = "_desc-qsmthal_measures.tsv"
 QUALITY = "_desc-qsmthal_quality.tsv"
 SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
+ACQUISITION = "_desc-qsmthal_acquisition.tsv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class FinishedTables:
     measures: tuple[Path, ...]
     quality: tuple[Path, ...]
     sensitivity: tuple[Path, ...]
+    acquisition: tuple[Path, ...] = ()
     left_out: tuple[SessionLeftOut, ...] = ()
     not_wanted: tuple[str, ...] = ()
     """Participants that the command line does not ask for."""
@@ -114,6 +116,7 @@ def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
         measures=tuple(path for path in usable if path.name.endswith(MEASURES)),
         quality=tuple(path for path in usable if path.name.endswith(QUALITY)),
         sensitivity=tuple(path for path in usable if path.name.endswith(SENSITIVITY)),
+        acquisition=tuple(path for path in usable if path.name.endswith(ACQUISITION)),
         left_out=left_out,
         not_wanted=tuple(
             sorted({s.participant_id for s in sessions} - {s.participant_id for s in wanted})
@@ -125,7 +128,7 @@ def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
 def _sessions(output_dir: Path) -> list[_Session]:
     """Return every session that has a table of measures, sorted."""
     found: dict[Path, list[Path]] = {}
-    for ending in (MEASURES, QUALITY, SENSITIVITY):
+    for ending in (MEASURES, QUALITY, SENSITIVITY, ACQUISITION):
         for begin in ("sub-*", "sub-*/ses-*"):
             for path in sorted(output_dir.glob(f"{begin}/anat/sub-*{ending}")):
                 # By folder: the manifest and a failure are of a session, not of a single table.

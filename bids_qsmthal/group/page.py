@@ -10,6 +10,7 @@ import pandas as pd
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import (
+    acquisitions,
     flow,
     interpretation,
     methods_text,
@@ -175,6 +176,7 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
         ),
         *_disagreements(cohort),
         *_questionable(cohort),
+        *_acquisitions(cohort),
     ]
 
 
@@ -188,6 +190,24 @@ def _questionable(cohort: Cohort) -> list[Block]:
             caption="Values of the tables that cannot be read or cannot be true, and measures "
             "that nobody has. Those that are not used count as missing.",
             name="questionable",
+        )
+    ]
+
+
+def _acquisitions(cohort: Cohort) -> list[Block]:
+    if cohort.acquisitions.empty:
+        return []
+    different = acquisitions.differing(cohort.acquisitions)
+    if different.empty:
+        return [Prose("All scans agree in acquisition and reconstruction (acquisition.tsv).")]
+    return [
+        Table(
+            "Acquisition and reconstruction: who differs",
+            different,
+            caption="Parameters that are not the same in all scans; acquisition.tsv has the "
+            "others, too. Numbers of scans that differ in field, echoes or voxels, or that were "
+            "reconstructed otherwise, compare with care.",
+            name="acquisition",
         )
     ]
 

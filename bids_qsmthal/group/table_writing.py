@@ -44,6 +44,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
         ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
         ("choices", cohort.choices, dictionary.CHOICES),
+        ("acquisition", cohort.acquisitions, dictionary.ACQUISITION),
         ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),
     ]
     # An empty optional table would look as if it had been asked for and had failed.

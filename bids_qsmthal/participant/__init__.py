@@ -69,12 +69,12 @@ def process(session: Session, settings: Settings) -> None:
     decision = quality.decision(structural, susceptibility)
     table = measures.collect(session, structural, susceptibility, decision)
 
+    shown = page.contents(session, settings, structural, susceptibility, table, plan)
     if not settings.reports_only:
         saving.save_structural(session, structural, settings, out)
         if susceptibility is not None:
             saving.save_susceptibility(session, susceptibility, settings, out)
-        saving.save_tables(table, checks, out)
-    shown = page.contents(session, settings, structural, susceptibility, table, plan)
+        saving.save_tables(table, checks, shown.methods_run, out)
     # Before any picture is drawn, so that no figure can forget it. Images keep their faces.
     shown = report.defaced(shown) if settings.deface else shown
     written = report.write_participant(shown, out.page, out.session_folder / "figures")

@@ -14,7 +14,7 @@ from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant.measures import DICTIONARY
-from bids_qsmthal.report import sentences
+from bids_qsmthal.report import acquisition, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.report import MethodsRun
     from bids_qsmthal.settings import Settings
 
 MNI = 4
@@ -121,8 +122,13 @@ def _phase(report: PhaseReport) -> dict[str, Any]:
     return report._asdict() | {"warnings": [sentences.sentence(one) for one in report.warnings]}
 
 
-def save_tables(table: pd.DataFrame, checks: pd.DataFrame, out: Derivatives) -> None:
-    """Save the measures with their dictionary, and what was checked."""
+def save_tables(
+    table: pd.DataFrame, checks: pd.DataFrame, run: MethodsRun, out: Derivatives
+) -> None:
+    """Save the measures with their dictionary, what was checked, and how the scan was made."""
+    if run.scan is not None:
+        # The group level compares it between scans.
+        write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), acquisition.table(run))
     if not checks.empty:
         write_tsv(out.path("desc-qsmthal_quality", ".tsv"), checks)
     write_tsv(out.path("desc-qsmthal_measures", ".tsv"), table)
