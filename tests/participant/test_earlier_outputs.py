@@ -72,12 +72,19 @@ def outputs_of(session: Session, out: Derivatives) -> None:
     if session.gre:
         products += ["chi", "r2star", "local_field", "thalamus"]
         write_text(out.path("desc-qsmthal_sensitivity", ".tsv"), "x")
+        write_text(out.path("desc-qsmthal_acquisition", ".tsv"), "x")
         if session.t1w:
             write_text(out.path(f"from-T1w_to-MEGRE_{XFM}", ".txt"), "x")
     for key in products:
         image = Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
         out.save(key, image, sources=[])
     write_text(out.path("desc-qsmthal_measures", ".tsv"), "x")
+
+
+@pytest.fixture(autouse=True)
+def scans_without_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scans of this file are names: what world they are in is not asked."""
+    monkeypatch.setattr("bids_qsmthal.core.nifti.world_code", lambda _: 1)
 
 
 @pytest.fixture
