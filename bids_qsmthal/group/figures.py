@@ -56,8 +56,8 @@ def forest(lines: pd.DataFrame) -> Drawing:
         )
     axes.set_yticks(range(len(labels)), [plots.folded(label, 30) for label in labels[::-1]])
     axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("Partial correlation with 95 % confidence interval")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes.set_xlabel("Partial correlation with 95 % confidence interval", fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return plots.finished(canvas, [axes])
 
 

@@ -69,10 +69,16 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     subject, unit = labels.outcome(str(line["outcome"]), analysis)
     ratio = RATIOS.get(line[f"effect_{side}"])
     interval = f"{shown[1]} to {shown[2]}{'' if ratio else unit}"
-    figures = f"95% CI {interval}, p {_p(p)}, n = {tables.print_n(line, side)}"
+    sure = f"p {_p(p)}, n = {tables.print_n(line, side)}"
+    figures = f"95% CI {interval}, {sure}"
     step = labels.step(row.term, analysis)
+    logged = "" if ratio else labels.logged_outcome(str(line["outcome"]), analysis)
+    if logged:
+        difference, percent = _in_percent(logged, (estimate, low, high), p)
+        own = f"coefficient of the natural logarithm {shown[0]}, 95% CI {interval}"
+        figures = f"95% CI {percent}, {sure}; {own}"
     # A ratio is a factor, so "larger by" would be wrong; below 1 it reads as it is.
-    if ratio:
+    elif ratio:
         difference = f"the {ratio} of {subject} {'were' if ratio[-1] == 's' else 'was'} "
         difference += f"{shown[0]} times as high"
     elif p < tables.SIGNIFICANT:
@@ -84,9 +90,22 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     if p < tables.SIGNIFICANT:
         return f"{step}, {difference} ({figures}).{_chance_finding(line, side)}"
     return (
-        f"no association was shown. {step[0].upper()}{step[1:]}, {difference}, and the data are "
-        f"compatible with anything in the interval ({figures})."
+        f"no association was shown. {step[0].upper()}{step[1:]}, {difference}; the data are "
+        f"compatible with any value in the interval ({figures})."
     )
+
+
+def _in_percent(subject: str, values: tuple[float, float, float], p: float) -> tuple[str, str]:
+    """Return a difference of logarithms as a change in per cent, and its interval.
+
+    The ratio of geometric means is exp(b), so the change is 100 (exp(b) - 1) per cent.
+    """
+    change, low, high = (numbers.significant(100 * math.expm1(value), 2) for value in values)
+    interval = f"{low}% to {high}%"
+    if p < tables.SIGNIFICANT:
+        way = "larger" if values[0] > 0 else "smaller"
+        return f"{subject} was {change.lstrip(numbers.MINUS)}% {way} on average", interval
+    return f"{subject} differed by {change}%", interval
 
 
 def _chance_finding(line: pd.Series, side: str) -> str:
@@ -188,7 +207,7 @@ def read_power(power: pd.DataFrame) -> str:
     ordered = found.sort_values(["n", "n_covariates"], ascending=[False, True], kind="stable")
     largest = ordered.iloc[0]
     return (
-        f"{int(largest['n'])} participants give {100 * largest['power']:.0f}% power to find a "
+        f"{int(largest['n']):,} participants give {100 * largest['power']:.0f}% power to find a "
         f"correlation of {largest['r']:.2f} at a two-sided level of {largest['alpha']:g}. "
         "Smaller associations may well be there and be missed."
     )
@@ -218,9 +237,10 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         main = estimates.iloc[0]
         same_sign = int((estimates * main > 0).sum())
         below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
+        counted = "1 estimate" if len(tried) == 1 else f"{len(tried)} different estimates"
         lines.append(
-            f"{labels.label(str(term), analysis)} in {model}: {len(tried)} different estimates; "
-            f"same sign in {same_sign}, p below .05 in {below}."
+            f"{labels.label(str(term), analysis)} in {model}: {counted}; same sign in {same_sign}, "
+            f"p below .05 in {below}."
         )
     if not lines:
         return "There are too few participants, or nothing else was asked for."

@@ -27,21 +27,21 @@ LEVEL = re.compile(r"(?:C\()?(\w+)\)?\[(?:T\.)?([^\]]+)\]")
 
 
 def step(term: str, analysis: Analysis) -> str:
-    """Return what one unit of a term is: ``per year more of age``, or one level against another."""
+    """Return what one unit of a term is: ``per additional year of age``, or one level or other."""
     variable = analysis.variables.get(term)
     if variable is None:
         return f"per unit of {term}"
     label = within_sentence(variable.label)
     if len(variable.levels) == 2:
         low, high = _levels(variable)
-        return f"for {label} '{high}' against '{low}'"
-    return f"per {variable.unit or 'unit'} more of {label}"
+        return f"for {label} '{high}' compared with '{low}'"
+    return f"per additional {variable.unit or 'unit'} of {label}"
 
 
 def outcome(name: str, analysis: Analysis) -> tuple[str, str]:
     """Return an outcome as it reads in a sentence, and its unit."""
     if name in analysis.variables:
-        unit = analysis.variables[name].unit
+        unit = UNITS.get(analysis.variables[name].unit, analysis.variables[name].unit)
         return within_sentence(analysis.variables[name].label), f" {unit}" if unit else ""
     inner = _logged(name, analysis)
     if inner is not None:
@@ -83,6 +83,12 @@ def words_of(name: str, analysis: Analysis) -> dict[float, str]:
     levels = variable.levels if variable else {}
     named = {level.value: word for word, level in levels.items()}
     return {value: word for value, word in named.items() if isinstance(value, float)}
+
+
+def logged_outcome(name: str, analysis: Analysis) -> str:
+    """Return, as it reads in a sentence, the variable whose natural logarithm a term is."""
+    inner = _logged(name, analysis)
+    return within_sentence(inner.label) if inner else ""
 
 
 def logged(name: str, analysis: Analysis) -> str:

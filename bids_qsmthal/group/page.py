@@ -13,6 +13,7 @@ from bids_qsmthal.group import (
     acquisitions,
     flow,
     interpretation,
+    labels,
     methods_text,
     pictures,
     printing,
@@ -75,7 +76,9 @@ def make(analysis: Analysis, cohort: Cohort, results: Results, how: Resampling) 
         Section("Normality", _normality(analysis, results)),
         Section("Diagnostics of the models", _diagnostics(results)),
         Section("Power", _power(results)),
-        Section("All models", [Table("All coefficients", results.models, name="models")]),
+        Section(
+            "All models", [Table("All coefficients", results.models, name="models", folded=True)]
+        ),
         Section("STROBE checklist", _strobe(analysis, results)),
         citation.section(methods_that_ran(analysis, results, how)),
     ]
@@ -138,7 +141,7 @@ def _cohort(results: Results) -> list[Block]:
     return [
         Table(
             "Characteristics",
-            summary.printed(results.cohort),
+            summary.printed(results.cohort, labels.UNITS),
             name="cohort_printed",
             links=printing.links("cohort"),
         ),

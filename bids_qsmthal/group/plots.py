@@ -75,7 +75,9 @@ def lines_with_names(height_inches: float) -> tuple[Canvas, Axes]:
     """Return a canvas of this height with room for the name of each line on the left."""
     canvas = Canvas(figsize=(WIDTH_INCHES, height_inches))
     left, bottom, top = 2.6 / WIDTH_INCHES, 0.5 / height_inches, 0.4 / height_inches
-    return canvas, canvas.add_axes((left, bottom, 0.98 - left, 1 - bottom - top))
+    axes = canvas.add_axes((left, bottom, 0.98 - left, 1 - bottom - top))
+    axes.tick_params(labelsize=8)
+    return canvas, axes
 
 
 def cloud(axes: Axes, x: Floats, y: Floats) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from bids_qsmthal.core.files import write_json, write_tsv
-from bids_qsmthal.group import dictionary, flow, printing, questionable, strobe, study_sections
+from bids_qsmthal.group import (
+    dictionary,
+    flow,
+    labels,
+    printing,
+    questionable,
+    strobe,
+    study_sections,
+)
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.printing import PrintedTable
@@ -69,7 +77,7 @@ def printed(analysis: Analysis, results: Results) -> dict[str, PrintedTable]:
     made = [
         PrintedTable(
             name="cohort",
-            frame=summary.printed(results.cohort),
+            frame=summary.printed(results.cohort, labels.UNITS),
             caption="Characteristics of the participants.",
         )
     ]

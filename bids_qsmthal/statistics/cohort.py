@@ -47,11 +47,15 @@ def summarise(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary as a paper prints it: mean and SD with range, or count and percent."""
+def printed(table: pd.DataFrame, units: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the summary as a paper prints it: mean and SD with range, or count and percent.
+
+    ``units`` holds how a unit is printed, where not as it is.
+    """
     lines = []
     for row in table.to_dict("records"):
-        unit = f" ({row['unit']})" if row["unit"] else ""
+        unit = (units or {}).get(row["unit"], row["unit"])
+        unit = f" ({unit})" if unit else ""
         line = {"Characteristic": f"{row['label']}{unit}", "n": row["n"]}
         # Rows of measured variables have NaN as level: the columns are those of the longest row.
         if isinstance(row["level"], str):

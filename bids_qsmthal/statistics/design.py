@@ -197,8 +197,11 @@ def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
     Such a row has leverage 1: its unit vector is a combination of the columns, and what is in
     that combination has no estimate without the row.
     """
+    scaled = predictors / np.linalg.norm(predictors, axis=0)
+    if not _may_decide_alone(scaled):
+        return {}
     # The weights of a unit vector are the columns of the pseudo-inverse, row by row.
-    basis, upper = np.linalg.qr(predictors / np.linalg.norm(predictors, axis=0))
+    basis, upper = np.linalg.qr(scaled)
     # With X = QR the weights of the unit vector e_i are R^-1 Q' e_i, exact only where its leverage
     # is 1.
     rows = np.flatnonzero(np.sum(basis**2, axis=1) > SOLE_LEVERAGE)
@@ -208,6 +211,15 @@ def decided_alone(predictors: Floats) -> dict[int, tuple[int, ...]]:
     for column, row in np.argwhere(weights > 1e-6 * weights.max(axis=0, initial=0)):
         alone[int(column)] = (*alone.get(int(column), ()), int(rows[row]))
     return alone
+
+
+def _may_decide_alone(scaled: Floats) -> bool:
+    """Return whether some row may have a leverage of 1, by the cheap normal equations."""
+    gram = scaled.T @ scaled
+    # They square the condition number; below this the leverages have six digits at least.
+    if np.linalg.cond(gram) > 1e10:
+        return True
+    return bool(np.sum(scaled @ np.linalg.inv(gram) * scaled, axis=1).max(initial=0) > 0.9)
 
 
 def partners(predictors: Floats, kept: list[int], column: int) -> list[int]:

@@ -27,7 +27,7 @@ class Resampling:
     n_permutations: int = 9999
     n_bootstraps: int = 4000
     seed: int = 20180301
-    largest: int = 20_000_000
+    largest: int = 10_000_000
     """Draws times participants; beyond it fewer are drawn, but never below a thousand."""
 
     def permutations(self, n: int) -> int:

@@ -1,5 +1,7 @@
 """What the page says in words agrees with the numbers beside it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,10 +38,22 @@ def test_with_three_people_the_words_are_about_the_numbers_that_the_table_shows(
     printed = tables.printed(table, numbers)
     text = interpretation.read_row(table.rows[0], numbers.iloc[0], analysis)
     assert printed["Adjusted coefficient"].iloc[0] == "n/a"
-    assert f"differed by {printed['Unadjusted coefficient'].iloc[0]} mm3" in text
+    assert (
+        f"differed by {printed['Unadjusted coefficient'].iloc[0]} mm\N{SUPERSCRIPT THREE}" in text
+    )
     assert "This is the unadjusted model; the adjusted one has no result." in text
     assert "no result." not in text.replace("the adjusted one has no result.", "")
     assert list(printed["Unadjusted n"]) == ["3"] * 4
+
+
+def test_a_difference_of_logarithms_reads_as_a_change_in_per_cent(analysis: Analysis) -> None:
+    numbers = numbers_of(analysis, cohorts.published())["table1"]
+    (row,) = (row for row in analysis.tables[0].rows if row.unadjusted == "lesion_unadjusted")
+    line = numbers.iloc[analysis.tables[0].rows.index(row)]
+    text = interpretation.read_row(replace(row, adjusted=""), line, analysis)
+    # 100 (exp(b) - 1) of the published .026 (.0016 to .051).
+    assert "white matter T2 lesion volume was 2.6% larger on average (95% CI 0.16% to 5.2%" in text
+    assert "coefficient of the natural logarithm 0.026, 95% CI 0.0016 to 0.051" in text
 
 
 def test_both_readings_of_the_studys_formula_stand_with_their_signs(analysis: Analysis) -> None:
