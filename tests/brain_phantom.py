@@ -109,7 +109,14 @@ def prepare(image: Image, *, settings: object, brain: Image | None, seed: int) -
     )
 
 
-def rigid_brains(fixed: Image, moving: Image, fixed_brain: Image, *, seed: int) -> Rigid:
+def rigid_brains(
+    fixed: Image,
+    moving: Image,
+    fixed_brain: Image,
+    *,
+    seed: int,
+    uneven: bool = False,  # noqa: ARG001 - as the original
+) -> Rigid:
     """Take the place of ``anatomy.rigid_brains``: the scans share one world."""
     del fixed, moving, fixed_brain, seed
     return Rigid(np.eye(4), {"overlap": 1.0})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align
+from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align, bias_corrected
 from bids_qsmthal.anatomy.brain import brain_mask
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.core.affine import apply, between
@@ -42,12 +42,28 @@ class RigidRegistration:
         The result is moved by this much along each axis, both ways; at a true match the images
         then share less information each time.
     min_overlap
-        Share of the smaller mask, as seen by the other image, that must lie in the other mask.
+        Share of the moving mask that must lie in the fixed one; a slab may be the smaller.
+    min_sharpness
+        Least ``sharpness`` of a result, see ``Rigid``.
+    even
+        Whether the gain of the receive coils is taken out of the moving image first.
     """
 
     stages: tuple[RegistrationStage, ...] = STAGES
     probe_mm: float = 4.0
     min_overlap: float = 0.85
+    min_sharpness: float = 0.0
+    even: bool = False
+
+
+UNEVEN = RigidRegistration(even=True, min_sharpness=0.15)
+"""For a gradient echo, which keeps the intensities of its coils. Simulated heads, oblique by 15
+degrees: sharpness 0.62 where the brain is within 0.2 mm; with the intensity of eight coils that was
+left in, 0.31 at an error of 2 mm and 0.04 at 11 mm."""
+
+GAIN_ITERATIONS = (50, 50, 50)
+GAIN_SPLINE_MM = 100.0
+"""Coils of a head array are about this far apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +77,9 @@ class Rigid:
     quality
         ``information``: normalised mutual information, 1 (none) to 2; ``information_start``: the
         same before; ``sharpness``: smallest loss of information when the result is shifted by
-        the probe distance, in shares of ``information`` - 1; ``overlap``: of the masks;
-        ``shift_mm``, ``rotation_deg``: how far the brain moved.
+        the probe distance, in shares of ``information`` - 1; ``overlap``: share of the moving mask
+        that lies in the fixed one; ``shift_mm``, ``rotation_deg``: how far the centre of the moving
+        mask goes, and how the brain turns.
     warnings
         Why the result should not be trusted; empty when it can be.
     """
@@ -102,6 +119,8 @@ def rigid(
     how = settings or RigidRegistration()
     target, target_mask = _framed(fixed, fixed_mask)
     source, source_mask = _framed(moving, moving_mask)
+    if how.even:
+        source = _even(source, source_mask)
     start = _start(target, source, target_mask, source_mask)
     # The mask of the moving image would make the metric fall silent at the rim; the fixed one
     # is enough to keep skull and neck out.
@@ -114,15 +133,30 @@ def rigid(
         "information_start": _information(target, source, np.eye(4), target_mask),
         "sharpness": _sharpness(target, source, found, target_mask, how.probe_mm),
         "overlap": _overlap(target_mask, source_mask, found),
-        **_motion(matrix, target_mask),
+        **_motion(matrix, source_mask),
     }
     logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)
     return Rigid(matrix, quality, _warnings(quality, how))
 
 
-def rigid_brains(fixed: Image, moving: Image, fixed_brain: Image, *, seed: int = 1) -> Rigid:
-    """Register two scans of one head by their brains; the one of ``moving`` is found first."""
-    return rigid(fixed, moving, fixed_mask=fixed_brain, moving_mask=brain_mask(moving), seed=seed)
+def rigid_brains(
+    fixed: Image, moving: Image, fixed_brain: Image, *, uneven: bool = False, seed: int = 1
+) -> Rigid:
+    """Register two scans of one head by their brains; the one of ``moving`` is found first.
+
+    An ``uneven`` moving scan has the intensities of its coils, which are taken out.
+    """
+    found = brain_mask(moving)
+    how = UNEVEN if uneven else RigidRegistration()
+    return rigid(fixed, moving, fixed_mask=fixed_brain, moving_mask=found, settings=how, seed=seed)
+
+
+def _even(image: Image, mask: Image) -> Image:
+    """Return an image without the gain of its coils."""
+    # Mutual information takes a gain for anatomy: dark middles were matched with ventricles.
+    return bias_corrected(
+        image, mask, shrink=4, iterations=GAIN_ITERATIONS, spline_mm=GAIN_SPLINE_MM
+    )
 
 
 def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:
@@ -204,17 +238,17 @@ def _sharpness(
 
 
 def _overlap(target_mask: Image, source_mask: Image, matrix: Affine) -> float:
-    """Share of the source's mask, as far as the target sees it, inside the target's mask."""
+    """Return the share of the source's mask that lies inside the target's mask."""
     voxels = _points(source_mask)
     step = between(target_mask.affine, source_mask.affine, np.linalg.inv(matrix))
     there = np.rint(apply(step, voxels)).astype(int)
     seen = ((there >= 0) & (there < np.array(target_mask.shape))).all(1)
-    if not seen.any():
-        return 0.0
+    # Outside the target's frame, which is cut around its brain, there is no brain either.
     return float(target_mask.data[tuple(there[seen].T)].sum()) / len(voxels)
 
 
 def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
+    # The matrix takes points of the moving scan: the centre must be that of the moving brain.
     centre = _centre(mask)
     shift = apply(matrix, centre) - centre
     # The trace of a rotation is 1 + 2 cos(angle); rounding can leave it outside the domain of
@@ -225,8 +259,8 @@ def _motion(matrix: Affine, mask: Image) -> dict[str, float]:
 
 def _warnings(quality: dict[str, float], how: RigidRegistration) -> tuple[ScanWarning, ...]:
     found: list[ScanWarning] = []
-    # Some shift shares at least as much information as the match itself: the optimum was not found.
-    if quality["sharpness"] <= 0:
+    # Where a shift costs little, the images were not matched by what they show.
+    if quality["sharpness"] <= how.min_sharpness:
         found.append(RegistrationNotSharp(how.probe_mm))
     if quality["overlap"] < how.min_overlap:
         found.append(BrainsDoNotOverlap(100 * quality["overlap"], 100 * how.min_overlap))

@@ -59,7 +59,7 @@ class TemplateRegistrationFailed(ScanWarning):
 
 @dataclass(frozen=True, slots=True)
 class RegistrationNotSharp(ScanWarning):
-    """Two scans share no less information when one is shifted."""
+    """Two scans share hardly less information when one is shifted."""
 
     shift_mm: float
 

@@ -20,6 +20,7 @@ from bids_qsmthal.core.scan_warnings import (
     PhaseScaleUnconfirmed,
     PhaseSignUnknown,
     PhaseSignUnusual,
+    RegistrationNotSharp,
     ScanAfterContrast,
     SliceStepsLeft,
     TemplateRegistrationFailed,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.roi import Check
+
+REGISTRATION_OF_GRE = "registration_MEGRE"
 
 COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
 """Of the table of checks."""
@@ -138,7 +141,7 @@ def _registrations(
     moving = {
         "registration_FLAIR": structural.flair_to_t1w,
         "registration_ceT1w": structural.ce_to_t1w,
-        "registration_MEGRE": susceptibility.to_t1w if susceptibility else None,
+        REGISTRATION_OF_GRE: susceptibility.to_t1w if susceptibility else None,
     }
     for name, rigid in moving.items():
         if rigid is not None:
@@ -160,12 +163,15 @@ def _template(correlation: float) -> CheckRow:
 
 
 def _rigid(name: str, rigid: Rigid) -> CheckRow:
+    found = Decision.CHECK if rigid.failed else Decision.INCLUDE
+    # Thalamus and reference of a gradient echo lie where the registration puts them.
+    lost = any(isinstance(warning, RegistrationNotSharp) for warning in rigid.warnings)
     return CheckRow(
         name=name,
         value=rigid.quality["overlap"],
         unit="fraction",
         threshold=f"check < {RigidRegistration().min_overlap:g}, or no sharper than when shifted",
-        decision=Decision.CHECK if rigid.failed else Decision.INCLUDE,
+        decision=Decision.EXCLUDE if lost and name == REGISTRATION_OF_GRE else found,
         reason="; ".join(sentences.sentence(warning) for warning in rigid.warnings),
         source=REGISTRATION_RULE,
     )

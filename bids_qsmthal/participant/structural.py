@@ -16,6 +16,7 @@ from bids_qsmthal.participant.pipeline import (
     CE_T1W_TO_T1W,
     ENHANCING_LESIONS,
     FLAIR_TO_T1W,
+    GRE_TO_T1W,
     PREPARE_T1W,
     SEGMENT_T1W,
 )
@@ -197,8 +198,15 @@ def registered(
     """Return the registration of a scan to T1w by the brains in both; ``None`` without a scan."""
     if moving is None:
         return None
+    # FLAIR and T1w come even from the scanner; a gradient echo keeps the gain of its coils.
     return runner.run(
-        stage, anatomy.rigid_brains, prepared.t1w, moving, prepared.brain, seed=settings.seed
+        stage,
+        anatomy.rigid_brains,
+        prepared.t1w,
+        moving,
+        prepared.brain,
+        uneven=stage is GRE_TO_T1W,
+        seed=settings.seed,
     )
 
 

@@ -95,8 +95,8 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         REGISTRATION,
     ),
     of.RegistrationNotSharp: Wording(
-        "registration: a shift by {shift_mm:g} mm makes the match no worse; the two scans may not "
-        "be of the same head, or one lacks contrast",
+        "registration: a shift by {shift_mm:g} mm makes the match hardly worse; the two scans may "
+        "not be of the same head, or one lacks contrast",
         REGISTRATION,
     ),
     of.BrainsDoNotOverlap: Wording(

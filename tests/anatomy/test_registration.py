@@ -3,6 +3,7 @@ import pytest
 
 from bids_qsmthal.anatomy import atlas, brain_mask, rigid
 from bids_qsmthal.anatomy.preparation import isotropic
+from bids_qsmthal.anatomy.registration import UNEVEN, _motion
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 
@@ -31,6 +32,37 @@ def test_a_known_motion_is_found_across_contrasts_and_called_good():
     error_mm = np.linalg.norm((corners @ (found.matrix - true).T)[:, :3], axis=1)
     assert error_mm.max() < 0.5
     assert not found.failed
+
+
+def test_the_gain_of_coils_does_not_lead_a_registration_astray():
+    fixed = isotropic(atlas.probability("T1w"), 2.5)
+    true = _moved()
+    other = fixed.like(np.where(fixed.data > 0.05, 1.0 - fixed.data, 0).astype(np.float32))
+    moving = resample(other, fixed, world=true)
+    masks = [image.like(image.data > 0.05) for image in (fixed, moving)]
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in moving.shape), indexing="ij")
+    gain = 0.2 + 0.8 * sum(axis**2 for axis in axes)
+    uneven = moving.like((moving.data * gain).astype(np.float32))
+
+    found = rigid(fixed, uneven, fixed_mask=masks[0], moving_mask=masks[1], settings=UNEVEN)
+
+    corners = np.array([[x, y, z, 1] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
+    error_mm = np.linalg.norm((corners @ (found.matrix - true).T)[:, :3], axis=1)
+    assert error_mm.max() < 0.7
+    assert found.quality["sharpness"] > 2 * UNEVEN.min_sharpness
+    assert not found.failed
+
+
+def test_a_turn_about_the_moving_brain_does_not_shift_it():
+    mask = Image(np.zeros((20, 20, 20), np.uint8), np.diag([2.0, 2, 2, 1]))
+    mask.data[4:9, 10:15, 2:7] = 1
+    centre = np.append(np.array([6, 12, 4]) * 2.0, 1)
+    turn = _moved()
+    turn[:3, 3] = 0
+    turn[:3, 3] = centre[:3] - (turn @ centre)[:3]
+    motion = _motion(turn, mask)
+    assert motion["shift_mm"] == pytest.approx(0, abs=1e-9)
+    assert motion["rotation_deg"] == pytest.approx(np.rad2deg(0.1))
 
 
 def test_a_scan_of_something_else_is_called_failed(rng):

@@ -1,10 +1,13 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from bids_qsmthal.anatomy import Rigid
 from bids_qsmthal.core import scan_warnings as of
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.participant import quality
+from bids_qsmthal.participant.structural import Structural
 
 NOBODY = SimpleNamespace(
     prepared=None, flair_to_t1w=None, ce_to_t1w=None, anatomy=None, external_warnings=()
@@ -30,6 +33,7 @@ def scan(*warnings: of.ScanWarning, of_maps: tuple[of.ScanWarning, ...] = ()) ->
         of.FrequencyOfAnotherField(frequency_mhz=63.9, its_field_t=1.5, stated_field_t=3.0),
         of.FrequencyUnusable(value="-1"),
         of.AlternationLeft(difference_rad=0.2),
+        of.SliceStepsLeft(left_hz=0.6),
         of.ScanAfterContrast(agent="Gadovist"),
         of.OneEcho(),
         of.NoVentricularCsf(),
@@ -50,3 +54,21 @@ def test_a_warning_that_leaves_the_number_as_it_is_does_not_ask_for_a_look() -> 
     harmless = of.PhaseScaleByRange(low=-4096, high=4095), of.MainFieldAssumed(2, 0)
     assert quality.decision(NOBODY, scan(*harmless)) is Decision.INCLUDE
     assert quality.checks(NOBODY, scan(*harmless)).empty
+
+
+@pytest.mark.parametrize(
+    ("warning", "decision"),
+    [
+        (None, Decision.INCLUDE),
+        (of.BrainsDoNotOverlap(80.0, 85.0), Decision.CHECK),
+        (of.RegistrationNotSharp(4.0), Decision.EXCLUDE),
+    ],
+)
+def test_a_gradient_echo_that_lies_elsewhere_than_t1w_is_left_out(warning, decision) -> None:
+    found = Rigid(np.eye(4), {"overlap": 0.95}, (warning,) if warning else ())
+    structural = Structural(flair_to_t1w=found)
+    rows = quality.check_rows(structural, SimpleNamespace(**(vars(scan()) | {"to_t1w": found})))
+    by_name = {row.name: row.decision for row in rows}
+    assert by_name["registration_MEGRE"] is decision
+    # Lesions of FLAIR can be looked at: only the numbers of the gradient echo are lost.
+    assert by_name["registration_FLAIR"] is not Decision.EXCLUDE
