@@ -11,6 +11,9 @@ from bids_qsmthal.core.scan_warnings import (
     FrequencyInOtherUnit,
     FrequencyOfAnotherField,
     FrequencyUnusable,
+    GapBetweenSlices,
+    SlicesElsewhere,
+    ZeroFilled,
 )
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T
 
@@ -124,6 +127,40 @@ def contrast_agent(sidecars: Sequence[dict[str, Any]]) -> str:
     unused = {"none", "no", "n/a", "na", "unknown", "0"}
     named = [word for word in words(sidecars, *CONTRAST_KEYS) if word.lower() not in unused]
     return " ".join(named)
+
+
+SAME_SIZE = 0.02
+"""Relative difference of two sizes of a voxel that is rounding."""
+
+MOST_OF_ACQUIRED = 1.1
+"""A matrix that is larger than the acquired one by more is interpolated; less is rounding to even
+numbers."""
+
+
+def geometry_doubts(
+    sidecars: Sequence[dict[str, Any]], voxel_size_mm: Sequence[float]
+) -> tuple[ScanWarning, ...]:
+    """Return what the sidecars say about slices and matrix that the header does not show."""
+    doubts: list[ScanWarning] = []
+    thickness, spacing = (
+        _positive(sidecars, key) for key in ("SliceThickness", "SpacingBetweenSlices")
+    )
+    if thickness and spacing and spacing > thickness * (1 + SAME_SIZE):
+        doubts.append(GapBetweenSlices(thickness, spacing))
+    if spacing and all(abs(size - spacing) > SAME_SIZE * spacing for size in voxel_size_mm):
+        shown_mm = " x ".join(f"{size:.3g}" for size in voxel_size_mm)
+        doubts.append(SlicesElsewhere(spacing, shown_mm))
+    acquired, made = (_positive(sidecars, key) for key in ("AcquisitionMatrixPE", "ReconMatrixPE"))
+    if acquired and made and made > MOST_OF_ACQUIRED * acquired:
+        doubts.append(ZeroFilled(round(acquired), round(made)))
+    return tuple(doubts)
+
+
+def _positive(sidecars: Sequence[dict[str, Any]], key: str) -> float | None:
+    """Return the positive number that the sidecars agree on; else None."""
+    values = [sidecar[key] for sidecar in sidecars if is_number(sidecar.get(key))]
+    alike = values and all(_same(value, values[0]) for value in values)
+    return float(values[0]) if alike and values[0] > 0 else None
 
 
 def one_value(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> Any:  # noqa: ANN401 - JSON

@@ -14,6 +14,7 @@ from bids_qsmthal.bids import gre_metadata, orientation
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.scan_warnings import AcquiredInSlices, ScanAfterContrast
 from bids_qsmthal.qsm import Acquisition
@@ -120,6 +121,7 @@ def describe(
     doubts = (
         *(doubt, b0.warning, ScanAfterContrast(agent) if agent else None),
         AcquiredInSlices() if sliced else None,
+        *gre_metadata.geometry_doubts(described, _voxel_size_mm(second[0].path)),
     )
     return GreSeries(
         name=name,
@@ -133,6 +135,11 @@ def describe(
         b0=b0,
         warnings=tuple(warning for warning in doubts if warning is not None),
     )
+
+
+def _voxel_size_mm(path: Path) -> list[float]:
+    sizes: list[float] = voxel_sizes_mm(nifti.shape_and_affine(path)[1]).tolist()
+    return sizes
 
 
 def _acquisition(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bids_qsmthal.bids.gre_series import GreSeries
 
@@ -33,6 +33,10 @@ class AcquisitionProtocol:
         Of one pixel along the readout.
     acquired_voxel_size_mm
         Before interpolation.
+    acquired_matrix
+        Steps along the readout and of phase encoding, before interpolation.
+    slice_thickness_mm, slice_spacing_mm
+        Of a slice, and from the middle of one to that of the next.
     acceleration
         In-plane parallel imaging factor.
     """
@@ -44,6 +48,9 @@ class AcquisitionProtocol:
     pixel_bandwidth_hz: float | None = None
     imaging_frequency_mhz: float | None = None
     acquired_voxel_size_mm: tuple[float, ...] | None = None
+    acquired_matrix: tuple[float, ...] | None = None
+    slice_thickness_mm: float | None = None
+    slice_spacing_mm: float | None = None
     acceleration: float | None = None
     manufacturer: str | None = None
     model: str | None = None
@@ -69,6 +76,9 @@ def read(series: GreSeries) -> AcquisitionProtocol:
         # Below 1 or above 1000 it is in another unit; 14 T is 596 MHz.
         imaging_frequency_mhz=_number(sidecars, ("ImagingFrequency",), above=1, below=1000),
         acquired_voxel_size_mm=_sizes(sidecars, "AcquisitionVoxelSize"),
+        acquired_matrix=_matrix(sidecars),
+        slice_thickness_mm=_number(sidecars, ("SliceThickness",), above=0, below=100),
+        slice_spacing_mm=_number(sidecars, ("SpacingBetweenSlices",), above=0, below=100),
         acceleration=_number(sidecars, ("ParallelReductionFactorInPlane",), above=0, below=100),
         manufacturer=_word(sidecars, "Manufacturer"),
         model=_word(sidecars, "ManufacturersModelName"),
@@ -106,6 +116,15 @@ def _number(
         if _is_number(value) and above < value <= below:
             return float(value)
     return None
+
+
+def _matrix(sidecars: Sequence[Mapping[str, Any]]) -> tuple[float, ...] | None:
+    """Return readout and phase-encoding steps, as dcm2niix names them."""
+    steps = [
+        _number(sidecars, (key,), above=0, below=10000)
+        for key in ("BaseResolution", "AcquisitionMatrixPE")
+    ]
+    return tuple(step for step in steps if step is not None) or None
 
 
 def _sizes(sidecars: Iterable[Mapping[str, Any]], key: str) -> tuple[float, ...] | None:

@@ -241,6 +241,30 @@ class ScanAfterContrast(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class GapBetweenSlices(ScanWarning):
+    """Slices are thinner than their distance: the field between them was not measured."""
+
+    thickness_mm: float
+    spacing_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesElsewhere(ScanWarning):
+    """The sidecars have another distance of slices than any side of the voxels."""
+
+    spacing_mm: float
+    voxel_mm: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroFilled(ScanWarning):
+    """The matrix of the image is larger than that which was acquired."""
+
+    acquired: int
+    reconstructed: int
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseScaleByRange(ScanWarning):
     """The header is silent about the scale of the phase; its range is a known whole turn."""
 

@@ -87,7 +87,10 @@ def _acquired(scan: ScanRun) -> Iterator[Parameter]:
         ("bandwidth", protocol.pixel_bandwidth_hz, "Hz/pixel"),
         ("echo times", times_ms, "ms"),
         ("acceleration in plane", protocol.acceleration, ""),
+        ("acquired matrix", protocol.acquired_matrix, "steps"),
         ("acquired voxel size", protocol.acquired_voxel_size_mm, "mm"),
+        ("slice thickness", protocol.slice_thickness_mm, "mm"),
+        ("slice spacing", protocol.slice_spacing_mm, "mm"),
     ):
         yield Parameter(name, value, unit, Origin.SIDECAR)
     # BIDS has no field for it: alternating echoes show in the phase.

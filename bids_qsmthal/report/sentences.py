@@ -197,6 +197,21 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "the susceptibility of vessels and leaking tissue.",
         "Compare it with scans after contrast only, or leave it out with --bids-filter-file.",
     ),
+    of.GapBetweenSlices: Wording(
+        "The slices of the gradient echo are {thickness_mm:g} mm thick and {spacing_mm:g} mm "
+        "apart: the field in the gaps was not measured.",
+        "Background removal and inversion take the slices as filling the volume; acquire in 3-D.",
+    ),
+    of.SlicesElsewhere: Wording(
+        "The sidecars of the gradient echo have slices {spacing_mm:g} mm apart, the voxels of the "
+        "header are {voxel_mm} mm: one of them was changed after the scan.",
+        "Compare the image with the scan at the console; convert it again from DICOM.",
+    ),
+    of.ZeroFilled: Wording(
+        "The gradient echo was acquired with {acquired} steps of phase encoding and reconstructed "
+        "with {reconstructed}: neighbouring voxels are interpolated and share their noise.",
+        "Nothing is wrong; count independent voxels by the acquired size when you compare noise.",
+    ),
     of.PhaseScaleByRange: Wording(
         "The header does not say the scale of the phase; its range, {low:.5g} to {high:.5g}, is a "
         "whole turn and was taken so.",

@@ -8,6 +8,7 @@ from bids_qsmthal.core.scan_warnings import (
     FrequencyUnusable,
 )
 from bids_qsmthal.qsm import Acquisition
+from bids_qsmthal.report import sentences
 
 NOMINAL_HZ = Acquisition(echo_times_s=(0.01,), field_strength_t=3).nominal_frequency_hz
 
@@ -81,3 +82,32 @@ def test_two_values_are_named(one, other) -> None:
 )
 def test_a_contrast_agent_is_named(sidecar, agent) -> None:
     assert gre_metadata.contrast_agent([sidecar]) == agent
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "wanted"),
+    [
+        ({"SliceThickness": 2, "SpacingBetweenSlices": 2}, ()),
+        ({"SliceThickness": 2, "SpacingBetweenSlices": 2.6}, ("GapBetweenSlices",)),
+        # Zero-filled slices of a 3-D scan overlap.
+        ({"SliceThickness": 4, "SpacingBetweenSlices": 2}, ()),
+        ({"SpacingBetweenSlices": 3.2}, ("SlicesElsewhere",)),
+        ({"AcquisitionMatrixPE": 256, "ReconMatrixPE": 512}, ("ZeroFilled",)),
+        ({"AcquisitionMatrixPE": 250, "ReconMatrixPE": 256}, ()),
+        ({"SliceThickness": "thick", "SpacingBetweenSlices": -2}, ()),
+        ({}, ()),
+    ],
+)
+def test_slices_and_matrix_are_held_against_the_header(
+    sidecar: dict[str, object], wanted: tuple[str, ...]
+) -> None:
+    size = (0.5, 0.5, 2.6 if "GapBetweenSlices" in wanted else 2.0)
+    found = gre_metadata.geometry_doubts([sidecar, sidecar], size)
+    assert tuple(type(doubt).__name__ for doubt in found) == wanted
+    for doubt in found:
+        assert sentences.sentence(doubt)
+
+
+def test_sidecars_that_differ_about_slices_say_nothing() -> None:
+    sidecars = [{"SliceThickness": 2, "SpacingBetweenSlices": size} for size in (2.0, 3.0)]
+    assert gre_metadata.geometry_doubts(sidecars, (1, 1, 2)) == ()
