@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import expressions, formulas
-from bids_qsmthal.statistics.formulas import Factor, Formula
+from bids_qsmthal.statistics.calls import Factor, shown
+from bids_qsmthal.statistics.formulas import Formula
 from bids_qsmthal.statistics.levels import NOTHING, Vocabulary, reference_of
 
 Floats = NDArray[np.float64]
@@ -334,7 +335,7 @@ def _evaluate(
     except CANNOT as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"Formula '{formula.text}': cannot be evaluated ({formulas.shown(reason)})."
+            f"Formula '{formula.text}': cannot be evaluated ({shown(reason)})."
         ) from error
     indices = made.rhs.model_spec.term_indices
     terms = {str(term): tuple(columns) for term, columns in indices.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import expressions, formulas, schema
+from bids_qsmthal.statistics import calls, expressions, formulas, schema
 from bids_qsmthal.statistics.analysis import (
     COMPUTED,
     QUALITY,
@@ -147,7 +147,7 @@ def _variable(
     here = f"{places.where(('Variables', name))}: variable '{name}'"
     with_levels = {word: _level(word, part, entry) for word, part in entry.levels.items()}
     # A variable "log" could not be told from the function, one named "quality" would hide ours.
-    if name in formulas.FUNCTIONS or name in COMPUTED:
+    if name in calls.FUNCTIONS or name in COMPUTED:
         raise UsageError(f"{here}: the name has a meaning of its own; use another.")
     if not entry.measure and not entry.columns:
         raise UsageError(f"{here}: give 'Measure' or 'Columns', where it comes from.")

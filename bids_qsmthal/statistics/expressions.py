@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics.formulas import DEEPEST, LONGEST, python_tree, shown
+from bids_qsmthal.statistics.calls import DEEPEST, LONGEST, python_tree, shown
 from bids_qsmthal.statistics.levels import NOTHING, Vocabulary, listed, value_of
 
 Flags = NDArray[np.bool_]

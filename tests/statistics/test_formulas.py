@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bids_qsmthal.core.errors import QsmthalError, UsageError
-from bids_qsmthal.statistics import design, expressions, formulas
+from bids_qsmthal.statistics import calls, design, expressions, formulas
 from bids_qsmthal.statistics.levels import Level, Vocabulary
 
 SEX: Vocabulary = {
@@ -264,8 +264,8 @@ def test_the_attack_that_once_ran_is_refused() -> None:
 def test_python_itself_is_out_of_reach_should_the_grammar_ever_fail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hostile = formulas.Factor(f'I(__import__("os").system("touch {CANARY}") + x)', ("x",), 1)
-    tree = formulas.Formula(formulas.Factor("y", ("y",), 0), hostile)
+    hostile = calls.Factor(f'I(__import__("os").system("touch {CANARY}") + x)', ("x",), 1)
+    tree = formulas.Formula(calls.Factor("y", ("y",), 0), hostile)
     monkeypatch.setattr(formulas, "parse", lambda _: tree)
     with pytest.raises(UsageError, match="cannot be evaluated"):
         design.build("y ~ x", people())
