@@ -483,6 +483,7 @@ def _study(
     here: Keys = ("Published", place)
     if entry.open_direction:
         context.known([entry.open_direction], *here, "OpenDirection")
+    _check_units(entry, context, (*here, "Units"))
     values = []
     for number, part in enumerate(entry.values):
         with context.at(*here, "Values", number):
@@ -502,6 +503,19 @@ def _study(
         entries=tuple(values),
         open_direction=entry.open_direction,
     )
+
+
+def _check_units(entry: schema.PublishedEntry, context: DocumentContext, here: Keys) -> None:
+    """See that a study's coefficients are in the units of the analysis."""
+    context.known(list(entry.units), *here)
+    for name, unit in entry.units.items():
+        found = context.variables[name].unit if name in context.variables else ""
+        # A slope per mL beside one per mm3 would differ a thousandfold, and look like a finding.
+        if found != unit:
+            raise UsageError(
+                f"{context.places.where((*here, name))}: {entry.study} has {name} in {unit}, and "
+                f"Variables in {found or 'no unit'}; use one unit, or take Published out."
+            )
 
 
 def _check_model(name: str, models: Sequence[Model]) -> None:

@@ -236,6 +236,9 @@ class PublishedEntry(Entry):
     open_direction: str = Field(
         default="", description="Variable whose sign the paper leaves open; read both ways."
     )
+    units: dict[str, str] = Field(
+        default={}, description="Unit of each variable in the paper; the same as here."
+    )
     values: list[PublishedValueEntry] = Field(min_length=1, description="What it prints.")
 
 

@@ -228,6 +228,15 @@ def test_a_published_value_that_cannot_be_compared_is_refused_with_its_place(
     assert "a.yaml, line" in str(error.value)
 
 
+def test_another_unit_than_the_papers_is_refused_and_not_compared() -> None:
+    text = analysis_file.packaged()
+    region = "    Region: gray_matter\n    Units: "
+    changed = text.replace(f"{region}mm3", f"{region}mL")
+    assert changed != text
+    with pytest.raises(UsageError, match="has gray_matter_volume in mm3, and Variables in mL"):
+        read(changed)
+
+
 def test_a_printed_number_without_quotes_is_refused() -> None:
     with pytest.raises(UsageError, match=r"text \(in quotes"):
         read(SMALL + STUDY.replace('"0.2"', "0.2"))
