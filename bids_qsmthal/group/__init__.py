@@ -97,8 +97,10 @@ def process(
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
     how = Resampling(seed=seed)
+    log.info("Fitting %d models.", len(wanted.models))
     results = fitting.fit_all(wanted, cohort, how)
 
+    log.info("Writing tables and figures.")
     # A manifest that outlives what it lists would vouch for files that are gone.
     lock = output_dir / "logs" / f".{FOLDER}.lock"
     with whole_folder(folder, lock, lambda: manifest.remove_of(output_dir, FOLDER)) as made:

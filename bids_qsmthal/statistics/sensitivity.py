@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -20,6 +21,8 @@ from bids_qsmthal.statistics import (
 from bids_qsmthal.statistics.refits import Refits
 from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
 from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["model", "inference", "sample", "term", "measure", "outcome"]
 
@@ -106,7 +109,11 @@ def explore(
     rows: list[dict[str, object]] = []
     mains = [regression.fit(question.adjusted, frame) for question in questions]
     everywhere = _complete(mains)
-    for question, main in zip(questions, mains, strict=True):
+    for place, (question, main) in enumerate(zip(questions, mains, strict=True), start=1):
+        log.info(
+            "Sensitivity to choices [%d/%d]: %s in %s.",
+            place, len(questions), question.term, question.adjusted.name,
+        )  # fmt: skip
         rows.append(_row(question, "as in the table", "model", main))
         if question.unadjusted:
             fit = regression.fit(question.unadjusted, frame)
