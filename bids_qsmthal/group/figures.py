@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from scipy import special
 
 from bids_qsmthal.group import plots
+from bids_qsmthal.group.plots import LineWithBand
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics import normality
@@ -127,12 +128,9 @@ def _model_line(axes: Axes, fit: Fit, one: Association, x: Floats) -> None:
     assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
     outcome = fit.design.outcome
     if _is_linear(fit):
-        plots.line_with_band(
-            axes,
-            (float(x.mean()), float(outcome.mean())),
-            *_slope_and_spread(fit, one.term, x, outcome),
-            logged=one.logged_outcome,
-        )
+        middle = float(x.mean()), float(outcome.mean())
+        line = _line_of(fit, one.term, x, outcome)
+        plots.line_with_band(axes, x, middle, line, logged=one.logged_outcome)
     elif fit.model.family == "binomial":
         grid = np.linspace(x.min(), x.max(), 60)
         slope = float(fit.row(one.term)["coefficient"])
@@ -153,7 +151,7 @@ def _without_others(axes: Axes, fit: Fit, one: Association) -> None:
     column = fit.design.predictors[:, names.index(one.term)]
     x, y = _rest(column, others), _rest(fit.design.outcome, others)
     plots.cloud(axes, x, y)
-    plots.line_with_band(axes, (0.0, 0.0), *_slope_and_spread(fit, one.term, x, y))
+    plots.line_with_band(axes, x, (0.0, 0.0), _line_of(fit, one.term, x, y))
     _titled(axes, one, fit.design.n, "other terms removed")
     axes.set_xlabel(plots.folded(f"{one.x_label}, other terms removed"), fontsize=8)
     axes.set_ylabel(plots.folded(f"{one.y_label}, other terms removed"), fontsize=8)
@@ -164,10 +162,8 @@ def _titled(axes: Axes, one: Association, n: int, what: str) -> None:
     axes.set_title(f"{title}\n{what}, n = {n:,}", fontsize=8, loc="left")
 
 
-def _slope_and_spread(
-    fit: Fit, term: str, x: Floats, y: Floats
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the slope with half its interval; half that of the mean of y, and the reach of x."""
+def _line_of(fit: Fit, term: str, x: Floats, y: Floats) -> LineWithBand:
+    """Return the slope of a term with its interval, and that of the mean of y."""
     row = fit.row(term)
     coefficient, half = float(row["coefficient"]), float(row["ci_high"] - row["coefficient"])
     # The table's own multiplier: Student's t, or that of the normal for Huber's method.
@@ -176,8 +172,7 @@ def _slope_and_spread(
     rest = y - y.mean() - coefficient * (x - x.mean())
     # The other terms used up their degrees of freedom before this picture.
     error = np.sqrt(np.sum(rest**2) / (df if np.isfinite(df) else len(x)) / len(x))
-    reach = float(max(x.max() - x.mean(), x.mean() - x.min()))
-    return (coefficient, half), (multiplier * float(error), reach)
+    return LineWithBand(coefficient, half, multiplier * float(error))
 
 
 def _is_linear(fit: Fit) -> bool:

@@ -153,8 +153,8 @@ def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
     left_out = cohort.n_found - len(cohort.frame)
     fitted = sum(fit.fitted for fit in results.fits.values())
     return [
-        Tile("Participants", str(len(cohort.frame)), f"of {cohort.n_found} with results"),
-        Tile("Left out", str(left_out), "reasons below"),
+        Tile("Participants", f"{len(cohort.frame):,}", f"of {cohort.n_found:,} with results"),
+        Tile("Left out", f"{left_out:,}", "reasons below"),
         Tile("Models fitted", f"{fitted} of {len(results.fits)}"),
     ]
 

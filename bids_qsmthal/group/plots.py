@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,15 @@ WIDTH_INCHES = 7.2
 
 LEFT_INCHES, BOTTOM_INCHES, TOP_INCHES = 0.95, 0.68, 0.42
 """Borders of a panel: a title of three lines and seven digits, one of three lines, one of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineWithBand:
+    """A slope, and half the 95 % intervals of it and of the mean of y."""
+
+    slope: float
+    of_slope: float
+    of_mean: float
 
 
 def grid(n: int, *, columns: int, height_inches: float) -> tuple[Canvas, list[Axes]]:
@@ -138,34 +148,27 @@ def beside(n: int, width: float) -> Floats:
 
 
 def line_with_band(
-    axes: Axes,
-    middle: tuple[float, float],
-    slope: tuple[float, float],
-    spread: tuple[float, float],
-    *,
-    logged: bool = False,
+    axes: Axes, x: Floats, middle: tuple[float, float], line: LineWithBand, *, logged: bool = False
 ) -> None:
     """Draw a regression line with the 95 % band of its mean.
 
     Parameters
     ----------
+    x
+        The values that the line goes over: from the least to the greatest.
     middle
         Where the line passes: the means of both axes.
-    slope
-        The coefficient and half its 95 % interval.
-    spread
-        Half the 95 % interval of the mean of y, and how far x reaches to either side of its mean.
     logged
         Whether the model is of the natural logarithm of what the axis shows.
     """
-    coefficient, half_width = slope
-    x = np.linspace(-spread[1], spread[1], 60)
-    y = middle[1] + coefficient * x
+    along = np.linspace(x.min(), x.max(), 60)
+    from_middle = along - middle[0]
+    y = middle[1] + line.slope * from_middle
     # The errors of mean and slope are independent where x is centred.
-    reach = np.hypot(spread[0], half_width * x)
+    reach = np.hypot(line.of_mean, line.of_slope * from_middle)
     shown, low, high = (np.exp(v) if logged else v for v in (y, y - reach, y + reach))
-    axes.plot(middle[0] + x, shown, color="black", linewidth=1.4)
-    axes.fill_between(middle[0] + x, low, high, color=GRAY, alpha=0.2, linewidth=0)
+    axes.plot(along, shown, color="black", linewidth=1.4)
+    axes.fill_between(along, low, high, color=GRAY, alpha=0.2, linewidth=0)
 
 
 def quantiles(axes: Axes, values: Floats) -> None:

@@ -118,7 +118,7 @@ def shown_values(line: pd.Series[Any], side: str) -> tuple[float, float, float]:
 def print_n(line: pd.Series[Any], side: str) -> str:
     """Return the participants of a cell, and the events where the outcome counts them."""
     n, events = float(line[f"n_{side}"]), float(line[f"n_events_{side}"])
-    return f"{n:.0f}" if math.isnan(events) else f"{n:.0f} ({events:.0f} events)"
+    return f"{n:,.0f}" if math.isnan(events) else f"{n:,.0f} ({events:,.0f} events)"
 
 
 def printed(table: ModelTable, made: pd.DataFrame) -> pd.DataFrame:

@@ -86,6 +86,9 @@ def test_the_left_line_is_the_unadjusted_slope_and_the_right_one_the_adjusted(
     assert slope_of_line(left) == pytest.approx(raw.row("x")["coefficient"])
     assert slope_of_line(right) == pytest.approx(whole.row("x")["coefficient"])
     assert slope_of_line(left) * slope_of_line(right) < 0  # the confounder turns the sign
+    assert left.get_lines()[0].get_xdata()[[0, -1]] == pytest.approx(
+        [frame["x"].min(), frame["x"].max()]
+    )
     points = np.asarray(left.collections[0].get_offsets())
     np.testing.assert_allclose(points, frame[["x", "y"]])
 
