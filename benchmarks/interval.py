@@ -203,7 +203,7 @@ def rows(
 
 def without_chain(settings: roi.RegionSettings) -> roi.RegionSettings:
     """Return the settings with no error of the chain, so that the other parts are left."""
-    return replace(settings, method_sd_ppb=(0.0, 0.0))
+    return replace(settings, method_sd_ppb=roi.ChainError(one=(0, 0, 0), both=(0, 0, 0)))
 
 
 def _values(found: roi.RegionResults) -> pd.Series:

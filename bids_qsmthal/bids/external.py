@@ -51,7 +51,17 @@ POINTS = frozenset({"lesion_points"})
 SEEDS = frozenset({"lesion_seeds", "lesion_points"})
 """What lesions are grown from."""
 
-MAPS = frozenset({"chi", "r2star", "total_field"})
+MAP_UNITS: Mapping[str, Mapping[str, float]] = {
+    "chi": {"ppm": 1.0, "ppb": 1e-3},
+    "r2star": {"1/s": 1.0, "s^-1": 1.0, "Hz": 1.0, "1/ms": 1e3, "ms^-1": 1e3},
+}
+"""Units that external maps may have, with the factor to ours, which comes first."""
+
+PLAUSIBLE = {"chi": (5e-4, 0.5), "r2star": (2.0, 500.0)}
+"""Median of the absolute values of a brain. It is some 0.02 ppm of susceptibility and 20 /s at 3 T:
+between ppm and ppb, and between 1/s and 1/ms, there are three orders of magnitude."""
+
+MAPS = frozenset({*MAP_UNITS, "total_field"})
 """External images that hold values; the others hold labels."""
 
 NUCLEI_TABLES = {"freesurfer nuclei": "desc-freesurfernuclei_dseg"}
@@ -199,7 +209,32 @@ def read(key: str, item: ExternalFile, session: Session) -> External:
             f"{item.path}: shape {image.data.shape} or values that are not numbers; expected one "
             f"volume that can be the {key}; mend the file."
         )
+    if key in MAP_UNITS:
+        return External(item, _in_our_unit(key, item, image))
     return External(item, image if key in MAPS else _labels(key, item, image))
+
+
+def _in_our_unit(key: str, item: ExternalFile, image: Image) -> Image:
+    """Return a map in our unit: ppm, or 1/s."""
+    # Its own sidecar alone: an inherited one would be that of the scan.
+    beside = item.path.with_name(item.path.name.split(".", 1)[0] + ".json")
+    stated = read_json(beside).get("Units") if beside.is_file() else None
+    units, ours = MAP_UNITS[key], next(iter(MAP_UNITS[key]))
+    if stated is not None and stated not in units:
+        raise DataError(
+            f"{item.path}: Units {stated!r}, expected one of {', '.join(units)}; correct "
+            f"{beside.name}."
+        )
+    factor = units[ours if stated is None else stated]
+    inside = np.abs(image.data[image.data != 0])
+    low, high = PLAUSIBLE[key]
+    # A map of nothing is caught where its regions are measured.
+    if inside.size and not low <= factor * float(np.median(inside)) <= high:
+        raise DataError(
+            f"{item.path}: half of its values are above {np.median(inside):.3g}, which cannot be "
+            f"{stated or ours}; say the unit with Units ({', '.join(units)}) in {beside.name}."
+        )
+    return image.like((image.data * np.float32(factor)).astype(np.float32))
 
 
 def _check_hertz(path: Path) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.core.grid import Grid
 
 LONGEST = 80
 """Characters of a word of a sidecar that a table shows."""
@@ -85,6 +86,30 @@ def read(series: GreSeries) -> AcquisitionProtocol:
         software=_word(sidecars, "SoftwareVersions"),
         coil=_word(sidecars, "ReceiveCoilName"),
     )
+
+
+def voxels_per_acquired(series: GreSeries, grid: Grid) -> float:
+    """Return how many voxels of the image one acquired voxel was interpolated to; 1 if unsaid.
+
+    By the acquired voxel size, else by the matrices: rows of k-space along the phase encoding
+    (``AcquisitionMatrixPE`` of ``ReconMatrixPE``) and along the readout (``BaseResolution`` of the
+    size of the image).
+    """
+    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    size_mm = _sizes(sidecars, "AcquisitionVoxelSize")
+    if size_mm is not None:
+        return max(1.0, math.prod(size_mm) / grid.voxel_volume_mm3)
+    acquired, made, base = (
+        _number(sidecars, (key,), above=0, below=1e5)
+        for key in ("AcquisitionMatrixPE", "ReconMatrixPE", "BaseResolution")
+    )
+    encoded = _one(sidecars, "PhaseEncodingDirection")
+    # The readout is the other axis of the plane; where the header does not name one, the longer.
+    readout = {"j": 0, "i": 1}.get(str(encoded)[:1])
+    length = max(grid.shape[:2]) if readout is None else grid.shape[readout]
+    along_phase = made / acquired if acquired and made else 1.0
+    along_readout = length / base if base else 1.0
+    return max(1.0, along_phase) * max(1.0, along_readout)
 
 
 SEQUENCE_KEYS = ("PulseSequenceType", "SequenceName", "ScanningSequence")

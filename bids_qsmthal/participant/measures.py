@@ -36,9 +36,12 @@ DICTIONARY: dict[str, Any] = {
             "chi_sd": "its standard deviation over voxels",
             "chi_median": "its median over voxels",
             "chi_relative_csf": "mean chi(region) - mean chi(CSF reference); larger = more iron",
-            "chi_relative_csf_se": "standard error of chi_relative_csf",
-            "chi_relative_csf_ci_low": "lower end of its 95 % interval",
-            "chi_relative_csf_ci_high": "upper end of its 95 % interval",
+            "chi_relative_csf_se": "standard error of chi_relative_csf: noise of this scan, its "
+            "CSF reference, and the error of the method by voxel size and noise; not what changes "
+            "when a person is scanned again (limits of agreement of two scans are about 7 "
+            "ppb to either side: Dimov 2022, doi 10.1111/jon.12923)",
+            "chi_relative_csf_ci_low": "lower end of the 95 % interval of that error",
+            "chi_relative_csf_ci_high": "upper end of the 95 % interval of that error",
             "chi_relative_csf_global": "mean chi(region) - mean chi(all CSF in the brain's middle)",
             "chi_relative_brain": "mean chi(region) - mean chi(brain)",
             "r2star_mean": "mean R2* of the region",
@@ -64,7 +67,10 @@ DICTIONARY: dict[str, Any] = {
     "hemisphere": {"Description": "Side.", "Levels": {"L": "left", "R": "right", "LR": "both"}},
     "value": {"Description": "The number, in the unit of its row."},
     "unit": {"Description": "Unit: ppb, mm3, mm, 1/s, 1 for counts and ratios."},
-    "n_voxels": {"Description": "Voxels that the number is made from."},
+    "n_voxels": {
+        "Description": "Voxels of the image that the number is made from; after "
+        "interpolation (zero filling) fewer are independent, which the standard error heeds."
+    },
     "n_lost": {"Description": "Voxels of the label that were left out."},
     "method": {"Description": "How it was measured."},
     "source": {"Description": "Who made the region or map: this app, a dataset, a manual edit."},
@@ -188,9 +194,18 @@ def _enhancement(structural: Structural) -> Iterable[dict[str, Any]]:
         yield row(measure, "enhancing", value, unit, method=method, source=source)
 
 
+UNITS = {
+    "field_noise_hz": "Hz",
+    "field_noise_ppb": "ppb",
+    "residual_rad": "rad",
+    "csf_mm3": "mm3",
+}
+"""Of figures of the reconstruction; the others are counts and ratios."""
+
+
 def _reconstruction(susceptibility: Susceptibility) -> Iterable[dict[str, Any]]:
     maps = susceptibility.maps
     figures = maps.quality | {"converged": float(maps.converged)}
     for name, value in figures.items():
-        unit = {"field_noise_hz": "Hz", "residual_rad": "rad"}.get(name, "1")
+        unit = UNITS.get(name, "1")
         yield row(f"qsm_{name}", "brain", value, unit, method="reconstruction")

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from bids_qsmthal import anatomy, qsm, roi
 from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.participant import external_labels
@@ -110,7 +112,10 @@ def susceptibility_results(
     segmentation = _segmentation(structural, gre_to_t1w, external)
     regions = None
     if runner.runs(REGIONS):
-        measured = _region_inputs(maps, combined, segmentation, metrics, external)
+        measured = _region_inputs(
+            *(maps, combined, segmentation, metrics, external),
+            protocol.voxels_per_acquired(signal.series, combined.grid),
+        )
         # After an external map nothing is varied: other backgrounds would be those of another
         # method.
         if runner.runs(VARIANTS):
@@ -210,7 +215,11 @@ def _with_external_maps(maps: qsm.Maps, grid: Image, external: Mapping[str, Exte
     """Put external maps in the places of ours."""
     given = {key: external[key].image for key in ("chi", "r2star") if key in external}
     if "chi" in given:
-        maps = replace(maps, chi_ppm=resample(given["chi"], grid).data)
+        chi = resample(given["chi"], grid).data
+        # Other programs write zero where they made nothing: no value, and no neighbour of one.
+        inside = ndimage.binary_fill_holes(given["chi"].data != 0).astype(np.float32)
+        made = resample(given["chi"].like(inside), grid).data > 0.999
+        maps = replace(maps, chi_ppm=np.where(made, chi, 0), mask=maps.mask & made)
     if "r2star" in given:
         maps = replace(maps, r2star_hz=resample(given["r2star"], grid).data)
     return maps
@@ -222,6 +231,7 @@ def _region_inputs(
     segmentation: roi.Segmentation | None,
     metrics: Mapping[str, float],
     external: Mapping[str, External],
+    voxels_per_acquired: float,
 ) -> roi.Inputs:
     """Gather what the regions are measured from."""
     external_map = "chi" in external or "r2star" in external
@@ -239,6 +249,7 @@ def _region_inputs(
         metrics=dict(metrics),
         method=str(external["chi"].source) if "chi" in external else OUR_CHI,
         # An external map says itself where its signal decays slowly.
+        voxels_per_acquired=voxels_per_acquired,
         fluid=None if external_map or not maps.csf_mask.any() else grid.like(maps.csf_mask),
     )
 

@@ -233,7 +233,9 @@ def _sensitivity(report: ParticipantReport) -> list[Block]:
     label = "relative susceptibility (ppb)"
     figure = Figure(
         "How the number moves with the choices",
-        "The diamond is the number reported with its 95 % interval; each dot changes one choice.",
+        "The diamond is the number reported with its 95 % interval, which holds the noise of this "
+        "scan and the error of the method; a second scan of the same person may differ by more "
+        "(published limits of agreement: about 7 ppb to either side). Each dot changes one choice.",
         f"Relative susceptibility of both thalami under {', '.join(names)}.",
         charts.intervals(names, both["value"].to_numpy(float), half_widths, label),
         "svg",

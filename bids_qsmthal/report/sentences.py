@@ -319,7 +319,12 @@ LIMITS: Mapping[str, Wording] = {
         "the relative susceptibility of the thalamus is unusual",
         CHOICES,
     ),
-    "chi_relative_csf_se_ppb": Wording("the relative susceptibility is uncertain", CHOICES),
+    "chi_relative_csf_se_ppb": Wording(
+        "the 95 % interval of the relative susceptibility reaches beyond 3 ppb to either side: "
+        "coarse voxels, noise, or a reference that disagrees with itself",
+        f"A difference below the interval is none. {CHOICES}",
+    ),
+    "csf_purity": Wording("the CSF that is the zero of the map holds tissue", REFERENCE),
     "pallidum_relative_csf_ppb": Wording(
         "the pallidum is not paramagnetic as it should be: is the sign of the phase right?",
         PHASE_SIGN,

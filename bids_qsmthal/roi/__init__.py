@@ -1,5 +1,6 @@
 """Regions of interest: CSF reference, veins, thalamus, and the numbers measured in them."""
 
+from bids_qsmthal.roi.chain_error import ChainError
 from bids_qsmthal.roi.inputs import ExternalRegions, Inputs, Segmentation
 from bids_qsmthal.roi.masks import MaskSource, RegionSettings
 from bids_qsmthal.roi.measure import RegionResults, measure
@@ -17,6 +18,7 @@ from bids_qsmthal.roi.veins import VeinImages, VeinRule, veins, vesselness
 
 __all__ = [
     "LIMITS",
+    "ChainError",
     "Check",
     "ExternalRegions",
     "Inputs",

@@ -102,6 +102,8 @@ class Inputs:
     fluid
         The zero reference of MEDI+0, any value above 0; None where the maps are external or none
         was found.
+    voxels_per_acquired
+        How many voxels one acquired voxel was interpolated to; 1 where nothing was.
     """
 
     chi_ppm: Image
@@ -115,6 +117,14 @@ class Inputs:
     backgrounds_ppm: Mapping[str, Image] = field(default_factory=lambda: NO_MAPS)
     half_difference_ppm: Image | None = None
     fluid: Image | None = None
+    voxels_per_acquired: float = 1.0
+
+    @property
+    def acquired_edge_mm2(self) -> float:
+        """Mean square edge of a voxel before interpolation."""
+        size_mm = self.chi_ppm.grid.voxel_size_mm
+        # Which axis was interpolated is not known; in the mean each by the cube root.
+        return sum(edge**2 for edge in size_mm) / 3 * self.voxels_per_acquired ** (2 / 3)
 
     def __post_init__(self) -> None:
         # Shapes only. That the worlds agree is the caller's part: masks are drawn on the GRE grid,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.core.affine import directions
+from bids_qsmthal.roi.chain_error import ChainError
 from bids_qsmthal.roi.quality import LIMITS, Limit
 from bids_qsmthal.roi.reference import (
     Reference,
@@ -51,8 +52,8 @@ class RegionSettings:
     method_sd_ppb
         Error of one thalamus and of both together that no image of one scan shows: what
         background removal, inversion and borders of the masks leave. It is the root mean square
-        error of simulated participants with the default chain (docs/roi.md); how much a person
-        changes between two scans, 2.4 ppb, is another question.
+        error of simulated participants with the default chain, by voxel size and noise
+        (docs/roi.md); how much a person changes between two scans is another question.
     calibrated_background
         The background removal of that chain. Where another was chosen, how far it moves the number
         counts as error, too.
@@ -63,8 +64,7 @@ class RegionSettings:
     thalamus: ThalamusRule = field(default_factory=ThalamusRule)
     limits: tuple[Limit, ...] = LIMITS
     confidence: float = 0.95
-    # One side, both sides. Both together err less, because part of the error of a side is its own.
-    method_sd_ppb: tuple[float, float] = (1.45, 1.15)
+    method_sd_ppb: ChainError = field(default_factory=ChainError)
     calibrated_background: str = "joint"
 
 
@@ -153,6 +153,7 @@ def reference_images(inputs: Inputs, regions: Regions) -> ReferenceImages:
         thalami=np.maximum(regions.share["L"], regions.share["R"]) > 0.5,
         # Row 2 is the share of the world's z, from foot to head (RAS+), in each voxel axis.
         slice_axis=int(np.abs(directions(inputs.chi_ppm.affine)[2]).argmax()),
+        voxels_per_acquired=inputs.voxels_per_acquired,
         fluid=None if inputs.fluid is None else np.asarray(inputs.fluid.data) > 0,
     )
 

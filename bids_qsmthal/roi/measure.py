@@ -147,7 +147,9 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
     left, right = (counts[name].labelled for name in ("L", "R"))
     chi = 1e3 * inputs.chi_ppm.data
     checked = {
-        "thalamus_voxels_kept": float(sum(side.kept for side in counts.values())),
+        # Interpolated voxels repeat each other: what counts is how many were acquired.
+        "thalamus_voxels_kept": sum(side.kept for side in counts.values())
+        / inputs.voxels_per_acquired,
         "thalamus_lost_to_mask": sum(side.mask for side in counts.values()) / max(labelled, 1),
         # The difference over the mean of both sides, hence the 2.
         "thalamus_asymmetry": 2 * (right - left) / max(labelled, 1),

@@ -93,9 +93,10 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         name="thalamus_volume_mm3",
         unit="mm3",
-        check=(6000, 24000),
-        exclude=(3000, 40000),
-        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), +-20 %",
+        check=(6720, 24000),
+        exclude=(4200, 40000),
+        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), +-20 %; excluded below "
+        "half of the smallest and above twice the largest",
     ),
     Limit(
         name="reference_step",
@@ -125,14 +126,25 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         name="chi_relative_csf_ppb",
         unit="ppb",
-        check=(-75.0, 50.0),
-        source="Chiang et al. 2018: -61.5..6.4 ppb, widened to healthy -20..30 ppb and noise",
+        check=(-75.5, 44.0),
+        source="-61.5..6.4 ppb in Chiang et al. 2018 and up to 30 ppb in the healthy, +-14 ppb, "
+        "the limits of agreement of ventricular CSF (Dimov 2022, doi 10.1111/jon.12923)",
     ),
     Limit(
         name="chi_relative_csf_se_ppb",
         unit="ppb",
-        check=(-np.inf, 5.0),
-        source="half of the SD between patients (11.7 ppb, Chiang et al. 2018)",
+        check=(-np.inf, 1.5),
+        exclude=(-np.inf, 5.85),
+        source="SD between patients 11.7 ppb (Chiang et al. 2018): checked where the 95 % interval "
+        "reaches beyond a quarter of it to either side (3 ppb), excluded above half of it",
+    ),
+    Limit(
+        name="csf_purity",
+        unit="fraction",
+        check=(0.97, np.inf),
+        exclude=(0.9, np.inf),
+        source="tissue lies some 30 ppb below CSF: a share of 3 % moves the zero of MEDI+0 by 1 "
+        "ppb, of 10 % by 3 ppb",
     ),
     Limit(
         name="pallidum_relative_csf_ppb",

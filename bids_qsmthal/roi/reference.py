@@ -111,7 +111,7 @@ class ReferenceRule:
         Radius of the circles and erosion of the atria they lie in, to be tried in this order. The
         study (Chiang 2018) says "small" and no more; atria of young people are about 10 mm wide.
     minimum_voxels
-        Fewer voxels lead to the next level. Below a hundred, noise of 10-20 ppb a
+        Fewer independent voxels lead to the next level. Below a hundred, noise of 10-20 ppb a
         voxel with its spatial correlation moves the mean by more than about 2 ppb.
     minimum_side_share
         Each side must hold this share of the voxels, or the next level is tried: the reference
@@ -153,6 +153,8 @@ class ReferenceImages:
         Both thalami as labelled; None if there are none.
     slice_axis
         The voxel axis that runs most nearly from foot to head.
+    voxels_per_acquired
+        How many voxels are one independent voxel, after interpolation.
     fluid
         Where the echoes say fluid (the reference of MEDI+0); None where the map is external.
     """
@@ -167,6 +169,7 @@ class ReferenceImages:
     csf_probability: Array | None = None
     thalami: Mask | None = None
     slice_axis: int = 2
+    voxels_per_acquired: float = 1.0
     fluid: Mask | None = None
 
 
@@ -228,7 +231,7 @@ def csf_reference(
         if region is ReferenceRegion.BRAIN:
             return _result(candidates, images, level, {})
         kept, rejected = cleaned(candidates, images, voxel_size_mm, rule=rule)
-        if _enough(kept, images.side, rule):
+        if _enough(kept, images, rule):
             return _result(kept, images, level, rejected)
     raise AssertionError("the ladder ends with the whole brain")
 
@@ -426,12 +429,13 @@ def _clusters(failed: Mask) -> Mask:
     return clusters
 
 
-def _enough(mask: Mask, side: Labels, rule: ReferenceRule) -> bool:
+def _enough(mask: Mask, images: ReferenceImages, rule: ReferenceRule) -> bool:
     total = int(mask.sum())
     # A slow error of the background field has opposite signs on both sides and cancels in a
     # mean of both; one atrium alone would keep it.
-    least = min(int((mask & (side == one)).sum()) for one in (1, 2))
-    return total >= rule.minimum_voxels and least >= rule.minimum_side_share * total
+    least = min(int((mask & (images.side == one)).sum()) for one in (1, 2))
+    independent = total / images.voxels_per_acquired
+    return independent >= rule.minimum_voxels and least >= rule.minimum_side_share * total
 
 
 def _result(

@@ -63,11 +63,15 @@ def measures(
     ``chi_relative_brain``; ``r2star_mean`` (1/s). Susceptibilities in ppb.
     """
     by_region = _measured(inputs, regions, masks, settings.calibrated_background)
+    method_sd_ppb = settings.method_sd_ppb(
+        inputs.acquired_edge_mm2, inputs.metrics.get("field_noise_ppb")
+    )
     rows = []
     for key, measured in by_region.items():
         numbers = _absolute(measured, by_region["brain", "n/a"].chi_ppb.value)
         if key[0] not in REFERENCES:
-            numbers += _relative(key, by_region, settings)
+            error = standard_error(key, by_region, method_sd_ppb=method_sd_ppb)
+            numbers += _relative(key, by_region, error, settings.confidence)
         rows += [_row(measured, *number) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -190,13 +194,12 @@ def _absolute(measured: RegionValues, brain_ppb: float) -> list[tuple[str, float
 
 
 def _relative(
-    key: tuple[str, str], by_region: ByRegion, settings: RegionSettings
+    key: tuple[str, str], by_region: ByRegion, error: float, confidence: float
 ) -> list[tuple[str, float, str]]:
     own = by_region[key].chi_ppb.value
     value = own - by_region["csf_reference", "LR"].chi_ppb.value
-    error = standard_error(key, by_region, method_sd_ppb=settings.method_sd_ppb)
-    # Normal, not t: the largest part, method_sd_ppb, is not estimated from this scan.
-    reach = float(stats.norm.ppf(0.5 + settings.confidence / 2)) * error
+    # Normal, not t: the largest part, the error of the chain, is not estimated from this scan.
+    reach = float(stats.norm.ppf(0.5 + confidence / 2)) * error
     numbers = [
         ("chi_relative_csf", value, "ppb"),
         ("chi_relative_csf_se", error, "ppb"),

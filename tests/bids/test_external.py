@@ -1,11 +1,15 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import GreFiles, Session
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import EDITED, ProgramName, dataset
+from tests.conftest import write_json
 
 
 @pytest.fixture
@@ -85,3 +89,38 @@ def test_the_name_of_a_dataset_is_no_program(session: Session, tmp_path: Path) -
     touch(tmp_path / "theirs", "sub-01_ses-a_label-lesion_mask.nii.gz")
     found = external.files(session, {"lst-ai": tmp_path / "theirs"}, tmp_path / "out")
     assert found["lesion"].source == dataset("lst-ai")
+
+
+def given_map(session: Session, folder: Path, level: float, units: str | None) -> np.ndarray:
+    """Return what is read of a map of one dataset, zero outside its middle."""
+    path = folder / "theirs" / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_run-1_Chimap.nii.gz"
+    path.parent.mkdir(parents=True)
+    data = np.zeros((6, 6, 6), np.float32)
+    data[1:5, 1:5, 1:5] = level
+    nifti.save(Image(data, np.eye(4)), path)
+    if units is not None:
+        write_json(path.with_name("sub-01_ses-a_run-1_Chimap.json"), {"Units": units})
+    found = external.files(session, {"theirs": folder / "theirs"}, folder / "out")
+    return external.read("chi", found["chi"], session).image.data
+
+
+@pytest.mark.parametrize(
+    ("level", "units"), [(0.03, None), (0.03, "ppm"), (30.0, "ppb"), (-30.0, "ppb")]
+)
+def test_a_map_comes_in_ppm_whatever_its_unit(
+    session: Session, tmp_path: Path, level: float, units: str | None
+) -> None:
+    found = given_map(session, tmp_path, level, units)
+    assert np.abs(found).max() == pytest.approx(0.03)
+    assert not found[0].any()
+
+
+@pytest.mark.parametrize(
+    ("level", "units", "words"),
+    [(30.0, None, "say the unit"), (30.0, "ppm", "say the unit"), (0.03, "rad", "expected one of")],
+)
+def test_a_unit_that_the_values_contradict_is_refused(
+    session: Session, tmp_path: Path, level: float, units: str | None, words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        given_map(session, tmp_path, level, units)

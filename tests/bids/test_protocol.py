@@ -7,6 +7,7 @@ import pytest
 from bids_qsmthal.bids import gre_series, protocol
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.protocol import AcquisitionProtocol
+from bids_qsmthal.core.grid import Grid
 from tests.conftest import write_json
 
 FULL = {
@@ -106,3 +107,30 @@ def test_the_sequence_is_named_as_plainly_as_can_be(add_gre, bids_dir: Path) -> 
     assert read(folder, bids_dir, PulseSequenceType="").sequence == "GR"
     several = {"PulseSequenceType": "", "ScanningSequence": ["GR", "IR"]}
     assert read(folder, bids_dir, **several).sequence == "GR IR"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, 1.0),
+        ({"AcquisitionVoxelSize": [1.0, 2.0, 3.0]}, 6.0),
+        ({"AcquisitionVoxelSize": [0.5, 0.5, 0.5]}, 1.0),
+        ({"AcquisitionMatrixPE": 128, "ReconMatrixPE": 256}, 2.0),
+        ({"AcquisitionMatrixPE": 128, "ReconMatrixPE": 256, "BaseResolution": 20}, 4.0),
+        ({"AcquisitionMatrixPE": "128", "ReconMatrixPE": 256}, 1.0),
+        ({"BaseResolution": 20, "PhaseEncodingDirection": "i"}, 1.5),
+    ],
+)
+def test_interpolation_is_told_by_acquired_sizes_or_matrices(
+    add_gre, bids_dir: Path, said: dict, expected: float
+) -> None:
+    folder = add_gre()
+    for path in folder.glob("*.json"):
+        number = int(path.name.split("echo-")[1][0])
+        write_json(
+            path, {"EchoTime": 0.005 * number, "MagneticFieldStrength": 3, "Units": "rad"} | said
+        )
+    files = GreFiles((), tuple(sorted(folder.glob("*.nii.gz"))))
+    grid = Grid((40, 30, 20), (1.0, 1.0, 1.0))
+    series = gre_series.describe(files, bids_dir)
+    assert protocol.voxels_per_acquired(series, grid) == pytest.approx(expected)

@@ -72,7 +72,8 @@ def signal() -> Signal:
     acquisition = Acquisition(echo_times_s=(0.005,), field_strength_t=3.0)
     echoes = Image(np.ones((*SHAPE, 1), np.float32), AFFINE)
     # The stages read nothing else of the series and of the report.
-    return Signal(SimpleNamespace(acquisition=acquisition), echoes, echoes, SimpleNamespace())
+    series = SimpleNamespace(acquisition=acquisition, first=(), second=())
+    return Signal(series, echoes, echoes, SimpleNamespace())
 
 
 def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> LoadedInputs:
