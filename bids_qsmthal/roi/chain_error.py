@@ -28,11 +28,15 @@ class ChainError:
         of both together, which err less because part of the error of a side is its own.
     unknown_noise_ppb
         Stands for a noise that is not known, as of an external map.
+    largest_edge_mm2
+        Cubes of 3 mm were the largest that were measured: what is coarser counts as they do, and
+        is checked anyway for an interval beyond 3 ppb.
     """
 
     one: tuple[float, float, float] = (0.9, 0.3, 0.7)
     both: tuple[float, float, float] = (0.7, 0.26, 0.5)
     unknown_noise_ppb: float = 3.0
+    largest_edge_mm2: float = 9.0
 
     def __call__(self, edge_mm2: float, noise_ppb: float | None = None) -> tuple[float, float]:
         """Return the error (ppb) of one thalamus and of both together.
@@ -47,6 +51,7 @@ class ChainError:
         """
         known = noise_ppb is not None and np.isfinite(noise_ppb)
         noise = noise_ppb if known and noise_ppb is not None else self.unknown_noise_ppb
+        edge_mm2 = min(edge_mm2, self.largest_edge_mm2)
         one, both = (
             float(np.sqrt(a**2 + (b * edge_mm2) ** 2 + (c * noise) ** 2))
             for a, b, c in (self.one, self.both)

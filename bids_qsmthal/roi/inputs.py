@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -124,7 +126,8 @@ class Inputs:
         """Mean square edge of a voxel before interpolation."""
         size_mm = self.chi_ppm.grid.voxel_size_mm
         # Which axis was interpolated is not known; in the mean each by the cube root.
-        return sum(edge**2 for edge in size_mm) / 3 * self.voxels_per_acquired ** (2 / 3)
+        interpolation: float = self.voxels_per_acquired ** (2 / 3)
+        return float(np.mean(np.square(size_mm))) * interpolation
 
     def __post_init__(self) -> None:
         # Shapes only. That the worlds agree is the caller's part: masks are drawn on the GRE grid,
