@@ -144,6 +144,6 @@ def _regions(
         rim_removed=rule.remove_rim and ThalamusRimKept() not in regions.warnings,
         lesions_removed=rule.exclude_lesions and lesions,
         rim_kept=not rule.remove_rim,
-        lesions_kept=lesions and not rule.exclude_lesions,
+        lesions_kept=not rule.exclude_lesions,
         large_veins_only=settings.regions.veins.large_only,
     )

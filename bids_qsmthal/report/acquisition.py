@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.qsm.phase import PhaseReport
-    from bids_qsmthal.report.methods_run import MethodsRun, ScanRun
+    from bids_qsmthal.report.methods_run import MethodsRun, RegionsRun, ScanRun
 
 Value = str | float | tuple[float, ...] | None
 
@@ -125,9 +125,23 @@ def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
         ("background removal", described(reconstruction.background)),
         ("CSF kept uniform", _fluid(scan) if inverted else None),
         ("inversion", described(reconstruction.inversion) if inverted else origin(scan.chi)),
+        ("left out of the thalamus", None if run.regions is None else _left_out(run.regions)),
         ("reference", None if run.regions is None else run.regions.reference.label),
     ):
         yield Parameter(name, value, "", Origin.RUN)
+
+
+def _left_out(regions: RegionsRun) -> str:
+    """Return by what rules voxels of the thalamus are left out, whether there were any or not."""
+    if regions.thalamus.maker is not Maker.OURS:
+        return origin(regions.thalamus)
+    rules = (
+        ("rim", not regions.rim_kept),
+        ("large veins" if regions.large_veins_only else "veins", True),
+        ("fluid", True),
+        ("lesions", not regions.lesions_kept),
+    )
+    return ", ".join(name for name, applies in rules if applies)
 
 
 def _fluid(scan: ScanRun) -> str:

@@ -71,6 +71,7 @@ WANTED = {
     "phase offset": "polynomial",
     "unwrapping": "romeo",
     "CSF kept uniform": "global: depth 4 mm, least 30 mm3",
+    "left out of the thalamus": "rim, veins, fluid, lesions",
     "reference": "atria eroded by 1 mm",
 }
 
@@ -85,6 +86,16 @@ def test_every_parameter_of_the_consensus_is_as_the_scan_has_it() -> None:
     found = shown(RUN)
     assert {name: found[name] for name in WANTED} == WANTED
     assert set(found) - set(WANTED) == {"background removal", "inversion"}
+
+
+def test_the_rules_of_the_study_are_in_the_table() -> None:
+    assert RUN.regions is not None
+    study = replace(RUN.regions, rim_kept=True, lesions_kept=True, large_veins_only=True)
+    found = shown(replace(RUN, regions=study))
+    assert found["left out of the thalamus"] == "large veins, fluid"
+    drawn = replace(RUN.regions, thalamus=EDITED)
+    found = shown(replace(RUN, regions=drawn))
+    assert "a reader drew" in found["left out of the thalamus"]
 
 
 def test_silent_sidecars_are_said_to_be_silent() -> None:
