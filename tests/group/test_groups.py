@@ -61,6 +61,7 @@ def results(
     return cohort, fitting.fit_all(wanted, cohort, few)
 
 
+@pytest.mark.slow
 def test_the_packaged_analysis_is_about_patients_and_compares_them_with_controls(
     tmp_path: Path,
 ) -> None:

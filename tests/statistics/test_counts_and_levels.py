@@ -85,6 +85,7 @@ def test_two_levels_of_a_proportional_odds_model_are_a_logistic_model() -> None:
     np.testing.assert_allclose(errors, table.coefficients["standard_error"][1:], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.0, 0.12])
 def test_brants_test_finds_odds_ratios_that_differ_and_is_uniform_where_they_do_not(
     slope: float,

@@ -35,6 +35,7 @@ def test_rubins_rules_agree_with_their_formulas_in_r(tmp_path: Path) -> None:
     assert made.fraction_missing == pytest.approx(truth["fraction"], rel=1e-10)
 
 
+@pytest.mark.slow
 def test_filled_values_undo_the_bias_of_complete_cases_and_say_how_unsure_they_are() -> None:
     complete, filled, covered = [], [], []
     for seed in range(20):
