@@ -121,6 +121,7 @@ class Settings:
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"
     phase_units: Literal["auto", "rad", "mrad", "deg", "siemens", "range"] = "auto"
+    phase_filter: Literal["auto", "no"] = "auto"
     gre_chop: Literal["auto", "yes", "no"] = "auto"
     b0_direction: tuple[float, float, float] | None = None
     seed: int = 20180301

@@ -199,6 +199,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,
         phase_units=chosen.phase_units,
+        phase_filter=chosen.phase_filter,
         gre_chop=chosen.gre_chop,
         b0_direction=_direction(chosen.b0_direction),
         seed=chosen.seed,

@@ -445,6 +445,14 @@ def _conventions(group: argparse._ArgumentGroup) -> None:
     )
     _option(
         group,
+        "--phase-filter",
+        choices=("auto", "no"),
+        default="auto",
+        help="no: the phase was not high-pass filtered, whatever it looks like; the number is then "
+        "to be checked (default: found out, and refused where it was)",
+    )
+    _option(
+        group,
         "--gre-chop",
         choices=("auto", "yes", "no"),
         default="auto",

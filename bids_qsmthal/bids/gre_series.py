@@ -14,9 +14,13 @@ from bids_qsmthal.bids import gre_metadata, orientation
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.affine import voxel_sizes_mm
+from bids_qsmthal.core.affine import apply, voxel_sizes_mm
 from bids_qsmthal.core.errors import DataError, MissingInputError
-from bids_qsmthal.core.scan_warnings import AcquiredInSlices, ScanAfterContrast
+from bids_qsmthal.core.scan_warnings import (
+    AcquiredInSlices,
+    DistortionCorrectedApart,
+    ScanAfterContrast,
+)
 from bids_qsmthal.qsm import Acquisition
 
 if TYPE_CHECKING:
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.image import Affine
     from bids_qsmthal.core.scan_warnings import ScanWarning
 
-AFFINE_TOLERANCE_MM = 0.01
-"""Echoes of one scan share a grid; headers differ by rounding only."""
+AFFINE_TOLERANCE_MM = 0.1
+"""Echoes of one scan share a grid; headers differ by rounding only (a quaternion in single
+precision moves the far corner of a head by up to 0.01 mm). A tenth of a voxel blurs nothing."""
 
 PAIRS = (("mag", "phase"), ("real", "imag"))
 
@@ -120,7 +125,7 @@ def describe(
     sliced = gre_metadata.words(described, "MRAcquisitionType") == ("2D",)
     doubts = (
         *(doubt, b0.warning, ScanAfterContrast(agent) if agent else None),
-        AcquiredInSlices() if sliced else None,
+        *(AcquiredInSlices() if sliced else None, _corrected_apart(first, second)),
         *gre_metadata.geometry_doubts(described, _voxel_size_mm(second[0].path)),
     )
     return GreSeries(
@@ -140,6 +145,25 @@ def describe(
 def _voxel_size_mm(path: Path) -> list[float]:
     sizes: list[float] = voxel_sizes_mm(nifti.shape_and_affine(path)[1]).tolist()
     return sizes
+
+
+DISTORTION = frozenset({"DIS2D", "DIS3D", "ND"})
+"""Words of ImageType: corrected for distortion in two or three dimensions, or not."""
+
+
+def _corrected_apart(
+    first: Sequence[Echo], second: Sequence[Echo]
+) -> DistortionCorrectedApart | None:
+    """Return a warning where magnitude and phase went through other distortion corrections."""
+    said = [
+        {word.upper() for word in gre_metadata.words([echo.metadata for echo in part], "ImageType")}
+        & DISTORTION
+        for part in (first, second)
+    ]
+    # A header that is silent contradicts nothing.
+    if not all(said) or said[0] == said[1]:
+        return None
+    return DistortionCorrectedApart(*(", ".join(sorted(words)) for words in said))
 
 
 def _acquisition(
@@ -286,14 +310,22 @@ def _check_same_grid(echoes: Sequence[Echo]) -> None:
                 f"{echo.path.name}: shape {shape[:3]} differs from {reference[:3]} of "
                 f"{echoes[0].path.name}; all echoes and parts must share one grid."
             )
-        # Entry by entry; in the first three columns that is mm per voxel.
-        if not np.allclose(other, affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
+        apart_mm = _farthest_mm(affine, other, reference)
+        if apart_mm > AFFINE_TOLERANCE_MM:
             raise DataError(
-                f"{echo.path.name}: its affine differs from that of {echoes[0].path.name}; "
-                "all echoes and parts must share one grid."
+                f"{echo.path.name}: its affine differs from that of {echoes[0].path.name} by up to "
+                f"{apart_mm:.3g} mm; all echoes and parts must share one grid."
             )
     if min(reference[:3]) < 2:
         raise DataError(f"{echoes[0].path.name}: shape {reference} is 2-D, expected a volume.")
+
+
+def _farthest_mm(affine: Affine, other: Affine, shape: Sequence[int]) -> float:
+    """Return how far two affines put the same voxel apart, at most over a grid."""
+    # Affine maps differ most at a corner.
+    corners = np.stack(np.meshgrid(*([0, n - 1] for n in shape[:3]), indexing="ij"), -1)
+    steps = apply(other, corners.reshape(-1, 3)) - apply(affine, corners.reshape(-1, 3))
+    return float(np.linalg.norm(steps, axis=1).max())
 
 
 def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], Affine]:

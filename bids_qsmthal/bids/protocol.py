@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.gre_series import GreSeries
     from bids_qsmthal.core.grid import Grid
 
+LONGEST_TR_S = 5.0
+
 LONGEST = 80
 """Characters of a word of a sidecar that a table shows."""
 
@@ -70,7 +72,12 @@ def read(series: GreSeries) -> AcquisitionProtocol:
         # RepetitionTimeExcitation is what BIDS calls the TR of a gradient echo; converters also
         # write RepetitionTime.
         repetition_time_s=_number(
-            sidecars, ("RepetitionTimeExcitation", "RepetitionTime"), above=0, below=60
+            sidecars,
+            ("RepetitionTimeExcitation", "RepetitionTime"),
+            # An excitation lasts longer than its last echo. A gradient echo of more than 5 s would
+            # take an hour: such a number is in ms.
+            above=max(series.acquisition.echo_times_s),
+            below=LONGEST_TR_S,
         ),
         flip_angle_deg=_number(sidecars, ("FlipAngle",), above=0, below=180),
         pixel_bandwidth_hz=_number(sidecars, ("PixelBandwidth",), above=0, below=1e6),

@@ -301,6 +301,22 @@ class PhaseCalledFiltered(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseLooksFiltered(ScanWarning):
+    """The phase has as little slow field as a filtered one, and the user says that it is not."""
+
+    slow_rad: float
+    slow_hz: float
+
+
+@dataclass(frozen=True, slots=True)
+class DistortionCorrectedApart(ScanWarning):
+    """The headers say that only one of magnitude and phase was corrected for distortion."""
+
+    magnitude: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlternationLeft(ScanWarning):
     """Odd and even echoes differ by a smooth phase that alternating readouts do not explain."""
 

@@ -118,6 +118,7 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
         manufacturer=series.manufacturer or "",
         sign=SIGNS[settings.phase_sign],
         chop=settings.gre_chop,
+        filtered=settings.phase_filter,
         labels=series.phase_labels,
     )
     images = Image(first, affine, series.b0.direction)

@@ -11,12 +11,14 @@ from bids_qsmthal.anatomy import Normalisation, RigidRegistration
 from bids_qsmthal.core.decision import Decision, worst
 from bids_qsmthal.core.scan_warnings import (
     AlternationLeft,
+    DistortionCorrectedApart,
     FrequencyOfAnotherField,
     FrequencyUnusable,
     InversionNotConverged,
     NoVentricularCsf,
     OneEcho,
     PhaseCalledFiltered,
+    PhaseLooksFiltered,
     PhaseScaleUnconfirmed,
     PhaseSignUnknown,
     PhaseSignUnusual,
@@ -48,6 +50,7 @@ DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
+    *(PhaseLooksFiltered, DistortionCorrectedApart),
     *(SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
 )
 """Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered
+from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered, PhaseLooksFiltered
 from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid
 
 if TYPE_CHECKING:
@@ -49,15 +49,17 @@ NAMES = ("swi", "pha_images", "filtered", "swan", "mip", "hpf")
 """Parts of ImageType, SeriesDescription, ScanOptions and ProtocolName that go with such phase."""
 
 
-def check_not_filtered(
+def check_not_filtered(  # noqa: PLR0913 - a scan, where it is, and what else is known
     magnitude: Array,
     phase_rad: Array,
     mask: Mask,
     grid: Grid,
     acquisition: Acquisition,
     labels: tuple[str, ...] = (),
-) -> PhaseCalledFiltered | None:
-    """Return a warning where the header speaks of a filter that the data do not show.
+    *,
+    insisted: bool = False,
+) -> PhaseCalledFiltered | PhaseLooksFiltered | None:
+    """Return a warning where header and data, or the user, disagree about a filter.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def check_not_filtered(
         Sampling, echo times and field.
     labels
         What the header calls the phase.
+    insisted
+        Whether the user says that the phase was not filtered: then it is never refused.
 
     Raises
     ------
@@ -90,13 +94,17 @@ def check_not_filtered(
     if over >= (LABELLED if named else 1.0):
         return PhaseCalledFiltered(", ".join(named)) if named else None
     last = len(times) - 1
+    slow_hz = slow[last] / (2 * np.pi * times[-1])
+    if insisted:
+        return PhaseLooksFiltered(slow[last], slow_hz)
     raise DataError(
         "The phase is high-pass filtered"
         + (f" (its header says {', '.join(named)})" if named else "")
         + f": its slow part is {slow[last]:.2f} rad in the last echo, "
-        f"{slow[last] * ppm / times[-1] * acquisition.centre_frequency_hz * 1e-6:.2g} Hz, where a "
+        f"{slow_hz:.2g} Hz, where a "
         "head has tens of Hz. The filter took away a part of the susceptibility that nothing "
-        "brings back; export the phase of the sequence without the filter for SWI."
+        "brings back; export the phase of the sequence without the filter for SWI. If it is known "
+        "that no filter was used, say --phase-filter no."
     )
 
 

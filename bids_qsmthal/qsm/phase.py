@@ -59,6 +59,8 @@ class Conventions:
         ``"auto"``, ``"yes"`` where every other slice is negated, or ``"no"``.
     bipolar
         ``"auto"``, or ``"no"`` to leave odd and even echoes as they are.
+    filtered
+        ``"auto"``, or ``"no"`` where the user says that the phase was not high-pass filtered.
     labels
         What the headers call the phase: ``ImageType`` and its kin.
     """
@@ -67,6 +69,7 @@ class Conventions:
     sign: Literal["auto", 1, -1] = "auto"
     chop: Literal["auto", "yes", "no"] = "auto"
     bipolar: Literal["auto", "no"] = "auto"
+    filtered: Literal["auto", "no"] = "auto"
     labels: tuple[str, ...] = ()
 
 
@@ -284,7 +287,8 @@ def corrected(
     phase_rad = even.phase_rad
     # Before anything is taken out: the offset of the coils is a part of the evidence.
     label_doubt = filtered.check_not_filtered(
-        magnitude, phase_rad, inside, grid, acquisition, conventions.labels
+        *(magnitude, phase_rad, inside, grid, acquisition, conventions.labels),
+        insisted=conventions.filtered == "no",
     )
     echoes = _one_line(magnitude, phase_rad, inside, grid, acquisition, conventions)
     phase_rad = echoes.phase_rad

@@ -236,6 +236,17 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "the data show the slow field of a head, so it was taken as not filtered.",
         "Export the phase of the sequence without the filter for SWI if there is one.",
     ),
+    of.PhaseLooksFiltered: Wording(
+        "The slow part of the phase is {slow_rad:.2f} rad in the last echo ({slow_hz:.2g} Hz), as "
+        "little as in high-pass filtered phase; it was taken because --phase-filter no says that "
+        "it was not filtered.",
+        "If it was filtered, export the phase of the sequence without the filter for SWI.",
+    ),
+    of.DistortionCorrectedApart: Wording(
+        "ImageType of the magnitude says {magnitude}, that of the phase {phase}: one of them was "
+        "corrected for distortion and the other not, so that they do not lie on each other.",
+        "Export both without distortion correction (ND), or both with it.",
+    ),
     of.AlternationLeft: Wording(
         "The phase of odd and even echoes differs by a smooth {difference_rad:.2f} rad that "
         "alternating readouts do not explain; susceptibility may be off by some ppb.",

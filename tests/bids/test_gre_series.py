@@ -2,11 +2,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from bids_qsmthal.bids import gre_series
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError
+from bids_qsmthal.core.scan_warnings import AcquiredInSlices, DistortionCorrectedApart
 from tests.conftest import ECHO_TIMES_S, write_image, write_json
 
 
@@ -116,6 +119,40 @@ def test_echoes_in_different_places_are_refused(
     write_image(add_gre() / "sub-01_echo-3_part-phase_MEGRE.nii.gz", shift_mm=1)
     with pytest.raises(DataError, match="affine differs"):
         describe(bids_dir)
+
+
+@pytest.mark.parametrize(("degrees", "shared"), [(0.002, True), (1.5, False)])
+def test_a_tilt_counts_by_how_far_it_moves_the_far_corner(
+    bids_dir: Path, add_gre: Callable[..., Path], degrees: float, *, shared: bool
+) -> None:
+    folder = add_gre()
+    affine = nibabel.load(folder / "sub-01_echo-1_part-mag_MEGRE.nii.gz").affine
+    angle = np.deg2rad(degrees)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    path = folder / "sub-01_echo-2_part-phase_MEGRE.nii.gz"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), turn @ affine), path)
+    if shared:
+        describe(bids_dir)
+        return
+    with pytest.raises(DataError, match=r"affine differs .* by up to [\d.]+ mm"):
+        describe(bids_dir)
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "phase", "doubted"),
+    [("ND", "DIS2D", True), ("DIS3D", "ND", True), ("DIS2D", "DIS2D", False), ("ND", "M", False)],
+)
+def test_a_distortion_correction_of_one_part_alone_is_said(
+    bids_dir: Path, add_gre: Callable[..., Path], magnitude: str, phase: str, *, doubted: bool
+) -> None:
+    for path in add_gre().glob("*_MEGRE.json"):
+        word = magnitude if "part-mag" in path.name else phase
+        edit(path, ImageType=["ORIGINAL", "PRIMARY", word], MRAcquisitionType="2D")
+    found = describe(bids_dir).warnings
+    assert (DistortionCorrectedApart(magnitude, phase) in found) is doubted
+    assert AcquiredInSlices() in found
 
 
 def test_a_file_that_is_no_image_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:

@@ -74,6 +74,8 @@ def test_silent_sidecars_say_nothing(add_gre, bids_dir: Path) -> None:
     [
         ({"RepetitionTime": "0.05"}, "repetition_time_s"),
         ({"RepetitionTime": 50000}, "repetition_time_s"),
+        ({"RepetitionTime": 25}, "repetition_time_s"),
+        ({"RepetitionTime": 0.0005}, "repetition_time_s"),
         ({"RepetitionTime": True}, "repetition_time_s"),
         ({"FlipAngle": -3}, "flip_angle_deg"),
         ({"FlipAngle": [15]}, "flip_angle_deg"),

@@ -34,6 +34,8 @@ def scan(*warnings: of.ScanWarning, of_maps: tuple[of.ScanWarning, ...] = ()) ->
         of.FrequencyUnusable(value="-1"),
         of.AlternationLeft(difference_rad=0.2),
         of.SliceStepsLeft(left_hz=0.6),
+        of.PhaseLooksFiltered(slow_rad=0.1, slow_hz=0.8),
+        of.DistortionCorrectedApart(magnitude="DIS2D", phase="ND"),
         of.ScanAfterContrast(agent="Gadovist"),
         of.OneEcho(),
         of.NoVentricularCsf(),

@@ -3,7 +3,7 @@ import pytest
 from scipy import fft
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered
+from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered, PhaseLooksFiltered
 from bids_qsmthal.qsm import Grid, filtered, phase
 from tests.qsm.phantoms import head
 
@@ -69,6 +69,18 @@ def test_phase_that_was_not_filtered_is_taken(field_strength_t, background, slic
     inside = phase.brain_like(magnitude)
     said = filtered.check_not_filtered(magnitude, angle, inside, scan.grid, scan.acquisition)
     assert said is None
+
+
+def test_the_users_word_against_a_filter_is_taken_and_said() -> None:
+    scan = scan_of(3, 1)
+    magnitude, angle = high_passed(scan, "gaussian", 3.5)
+    arguments = (magnitude, angle, scan.mask, scan.grid, scan.acquisition)
+    said = filtered.check_not_filtered(*arguments, insisted=True)
+    assert isinstance(said, PhaseLooksFiltered)
+    assert 0 < said.slow_rad < 0.2
+    assert said.slow_hz == pytest.approx(said.slow_rad / (2 * np.pi * 0.02))
+    with pytest.raises(DataError, match="--phase-filter no"):
+        filtered.check_not_filtered(*arguments)
 
 
 @pytest.mark.parametrize("label", ["SWI", "Pha_Images", "t2_swi_tra", "FILTERED_GEMS"])
