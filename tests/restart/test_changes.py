@@ -1,0 +1,170 @@
+"""What is computed again after a change, and what is not: content counts, not size and time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_qsmthal.app.cli import parse, settings_from
+from bids_qsmthal.bids import external, sidecars
+from bids_qsmthal.bids.dataset import find_sessions
+from bids_qsmthal.core import nifti
+from bids_qsmthal.participant import input_checks, pipeline
+from bids_qsmthal.participant.runner import Runner
+from bids_qsmthal.participant.structural import structural_results
+from bids_qsmthal.participant.susceptibility import susceptibility_results
+from tests import tiny
+
+pytestmark = pytest.mark.slow
+
+A_YEAR_S = 365 * 24 * 3600
+ALL = {pipeline.SUSCEPTIBILITY, pipeline.VARIANTS, pipeline.REGIONS}
+MAPS_ON = ALL
+REGIONS_ON = {pipeline.REGIONS}
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A participant whose results are kept; images lie in their files as they are, so that a voxel
+    can change and the size not."""
+    root = tmp_path_factory.mktemp("changes") / "root"
+    tiny.write_dataset(root, "sub-01")
+    for path in root.rglob("*.nii.gz"):
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 0, mtime=0))
+    assert computed(root) == ALL
+    return root
+
+
+@pytest.fixture
+def root(processed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(processed, tmp_path / "root"))
+
+
+def computed(root: Path, *options: str) -> set[pipeline.Stage]:
+    """Run the stages as a new process does, and return those that were computed."""
+    for kept in (nifti._geometry, nifti._orientation, nifti._kept_header):
+        kept.cache_clear()
+    sidecars._listed.cache_clear()
+    sidecars._content.cache_clear()
+    settings = settings_from(parse(tiny.words(root, *options)), [])
+    (session,) = find_sessions(settings.bids_dir)
+    files = external.files(session, settings.datasets, settings.output_dir)
+    heard = _Steps()
+    log = logging.getLogger("bids_qsmthal")
+    log.setLevel(logging.INFO)
+    log.addHandler(heard)
+    try:
+        runner = Runner(settings.work_dir / session.name, pipeline.plan(session, files))
+        inputs = input_checks.read(session, settings, files)
+        structural = structural_results(inputs, settings, runner)
+        susceptibility_results(inputs, settings, runner, structural)
+    finally:
+        log.removeHandler(heard)
+    assert {title for title, _ in heard.states} == {stage.title for stage in ALL}
+    return {stage for stage in ALL if (stage.title, "started") in heard.states}
+
+
+class _Steps(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: set[tuple[str, str]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if step := getattr(record, "step", None):
+            self.states.add((step["title"], step["state"]))
+
+
+def unseen(change: Change, pattern: str) -> Change:
+    """Make a change that size and time of the file do not show."""
+
+    def make(root: Path) -> None:
+        (path,) = root.rglob(pattern)
+        before = path.stat()
+        change(path)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
+
+    return make
+
+
+def voxel(at: tuple[int, int, int], by: float) -> Change:
+    def change(path: Path) -> None:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj).copy()
+        data[at] += by
+        whole = nib.Nifti1Image(data, image.affine, image.header).to_bytes()
+        path.write_bytes(gzip.compress(whole, 0, mtime=0))
+
+    return change
+
+
+def field(name: str, value: object) -> Change:
+    def change(path: Path) -> None:
+        content = json.loads(path.read_text())
+        text = path.read_text().replace(json.dumps(content[name]), json.dumps(value), 1)
+        path.write_text(text)
+
+    return change
+
+
+def said_more(root: Path) -> None:
+    for path in root.rglob("*_MEGRE.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"ProtocolName": "other"}))
+
+
+def edited(root: Path) -> None:
+    """A reader takes a voxel of the left thalamus out."""
+    path = next(root.glob("labels/sub-01/anat/*deepgray_dseg.nii.gz"))
+    place = root / "out" / "edits" / "sub-01" / "anat" / path.name
+    place.parent.mkdir(parents=True)
+    image = nib.load(path)
+    data = np.asarray(image.dataobj).copy()
+    data[tuple(np.argwhere(data == tiny.THALAMI[0])[0])] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), place)
+
+
+def moved_in_time(years: int) -> Change:
+    def change(root: Path) -> None:
+        for path in root.rglob("*"):
+            moment = path.stat().st_mtime + years * A_YEAR_S
+            os.utime(path, (moment, moment))
+
+    return change
+
+
+def nothing(_: Path) -> None: ...
+
+
+MIDDLE = (20, 24, 18)
+CHANGES: dict[str, tuple[Change, tuple[str, ...], set[pipeline.Stage]]] = {
+    "nothing": (nothing, (), set()),
+    "phase": (unseen(voxel(MIDDLE, 0.01), "*echo-2_part-phase*.nii.gz"), (), MAPS_ON),
+    "number of an echo": (unseen(field("EchoNumber", 9), "*echo-4_part-mag*.json"), (), set()),
+    "brain": (unseen(voxel((0, 0, 0), 1), "*brain_mask.nii.gz"), (), MAPS_ON),
+    "labels": (unseen(voxel((0, 0, 0), 60), "*deepgray_dseg.nii.gz"), (), REGIONS_ON),
+    "an edit": (edited, (), REGIONS_ON),
+    "what nothing reads": (said_more, (), set()),
+    "the clock goes a year back": (moved_in_time(1), (), set()),
+    "inversion": (nothing, ("--inversion", "l2"), MAPS_ON),
+    "reference": (nothing, ("--csf-reference", "brain"), REGIONS_ON),
+    "budget and words": (nothing, ("--nprocs", "2", "-q", "--deface"), set()),
+}
+"""What changes, further options, and the stages that have to be computed again."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_remakes_what_it_must_and_nothing_else(root: Path, name: str) -> None:
+    change, options, remade = CHANGES[name]
+    change(root)
+    assert computed(root, *options) == remade
