@@ -3,7 +3,7 @@
 ``python benchmarks/statistics.py coverage`` fits the models of the study to simulated cohorts of
 known coefficients; the 95 % intervals must contain the truth in 93 to 97 % of them.
 ``python benchmarks/statistics.py speed`` runs the group level on 10,000 participants with 50
-measures each: under 60 CPU-seconds and 2 GB.
+measures each: 45 CPU-seconds and 1 GB are what is aimed at.
 """
 
 from __future__ import annotations
