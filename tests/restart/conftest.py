@@ -58,7 +58,8 @@ def outputs(out: Path) -> dict[str, str]:
         path.relative_to(out).as_posix(): hashlib.sha256(_bytes(path)).hexdigest()
         for path in out.rglob("*")
         if path.is_file()
-        and not path.name.endswith(".part")
+        # Neither files nor folders, such as that of the group level, that were being written.
+        and not any(part.endswith(".part") for part in path.relative_to(out).parts)
         and "logs" not in path.relative_to(out).parts
         and path.name not in {"dataset_description.json", "CITATION.md", "CITATION.bib"}
     }

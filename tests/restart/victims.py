@@ -1,0 +1,103 @@
+"""Processes that end in the middle of their work, as by SIGKILL: nothing of Python runs after it.
+
+They are forked from a server that has imported everything, so that a kill costs no start.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bids_qsmthal.execution.worker import thread_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WATCHED = {"open", "os.rename", "os.mkdir"}
+REMOVED = {"os.remove", "os.rmdir"}
+
+
+@dataclass(frozen=True)
+class InStage:
+    """Some CPU time after a stage began to compute; 0 for never."""
+
+    number: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class AtTouch:
+    """Before the n-th time that a folder is touched; 0 for never."""
+
+    folder: Path
+    number: int
+
+
+Moment = InStage | AtTouch
+
+
+def run(words: list[str], level: str, moment: Moment, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run one of the levels that the words name, and return how its process ended."""
+    for name, value in thread_limits(1).items():
+        monkeypatch.setenv(name, value)  # the server hands on what it was started with
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bids_qsmthal.app.levels", "bids_qsmthal.group", __name__])
+    process = context.Process(target=_work, args=(words, level, moment))
+    process.start()
+    process.join(600)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _work(words: list[str], level: str, moment: Moment) -> None:
+    from bids_qsmthal import group, participant  # noqa: PLC0415
+    from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
+    from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
+
+    settings = settings_from(parse(words), words)
+    if isinstance(moment, InStage):
+        log = logging.getLogger("bids_qsmthal")
+        log.setLevel(logging.INFO)
+        log.addHandler(_Clock(moment))
+    else:
+        sys.addaudithook(_counter(moment))
+    if level == "group":
+        group.run(settings)
+        return
+    for session in find_sessions(settings.bids_dir, settings.selection):
+        participant.process(session, settings)
+
+
+class _Clock(logging.Handler):
+    """Starts the clock when the stage does. Nobody handles SIGPROF: the system ends the process."""
+
+    def __init__(self, moment: InStage) -> None:
+        super().__init__()
+        self._moment = moment
+
+    def emit(self, record: logging.LogRecord) -> None:
+        step = getattr(record, "step", {"number": 0})
+        if step["number"] == self._moment.number and step["state"] == "started":
+            signal.setitimer(signal.ITIMER_PROF, self._moment.cpu_s)
+
+
+def _counter(moment: AtTouch) -> Callable[[str, tuple[object, ...]], None]:
+    touched = 0
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal touched
+        # What is removed within a folder is named without it.
+        if event in REMOVED or (event in WATCHED and str(moment.folder) in str(arguments)):
+            touched += 1
+            if touched == moment.number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
