@@ -134,7 +134,8 @@ def row(folder: Path, name: str, seed: int) -> dict[str, object]:
 
 def refusal(folder: Path, participant: str) -> str:
     """Return the line with which the app refused a participant."""
-    failures = json.loads((folder / "derivatives" / "logs" / "failures.json").read_text())
+    path = folder / "derivatives" / "logs" / "failures.json"
+    failures = json.loads(path.read_text()) if path.is_file() else {}
     return str(failures.get(participant, "not run"))
 
 

@@ -100,6 +100,9 @@ def test_blood_is_seen_downstream_with_all_of_its_signal():
         total = np.abs(signal).sum()
         assert total == pytest.approx(amplitude.sum() * np.exp(-45 * echo_s), rel=1e-3)
         centres.append((np.abs(signal).sum(axis=(1, 2)) * np.arange(SHAPE[0])).sum() / total)
+    place = np.unravel_index(blood.flat, SHAPE)[0]
+    # At the time of the encoding blood is seen where it is.
+    assert centres[0] == pytest.approx((amplitude * place).sum() / amplitude.sum(), abs=0.01)
     assert centres[1] - centres[0] == pytest.approx(80 * 0.020, abs=0.01)
 
 
