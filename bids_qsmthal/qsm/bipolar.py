@@ -29,8 +29,8 @@ LEAST_RAD = 0.02
 SPACING_MM = 3.0
 """The phase is smooth: voxels about this far apart are enough to find it."""
 ORDER = 2
-"""Linear by delays, quadratic by concomitant fields (Bernstein 1998, doi
-10.1002/mrm.1910390218)."""
+"""Linear by delays, quadratic by concomitant fields, whose terms grow with the square of the
+distance."""
 REST_ORDER = 4
 """Total degree up to which what is left is measured."""
 FEWEST = 1000

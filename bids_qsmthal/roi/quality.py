@@ -102,6 +102,9 @@ LIMITS: tuple[Limit, ...] = (
         name="reference_step",
         unit="1",
         check=(0, 2),
+        # After atria, ventricles and all CSF comes the whole brain: what is relative to it is not
+        # relative to CSF.
+        exclude=(-np.inf, 5),
         source="written ladder of the reference: steps 0-2 are the atria",
     ),
     Limit(

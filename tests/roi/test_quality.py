@@ -58,3 +58,11 @@ def test_limits_are_written_as_the_values_beyond_them():
     assert sentences.threshold(LIMIT) == "check < 0; check > 10; exclude < -5; exclude > 20"
     one_sided = Limit(name="snr", unit="1", check=(20.0, np.inf), source="a book")
     assert sentences.threshold(one_sided) == "check < 20"
+
+
+@pytest.mark.parametrize(
+    ("step", "decision"), [(2, Decision.INCLUDE), (5, Decision.CHECK), (6, Decision.EXCLUDE)]
+)
+def test_a_number_against_the_whole_brain_for_want_of_csf_is_left_out(step, decision) -> None:
+    (found,) = checks({"reference_step": float(step)})
+    assert found.decision is decision
