@@ -61,3 +61,20 @@ def test_echoes_that_follow_no_frequency_are_refused() -> None:
     wild = (0.0, 1.5, 0.0, -1.5) + 0 * angle
     with pytest.raises(DataError, match="no voxel follows one frequency"):
         reconstruct(magnitude, wild.astype(np.float32), scan.mask, scan.grid, scan.acquisition)
+
+
+def test_a_small_constant_is_taken_out_too() -> None:
+    scan = head(echo_times_s=EVEN)
+    magnitude, angle = scan.signal(snr=60)
+    stored = turned(angle, (0.0, 0.0, 0.1, -0.08))
+    _, largest = echo_constants.corrected(magnitude, stored, scan.mask, scan.grid, EVEN)
+    assert largest == pytest.approx(0.1, abs=0.01)
+
+
+def test_echoes_in_which_voxels_do_not_agree_have_no_constant(rng) -> None:
+    scan = head(echo_times_s=EVEN)
+    magnitude, angle = scan.signal(snr=60)
+    stored = angle.copy()
+    stored[..., 3] = rng.uniform(-np.pi, np.pi, angle.shape[:3])
+    found = echo_constants.constants(magnitude, stored, scan.mask, scan.grid, EVEN)
+    assert not found.any()
