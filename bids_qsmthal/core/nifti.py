@@ -361,7 +361,7 @@ def _check_members(path: Path) -> None:
     with path.open("rb") as raw:
         if raw.read(2) != GZIP[:2]:
             return
-        while part := raw.read(2**24):
+        while part := raw.read(2**20):
             count += part.count(GZIP)  # by chance once in 16 MiB
     if count > SPARE_MEMBERS + path.stat().st_size // MEMBER_BYTES:
         raise ValueError(f"it is compressed in {count} pieces")

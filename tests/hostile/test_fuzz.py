@@ -19,7 +19,7 @@ from bids_qsmthal.bids.dataset import GreFiles, find_sessions
 from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.documents import Document
-from bids_qsmthal.core.errors import QsmthalError
+from bids_qsmthal.core.errors import DataError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates, finished, measures, table_reading
 from bids_qsmthal.settings import Selection
 from tests.conftest import write_image, write_json
@@ -263,7 +263,8 @@ def test_a_small_file_of_zeros_costs_no_more_than_its_header_says(tmp_path: Path
         for _ in range(512):
             stream.write(bytes(MIB))
     tracemalloc.start()
-    nifti.load(path)
+    with pytest.raises(DataError, match="goes on behind the last voxel"):
+        nifti.load(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * MIB
