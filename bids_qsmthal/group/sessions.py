@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.group.finished import SessionLeftOut
@@ -103,7 +104,9 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
         left_out.append(
             SessionLeftOut(participant_id=who, session_id=session, reason=Reason(code, (session,)))
         )
-    frame = sessions[[key in kept for key in rows]].sort_values(KEY).reset_index(drop=True)
+    # As an array: an empty list would choose no columns in place of no rows.
+    chosen = np.array([key in kept for key in rows], bool)
+    frame = sessions[chosen].sort_values(KEY).reset_index(drop=True)
     if by_name and wanted in WORDS:
         log.warning(
             "%s: several sessions, not all with an acq_time in sessions.tsv or scans.tsv: ordered "

@@ -242,7 +242,9 @@ def _of_zeros(question: Question, main: Fit, frame: pd.DataFrame) -> list[dict[s
     """
     outcome = formulas.parse(question.adjusted.formula).outcome
     name = outcome.variables[0]
-    functions = [f for f in ("log", "log2", "log10") if outcome.text == f"{f}({name})"]
+    functions = [
+        f for f in ("log", "log2", "log10") if formulas.parse(f"{f}({name}) ~ 1").outcome == outcome
+    ]
     if main.design is None or not functions or not main.design.losses.n_not_finite:
         return []
     lost = frame.loc[list(main.design.losses.not_finite_rows), name]

@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.group import analysis_file, assembly, covariates, fitting, flow, questionable
+from bids_qsmthal.group import (
+    analysis_file,
+    assembly,
+    covariates,
+    fitting,
+    flow,
+    questionable,
+    sessions,
+)
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.questionable import Problem
 from bids_qsmthal.group.sessions import natural_key
@@ -382,3 +390,12 @@ def test_the_data_dictionary_of_one_participants_sessions_is_not_anothers(tmp_pa
     found = covariates.variable_values(variable, sources, rows)
     assert found is not None
     assert list(found.frame["value"]) == [1.0, 0.0]
+
+
+def test_where_no_session_can_be_used_none_is_chosen() -> None:
+    rows = [("sub-1", "ses-1"), ("sub-2", "ses-1")]
+    times = pd.Series(pd.NaT, index=pd.MultiIndex.from_tuples(rows, names=sessions.KEY))
+    none = pd.DataFrame({"participant_id": [], "session_id": [], "chi": []})
+    chosen = sessions.chosen_sessions(none, times, "first")
+    assert list(chosen.frame) == ["participant_id", "session_id", "chi"]
+    assert len(chosen.frame) == 0
