@@ -58,6 +58,8 @@ class ThresholdedDivision:
         kernel = dipole_kernel(box.grid(grid))
         # Near the magic angle the kernel is small: it keeps its sign and gets the threshold's size.
         safe = np.where(kernel < 0, -1, 1) * np.maximum(np.abs(kernel), np.float32(self.threshold))
+        # The mean of a field says nothing of sources: at the centre of k-space the kernel is 0.
+        safe[0, 0, 0] = np.inf
         boxed = box.cut(inside(local.field_ppm, local.believed))
         chi = box.paste(convolve(boxed, (1 / safe).astype(np.float32)))
         return SusceptibilityMap(inside(chi, local.mask), converged=True)

@@ -73,6 +73,13 @@ class Conventions:
     labels: tuple[str, ...] = ()
 
 
+SignSource = Literal["user", "data", "manufacturer", "assumed"]
+"""What decided on the sign of the phase."""
+
+ChopSource = Literal["user", "data"]
+"""What decided on the sign of every other slice."""
+
+
 class PhaseReport(NamedTuple):
     """What was found and done, for the report.
 
@@ -107,10 +114,10 @@ class PhaseReport(NamedTuple):
     """
 
     sign: int
-    sign_source: str
+    sign_source: SignSource
     sign_evidence: float
     chopped: bool
-    chop_source: str
+    chop_source: ChopSource
     overflowed: int
     not_finite: int
     warnings: tuple[ScanWarning, ...] = ()
@@ -292,7 +299,8 @@ def corrected(
     )
     echoes = _one_line(magnitude, phase_rad, inside, grid, acquisition, conventions)
     phase_rad = echoes.phase_rad
-    sign, source, evidence, sign_doubt = conventions.sign, "user", 0.0, None
+    sign, evidence, sign_doubt = conventions.sign, 0.0, None
+    source: SignSource = "user"
     if sign == "auto":
         evidence = detect_sign(magnitude, phase_rad, inside, grid, acquisition)
         sign, source, sign_doubt = _decide(evidence, conventions.manufacturer)
@@ -353,7 +361,7 @@ def _one_line(
 
 def _decide(
     evidence: float, manufacturer: str
-) -> tuple[Literal[1, -1], str, PhaseSignUnknown | PhaseSignUnusual | None]:
+) -> tuple[Literal[1, -1], SignSource, PhaseSignUnknown | PhaseSignUnusual | None]:
     """Return sign, its source, and a warning where data and manufacturer disagree."""
     name = manufacturer.strip().lower()
     # Conventions of vendors differ and change with reconstruction software, so data that are clear

@@ -314,6 +314,9 @@ LIMITS: Mapping[str, Wording] = {
     "thalamus_asymmetry": Wording("left and right thalamus differ much in size", THALAMUS),
     "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
     "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),
+    "reference_holds_csf": Wording(
+        "no CSF was found: the number is relative to the whole brain", REFERENCE
+    ),
     "reference_sd_ppb": Wording(
         "susceptibility varies much within the CSF reference",
         REFERENCE,

@@ -156,6 +156,7 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
         "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
         "reference_step": float(masks.reference.level.step),
+        "reference_holds_csf": float(masks.reference.fluid.any()),
         "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
         "chi_relative_csf_se_ppb": float(value["chi_relative_csf_se", "thalamus", "LR"]),
     }

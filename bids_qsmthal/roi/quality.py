@@ -102,10 +102,15 @@ LIMITS: tuple[Limit, ...] = (
         name="reference_step",
         unit="1",
         check=(0, 2),
-        # After atria, ventricles and all CSF comes the whole brain: what is relative to it is not
-        # relative to CSF.
-        exclude=(-np.inf, 5),
         source="written ladder of the reference: steps 0-2 are the atria",
+    ),
+    Limit(
+        name="reference_holds_csf",
+        unit="1",
+        check=(1, np.inf),
+        # The number is the difference from CSF: what is relative to the whole brain is another one.
+        exclude=(1, np.inf),
+        source="Chiang et al. 2018 (doi 10.3174/ajnr.A5537): relative to ventricular CSF",
     ),
     Limit(
         name="reference_sd_ppb",

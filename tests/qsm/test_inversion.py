@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.qsm import INVERSIONS, Grid
-from bids_qsmthal.qsm.inversion import TotalVariation
+from bids_qsmthal.qsm.inversion import ThresholdedDivision, TotalVariation
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
 from tests.qsm.phantoms import ball
@@ -129,3 +129,12 @@ def test_total_variation_without_weights_heeds_no_noise(rng) -> None:
 
     np.testing.assert_array_equal(plain(uneven, grid).chi_ppm, plain(even, grid).chi_ppm)
     assert np.abs(weighted(uneven, grid).chi_ppm - weighted(even, grid).chi_ppm).max() > 1e-3
+
+
+def test_division_makes_no_susceptibility_of_the_mean_of_a_field() -> None:
+    grid = Grid((46, 46, 46))  # of a box of 48^3
+    mask = np.ones(grid.shape, bool)
+    nothing = seen(grid, np.zeros(grid.shape), mask)
+    found = ThresholdedDivision(margin_mm=0)(nothing._replace(field_ppm=mask * 1.0), grid).chi_ppm
+    # The mean alone would give 1 / threshold = 5; the corners of the box give the rest.
+    assert abs(found.mean()) < 0.5

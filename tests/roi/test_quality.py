@@ -60,9 +60,13 @@ def test_limits_are_written_as_the_values_beyond_them():
     assert sentences.threshold(one_sided) == "check < 20"
 
 
-@pytest.mark.parametrize(
-    ("step", "decision"), [(2, Decision.INCLUDE), (5, Decision.CHECK), (6, Decision.EXCLUDE)]
-)
-def test_a_number_against_the_whole_brain_for_want_of_csf_is_left_out(step, decision) -> None:
+@pytest.mark.parametrize(("step", "decision"), [(2, Decision.INCLUDE), (5, Decision.CHECK)])
+def test_a_reference_outside_of_the_atria_is_checked(step, decision) -> None:
     (found,) = checks({"reference_step": float(step)})
+    assert found.decision is decision
+
+
+@pytest.mark.parametrize(("holds", "decision"), [(1, Decision.INCLUDE), (0, Decision.EXCLUDE)])
+def test_a_number_against_the_whole_brain_for_want_of_csf_is_left_out(holds, decision) -> None:
+    (found,) = checks({"reference_holds_csf": float(holds)})
     assert found.decision is decision
