@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bids_qsmthal.core.documents import Document, checked, parse, read_document
 from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.group.dictionary import FILES
 from bids_qsmthal.statistics import document, schema
 from bids_qsmthal.statistics.analysis import Analysis
 
@@ -45,7 +46,19 @@ def analysed(content: Document) -> Analysis:
         n_values = MOST_VALUES + 1
     if n_values > MOST_VALUES:
         raise UsageError(f"{content.path}: more than {MOST_VALUES} values, or one within itself.")
-    return document.read(checked(content, schema.AnalysisFile), content)
+    analysis = document.read(checked(content, schema.AnalysisFile), content)
+    _check_names(analysis, content)
+    return analysis
+
+
+def _check_names(analysis: Analysis, content: Document) -> None:
+    for place, table in enumerate(analysis.tables):
+        # Without regard to capitals, as the file systems of some computers read names.
+        if table.name.lower() in FILES:
+            raise UsageError(
+                f"{content.where(('Tables', place))}: a table '{table.name}' would overwrite the "
+                "group level's own file of this name; give it another."
+            )
 
 
 def packaged() -> str:

@@ -14,6 +14,16 @@ IDENTITY = {
     "run_id": "Run of the gradient echo; n/a where there is only one",
 }
 
+FILES = frozenset(
+    {
+        *("acquisition", "choices", "cohort", "diagnostics", "disagreements", "evidence"),
+        *("exclusions", "flow", "harmonisation", "imputation", "longitudinal", "measures"),
+        *("mediation", "models", "normality", "power", "published", "questionable"),
+        *("sensitivity", "sites", "strobe", "group", "group_citation", "figures"),
+    }
+)
+"""How files and folders of the group level begin: a table of the analysis has another name."""
+
 COEFFICIENT = {
     "model": "Name of the model in the analysis file",
     "outcome": "Outcome, left of the ~ of the formula",

@@ -90,10 +90,18 @@ def _missing(analysis: Analysis, results: Results) -> str:
     declared = [name for name, variable in analysis.variables.items() if variable.missing]
     if declared:
         text += f" The analysis declares codes for unknown values of {', '.join(declared)}."
-    return (
-        f"{text} Each model was fitted to the participants with complete values of its "
+    text += (
+        " Each model was fitted to the participants with complete values of its "
         "variables; the tables give their number in each cell."
     )
+    how = analysis.imputation
+    if how and len(results.imputation):
+        text += (
+            f" Beside it, missing values were filled {how.datasets} times by predictive mean "
+            f"matching with chained equations ({how.cycles} cycles), and the estimates were pooled "
+            "by Rubin's rules with the degrees of freedom of Barnard and Rubin (1999)."
+        )
+    return text
 
 
 def _models(results: Results) -> str:

@@ -111,7 +111,9 @@ def _methods(analysis: Analysis, results: Results) -> Mapping[str, str]:
         f"{YOURS}",
         "12a": "See 'Methods'; the formula of each model names its confounders.",
         "12b": f"Models of a part of the participants: {', '.join(filters) or 'none'}.",
-        "12c": "Models of complete cases, n in every cell; see 'Methods'.",
+        "12c": "Models of complete cases, n in every cell"
+        + (", and multiple imputation beside them" if len(results.imputation) else "")
+        + "; see 'Methods'.",
         "12d": "Mixed models of all sessions." if analysis.longitudinal else YOURS,
         "12e": f"{n} specifications; see 'Sensitivity to choices'." if n else "None.",
     }

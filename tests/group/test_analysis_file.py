@@ -82,6 +82,11 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
             "Label: Sex",
             "Reference 'male'; expected one of its levels (female, male), whose Values are words",
         ),
+        (
+            ("- Name: table1", "- Name: Cohort"),
+            "Name: Cohort",
+            "a table 'Cohort' would overwrite the group level's own file of this name",
+        ),
         (("  age:\n", "  log:\n"), "Label: Age", "the name has a meaning of its own"),
         (("cr(age, df=3", "cr(agee, df=3"), '"cr(agee', "no variable 'agee'"),
         (

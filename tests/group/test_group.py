@@ -11,7 +11,14 @@ import pytest
 
 from bids_qsmthal import group
 from bids_qsmthal.core.errors import DataError, LevelUnavailableError, MissingInputError
-from bids_qsmthal.group import analysis_file, assembly, fitting, participant_tables, table_writing
+from bids_qsmthal.group import (
+    analysis_file,
+    assembly,
+    dictionary,
+    fitting,
+    participant_tables,
+    table_writing,
+)
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
 
@@ -56,6 +63,13 @@ def test_the_published_sufficient_statistics_print_the_published_table_1(study: 
         r"White matter T2 lesion volume | 0.026 | 0.0016 to 0.051 | .037\* | 95 | 0.029 |",
     ):
         assert line in printed
+
+
+def test_no_table_of_an_analysis_can_take_the_name_of_a_file(study: Path) -> None:
+    own = {table.name for table in analysis_file.read(None).tables}
+    written = {path.name.partition(".")[0].lower() for path in study.iterdir()}
+    assert written - own <= dictionary.FILES
+    assert len(written - own) > 10
 
 
 def test_the_published_sufficient_statistics_print_the_published_table_2(study: Path) -> None:

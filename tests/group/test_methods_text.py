@@ -1,5 +1,6 @@
 """The methods text and the checklist say what ran, with its numbers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from bids_qsmthal.group.flow import FlowStep, Line
 from bids_qsmthal.report import MethodsRun, methods
 from bids_qsmthal.statistics import regression
 from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
 
@@ -37,7 +39,7 @@ def results(analysis: Analysis) -> Any:
     return SimpleNamespace(
         flow=FLOW, fits=fits, cohort=table, analysed=frame,
         sensitivity=pd.DataFrame({"specification": ["a", "b", "b"]}),
-        longitudinal=(), mediation=(), evidence=(), published=(),
+        longitudinal=(), mediation=(), evidence=(), published=(), imputation=(),
     )  # fmt: skip
 
 
@@ -58,6 +60,20 @@ def test_the_methods_name_every_model_with_its_n_and_every_exclusion(
     assert f"participants with age <= 50; n = {n_young})" in texts["Models"]
     assert "1,234 draws" in texts["Inference"]
     assert "seed 7" in texts["Inference"]
+
+
+def test_filled_values_are_told_only_where_they_were_filled(
+    analysis: Analysis, results: Any
+) -> None:
+    asked = replace(analysis, imputation=Imputation(datasets=37, cycles=4))
+    filled = SimpleNamespace(**{**vars(results), "imputation": ("a row",)})
+    how = Resampling(n_bootstraps=10, seed=7)
+    assert "imput" not in strobe.checklist(asked, results).to_string()
+    assert "filled" not in methods_text.describe(asked, results, how)["Missing values"]
+    assert "multiple imputation" in strobe.checklist(asked, filled).to_string()
+    text = methods_text.describe(asked, filled, how)["Missing values"]
+    assert "filled 37 times" in text
+    assert "(4 cycles)" in text
 
 
 def test_the_texts_of_the_group_stand_in_the_methods_with_their_headings() -> None:
