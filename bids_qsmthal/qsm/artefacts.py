@@ -16,6 +16,9 @@ HEAD_SHARE = 0.15
 CLEARANCE_MM = 8.0
 """Air counts from this far from the head: nearer, the head's own point spread is seen."""
 
+SPECK_MM3 = 1000.0
+"""Smaller bright pieces are noise above ``HEAD_SHARE``, or too small to matter."""
+
 FEWEST = 500
 """Voxels of air on a pair of sides below which they say nothing."""
 
@@ -70,11 +73,17 @@ def ghost_to_signal(magnitude: Array, brain: Mask, grid: Grid) -> float | None:
 
 def _near_head(bright: Mask, brain: Mask, grid: Grid) -> Mask:
     """Return the brain, what is bright and joined to it, and a clearance round both."""
-    # A ghost that lies apart from the head in air is bright, too, but does not count as head.
-    labels, _ = ndimage.label(bright | brain)
-    own = np.unique(labels[brain])
-    head = np.isin(labels, own[own > 0])
     width = [2 * int(np.ceil(CLEARANCE_MM / size)) + 1 for size in grid.voxel_size_mm]
+    pieces, _ = ndimage.label(bright | brain)
+    large = np.bincount(pieces.ravel()) * float(np.prod(grid.voxel_size_mm)) > SPECK_MM3
+    large[0] = False
+    # A ghost that lies apart from the head in air is bright, too, but does not count as head.
+    # Scalp and face do, though dark skull parts them from the brain: gaps up to twice the clearance
+    # are bridged, but not from speck to speck of noise.
+    solid = large[pieces]
+    labels, _ = ndimage.label(ndimage.maximum_filter(solid, size=width))
+    own = np.unique(labels[brain])
+    head = (np.isin(labels, own[own > 0]) & solid) | brain
     near: Mask = ndimage.maximum_filter(head, size=width)
     return near
 

@@ -50,6 +50,20 @@ def test_the_more_the_head_moves_the_stronger_is_the_ghost_whatever_the_encoded_
     assert ghosts[1] > 2 * ghosts[0] + 0.003
 
 
+def test_a_scalp_apart_from_the_brain_is_no_ghost(head):
+    """Dark skull parts them; below the brain there is a face alone, long from front to back."""
+    signal, brain = head
+    scalp = ball(GRID, 76, stretch=(0.95, 1.15, 2.0)) & ~ball(GRID, 71, stretch=(0.95, 1.15, 2.0))
+    face = np.zeros_like(brain)
+    face[40:56, 10:100, :3] = True
+    above = np.arange(brain.shape[2]) > 6
+    whole = np.where(above, np.where(brain, signal, 0.8 * scalp), 0.8 * face)
+
+    found = ghost_to_signal(noisy(whole, SNR), brain & above, GRID)
+
+    assert found == pytest.approx(0.0, abs=0.004)
+
+
 def test_a_step_in_one_direction_that_all_lines_share_is_no_ghost(head):
     signal, _ = head
     order = np.arange(signal.shape[1])
