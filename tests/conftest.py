@@ -53,7 +53,9 @@ def write_image(path: Path, shape: tuple[int, ...] = (6, 5, 4), *, shift_mm: flo
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[0, 3] = shift_mm
     data = np.random.default_rng(1).uniform(0.5, 1.5, shape).astype(np.float32)
-    nib.save(nib.Nifti1Image(data, affine), path)
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, code=1)  # as scanners have it; nibabel would say aligned
+    nib.save(image, path)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -30,6 +30,13 @@ def scan() -> tuple[phantoms.Structural, np.ndarray, np.ndarray, np.ndarray]:
     return head, affine, (1000 * magnitude).astype(np.int16), phase
 
 
+def scanner(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """Return an image in the scanner's world; nibabel alone would say that it was aligned."""
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, code=1)
+    return image
+
+
 def write_participant(bids_dir: Path, name: str = "sub-01") -> Path:
     """Write the gradient echo of a participant (``sub-01`` or ``sub-01_ses-a``)."""
     head, affine, magnitude, phase = scan()
@@ -38,7 +45,7 @@ def write_participant(bids_dir: Path, name: str = "sub-01") -> Path:
     for number, time in enumerate(head.acquisition.echo_times_s, 1):
         for part, data in (("mag", magnitude), ("phase", phase)):
             stem = folder / f"{name}_echo-{number}_part-{part}_MEGRE"
-            nib.save(nib.Nifti1Image(data[..., number - 1], affine), f"{stem}.nii.gz")
+            nib.save(scanner(data[..., number - 1], affine), f"{stem}.nii.gz")
             sidecar = {"EchoTime": time, "EchoNumber": number, "MagneticFieldStrength": 3}
             units = {"Units": "rad"} if part == "phase" else {}
             write_json(Path(f"{stem}.json"), sidecar | units)
@@ -57,7 +64,7 @@ def write_labels(dataset: Path, name: str = "sub-01") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for ending, data in (("brain_mask", head.mask.astype(np.uint8)), ("deepgray_dseg", labels)):
         path = folder / f"{name}_space-MEGRE_desc-{ending}.nii.gz"
-        nib.save(nib.Nifti1Image(data, affine), path)
+        nib.save(scanner(data, affine), path)
     described = {"Name": "labels", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}
     write_json(dataset / "dataset_description.json", described)
     return folder

@@ -12,7 +12,7 @@ import numpy as np
 
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.core.scan_warnings import MainFieldAssumed
+from bids_qsmthal.core.scan_warnings import MainFieldAssumed, MainFieldByAlignment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ class B0(NamedTuple):
 
     direction: tuple[float, float, float]
     source: str
-    warning: MainFieldAssumed | None = None
+    warning: MainFieldAssumed | MainFieldByAlignment | None = None
 
 
 def main_field(
@@ -82,9 +82,10 @@ def main_field(
         source, along = _agreed(own, dicom, path)
         return B0(_in_world(header, along), source)
     if dicom is not None:
-        return B0(_in_world(header, dicom), "ImageOrientationPatientDICOM", _doubt(header))
+        doubt = MainFieldAssumed(header.sform_code, header.qform_code)
+        return B0(_in_world(header, dicom), "ImageOrientationPatientDICOM", doubt)
     source, along = _assumed(header, path)
-    return B0(_in_world(header, along), source, _doubt(header))
+    return B0(_in_world(header, along), source, MainFieldByAlignment(source))
 
 
 def _agreed(
@@ -132,10 +133,6 @@ def _assumed(header: Orientation, path: Path) -> tuple[str, Direction]:
             f"(code 1); {ADVICE}"
         )
     return name, along
-
-
-def _doubt(header: Orientation) -> MainFieldAssumed:
-    return MainFieldAssumed(header.sform_code, header.qform_code)
 
 
 def _known(header: Orientation) -> list[tuple[str, int, Direction]]:

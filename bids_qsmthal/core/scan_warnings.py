@@ -196,8 +196,23 @@ class PhaseSignUnusual(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class MainFieldByAlignment(ScanWarning):
+    """The direction of B0 is that of an affine which aligns the scan to another one.
+
+    Right only where that other scan lies as the scanner saw it.
+
+    Attributes
+    ----------
+    name
+        ``sform`` or ``qform``.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class MainFieldAssumed(ScanWarning):
-    """No affine of the header is said to be the scanner's; B0 was taken from what there is.
+    """No affine of the header is said to be the scanner's; B0 was taken from DICOM's orientation.
 
     Attributes
     ----------

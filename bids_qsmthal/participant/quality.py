@@ -15,6 +15,7 @@ from bids_qsmthal.core.scan_warnings import (
     FrequencyOfAnotherField,
     FrequencyUnusable,
     InversionNotConverged,
+    MainFieldByAlignment,
     NoVentricularCsf,
     OneEcho,
     PhaseCalledFiltered,
@@ -51,7 +52,7 @@ DOUBTFUL_NUMBER = (
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
     *(PhaseLooksFiltered, DistortionCorrectedApart),
-    *(SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
+    *(MainFieldByAlignment, SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
 )
 """Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,
 sign, field and contrast agent change the number as a whole, which no measure of quality shows."""

@@ -165,7 +165,13 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     of.MainFieldAssumed: Wording(
         "No affine of the header of the gradient echo is said to be the scanner's (sform code "
         "{sform_code}, qform code {qform_code}); the direction of the main field was taken from "
-        "what there is.",
+        "ImageOrientationPatientDICOM.",
+        MAIN_FIELD,
+    ),
+    of.MainFieldByAlignment: Wording(
+        "No affine of the header of the gradient echo is said to be the scanner's (code 1); the "
+        "direction of the main field is that of its {name}, which aligns it to another scan (code "
+        "2). If that turned the head, susceptibility is wrong.",
         MAIN_FIELD,
     ),
     of.FrequencyOfAnotherField: Wording(

@@ -8,7 +8,7 @@ from bids_qsmthal.bids import orientation
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.core.scan_warnings import MainFieldAssumed
+from bids_qsmthal.core.scan_warnings import MainFieldAssumed, MainFieldByAlignment
 
 SAGITTAL = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])
 """Voxel axes A, S, R."""
@@ -101,7 +101,7 @@ def test_an_aligned_affine_alone_is_taken_and_said(tmp_path) -> None:
     path = write(tmp_path, (affine(tilted(10)), 2), None)
     found = orientation.main_field(path, {})
     np.testing.assert_allclose(along_voxels(path, found), tilted(10).T @ (0, 0, 1), atol=1e-6)
-    assert found.warning == MainFieldAssumed(2, 0)
+    assert found.warning == MainFieldByAlignment("sform")
 
 
 @pytest.mark.parametrize(("degrees", "refused"), [(0.5, False), (2, True), (30, True)])
