@@ -442,9 +442,11 @@ def _variables(
     for name, variable in analysis.variables.items():
         optional = _tells_groups(name, analysis) and not strict
         from_tables = _from_tables(variable, sources, wide.index, optional=optional)
-        if from_tables is None and optional:
-            # Most datasets have patients only, and no column for that: nothing to say.
+        if from_tables is None and _tells_groups(name, analysis):
+            # Most datasets have patients only, and no column for that: all are one group.
             absent[name] = Reason(Code.NO_COLUMN, variable.columns)
+            if strict:
+                log.warning("%s: %s; all are one group.", name, absent[name].text)
             continue
         measured = _measured_values(variable, wide, units)
         if from_tables is None and measured is None:
