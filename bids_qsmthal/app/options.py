@@ -145,6 +145,13 @@ def simulate_parser() -> Parser:
     p.add_argument("directory", type=Path, help="where dataset and truth go")
     _option(p, "--participants", type=count, default=3, help="how many (default 3)")
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
+    _add_simulated_scan(p)
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def _add_simulated_scan(p: Parser) -> None:
     _option(
         p,
         "--protocol",
@@ -192,9 +199,6 @@ def simulate_parser() -> Parser:
         help="what the scanner does to the gradient echo, such as flow, eight-channel, 7t "
         "(default: plain; all of them: --scenario list)",
     )
-    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
-    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
-    return p
 
 
 def check_parser() -> Parser:

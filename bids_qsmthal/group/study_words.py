@@ -11,7 +11,7 @@ import pandas as pd
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.evidence import Verdict
+from bids_qsmthal.statistics.evidence import Conclusion
 from bids_qsmthal.statistics.published import Reading, Study, Value
 
 LITTLE = 3.0
@@ -69,13 +69,13 @@ def _weighed(line: Mapping[Any, Any]) -> str:
     found = f"{line['label']} ({line['side']}): r = {_r(r)} (95% CI {_r(low)} to {_r(high)})"
     test = f"equivalence p {_p(line['p_equivalence'])}"
     said = {
-        Verdict.ASSOCIATED: f"an association, which may be as large as is of interest ({test})",
-        Verdict.SMALL: f"an association, but one smaller than \u00b1{bound} ({test})",
-        Verdict.EQUIVALENT: f"correlations beyond \u00b1{bound} are excluded ({test}), as are "
+        Conclusion.ASSOCIATED: f"an association, which may be as large as is of interest ({test})",
+        Conclusion.SMALL: f"an association, but one smaller than \u00b1{bound} ({test})",
+        Conclusion.EQUIVALENT: f"correlations beyond \u00b1{bound} are excluded ({test}), as are "
         f"all beyond \u00b1{_r(beyond)}; a smaller one may be there",
-        Verdict.UNDECIDED: "neither an association nor its absence is shown: correlations up to "
+        Conclusion.UNDECIDED: "neither an association nor its absence is shown: correlations up to "
         f"\u00b1{_r(beyond)} remain possible ({test})",
-    }[Verdict(line["verdict"])]
+    }[Conclusion(line["verdict"])]
     return f"{found}: {said}{_factor(line['bf10'])}."
 
 

@@ -69,7 +69,7 @@ class SliceSteps(NamedTuple):
         return bool(((step > least_rad) & (half > CLEARLY * error)).any())
 
 
-class Corrected(NamedTuple):
+class EvenSlices(NamedTuple):
     """Phase without a step between odd and even slices, and what was found; rad, last echo.
 
     Attributes
@@ -87,7 +87,7 @@ class Corrected(NamedTuple):
 
 def corrected(
     magnitude: Array, phase_rad: Array, mask: Mask, acquisition: Acquisition
-) -> Corrected:
+) -> EvenSlices:
     """Return the phase without steps between odd and even slices.
 
     Parameters
@@ -115,7 +115,7 @@ def corrected(
     left_rad = max((float(one.left_rad.max()) for one in known), default=0.0)
     if left_rad > MOST_LEFT_PPM * rad_of_ppm:
         warnings.append(SliceStepsLeft(left_rad / turn_rad))
-    return Corrected(phase_rad, step_rad, tuple(warnings))
+    return EvenSlices(phase_rad, step_rad, tuple(warnings))
 
 
 def _without(phase_rad: Array, found: SliceSteps) -> Array:

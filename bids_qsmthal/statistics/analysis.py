@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bids_qsmthal.statistics import expressions, formulas
-from bids_qsmthal.statistics.evidence import Scale
+from bids_qsmthal.statistics.evidence import EvidenceSettings
 from bids_qsmthal.statistics.harmonisation import Harmonisation
 from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
@@ -130,7 +130,7 @@ class Analysis:
     mediation: tuple[Mediation, ...] = ()
     harmonisation: Harmonisation | None = None
     imputation: Imputation | None = None
-    evidence: Scale = field(default_factory=Scale)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     published: tuple[Study, ...] = ()
     """Studies whose values stand beside those found here."""
 

@@ -19,7 +19,7 @@ from bids_qsmthal.statistics.analysis import (
     Sensitivity,
     Variable,
 )
-from bids_qsmthal.statistics.evidence import Scale
+from bids_qsmthal.statistics.evidence import EvidenceSettings
 from bids_qsmthal.statistics.harmonisation import Harmonisation
 from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
@@ -134,7 +134,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         site=_site(entry.site, context),
         harmonisation=_harmonisation(_by_combat(entry, context), context),
         imputation=_imputation(entry.imputation, context),
-        evidence=Scale(**entry.evidence.model_dump()),
+        evidence=EvidenceSettings(**entry.evidence.model_dump()),
         published=tuple(
             _study(part, models, context, place) for place, part in enumerate(entry.published)
         ),

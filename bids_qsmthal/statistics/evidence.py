@@ -31,7 +31,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-class Verdict(StrEnum):
+class Conclusion(StrEnum):
     """What two tests say together: of no effect, and of an effect as large as is of interest.
 
     References
@@ -47,7 +47,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class EvidenceSettings:
     """What effects are measured against."""
 
     smallest_effect: float = SMALLEST_EFFECT
@@ -98,16 +98,19 @@ def equivalence(r: float, df: float, bound: float, *, alpha: float = 0.05) -> Eq
     return Equivalence(p=float(stats.norm.sf(distance)), excluded_beyond=beyond)
 
 
-def verdict(p: float, p_equivalence: float) -> Verdict:
+def verdict(p: float, p_equivalence: float) -> Conclusion:
     """Return what the test of no effect and the one of equivalence say together."""
     equivalent = p_equivalence < tables.SIGNIFICANT
     if p < tables.SIGNIFICANT:
-        return Verdict.SMALL if equivalent else Verdict.ASSOCIATED
-    return Verdict.EQUIVALENT if equivalent else Verdict.UNDECIDED
+        return Conclusion.SMALL if equivalent else Conclusion.ASSOCIATED
+    return Conclusion.EQUIVALENT if equivalent else Conclusion.UNDECIDED
 
 
 def weigh(
-    wanted: Sequence[ModelTable], fits: Mapping[str, Fit], scale: Scale, units: Mapping[str, str]
+    wanted: Sequence[ModelTable],
+    fits: Mapping[str, Fit],
+    scale: EvidenceSettings,
+    units: Mapping[str, str],
 ) -> pd.DataFrame:
     """Return effect sizes and evidence of every cell of the tables, one line each.
 
@@ -127,7 +130,11 @@ def weigh(
 
 
 def _of_side(
-    cells: Sequence[tuple[Row, Fit]], table: str, side: str, scale: Scale, units: Mapping[str, str]
+    cells: Sequence[tuple[Row, Fit]],
+    table: str,
+    side: str,
+    scale: EvidenceSettings,
+    units: Mapping[str, str],
 ) -> pd.DataFrame:
     """Return the lines of one column of one table, which is a family of tests."""
     lines = [
@@ -139,7 +146,9 @@ def _of_side(
     return made
 
 
-def _line(fit: Fit, term: str, scale: Scale, units: Mapping[str, str]) -> dict[str, object]:
+def _line(
+    fit: Fit, term: str, scale: EvidenceSettings, units: Mapping[str, str]
+) -> dict[str, object]:
     found = fit.row(term)
     line: dict[str, object] = {"model": fit.model.name, "term": term}
     line["effect"] = str(tables.effect_of(fit.model))
@@ -162,7 +171,9 @@ def _line(fit: Fit, term: str, scale: Scale, units: Mapping[str, str]) -> dict[s
     }  # fmt: skip
 
 
-def _factors(fit: Fit, r_squared: float, r: float, df: float, scale: Scale) -> dict[str, float]:
+def _factors(
+    fit: Fit, r_squared: float, r: float, df: float, scale: EvidenceSettings
+) -> dict[str, float]:
     """Return the Bayes factors of a coefficient and of its partial correlation."""
     assert fit.design is not None  # noqa: S101 - it has a partial correlation
     n = fit.design.n

@@ -68,7 +68,7 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class ComparedEstimate:
     """A coefficient with its error, and the same as a (partial) correlation."""
 
     coefficient: float
@@ -87,7 +87,7 @@ class Estimate:
         return self.df + 2
 
 
-def estimate_of(value: Value, n: int) -> Estimate:
+def estimate_of(value: Value, n: int) -> ComparedEstimate:
     """Return what a printed coefficient and interval stand for.
 
     The standard error is the half width of the interval by Student's t.
@@ -97,7 +97,7 @@ def estimate_of(value: Value, n: int) -> Estimate:
     coefficient = float(value.coefficient)
     error = (high - low) / 2 / float(stats.t.ppf(0.975, df))
     t = coefficient / error
-    return Estimate(coefficient=coefficient, error=error, df=df, r=t / math.sqrt(t**2 + df))
+    return ComparedEstimate(coefficient=coefficient, error=error, df=df, r=t / math.sqrt(t**2 + df))
 
 
 def rounding(value: Value) -> float:
@@ -164,8 +164,8 @@ def _line(study: Study, value: Value, reading: Reading, fit: Fit) -> dict[str, o
     }  # fmt: skip
 
 
-def _ours(found: pd.Series) -> Estimate:
-    return Estimate(
+def _ours(found: pd.Series) -> ComparedEstimate:
+    return ComparedEstimate(
         coefficient=float(found["coefficient"]),
         error=float(found["standard_error"]),
         df=float(found["df_residual"]),
@@ -173,7 +173,7 @@ def _ours(found: pd.Series) -> Estimate:
     )
 
 
-def _difference(ours: Estimate, theirs: Estimate, sign: int) -> dict[str, float]:
+def _difference(ours: ComparedEstimate, theirs: ComparedEstimate, sign: int) -> dict[str, float]:
     """Return ours minus theirs with its interval, z and p."""
     difference = ours.coefficient - sign * theirs.coefficient
     squares = np.array([ours.error, theirs.error]) ** 2

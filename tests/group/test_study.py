@@ -117,7 +117,7 @@ def test_the_study_read_as_here_agrees_with_itself_and_turned_does_not(
 
 
 def test_the_methods_text_names_bound_priors_and_study(study: dict[str, Fit]) -> None:
-    own = replace(ANALYSIS, evidence=evidence.Scale(smallest_effect=0.19, regression_scale=0.5))
+    own = replace(ANALYSIS, evidence=evidence.EvidenceSettings(smallest_effect=0.19, regression_scale=0.5))
     text = " ".join(study_words.methods(own, weighed(study)))
     assert "the smallest one of interest, \u00b1.19" in text
     assert "JZS prior of scale 0.5" in text
@@ -171,7 +171,7 @@ def test_effects_of_a_logistic_model_are_read_as_odds_ratios() -> None:
     model = Model(name="m", formula="enhancing ~ chi", family="binomial")
     fits = {"m": regression.fit(model, frame)}
     table = ModelTable(name="t", title="T", rows=(Row(label="L", term="chi", adjusted="m"),))
-    lines = evidence.weigh([table], fits, evidence.Scale(), {"chi": "ppb"})
+    lines = evidence.weigh([table], fits, evidence.EvidenceSettings(), {"chi": "ppb"})
     per_10 = float(np.exp(10 * fits["m"].row("chi")["coefficient"]))
     shown = study_sections.printed_evidence(lines).iloc[0]
     assert shown["Per 10 ppb (95% CI)"].startswith(f"{per_10:.2f} (")
@@ -202,9 +202,9 @@ Published:
 
 
 def test_smallest_effect_and_priors_come_from_the_analysis_file() -> None:
-    assert read(SMALL).evidence == evidence.Scale()
+    assert read(SMALL).evidence == evidence.EvidenceSettings()
     chosen = read(SMALL + "Evidence: {SmallestEffect: 0.1, CorrelationWidth: 0.5}\n").evidence
-    assert chosen == replace(evidence.Scale(), smallest_effect=0.1, correlation_width=0.5)
+    assert chosen == replace(evidence.EvidenceSettings(), smallest_effect=0.1, correlation_width=0.5)
     assert ANALYSIS.evidence.smallest_effect == 0.28
     assert ANALYSIS.evidence.regression_scale == pytest.approx(0.5**1.5)
     assert read(SMALL).published == ()

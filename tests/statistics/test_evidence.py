@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from bids_qsmthal.statistics import bayes, evidence, regression
-from bids_qsmthal.statistics.evidence import Scale, Verdict
+from bids_qsmthal.statistics.evidence import Conclusion, EvidenceSettings
 from bids_qsmthal.statistics.regression import Fit, Model
 from bids_qsmthal.statistics.tables import ModelTable, Row
 from tests.statistics import referee
@@ -28,10 +28,12 @@ def people(seed: int, n: int = 60, slope: float = 0.2) -> pd.DataFrame:
     return frame
 
 
-def weighed(frame: pd.DataFrame, model: Model, term: str = "x", scale: Scale | None = None) -> dict:
+def weighed(
+    frame: pd.DataFrame, model: Model, term: str = "x", scale: EvidenceSettings | None = None
+) -> dict:
     fits = {model.name: regression.fit(model, frame)}
     table = ModelTable(name="t", title="T", rows=(Row(label="X", term=term, adjusted=model.name),))
-    made = evidence.weigh([table], fits, scale or Scale(), {"x": "ppb", "age": "year"})
+    made = evidence.weigh([table], fits, scale or EvidenceSettings(), {"x": "ppb", "age": "year"})
     return made.iloc[0].to_dict()
 
 
@@ -103,14 +105,14 @@ def test_bayes_factors_of_ten_thousand_people_do_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("r", "n", "expected"),
     [
-        (0.0, 200, Verdict.EQUIVALENT),
-        (0.0, 30, Verdict.UNDECIDED),
-        (0.35, 95, Verdict.ASSOCIATED),
-        (0.08, 2000, Verdict.SMALL),
-        (-0.08, 2000, Verdict.SMALL),
+        (0.0, 200, Conclusion.EQUIVALENT),
+        (0.0, 30, Conclusion.UNDECIDED),
+        (0.35, 95, Conclusion.ASSOCIATED),
+        (0.08, 2000, Conclusion.SMALL),
+        (-0.08, 2000, Conclusion.SMALL),
     ],
 )
-def test_two_tests_make_four_verdicts(r: float, n: int, expected: Verdict) -> None:
+def test_two_tests_make_four_verdicts(r: float, n: int, expected: Conclusion) -> None:
     t = r * math.sqrt((n - 2) / (1 - r**2))
     p = float(2 * stats.t.sf(abs(t), n - 2))
     assert evidence.verdict(p, evidence.equivalence(r, n - 2, 0.28).p) == expected
@@ -195,11 +197,11 @@ def test_a_model_without_an_intercept_has_no_bayes_factor_against_the_mean() -> 
 def test_the_smallest_effect_of_interest_is_that_of_the_analysis() -> None:
     frame = people(4, 200, 0.0)
     model = Model(name="m", formula=FORMULA)
-    wide = weighed(frame, model, scale=Scale(smallest_effect=0.5))
-    narrow = weighed(frame, model, scale=Scale(smallest_effect=0.05))
+    wide = weighed(frame, model, scale=EvidenceSettings(smallest_effect=0.5))
+    narrow = weighed(frame, model, scale=EvidenceSettings(smallest_effect=0.05))
     assert wide["p_equivalence"] < 0.001
     assert narrow["p_equivalence"] > 0.05
-    assert (wide["verdict"], narrow["verdict"]) == (Verdict.EQUIVALENT, Verdict.UNDECIDED)
+    assert (wide["verdict"], narrow["verdict"]) == (Conclusion.EQUIVALENT, Conclusion.UNDECIDED)
 
 
 def test_equivalence_is_corrected_for_the_lines_of_one_column_of_one_table() -> None:
@@ -210,6 +212,6 @@ def test_equivalence_is_corrected_for_the_lines_of_one_column_of_one_table() -> 
     }
     rows = tuple(Row(label=name, term=name, unadjusted=name) for name in fits)
     table = ModelTable(name="t", title="T", rows=rows)
-    made = evidence.weigh([table], fits, Scale(), {})
+    made = evidence.weigh([table], fits, EvidenceSettings(), {})
     raw, holm = made["p_equivalence"], made["p_equivalence_holm"]
     assert holm.min() == pytest.approx(2 * raw.min())
