@@ -9,8 +9,8 @@ import numpy as np
 from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array
     from bids_qsmthal.core.image import Image
-    from bids_qsmthal.qsm import Array
 
 STEPS = 4095.0
 """Scanners store the ratio -1/2..1/2 as 0..4095."""

@@ -128,7 +128,8 @@ class ComplexFit:
             sigma = noise_level(residual, moments[0], len(times))
         else:
             sigma = _noise_of_two_echoes(spread(intercept, mask), moments, mask)
-        offset = _Offset(intercept, moments, mask, grid)
+        expected = sigma * np.sqrt(max(len(times) - 2, 1) / moments[0])
+        offset = _Offset(intercept, moments, mask, grid, residual <= MOST_MISFIT * expected)
         if self.offset == "mcpc-3d-s":
             smooth = mcpc_3d_s(magnitude, phase_rad, mask, grid, times, self.unwrapping)[mask]
             # The phase difference may have been unwrapped onto another turn than the fit.
@@ -228,6 +229,10 @@ MOST_SMOOTHED_RAD = 1.0
 """Beyond this no smoothing is trusted: open-ended fringe lines leave 2.7 rad and more, and are
 smooth nowhere near their ends."""
 
+MOST_MISFIT = 5.0
+"""Times the noise that echoes may lie off their line: chance leaves 3.2 in one voxel of a thousand
+with three echoes, a random phase the SNR of the voxel."""
+
 LOCAL_MM = 6.0
 LOCAL_PASSES = 3
 """A bump of 15 mm keeps 0.8 of its height in such a smoothing; three passes leave 1 % of it."""
@@ -293,6 +298,8 @@ class _Offset(NamedTuple):
     moments: Array
     mask: Mask
     grid: Grid
+    straight: Mask
+    """Whether the echoes of a voxel lie on a line; two always do."""
 
     def smooth(self, order: int, *, local: bool) -> tuple[Array, str]:
         """Return a smooth offset and its name, ``"voxel"`` where none fits.
@@ -317,10 +324,12 @@ class _Offset(NamedTuple):
         Not its median: a bump fills a small part of the brain.
         """
         weight = 1 / np.maximum(_variance_of_intercept(self.moments), 1e-30)
-        scaled = (weight / weight.max()).astype(np.float32)
+        # Where echoes follow no line, as in flow or without signal, time zero says nothing.
+        scaled = np.where(self.straight, weight / weight.max(), 0).astype(np.float32)
         rest = wrapped(self.intercept - smooth)
         mean, blocks = local_angles(rest, scaled, self.mask, self.grid, LOCAL_MM)
-        return mean, float(np.quantile(np.abs(blocks), 0.99))
+        # No block at all, as without noise to compare with: nothing is known to be missed.
+        return mean, float(np.quantile(np.abs(blocks), 0.99)) if blocks.size else 0.0
 
 
 def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:

@@ -87,7 +87,7 @@ def local_angles(
     Returns
     -------
     mean
-        For each voxel of the mask, float32.
+        For each voxel of the mask, float32; 0 where angles have none in common.
     coarse
         The same in blocks of about 3 mm that lie mostly in the mask, without order.
     """
@@ -95,9 +95,15 @@ def local_angles(
     # As complex numbers: outliers are bounded, and the mean of a part of a block needs no count.
     signal = np.zeros(mask.shape, np.complex64)
     signal[mask] = weight * np.exp(1j * angle)
+    spread_weight = np.zeros(mask.shape, np.float32)
+    spread_weight[mask] = weight
     blocks = block_mean(signal, factors)
     widths = [width_mm / size for size in coarser_grid(grid, factors).voxel_size_mm]
-    mean = np.angle(ndimage.gaussian_filter(blocks, widths)).astype(np.float32)
+    smoothed = ndimage.gaussian_filter(blocks, widths)
+    total = ndimage.gaussian_filter(block_mean(spread_weight, factors), widths)
+    # Where angles are all over the circle, as without signal, their mean says nothing.
+    agree = np.abs(smoothed) > LEAST_AGREEMENT * total
+    mean = np.where(agree, np.angle(smoothed), 0).astype(np.float32)
     # Middles of blocks lie (factor - 1) / 2 voxels behind their first voxel.
     fine = ndimage.affine_transform(
         mean,
@@ -108,10 +114,14 @@ def local_angles(
         mode="nearest",
     )
     inside = block_mean(mask.astype(np.float32), factors) > 0.5
-    return fine[mask], mean[inside]
+    return fine[mask], mean[inside & agree]
 
 
 LOCAL_BLOCK_MM = 3.0
+
+LEAST_AGREEMENT = 0.5
+"""Length of the mean of unit vectors: normal angles of 1.2 rad have half (exp(-SD^2 / 2)), those of
+a scan of SNR 15 have 0.98 and more, random ones near 0."""
 
 
 def _polynomial(

@@ -117,7 +117,9 @@ def test_the_study_read_as_here_agrees_with_itself_and_turned_does_not(
 
 
 def test_the_methods_text_names_bound_priors_and_study(study: dict[str, Fit]) -> None:
-    own = replace(ANALYSIS, evidence=evidence.EvidenceSettings(smallest_effect=0.19, regression_scale=0.5))
+    own = replace(
+        ANALYSIS, evidence=evidence.EvidenceSettings(smallest_effect=0.19, regression_scale=0.5)
+    )
     text = " ".join(study_words.methods(own, weighed(study)))
     assert "the smallest one of interest, \u00b1.19" in text
     assert "JZS prior of scale 0.5" in text
@@ -204,7 +206,9 @@ Published:
 def test_smallest_effect_and_priors_come_from_the_analysis_file() -> None:
     assert read(SMALL).evidence == evidence.EvidenceSettings()
     chosen = read(SMALL + "Evidence: {SmallestEffect: 0.1, CorrelationWidth: 0.5}\n").evidence
-    assert chosen == replace(evidence.EvidenceSettings(), smallest_effect=0.1, correlation_width=0.5)
+    assert chosen == replace(
+        evidence.EvidenceSettings(), smallest_effect=0.1, correlation_width=0.5
+    )
     assert ANALYSIS.evidence.smallest_effect == 0.28
     assert ANALYSIS.evidence.regression_scale == pytest.approx(0.5**1.5)
     assert read(SMALL).published == ()
