@@ -182,6 +182,7 @@ def test_the_table_is_written_for_programs(study: Path, tmp_path: Path) -> None:
     assert found.loc["sub-01", "t1w"] == "yes"
 
 
+@pytest.mark.slow
 def test_the_group_level_is_told_of_columns_it_lacks(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

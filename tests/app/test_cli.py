@@ -180,7 +180,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("spoil", "code", "says"), BAD)
-@pytest.mark.parametrize("dry", [True, False], ids=["dry", "run"])
+@pytest.mark.parametrize(
+    "dry", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["dry", "run"]
+)
 def test_bad_input_has_one_line_and_a_status(  # noqa: PLR0913 - fixtures
     bids_dir: Path,
     add_gre: Callable[..., Path],

@@ -181,6 +181,7 @@ def test_warnings_of_libraries_are_shown_in_one_line_to_who_asks(log: logging.Lo
     assert "a library's own business" in stream.getvalue()
 
 
+@pytest.mark.slow
 def test_an_error_on_a_terminal_is_one_line_and_leaves_it_tidy() -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run(

@@ -163,6 +163,7 @@ def test_sizes_are_refused_before_memory_is_asked_for(
 cells = st.text(alphabet="ab01.,-eEn/a\t\n\r\"' \x00\u2028<&", max_size=80)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(cells | st.binary(max_size=40))
 def test_tables(tmp_path: Path, content: str | bytes) -> None:

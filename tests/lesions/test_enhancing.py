@@ -9,6 +9,8 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import EnhancementWithoutLesions
 from bids_qsmthal.lesions import find_enhancing
 
+pytestmark = pytest.mark.slow
+
 
 def after_contrast(head, *enhanced, seed: int = 9) -> Image:
     """The T1w again, with its own gain, contrast and noise, and uptake where asked."""

@@ -47,6 +47,7 @@ def test_a_healthy_head_has_no_lesions(healthy_head) -> None:
     assert list(found.table.columns[:3]) == ["id", "volume_mm3", "location"]
 
 
+@pytest.mark.slow
 def test_scale_and_smooth_gain_of_flair_do_not_matter(head, dice) -> None:
     x, y, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in head.flair.shape], indexing="ij")
     shaded = head.flair.like(7.3 * head.flair.data * np.exp(0.25 * x - 0.2 * y**2))
@@ -54,6 +55,7 @@ def test_scale_and_smooth_gain_of_flair_do_not_matter(head, dice) -> None:
     assert dice(found.mask.data, head.lesions) > 0.85
 
 
+@pytest.mark.slow
 def test_flair_elsewhere_is_brought_by_its_matrix_and_only_by_it(head, dice) -> None:
     flair_to_t1w = moved(0.15, (6.0, -4.0, 3.0))
     elsewhere = Image(head.flair.data, np.linalg.inv(flair_to_t1w) @ head.flair.affine)
@@ -78,6 +80,7 @@ def test_thick_slices_keep_the_volume(head) -> None:
     assert on_flair_mm3 == pytest.approx(found.volume_mm3, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_template_two_millimetres_off_is_borne(head, dice) -> None:
     def shifted(image: Image) -> Image:
         return resample(image, image, world=moved(0, (2.0, 0, 0)), order=1)
@@ -92,6 +95,7 @@ def test_a_template_two_millimetres_off_is_borne(head, dice) -> None:
     assert dice(found.mask.data, head.lesions) > 0.85
 
 
+@pytest.mark.slow
 def test_smaller_than_three_millimetres_is_dropped(head) -> None:
     found = segment_flair(
         head.flair, head.t1w, head.context, settings=FlairLesions(minimum_extent_mm=9.0)

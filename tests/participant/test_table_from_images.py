@@ -9,6 +9,8 @@ from scipy import stats
 
 from tests.seam import NAME, Study, voxels
 
+pytestmark = pytest.mark.slow
+
 SIDES = {"L": (1,), "R": (2,), "LR": (1, 2)}
 IDENTITY = ["measure", "region", "hemisphere"]
 

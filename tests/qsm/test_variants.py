@@ -9,6 +9,8 @@ from bids_qsmthal.qsm.inversion import ThresholdedDivision
 from bids_qsmthal.qsm.spherical import SphericalMean
 from tests.qsm.phantoms import head
 
+pytestmark = pytest.mark.slow
+
 QUICK = Reconstruction(background=SphericalMean(), inversion=ThresholdedDivision())
 SNR = 40.0
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCREENS = {"desktop": 1280, "phone": 390}
 
 

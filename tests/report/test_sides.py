@@ -21,6 +21,8 @@ from bids_qsmthal.report import (
 )
 from tests import pictures
 
+pytestmark = pytest.mark.slow
+
 BLOB_MM, BLOB_RADIUS_MM = (-15.0, 13.0, 5.0), 9.0
 """Left, in front and above the middle of the brain: the only thing that is bright or coloured."""
 

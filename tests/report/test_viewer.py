@@ -70,6 +70,7 @@ def opened(browser, path, width: int = 1280) -> None:
     assert browser.value(READY) == "7"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_the_viewer_opens_from_a_file_without_complaint(browser, viewer_file, width) -> None:
     opened(browser, viewer_file, width)
@@ -78,6 +79,7 @@ def test_the_viewer_opens_from_a_file_without_complaint(browser, viewer_file, wi
     assert " ppb" in browser.value("document.getElementById('location').textContent")
 
 
+@pytest.mark.slow
 def test_the_left_thalamus_is_drawn_on_the_left(browser, viewer_file, tmp_path) -> None:
     opened(browser, viewer_file)
     browser.value("document.getElementById('opacity').value = 1")

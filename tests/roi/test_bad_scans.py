@@ -11,6 +11,8 @@ from bids_qsmthal.roi.quality import checks
 from bids_qsmthal.simulate.corruption import random_motion, with_motion
 from tests.qsm import phantoms
 
+pytestmark = pytest.mark.slow
+
 GRID = Grid((96, 110, 24), (2.0, 2.0, 4.0), (0.0, 0.28, 0.96))
 
 

@@ -287,6 +287,7 @@ def test_the_sensitivity_table_changes_every_choice_of_masks_and_reference(measu
 LIKE_CHIANG = choices.regions("circles", rim="keep", lesions="keep", veins="large")
 
 
+@pytest.mark.slow
 def test_the_way_of_the_study_measures_the_whole_thalamus_against_circles(head):
     # Half of each thalamus is a lesion on T1w.
     known = head.inputs().segmentation

@@ -17,6 +17,8 @@ from bids_qsmthal.participant import gre_signal
 from tests.conftest import write_json
 from tests.scanner import dicom
 
+pytestmark = pytest.mark.slow
+
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "dicom" / "dcm2bids.json"
 LABELS = {
     "siemens": "siemens",

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOAD = """
 from bids_qsmthal.anatomy import brain
 brain._network("deepbet_box", 1)
 """
 
 
+@pytest.mark.slow
 def test_the_network_library_keeps_no_telemetry(tmp_path: Path) -> None:
     kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(

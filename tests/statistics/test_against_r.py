@@ -160,6 +160,7 @@ def test_logistic_and_huber_regression_agree_with_glm_and_rlm(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_normality_tests_agree_with_r(tmp_path: Path) -> None:
     data = [random_cohort(seed) for seed in (1, 2, 4, 5, 7)]
     cases = [{"kind": "normality", "variable": "z", "data": frame} for frame in data]
@@ -209,6 +210,7 @@ def visits(seed: int, n: int = 40) -> pd.DataFrame:
     return rows[rng.random(len(rows)) > 0.15].reset_index(drop=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slopes", [(), ("years",)], ids=["intercepts", "slopes"])
 def test_mixed_models_agree_with_lme4(slopes: tuple[str, ...], tmp_path: Path) -> None:
     data = visits(8)

@@ -109,6 +109,7 @@ def test_a_model_with_robust_errors_keeps_them_without_each_and_in_each_permutat
     assert p == pytest.approx(regression.fit(model, noise).row("x")["p"], abs=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["logistic", "huber", "robust"])
 def test_a_permutation_p_of_no_effect_is_uniform_for_every_family(kind: str) -> None:
     again = {"logistic": refits.LOGISTIC, "huber": refits.HUBER, "robust": refits.ROBUST}[kind]
