@@ -113,6 +113,18 @@ def test_without_a_column_of_groups_nothing_is_said_of_them(tmp_path: Path) -> N
     assert not any("roup" in concern.text for concern in cohort.concerns)
 
 
+def test_an_own_analysis_without_a_column_of_groups_has_one_group_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, *folders = written(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text(analysis_file.packaged().replace("Label: Age", "Label: Years"))
+    cohort, found = results(*folders, analysis=own)
+    assert "group" not in cohort.frame
+    assert found.fits["chi_age"].row("age")["n"] == N
+    assert any("all are one group" in record.getMessage() for record in caplog.records)
+
+
 def test_models_that_name_the_groups_have_everybody_and_the_others_the_analysed(
     tmp_path: Path,
 ) -> None:
