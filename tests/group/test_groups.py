@@ -116,7 +116,7 @@ def test_without_a_column_of_groups_nothing_is_said_of_them(tmp_path: Path) -> N
 def test_an_own_analysis_without_a_column_of_groups_has_one_group_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, *folders = written(tmp_path)
+    _, *folders = written(tmp_path, edss=["1.5", "2"] * 20)
     own = tmp_path / "own.yaml"
     own.write_text(analysis_file.packaged().replace("Label: Age", "Label: Years"))
     cohort, found = results(*folders, analysis=own)
