@@ -93,11 +93,6 @@ def to_ants(image: Image) -> AntsImage:
     return ants.from_numpy(data, origin.tolist(), size.tolist(), direction)
 
 
-def from_ants(image: AntsImage, like: Image) -> Image:
-    """Take a volume back; the grid is that of ``like``, to the last bit."""
-    return like.like(np.ascontiguousarray(image.numpy(), dtype=np.float32))
-
-
 @contextmanager
 def _memory_told(image: Image) -> Iterator[None]:
     """Tell want of memory from other failures of ITK, which raises the same for both.

@@ -90,9 +90,9 @@ def overview(
 POLARITIES = {
     Polarity.ALTERNATING: "bipolar",
     Polarity.ONE_DIRECTION: "monopolar",
-    Polarity.UNKNOWN: "untold",
+    Polarity.UNKNOWN: "unknown",
 }
-"""In a word, for a table; ``untold``: too few echoes."""
+"""In a word, for a table; two echoes do not tell."""
 
 
 def _orientation(slab: Image) -> str:

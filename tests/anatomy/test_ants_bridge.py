@@ -9,7 +9,6 @@ from bids_qsmthal.anatomy import ants_bridge
 from bids_qsmthal.anatomy.ants_bridge import (
     align,
     bias_corrected,
-    from_ants,
     itk_affine_text,
     ras_from_itk,
     read_itk_affine_text,
@@ -27,14 +26,14 @@ def _turned(angle, axis=2):
     return matrix
 
 
-def test_an_oblique_image_comes_back_from_ants_unchanged(rng):
+def test_an_oblique_image_keeps_its_values_and_its_places_in_ants(rng):
     affine = _turned(0.3, 0) @ _turned(-0.2, 1) @ np.diag([1.0, 1.5, 2.0, 1.0])
     affine[:3, 3] = (-30, 12, 7)
     image = Image(rng.normal(size=(5, 6, 7)).astype(np.float32), affine)
 
     there = to_ants(image)
 
-    assert np.array_equal(from_ants(there, image).data, image.data)
+    assert np.array_equal(there.numpy(), image.data)
     point = affine @ [1, 2, 3, 1]
     itk = np.array(there.origin) + there.direction @ (np.array(there.spacing) * [1, 2, 3])
     assert itk == pytest.approx(point[:3] * [-1, -1, 1])
