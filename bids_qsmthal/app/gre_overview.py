@@ -11,6 +11,7 @@ import numpy as np
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import directions
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.participant.input_checks import SMALLEST_HEAD, THALAMI_MM
 from bids_qsmthal.report.acquisition import Polarity, polarity
 
 if TYPE_CHECKING:
@@ -29,13 +30,9 @@ class Coverage(StrEnum):
     UNKNOWN = "unknown"
 
 
-THALAMI_BELOW_VERTEX_MM = (109.0, 86.0)
+THALAMI_BELOW_VERTEX_MM = (109.0, 109.0 - THALAMI_MM)
 """Lower and upper end of the thalami below the top of the head in the packaged atlas: the head of
 ``desc-head_T1w`` ends at z = 104 mm, the thalami of ``desc-deepgray_dseg`` reach from -5 to 18."""
-
-SMALLEST_HEAD = 0.85
-"""Size of the smallest adult head against the atlas, which has the size of MNI: its thalami begin
-so much nearer to the vertex."""
 
 VERTEX_ML = 2.0
 """So much tissue lies above the level that is taken for the top of the head: more than noise and

@@ -44,8 +44,11 @@ SLAB_MM = 8.0
 """Least extent along the shortest axis of any scan."""
 
 THALAMI_MM = 23.0
-"""Height of the thalami in the packaged atlas (z = -5 to 18 mm): a gradient echo that is thinner
-cannot hold them."""
+"""Height of the thalami in the packaged atlas (z = -5 to 18 mm)."""
+
+SMALLEST_HEAD = 0.85
+"""Size of the smallest adult head against the atlas, which has the size of MNI. A gradient echo
+that is thinner than its thalami cannot hold any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -202,7 +205,7 @@ def check_size(series: GreSeries) -> None:
         shape, affine = nifti.shape_and_affine(path)
         # One byte seen as a whole volume: a grid that takes no memory.
         grid = Image(np.broadcast_to(np.int8(0), shape), affine)
-        _check_size(grid, path, least_mm=THALAMI_MM)
+        _check_size(grid, path, least_mm=SMALLEST_HEAD * THALAMI_MM)
         _check_axes(grid, path)
 
 
@@ -214,7 +217,7 @@ def _check_size(image: Image, path: Path, least_mm: float = SLAB_MM) -> None:
         size = " x ".join(f"{length:.3g}" for length in extent_mm)
         raise DataError(
             f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head, "
-            f"{least_mm:g} mm thick or more; "
+            f"{least_mm:.3g} mm thick or more; "
             "check the header's voxel size, or give a 3-D scan."
         )
 
