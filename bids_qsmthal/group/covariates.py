@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 PARTICIPANTS = "participants.tsv"
 
-NOT_KNOWN = table_reading.UNKNOWN | table_reading.MISSING
+CALLED_UNKNOWN = (table_reading.UNKNOWN | table_reading.MISSING) - {"", "none"}
+"""What a data dictionary says of a code for unknown. "None" is no such word there: it says that
+somebody has none of it."""
 
 MOST_UNREADABLE = 0.5
 """Share of a column: where most cells cannot be read, the column is not what the analysis takes
@@ -290,10 +292,10 @@ def _cell_values(
 ) -> tuple[pd.Series[Any], list[Questionable]]:
     cells = source.frame[column]
     where = f"{source.path}, column '{column}'"
-    described = source.dictionary.get(column, {})
-    described = described if isinstance(described, dict) else {}
+    described = _described(source, column)
+    meanings = _meanings(described, source, column)
     if variable.levels:
-        return _levels(variable, cells, _meanings(described), source)
+        return _levels(variable, cells, meanings, source)
     # The order matters: what the file declares missing first, then top-coded cells, then usual
     # words for unknown; what remains and is no number is wrong.
     cells = cells.where(~_declared_missing(variable, cells), "n/a")
@@ -301,7 +303,9 @@ def _cell_values(
         cells.str.lower().isin(variable.top_coded),
         cells.str.lower().map({cell: str(n) for cell, n in variable.top_coded.items()}),
     )
-    unknown = cells.str.lower().isin(table_reading.UNKNOWN)
+    # A 9 may be a grade; where the data dictionary calls it unknown, it is none.
+    said = cells.map({cell: meanings.get(_plain_code(str(cell)), "") for cell in cells.unique()})
+    unknown = cells.str.lower().isin(table_reading.UNKNOWN) | said.isin(CALLED_UNKNOWN)
     values, wrong = table_reading.readable_numbers(cells.where(~unknown, "n/a"))
     # Of the cells that hold something, missing ones aside: a sparse column is no wrong one.
     if wrong.sum() > MOST_UNREADABLE * (~table_reading.is_missing(cells)).sum():
@@ -320,17 +324,60 @@ def _declared_missing(variable: Variable, cells: pd.Series[str]) -> pd.Series[bo
     return plain.isin(variable.missing) | cells.str.lower().isin(variable.missing)
 
 
-def _meanings(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return what each code means by a data dictionary: a word, or an object that describes it."""
-    levels = described.get("Levels", {})
-    if not isinstance(levels, dict):
+def _described(source: CovariateSource, column: str) -> Mapping[str, Any]:
+    """Return what the data dictionary says of a column, its keys in lower case."""
+    described = source.dictionary.get(column)
+    if described is None:
+        # A table says Age where its dictionary says age: one column, unless both are columns.
+        alike = [name for name in source.dictionary if name.lower() == column.lower()]
+        alike = [name for name in alike if name not in source.frame]
+        described = source.dictionary[alike[0]] if len(alike) == 1 else None
+    if not isinstance(described, dict):
         return {}
-    return {
-        str(code): str(meaning.get("Description", "") if isinstance(meaning, dict) else meaning)
-        .strip()
-        .lower()
-        for code, meaning in levels.items()
-    }
+    return {str(key).lower(): value for key, value in described.items()}
+
+
+def _meanings(described: Mapping[str, Any], source: CovariateSource, column: str) -> dict[str, str]:
+    """Return what each code means by a data dictionary: a word, or an object that describes it.
+
+    Raises
+    ------
+    DataError
+        Levels are there, but not as codes with meanings: ignoring them would read bare codes.
+    """
+    levels = described.get("levels")
+    if levels is None:
+        return {}
+    where = f"{source.path.with_suffix('.json')}, column '{column}'"
+    if not isinstance(levels, dict):
+        raise DataError(
+            f"{where}: Levels are {json.dumps(levels)[:80]}; expected an object, "
+            'each code with its meaning: {"0": "no", "1": "yes"}.'
+        )
+    return {_plain_code(str(code)): _meaning(said, where) for code, said in levels.items()}
+
+
+def _meaning(said: object, where: str) -> str:
+    """Return the word that a data dictionary has for a code, in lower case."""
+    if isinstance(said, dict):
+        named = {str(key).lower(): value for key, value in said.items()}
+        # BIDS has Description (and TermURL); LongName and Label are what people write beside.
+        words = [named[key] for key in ("description", "longname", "label", "name") if key in named]
+        if not words:
+            raise DataError(
+                f"{where}: a level is {json.dumps(said)[:80]}; expected a word or an object with a "
+                "Description."
+            )
+        said = words[0]
+    return str(said).strip().lower()
+
+
+def _plain_code(cell: str) -> str:
+    """Return one spelling of a code: 1 for 1.0, 01 and 1, words in lower case."""
+    try:
+        return f"{float(cell):g}"
+    except ValueError:
+        return cell.strip().lower()
 
 
 def _levels(
@@ -348,14 +395,17 @@ def _levels(
     unknown: list[str] = []
     for word in cells[~missing].unique():
         plain = str(word).removesuffix(".0").lower()
-        # A code 1 may be 1.0 in the table, and 1 in the dictionary.
-        meaning = meanings.get(str(word), meanings.get(str(word).removesuffix(".0"), ""))
+        # A code 1 may be 1.0 in the table, and 1 in the dictionary, or the other way round.
+        meaning = meanings.get(_plain_code(str(word)), "")
         _check_meaning(variable, by_word, source, str(cells.name), plain, meaning)
-        value = by_word.get(meaning, by_word.get(plain))
+        # What the dictionary calls unknown is that, even if the bare code is a level's.
+        unsaid = meaning in CALLED_UNKNOWN and meaning not in by_word
+        if unsaid or (plain in table_reading.UNKNOWN and not {meaning, plain} & set(by_word)):
+            unknown.append(str(word))
+            continue
+        value = by_word.get(meaning, by_word.get(plain, by_word.get(_plain_code(str(word)))))
         if value is not None:
             values[word] = value
-        elif meaning in table_reading.UNKNOWN | {"n/a"} or plain in table_reading.UNKNOWN:
-            unknown.append(str(word))
     is_unknown = cells.isin(unknown)
     wrong = ~missing & ~is_unknown & ~cells.isin(values)
     if wrong.sum() > MOST_UNREADABLE * (~missing).sum():
@@ -388,7 +438,7 @@ def _check_meaning(
     DataError
         It is not; the message shows how to declare it.
     """
-    if not meaning or meaning in NOT_KNOWN:
+    if not meaning or meaning in CALLED_UNKNOWN:
         return
     here = f"{source.path.with_suffix('.json')}, column '{column}': '{code}' means '{meaning}'"
     # A word that the analysis knows says enough, whatever the dictionary adds. A number does not: 1

@@ -18,7 +18,11 @@ MISSING = frozenset({"n/a", "", "na", "nan", "none"})
 """BIDS writes n/a; the others are what spreadsheets make of it."""
 
 UNKNOWN = frozenset(
-    {"unknown", "missing", "not available", "not known", "not recorded", "not reported", "no data"}
+    {
+        *("unknown", "missing", "not available", "not known", "not recorded", "not reported"),
+        *("no data", "not applicable", "refused", "declined", "don't know", "do not know"),
+        *("prefer not to say", "prefer not to answer"),
+    }
 )
 """What people write, or data dictionaries say, where a value is not known."""
 

@@ -236,6 +236,71 @@ def test_a_code_that_the_dictionary_calls_unknown_is_missing(study: tuple[Path, 
     assert [q.problem for q in cohort.questionable] == [Problem.UNKNOWN]
 
 
+@pytest.mark.parametrize(
+    ("levels", "spelled"),
+    [
+        ({"0.0": "treated", "1.0": "untreated"}, "{:.0f}"),
+        ({"00": "treated", "01": "untreated"}, "{:.1f}"),
+        ({"0": {"LongName": "Treated"}, "1": {"Label": "Untreated"}}, "{:02.0f}"),
+        ({"0": {"description": "treated"}, "1": {"description": "untreated"}}, "{:.0f}"),
+    ],
+)
+def test_a_code_is_found_in_the_dictionary_however_both_are_spelled(
+    study: tuple[Path, Path], levels: dict[str, object], spelled: str
+) -> None:
+    before = people(study)["dmt"].astype(float)
+    rewrite(study, dmt={row: spelled.format(value) for row, value in before.items()})
+    describe(study, dmt=levels)
+    assert list(values(assembled(study), "dmt")) == list(1 - before)
+
+
+@pytest.mark.parametrize(("name", "key"), [("DMT", "Levels"), ("dmt", "levels")])
+def test_capitals_of_a_dictionary_do_not_hide_what_a_code_means(
+    study: tuple[Path, Path], name: str, key: str
+) -> None:
+    before = people(study)["dmt"].astype(float)
+    meant = {name: {key: {"0": "treated", "1": "untreated"}}}
+    (study[0] / "participants.json").write_text(json.dumps(meant))
+    assert list(values(assembled(study), "dmt")) == list(1 - before)
+
+
+@pytest.mark.parametrize(
+    ("levels", "says"),
+    [
+        (["0: treated", "1: untreated"], "expected an object, each code with its meaning"),
+        ("0 = treated, 1 = untreated", "expected an object, each code with its meaning"),
+        ({"0": {"TermURL": "x"}, "1": "treated"}, "a word or an object with a Description"),
+    ],
+)
+def test_levels_of_a_dictionary_that_cannot_be_read_are_refused(
+    study: tuple[Path, Path], levels: object, says: str
+) -> None:
+    describe(study, dmt=levels)
+    with pytest.raises(DataError, match=says):
+        assembled(study)
+
+
+def test_a_code_of_a_level_that_the_dictionary_calls_unknown_is_missing(
+    study: tuple[Path, Path],
+) -> None:
+    before = people(study)["dmt"]
+    describe(study, dmt={"0": "untreated", "1": "refused"})
+    dmt = values(assembled(study), "dmt")
+    assert dmt.isna().sum() == (before == "1").sum()
+    assert (dmt.dropna() == 0).all()
+
+
+def test_a_number_that_the_dictionary_calls_unknown_is_missing_and_none_is_a_number(
+    study: tuple[Path, Path],
+) -> None:
+    rewrite(study, age=dict.fromkeys(range(3), "9") | {3: "30"})
+    describe(study, age={"9": "Not recorded", "30": "none"})
+    cohort = assembled(study)
+    assert values(cohort, "age").isna().sum() == 3
+    assert values(cohort, "age")["sub-0004"] == 30
+    assert {q.problem for q in cohort.questionable} == {Problem.UNKNOWN}
+
+
 def test_a_word_and_a_contradicting_dictionary_are_refused(study: tuple[Path, Path]) -> None:
     rewrite(study, dmt=dict.fromkeys(range(N), "none"))
     describe(study, dmt={"none": "treated"})
