@@ -25,6 +25,7 @@ from bids_qsmthal.core.errors import BusyError, LevelUnavailableError, UsageErro
 from bids_qsmthal.execution import Outcome, exit_code
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import Placement, Settings
+from tests.processes import wait_until_none_runs
 from tests.ship import tasks
 
 pytestmark = pytest.mark.usefixtures("nodes_see_the_tests")
@@ -138,8 +139,7 @@ def stopped(settings: Settings, labels: tuple[str, ...], sent: signal.Signals) -
     whole.join(60)
     assert time.monotonic() - begin < 10
     assert whole.exitcode is not None
-    with pytest.raises(ProcessLookupError):
-        os.killpg(whole.pid, 0)  # nobody of the group is left
+    wait_until_none_runs(whole.pid, begin + 10)
     assert not (settings.output_dir / "sub-01").exists(), "no other participant was started"
     return whole.exitcode
 
