@@ -12,13 +12,14 @@ import statsmodels.api as sm
 from scipy import stats
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import design, expressions, formulas
+from bids_qsmthal.statistics import design, expressions, formulas, satterthwaite
 from bids_qsmthal.statistics.design import Design, Floats
 from bids_qsmthal.statistics.levels import Vocabulary
+from bids_qsmthal.statistics.satterthwaite import MixedFit
 
 COLUMNS = [
-    "model", "outcome", "kind", "term", "coefficient", "standard_error", "ci_low", "ci_high", "p",
-    "n_participants", "n_sessions", "log_likelihood", "formula", "random", "filter", "note",
+    "model", "outcome", "kind", "term", "coefficient", "standard_error", "df", "ci_low", "ci_high",
+    "p", "n_participants", "n_sessions", "log_likelihood", "formula", "random", "filter", "note",
 ]  # fmt: skip
 
 FEWEST_REPEATED = 5
@@ -70,8 +71,7 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
 
     Notes
     -----
-    Intervals and p are Wald's with a normal distribution; with few participants they are too
-    narrow. The likelihood is maximised with the outcome in units of its standard deviation
+    Intervals and p are of Student's t with Satterthwaite's degrees of freedom. The likelihood is maximised with the outcome in units of its standard deviation
     and each predictor in units of its largest value, then brought back. Where no optimiser finds
     a maximum, the row says so.
     """
@@ -87,7 +87,8 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
         errors = _errors(results, made.predictors, who, slopes) * scale
     except np.linalg.LinAlgError:
         return _unfitted(model, "no maximum of the likelihood was found", made)
-    fixed = _fixed(results, made, scale, errors, confidence)
+    df = _degrees_of_freedom(results, (made.outcome / scale, made.predictors, who, slopes))
+    fixed = _fixed(results, made, scale, np.array([errors, df]), confidence)
     random = _random(results, model, scale)
     table = pd.concat([fixed, random], ignore_index=True)
     note = "" if results.converged else "did not converge: do not use it"
@@ -116,6 +117,8 @@ class RandomIntercepts:
     """Standard deviation of the intercepts."""
 
     converged: bool
+    sums: MixedFit | None = None
+    """What degrees of freedom are computed from."""
 
 
 def random_intercepts(outcome: Floats, predictors: Floats, groups: Any) -> RandomIntercepts:  # noqa: ANN401
@@ -139,7 +142,23 @@ def random_intercepts(outcome: Floats, predictors: Floats, groups: Any) -> Rando
         covariance=covariance,
         spread=float(np.sqrt(max(float(np.atleast_2d(results.cov_re)[0, 0]), 0.0))) * scale,
         converged=bool(results.converged),
+        sums=_sums(results, (outcome / scale, predictors, groups, slopes)),
     )
+
+
+_Rows = tuple[Floats, Floats, Any, Floats]
+"""Outcome in its SDs, predictors, who each row is of, columns with slopes of each."""
+
+
+def _sums(results: Any, rows: _Rows) -> MixedFit:  # noqa: ANN401
+    outcome, predictors, who, slopes = rows
+    random = (np.atleast_2d(results.cov_re), float(results.scale))
+    return satterthwaite.summed(outcome, predictors, slopes, np.asarray(who), random)
+
+
+def _degrees_of_freedom(results: Any, rows: _Rows) -> Floats:  # noqa: ANN401
+    sums = _sums(results, rows)
+    return np.array([sums.degrees_of_freedom(one) for one in np.eye(rows[1].shape[1])])
 
 
 def _prepared(model: MixedModel, frame: pd.DataFrame) -> tuple[str, Design | None]:
@@ -237,22 +256,24 @@ def _fixed(
     results: Any,  # noqa: ANN401
     made: Design,
     scale: float,
-    errors: Floats,
+    errors_and_df: Floats,
     confidence: float,
 ) -> pd.DataFrame:
     # y / s = (X / c) b' gives b = b' s / c.
     factor = scale / results.column_scales
     estimates = np.asarray(results.fe_params) * factor
-    reach = stats.norm.ppf(0.5 + confidence / 2) * errors
+    errors, df = errors_and_df
+    reach = stats.t.ppf(0.5 + confidence / 2, df) * errors
     return pd.DataFrame(
         {
             "kind": "fixed",
             "term": made.names,
             "coefficient": estimates,
             "standard_error": errors,
+            "df": df,
             "ci_low": estimates - reach,
             "ci_high": estimates + reach,
-            "p": 2 * stats.norm.sf(np.abs(estimates / errors)),
+            "p": 2 * stats.t.sf(np.abs(estimates / errors), df),
         }
     )
 

@@ -17,6 +17,7 @@ from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.statistics import counts, design, logistic, longitudinal, ordinal
 from bids_qsmthal.statistics.design import Design, Floats
 from bids_qsmthal.statistics.levels import Vocabulary, word_of
+from bids_qsmthal.statistics.satterthwaite import MixedFit
 
 Family = Literal["gaussian", "binomial", "poisson", "negative_binomial", "ordinal"]
 Method = Literal["ols", "hc3", "huber"]
@@ -331,6 +332,9 @@ class Estimate:
     remark: str = ""
     """What a reader must know of every coefficient of the fit."""
 
+    mixed: MixedFit | None = None
+    """What gives each combination degrees of freedom of its own (random intercepts)."""
+
 
 def least_squares(outcome: Floats, predictors: Floats, *, robust: bool = False) -> Estimate:
     """Return the least-squares solution; ``robust`` takes the errors from HC3.
@@ -428,8 +432,8 @@ def _with_random_intercepts(model: Model, made: Design, predictors: Floats) -> E
         covariance=found.covariance,
         residuals=made.outcome - predictors @ found.params,
         df_residual=float(made.n - predictors.shape[1]),
-        uses_t=False,
         remark=remark,
+        mixed=found.sums,
     )
 
 
@@ -479,8 +483,11 @@ def _row(
     combination = weight[kept]
     estimate = float(combination @ results.params)
     error = float(np.sqrt(combination @ results.covariance @ combination))
+    own_df = results.df_residual
+    if results.mixed is not None:
+        own_df = results.mixed.degrees_of_freedom(combination)
     # M-estimates and log odds ratios are normal in large samples only; t would promise more.
-    df = results.df_residual if results.uses_t else np.inf
+    df = own_df if results.uses_t else np.inf
     reach = stats.t.ppf(0.5 + confidence / 2, df) * error
     # An exact fit has an error of 0: p of an infinite t would be 0 for what is rounding.
     statistic = estimate / error if error > 0 else np.nan
@@ -489,7 +496,7 @@ def _row(
         "coefficient": estimate,
         "standard_error": error,
         "statistic": statistic,
-        "df_residual": results.df_residual,
+        "df_residual": own_df,
         "ci_low": estimate - reach,
         "ci_high": estimate + reach,
         "p": float(2 * stats.t.sf(abs(statistic), df)),

@@ -156,11 +156,15 @@ power <- function(case, data) {
 }
 
 mixed <- function(case, data) {
-  fit <- lmer(as.formula(case$formula), data = data, REML = TRUE,
-              control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10)))
+  # do.call puts the table itself into the call, where pbkrtest looks for it.
+  fit <- do.call(lmer, list(as.formula(case$formula), data = data, REML = TRUE,
+    control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10))))
   list(terms = names(fixef(fit)), coefficient = unname(fixef(fit)),
        standard_error = unname(sqrt(diag(as.matrix(vcov(fit))))),
        random = as.data.frame(VarCorr(fit))[is.na(as.data.frame(VarCorr(fit))$var2), "sdcor"],
+       # pbkrtest (which car needs) has Satterthwaite's degrees of freedom as lmerTest computes them.
+       df = sapply(seq_along(fixef(fit)), function(i)
+         pbkrtest::SATmodcomp(fit, diag(length(fixef(fit)))[i, , drop = FALSE])$test$ddf[1]),
        log_likelihood = as.numeric(logLik(fit)))
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bids_qsmthal.statistics import (
     diagnostics,
@@ -221,6 +222,9 @@ def test_mixed_models_agree_with_lme4(slopes: tuple[str, ...], tmp_path: Path) -
     fixed = table[table["kind"] == "fixed"]
     np.testing.assert_allclose(fixed["coefficient"], expected["coefficient"], rtol=1e-5)
     np.testing.assert_allclose(fixed["standard_error"], expected["standard_error"], rtol=1e-5)
+    np.testing.assert_allclose(fixed["df"], expected["df"], rtol=1e-4)
+    reach = (fixed["ci_high"] - fixed["ci_low"]) / 2 / fixed["standard_error"]
+    np.testing.assert_allclose(reach, stats.t.ppf(0.975, fixed["df"]), rtol=1e-9)
     random = table[table["kind"] == "random"]
     np.testing.assert_allclose(random["coefficient"], expected["random"], rtol=1e-4)
     assert table["log_likelihood"].iloc[0] == pytest.approx(expected["log_likelihood"], rel=1e-8)

@@ -27,6 +27,9 @@ def test_random_intercepts_of_sites_agree_with_lme4(tmp_path: Path) -> None:
     table = fit.coefficients
     np.testing.assert_allclose(table["coefficient"], truth["coefficient"], rtol=1e-5)
     np.testing.assert_allclose(table["standard_error"], truth["standard_error"], rtol=1e-5)
+    np.testing.assert_allclose(table["df_residual"], truth["df"], rtol=1e-4)
+    p = 2 * stats.t.sf(np.abs(table["statistic"]), table["df_residual"])
+    np.testing.assert_allclose(table["p"], p, rtol=1e-9)
     note = f"random intercepts of 8 levels of site, SD {truth['random'][0]:.3g}"
     assert (table["note"] == note).all()
     assert (table["method"] == "random intercepts").all()
@@ -80,3 +83,11 @@ def test_a_forest_has_each_site_as_it_is_alone_and_one_row_of_all() -> None:
     assert whole["n"] == 105
     assert whole["note"] == "without 1 sites"
     assert table["weight_percent"][:7].sum() == pytest.approx(100)
+
+
+def test_a_variance_of_zero_leaves_the_degrees_of_freedom_of_least_squares() -> None:
+    data = people(6, 4)
+    # The same mean at each site: less variance between sites than chance would give.
+    data["chi"] -= data.groupby("site")["chi"].transform("mean")
+    table = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data).coefficients
+    np.testing.assert_allclose(table["df_residual"], len(data) - 2, rtol=1e-3)
