@@ -71,9 +71,10 @@ def fit(model: MixedModel, frame: pd.DataFrame, *, confidence: float = 0.95) -> 
 
     Notes
     -----
-    Intervals and p are of Student's t with Satterthwaite's degrees of freedom. The likelihood is maximised with the outcome in units of its standard deviation
-    and each predictor in units of its largest value, then brought back. Where no optimiser finds
-    a maximum, the row says so.
+    Intervals and p are of Student's t with Satterthwaite's degrees of
+    freedom. The likelihood is maximised with the outcome in units of its standard deviation and
+    each predictor in units of its largest value, then brought back. Where no optimiser finds a
+    maximum, the row says so.
     """
     reason, made = _prepared(model, frame)
     if reason or made is None:

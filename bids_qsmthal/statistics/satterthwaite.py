@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 STEP = 2e-3
 """Of the numerical derivatives, in parameters of size 1 or so. Two steps cancel the error of second
-order, so six simulated fits agreed with R's exact derivatives to a part in 100,000."""
+order; the degrees of freedom of six simulated data sets agreed with pbkrtest in five digits."""
 
 SMALLEST_CURVATURE = 1e-8
 """Of the likelihood, relative to the largest: along flatter directions nothing is known, and they
