@@ -1,0 +1,227 @@
+r"""Paramagnetic and diamagnetic susceptibility of a voxel, from QSM and R2*.
+
+Iron adds to susceptibility and myelin takes from it; both make the signal decay. The model is
+
+.. math:: \chi = \chi_+ - |\chi_-|, \qquad R_2^* = R_2 + D_r (\chi_+ + |\chi_-|)
+
+with one relaxivity for both signs: what dephases is the size of a field and not its sign (Shin 2021,
+doi 10.1016/j.neuroimage.2021.118371). A gradient echo does not tell :math:`R_2`, the irreversible
+part, from the rest. Where it was not measured it is taken from R2* itself, as Dimov 2022 does (doi
+10.3390/tomography8030127), and the level of both maps is as good as that guess: 1/s too much takes
+3.6 ppb from the size of either source. Their difference is QSM and does not depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array, Grid, Mask
+
+RELAXIVITY_HZ_PER_PPM = 137.0
+"""Of either source at 3 T, on the scale of maps of one head orientation (Shin 2021); 114 on that of
+COSMOS (Kim 2025, doi 10.1002/hbm.70136). It grows in proportion to the field."""
+
+FIELD_T = 3.0
+"""Field at which all rates of this module hold."""
+
+SAME_FIELD = 0.05
+"""Scanners of 2.89 T are sold, and were measured, as 3 T."""
+
+LEAST_SIGNAL = 0.25
+"""Of what dephasing leaves in the last echo. Down to this the correction errs by less than 0.1/s
+(decays of 10 to 50/s with 3, 4 and 11 echoes, ``tests/qsm/test_separation.py``); where less is left,
+the first zero of the sinc is near, and what is fitted there is noise."""
+
+
+class IrreversibleRate(Protocol):
+    """Anything that says how much of R2* is R2."""
+
+    def __call__(self, r2star_hz: Array) -> Array:
+        """Return R2 in 1/s, for rates at 3 T."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenLine:
+    """R2 grows with R2* up to that of tissue with little iron, and slower with what iron adds.
+
+    Gray, white matter and thalamus decay with T2 of 70 to 90 ms and R2* of 17 to 20/s at 3 T
+    (Stanisz 2005, doi 10.1002/mrm.20605; Wansapura 1999, J Magn Reson Imaging 9:531-538;
+    Peters 2007, doi 10.1016/j.mri.2007.02.014): two thirds of it is R2. The pallidum has T2 of
+    58 ms at 40/s: a fifth of what is beyond.
+    """
+
+    knee_hz: float = 20.0
+    share: float = 0.66
+    share_beyond: float = 0.20
+
+    def __call__(self, r2star_hz: Array) -> Array:
+        """Return R2 in 1/s, for rates at 3 T."""
+        below = np.minimum(r2star_hz, self.knee_hz)
+        return cast("Array", self.share * below + self.share_beyond * (r2star_hz - below))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proportional:
+    """R2* is so many times R2', the same everywhere: 1.9 (Dimov 2022)."""
+
+    ratio: float = 1.9
+
+    def __call__(self, r2star_hz: Array) -> Array:
+        """Return R2 in 1/s, for rates at 3 T."""
+        return cast("Array", r2star_hz * np.float32(1 - 1 / self.ratio))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class R2StarSeparation:
+    """Separation by R2*.
+
+    Attributes
+    ----------
+    irreversible
+        What R2 is taken for where no R2 was measured.
+    relaxivity_hz_per_ppm
+        Growth of R2' with the size of either source, at 3 T.
+    """
+
+    irreversible: IrreversibleRate = field(default_factory=BrokenLine)
+    relaxivity_hz_per_ppm: float = RELAXIVITY_HZ_PER_PPM
+
+    def __call__(
+        self, chi_ppm: Array, r2star_hz: Array, field_t: float, *, r2_hz: Array | None = None
+    ) -> Sources:
+        """Return the sources of each voxel.
+
+        Parameters
+        ----------
+        chi_ppm
+            Susceptibility whose zero is that of fluid: there, both sources are zero.
+        r2star_hz, r2_hz
+            In 1/s, at ``field_t``; R2 where it was measured.
+        """
+        to_3_t = np.float32(1 / field_growth(field_t))
+        at_3_t = r2star_hz * to_3_t
+        rest = self.irreversible(at_3_t) if r2_hz is None else r2_hz * to_3_t
+        size = (at_3_t - rest) / np.float32(self.relaxivity_hz_per_ppm)
+        return Sources(chi_ppm.astype(np.float32), size.astype(np.float32))
+
+
+SEPARATIONS: dict[str, R2StarSeparation | None] = {
+    "none": None,
+    "r2star": R2StarSeparation(),
+    "proportional": R2StarSeparation(irreversible=Proportional()),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """Both sources of each voxel, by their difference and the sum of their sizes (ppm).
+
+    ``size_ppm`` is as measured: noise and a wrong R2 can make it smaller than ``|chi_ppm|``, which
+    no two sources can. Maps heed that in each voxel, means once for the region: clipping a noisy
+    voxel and then averaging would make sources out of noise.
+    """
+
+    chi_ppm: Array
+    size_ppm: Array
+
+    @property
+    def paramagnetic_ppm(self) -> Array:
+        """Of one sign, never negative."""
+        return _halves(self.chi_ppm, self.size_ppm)[0]
+
+    @property
+    def diamagnetic_ppm(self) -> Array:
+        """Of the other, never positive."""
+        return _halves(self.chi_ppm, self.size_ppm)[1]
+
+    def means_ppm(self, region: Mask) -> tuple[float, float]:
+        """Return the means of both sources over a region that is not empty."""
+        chi, size = (
+            np.asarray(values[region].mean(dtype=np.float64))
+            for values in (self.chi_ppm, self.size_ppm)
+        )
+        above, below = _halves(chi, size)
+        return float(above), float(below)
+
+
+def _halves(chi: Array, size: Array) -> tuple[Array, Array]:
+    """Return the source of each sign; their sum is always the susceptibility."""
+    together = np.maximum(size, np.abs(chi))
+    return (together + chi) / 2, (chi - together) / 2
+
+
+def field_growth(field_t: float) -> float:
+    """Return how much faster tissue decays than at 3 T (in proportion: Peters 2007)."""
+    ratio = field_t / FIELD_T
+    return 1.0 if abs(ratio - 1) < SAME_FIELD else ratio
+
+
+def macroscopic_rate_hz(
+    total_field_hz: Array,
+    r2star_hz: Array,
+    mask: Mask,
+    grid: Grid,
+    echo_times_s: tuple[float, ...],
+) -> tuple[Array, Mask]:
+    r"""Return what the gradient of the field across a slice adds to R2*, and where that is known.
+
+    A slice of even profile loses :math:`\mathrm{sinc}(\Delta f\, t)` where the field changes by
+    :math:`\Delta f` across it (Fernandez-Seara 2000, doi
+    10.1002/1522-2594(200009)44:3<358::AID-MRM4>3.0.CO;2-O); the rate that it adds is the slope of
+    that loss over the echoes with the weights of the fit. For slices that were excited one by one:
+    an axis that k-space encodes loses nothing until the gradient has moved the echo out of the
+    acquired part, and there this correction would be a mistake of the opposite sign.
+
+    Parameters
+    ----------
+    total_field_hz, r2star_hz
+        Field of all sources, and the rate that was fitted, both inside ``mask``.
+    grid
+        Slices lie across the axis with the largest voxels.
+
+    Returns
+    -------
+    tuple
+        Rate in 1/s, never more than ``r2star_hz``, and the voxels of ``mask`` whose last echo is
+        strong enough (``LEAST_SIGNAL``).
+    """
+    axis = int(np.argmax(grid.voxel_size_mm[::-1]))
+    step_hz = _difference(total_field_hz, mask, 2 - axis)[mask]
+    times = np.asarray(echo_times_s, np.float64)
+    left = np.maximum(np.abs(np.sinc(step_hz[:, None] * times)), 0.02)
+    rate = r2star_hz[mask].astype(np.float64)
+    added = np.zeros_like(rate)
+    # The fit minimises the misfit d - m of decay and model, not of their logarithms: to second order
+    # that is a line through ln(d/m) with weights m^1.5 d^0.5. Three rounds settle d to 0.1/s.
+    fitted = np.exp(-1.5 * rate[:, None] * times) * np.sqrt(left)
+    for _ in range(3):
+        weights = fitted * np.exp(-0.5 * (rate - added)[:, None] * times)
+        added = np.clip(_slope(-np.log(left), times, weights), 0, rate)
+    out, known = np.zeros(mask.shape, np.float32), np.zeros_like(mask)
+    out[mask] = added
+    known[mask] = np.abs(step_hz) * times[-1] < 1
+    known[mask] &= left[:, -1] >= LEAST_SIGNAL
+    return out, known
+
+
+def _difference(values: Array, mask: Mask, axis: int) -> Array:
+    """Return the change from voxel to voxel along an axis, from neighbours in the mask alone."""
+    field_, inside = np.moveaxis(values, axis, 0), np.moveaxis(mask, axis, 0)
+    total, count = np.zeros(field_.shape, np.float32), np.zeros(field_.shape, np.float32)
+    both = inside[1:] & inside[:-1]
+    change = np.where(both, field_[1:] - field_[:-1], 0)
+    for part in (np.s_[1:], np.s_[:-1]):
+        total[part] += change
+        count[part] += both
+    return np.moveaxis(total / np.maximum(count, 1), 0, axis)
+
+
+def _slope(values: Array, times: Array, weights: Array) -> Array:
+    """Return the weighted slope of each row of values over the times."""
+    whole = weights.sum(-1, keepdims=True)
+    away = times - (weights * times).sum(-1, keepdims=True) / whole
+    return cast("Array", (weights * away * values).sum(-1) / (weights * away**2).sum(-1))
