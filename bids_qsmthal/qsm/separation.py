@@ -4,10 +4,10 @@ Iron adds to susceptibility and myelin takes from it; both make the signal decay
 
 .. math:: \chi = \chi_+ - |\chi_-|, \qquad R_2^* = R_2 + D_r (\chi_+ + |\chi_-|)
 
-with one relaxivity for both signs: what dephases is the size of a field and not its sign (Shin 2021,
-doi 10.1016/j.neuroimage.2021.118371). A gradient echo does not tell :math:`R_2`, the irreversible
-part, from the rest. Where it was not measured it is taken from R2* itself, as Dimov 2022 does (doi
-10.3390/tomography8030127), and the level of both maps is as good as that guess: 1/s too much takes
+with one relaxivity for both signs: what dephases is the size of a field and not its sign (Shin
+2021, doi 10.1016/j.neuroimage.2021.118371). A gradient echo does not tell :math:`R_2`, the
+irreversible part, from the rest. Where it was not measured it is taken from R2* itself, as Dimov
+2022 does (doi 10.3390/tomography8030127), and the level of both maps is as good as that guess: 1/s too much takes
 3.6 ppb from the size of either source. Their difference is QSM and does not depend on it.
 """
 
@@ -33,8 +33,8 @@ SAME_FIELD = 0.05
 
 LEAST_SIGNAL = 0.25
 """Of what dephasing leaves in the last echo. Down to this the correction errs by less than 0.1/s
-(decays of 10 to 50/s with 3, 4 and 11 echoes, ``tests/qsm/test_separation.py``); where less is left,
-the first zero of the sinc is near, and what is fitted there is noise."""
+(decays of 10 to 50/s with 3, 4 and 11 echoes, ``tests/qsm/test_separation.py``); where less is
+left, the first zero of the sinc is near, and what is fitted there is noise."""
 
 
 class IrreversibleRate(Protocol):
@@ -72,7 +72,7 @@ class Proportional:
 
     def __call__(self, r2star_hz: Array) -> Array:
         """Return R2 in 1/s, for rates at 3 T."""
-        return cast("Array", r2star_hz * np.float32(1 - 1 / self.ratio))
+        return r2star_hz * np.float32(1 - 1 / self.ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +195,8 @@ def macroscopic_rate_hz(
     left = np.maximum(np.abs(np.sinc(step_hz[:, None] * times)), 0.02)
     rate = r2star_hz[mask].astype(np.float64)
     added = np.zeros_like(rate)
-    # The fit minimises the misfit d - m of decay and model, not of their logarithms: to second order
-    # that is a line through ln(d/m) with weights m^1.5 d^0.5. Three rounds settle d to 0.1/s.
+    # The fit minimises the misfit d - m of decay and model, not of their logarithms: to second
+    # order that is a line through ln(d/m) with weights m^1.5 d^0.5. Three rounds settle d to 0.1/s.
     fitted = np.exp(-1.5 * rate[:, None] * times) * np.sqrt(left)
     for _ in range(3):
         weights = fitted * np.exp(-0.5 * (rate - added)[:, None] * times)

@@ -21,6 +21,7 @@ from bids_qsmthal.simulate.sampling import (
     InterleavedSlices,
     KSpace,
 )
+from bids_qsmthal.simulate.sources import SourceSpread
 from bids_qsmthal.simulate.tissues import ROW
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Slab:
         inside: dict[str, Any] = {
             item.name: getattr(model, item.name)[part]
             for item in fields(model)
-            if item.name != "affine"
+            # Iron is known where it was asked for.
+            if item.name != "affine" and getattr(model, item.name) is not None
         }
         affine = starting_at(model.affine, (0, 0, self.first * factor))
         whole = replace(model, affine=affine, **inside)
@@ -95,6 +97,8 @@ class Effects:
     ----------
     tissue
         Susceptibility of gray and white matter.
+    sources
+        Iron and myelin that vary apart, with R2* that follows them.
     slab
         Part of the head that is scanned.
     flow
@@ -110,6 +114,7 @@ class Effects:
     """
 
     tissue: TissueOffset | None = None
+    sources: SourceSpread | None = None
     slab: Slab | None = None
     flow: Flow | None = None
     coils: CoilArray | None = None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.simulate.compositions import Chunk, Inner
     from bids_qsmthal.simulate.head_model import Head
     from bids_qsmthal.simulate.parameters import Protocol
+    from bids_qsmthal.simulate.sources import TissueSources
 
 Float = NDArray[np.float32]
 
@@ -69,6 +70,8 @@ class FineModel:
         Labels of ``DEEP_LABELS``.
     vein
         Fraction of veins.
+    iron_ppm
+        The paramagnetic source alone, where sources are simulated apart.
     """
 
     affine: Affine
@@ -83,6 +86,7 @@ class FineModel:
     lesion: NDArray[np.bool_]
     deep: NDArray[np.uint8]
     vein: Float
+    iron_ppm: Float | None = None
 
     @property
     def grid(self) -> Grid:
@@ -98,7 +102,13 @@ class Fields:
     total_hz: Float
 
 
-def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> FineModel:
+def fine_model(
+    head: Head,
+    pose: Affine,
+    affine: Affine,
+    protocol: Protocol,
+    sources: TissueSources | None = None,
+) -> FineModel:
     """Sample the head on the fine grid of a scan.
 
     Parameters
@@ -109,6 +119,8 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         Voxel to world of the images.
     protocol
         Shape, oversampling, repetition time and flip angle.
+    sources
+        Iron of each tissue, and the R2* that goes with it; those of the plain tissues by default.
     """
     fine = finer(affine, protocol.oversampling)
     x, y, z = (n * f for n, f in zip(protocol.shape, protocol.oversampling, strict=True))
@@ -120,11 +132,12 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         for name in ("brain", "ventricle", "atria", "plexus", "plexus_trace", "lesion")
     }
     deep = np.zeros(shape, np.uint8)
-    weights = _tissue_weights(head, protocol)
+    weights = _tissue_weights(head, protocol, sources)
+    iron = None if sources is None else np.zeros(shape, np.float32)
     # Texture belongs to the head and not to the scan: every scan of a person shows the same.
     texture = sampled(head.texture, to_head, shape).reshape(-1)
     for chunk in compositions(head, to_head, shape):
-        chi, r2star, density = weights @ chunk.fractions
+        chi, r2star, density, positive = weights @ chunk.fractions
         # T1 weighting is mixed per voxel of the fine grid, dephasing arises between its voxels when
         # k-space is cut.
         floats["density"].reshape(-1)[chunk.flat] = density
@@ -132,7 +145,10 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         if chunk.inner is None:
             continue
         # Added before the veins: blood is as uniform as the model of its oxygenation.
-        chi += _chi_variation_ppm(chunk, chunk.inner, texture[chunk.flat])
+        variation = _chi_variation_ppm(chunk, chunk.inner, texture[chunk.flat])
+        chi += variation
+        if iron is not None:
+            iron.reshape(-1)[chunk.flat] = positive + variation
         floats["chi"].reshape(-1)[chunk.flat] = chi
         deep.reshape(-1)[chunk.flat] = chunk.inner.labels()
         found = chunk.masks() | {"brain": chunk.fractions[ROW["dura"] :].sum(axis=0) < 0.5}
@@ -140,6 +156,8 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
             mask.reshape(-1)[chunk.flat] = found[name]
     vein = vein_fraction(head.veins, to_head, shape)
     floats["chi"] += vein * (np.float32(VEIN_CHI_PPM) - floats["chi"])
+    if iron is not None:
+        iron += vein * (np.float32(VEIN_CHI_PPM) - iron)
     # Blood keeps the density of the tissue around it: inflow is not simulated.
     vein_hz = np.float32(vein_r2star_hz(protocol.acquisition.effective_field_t))
     floats["r2star"] += vein * (vein_hz - floats["r2star"])
@@ -150,12 +168,16 @@ def fine_model(head: Head, pose: Affine, affine: Affine, protocol: Protocol) -> 
         spin_density=floats["density"],
         deep=deep,
         vein=vein,
+        iron_ppm=iron,
         **masks,
     )
 
 
-def _tissue_weights(head: Head, protocol: Protocol) -> Float:
-    """Rows: susceptibility of the brain (ppm), R2* (1/s), signal at TE = 0; one column a tissue."""
+def _tissue_weights(head: Head, protocol: Protocol, sources: TissueSources | None) -> Float:
+    """Rows: susceptibility of the brain (ppm), R2* (1/s), signal at TE = 0, iron (ppm).
+
+    One column a tissue.
+    """
     chi = np.zeros(len(NAMES), np.float32)
     chi[list(LOCAL_ROWS)] = head.chi_ppb[list(LOCAL_ROWS)] / 1000
     field_t = protocol.acquisition.effective_field_t
@@ -165,7 +187,12 @@ def _tissue_weights(head: Head, protocol: Protocol) -> Float:
         flip_angle_deg=protocol.flip_angle_deg,
     )
     signal[[ROW["fat"], ROW["marrow"]]] *= FAT_LEFT
-    return np.stack([chi, r2star_at_hz(field_t), signal / signal[ROW["white"]]]).astype(np.float32)
+    r2star, iron = r2star_at_hz(field_t), np.zeros_like(chi)
+    if sources is not None:
+        r2star = r2star_at_hz(field_t, sources.r2star_hz)
+        iron[list(LOCAL_ROWS)] = sources.iron_ppb[list(LOCAL_ROWS)] / 1000
+    rows = [chi, r2star, signal / signal[ROW["white"]], iron]
+    return np.stack(rows).astype(np.float32)
 
 
 def _chi_variation_ppm(chunk: Chunk, inner: Inner, texture: Float) -> Float:

@@ -32,6 +32,7 @@ from bids_qsmthal.simulate.tissues import vein_r2star_hz
 from bids_qsmthal.simulate.truth import (
     Truth,
     gre_images,
+    source_values,
     structural_images,
     structural_values,
     susceptibility_values,
@@ -155,7 +156,12 @@ def _gradient_echo(
     )
     if effects.tissue is not None:
         head = replace(head, chi_ppb=effects.tissue.moved(head.chi_ppb))
-    model = fine_model(head, pose, affine, protocol)
+    sources = None
+    if effects.sources is not None:
+        # A stream of its own: the noise stays that of the plain scan.
+        sources = effects.sources.drawn(head.chi_ppb, generator.spawn(1)[0])
+        head = replace(head, chi_ppb=sources.chi_ppb)
+    model = fine_model(head, pose, affine, protocol, sources)
     field = fields(head, pose, model, protocol.acquisition.centre_frequency_hz)
     if effects.slab is not None:
         # After the fields: what lies beyond the slab still makes its part of them.
@@ -173,6 +179,7 @@ def _gradient_echo(
     grid = Image(model.chi_ppm, affine).grid
     values = {
         **susceptibility_values(model),
+        **source_values(model),
         "b0_direction_image_axes": list(grid.b0_direction),
         "echo_times_s": list(protocol.acquisition.echo_times_s),
         "gre_voxel_mm": list(protocol.voxel_size_mm),

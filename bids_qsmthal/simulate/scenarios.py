@@ -17,6 +17,7 @@ from bids_qsmthal.simulate.sampling import (
     InterleavedSlices,
     KSpace,
 )
+from bids_qsmthal.simulate.sources import SourceSpread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +174,10 @@ SCENARIOS: Final = {
     ),
     "tissue-above-csf": Scenario(
         title="gray and white matter 20 ppb higher", effects=Effects(tissue=TissueOffset(ppb=20.0))
+    ),
+    "sources": Scenario(
+        title="iron and myelin vary apart, R2* follows both",
+        effects=Effects(sources=SourceSpread()),
     ),
     "many": Scenario(
         title="eight channels, normalised, zero-filled, Tukey window, flow, oblique, 2.894 T",

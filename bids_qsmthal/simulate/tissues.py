@@ -91,13 +91,16 @@ def property_of(name: str) -> Array:
     return np.array([getattr(tissue, name) for tissue in TISSUES.values()], dtype=np.float32)
 
 
-def r2star_at_hz(field_t: float) -> Array:
+def r2star_at_hz(field_t: float, at_3_t_hz: Array | None = None) -> Array:
     """Return R2* of all tissues at a field: that of tissue grows in proportion to it.
+
+    ``at_3_t_hz`` takes the place of the tissues' own at 3 T.
 
     Measured at 1.5, 3 and 7 T in gray and white matter and caudate (Peters 2007,
     doi 10.1016/j.mri.2007.02.014).
     """
-    return np.asarray(property_of("r2star_hz") * _growth(field_t, 1.0))
+    plain = property_of("r2star_hz") if at_3_t_hz is None else at_3_t_hz
+    return np.asarray(plain * _growth(field_t, 1.0))
 
 
 def t1_at_s(field_t: float) -> Array:

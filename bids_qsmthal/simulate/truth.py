@@ -64,6 +64,9 @@ def gre_images(
         "desc-local_fieldmap": mean(fields.local_hz) * brain,
         "desc-total_fieldmap": mean(fields.total_hz) * brain,
     }
+    if model.iron_ppm is not None:
+        maps["desc-paramagnetic_Chimap"] = mean(model.iron_ppm) * brain
+        maps["desc-diamagnetic_Chimap"] = mean(model.chi_ppm - model.iron_ppm) * brain
     fractions = [mean(model.deep == label) for label in range(1, len(DEEP_LABELS) + 1)]
     deep = np.zeros(brain.shape, np.uint8)
     for label, fraction in enumerate(fractions, start=1):
@@ -124,6 +127,28 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
         "chi_brain_mean_ppb": brain_ppb,
         "roi_chi_relative_csf": regions,
     }
+
+
+def source_values(model: FineModel) -> dict[str, object]:
+    """Return the true iron and myelin (ppb) of each region; veins and lesions are left out.
+
+    Empty where they were not simulated apart.
+    """
+    if model.iron_ppm is None:
+        return {}
+    clean = (model.vein < NO_VEIN_FRACTION) & ~model.lesion
+    regions = {
+        name.removesuffix("_L"): np.isin(model.deep, (number, number + 1)) & clean
+        for number, name in enumerate(DEEP_LABELS, start=1)
+        if name.endswith("_L")
+    } | {"lesion": model.lesion & (model.vein < NO_VEIN_FRACTION)}
+    found = {}
+    for name, region in regions.items():
+        if region.any():
+            iron = 1000 * float(model.iron_ppm[region].mean(dtype=np.float64))
+            chi = 1000 * float(model.chi_ppm[region].mean(dtype=np.float64))
+            found[name] = {"paramagnetic": iron, "diamagnetic": chi - iron}
+    return {"roi_sources_ppb": found}
 
 
 def structural_images(truth: StructuralTruth) -> dict[str, Image]:
