@@ -7,8 +7,9 @@ Iron adds to susceptibility and myelin takes from it; both make the signal decay
 with one relaxivity for both signs: what dephases is the size of a field and not its sign (Shin
 2021, doi 10.1016/j.neuroimage.2021.118371). A gradient echo does not tell :math:`R_2`, the
 irreversible part, from the rest. Where it was not measured it is taken from R2* itself, as Dimov
-2022 does (doi 10.3390/tomography8030127), and the level of both maps is as good as
-that guess: 1/s too much takes 3.6 ppb from the size of either source. Their difference is QSM and does not depend on it.
+2022 does (doi 10.3390/tomography8030127), and the level of both maps is as good as that guess: 1/s
+too much takes 3.6 ppb from the size of either source. Their difference is QSM and does not depend
+on it.
 """
 
 from __future__ import annotations
