@@ -41,7 +41,7 @@ def forest(lines: pd.DataFrame) -> Drawing:
     Parameters
     ----------
     lines
-        Columns ``label``, ``side``, ``estimate``, ``low``, ``high``, already standardised.
+        Columns ``label``, ``side``, ``estimate``, ``low``, ``high`` and ``n``, standardised.
     """
     labels = list(dict.fromkeys(lines["label"]))
     canvas, axes = plots.lines_with_names(1.1 + 0.5 * len(labels))
@@ -55,7 +55,9 @@ def forest(lines: pd.DataFrame) -> Drawing:
         axes.errorbar(
             rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=3, label=side
         )
-    axes.set_yticks(range(len(labels)), [plots.folded(label, 30) for label in labels[::-1]])
+    counts = lines.groupby("label", sort=False)["n"].unique()
+    names = [plots.with_n(label, counts[label], 30) for label in labels[::-1]]
+    axes.set_yticks(range(len(labels)), names)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.set_xlabel("Partial correlation with 95 % confidence interval", fontsize=8)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

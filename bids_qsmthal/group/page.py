@@ -18,6 +18,7 @@ from bids_qsmthal.group import (
     pictures,
     printing,
     questionable,
+    site_forest,
     strobe,
     study_sections,
 )
@@ -286,12 +287,27 @@ def _further(analysis: Analysis, cohort: Cohort, results: Results) -> list[Secti
         ("Mediation", results.mediation, "mediation"),
         ("Harmonisation across sites", cohort.harmonised, "harmonisation"),
     ]
-    courses = {"longitudinal": pictures.changes_of(analysis, cohort, results)}
+    drawn = {
+        "longitudinal": pictures.changes_of(analysis, cohort, results),
+        "sites": pictures.sites_of(analysis, results),
+    }
     return [
-        Section(title, [*courses.get(name, ()), Table(title, frame, name=name)])
+        Section(title, [*drawn.get(name, ()), _detail(title, frame, name, analysis)])
         for title, frame, name in parts
         if len(frame)
     ]
+
+
+def _detail(title: str, frame: pd.DataFrame, name: str, analysis: Analysis) -> Table:
+    if name != "sites":
+        return Table(title, frame, name=name)
+    return Table(
+        title,
+        site_forest.printed(frame, analysis),
+        caption=site_forest.NOTE,
+        name="sites_printed",
+        links=printing.links("sites"),
+    )
 
 
 def _normality(analysis: Analysis, results: Results) -> list[Block]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import change_figure, figures, flow_figure, labels, plots
+from bids_qsmthal.group import change_figure, figures, flow_figure, labels, plots, site_forest
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.figures import Association
 from bids_qsmthal.group.fitting import Results
@@ -164,6 +164,22 @@ def changes_of(analysis: Analysis, cohort: Cohort, results: Results) -> Iterator
         )
 
 
+def sites_of(analysis: Analysis, results: Results) -> Iterator[Figure]:
+    """Return a forest of the sites for each coefficient of the tables."""
+    for (model, term), rows in results.sites.groupby(["model", "term"], sort=False):
+        usable = rows.dropna(subset=["coefficient", "ci_low", "ci_high"])
+        if len(usable) > 1:
+            title = f"{labels.label(str(term), analysis)} in {model}"
+            yield figure(
+                f"Forest plot of sites: {title}",
+                "One square a site, the larger the more it weighs, with its 95 % confidence "
+                "interval. The diamond is all sites together: as wide as its interval.",
+                f"Coefficients of {title} at each site and together; the numbers are in the table.",
+                site_forest.draw(usable, title, site_forest.unit(usable, analysis)),
+                tall=True,
+            )
+
+
 def _slope(rows: pd.DataFrame) -> tuple[float, float, float]:
     """Return the change in a year with its interval, not a number where the model has none."""
     found = rows[rows["term"] == change_figure.YEARS]
@@ -238,8 +254,8 @@ def _forest_lines(wanted: ModelTable, results: Results) -> pd.DataFrame:
                 # is df - 1.
                 reach = 1.959964 / np.sqrt(df - 1)
                 low, high = np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)
-                lines.append((row.label, side, r, low, high))
-    return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high"])
+                lines.append((row.label, side, r, low, high, int(found["n"])))
+    return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high", "n"])
 
 
 def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:

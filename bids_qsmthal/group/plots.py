@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,6 +107,8 @@ def cloud(axes: Axes, x: Floats, y: Floats) -> None:
         linewidths=0.1,
         yscale="log" if axes.get_yscale() == "log" else "linear",
     )
+    # Setting the scale, as hexbin does, brings powers of ten back.
+    axes.yaxis.set_major_formatter(tick_text)
 
 
 def strips(axes: Axes, x: Floats, y: Floats, words: Mapping[float, str]) -> None:
@@ -202,6 +204,11 @@ def thinned(places: Floats) -> np.ndarray:
 def folded(text: str, widest: int = WIDEST) -> str:
     """Return a title in lines that fit beside a narrow panel."""
     return "\n".join(textwrap.fill(line, widest) for line in text.split("\n"))
+
+
+def with_n(text: str, counts: Iterable[int], widest: int) -> str:
+    """Return the name of a line of a forest with its participants below: one n, or one a side."""
+    return f"{folded(text, widest)}\n(n = {' and '.join(f'{n:,}' for n in counts)})"
 
 
 def finished(canvas: Canvas, panels: Sequence[Axes]) -> drawing.Drawing:

@@ -13,19 +13,19 @@ from bids_qsmthal.statistics.published import Reading
 def lines_of(compared: pd.DataFrame) -> pd.DataFrame:
     """Return what the forest shows: (partial) correlations, since coefficients differ in unit.
 
-    Columns ``label``, ``who``, ``estimate``, ``low`` and ``high``; a published value whose sign is
-    open has a line for each reading.
+    Columns ``label``, ``who``, ``estimate``, ``low``, ``high`` and ``n`` (here); a published
+    value whose sign is open has a line for each reading.
     """
     lines = []
     for row in compared.to_dict("records"):
         turned = row["reading"] == Reading.TURNED
         who = "published, sign turned" if turned else "published"
         ends = [row[f"published_r{end}"] for end in ("", "_low", "_high")]
-        lines.append((row["place"], who, *ends))
+        lines.append((row["place"], who, *ends, row["n"]))
         if not turned:
             ends = [row[f"partial_r{end}"] for end in ("", "_low", "_high")]
-            lines.append((row["place"], "here", *ends))
-    made = pd.DataFrame(lines, columns=["label", "who", "estimate", "low", "high"])
+            lines.append((row["place"], "here", *ends, row["n"]))
+    made = pd.DataFrame(lines, columns=["label", "who", "estimate", "low", "high", "n"])
     return made.dropna(subset=["estimate", "low", "high"]).reset_index(drop=True)
 
 
@@ -49,8 +49,15 @@ def forest(lines: pd.DataFrame) -> Drawing:
             rows["estimate"], height, xerr=reach, fmt=marker, color=color, capsize=2, label=who,
             markersize=4,
         )  # fmt: skip
-    axes.set_yticks(range(len(labels)), [plots.folded(one, 40) for one in labels[::-1]], fontsize=7)
+    here = lines[lines["who"] == "here"].set_index("label")["n"]
+    names = [_name(label, here.get(label)) for label in labels[::-1]]
+    axes.set_yticks(range(len(labels)), names, fontsize=7)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.set_xlabel("(Partial) correlation with 95 % confidence interval", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return plots.finished(canvas, [axes])
+
+
+def _name(label: str, n: float | None) -> str:
+    """Return a published value with the participants that it has here, if it has any."""
+    return plots.folded(label if n is None else f"{label} (n = {n:,.0f} here)", 40)

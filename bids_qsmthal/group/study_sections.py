@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,20 @@ EVIDENCE_CAPTION = (
 )
 
 
+STUDY_CAPTION = (
+    "z: difference of the coefficients divided by its standard error, the sign of the published "
+    "one as computed here, and turned. Power: chance that the study would have found a "
+    "correlation as large as the one here, and that this cohort would find one as large as the "
+    "study's."
+)
+
+
+def printed_name(studies: Sequence[Study], study: Study) -> str:
+    """Return the name of the files of a printed comparison: with a number from the second on."""
+    place = [one.name for one in studies].index(study.name)
+    return "published" if place == 0 else f"published_{place + 1}"
+
+
 def make(analysis: Analysis, evidence: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
     """Return the section on evidence, and one for each published study."""
     sections = []
@@ -31,7 +45,7 @@ def make(analysis: Analysis, evidence: pd.DataFrame, compared: pd.DataFrame) -> 
         sections.append(Section("Effect sizes and evidence", _evidence(analysis, evidence)))
     for study in analysis.published:
         lines = compared[compared["study"] == study.name]
-        sections.append(Section(f"Beside {study.name}", _study(study, lines)))
+        sections.append(Section(f"Beside {study.name}", _study(analysis, study, lines)))
     return sections
 
 
@@ -93,19 +107,18 @@ def _as_read(row: Mapping[Any, Any], name: str) -> str:
     return text if text == EMPTY else f"{text}, {ratio}"
 
 
-def _study(study: Study, lines: pd.DataFrame) -> list[Block]:
+def _study(analysis: Analysis, study: Study, lines: pd.DataFrame) -> list[Block]:
+    name = printed_name(analysis.published, study)
     blocks: list[Block] = [
         Prose(study_words.read_study(study, lines)),
         Table(
             "Published and found",
             printed_study(study, lines),
-            caption="z: difference of the coefficients divided by its standard error, the sign of "
-            "the published one as computed here, and turned. Power: chance that the study would "
-            "have found a correlation as large as the one here, and that this cohort would find "
-            "one as large as the study's.",
-            name="published_printed",
+            caption=STUDY_CAPTION,
+            name=f"{name}_printed",
+            links=printing.links(name),
         ),
-        Table("Published and found in full", lines, name="published", folded=True),
+        Table("Published and found in full", lines, name=name, folded=True),
     ]
     drawn = study_figure.lines_of(lines)
     if (drawn["who"] == "here").any():

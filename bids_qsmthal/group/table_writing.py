@@ -14,6 +14,7 @@ from bids_qsmthal.group import (
     labels,
     printing,
     questionable,
+    site_forest,
     strobe,
     study_sections,
 )
@@ -89,6 +90,25 @@ def printed(analysis: Analysis, results: Results) -> dict[str, PrintedTable]:
         frame = study_sections.printed_evidence(results.evidence)
         made.append(
             PrintedTable(name="evidence", frame=frame, caption=study_sections.EVIDENCE_CAPTION)
+        )
+    for study in analysis.published:
+        lines = results.published[results.published["study"] == study.name]
+        made.append(
+            PrintedTable(
+                name=study_sections.printed_name(analysis.published, study),
+                frame=study_sections.printed_study(study, lines),
+                caption=f"{study.name} (doi:{study.doi}) and this cohort.",
+                note=study_sections.STUDY_CAPTION,
+            )
+        )
+    if len(results.sites):
+        made.append(
+            PrintedTable(
+                name="sites",
+                frame=site_forest.printed(results.sites, analysis),
+                caption="Each site, and all together.",
+                note=site_forest.NOTE,
+            )
         )
     frame = strobe.checklist(analysis, results)
     made.append(PrintedTable(name="strobe", frame=frame, caption="STROBE checklist."))

@@ -253,3 +253,37 @@ def test_figures_are_the_same_bytes_in_every_process() -> None:
 )
 def test_ticks_are_whole_numbers_to_read(value: float, text: str) -> None:
     assert plots.tick_text(value) == text
+
+
+def test_the_fonts_of_a_pdf_are_truetype_whatever_letters_it_has() -> None:
+    canvas, (axes,) = plots.grid(1, columns=1, height_inches=2.6)
+    axes.set_title(
+        "Volume (mm\N{SUPERSCRIPT THREE}) \N{MINUS SIGN}5 \u00e9 \u0416"
+    )  # the last: Cyrillic
+    pdf = drawing.to_files(canvas).pdf
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"FiguresOfBidsQsmthal" in pdf
+    assert b"+DejaVuSans" in pdf  # the letter that the small font lacks
+
+
+def test_ticks_of_many_participants_on_a_logarithmic_axis_are_plain_numbers() -> None:
+    rng = np.random.default_rng(3)
+    canvas, (axes,) = plots.grid(1, columns=1, height_inches=2.6)
+    axes.set_yscale("log")
+    plots.cloud(axes, rng.normal(size=600), np.exp(rng.normal(1, 3, 600)))
+    canvas.draw_without_rendering()
+    texts = [label.get_text() for label in axes.get_yticklabels()]
+    assert "10,000" in texts
+    assert not any("10^" in text for text in texts)
+
+
+def test_each_line_of_a_forest_has_its_participants(drawn: list[Canvas]) -> None:
+    lines = pd.DataFrame(
+        {"label": ["Age", "Age", "Sex"], "side": ["unadjusted", "adjusted", "adjusted"],
+         "estimate": [0.1, 0.2, 0.3], "low": [0.0, 0.1, 0.2], "high": [0.2, 0.3, 0.4],
+         "n": [1200, 95, 95]}
+    )  # fmt: skip
+    figures.forest(lines)
+    names = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert names == ["Sex\n(n = 95)", "Age\n(n = 1,200 and 95)"]

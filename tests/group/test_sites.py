@@ -1,12 +1,18 @@
 """What the analysis file asks to be done about sites is in every model that does not name them."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.group import analysis_file, table_writing
+from bids_qsmthal.group import analysis_file, site_forest, table_writing
+from bids_qsmthal.report import drawing
 from bids_qsmthal.statistics import regression, sites
 from bids_qsmthal.statistics.regression import Model
 from tests.group.test_groups import N, results, written
@@ -96,3 +102,47 @@ def test_a_wrong_site_is_refused_with_the_place(tmp_path: Path, site: str, says:
     with pytest.raises(UsageError, match=says) as raised:
         analysis_file.read(own)
     assert f"{own}, line 10, column " in str(raised.value)
+
+
+FOREST = pd.DataFrame(
+    {
+        "model": "by_age", "outcome": "chi", "term": "age",
+        "site": ["Lyon", "Oslo", sites.TOGETHER], "coefficient": [0.3, -0.1, 0.2],
+        "ci_low": [0.1, -0.9, 0.0], "ci_high": [0.5, 0.7, 0.4], "p": [0.004, 0.8, 0.05],
+        "weight_percent": [75.0, 25.0, 100.0], "n": [1200, 30, 1230],
+        "tau": [math.nan, math.nan, 0.15], "i_squared_percent": [math.nan, math.nan, 40.0],
+    }
+)  # fmt: skip
+
+
+def test_the_forest_of_sites_has_each_site_with_its_n_and_a_diamond_as_wide_as_the_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Figure] = []
+    nothing = drawing.Drawing(b"", b"", b"")
+    monkeypatch.setattr(drawing, "to_files", lambda canvas: drawn.append(canvas) or nothing)
+    site_forest.draw(FOREST, "Age in by_age", "Coefficient")
+    (axes,) = drawn[0].axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["Lyon (n = 1,200)", "Oslo (n = 30)", "all sites (n = 1,230)"]
+    heights = dict(zip(names, axes.get_yticks(), strict=True))
+    assert heights["Lyon (n = 1,200)"] > heights["Oslo (n = 30)"] > 0
+    squares = axes.collections[1]
+    np.testing.assert_allclose(squares.get_offsets(), [[0.3, 2], [-0.1, 1]])
+    large, small = squares.get_sizes()
+    assert large > 2 * small
+    (diamond,) = [patch for patch in axes.patches if isinstance(patch, Polygon)]
+    assert np.ptp(diamond.get_xy()[:, 0]) == pytest.approx(0.4)
+    assert set(diamond.get_xy()[:, 1].round(9)) == {0.0, 0.28, -0.28}
+
+
+def test_the_printed_table_of_sites_has_rounded_numbers_and_words() -> None:
+    analysis = analysis_file.read(None)
+    printed = site_forest.printed(FOREST, analysis)
+    assert list(printed.iloc[0]) == [
+        "Age in by_age", "Lyon", "1,200", "0.300 (0.100 to 0.500)", ".004*", "75.0", "n/a", "n/a",
+    ]  # fmt: skip
+    assert list(printed.iloc[2])[-3:] == ["100.0", "0.15", "40"]
+    assert site_forest.unit(FOREST, analysis) == (
+        "Coefficient: Relative susceptibility of the thalami (ppb), per additional year of age"
+    )
