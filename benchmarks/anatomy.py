@@ -51,7 +51,7 @@ from bids_qsmthal.simulate.structural import (
     t1w_signal,
     t1w_with_truth,
 )
-from bids_qsmthal.simulate.warps import Warp
+from bids_qsmthal.simulate.warps import RandomWarp
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,7 +92,7 @@ class Scan:
 class Mirrored:
     """The warp of a head whose right half mirrors the left, at the midline between the thalami."""
 
-    half: Warp
+    half: RandomWarp
 
     def to_atlas(self, points_mm: np.ndarray) -> np.ndarray:
         """Return atlas coordinates (3, n) of points of the head (3, n)."""

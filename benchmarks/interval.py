@@ -1,12 +1,14 @@
 """What the interval of the relative susceptibility holds, over protocols: error and standard error.
 
-``python benchmarks/interval.py OUT.tsv [--heads N] [--seed S] [--protocols NAME ...] [--t1w]``
+``python benchmarks/interval.py OUT.tsv [--heads N] [--seed S] [--protocols NAME ...] [--t1w]
+[--labels FILE ...]``
 
 Simulated heads whose true labels lie on a grid of about 0.9 mm, as those of T1w, and are moved by
 0.5 mm (SD along each axis), as a registration does. What errs is then the chain from the signal to
 the number: field, background, inversion, borders, and voxels that hold several tissues. Every head
 has its own anatomy, lesions, susceptibility, coil and noise. With ``--t1w`` the true share of fluid
-is given as well. Rows are appended to OUT.tsv as soon as they are known; a summary of the whole
+is given as well. ``--labels`` takes label maps of real heads in place of warped ones
+(``labelled_heads``). Rows are appended to OUT.tsv as soon as they are known; a summary of the whole
 file is printed. ``chain_ppb`` of a row is the error of the chain as the program states it, and
 ``rest_ppb`` the other parts of the standard error.
 """
@@ -22,12 +24,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from labelled_heads import labelled_scene
 
 from bids_qsmthal import qsm, roi, simulate
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import phase
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
-from bids_qsmthal.simulate.gradient_echo import echo_signals, fields, fine_model
+from bids_qsmthal.simulate.echoes import Scene, echo_signals
+from bids_qsmthal.simulate.effects import PLAIN
+from bids_qsmthal.simulate.gradient_echo import FineModel, fields, fine_model
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
 from bids_qsmthal.simulate.signals import block_mean
@@ -76,25 +81,26 @@ CASES: dict[str, Scan] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scanned:
-    """One head on the fine grid of one voxel size, at 3 T, and what is true of it."""
+    """One head on the fine grid of one voxel size at one field strength, and what is true of it."""
 
     person: simulate.Parameters
-    model: object
-    total_hz: np.ndarray
+    scene: Scene
     affine: np.ndarray
     truth_ppb: dict[str, float]
 
 
-def protocol(size_mm: float) -> simulate.Protocol:
-    """Return a protocol that covers the brain with cubes of a size, made of cubes of 0.75-1 mm."""
+def protocol(scan: Scan) -> simulate.Protocol:
+    """Return a protocol that covers the brain with cubes of a size, made of cubes of 0.5-1 mm."""
+    size_mm = scan.size_mm
     x, y, z = (round(length / size_mm) for length in (174, 210, 136))
-    fine = max(1, round(size_mm / 0.9))
+    # Borders must lie inside acquired voxels, so even cubes of 1 mm are made of smaller ones.
+    fine = max(2, round(size_mm / 0.9))
     return simulate.Protocol(
         name=f"{size_mm:g}",
         voxel_size_mm=(size_mm, size_mm, size_mm),
         shape=(x, y, z),
         oversampling=(fine, fine, fine),
-        acquisition=qsm.Acquisition(echo_times_s=SIX, field_strength_t=3.0),
+        acquisition=qsm.Acquisition(echo_times_s=scan.times_s, field_strength_t=scan.field_t),
         repetition_time_s=0.04,
         flip_angle_deg=15.0,
     )
@@ -129,17 +135,23 @@ def scanned(parameters: simulate.Parameters, seed: int) -> Scanned:
     )
     model = fine_model(head, pose, affine, chosen)
     total_hz = fields(head, pose, model, chosen.acquisition.centre_frequency_hz).total_hz
-    truth = susceptibility_values(model)["chi_relative_csf"]
-    return Scanned(parameters, model, total_hz, affine, truth)
+    scene = Scene(model, total_hz, np.linalg.inv(pose) @ model.affine)
+    return Scanned(parameters, scene, affine, susceptibility_values(model)["chi_relative_csf"])
 
 
-def at_field(found: Scanned, scan: Scan) -> tuple[object, np.ndarray]:
-    """Return the model and field at another field strength: tissue decays in proportion."""
-    factor = np.float32(scan.field_t / 3)
-    decay = found.model.r2star_hz
-    # Fluid relaxes by its T2, which does not know the field.
-    decay = np.where(decay > 4, decay * factor, decay).astype(np.float32)
-    return replace(found.model, r2star_hz=decay), found.total_hz * factor
+def labelled(path: Path, parameters: simulate.Parameters, seed: int) -> Scanned:
+    """Return a real head from its labels; the person says susceptibility, pose and scan."""
+    scene, affine = labelled_scene(path, parameters, seed)
+    return Scanned(
+        parameters, scene, affine, susceptibility_values(scene.model)["chi_relative_csf"]
+    )
+
+
+def made_of(
+    labels: list[Path] | None, number: int, parameters: simulate.Parameters, seed: int
+) -> Scanned:
+    """Return the head of a number: real where there are label maps, else warped."""
+    return labelled(labels[number], parameters, seed) if labels else scanned(parameters, seed)
 
 
 def measured(found: Scanned, scan: Scan, seed: int, *, t1w: bool) -> list[dict[str, object]]:
@@ -151,8 +163,8 @@ def measured(found: Scanned, scan: Scan, seed: int, *, t1w: bool) -> list[dict[s
         protocol=replace(found.person.protocol, acquisition=acquisition),
     )
     generator = np.random.default_rng(seed)
-    model, total_hz = at_field(found, scan)
-    echoes = np.stack(list(echo_signals(model, total_hz, parameters, generator)), axis=-1)
+    model = found.scene.model
+    echoes = np.stack(list(echo_signals(found.scene, parameters, PLAIN, generator)), axis=-1)
     factor = parameters.protocol.oversampling
     brain = Image(block_mean(model.brain.astype(np.float32), factor) >= 0.5, found.affine)
     fluid = block_mean(((model.r2star_hz < 4) & model.brain).astype(np.float32), factor)
@@ -210,7 +222,7 @@ def _values(found: roi.RegionResults) -> pd.Series:
     return found.table.set_index(["measure", "region", "hemisphere"])["value"]
 
 
-def segmentation(model: object, generator: np.random.Generator) -> roi.Segmentation:
+def segmentation(model: FineModel, generator: np.random.Generator) -> roi.Segmentation:
     """Return the true labels on the fine grid, moved as by a registration."""
     labels = np.zeros(model.deep.shape, np.int16)
     for name, index in INDICES.items():
@@ -256,21 +268,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=501)
     parser.add_argument("--protocols", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--t1w", action="store_true")
+    parser.add_argument("--labels", type=Path, nargs="*", help="real heads, one a seed")
     chosen = parser.parse_args()
     # The other backgrounds take half of the time and are no part of this error.
     sys.modules["bids_qsmthal.qsm.variants"].RIVALS = {}
-    for head in range(chosen.heads):
+    for head in range(len(chosen.labels) if chosen.labels else chosen.heads):
         seed, kept = chosen.seed + head, (None, None)
         for name in chosen.protocols:
             scan, start = CASES[name], time.process_time()
-            if kept[0] != scan.size_mm:
-                drawn = person(np.random.default_rng(seed), protocol(scan.size_mm))
-                kept = (scan.size_mm, scanned(drawn, seed))
+            if kept[0] != (scan.size_mm, scan.field_t):
+                drawn = person(np.random.default_rng(seed), protocol(scan))
+                kept = ((scan.size_mm, scan.field_t), made_of(chosen.labels, head, drawn, seed))
             made = pd.DataFrame(
                 measured(kept[1], scan, 1000 * seed + list(CASES).index(name), t1w=chosen.t1w)
             )
             made.insert(0, "protocol", name)
             made.insert(1, "seed", seed)
+            made.insert(2, "head", chosen.labels[head].name if chosen.labels else "warped")
             made = made.assign(size_mm=scan.size_mm, field_t=scan.field_t, t1w=chosen.t1w)
             made.to_csv(chosen.out, sep="\t", mode="a", index=False, header=not chosen.out.exists())
             both = made.set_index("side").loc["LR"]

@@ -72,7 +72,7 @@ class TissueOffset:
 
     In the plain head +10 and -30 ppb nearly cancel over the brain, so tissue that is taken for CSF
     does little harm. The mean of the brain against CSF differs between studies by tens of ppb
-    (Straub 2017, doi 10.1002/mrm.26137).
+    (Straub 2017, Magn Reson Med 78:204-214).
 
     Attributes
     ----------

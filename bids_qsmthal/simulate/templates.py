@@ -37,7 +37,7 @@ CLASSES: Final = (
 
 SMALL_NUCLEI: Final = {
     # Centre and semi-axes in mm, right side, in the space of the atlas; sizes after the volumes of
-    # Keuken 2014 (doi 10.1016/j.neuroimage.2013.10.001); the dentate is drawn solid.
+    # Keuken 2014 (NeuroImage 94:40-46); the dentate is drawn solid.
     "red_nucleus": ((5.0, -21.0, -9.0), (2.9, 3.0, 3.6)),
     "substantia_nigra": ((10.5, -17.5, -12.0), (2.2, 5.5, 2.6)),
     "dentate": ((15.0, -57.0, -34.0), (4.0, 7.0, 3.5)),

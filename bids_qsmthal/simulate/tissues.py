@@ -1,7 +1,7 @@
 """What each tissue is made of, at 3 T.
 
 Susceptibility relative to cerebrospinal fluid: deep gray means of healthy middle-aged adults
-(Li 2014, doi 10.1002/mrm.24782; Langkammer 2012, doi 10.1016/j.neuroimage.2012.05.049; rounded),
+(Langkammer 2012, doi 10.1016/j.neuroimage.2012.05.049; rounded),
 white matter -30 ppb, air 0.36 and bone -11.3 against -9.05 ppm of water (Schenck 1996,
 doi 10.1118/1.597854). Relaxation: Wansapura 1999 (J Magn Reson Imaging 9:531-538) and Stanisz 2005
 (doi 10.1002/mrm.20605), rounded. R2* of deep gray follows its iron, as susceptibility does. The
@@ -115,7 +115,7 @@ def t1_at_s(field_t: float) -> Array:
 def vein_r2star_hz(field_t: float) -> float:
     """Return R2* of venous blood at a field: faster than in proportion to it.
 
-    Between linear and quadratic (Blockley 2008, doi 10.1002/mrm.21596): its power 1.5.
+    Between linear and quadratic (Blockley 2008, Magn Reson Med 60:1313-1320): its power 1.5.
     """
     return float(45.0 * (field_t / FIELD_T) ** 1.5)
 

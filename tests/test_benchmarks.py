@@ -1,0 +1,78 @@
+"""The benchmarks follow the code that they measure: nothing else runs them."""
+
+import sys
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_qsmthal import qsm, simulate
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Load a benchmark as its command line does, with its folder first on the path."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    module = util.module_from_spec(spec)
+    # Dataclasses look up their own module.
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_a_benchmark_finds_what_it_imports(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(name, monkeypatch)
+    assert module.__doc__
+
+
+def test_a_head_of_labels_has_the_thalami_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "labels.nii.gz"
+    nifti.save(_blocks(), path)
+    person = simulate.Parameters(protocol=_protocol(), thalamus_chi_ppb=-33.0, oblique_deg=0.0)
+    made, affine = load("labelled_heads", monkeypatch).labelled_scene(path, person, 1)
+    model = made.model
+    thalami = np.isin(model.deep, (1, 2))
+    assert model.chi_ppm[thalami].mean() * 1000 == pytest.approx(-33.0, abs=1.5)
+    # Both are there, left at smaller x; the atria lie behind them, wholly in fluid.
+    points = [
+        np.argwhere(model.deep == side).mean(axis=0) @ model.affine[:3, :3].T for side in (1, 2)
+    ]
+    assert points[0][0] < points[1][0]
+    behind = np.argwhere(model.atria).mean(axis=0) @ model.affine[:3, :3].T
+    assert behind[1] < points[0][1]
+    assert not (model.atria & (model.chi_ppm != 0)).any()
+    # A field of tenths of a ppm (127.7 Hz each) after the shim, as in a head against air.
+    assert 1.0 < np.std(made.total_hz[model.brain]) < 60.0
+    assert affine.shape == (4, 4)
+
+
+def _blocks() -> Image:
+    """A head of blocks at 4 mm: muscle, brain of white matter, thalami, ventricles behind."""
+    labels = np.zeros((48, 56, 48), np.int16)
+    labels[4:44, 4:52, 2:44] = 508
+    labels[8:40, 8:48, 8:40] = 2
+    labels[18:22, 26:32, 22:28], labels[26:30, 26:32, 22:28] = 10, 49
+    labels[16:21, 18:24, 22:28], labels[27:32, 18:24, 22:28] = 4, 43
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = -96, -112, -96
+    return Image(labels, affine)
+
+
+def _protocol() -> simulate.Protocol:
+    return simulate.Protocol(
+        name="4",
+        voxel_size_mm=(4.0, 4.0, 4.0),
+        shape=(40, 48, 40),
+        oversampling=(1, 1, 1),
+        acquisition=qsm.Acquisition(echo_times_s=(0.005, 0.015), field_strength_t=3.0),
+        repetition_time_s=0.04,
+        flip_angle_deg=15.0,
+    )
