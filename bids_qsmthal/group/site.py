@@ -14,10 +14,30 @@ from bids_qsmthal.statistics.regression import Model
 
 
 def applied(analysis: Analysis, cohort: Cohort) -> Analysis:
-    """Return the analysis with the site in every model that does not name it."""
-    if not _several(analysis, cohort):
+    """Return the analysis with the site in every model that does not name it.
+
+    Models of all sessions and mediations get it as a factor, whatever the file asks for: they have
+    random effects of participants, or none.
+    """
+    if not _several(analysis, cohort) or analysis.site is None:
         return analysis
-    return replace(analysis, models=tuple(_with_site(model, analysis) for model in analysis.models))
+    site = analysis.site.variable
+    return replace(
+        analysis,
+        models=tuple(_with_site(model, analysis) for model in analysis.models),
+        longitudinal=tuple(
+            model
+            if site in model.variables
+            else replace(model, formula=f"{model.formula} + C({site})")
+            for model in analysis.longitudinal
+        ),
+        mediation=tuple(
+            path
+            if site in path.variables
+            else replace(path, covariates=(*path.covariates, f"C({site})"))
+            for path in analysis.mediation
+        ),
+    )
 
 
 def forests(analysis: Analysis, cohort: Cohort, frame: pd.DataFrame) -> pd.DataFrame:

@@ -64,6 +64,30 @@ def test_the_site_is_in_every_model_that_does_not_name_it(tmp_path: Path, way: s
         assert set(described) == set(found.sites.columns)
 
 
+@pytest.mark.parametrize("way", ["fixed", "random", "meta"])
+def test_the_site_is_in_mediations_and_models_of_all_sessions(tmp_path: Path, way: str) -> None:
+    truth, *folders = written(tmp_path, scanner=SCANNERS)
+    truth = truth.assign(scanner=SCANNERS)
+    own = tmp_path / "own.yaml"
+    more = """
+  volume: {Measure: volume, Region: thalamus, Hemisphere: LR, Units: mm3}
+Longitudinal: [{Name: yearly, Formula: chi ~ years}, {Name: own, Formula: chi ~ years + scanner}]
+Mediation: [{Name: path, Cause: age, Mediator: chi, Outcome: volume}]
+Site:"""
+    own.write_text(OWN.replace("WAY", way).replace("\nSite:", more, 1))
+    _, found = results(*folders, own)
+    assert list(found.longitudinal["formula"]) == [
+        "chi ~ years + C(scanner)",
+        "chi ~ years + scanner",
+    ]
+    model = Model(name="m", formula="thalamic_volume ~ chi + age + scanner")
+    expected = regression.fit(model, truth)
+    paths = found.mediation.set_index("path")["coefficient"]
+    assert paths["direct (c')"] == pytest.approx(expected.row("age")["coefficient"], rel=1e-6)
+    b = expected.row("chi")["coefficient"]
+    assert paths["mediator to outcome (b)"] == pytest.approx(b, rel=1e-6)
+
+
 def test_one_site_changes_no_model(tmp_path: Path) -> None:
     _, *folders = written(tmp_path, scanner=["a"] * N)
     own = tmp_path / "own.yaml"
