@@ -1,0 +1,128 @@
+"""How well rims of lesions are told, over voxel sizes and masks of lesions.
+
+``python benchmarks/rims.py OUT.tsv [--blocks N] [--seed S] [--fit]``
+
+Blocks of white matter with some 25 lesions each (``simulate.rims``): field, noise, the default
+inversion, then the score of each lesion, in its true mask and in one whose border is off by 0.5 mm
+(SD, smooth over 2 mm) and that is moved by 0.3 mm (SD along each axis). Rows go to OUT.tsv; the
+areas under the curves, for lesions of 6 mm and more, are printed. ``--fit`` prints the weights of
+the logistic model: fit on some seeds, look at the areas on others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_qsmthal.core.grid import Array
+from bids_qsmthal.qsm.inversion import Medi
+from bids_qsmthal.qsm.measurement import Measurement
+from bids_qsmthal.roi.morphology import signed_depth_mm
+from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
+from bids_qsmthal.simulate.rims import Kind, LesionBlock, draw_block
+
+VOXELS = {"1": (1.0, 1.0, 1.0), "1.5x1.5x2": (1.5, 1.5, 2.0), ".75x.75x3": (0.75, 0.75, 3.0)}
+NOISE_PPB = (1.0, 3.0)
+RULE = RimRule()
+
+
+def reconstructed(
+    voxel_size_mm: tuple[float, float, float], generator: np.random.Generator
+) -> tuple[LesionBlock, Array]:
+    """Return a block and the susceptibility (ppb) that the default inversion makes of it."""
+    noise_ppb = float(generator.uniform(*NOISE_PPB))
+    block = draw_block(voxel_size_mm, generator, noise_ppb=noise_ppb)
+    # T2* weighted: lesions and fluid are brighter, veins darker.
+    magnitude = 1 + 0.15 * block.share + 0.5 * block.fluid
+    magnitude = magnitude - 0.6 * np.clip(block.chi_ppm - 0.06, 0, 0.4)
+    magnitude = magnitude + generator.normal(0, 0.02, magnitude.shape)
+    noise = np.full(block.grid.shape, noise_ppb / 1e3, np.float32)
+    seen = np.where(block.inside, magnitude, 0).astype(np.float32)
+    local = Measurement(block.field_ppm, noise, seen, block.inside, block.fluid)
+    return block, 1e3 * Medi()(local, block.grid).chi_ppm
+
+
+def misplaced(block: LesionBlock, generator: np.random.Generator) -> NDArray[np.int32]:
+    """Return the labels of a reader who errs by half a millimetre."""
+    size_mm = block.grid.voxel_size_mm
+    noise = generator.standard_normal(block.grid.shape)
+    smooth = ndimage.gaussian_filter(noise, [2 / size for size in size_mm])
+    depth = signed_depth_mm(block.labels > 0, size_mm) + 0.5 * smooth / smooth.std()
+    moved = ndimage.shift(depth, generator.normal(0, 0.3, 3) / size_mm, order=1)
+    nearest = ndimage.distance_transform_edt(
+        block.labels == 0, size_mm, return_distances=False, return_indices=True
+    )
+    return np.where(moved > 0, block.labels[tuple(nearest)], 0).astype(np.int32)
+
+
+def rows(
+    block: LesionBlock, chi_ppb: Array, labels: NDArray[np.int32]
+) -> list[dict[str, float | bool]]:
+    """Return one row per lesion that is large enough to be asked."""
+    size_mm = block.grid.voxel_size_mm
+    tissue = block.inside & (labels == 0) & ~ndimage.binary_dilation(block.fluid)
+    made: list[dict[str, float | bool]] = []
+    for number, lesion in enumerate(block.lesions, start=1):
+        shells = shells_of(labels == number, chi_ppb, block.inside, tissue, size_mm, rule=RULE)
+        shape = None if shells is None else rim_shape(shells, rule=RULE)
+        if shape is not None:
+            truth = {"rim": lesion.kind is Kind.RIM, "strength_ppb": lesion.strength_ppb}
+            own = {"radius_mm": lesion.radius_mm, "kind": int(lesion.kind)}
+            made.append(truth | own | shape._asdict() | {"p": rim_probability(shape, rule=RULE)})
+    return made
+
+
+def areas(rim: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the areas under the ROC and the precision-recall curve."""
+    ranks = pd.Series(score).rank().to_numpy()
+    number = int(rim.sum())
+    roc = (ranks[rim].sum() - number * (number + 1) / 2) / (number * (rim.size - number))
+    found = rim[np.argsort(-score)]
+    precision = np.cumsum(found) / np.arange(1, rim.size + 1)
+    return float(roc), float(precision[found].mean())
+
+
+def summary(table: pd.DataFrame) -> None:
+    """Print the areas, and lesions that are called wrongly, by voxel size and mask."""
+    for key, group in table.groupby(["voxel", "mask"]):
+        rim, p = group["rim"].to_numpy(bool), group["p"].to_numpy()
+        roc, precision = areas(rim, p)
+        called = p >= RULE.threshold
+        wrong = (called & ~rim).sum() / group["seed"].nunique()
+        print(f"{key}: {len(group)} lesions, {rim.sum()} rims, ROC {roc:.3f}, PR {precision:.3f},")
+        print(f"  found {(called & rim).sum() / rim.sum():.2f}, false a block {wrong:.2f}")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--fit", action="store_true")
+    options = parser.parse_args()
+    made: list[dict[str, object]] = []
+    for voxel, size_mm in VOXELS.items():
+        for seed in range(options.seed, options.seed + options.blocks):
+            generator = np.random.default_rng(seed)
+            block, chi_ppb = reconstructed(size_mm, generator)
+            for mask, labels in (("true", block.labels), ("off", misplaced(block, generator))):
+                where = {"voxel": voxel, "mask": mask, "seed": seed}
+                made += [where | row for row in rows(block, chi_ppb, labels)]
+    table = pd.DataFrame(made)
+    table.to_csv(options.out, sep="\t", index=False)
+    summary(table)
+    if options.fit:
+        known = sm.add_constant(table[["above_core_ppb", "closed"]].to_numpy(float))
+        model = sm.GLM(table["rim"].to_numpy(float), known, family=sm.families.Binomial())
+        print("weights", model.fit().params.round(4).tolist())
+
+
+if __name__ == "__main__":
+    main()

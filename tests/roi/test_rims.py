@@ -1,0 +1,83 @@
+"""Rims of lesions are told from lesions that are solid, plain or crossed by a vein."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
+
+RULE = RimRule()
+SIZES = [(1.0, 1.0, 1.0), (1.5, 1.5, 2.0), (0.75, 0.75, 3.0)]
+
+
+def lesion(size_mm, radius_mm, kind, *, strength=50.0, offset=0.0):
+    """Return mask, susceptibility (ppb), usable and tissue of a ball; the map is blurred once."""
+    shape = tuple(int(36 / size) for size in size_mm)
+    axes = ((np.arange(n) - n / 2) * s for n, s in zip(shape, size_mm, strict=True))
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    ball = radius < radius_mm
+    chi = np.random.default_rng(5).normal(offset, 3.0, shape)
+    if kind == "solid":
+        chi[ball] += strength
+    if kind == "rim":
+        chi[ball & (radius > radius_mm - 2)] += strength
+    if kind == "vein":
+        chi[(np.abs(x) < 1) & (np.abs(y) < 1)] += 150
+    whole = np.ones(shape, bool)
+    return ball, chi.astype(np.float32), whole, ~ball
+
+
+def shape_of(size_mm, radius_mm, kind, **options):
+    shells = shells_of(*lesion(size_mm, radius_mm, kind, **options), size_mm, rule=RULE)
+    return rim_shape(shells, rule=RULE)
+
+
+@pytest.mark.parametrize("size_mm", SIZES)
+def test_a_rim_is_probable_whatever_the_voxels_and_the_level_of_the_map(size_mm):
+    shape = shape_of(size_mm, 6.0, "rim", offset=-40.0)
+    assert shape.above_core_ppb == pytest.approx(50, abs=12)
+    assert shape.core_ppb == pytest.approx(0, abs=6)
+    assert shape.closed > 0.9
+    assert rim_probability(shape, rule=RULE) > 0.9
+
+
+@pytest.mark.parametrize("size_mm", SIZES)
+@pytest.mark.parametrize("kind", ["solid", "plain", "vein"])
+def test_no_rim_is_seen_where_there_is_none(size_mm, kind):
+    shape = shape_of(size_mm, 6.0, kind)
+    assert abs(shape.above_core_ppb) < 10
+    assert rim_probability(shape, rule=RULE) < 0.4
+
+
+def test_what_lies_beyond_a_lesion_is_subtracted():
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "solid")
+    shifted = shells_of(ball, chi + 70, usable, tissue, SIZES[0], rule=RULE)
+    plain = shells_of(ball, chi, usable, tissue, SIZES[0], rule=RULE)
+    assert rim_shape(shifted, rule=RULE).core_ppb == pytest.approx(50, abs=3)
+    np.testing.assert_allclose(
+        rim_shape(shifted, rule=RULE), rim_shape(plain, rule=RULE), atol=1e-3
+    )
+
+
+def test_another_lesion_beside_it_makes_no_rim():
+    ball, chi, usable, tissue = lesion(SIZES[0], 5.0, "plain")
+    beside = np.roll(ball, 10, axis=0) & ~ball
+    chi[beside] += 60
+    shells = shells_of(ball, chi, usable, tissue & ~beside, SIZES[0], rule=RULE)
+    assert rim_probability(rim_shape(shells, rule=RULE), rule=RULE) < 0.4
+
+
+def test_a_lesion_too_small_or_mostly_lost_is_not_called():
+    assert shape_of(SIZES[0], 2.5, "rim") is None
+    assert math.isnan(rim_probability(None, rule=RULE))
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "rim")
+    usable[: usable.shape[0] // 2 + 4] = False
+    shells = shells_of(ball, chi, usable, tissue, SIZES[0], rule=RULE)
+    assert shells is None or rim_shape(shells, rule=RULE) is None
+
+
+def test_without_surroundings_there_is_nothing_to_compare_with():
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "rim")
+    assert shells_of(ball, chi, usable, np.zeros_like(tissue), SIZES[0], rule=RULE) is None
