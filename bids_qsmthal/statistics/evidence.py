@@ -159,7 +159,8 @@ def _line(
     # Robust, logistic and count models have no partial correlation, hence no test of this kind; an
     # exact fit has no error.
     if math.isnan(r) or abs(r) >= 1 or not df > 1:
-        return line
+        notes = (str(found["note"]), _why_none(fit, float(found["coefficient"])))
+        return line | {"note": "; ".join(filter(None, notes))}
     tested = equivalence(r, df, scale.smallest_effect)
     low, high = partial_interval(r, df)
     return line | _factors(fit, float(found["r_squared"]), r, df, scale) | {
@@ -169,6 +170,25 @@ def _line(
         "excluded_beyond": tested.excluded_beyond,
         "verdict": str(verdict(float(found["p"]), tested.p)),
     }  # fmt: skip
+
+
+NO_TEST = "no equivalence test and no Bayes factor: both are of a partial correlation, "
+
+
+def _why_none(fit: Fit, coefficient: float) -> str:
+    """Return why a fitted coefficient has effect sizes alone, or nothing."""
+    model = fit.model
+    if math.isnan(coefficient):
+        return ""  # its note says why there is no estimate at all
+    if model.random:
+        return f"{NO_TEST}which random intercepts do not define in one way"
+    if model.family in ("binomial", "ordinal"):
+        return f"{NO_TEST}and a log odds ratio is none"
+    if model.family in ("poisson", "negative_binomial"):
+        return f"{NO_TEST}and a log rate ratio is none"
+    if model.method != "ols":
+        return f"{NO_TEST}which t gives with the errors of least squares only"
+    return ""
 
 
 def _factors(

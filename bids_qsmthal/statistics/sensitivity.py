@@ -46,7 +46,13 @@ ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
-NOT_RESAMPLED = "not given: counts, ordered outcomes and random intercepts are not resampled"
+NOT_RESAMPLED: dict[Family, str] = {
+    "poisson": "not given: thousands of fits of counts would take minutes; see robust errors (HC3)",
+    "negative_binomial": "not given: thousands of fits, each with a dispersion of its own, would "
+    "take minutes",
+    "ordinal": "not given: draws lose rare levels of the outcome, and with them thresholds",
+}
+FEW_SITES = "not given: sites would have to be drawn, not participants, and there are too few"
 
 BOOTSTRAP = "bootstrap (BCa)"
 PERMUTATION = "permutation"
@@ -336,7 +342,7 @@ def _inference(
     again = refits.OF_MODEL.get((main.model.family, main.model.method))
     again = None if main.model.random else again
     if question.harmonised or again is None:
-        note = HARMONISED if question.harmonised else NOT_RESAMPLED
+        note = HARMONISED if question.harmonised else _why_not_resampled(main.model)
         return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": note}
                          for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
     outcome = main.design.outcome
@@ -355,6 +361,11 @@ def _inference(
     name = f"{PERMUTATION} ({again.permutation})"
     rows.append(base | {"specification": name, "p": p, "note": note})
     return [*rows, base | _left_out(main, left, frame)]
+
+
+def _why_not_resampled(model: Model) -> str:
+    # Only random intercepts have a family that is otherwise resampled.
+    return FEW_SITES if model.random else NOT_RESAMPLED[model.family]
 
 
 def _without_each(
