@@ -1,0 +1,59 @@
+"""The reader's bench: a local web page to look at, correct and rate what a run made."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from typing import TYPE_CHECKING
+
+from bids_qsmthal.core.errors import OutputError
+from bids_qsmthal.view import application
+from bids_qsmthal.view.gate import Gate
+from bids_qsmthal.view.server import Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["serve", "server_of"]
+
+
+def server_of(output_dir: Path, host: str, port: int) -> Server:
+    """Return a server of an output folder that has its port and waits to be run.
+
+    Parameters
+    ----------
+    port
+        0 takes a free one.
+
+    Raises
+    ------
+    MissingInputError
+        The folder holds no participant of ours.
+    OutputError
+        The port is taken.
+    """
+    gate = Gate()
+    bench = application.bench(output_dir.resolve(), gate)
+    try:
+        return Server((host, port), gate, application.routes(bench))
+    except (OSError, OverflowError) as error:
+        raise OutputError(
+            f"{host}:{port}: cannot be listened on ({error}); choose another --port."
+        ) from error
+
+
+def serve(output_dir: Path, host: str, port: int, *, browser: bool) -> None:
+    """Serve until Ctrl-C; print the address and, where asked for, open it.
+
+    Raises
+    ------
+    MissingInputError, OutputError
+        As ``server_of``.
+    """
+    with server_of(output_dir, host, port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
+        sys.stdout.write(f"{address}\nCtrl-C stops it; the address works until then.\n")
+        sys.stdout.flush()
+        if browser:
+            webbrowser.open(address)
+        server.serve_forever()

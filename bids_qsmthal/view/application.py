@@ -1,0 +1,176 @@
+"""What the page can ask for: the table of routes, and a function for each."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from bids_qsmthal.bids.external import EDITS
+from bids_qsmthal.core.errors import MissingInputError
+from bids_qsmthal.report import page
+from bids_qsmthal.view import drawn, edits, images, live, participants, places, rating
+from bids_qsmthal.view.gate import Gate, Right
+from bids_qsmthal.view.messages import Refused, Request, Response, answer
+from bids_qsmthal.view.routes import Handler, Route
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATIC: Final = {
+    "index.html": "text/html; charset=utf-8",
+    "bench.css": "text/css; charset=utf-8",
+    "bench.js": "text/javascript; charset=utf-8",
+    "table.js": "text/javascript; charset=utf-8",
+    "viewer.js": "text/javascript; charset=utf-8",
+    "requests.js": "text/javascript; charset=utf-8",
+}
+"""The files of the page. What is not listed is not served."""
+
+LIBRARY: Final = "niivue.min.js"
+
+FORM_BYTES: Final = 2**13
+"""Of a form: a reason of 500 letters and a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One output folder.
+
+    Attributes
+    ----------
+    writable
+        Whether corrections and ratings can be saved.
+    """
+
+    output_dir: Path
+    gate: Gate
+    writable: bool
+
+
+def bench(output_dir: Path, gate: Gate) -> Bench:
+    """Return the bench of an output folder.
+
+    Raises
+    ------
+    MissingInputError
+        It holds no participant of ours.
+    """
+    if not participants.rows(output_dir):
+        raise MissingInputError(
+            f"{output_dir}: no participant of bids_qsmthal; expected the output folder of a run."
+        )
+    edited = output_dir / EDITS
+    return Bench(output_dir, gate, os.access(edited if edited.is_dir() else output_dir, os.W_OK))
+
+
+def routes(of: Bench) -> tuple[Route, ...]:
+    """Return every kind of request that is answered."""
+    name, key = r"(?P<name>[\w.+-]+)", r"(?P<key>\w+)"
+    return (
+        _route("GET", "", partial(_static, name="index.html")),
+        _route("GET", r"static/(?P<name>[\w.]+)", _static),
+        _route("GET", "api/participants", partial(_participants, of)),
+        _route("GET", f"api/scan/{name}", partial(_scan, of)),
+        _route("GET", rf"api/map/{name}/{key}/(?P<space>\w+)\.nii\.gz", partial(_map, of)),
+        _route("GET", rf"api/label/{name}/{key}\.nii\.gz", partial(_label, of)),
+        _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
+        _route("PUT", f"api/label/{name}/{key}", partial(_save, of), drawn.MOST_BYTES),
+        _route("POST", f"api/rating/{name}", partial(_rate, of), FORM_BYTES),
+        Route(
+            *("GET", re.compile(r"files/(?P<path>.+)"), partial(_file, of)), right=Right.FILES
+        ),
+    )
+
+
+def _route(method: str, pattern: str, handler: Handler, most_bytes: int = 0) -> Route:
+    return Route(method, re.compile(pattern), handler, most_bytes)
+
+
+def _static(request: Request, name: str = "") -> Response:
+    asked = name or request.parts["name"]
+    if asked == LIBRARY:
+        return Response(page.source(LIBRARY).encode(), STATIC["bench.js"])
+    if asked not in STATIC:
+        raise MissingInputError(f"{asked}: no file of the page.")
+    folder = resources.files("bids_qsmthal.view") / "static"
+    return Response((folder / asked).read_bytes(), STATIC[asked])
+
+
+def _participants(of: Bench, _request: Request) -> Response:
+    rated = rating.latest(of.output_dir)
+    rows = [
+        row.described()
+        | {"rating": rated.get((row.participant_id, row.session_id, row.run_id))}
+        for row in participants.rows(of.output_dir)
+    ]
+    # Reports are opened with the lesser token: they are pages of their own.
+    return answer(
+        {"rows": rows, "writable": of.writable, "files": f"/{of.gate.files_token}/files/"}
+    )
+
+
+def _scan(of: Bench, request: Request) -> Response:
+    return answer(images.overview(_of(of, request)))
+
+
+def _map(of: Bench, request: Request) -> Response:
+    parts = request.parts
+    content = images.map_on(_of(of, request), parts["key"], parts["space"])
+    return Response(content, "application/gzip")
+
+
+def _label(of: Bench, request: Request) -> Response:
+    content, version = images.label_of(_of(of, request), request.parts["key"])
+    return Response(content, "application/gzip", headers={"ETag": f'"{version}"'})
+
+
+def _numbers(of: Bench, request: Request) -> Response:
+    scan, label = _of(of, request), images.label(request.parts["key"])
+    drawing = drawn.read(request.body, images.volume(scan.current(label.key)), label)
+    return answer(live.numbers(scan, label, drawing))
+
+
+def _save(of: Bench, request: Request) -> Response:
+    _check_writable(of)
+    scan, label = _of(of, request), images.label(request.parts["key"])
+    given = request.headers
+    # Percent-encoded, since headers hold no letter outside of Latin-1.
+    signed = edits.signature(given.get("x-reader", ""), unquote(given.get("x-reason", "")))
+    version = given.get("if-match", "").strip('"')
+    if not version:
+        raise Refused(
+            HTTPStatus.PRECONDITION_REQUIRED, "which version was changed? Load the page again."
+        )
+    drawing = drawn.read(request.body, images.volume(scan.current(label.key)), label)
+    saved = edits.save(scan, label, drawing, version, signed)
+    where = scan.edit(label.key).relative_to(of.output_dir).as_posix()
+    return answer({"version": saved, "path": where})
+
+
+def _rate(of: Bench, request: Request) -> Response:
+    _check_writable(of)
+    row = participants.row(of.output_dir, request.parts["name"])
+    form = {name: str(value) for name, value in request.json().items()}
+    signed = edits.signature(form.get("reader", ""), form.get("reason", ""))
+    rating.save(of.output_dir, row, form.get("decision", ""), signed)
+    return answer({"saved": True})
+
+
+def _file(of: Bench, request: Request) -> Response:
+    return places.served(of.output_dir, request.parts["path"])
+
+
+def _of(of: Bench, request: Request) -> images.Scan:
+    row = participants.row(of.output_dir, request.parts["name"])
+    return images.Scan(of.output_dir, row)
+
+
+def _check_writable(of: Bench) -> None:
+    if not of.writable:
+        raise Refused(HTTPStatus.FORBIDDEN, "the output folder cannot be written: view only.")

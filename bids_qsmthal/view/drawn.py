@@ -1,0 +1,75 @@
+"""A drawing that a browser sends: unpacked within its bounds, and checked against its grid."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from bids_qsmthal.core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.core.image import Image
+    from bids_qsmthal.view.images import Label
+
+HEADER_BYTES: Final = 352
+"""Of a NIfTI-1 file before its voxels, with the four bytes that say that no extension follows."""
+
+MOST_BYTES: Final = 2**24
+"""Of a compressed drawing. A mask of 256 x 256 x 176 voxels has some 30 KiB; noise in every voxel
+would have 3 MB."""
+
+
+def read(body: bytes, grid: Image, label: Label) -> NDArray[np.uint8]:
+    """Return the voxels of a drawing, shape of the grid.
+
+    Parameters
+    ----------
+    body
+        A NIfTI file of one byte a voxel in the order of the grid, gzipped.
+
+    Raises
+    ------
+    DataError
+        It has another grid, or values that the label has not.
+    """
+    content = _unpacked(body, HEADER_BYTES + grid.data.size)
+    shape = np.frombuffer(content, "<i2", 4, offset=40)
+    if tuple(shape) != (3, *grid.shape) or not np.allclose(
+        _sform(content), grid.affine[:3], atol=1e-3
+    ):
+        raise DataError(
+            f"the drawing has the shape {shape[1:].tolist()} or lies elsewhere; expected the grid "
+            f"{list(grid.shape)} of the {label.title}; load the participant again."
+        )
+    voxels = np.frombuffer(content, np.uint8, offset=HEADER_BYTES)
+    # NIfTI's first axis runs fastest.
+    drawing = np.ascontiguousarray(voxels.reshape(grid.shape, order="F"))
+    if drawing.max() > len(label.values):
+        raise DataError(
+            f"the drawing has the value {drawing.max()}; expected 0 to {len(label.values)} in the "
+            f"{label.title}; draw with the labels of the page."
+        )
+    return drawing
+
+
+def _unpacked(body: bytes, size: int) -> bytes:
+    """Return what was compressed, which has exactly this size; no more is ever unpacked."""
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        content = unpacking.decompress(body, size + 1)
+    except zlib.error as error:
+        raise DataError(f"the drawing cannot be unpacked ({error}); save it again.") from error
+    if len(content) != size or not unpacking.eof:
+        raise DataError(
+            f"the drawing has not the {size} bytes of its grid; load the participant again."
+        )
+    return content
+
+
+def _sform(content: bytes) -> NDArray[Any]:
+    """Return the upper three rows of the affine in a header."""
+    return np.frombuffer(content, "<f4", 12, offset=280).reshape(3, 4)

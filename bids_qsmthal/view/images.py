@@ -1,0 +1,250 @@
+"""Maps and labels of a scan: which there are, and as what a browser gets them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from bids_qsmthal.bids.external import EDITS
+from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.image import Image, resample
+from bids_qsmthal.report import drawing, gre_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.view.participants import Row
+
+SCALES: Final = {"ppm": 1000.0}
+"""From the unit of a file to that on the screen: susceptibility is shown in ppb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map to look at; ``low`` and ``high`` are black and white, ``None`` by its values."""
+
+    key: str
+    title: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A mask to look at and to correct.
+
+    Attributes
+    ----------
+    values
+        What its numbers are called; the first one is 1.
+    may_be_empty
+        Whether a head can have none of it.
+    """
+
+    key: str
+    title: str
+    color: str
+    values: tuple[str, ...] = ("inside",)
+    may_be_empty: bool = False
+
+
+_CHI, _R2STAR = gre_figures.CHI_WINDOW, gre_figures.R2STAR_WINDOW
+
+MAPS: Final = (
+    Map("chi", "QSM", "ppb", _CHI.low, _CHI.high),
+    Map("r2star", "R2*", "1/s", _R2STAR.low, _R2STAR.high),
+    Map("t1w", "T1w"),
+)
+
+LABELS: Final = (
+    Label("thalamus", "thalamus", drawing.YELLOW, ("left", "right")),
+    Label("csf_reference", "CSF reference", drawing.SKY),
+    Label("vein", "veins", drawing.VERMILION, may_be_empty=True),
+    Label("brain_gre", "brain (gradient echo)", drawing.PURPLE),
+    Label("lesion", "T2 lesions", drawing.GREEN, may_be_empty=True),
+    Label("enhancing", "enhancing lesions", drawing.VERMILION, may_be_empty=True),
+    Label("brain", "brain (T1w)", drawing.PURPLE),
+)
+"""What can be corrected, each on the grid of its own scan."""
+
+BACKGROUNDS: Final[Mapping[str, str]] = {"MEGRE": "chi", "T1w": "t1w"}
+"""The map whose grid the labels of a space have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The files of one scan.
+
+    Attributes
+    ----------
+    output_dir
+        The root of all.
+    """
+
+    output_dir: Path
+    row: Row
+
+    def output(self, key: str) -> Path:
+        """Return the place of a product of the run."""
+        return self.output_dir / self.row.folder / self._file(key)
+
+    def edit(self, key: str) -> Path:
+        """Return the place where a reader's correction of it counts."""
+        return self.output_dir / EDITS / self.row.folder / self._file(key)
+
+    def current(self, key: str) -> Path:
+        """Return the file that counts: the correction, else the product.
+
+        Raises
+        ------
+        DataError
+            A correction lies under another name, where a run takes it and this page would not.
+        """
+        place = self.edit(key)
+        beside = [
+            path
+            for path in (self.output_dir / EDITS / self.row.participant_id).rglob(
+                f"{place.name.removesuffix('.gz')}*"
+            )
+            if path != place
+        ]
+        if beside:
+            raise DataError(f"{beside[0]}: expected at {place}; move the file there.")
+        return place if place.is_file() else self.output(key)
+
+    def transform(self, source: str, target: str) -> Path:
+        """Return the file that resamples an image of one scan onto another."""
+        name = f"{self.row.name}_from-{source}_to-{target}_mode-image_xfm.txt"
+        return self.output_dir / self.row.folder / name
+
+    def _file(self, key: str) -> str:
+        # Outputs of T1w are shared by the scans of a session, and carry no run of theirs.
+        ids = (self.row.participant_id, self.row.session_id)
+        session = "_".join(part for part in ids if part != "n/a")
+        product = PRODUCTS[key]
+        begin = self.row.name if product.space == "MEGRE" else session
+        return f"{begin}_{product.ending}.nii.gz"
+
+
+def label(key: str) -> Label:
+    """Return a label by its key.
+
+    Raises
+    ------
+    MissingInputError
+        There is none.
+    """
+    for one in LABELS:
+        if one.key == key:
+            return one
+    raise MissingInputError(f"{key}: no label that can be corrected here.")
+
+
+def version(path: Path) -> str:
+    """Return what tells one content of a file from another."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def overview(scan: Scan) -> dict[str, Any]:
+    """Return which maps and labels there are."""
+    maps = [one for one in MAPS if scan.output(one.key).is_file()]
+    present = {one.key for one in maps}
+    labels = [
+        {
+            **{"key": one.key, "title": one.title, "color": one.color, "values": one.values},
+            "space": PRODUCTS[one.key].space,
+            "edited": scan.edit(one.key).is_file(),
+        }
+        for one in LABELS
+        if scan.output(one.key).is_file() and BACKGROUNDS[PRODUCTS[one.key].space] in present
+    ]
+    described = [
+        {
+            **{"key": one.key, "title": one.title, "unit": one.unit},
+            **{"low": one.low, "high": one.high, "space": PRODUCTS[one.key].space},
+        }
+        for one in maps
+    ]
+    return {"maps": described, "labels": labels, "backgrounds": BACKGROUNDS}
+
+
+def map_on(scan: Scan, key: str, space: str) -> bytes:
+    """Return a map on the grid of a space as a NIfTI file, in the unit on the screen.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such map, or nothing that relates the two scans.
+    """
+    if key not in {one.key for one in MAPS} or space not in BACKGROUNDS:
+        raise MissingInputError(f"{key} on {space}: no such map.")
+    image = volume(scan.output(key))
+    own = PRODUCTS[key].space
+    if space != own:
+        onto = volume(scan.output(BACKGROUNDS[space]))
+        image = resample(image, onto, world=_world(scan.transform(own, space)))
+    scale = SCALES.get(PRODUCTS[key].units or "", 1.0)
+    return nifti.packed(image.like(image.data * np.float32(scale)), dtype=np.float32)
+
+
+def label_of(scan: Scan, key: str) -> tuple[bytes, str]:
+    """Return a label as it counts now, as a NIfTI file of whole numbers, and its version."""
+    place = scan.current(label(key).key)
+    # The version first: where the file is replaced in between, a save is refused, not taken.
+    state = version(place)
+    return nifti.packed(volume(place), dtype=np.uint8), state
+
+
+def volume(path: Path) -> Image:
+    """Return an image, read again only where the file changed; its data must not be written."""
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path.name}: no such image in the output folder.") from error
+    return _volume(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+# Those of two participants: the one that is looked at and the one before; at 256 x 256 x 90 voxels
+# an image has 24 MB.
+@lru_cache(maxsize=12)
+def _volume(path: Path, *_state: int) -> Image:
+    image = nifti.load(path)
+    image.data.setflags(write=False)
+    return image
+
+
+def _world(path: Path) -> NDArray[np.float64]:
+    """Return the matrix of an ITK text file for points in RAS: of the target, to the source.
+
+    Raises
+    ------
+    MissingInputError
+        There is no file.
+    DataError
+        It is not one that the run wrote.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path.name}: the scans are not registered to each other.")
+    lines = dict(
+        line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines()
+    )
+    numbers = np.array(lines.get("Parameters", "").split(), dtype=np.float64)
+    center = np.array(lines.get("FixedParameters", "").split(), dtype=np.float64)
+    if numbers.shape != (12,) or center.any():
+        raise DataError(f"{path.name}: not an affine of ours; run the participant again.")
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = numbers[:9].reshape(3, 3), numbers[9:]
+    # ITK's points are LPS: x and y change their signs on both sides.
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turned: NDArray[np.float64] = turn @ matrix @ turn
+    return turned

@@ -1,0 +1,78 @@
+"""What a drawing would measure, while it is drawn: by the formulas of the table of measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.view import images
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.view.images import Label, Scan
+
+TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""Voxels of one lesion touch with a side, an edge or a corner, as in the tables of lesions."""
+
+
+def numbers(scan: Scan, label: Label, drawing: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return what a drawing of one label measures, with the other labels as they count now.
+
+    Returns
+    -------
+    dict
+        ``parts``: voxels and mm3 of each value, and its mean susceptibility (ppb) on the grid of
+        the gradient echo. There also ``relative_ppb``: susceptibility of the thalami against the
+        CSF reference, L, R and both; elsewhere ``count``: pieces that do not touch.
+    """
+    # All that is on the grid of the label has the same voxels.
+    voxel_mm3 = images.volume(scan.current(label.key)).voxel_volume_mm3
+    on_gre = PRODUCTS[label.key].space == "MEGRE"
+    chi_ppb = 1e3 * images.volume(scan.output("chi")).data if on_gre else None
+    parts = [
+        {
+            "name": name,
+            "voxels": int((drawing == value).sum()),
+            "volume_mm3": float((drawing == value).sum() * voxel_mm3),
+            "mean_ppb": None if chi_ppb is None else _mean(chi_ppb, drawing == value),
+        }
+        for value, name in enumerate(label.values, 1)
+    ]
+    if chi_ppb is None:
+        return {"parts": parts, "count": int(ndimage.label(drawing > 0, TOUCHING)[1])}
+    return {"parts": parts, "relative_ppb": _relative(scan, label, drawing, chi_ppb)}
+
+
+def _relative(
+    scan: Scan, label: Label, drawing: NDArray[np.uint8], chi_ppb: NDArray[Any]
+) -> dict[str, float | None]:
+    """Return mean chi(thalamus) - mean chi(CSF reference) in ppb for L, R and LR."""
+    shown = {key: _label(scan, key) for key in ("thalamus", "csf_reference")}
+    shown |= {label.key: drawing} if label.key in shown else {}
+    thalamus, reference = shown["thalamus"], shown["csf_reference"]
+    if label.key == "vein" and thalamus is not None:
+        # Veins are no thalamus. What leaves the veins comes back only with the next run, which
+        # knows the thalamus below them.
+        thalamus = np.where(drawing > 0, 0, thalamus)
+    if thalamus is None or reference is None:
+        return {"L": None, "R": None, "LR": None}
+    zero = _mean(chi_ppb, reference > 0)
+    sides = {"L": thalamus == 1, "R": thalamus == 2, "LR": thalamus > 0}
+    means = {side: _mean(chi_ppb, mask) for side, mask in sides.items()}
+    return {
+        side: None if mean is None or zero is None else mean - zero for side, mean in means.items()
+    }
+
+
+def _label(scan: Scan, key: str) -> NDArray[Any] | None:
+    place = scan.current(key)
+    return images.volume(place).data if place.is_file() else None
+
+
+def _mean(values: NDArray[Any], mask: NDArray[np.bool_]) -> float | None:
+    """Return the mean in double precision, as the table of measures has it."""
+    return float(values[mask].mean(dtype=np.float64)) if mask.any() else None

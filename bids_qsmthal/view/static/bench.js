@@ -1,0 +1,143 @@
+// The page: the table, one participant, and the keys that go from one to the next.
+import { read, send } from "./requests.js";
+import { Table } from "./table.js";
+import { Viewer } from "./viewer.js";
+
+const element = (id) => document.getElementById(id);
+let writable = false;
+let files = "";
+let row = null;
+
+const say = (text) => {
+  const bad = text instanceof Error;
+  element("status").textContent = bad ? text.message : text;
+  element("status").classList.toggle("bad", bad);
+};
+const guarded = (work) => async (...given) => {
+  try { await work(...given); } catch (error) { say(error); }
+};
+
+const viewer = new Viewer(say);
+const table = new Table(guarded((chosen) => open(chosen)));
+let attached = false;
+
+const load = async () => {
+  const found = await read("api/participants");
+  writable = found.writable;
+  files = found.files;
+  table.fill(found.rows);
+  element("saving").hidden = element("drawing").hidden = !writable;
+  say(`${found.rows.length} scans${writable ? "" : "; the folder cannot be written: view only"}`);
+};
+
+const options = (id, pairs) => {
+  element(id).replaceChildren(...pairs.map(([value, text]) => new Option(text, value)));
+};
+
+const open = async (chosen) => {
+  row = chosen;
+  element("list").hidden = true;
+  element("participant").hidden = false;
+  element("name").textContent = row.name;
+  const number = row.number_ppb === null ? "no number" : `${row.number_ppb.toFixed(1)} ppb`;
+  element("summary").textContent = `${row.verdict || "failed"}, ${number}`;
+  const listed = row.warnings.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  });
+  element("warnings").replaceChildren(...listed);
+  element("report").hidden = !row.report;
+  element("report").href = `${files}${encodeURIComponent(row.name)}.html`;
+  document.title = `bids_qsmthal: ${row.name}`;
+  delete document.documentElement.dataset.shown;
+  element("close").focus();
+  if (!row.folder) { return say("This run failed: there is no image."); }
+  say("Loading the images.");
+  if (!attached) { await viewer.attach(); attached = true; }
+  const scan = await viewer.open(row, writable);
+  options("label", scan.labels.map((label) => [label.key, label.title + (label.edited ? " (corrected)" : "")]));
+  if (!scan.labels.length) { return say("There is no label to show."); }
+  await show(scan.labels[0].key);
+};
+
+const show = async (key) => {
+  await viewer.show(key);
+  const own = viewer.scan.backgrounds[viewer.label.space];
+  options("map", viewer.scan.maps.map((map) => [map.key, map.unit ? `${map.title} (${map.unit})` : map.title]));
+  element("map").value = own;
+  const names = viewer.label.values.map((name, index) => [index + 1, `draw ${name}`]);
+  options("pen", [...names, [0, "erase"]]);
+  viewer.pen();
+  windowed();
+  say(`${row.name}: ${viewer.label.title}`);
+  document.documentElement.dataset.shown = `${row.name} ${key}`;
+};
+
+const windowed = () => {
+  element("low").value = viewer.top.cal_min;
+  element("high").value = viewer.top.cal_max;
+};
+
+const close = () => {
+  element("participant").hidden = true;
+  element("list").hidden = false;
+  document.title = "bids_qsmthal: participants";
+};
+
+const go = guarded(async (step) => {
+  const other = row && table.neighbour(row.name, step);
+  if (other) { await open(other); }
+});
+
+const signed = () => {
+  const reader = element("reader");
+  if (!reader.reportValidity()) { throw new Error("Type your name or initials (letters, digits, hyphens)."); }
+  return [reader.value, element("reason").value];
+};
+
+element("close").addEventListener("click", close);
+element("previous").addEventListener("click", () => go(-1));
+element("next").addEventListener("click", () => go(1));
+element("label").addEventListener("change", guarded(() => show(element("label").value)));
+element("map").addEventListener("change", guarded(async () => {
+  await viewer.choose(element("map").value);
+  windowed();
+}));
+for (const id of ["low", "high"]) {
+  element(id).addEventListener("change", () => {
+    const [low, high] = [Number(element("low").value), Number(element("high").value)];
+    if (high > low) { Object.assign(viewer.top, { cal_min: low, cal_max: high }); viewer.nv.updateGLVolume(); }
+  });
+}
+for (const id of ["pen", "size", "fill"]) { element(id).addEventListener("change", () => viewer.pen()); }
+element("opacity").addEventListener("input", () => viewer.nv.setDrawOpacity(Number(element("opacity").value)));
+element("view").addEventListener("change", () => {
+  const name = element("view").value === "all" ? "MULTIPLANAR" : element("view").value.toUpperCase();
+  viewer.nv.setSliceType(niivue.SLICE_TYPE[name]);
+});
+element("undo").addEventListener("click", () => viewer.nv.drawUndo());
+element("saving").addEventListener("submit", (event) => event.preventDefault());
+element("save").addEventListener("click", guarded(async () => {
+  const [reader, reason] = signed();
+  // A header holds no letter outside of Latin-1 (RFC 9110).
+  const path = await viewer.save(reader, encodeURIComponent(reason));
+  say(`Saved ${path}. Run the participant again to use it.`);
+}));
+element("rate").addEventListener("click", guarded(async () => {
+  const [reader, reason] = signed();
+  const body = JSON.stringify({ reader, reason, decision: element("decision").value });
+  await send("POST", `api/rating/${row.name}`, body);
+  await load();
+  say(`Saved the rating of ${row.name}.`);
+}));
+
+addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input, select");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || element("participant").hidden) { return; }
+  const keys = { j: () => go(1), k: () => go(-1), u: () => viewer.nv.drawUndo(), Escape: close };
+  keys[event.key]?.();
+});
+
+globalThis.bench = { viewer };
+guarded(load)();

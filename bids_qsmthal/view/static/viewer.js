@@ -1,0 +1,140 @@
+// The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
+import { bytes, packed, read, send } from "./requests.js";
+
+const element = (id) => document.getElementById(id);
+
+const lookup = (color, count) => {
+  // Sides that are told apart: the label's colour, and a light blue for the second one.
+  const part = (hex, start) => parseInt(hex.slice(start, start + 2), 16);
+  const colors = ["#000000", color, "#56B4E9"].slice(0, count + 1);
+  const of = (start) => colors.map((hex) => part(hex, start));
+  return {
+    R: of(1), G: of(3), B: of(5),
+    A: colors.map((_, value) => (value ? 255 : 0)),
+    I: colors.map((_, value) => value), labels: colors.map((_, value) => String(value)),
+  };
+};
+
+export class Viewer {
+  constructor(said) {
+    this.said = said;
+    this.asked = 0;
+    this.nv = new niivue.Niivue({
+      backColor: [0, 0, 0, 1],
+      crosshairWidth: 0.6,
+      crosshairColor: [1, 1, 1, 0.7],
+      isOrientationTextVisible: true,
+      multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
+      dragAndDropEnabled: false,
+      logLevel: "error",
+    });
+    this.nv.onDrawingChanged = () => this.measure();
+    this.nv.onLocationChange = (place) => this.tell(place);
+  }
+
+  async attach() {
+    await this.nv.attachTo("canvas");
+    this.nv.setInterpolation(true);
+  }
+
+  async open(row, writable) {
+    this.row = row;
+    this.writable = writable;
+    this.scan = await read(`api/scan/${row.name}`);
+    this.maps = new Map();
+    return this.scan;
+  }
+
+  async show(key) {
+    this.label = this.scan.labels.find((label) => label.key === key);
+    const space = this.label.space;
+    const own = this.scan.backgrounds[space];
+    const [background, mask] = await Promise.all([
+      this.image(own, space), bytes(`api/label/${this.row.name}/${key}.nii.gz`),
+    ]);
+    this.version = mask.version;
+    this.nv.closeDrawing();
+    for (const volume of [...this.nv.volumes]) { this.nv.removeVolume(volume); }
+    this.nv.addVolume(background);
+    this.shown = own;
+    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii.gz" });
+    drawing.img = Uint8Array.from(drawing.img);
+    if (!this.nv.loadDrawing(drawing)) { throw new Error("The label has another grid than the map."); }
+    this.nv.setDrawColormap(lookup(this.label.color, this.label.values.length));
+    this.nv.setDrawOpacity(Number(element("opacity").value));
+    this.nv.setDrawingEnabled(this.writable);
+    this.pen();
+    await this.measure();
+  }
+
+  async image(key, space) {
+    const map = this.scan.maps.find((one) => one.key === key);
+    const { content } = await bytes(`api/map/${this.row.name}/${key}/${space}.nii.gz`);
+    const range = map.low === null ? {} : { cal_min: map.low, cal_max: map.high };
+    return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii.gz`, colormap: "gray", ...range });
+  }
+
+  async choose(key) {
+    // The map of the label's grid stays below: the drawing lies on it. Others are laid over it.
+    const own = this.scan.backgrounds[this.label.space];
+    while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.nv.volumes[1]); }
+    if (key !== own) { this.nv.addVolume(await this.image(key, this.label.space)); }
+    this.shown = key;
+    this.nv.updateGLVolume();
+  }
+
+  get top() { return this.nv.volumes[this.nv.volumes.length - 1]; }
+
+  pen() {
+    this.nv.setPenValue(Number(element("pen").value), element("fill").checked);
+    this.nv.opts.penSize = Number(element("size").value) || 1;
+  }
+
+  async drawn() {
+    return packed(await this.nv.saveImage({ filename: "", isSaveDrawing: true }));
+  }
+
+  async measure() {
+    if (!this.label || !this.nv.drawBitmap) { return; }
+    const asked = ++this.asked;
+    try {
+      const body = await this.drawn();
+      const found = await send("POST", `api/numbers/${this.row.name}/${this.label.key}`, body);
+      // An answer that a later stroke has overtaken is not shown.
+      if (asked === this.asked) { this.report(found); }
+    } catch (error) {
+      this.said(error);
+    }
+  }
+
+  report(found) {
+    const one = (value, unit) => (value === null ? "n/a" : `${value.toFixed(2)} ${unit}`);
+    const parts = found.parts.map((part) => {
+      const mean = part.mean_ppb === null ? "" : `, mean ${one(part.mean_ppb, "ppb")}`;
+      return `${part.name}: ${part.voxels} voxels, ${one(part.volume_mm3, "mm³")}${mean}`;
+    });
+    if (found.relative_ppb) {
+      const relative = Object.entries(found.relative_ppb).map(([side, value]) => `${side} ${one(value, "ppb")}`);
+      parts.push(`relative susceptibility of the thalamus: ${relative.join(", ")}`);
+    }
+    if (found.count !== undefined) { parts.push(`${found.count} lesions or pieces`); }
+    element("numbers").textContent = parts.join("; ");
+    element("numbers").dataset.found = JSON.stringify(found);
+  }
+
+  tell(place) {
+    const map = this.scan?.maps.find((one) => one.key === this.shown);
+    const value = place.values[place.values.length - (this.nv.drawBitmap ? 2 : 1)]?.value;
+    const mm = [...place.mm].slice(0, 3).map((number) => number.toFixed(1)).join(", ");
+    const here = map && Number.isFinite(value) ? `: ${map.title} ${value.toFixed(1)} ${map.unit}` : "";
+    element("place").textContent = `${mm} mm${here}`;
+  }
+
+  async save(reader, reason) {
+    const headers = { "If-Match": this.version, "X-Reader": reader, "X-Reason": reason };
+    const address = `api/label/${this.row.name}/${this.label.key}`;
+    const saved = await send("PUT", address, await this.drawn(), headers);
+    this.version = `"${saved.version}"`;
+    return saved.path;
+  }
+}
