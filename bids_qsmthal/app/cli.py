@@ -319,6 +319,16 @@ def _verify(words: Sequence[str]) -> int:
     return ExitCode.FAILED if found.differences else ExitCode.DONE
 
 
+def _view(words: Sequence[str]) -> int:
+    chosen = options.view_parser().parse_args(words[1:])
+    with tempfile.TemporaryDirectory() as scratch:
+        caches.use(Path(scratch))
+        from bids_qsmthal import view  # noqa: PLC0415
+
+        view.serve(chosen.output_dir, chosen.host, chosen.port, browser=not chosen.no_browser)
+    return ExitCode.DONE
+
+
 def _simulate(words: Sequence[str]) -> int:
     chosen = options.simulate_parser().parse_args(words[1:])
     log.setLevel(log_level(chosen))
@@ -358,7 +368,13 @@ def _demo(words: Sequence[str]) -> int:
     )
 
 
-COMMANDS: Final = {"demo": _demo, "simulate": _simulate, "check": _check, "verify": _verify}
+COMMANDS: Final = {
+    "demo": _demo,
+    "simulate": _simulate,
+    "check": _check,
+    "verify": _verify,
+    "view": _view,
+}
 """What the first word may be in place of a dataset."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -67,6 +68,9 @@ def run(folder: Path, *, process: Process, participants: int = 3, seed: int = 0)
     sys.stdout.write(f"\n{comparison(folder / 'truth', derivatives, cohort)}\n")
     for report in (*sorted(derivatives.glob("sub-*.html")), *derivatives.glob("group/group.html")):
         sys.stdout.write(f"report: {report}\n")
+    sys.stdout.write(
+        f"to look, correct and rate: bids_qsmthal view {shlex.quote(str(derivatives))}\n"
+    )
     return status
 
 

@@ -28,6 +28,8 @@ other commands:
   bids_qsmthal verify OUT [OTHER]
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
+  bids_qsmthal view OUT     look at, correct and rate the participants of an output folder in the
+                            browser (see bids_qsmthal view --help)
 """
 
 PRESETS: Mapping[str, Mapping[str, str]] = {
@@ -233,6 +235,29 @@ def verify_parser() -> Parser:
     )
     p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
     p.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another to compare with")
+    return p
+
+
+def view_parser() -> Parser:
+    """Describe ``bids_qsmthal view OUT``."""
+    p = Parser(
+        prog="bids_qsmthal view",
+        description="Serve a page of this machine to look at the participants of an output "
+        "folder, to correct their labels and to rate them. Corrections and ratings go into "
+        "OUT/edits, nothing else is written. The address that is printed holds a token; nobody "
+        "without it is answered.",
+        allow_abbrev=False,
+    )
+    p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
+    _option(
+        p,
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on; another one only inside a container (default: 127.0.0.1)",
+    )
+    _option(p, "--port", type=int, default=8765, metavar="N", help="default 8765; 0: a free one")
+    _option(p, "--no-browser", action="store_true", help="print the address, open nothing")
     return p
 
 

@@ -16,7 +16,7 @@ from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.report import page
 from bids_qsmthal.view import drawn, edits, images, live, participants, places, rating
 from bids_qsmthal.view.gate import Gate, Right
-from bids_qsmthal.view.messages import Refused, Request, Response, answer
+from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
 from bids_qsmthal.view.routes import Handler, Route
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ def routes(of: Bench) -> tuple[Route, ...]:
         _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
         _route("PUT", f"api/label/{name}/{key}", partial(_save, of), drawn.MOST_BYTES),
         _route("POST", f"api/rating/{name}", partial(_rate, of), FORM_BYTES),
-        Route(
-            *("GET", re.compile(r"files/(?P<path>.+)"), partial(_file, of)), right=Right.FILES
-        ),
+        Route(*("GET", re.compile(r"files/(?P<path>.+)"), partial(_file, of)), right=Right.FILES),
     )
 
 
@@ -105,8 +103,7 @@ def _static(request: Request, name: str = "") -> Response:
 def _participants(of: Bench, _request: Request) -> Response:
     rated = rating.latest(of.output_dir)
     rows = [
-        row.described()
-        | {"rating": rated.get((row.participant_id, row.session_id, row.run_id))}
+        row.described() | {"rating": rated.get((row.participant_id, row.session_id, row.run_id))}
         for row in participants.rows(of.output_dir)
     ]
     # Reports are opened with the lesser token: they are pages of their own.
@@ -144,7 +141,7 @@ def _save(of: Bench, request: Request) -> Response:
     signed = edits.signature(given.get("x-reader", ""), unquote(given.get("x-reason", "")))
     version = given.get("if-match", "").strip('"')
     if not version:
-        raise Refused(
+        raise RefusedError(
             HTTPStatus.PRECONDITION_REQUIRED, "which version was changed? Load the page again."
         )
     drawing = drawn.read(request.body, images.volume(scan.current(label.key)), label)
@@ -173,4 +170,4 @@ def _of(of: Bench, request: Request) -> images.Scan:
 
 def _check_writable(of: Bench) -> None:
     if not of.writable:
-        raise Refused(HTTPStatus.FORBIDDEN, "the output folder cannot be written: view only.")
+        raise RefusedError(HTTPStatus.FORBIDDEN, "the output folder cannot be written: view only.")

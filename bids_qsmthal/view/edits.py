@@ -22,7 +22,7 @@ from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, write_json, write_whole
 from bids_qsmthal.core.lock import only_writer
 from bids_qsmthal.view import images
-from bids_qsmthal.view.messages import Refused
+from bids_qsmthal.view.messages import RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def save(
 
     Raises
     ------
-    Refused
+    RefusedError
         Somebody saved another version in between.
     DataError
         The drawing is empty and must not be.
@@ -96,7 +96,7 @@ def save(
     with only_writer(root / LOCK, place):
         before = scan.current(label.key)
         if images.version(before) != version:
-            raise Refused(
+            raise RefusedError(
                 HTTPStatus.PRECONDITION_FAILED,
                 f"somebody saved the {label.title} of {scan.row.name} meanwhile; nothing was "
                 "written: load it again and repeat your change.",

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from bids_qsmthal.view.messages import Refused
+from bids_qsmthal.view.messages import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Gate:
 
         Raises
         ------
-        Refused
+        RefusedError
             The token is wrong, the host is not this machine, or a change is asked for from
             another page.
         """
@@ -72,7 +72,7 @@ class Gate:
         for token, right in ((self.token, Right.READER), (self.files_token, Right.FILES)):
             if hmac.compare_digest(given.encode(), token.encode()):
                 return right
-        raise Refused(
+        raise RefusedError(
             HTTPStatus.FORBIDDEN,
             "this address lacks the token; open the one that bids_qsmthal view printed.",
         )
@@ -81,7 +81,7 @@ class Gate:
 def _check_host(host: str) -> None:
     name = urlsplit(f"//{host}").hostname
     if name not in LOCAL_NAMES:
-        raise Refused(
+        raise RefusedError(
             HTTPStatus.FORBIDDEN,
             f"asked for as {host or 'no host'}; expected 127.0.0.1 or localhost: reach another "
             "machine through an SSH tunnel (docs/view.md).",
@@ -95,6 +95,6 @@ def _check_origin(headers: Mapping[str, str]) -> None:
     """
     same = headers.get("origin", "") == f"http://{headers.get('host', '')}"
     if not same or headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise Refused(
+        raise RefusedError(
             HTTPStatus.FORBIDDEN, "a change was asked for by another page; use the viewer's own."
         )

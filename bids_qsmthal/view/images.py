@@ -161,7 +161,10 @@ def overview(scan: Scan) -> dict[str, Any]:
     present = {one.key for one in maps}
     labels = [
         {
-            **{"key": one.key, "title": one.title, "color": one.color, "values": one.values},
+            "key": one.key,
+            "title": one.title,
+            "color": one.color,
+            "values": one.values,
             "space": PRODUCTS[one.key].space,
             "edited": scan.edit(one.key).is_file(),
         }
@@ -170,8 +173,12 @@ def overview(scan: Scan) -> dict[str, Any]:
     ]
     described = [
         {
-            **{"key": one.key, "title": one.title, "unit": one.unit},
-            **{"low": one.low, "high": one.high, "space": PRODUCTS[one.key].space},
+            "key": one.key,
+            "title": one.title,
+            "unit": one.unit,
+            "low": one.low,
+            "high": one.high,
+            "space": PRODUCTS[one.key].space,
         }
         for one in maps
     ]
@@ -235,9 +242,7 @@ def _world(path: Path) -> NDArray[np.float64]:
     """
     if not path.is_file():
         raise MissingInputError(f"{path.name}: the scans are not registered to each other.")
-    lines = dict(
-        line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines()
-    )
+    lines = dict(line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines())
     numbers = np.array(lines.get("Parameters", "").split(), dtype=np.float64)
     center = np.array(lines.get("FixedParameters", "").split(), dtype=np.float64)
     if numbers.shape != (12,) or center.any():

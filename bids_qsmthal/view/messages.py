@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Refused(QsmthalError):
+class RefusedError(QsmthalError):
     """A request that is not answered with what it asks for.
 
     Attributes

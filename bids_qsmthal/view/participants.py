@@ -155,7 +155,9 @@ def _cells(path: Path) -> Iterator[Mapping[str, str]]:
             # swallow the rest of the file.
             yield from csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
     except (UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a table of ours ({error}); run the participant again.") from error
+        raise DataError(
+            f"{path}: not a table of ours ({error}); run the participant again."
+        ) from error
 
 
 def _failures(output_dir: Path) -> Iterator[Row]:

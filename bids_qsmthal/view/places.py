@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from bids_qsmthal.core.errors import MissingInputError
-from bids_qsmthal.view.messages import Refused, Response
+from bids_qsmthal.view.messages import RefusedError, Response
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,17 +43,17 @@ def inside(root: Path, words: str) -> Path:
     ------
     MissingInputError
         There is no such file.
-    Refused
+    RefusedError
         It lies outside, or is of a kind that is not served.
     """
     real, place = root.resolve(), (root / words).resolve()
     # After the links: one that leads out of the folder may lead to any file of the machine.
     if not place.is_relative_to(real):
-        raise Refused(HTTPStatus.FORBIDDEN, f"{words}: lies outside the output folder.")
+        raise RefusedError(HTTPStatus.FORBIDDEN, f"{words}: lies outside the output folder.")
     if not place.is_file():
         raise MissingInputError(f"{words}: no such file in the output folder.")
     if place.suffix not in MEDIA_TYPES:
-        raise Refused(HTTPStatus.FORBIDDEN, f"{words}: this kind of file is not served.")
+        raise RefusedError(HTTPStatus.FORBIDDEN, f"{words}: this kind of file is not served.")
     return place
 
 
@@ -62,7 +62,7 @@ def served(root: Path, words: str) -> Response:
 
     Raises
     ------
-    MissingInputError, Refused
+    MissingInputError, RefusedError
         As ``inside``.
     """
     place = inside(root, words)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.view.gate import Right
-from bids_qsmthal.view.messages import Refused, Request, Response
+from bids_qsmthal.view.messages import RefusedError, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def find(
 
     Raises
     ------
-    Refused
+    RefusedError
         There is none, or none with this method.
     """
     allowed = [route for route in routes if right in (Right.READER, route.right)]
@@ -54,5 +54,5 @@ def find(
         if route.method == ("GET" if method == "HEAD" else method):
             return route, hit.groupdict()
     if hits:
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not possible here.")
-    raise Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address.")
+        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not possible here.")
+    raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing at this address.")

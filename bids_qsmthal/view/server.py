@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import BusyError, DataError, MissingInputError, QsmthalError
 from bids_qsmthal.view import routes
-from bids_qsmthal.view.messages import Refused, Request, Response, answer
+from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SLOW_S
     server_version, sys_version = "bids_qsmthal", ""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         self._send(self._answered())
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - as above
@@ -96,10 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, most_bytes: int) -> bytes:
         if "Transfer-Encoding" in self.headers:
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "the length of the request is not given.")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "the request has no length.")
         length = int(self.headers.get("Content-Length", "0"))
         if not 0 <= length <= most_bytes:
-            raise Refused(
+            raise RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the request has {length} bytes; expected at most {most_bytes}.",
             )
@@ -127,6 +127,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _status(error: QsmthalError) -> HTTPStatus:
-    if isinstance(error, Refused):
+    if isinstance(error, RefusedError):
         return error.status
     return STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,0 +1,131 @@
+"""A finished output folder of known content, and a server of it."""
+
+import http.client
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal import view
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.view.server import Server
+from tests.report.conftest import browser  # noqa: F401 - the one Chromium of the tests
+
+SHAPE = (20, 24, 16)
+AFFINE = np.array(
+    [[-1.9, 0.3, 0.0, 20.0], [0.3, 1.9, 0.2, -25.0], [0.0, -0.1, 2.0, -15.0], [0, 0, 0, 1.0]]
+)
+"""The first axis runs to the left, all tilted: a mask in another order would be seen."""
+
+
+def box(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
+    return mask
+
+
+RIGHT, LEFT, CSF = (
+    box((4, 8, 6), (8, 12, 10)),
+    box((12, 8, 6), (16, 12, 10)),
+    box((9, 16, 6), (11, 18, 10)),
+)
+THALAMUS = (LEFT + 2 * RIGHT).astype(np.uint8)
+CHI_PPM = (0.001 * np.arange(SHAPE[2])[None, None, :] * np.ones(SHAPE)).astype(np.float32)
+"""It rises by 1 ppb with every slice, from 0."""
+
+
+def write_scan(root: Path, name: str, number: float) -> None:
+    subject = name.split("_", maxsplit=1)[0]
+    folder = root / subject / "anat"
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "Chimap": CHI_PPM,
+        "R2starmap": 20 + 0 * CHI_PPM,
+        "space-MEGRE_label-thalamus_desc-final_mask": THALAMUS,
+        "space-MEGRE_label-CSF_desc-reference_mask": CSF.astype(np.uint8),
+        "space-MEGRE_label-vein_mask": np.zeros(SHAPE, np.uint8),
+    }
+    for ending, data in contents.items():
+        nifti.save(Image(data, AFFINE), folder / f"{name}_{ending}.nii.gz")
+    write_tables(folder, name, number)
+    (root / f"{name}.html").write_text("<!doctype html><title>report</title>", "utf-8")
+
+
+def write_tables(folder: Path, name: str, number: float) -> None:
+    ids = (name.split("_", maxsplit=1)[0], "n/a", "n/a")
+    rows = [(*ids, "chi_relative_csf", "thalamus", side, number) for side in ("L", "LR")]
+    columns = ["participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(
+        folder / f"{name}_desc-qsmthal_measures.tsv", sep="\t", index=False
+    )
+    checks = {"name": ["a"], "verdict": ["check"], "reason": ["the signal is low"]}
+    pd.DataFrame(checks).to_csv(folder / f"{name}_desc-qsmthal_quality.tsv", sep="\t", index=False)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished") / "out"
+    for number in (1, 2, 3):
+        write_scan(root, f"sub-0{number}", -30.0 + 10 * (number % 3))
+    (root / "logs").mkdir()
+    (root / "logs" / "failures.json").write_text('{"sub-09": "<b>no GRE</b>"}', "utf-8")
+    return root
+
+
+@pytest.fixture
+def output_dir(finished: Path, tmp_path: Path) -> Path:
+    (tmp_path / "secret.tsv").write_text("secret", "utf-8")
+    return Path(shutil.copytree(finished, tmp_path / "out"))
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks the server as a browser would."""
+
+    server: Server
+
+    @property
+    def port(self) -> int:
+        return self.server.server_address[1]
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.server.gate.token}/"
+
+    def ask(self, method: str, target: str, body: bytes | None = None, **headers: str):
+        """Return status, headers and body; ``target`` is the whole path."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        own = {} if method == "GET" else {"Origin": f"http://127.0.0.1:{self.port}"}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, target, body, own | named)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def own(self, method: str, path: str, body: bytes | None = None, **headers: str):
+        """Ask with the token."""
+        return self.ask(method, f"/{self.server.gate.token}/{path}", body, **headers)
+
+    def read(self, path: str):
+        status, _, content = self.own("GET", path)
+        assert status == 200, content
+        return json.loads(content)
+
+
+@pytest.fixture
+def client(output_dir: Path) -> Iterator[Client]:
+    with view.server_of(output_dir, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Client(server)
+        server.shutdown()
+        thread.join()

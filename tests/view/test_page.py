@@ -1,0 +1,146 @@
+"""The page in a real Chromium: every way of a reader through it."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.core import nifti
+from tests.view.conftest import CHI_PPM, CSF, THALAMUS, write_tables
+
+pytestmark = pytest.mark.slow
+
+SHOWN = "document.documentElement.dataset.shown"
+STATUS = "document.getElementById('status').textContent"
+FOUND = "document.getElementById('numbers').dataset.found"
+
+
+def wait(browser, script: str, seconds: float = 60.0):
+    """Return the value of a script once it is something."""
+    end = time.monotonic() + seconds
+    while not (value := browser.value(script)):
+        assert time.monotonic() < end, f"{script}: {browser.value(STATUS)}"
+        time.sleep(0.05)
+    return value
+
+
+def opened(browser, client, width: int = 1280) -> None:
+    # Browser.open takes what has an address.
+    browser.open(SimpleNamespace(as_uri=lambda: client.address), width)
+    wait(browser, "document.querySelectorAll('#rows tr').length")
+
+
+def click(browser, selector: str) -> None:
+    browser.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def names(browser) -> list[str]:
+    return browser.value("[...document.querySelectorAll('#rows button')].map(b => b.textContent)")
+
+
+def complaints(browser) -> list[str]:
+    own = "request to http://127.0.0.1"
+    return [said for said in browser.complaints() if not said.startswith(own)]
+
+
+def press(browser, key: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, text=key[:1])
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_table_and_a_scan_open_without_complaint_and_fit(browser, client, width) -> None:
+    opened(browser, client, width)
+    assert names(browser) == ["sub-01", "sub-02", "sub-03", "sub-09"]
+    click(browser, "#rows button")
+    assert wait(browser, SHOWN) == "sub-01 thalamus"
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    assert complaints(browser) == []
+
+
+def test_it_sorts_filters_and_goes_on_by_keyboard(browser, client) -> None:
+    opened(browser, client)
+    click(browser, "[data-sort=number_ppb]")
+    assert names(browser) == ["sub-03", "sub-01", "sub-02", "sub-09"]
+    click(browser, "[data-sort=number_ppb]")
+    assert names(browser) == ["sub-02", "sub-01", "sub-03", "sub-09"]
+    click(browser, "#rows button")
+    assert wait(browser, SHOWN) == "sub-02 thalamus"
+    press(browser, "j")
+    assert wait(browser, f"{SHOWN} === 'sub-01 thalamus'")
+    press(browser, "k")
+    assert wait(browser, f"{SHOWN} === 'sub-02 thalamus'")
+
+
+def test_markup_in_a_message_is_shown_as_text(browser, client) -> None:
+    opened(browser, client)
+    browser.value("[...document.querySelectorAll('#rows button')].at(-1).click()")
+    wait(browser, f"{STATUS}.startsWith('This run failed')")
+    assert browser.value("document.getElementById('warnings').textContent") == "<b>no GRE</b>"
+
+
+def test_a_label_is_corrected_with_the_mouse_measured_and_saved(
+    browser, client, output_dir
+) -> None:
+    opened(browser, client)
+    click(browser, "#rows button")
+    before = wait(browser, f"{SHOWN} && {FOUND}")
+    np.testing.assert_allclose(json.loads(before)["relative_ppb"]["LR"], 0.0, atol=1e-4)
+    browser.value("document.getElementById('pen').value = '2'")
+    browser.value("document.getElementById('pen').dispatchEvent(new Event('change'))")
+    point = browser.value(
+        """(() => {
+          const nv = bench.viewer.nv;
+          nv.setSliceType(niivue.SLICE_TYPE.AXIAL);
+          const [x, y] = nv.frac2canvasPos(nv.scene.crosshairPos);
+          document.getElementById('canvas').scrollIntoView();
+          const now = document.getElementById('canvas').getBoundingClientRect();
+          return [now.left + x / nv.uiData.dpr + 60, now.top + y / nv.uiData.dpr + 130];
+        })()"""
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=point[0],
+            y=point[1],
+            button="left",
+            clickCount=1,
+        )
+    after = json.loads(wait(browser, f"{FOUND} !== {json.dumps(before)} && {FOUND}"))
+    browser.value("document.getElementById('reader').value = 'AB'")
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    saved = nifti.load(next((output_dir / "edits" / "sub-01" / "anat").glob("*.nii.gz"))).data
+    changed = np.argwhere(saved != THALAMUS)
+    assert len(changed) == 1
+    assert saved[tuple(changed[0])] == 2
+    chi_ppb = 1e3 * CHI_PPM.astype(np.float64)
+    true = chi_ppb[saved > 0].mean() - chi_ppb[CSF].mean()
+    np.testing.assert_allclose(after["relative_ppb"]["LR"], true, atol=1e-4)
+    press(browser, "u")
+    wait(browser, f"{FOUND} === {json.dumps(before)}")
+
+
+def test_the_table_of_five_thousand_is_there_within_seconds(browser, client, output_dir) -> None:
+    template = output_dir / "sub-01" / "anat"
+    measures = (template / "sub-01_desc-qsmthal_measures.tsv").read_bytes()
+    for number in range(1000, 6000):
+        folder = output_dir / f"sub-{number}" / "anat"
+        folder.mkdir(parents=True)
+        path = folder / f"sub-{number}_desc-qsmthal_measures.tsv"
+        path.write_bytes(measures.replace(b"sub-01", f"sub-{number}".encode()))
+    write_tables(output_dir / "sub-5999" / "anat", "sub-5999", 99.0)
+    opened(browser, client)
+    assert "of 5004" in browser.value("document.getElementById('page').textContent")
+    browser.value("document.querySelector('[data-sort=number_ppb]').click()")
+    took_ms = browser.value(
+        "(() => { const begin = performance.now();"
+        "document.querySelector('[data-sort=number_ppb]').click();"
+        "return performance.now() - begin; })()"
+    )
+    assert names(browser)[0] == "sub-5999"
+    # Measured: 20 ms on an idle core; the bound is that of a machine that does other things.
+    assert took_ms < 2000

@@ -1,0 +1,271 @@
+import gzip
+import json
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.app import cli
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.group import ratings
+from tests.view.conftest import AFFINE, CHI_PPM, CSF, SHAPE, THALAMUS, write_scan, write_tables
+
+LABEL = "api/label/sub-01/thalamus"
+
+
+def packed(drawing: np.ndarray, affine: np.ndarray = AFFINE) -> bytes:
+    return nifti.packed(Image(drawing.astype(np.uint8), affine))
+
+
+def version(client) -> str:
+    return client.own("GET", f"{LABEL}.nii.gz")[1]["ETag"]
+
+
+def save(client, drawing, state: str, path: str = LABEL, **headers: str):
+    named = {"If_Match": state, "X_Reader": "AB", "X_Reason": quote("väin removed")} | headers
+    return client.own("PUT", path, packed(drawing), **named)
+
+
+def relative_ppb(thalamus: np.ndarray, reference: np.ndarray) -> float:
+    chi_ppb = 1e3 * CHI_PPM.astype(np.float64)
+    return chi_ppb[thalamus > 0].mean() - chi_ppb[reference > 0].mean()
+
+
+@pytest.mark.parametrize("target", ["/", "/wrong/", "/wrong/api/participants", "/wrong/files/x"])
+def test_without_the_token_nothing_is_answered(client, target) -> None:
+    status, _, content = client.ask("GET", target)
+    assert status == 403
+    assert b"token" in content
+    assert b"sub-01" not in content
+
+
+def test_the_page_forbids_every_script_and_request_that_is_not_its_own(client) -> None:
+    status, headers, content = client.own("GET", "")
+    assert status == 200
+    assert b"<script>" not in content
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_table_has_verdict_number_warnings_and_failures(client) -> None:
+    rows = {row["name"]: row for row in client.read("api/participants")["rows"]}
+    assert sorted(rows) == ["sub-01", "sub-02", "sub-03", "sub-09"]
+    assert rows["sub-01"]["number_ppb"] == -20
+    assert rows["sub-01"]["verdict"] == "check"
+    assert rows["sub-01"]["warnings"] == ["the signal is low"]
+    assert rows["sub-09"]["verdict"] == ""
+    assert rows["sub-09"]["warnings"] == ["<b>no GRE</b>"]
+
+
+def test_a_row_follows_its_files(client, output_dir) -> None:
+    client.read("api/participants")
+    write_tables(output_dir / "sub-01" / "anat", "sub-01", -17.125)
+    rows = {row["name"]: row for row in client.read("api/participants")["rows"]}
+    assert rows["sub-01"]["number_ppb"] == -17.125
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.tsv", "%2e%2e/secret.tsv", "sub-01/../../secret.tsv", "/etc/hostname"]
+)
+def test_no_path_leads_out_of_the_output_folder(client, path) -> None:
+    status, _, content = client.own("GET", f"files/{path}")
+    assert status in {403, 404}
+    assert content != b"secret"
+
+
+def test_no_link_leads_out_of_the_output_folder(client, output_dir) -> None:
+    (output_dir / "link.tsv").symlink_to(output_dir.parent / "secret.tsv")
+    status, _, content = client.own("GET", "files/link.tsv")
+    assert status == 403
+    assert b"secret" not in content
+
+
+def test_reports_are_served_apart_and_their_address_changes_nothing(client) -> None:
+    files = client.read("api/participants")["files"]
+    status, headers, content = client.ask("GET", f"{files}sub-01.html")
+    assert (status, content[:9]) == (200, b"<!doctype")
+    assert headers["Content-Security-Policy"].startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in headers["Content-Security-Policy"]
+    begin = files.removesuffix("files/")
+    assert client.ask("GET", f"{begin}api/participants")[0] == 404
+    assert client.ask("PUT", f"{begin}{LABEL}", b"")[0] == 404
+
+
+def test_logs_are_not_served(client, output_dir) -> None:
+    (output_dir / "logs" / "run.log").write_text("x", "utf-8")
+    assert client.own("GET", "files/logs/run.log")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
+)
+def test_another_page_cannot_change_anything(client, output_dir, headers) -> None:
+    status, *_ = save(client, THALAMUS, version(client), **headers)
+    assert status == 403
+    assert not (output_dir / "edits").exists()
+
+
+def test_a_name_that_is_pointed_at_this_machine_is_refused(client) -> None:
+    assert client.own("GET", "api/participants", Host="evil.example:80")[0] == 403
+    assert client.own("GET", "api/participants", Host="localhost:9000")[0] == 200
+
+
+def test_a_request_that_is_too_long_is_not_read(client) -> None:
+    status, _, content = client.own("POST", "api/rating/sub-01", b"x" * 10_000)
+    assert status == 413
+    assert b"8192" in content
+
+
+def test_a_drawing_that_unpacks_to_more_than_its_grid_is_refused(client, output_dir) -> None:
+    bomb = gzip.compress(bytes(10**7))
+    headers = {"If_Match": version(client), "X_Reader": "AB"}
+    status, _, content = client.own("PUT", LABEL, bomb, **headers)
+    assert status == 422
+    assert str(352 + THALAMUS.size).encode() in content
+    assert not (output_dir / "edits").exists()
+
+
+def test_maps_come_in_the_unit_of_the_screen_on_their_grid(client, tmp_path) -> None:
+    status, _, content = client.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")
+    assert status == 200
+    (tmp_path / "map.nii.gz").write_bytes(content)
+    image = nifti.load(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(image.data, 1e3 * CHI_PPM, rtol=1e-6)
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
+
+
+def test_live_numbers_are_those_of_the_table_of_measures(client) -> None:
+    drawing = THALAMUS.copy()
+    drawing[4:8, 8:12, 10:12] = 2
+    status, _, content = client.own("POST", "api/numbers/sub-01/thalamus", packed(drawing))
+    assert status == 200
+    found = json.loads(content)
+    assert found["relative_ppb"]["LR"] == pytest.approx(relative_ppb(drawing, CSF), abs=1e-5)
+    assert found["relative_ppb"]["L"] == pytest.approx(relative_ppb(drawing == 1, CSF), abs=1e-5)
+    assert [part["voxels"] for part in found["parts"]] == [64, 96]
+    volume = 96 * abs(np.linalg.det(AFFINE[:3, :3]))
+    assert found["parts"][1]["volume_mm3"] == pytest.approx(volume)
+
+
+def test_drawn_veins_leave_the_thalamus(client) -> None:
+    vein = np.zeros(SHAPE, np.uint8)
+    vein[:, :, 9] = 1
+    body = packed(vein)
+    found = json.loads(client.own("POST", "api/numbers/sub-01/vein", body)[2])
+    left_over = np.where(vein, 0, THALAMUS)
+    assert found["relative_ppb"]["LR"] == pytest.approx(relative_ppb(left_over, CSF), abs=1e-5)
+
+
+def test_a_correction_is_written_on_its_grid_and_signed(client, output_dir) -> None:
+    drawing = THALAMUS.copy()
+    drawing[5, 9, 7] = 0
+    status, _, content = save(client, drawing, version(client))
+    assert status == 200
+    assert json.loads(content)["path"].startswith("edits/sub-01/anat/sub-01_space-MEGRE_label-")
+    place = output_dir / json.loads(content)["path"]
+    output = nifti.load(output_dir / "sub-01" / "anat" / place.name)
+    assert place.read_bytes() == packed(drawing, output.affine)
+    np.testing.assert_array_equal(output.data, THALAMUS)
+    signed = json.loads(place.with_name(place.name.replace(".nii.gz", ".json")).read_text("utf-8"))
+    assert (signed["Reader"], signed["Reason"]) == ("AB", "väin removed")
+    assert signed["VoxelsChanged"] == 1
+
+
+def test_of_two_readers_the_later_one_is_told_and_loses_nothing(client, output_dir) -> None:
+    state = version(client)
+    first, second = THALAMUS.copy(), THALAMUS.copy()
+    first[5, 9, 7], second[5, 9, 8] = 0, 0
+    assert save(client, first, state)[0] == 200
+    status, _, content = save(client, second, state, X_Reader="CD")
+    assert status == 412
+    assert b"somebody saved" in content
+    assert save(client, second, version(client), X_Reader="CD")[0] == 200
+    kept = sorted((output_dir / "edits" / "versions").rglob("*.nii.gz"))
+    assert [path.name for path in kept] == ["0000_AB.nii.gz", "0001_CD.nii.gz"]
+    for path, drawing in zip(kept, (first, second), strict=True):
+        np.testing.assert_array_equal(nifti.load(path).data, drawing)
+
+
+def test_a_correction_of_another_program_is_kept(client, output_dir) -> None:
+    name = "sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz"
+    by_hand = THALAMUS.copy()
+    by_hand[4] = 0
+    nifti.save(Image(by_hand, AFFINE), output_dir / "edits" / "sub-01" / "anat" / name)
+    assert save(client, THALAMUS, version(client))[0] == 200
+    kept = next((output_dir / "edits" / "versions").rglob("0000_unknown.nii.gz"))
+    np.testing.assert_array_equal(nifti.load(kept).data, by_hand)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "affine", "said"),
+    [
+        (THALAMUS[:-1], AFFINE, b"bytes of its grid"),
+        (THALAMUS, AFFINE + np.diag([0.1, 0, 0, 0]), b"lies elsewhere"),
+        (3 * (THALAMUS > 0), AFFINE, b"expected 0 to 2"),
+        (0 * THALAMUS, AFFINE, b"is empty"),
+    ],
+)
+def test_a_drawing_that_cannot_be_the_label_is_refused(
+    client, output_dir, drawing, affine, said
+) -> None:
+    headers = {"If_Match": version(client), "X_Reader": "AB"}
+    status, _, content = client.own("PUT", LABEL, packed(drawing, affine), **headers)
+    assert status == 422
+    assert said in content
+    assert not list((output_dir).rglob("edits/**/*.nii.gz"))
+
+
+@pytest.mark.parametrize("reader", ["", "../x", "a/b", "ä", "-x"])
+def test_a_reader_whose_name_could_be_a_path_is_refused(client, output_dir, reader) -> None:
+    body = json.dumps({"reader": reader, "decision": "check"}).encode()
+    assert client.own("POST", "api/rating/sub-01", body)[0] == 422
+    assert not (output_dir / "edits").exists()
+
+
+def test_a_link_in_edits_does_not_lead_out(client, output_dir) -> None:
+    outside = output_dir.parent / "outside"
+    outside.mkdir()
+    (output_dir / "edits").symlink_to(outside)
+    assert save(client, THALAMUS, version(client))[0] == 500
+    assert list(outside.iterdir()) == []
+
+
+def test_a_rating_is_what_the_group_level_reads_and_the_table_shows(client, output_dir) -> None:
+    for decision, reason in (("check", "=1+1"), ("exclude", "moved")):
+        form = {"reader": "AB", "reason": reason, "decision": decision}
+        assert client.own("POST", "api/rating/sub-02", json.dumps(form).encode())[0] == 200
+    read = ratings.read(output_dir / "edits")
+    assert list(read["decision"]) == ["check", "exclude"]
+    assert list(read["participant_id"]) == ["sub-02", "sub-02"]
+    assert list(read["reason"]) == ["=1+1", "moved"]
+    rows = {row["name"]: row for row in client.read("api/participants")["rows"]}
+    assert rows["sub-02"]["rating"] == {"decision": "exclude", "reader": "AB"}
+    assert rows["sub-01"]["rating"] is None
+
+
+def test_a_folder_without_participants_is_refused_in_one_line(tmp_path, caplog) -> None:
+    assert cli.main(["view", str(tmp_path), "--no-browser", "--port", "0"]) == 66
+    assert "expected the output folder of a run" in caplog.text
+
+
+def test_two_scans_of_one_participant_are_apart(client, output_dir) -> None:
+    write_scan(output_dir, "sub-01_run-2", -5.0)
+    second = "api/label/sub-01_run-2/thalamus"
+    state = client.own("GET", f"{second}.nii.gz")[1]["ETag"]
+    status, _, content = save(client, THALAMUS, state, second)
+    assert status == 200
+    assert "/sub-01_run-2_space-MEGRE" in json.loads(content)["path"]
+    assert (
+        not (output_dir / "edits/sub-01/anat")
+        .joinpath("sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+        .exists()
+    )
