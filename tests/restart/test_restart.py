@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.core.files import sweep
 from tests import tiny
+from tests.restart import victims
 from tests.restart.conftest import forget, kill, leftovers, log_of, outputs, run, start
 from tests.ship.conftest import missing
 
@@ -111,6 +114,64 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
     mine = {k: v for k, v in undisturbed.items() if "sub-02" not in k}
     assert outputs(disk / "out") == mine
     assert not leftovers(disk / "out")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_read_only_is_one_line(dataset: Path, disk: Path) -> None:
+    resize(disk, "64m")
+    words = tiny.words(dataset, *ONE)
+    words[1], words[words.index("--work-dir") + 1] = str(disk / "out"), str(disk / "work")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    done = run(words)
+    assert done.returncode in (73, 74), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Read-only file system" in done.stderr.strip().splitlines()[-1]
+
+
+def state_of(process: subprocess.Popen[bytes]) -> set[str]:
+    """Return the states (proc(5)) of the processes of a run."""
+    stats = [
+        path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
+    ]
+    return {fields[0] for fields in stats if int(fields[2]) == process.pid}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_suspended_goes_on_as_if_nothing_had_happened(
+    dataset: Path, undisturbed: dict[str, str]
+) -> None:
+    """As by Ctrl-Z, or a cluster that suspends jobs: first while it works, then some moments on."""
+    forget(dataset, "suspended")
+    process = start(tiny.words(dataset, *ONE, out="suspended"))
+    until = time.monotonic() + 120
+    while not list((dataset / "suspended" / "logs").glob("sub-01_*.log")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    for _ in range(3):
+        os.killpg(process.pid, signal.SIGSTOP)
+        while state_of(process) - {"T", "Z"}:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.2)
+    assert process.wait(timeout=300) == 0
+    mine = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
+    assert outputs(dataset / "suspended") == mine
+
+
+@pytest.mark.slow
+def test_eight_at_once_write_what_one_writes(
+    dataset: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(dataset, "eight")
+    ended = victims.at_once(8, tiny.words(dataset, out="eight"), monkeypatch)
+    assert set(ended) <= {0, ExitCode.TEMPORARY}
+    assert ended.count(0) >= 2, "each participant was somebody's"
+    of_participants = {k: v for k, v in undisturbed.items() if k.startswith("sub-")}
+    assert outputs(dataset / "eight") == of_participants
+    assert not leftovers(dataset / "eight")
 
 
 @pytest.mark.slow

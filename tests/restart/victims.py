@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bids_qsmthal.execution.worker import thread_limits
+from bids_qsmthal.execution.worker import thread_limits, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.context import ForkServerContext
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
 
 WATCHED = {"open", "os.rename", "os.mkdir"}
 REMOVED = {"os.remove", "os.rmdir"}
@@ -46,15 +49,46 @@ Moment = InStage | AtTouch
 
 def run(words: list[str], level: str, moment: Moment, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run one of the levels that the words name, and return how its process ended."""
-    for name, value in thread_limits(1).items():
-        monkeypatch.setenv(name, value)  # the server hands on what it was started with
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bids_qsmthal.app.levels", "bids_qsmthal.group", __name__])
+    context = _server(monkeypatch)
     process = context.Process(target=_work, args=(words, level, moment))
     process.start()
     process.join(600)
     assert process.exitcode is not None
     return process.exitcode
+
+
+def at_once(number: int, words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let some processes work on every participant at one time; return how each ended for each."""
+    context = _server(monkeypatch)
+    ready, ended = context.Barrier(number), context.Queue()
+    processes = [
+        context.Process(target=_join_in, args=(words, ready, ended)) for _ in range(number)
+    ]
+    for process in processes:
+        process.start()
+    codes = [code for _ in processes for code in ended.get(timeout=600)]
+    for process in processes:
+        process.join()
+    return codes
+
+
+def _join_in(words: list[str], ready: Barrier, ended: Queue[list[int]]) -> None:
+    from bids_qsmthal import participant  # noqa: PLC0415
+    from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
+    from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
+
+    settings = settings_from(parse(words), words)
+    sessions = find_sessions(settings.bids_dir, settings.selection)
+    ready.wait(600)
+    ended.put([work(session, settings, participant.process).exit_code for session in sessions])
+
+
+def _server(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
+    for name, value in thread_limits(1).items():
+        monkeypatch.setenv(name, value)  # the server hands on what it was started with
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bids_qsmthal.app.levels", "bids_qsmthal.group", __name__])
+    return context
 
 
 def _work(words: list[str], level: str, moment: Moment) -> None:
