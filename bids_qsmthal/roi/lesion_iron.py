@@ -1,0 +1,131 @@
+"""Susceptibility of each lesion against normal-appearing white matter and against CSF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
+from bids_qsmthal.roi.uncertainty import Mean, mean, plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.qsm import Array, Mask
+    from bids_qsmthal.roi.morphology import VoxelSize
+
+CLEAR_MM = 3.0
+"""Normal-appearing white matter keeps so far from any lesion: its border is uncertain by a voxel of
+FLAIR, and susceptibility is blurred."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionImages:
+    """What lesions are measured from, all of shape (x, y, z) on the grid of the gradient echo.
+
+    Attributes
+    ----------
+    labels
+        Number of each lesion, 0 for none.
+    chi_ppb, r2star_hz
+        The maps; ``r2star_hz`` is None for a single echo.
+    usable
+        Where susceptibility was reconstructed.
+    veins, white, reference
+        Veins, white matter (lesions in it do not count), and the CSF reference.
+    """
+
+    labels: NDArray[np.int32]
+    chi_ppb: Array
+    usable: Mask
+    veins: Mask
+    white: Mask
+    reference: Mask
+    voxel_size_mm: VoxelSize
+    r2star_hz: Array | None = None
+
+    @property
+    def normal_white(self) -> Mask:
+        """White matter away from lesions and veins."""
+        near = ndimage.distance_transform_edt(self.labels == 0, self.voxel_size_mm) < CLEAR_MM
+        normal: Mask = self.white & self.usable & ~self.veins & ~near
+        return normal
+
+
+def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
+    """Return one row per lesion, by its number.
+
+    Columns: ``id``; ``n_voxels`` that count; ``lost_share`` outside the map and ``vein_share`` of
+    veins in it; ``chi_sd_ppb``; ``chi_relative_nawm_ppb`` and ``chi_relative_csf_ppb`` with
+    ``_se``; ``r2star_hz``; ``rim_minus_core_ppb``, ``rim_closed`` and ``rim_probability`` (missing
+    in lesions too small for a rim). Standard errors hold noise and unevenness inside the lesion and
+    in what it is compared with; what the chain itself errs is not in them. A number that cannot be
+    known is missing.
+    """
+    compared = images.normal_white
+    normal = plain(images.chi_ppb, compared)
+    csf = mean(images.chi_ppb, images.reference & images.usable, images.voxel_size_mm)
+    tissue = images.white & (images.labels == 0)
+    margin = margin_voxels(rule.around_mm[1] + 1, images.voxel_size_mm)
+    rows = []
+    for number, crop in around_each(images.labels, margin=margin):
+        box = crop.slices
+        part = LesionImages(
+            labels=np.where(images.labels[box] == number, number, 0).astype(np.int32),
+            chi_ppb=images.chi_ppb[box],
+            usable=images.usable[box],
+            veins=images.veins[box],
+            white=tissue[box],
+            reference=images.reference[box],
+            voxel_size_mm=images.voxel_size_mm,
+            r2star_hz=None if images.r2star_hz is None else images.r2star_hz[box],
+        )
+        rows.append({"id": number} | _numbers(part, normal, csf) | _rim(part, rule))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = [
+    *("id", "n_voxels", "lost_share", "vein_share", "chi_sd_ppb"),
+    *("chi_relative_nawm_ppb", "chi_relative_nawm_ppb_se"),
+    *("chi_relative_csf_ppb", "chi_relative_csf_ppb_se"),
+    *("r2star_hz", "rim_minus_core_ppb", "rim_closed", "rim_probability"),
+]
+
+
+def _numbers(images: LesionImages, normal: Mean, csf: Mean) -> dict[str, float]:
+    lesion = images.labels > 0
+    counted = lesion & images.usable & ~images.veins
+    own = mean(images.chi_ppb, counted, images.voxel_size_mm)
+    decay = images.r2star_hz
+    return {
+        "n_voxels": own.count,
+        "lost_share": float(np.mean(~images.usable[lesion])),
+        "vein_share": float(np.mean((images.veins & images.usable)[lesion])),
+        "chi_sd_ppb": own.sd,
+        "chi_relative_nawm_ppb": own.value - normal.value,
+        # White matter of a whole head: its mean errs by far less than that of a lesion.
+        "chi_relative_nawm_ppb_se": own.standard_error,
+        "chi_relative_csf_ppb": own.value - csf.value,
+        "chi_relative_csf_ppb_se": float(np.hypot(own.standard_error, csf.standard_error)),
+        "r2star_hz": np.nan
+        if decay is None or not counted.any()
+        else float(decay[counted].mean(dtype=np.float64)),
+    }
+
+
+def _rim(images: LesionImages, rule: RimRule) -> dict[str, float]:
+    clear = images.usable & ~images.veins
+    shells = shells_of(
+        images.labels > 0, images.chi_ppb, clear, images.white, images.voxel_size_mm, rule=rule
+    )
+    shape = None if shells is None else rim_shape(shells, rule=rule)
+    return {
+        "rim_minus_core_ppb": np.nan if shape is None else shape.above_core_ppb,
+        "rim_closed": np.nan if shape is None else shape.closed,
+        "rim_probability": rim_probability(shape, rule=rule),
+    }
