@@ -15,7 +15,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
+
+import numpy as np
 
 HERE = Path(__file__).resolve().parents[1]
 PROBE = """
@@ -107,7 +108,7 @@ def main() -> None:
         for name, checkout in versions.items():
             found[name].append(read(checkout, [*words[name], "--reports-only"]))
     for name, runs in found.items():
-        cpu_s, peak_mib = (median(run[place] for run in runs) for place in (0, 1))
+        cpu_s, peak_mib = (float(np.median([run[place] for run in runs])) for place in (0, 1))
         print(f"{name}: {runs[0][2]} stages, {cpu_s:.2f} CPU-s, {peak_mib:.0f} MiB at most")
 
 
