@@ -332,6 +332,20 @@ class DistortionCorrectedApart(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class MagnitudeDisplaced(ScanWarning):
+    """The magnitude lies so many voxels beside the phase, along each axis of the array."""
+
+    voxels: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MagnitudeFlipped(ScanWarning):
+    """The magnitude fits the phase better when it is mirrored along these axes of the array."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AlternationLeft(ScanWarning):
     """Odd and even echoes differ by a smooth phase that alternating readouts do not explain."""
 

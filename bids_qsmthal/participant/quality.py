@@ -15,6 +15,8 @@ from bids_qsmthal.core.scan_warnings import (
     FrequencyOfAnotherField,
     FrequencyUnusable,
     InversionNotConverged,
+    MagnitudeDisplaced,
+    MagnitudeFlipped,
     MainFieldByAlignment,
     NoVentricularCsf,
     OneEcho,
@@ -51,7 +53,7 @@ DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
-    *(PhaseLooksFiltered, DistortionCorrectedApart),
+    *(PhaseLooksFiltered, DistortionCorrectedApart, MagnitudeDisplaced, MagnitudeFlipped),
     *(MainFieldByAlignment, SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
 )
 """Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,

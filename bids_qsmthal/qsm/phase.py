@@ -19,7 +19,14 @@ from bids_qsmthal.core.scan_warnings import (
     PhaseSignUnusual,
     ScanWarning,
 )
-from bids_qsmthal.qsm import bipolar, echo_constants, filtered, slices, storage
+from bids_qsmthal.qsm import (
+    bipolar,
+    displacement,
+    echo_constants,
+    filtered,
+    slices,
+    storage,
+)
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.inversion import ThresholdedDivision
@@ -292,6 +299,7 @@ def corrected(
     inside = brain_like(magnitude) if mask is None else mask
     even = slices.corrected(magnitude, phase_rad, inside, acquisition)
     phase_rad = even.phase_rad
+    apart = displacement.check_aligned(magnitude[..., 0], phase_rad[..., 0])
     # Before anything is taken out: the offset of the coils is a part of the evidence.
     label_doubt = filtered.check_not_filtered(
         *(magnitude, phase_rad, inside, grid, acquisition, conventions.labels),
@@ -314,7 +322,7 @@ def corrected(
         not_finite=not_finite,
         warnings=tuple(
             doubt
-            for doubt in (label_doubt, *even.warnings, echoes.warning, sign_doubt)
+            for doubt in (apart, label_doubt, *even.warnings, echoes.warning, sign_doubt)
             if doubt is not None
         ),
         bipolar_rad=echoes.bipolar_rad,

@@ -253,6 +253,18 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "corrected for distortion and the other not, so that they do not lie on each other.",
         "Export both without distortion correction (ND), or both with it.",
     ),
+    of.MagnitudeDisplaced: Wording(
+        "The magnitude lies {voxels[0]:.1f}, {voxels[1]:.1f}, {voxels[2]:.1f} voxels (first to "
+        "third axis of the file) beside the phase: noise of the phase is not where the magnitude "
+        "is dark. Only one of them was corrected for distortion, or moved; susceptibility may be "
+        "off by some ppb.",
+        "Export both without distortion correction (ND), or both with it, from the same scan.",
+    ),
+    of.MagnitudeFlipped: Wording(
+        "The magnitude fits the phase only when it is mirrored (axes of the file, counted from 0: "
+        "{axes}): one of them was flipped, so that left and right or other sides may be wrong.",
+        "Convert both from DICOM in the same way, and flip neither.",
+    ),
     of.AlternationLeft: Wording(
         "The phase of odd and even echoes differs by a smooth {difference_rad:.2f} rad that "
         "alternating readouts do not explain; susceptibility may be off by some ppb.",

@@ -1,0 +1,268 @@
+"""Magnitude and phase that do not lie on each other.
+
+Where the magnitude is background, phase is noise, and the brighter a voxel the smoother its phase:
+of one complex signal this holds voxel for voxel. Where a scanner corrected only one of both for
+distortion, or a converter flipped or moved one, it holds better at another place. No header is
+needed to see that, and nothing else shows it: each image for itself is whole.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from bids_qsmthal.core.scan_warnings import MagnitudeDisplaced, MagnitudeFlipped
+from bids_qsmthal.qsm.measurement import block_mean
+
+if TYPE_CHECKING:
+    from bids_qsmthal.core.grid import Array, Mask
+
+REACH = 4
+"""Displacements of up to so many voxels are measured; larger ones are said to be at least this."""
+
+LEAST_VOXELS = 0.5
+"""Smaller displacements are not warned about. On 18 simulated heads of 2 mm (1.5 to 7 T, SNR 10 to
+100, eight coils, slabs, sagittal and 45 degrees, zero filling, interleaved slices) and on
+ellipsoids of 4 mm, magnitude and phase that lie on each other are found within 0.1 voxels, and those
+that are a voxel apart as 0.95 to 1.05, wherever air or other noise is seen."""
+
+CERTAINLY = 5.0
+"""A displacement is believed from so many of its standard errors on."""
+
+LEAST_GAIN = 0.003
+"""Of the correlation, from which on the mirrored magnitude is the right one. The same heads gain at
+most 0.0007; when one image is flipped, heads gain 0.03 to 0.20, nearly symmetric ellipsoids
+0.004."""
+
+NOISY = 0.5
+"""Smoothness below which the phase is more noise than signal."""
+
+LEAST_NOISE = 0.05
+"""Of the voxels, so many are to be noisy: where none is, as in a masked brain at a high SNR, only
+anatomy is left, which need not be alike in both images (false displacements of 1 to 3 voxels)."""
+
+LEVELS = 48
+"""Levels of the magnitude for each of which the mean smoothness of the phase is taken."""
+
+BLOCKS = 3
+"""Parts along each axis, one of which is left out at a time for the standard error."""
+
+MOST_VOXELS = 400_000
+"""More do not make the displacement surer, but cost time."""
+
+LARGEST_TRANSFORM = 700_000
+"""Voxels of the images that are mirrored; larger ones are averaged in blocks."""
+
+LEAST_KNOWN = 0.02
+"""Of the voxels: with fewer that both images show, nothing can be said."""
+
+LEAST_BLANKED = 0.2
+"""Of the voxels: so many are blank where a mask was applied."""
+
+SAME_MASK = 0.98
+"""Overlap (Dice) from which on two masks are one and the same, moved or not."""
+
+Sums = NDArray[np.float64]
+
+
+def check_aligned(
+    magnitude: Array, phase_rad: Array
+) -> MagnitudeDisplaced | MagnitudeFlipped | None:
+    """Return a warning where magnitude and phase do not lie on each other.
+
+    Parameters
+    ----------
+    magnitude, phase_rad
+        Finite signal of one echo, shape (x, y, z); the first echo has the most signal.
+    """
+    blank = _blank(phase_rad)
+    dark = _blank(magnitude)
+    moved = _masks_apart(~dark, ~blank)
+    if moved is not None:
+        return moved
+    known = (magnitude > 0) & ~ndimage.binary_dilation(blank | dark)
+    if known.mean() < LEAST_KNOWN:
+        return None
+    smooth = smoothness(phase_rad)
+    expected = expected_smoothness(steadiness(magnitude), smooth, known)
+    if (expected[known] < NOISY).mean() < LEAST_NOISE:
+        return None
+    axes, gain = mirrored(expected, smooth, known)
+    if gain > LEAST_GAIN:
+        return MagnitudeFlipped(axes)
+    voxels = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        found = offset(expected, smooth, known, axis)
+        if found is not None and abs(found.voxels) > max(LEAST_VOXELS, CERTAINLY * found.error):
+            voxels[axis] = found.voxels
+    return MagnitudeDisplaced((voxels[0], voxels[1], voxels[2])) if any(voxels) else None
+
+
+def _blank(image: Array) -> Mask:
+    """Return where an image was set to zero, single zeros of a whole-number image aside."""
+    return cast("Mask", ndimage.binary_opening(image == 0))
+
+
+def _masks_apart(first: Mask, second: Mask) -> MagnitudeDisplaced | None:
+    """Return how far the masks of two images lie apart where both are one mask, moved."""
+    if max(first.mean(), second.mean()) > 1 - LEAST_BLANKED or not (first.any() and second.any()):
+        return None
+    apart = [
+        float(np.average(np.arange(n), weights=_profile(first, axis)))
+        - float(np.average(np.arange(n), weights=_profile(second, axis)))
+        for axis, n in enumerate(first.shape)
+    ]
+    x, y, z = (float(round(step)) for step in apart)
+    back = np.roll(first, (-int(x), -int(y), -int(z)), (0, 1, 2))
+    same = 2 * (back & second).sum() / (first.sum() + second.sum())
+    return MagnitudeDisplaced((x, y, z)) if any((x, y, z)) and same > SAME_MASK else None
+
+
+def _profile(mask: Mask, axis: int) -> NDArray[np.int64]:
+    return cast("NDArray[np.int64]", mask.sum(axis=tuple(a for a in range(3) if a != axis)))
+
+
+class Offset(NamedTuple):
+    """Displacement of the magnitude along one axis, in voxels, and its standard error."""
+
+    voxels: float
+    error: float
+
+
+def smoothness(phase_rad: Array) -> Array:
+    """Return how smoothly the phase (x, y, z) goes on in each voxel: 1 in signal, 0 in noise.
+
+    The mean cosine of its second differences along the three axes, which a linear field leaves
+    zero.
+    """
+    out = np.zeros(phase_rad.shape, np.float32)
+    for axis in range(3):
+        bend = np.diff(phase_rad, 2, axis=axis)
+        width = [(1, 1) if a == axis else (0, 0) for a in range(3)]
+        out += np.pad(np.cos(bend), width, constant_values=np.float32(1 / 3))
+    return out / np.float32(3)
+
+
+def steadiness(magnitude: Array) -> Array:
+    """Return the signal that stands against the noise of the phase's second differences.
+
+    The noise of the phase is that of the signal over the magnitude, so that the squares of its
+    inverse add up over the voxels of a difference. With the magnitude of the middle voxel alone the
+    head would be a voxel larger than where its phase is smooth, and a slab that tapers would fit
+    better elsewhere.
+    """
+    floor = np.float32(1e-3 * magnitude.max() + 1e-30)
+    inverse = 1 / np.maximum(magnitude, floor) ** 2
+    total = np.zeros(magnitude.shape, np.float32)
+    for axis in range(3):
+        total += ndimage.convolve1d(inverse, (1.0, 4.0, 1.0), axis=axis, mode="nearest")
+    return cast("Array", 1 / np.sqrt(total))
+
+
+def expected_smoothness(magnitude: Array, smooth: Array, known: Mask) -> Array:
+    """Return the smoothness that voxels of each magnitude have in this scan, rising with it."""
+    values = magnitude[known]
+    steps = np.linspace(0, 1, LEVELS + 1)[1:-1]
+    levels = np.unique(np.quantile(values[:: max(1, values.size // MOST_VOXELS)], steps))
+    index = np.searchsorted(levels, values)
+    count = np.bincount(index, minlength=levels.size + 1)
+    total = np.bincount(index, smooth[known], levels.size + 1)
+    # Brighter is never rougher, but for few voxels: vessels, and the rim of a shifted head.
+    rising = np.maximum.accumulate(total / np.maximum(count, 1))
+    out = np.zeros(magnitude.shape, np.float32)
+    out[known] = rising[index]
+    return out
+
+
+def offset(expected: Array, smooth: Array, known: Mask, axis: int) -> Offset | None:
+    """Return where along an axis the magnitude fits the phase best; None where nothing tells."""
+    expected, smooth = (np.moveaxis(part, axis, 0) for part in (expected, smooth))
+    known = np.moveaxis(known, axis, 0)
+    if known.shape[0] <= 2 * REACH + 2:
+        return None
+    # Every voxel counts at each displacement or at none: else the choice of voxels would decide.
+    window = np.ones((2 * REACH + 1, 1, 1), bool)
+    steady = ndimage.binary_erosion(known, window)[REACH:-REACH]
+    if not steady.any():
+        return None
+    stride = max(1, int(np.sqrt(steady.size / MOST_VOXELS)))
+    thin = np.s_[:, ::stride, ::stride]
+    sums = np.stack(
+        [
+            _block_sums(
+                expected[REACH + s : expected.shape[0] - REACH + s][thin],
+                smooth[REACH:-REACH][thin],
+                steady[thin],
+            )
+            for s in range(-REACH, REACH + 1)
+        ]
+    )
+    # The jackknife over blocks: neighbours err together, blocks hardly.
+    whole = _peak(sums.sum(axis=1))
+    used = np.flatnonzero(sums[0, :, 0] > 0)
+    if used.size < 4:
+        return None
+    without = np.array([_peak(np.delete(sums, b, axis=1).sum(axis=1)) for b in used])
+    error = np.sqrt((used.size - 1) / used.size * ((without - without.mean()) ** 2).sum())
+    return Offset(whole, float(error))
+
+
+def _block_sums(first: Array, second: Array, used: Mask) -> Sums:
+    """Return number, sums, squares and product of two images in each block; (blocks, 6)."""
+    cuts = [np.arange(n) * BLOCKS // n for n in used.shape]
+    x, y, z = np.ix_(*cuts)
+    block = ((x * BLOCKS + y) * BLOCKS + z)[used]
+    a, b = first[used], second[used]
+    parts = (np.ones_like(a), a, b, a * a, b * b, a * b)
+    return np.stack([np.bincount(block, part, BLOCKS**3) for part in parts], axis=-1)
+
+
+def _correlations(sums: Sums) -> NDArray[np.float64]:
+    n, a, b, aa, bb, ab = np.moveaxis(sums, -1, 0)
+    variances = (n * aa - a * a) * (n * bb - b * b)
+    result: NDArray[np.float64] = (n * ab - a * b) / np.sqrt(np.maximum(variances, 1e-12))
+    return result
+
+
+def _peak(sums: Sums) -> float:
+    """Return the displacement with the largest correlation, between voxels by a parabola."""
+    height = _correlations(sums)
+    best = int(height.argmax())
+    if best in (0, height.size - 1):
+        return float(best - REACH)
+    low, top, high = height[best - 1 : best + 2]
+    return best - REACH + float((high - low) / 2 / max(2 * top - low - high, 1e-12))
+
+
+def mirrored(expected: Array, smooth: Array, known: Mask) -> tuple[tuple[int, ...], float]:
+    """Return the axes along which the magnitude is to be mirrored to fit the phase best.
+
+    Every place of the mirrored image is tried (the middle of a head is not that of its image).
+
+    Returns
+    -------
+    axes
+        None of them where the magnitude fits best as it is.
+    gain
+        By how much the correlation is above that of the image as it is, at its best place.
+    """
+    count = int(known.sum())
+    factor = max(1, int(np.ceil((known.size / LARGEST_TRANSFORM) ** (1 / 3))))
+    factors = (factor, factor, factor)
+    a, b = (
+        block_mean(np.where(known, part - part[known].sum() / count, 0), factors)
+        for part in (expected, smooth)
+    )
+    transform = np.conj(fft.rfftn(a))
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    heights = {}
+    for number in range(4):
+        for axes in combinations(range(3), number):
+            turned = fft.rfftn(np.flip(b, axes))
+            heights[axes] = float(fft.irfftn(transform * turned, a.shape).max()) / norm
+    best = max(heights, key=lambda axes: heights[axes])
+    return best, heights[best] - heights[()]
