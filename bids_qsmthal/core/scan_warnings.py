@@ -335,14 +335,22 @@ class DistortionCorrectedApart(ScanWarning):
 class MagnitudeDisplaced(ScanWarning):
     """The magnitude lies so many voxels beside the phase, along each axis of the array."""
 
-    voxels: tuple[float, float, float]
+    first: float
+    second: float
+    third: float
 
 
 @dataclass(frozen=True, slots=True)
 class MagnitudeFlipped(ScanWarning):
-    """The magnitude fits the phase better when it is mirrored along these axes of the array."""
+    """The magnitude fits the phase better when it is mirrored.
 
-    axes: tuple[int, ...]
+    Attributes
+    ----------
+    axes
+        Along which axes of the array, counted from 1, as in ``1, 3``.
+    """
+
+    axes: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ REACH = 4
 LEAST_VOXELS = 0.5
 """Smaller displacements are not warned about. On 18 simulated heads of 2 mm (1.5 to 7 T, SNR 10 to
 100, eight coils, slabs, sagittal and 45 degrees, zero filling, interleaved slices) and on
-ellipsoids of 4 mm, magnitude and phase that lie on each other are found within 0.1 voxels, and those
-that are a voxel apart as 0.95 to 1.05, wherever air or other noise is seen."""
+ellipsoids of 4 mm, magnitude and phase that lie on each other are found within 0.1 voxels, and
+those that are a voxel apart as 0.95 to 1.05, wherever air or other noise is seen."""
 
 CERTAINLY = 5.0
 """A displacement is believed from so many of its standard errors on."""
@@ -93,13 +93,13 @@ def check_aligned(
         return None
     axes, gain = mirrored(expected, smooth, known)
     if gain > LEAST_GAIN:
-        return MagnitudeFlipped(axes)
+        return MagnitudeFlipped(", ".join(str(axis + 1) for axis in axes))
     voxels = [0.0, 0.0, 0.0]
     for axis in range(3):
         found = offset(expected, smooth, known, axis)
         if found is not None and abs(found.voxels) > max(LEAST_VOXELS, CERTAINLY * found.error):
             voxels[axis] = found.voxels
-    return MagnitudeDisplaced((voxels[0], voxels[1], voxels[2])) if any(voxels) else None
+    return MagnitudeDisplaced(*voxels) if any(voxels) else None
 
 
 def _blank(image: Array) -> Mask:
@@ -119,7 +119,7 @@ def _masks_apart(first: Mask, second: Mask) -> MagnitudeDisplaced | None:
     x, y, z = (float(round(step)) for step in apart)
     back = np.roll(first, (-int(x), -int(y), -int(z)), (0, 1, 2))
     same = 2 * (back & second).sum() / (first.sum() + second.sum())
-    return MagnitudeDisplaced((x, y, z)) if any((x, y, z)) and same > SAME_MASK else None
+    return MagnitudeDisplaced(x, y, z) if any((x, y, z)) and same > SAME_MASK else None
 
 
 def _profile(mask: Mask, axis: int) -> NDArray[np.int64]:

@@ -254,15 +254,14 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "Export both without distortion correction (ND), or both with it.",
     ),
     of.MagnitudeDisplaced: Wording(
-        "The magnitude lies {voxels[0]:.1f}, {voxels[1]:.1f}, {voxels[2]:.1f} voxels (first to "
-        "third axis of the file) beside the phase: noise of the phase is not where the magnitude "
-        "is dark. Only one of them was corrected for distortion, or moved; susceptibility may be "
-        "off by some ppb.",
+        "The magnitude lies {first:.1f}, {second:.1f}, {third:.1f} voxels (first to third axis of "
+        "the file) beside the phase: noise of the phase is not where the magnitude is dark. Only "
+        "one of them was corrected for distortion, or moved; susceptibility may be off by ppb.",
         "Export both without distortion correction (ND), or both with it, from the same scan.",
     ),
     of.MagnitudeFlipped: Wording(
-        "The magnitude fits the phase only when it is mirrored (axes of the file, counted from 0: "
-        "{axes}): one of them was flipped, so that left and right or other sides may be wrong.",
+        "The magnitude fits the phase only when it is mirrored (along axis {axes} of the file, "
+        "counted from 1): one of them was flipped, so that left and right may be exchanged.",
         "Convert both from DICOM in the same way, and flip neither.",
     ),
     of.AlternationLeft: Wording(
