@@ -19,8 +19,7 @@ HEADER_BYTES: Final = 352
 """Of a NIfTI-1 file before its voxels, with the four bytes that say that no extension follows."""
 
 MOST_BYTES: Final = 2**24
-"""Of a compressed drawing. A mask of 256 x 256 x 176 voxels has some 30 KiB; noise in every voxel
-would have 3 MB."""
+"""Of a compressed drawing: more than a byte for every voxel of a head of 256 x 256 x 200."""
 
 
 def read(body: bytes, grid: Image, label: Label) -> NDArray[np.uint8]:

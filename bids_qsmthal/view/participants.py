@@ -23,7 +23,7 @@ MAIN_NUMBER: Final = ("chi_relative_csf", "thalamus", "LR")
 """Measure, region and side of the number that a table of participants shows."""
 
 KEPT: Final = 20_000
-"""Rows that stay in memory: 5,000 participants with a few sessions each; a row has some 500 B."""
+"""Rows that stay in memory: 5,000 participants with a few sessions each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _verdict(path: Path, number: float | None) -> tuple[str, tuple[str, ...]]:
 
 
 def _cells(path: Path) -> Iterator[Mapping[str, str]]:
-    """Give the rows of one of our tables; not by pandas, which takes 5 ms where this takes 1."""
+    """Give the rows of one of our tables; pandas takes 0.7 ms for 585 rows, this 0.2 ms."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             # Cells hold no quotation marks that mean something (BIDS); a lone one would else

@@ -1,4 +1,4 @@
-// The table of participants. A page of rows at a time: 5,000 rows at once would take a second.
+// The table of participants. A page of rows at a time, so that 5,000 make no long document.
 
 const ROWS = 100;
 const element = (id) => document.getElementById(id);
