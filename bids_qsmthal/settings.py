@@ -11,6 +11,7 @@ from typing import Any, Literal
 from bids_qsmthal import anatomy, roi
 from bids_qsmthal.lesions import FlairLesions
 from bids_qsmthal.qsm import Reconstruction
+from bids_qsmthal.qsm.separation import R2StarSeparation
 
 GIB = 2**30
 
@@ -117,6 +118,7 @@ class Settings:
     lesions: FlairLesions = field(default_factory=FlairLesions)
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     regions: roi.RegionSettings = field(default_factory=roi.RegionSettings)
+    separation: R2StarSeparation | None = None
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
-    from bids_qsmthal.settings import Placement, Resources, Settings
+    from bids_qsmthal.qsm.separation import SEPARATIONS
+from bids_qsmthal.settings import Placement, Resources, Settings
 
 log = logging.getLogger("bids_qsmthal")
 
@@ -195,6 +196,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             lesions=chosen.thalamus_lesions,
             veins=chosen.veins,
         ),
+        separation=SEPARATIONS[chosen.separation],
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,

@@ -424,7 +424,19 @@ def _methods(parser: Parser) -> None:
         help="where background removal and inversion run; cuda needs bids_qsmthal[cuda] and a GPU "
         "(default: cpu)",
     )
+    _separation(group)
     _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
+
+
+def _separation(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--separation",
+        choices=("none", "r2star", "proportional"),
+        default="none",
+        help="paramagnetic and diamagnetic susceptibility apart, from QSM and R2*: with R2 by R2* "
+        "of tissue at 3 T, or as the same share of R2* everywhere (default: none)",
+    )
 
 
 def _regions(group: argparse._ArgumentGroup) -> None:

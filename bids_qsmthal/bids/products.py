@@ -56,6 +56,12 @@ class Product:
 PRODUCTS: dict[str, Product] = {
     "chi": Product("MEGRE", "", "Chimap", "ppm", "Magnetic susceptibility."),
     "r2star": Product("MEGRE", "", "R2starmap", "1/s", "Effective transverse relaxation rate."),
+    "paramagnetic": Product(
+        "MEGRE", "desc-paramagnetic", "Chimap", "ppm", "Paramagnetic part of the susceptibility."
+    ),
+    "diamagnetic": Product(
+        "MEGRE", "desc-diamagnetic", "Chimap", "ppm", "Diamagnetic part of the susceptibility."
+    ),
     "t2star": Product("MEGRE", "", "T2starmap", "s", "Effective transverse relaxation time."),
     "local_field": Product(
         "MEGRE", "desc-local", "fieldmap", "Hz", "Field offset made by sources inside the brain."

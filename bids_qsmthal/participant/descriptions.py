@@ -19,6 +19,7 @@ from bids_qsmthal import anatomy, lesions, qsm, roi
 from bids_qsmthal.core import scan_warnings
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.qsm.separation import Sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,7 @@ CLASSES: Mapping[str, type] = {
         *(Image, Decision, *WARNINGS),
         *(anatomy.Prepared, anatomy.Anatomy, anatomy.Rigid, anatomy.Warp),
         *(lesions.Lesions, lesions.Enhancement),
-        *(qsm.Maps, qsm.Variants),
+        *(qsm.Maps, qsm.Variants, Sources),
         *(roi.RegionResults, roi.Check, roi.Limit, roi.ReferenceLevel, roi.ReferenceRegion),
     )
 }

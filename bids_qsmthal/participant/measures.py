@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.decision import Decision
     from bids_qsmthal.core.sources import Source
+    from bids_qsmthal.participant.separated import Separated
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
 
@@ -44,6 +45,8 @@ DICTIONARY: dict[str, Any] = {
             "chi_relative_csf_ci_high": "upper end of the 95 % interval of that error",
             "chi_relative_csf_global": "mean chi(region) - mean chi(all CSF in the brain's middle)",
             "chi_relative_brain": "mean chi(region) - mean chi(brain)",
+            "chi_paramagnetic_mean": "mean of the paramagnetic source (--separation), CSF is zero",
+            "chi_diamagnetic_mean": "mean of the diamagnetic source (--separation), CSF is zero",
             "r2star_mean": "mean R2* of the region",
             "volume": "volume of the region on the grid of T1w",
             "thickness_mean": "mean thickness of the cortex",
@@ -92,6 +95,8 @@ def collect(
     parts = [pd.DataFrame(rows)] if rows else []
     if susceptibility is not None:
         parts.append(pd.DataFrame([*_reconstruction(susceptibility)]))
+        if susceptibility.separated is not None:
+            parts.append(pd.DataFrame(source_rows(susceptibility.separated)))
         if susceptibility.regions is not None:
             parts.append(_with_sources(susceptibility.regions.table, structural.sources))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -192,6 +197,25 @@ def _enhancement(structural: Structural) -> Iterable[dict[str, Any]]:
         ("volume", enhancement.volume_mm3, "mm3"),
     ):
         yield row(measure, "enhancing", value, unit, method=method, source=source)
+
+
+def source_rows(separated: Separated) -> list[dict[str, Any]]:
+    """Return the means of both sources in each region, in ppb."""
+    rows = []
+    for (region, hemisphere), inside in separated.regions.items():
+        known = inside & separated.sources.known
+        if not known.any():
+            continue
+        counts = {"n_voxels": int(known.sum()), "n_lost": int((inside & ~known).sum())}
+        names = ("chi_paramagnetic_mean", "chi_diamagnetic_mean")
+        for name, mean_ppm in zip(names, separated.sources.means_ppm(known), strict=True):
+            made = row(
+                *(name, region, 1000 * mean_ppm, "ppb"),
+                hemisphere=hemisphere,
+                method="R2* separation",
+            )
+            rows.append(made | counts)
+    return rows
 
 
 UNITS = {

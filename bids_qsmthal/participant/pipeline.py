@@ -14,6 +14,7 @@ from bids_qsmthal.anatomy import Anatomy, Prepared, Rigid
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Enhancement, Lesions
 from bids_qsmthal.qsm import Maps, Variants
+from bids_qsmthal.qsm.separation import Sources
 from bids_qsmthal.roi import RegionResults
 
 if TYPE_CHECKING:
@@ -189,6 +190,16 @@ REGIONS = Stage(
     gives=(RegionResults,),
 )
 
+SEPARATION = Stage(
+    title="paramagnetic and diamagnetic sources",
+    needs=(GRE,),
+    makes=("paramagnetic", "diamagnetic"),
+    share=0.02,
+    gives=(Sources,),
+)
+"""Runs last, and only where it was asked for: its level depends on a rate that no gradient echo
+shows (``qsm.separation``)."""
+
 # In the order in which they run. With all four scans the shares add up to 1: the brain in FLAIR and
 # that in the gradient echo are looked for only where there is no T1w.
 STAGES = (
@@ -239,17 +250,20 @@ class Plan:
         Roles of its scans, and external products.
     stages
         Those that run, in order.
+    considered
+        Those and the ones that were left out: all that were asked for.
     """
 
     available: frozenset[str]
     stages: tuple[Stage, ...]
+    considered: tuple[Stage, ...]
     left_out: tuple[StageLeftOut, ...]
 
     @property
     def outcomes(self) -> tuple[tuple[str, str], ...]:
         """Title of every stage in order, and ``done`` or why it was left out."""
         reasons = {one.stage: one.why for one in self.left_out}
-        return tuple((stage.title, reasons.get(stage, "done")) for stage in STAGES)
+        return tuple((stage.title, reasons.get(stage, "done")) for stage in self.considered)
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -271,8 +285,11 @@ class Plan:
         ]
 
 
-def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
+def plan(
+    session: Session, external_files: Mapping[str, ExternalFile], *, separation: bool = False
+) -> Plan:
     """Decide which stages run on the scans of a participant and the results of other programs."""
+    considered = (*STAGES, SEPARATION) if separation else STAGES
     scans = {
         GRE: session.gre,
         T1W: session.t1w,
@@ -282,9 +299,10 @@ def plan(session: Session, external_files: Mapping[str, ExternalFile]) -> Plan:
     roles = [scan.keys[0] for scan, there in scans.items() if there is not None]
     available = frozenset((*roles, *external_files))
     # All stages, not only those that run: --dry-run and check say why one does not.
-    decided = {stage: _left_out(stage, available, external_files) for stage in STAGES}
+    decided = {stage: _left_out(stage, available, external_files) for stage in considered}
     return Plan(
         available=available,
+        considered=considered,
         stages=tuple(stage for stage, left_out in decided.items() if left_out is None),
         left_out=tuple(left_out for left_out in decided.values() if left_out is not None),
     )

@@ -112,6 +112,13 @@ def save_susceptibility(
         # With one echo these maps are zero everywhere, which would look like a measurement.
         contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
     _save_all(contents, sources, method, out)
+    if susceptibility.separated is not None:
+        apart = susceptibility.separated.sources
+        maps_apart: list[Content] = [
+            ("paramagnetic", image(apart.paramagnetic_ppm), np.float32),
+            ("diamagnetic", image(apart.diamagnetic_ppm), np.float32),
+        ]
+        _save_all(maps_apart, sources, method | {"Separation": plain(settings.separation)}, out)
     if susceptibility.regions is not None:
         _save_regions(susceptibility, settings, sources, out)
     save_rigid("MEGRE", susceptibility.to_t1w, out, space="MEGRE")

@@ -21,6 +21,7 @@ from bids_qsmthal.participant.pipeline import (
     SUSCEPTIBILITY,
     VARIANTS,
 )
+from bids_qsmthal.participant.separated import Separated, separate
 from bids_qsmthal.participant.structural import registered
 from bids_qsmthal.qsm.field import GivenField, agreement
 
@@ -57,6 +58,8 @@ class Susceptibility:
         ``None`` where nothing says where the thalamus is.
     nuclei_names
         What the numbers of thalamic nuclei mean.
+    separated
+        Sources of both signs, where they were asked for.
     """
 
     signal: Signal
@@ -66,6 +69,7 @@ class Susceptibility:
     to_t1w: Rigid | None
     regions: roi.RegionResults | None
     nuclei_names: Mapping[int, str] = field(default_factory=dict)
+    separated: Separated | None = None
 
     @property
     def gre_to_t1w(self) -> Affine:
@@ -121,6 +125,10 @@ def susceptibility_results(
         if runner.runs(VARIANTS):
             measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
+    names = segmentation.nuclei_names if segmentation else {}
+    separated = separate(
+        *(maps, regions, combined, signal.series, names), settings=settings, runner=runner
+    )
     return Susceptibility(
         signal=signal,
         combined=combined,
@@ -128,7 +136,8 @@ def susceptibility_results(
         maps=maps,
         to_t1w=to_t1w,
         regions=regions,
-        nuclei_names=segmentation.nuclei_names if segmentation else {},
+        nuclei_names=names,
+        separated=separated,
     )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Grid, Mask
+    from bids_qsmthal.qsm.acquisition import Acquisition
 
 RELAXIVITY_HZ_PER_PPM = 137.0
 """Of either source at 3 T, on the scale of maps of one head orientation (Shin 2021); 114 on that of
@@ -107,7 +108,8 @@ class R2StarSeparation:
         at_3_t = r2star_hz * to_3_t
         rest = self.irreversible(at_3_t) if r2_hz is None else r2_hz * to_3_t
         size = (at_3_t - rest) / np.float32(self.relaxivity_hz_per_ppm)
-        return Sources(chi_ppm.astype(np.float32), size.astype(np.float32))
+        known = np.ones(chi_ppm.shape, np.bool_)
+        return Sources(chi_ppm.astype(np.float32), size.astype(np.float32), known)
 
 
 SEPARATIONS: dict[str, R2StarSeparation | None] = {
@@ -123,11 +125,12 @@ class Sources:
 
     ``size_ppm`` is as measured: noise and a wrong R2 can make it smaller than ``|chi_ppm|``, which
     no two sources can. Maps heed that in each voxel, means once for the region: clipping a noisy
-    voxel and then averaging would make sources out of noise.
+    voxel and then averaging would make sources out of noise. Both are zero where not ``known``.
     """
 
     chi_ppm: Array
     size_ppm: Array
+    known: Mask
 
     @property
     def paramagnetic_ppm(self) -> Array:
@@ -153,6 +156,38 @@ def _halves(chi: Array, size: Array) -> tuple[Array, Array]:
     """Return the source of each sign; their sum is always the susceptibility."""
     together = np.maximum(size, np.abs(chi))
     return (together + chi) / 2, (chi - together) / 2
+
+
+def separated(  # noqa: PLR0913 - three maps and where they are
+    chi_ppm: Array,
+    r2star_hz: Array,
+    total_field_hz: Array,
+    mask: Mask,
+    grid: Grid,
+    acquisition: Acquisition,
+    *,
+    method: R2StarSeparation,
+    in_slices: bool,
+) -> Sources:
+    """Return the sources of a scan.
+
+    Parameters
+    ----------
+    chi_ppm
+        Zero in fluid.
+    in_slices
+        Whether slices were excited one by one: then R2* loses what the gradient of the field across
+        them has added.
+    """
+    known = mask & np.isfinite(r2star_hz)
+    rate = np.where(known, r2star_hz, 0)
+    if in_slices:
+        added, kept = macroscopic_rate_hz(
+            total_field_hz, rate, known, grid, acquisition.echo_times_s
+        )
+        rate, known = rate - added, known & kept
+    found = method(chi_ppm, rate, acquisition.effective_field_t)
+    return Sources(np.where(known, found.chi_ppm, 0), np.where(known, found.size_ppm, 0), known)
 
 
 def field_growth(field_t: float) -> float:

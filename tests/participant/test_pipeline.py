@@ -26,7 +26,7 @@ from bids_qsmthal.core.sources import EDITED, Source, dataset
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.participant.input_checks import LoadedInputs
-from bids_qsmthal.participant.pipeline import STAGES, Plan, Stage
+from bids_qsmthal.participant.pipeline import SEPARATION, STAGES, Plan, Stage
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
@@ -203,7 +203,7 @@ def test_the_shares_of_a_participant_with_all_scans_are_a_whole(tmp_path: Path) 
 
 
 def test_every_image_of_the_catalogue_comes_from_one_stage() -> None:
-    made = [key for stage in STAGES for key in stage.makes]
+    made = [key for stage in (*STAGES, SEPARATION) for key in stage.makes]
     assert sorted(made) == sorted(PRODUCTS)
     assert {stage.external for stage in STAGES} - {""} <= set(REPLACEABLE)
 
