@@ -59,6 +59,8 @@ class Found:
         How it was acquired, where it can be read.
     doubts
         What a run would warn about before its first stage.
+    separation
+        Whether sources apart were asked for.
     """
 
     session: Session
@@ -67,6 +69,7 @@ class Found:
     problems: tuple[Obstacle, ...] = ()
     gre: GreOverview | None = None
     doubts: tuple[ScanWarning, ...] = ()
+    separation: bool = False
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:
@@ -81,7 +84,7 @@ class Found:
     @property
     def plan(self) -> pipeline.Plan:
         """What a run would do."""
-        return pipeline.plan(self.session, self.external_files)
+        return pipeline.plan(self.session, self.external_files, separation=self.separation)
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -128,7 +131,12 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         if session.gre
         else None
     )
-    found = Found(session=session, series=series, external_files=external_files or {})
+    found = Found(
+        session=session,
+        series=series,
+        external_files=external_files or {},
+        separation=settings.separation is not None,
+    )
     signal: Signal | None = None
     if series is not None:
         # Of its headers alone.

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
-    from bids_qsmthal.qsm.separation import SEPARATIONS
-from bids_qsmthal.settings import Placement, Resources, Settings
+    from bids_qsmthal.settings import Placement, Resources, Settings
 
 log = logging.getLogger("bids_qsmthal")
 
@@ -167,6 +166,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
 
     from bids_qsmthal import choices  # noqa: PLC0415
     from bids_qsmthal.bids import external  # noqa: PLC0415
+    from bids_qsmthal.qsm.separation import SEPARATIONS  # noqa: PLC0415
     from bids_qsmthal.settings import Selection, Settings  # noqa: PLC0415
 
     return Settings(
