@@ -94,9 +94,9 @@ def collect(
     rows = [*_anatomy(structural), *_lesions(structural), *_enhancement(structural)]
     parts = [pd.DataFrame(rows)] if rows else []
     if susceptibility is not None:
-        parts.append(pd.DataFrame([*_reconstruction(susceptibility)]))
-        if susceptibility.separated is not None:
-            parts.append(pd.DataFrame(source_rows(susceptibility.separated)))
+        apart = susceptibility.separated
+        found = [*_reconstruction(susceptibility), *(source_rows(apart) if apart else [])]
+        parts.append(pd.DataFrame(found))
         if susceptibility.regions is not None:
             parts.append(_with_sources(susceptibility.regions.table, structural.sources))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
