@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.core.files import check_inside, whole_folder
-from bids_qsmthal.group import analysis_file, assembly, fitting, page, table_writing
+from bids_qsmthal.group import analysis_file, assembly, fitting, page, progress, table_writing
+from bids_qsmthal.group.progress import Stage
 from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -87,6 +88,8 @@ def process(
     check_inside(output_dir, folder / "figures")
     # Before any table is read, so that a wrong analysis file costs no time.
     wanted = analysis_file.read(analysis)
+    progress.start()
+    progress.begin(Stage.TABLES)
     cohort = assembly.assemble(
         bids_dir,
         output_dir,
@@ -97,10 +100,10 @@ def process(
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
     how = Resampling(seed=seed)
-    log.info("Fitting %d models.", len(wanted.models))
+    progress.begin(Stage.MODELS)
     results = fitting.fit_all(wanted, cohort, how)
 
-    log.info("Writing tables and figures.")
+    progress.begin(Stage.PAGE)
     # A manifest that outlives what it lists would vouch for files that are gone.
     lock = output_dir / "logs" / f".{FOLDER}.lock"
     with whole_folder(folder, lock, lambda: manifest.remove_of(output_dir, FOLDER)) as made:
@@ -109,6 +112,7 @@ def process(
     citation.write(output_dir / "logs", FOLDER, page.methods_that_ran(wanted, results, how))
     # After the swap: it vouches for what lies at its final place.
     manifest.write_of(output_dir, FOLDER, folder)
+    progress.end()
     not_fitted = tuple(name for name, fit in results.fits.items() if not fit.fitted)
     if not_fitted:
         log.warning(

@@ -40,7 +40,7 @@ def courses(frame: pd.DataFrame, outcome: str) -> dict[str, np.ndarray]:
 def draw(
     of_each: dict[str, np.ndarray], y_label: str, slope: tuple[float, float, float]
 ) -> Drawing:
-    """Draw every course, and the mean change with its 95 % interval.
+    """Draw every course, and the mean change with its 95% interval.
 
     Parameters
     ----------

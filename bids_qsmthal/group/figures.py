@@ -59,7 +59,7 @@ def forest(lines: pd.DataFrame) -> Drawing:
     names = [plots.with_n(label, counts[label], 30) for label in labels[::-1]]
     axes.set_yticks(range(len(labels)), names)
     axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("Partial correlation with 95 % confidence interval", fontsize=8)
+    axes.set_xlabel("Partial correlation with 95% confidence interval", fontsize=8)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return plots.finished(canvas, [axes])
 
@@ -227,7 +227,7 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
     axes.set_yticks(heights, names, fontsize=7)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.tick_params(axis="x", labelsize=7)
-    axes.set_xlabel("Partial correlation with 95 % confidence interval", fontsize=8)
+    axes.set_xlabel("Partial correlation with 95% confidence interval", fontsize=8)
     axes.set_title(title, fontsize=9, loc="left")
     return plots.finished(canvas, [axes])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from bids_qsmthal.group import labels
+from bids_qsmthal.group.digits import p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -69,7 +70,7 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     subject, unit = labels.outcome(str(line["outcome"]), analysis)
     ratio = RATIOS.get(line[f"effect_{side}"])
     interval = f"{shown[1]} to {shown[2]}{'' if ratio else unit}"
-    sure = f"p {_p(p)}, n = {tables.print_n(line, side)}"
+    sure = f"p {p_value(p)}, n = {tables.print_n(line, side)}"
     figures = f"95% CI {interval}, {sure}"
     step = labels.step(row.term, analysis)
     logged = "" if ratio else labels.logged_outcome(str(line["outcome"]), analysis)
@@ -115,8 +116,8 @@ def _chance_finding(line: pd.Series, side: str) -> str:
     if math.isnan(corrected) or corrected < tables.SIGNIFICANT:
         return ""
     return (
-        f" Corrected for the lines of this table (Holm) p {_p(corrected)}, so it may well be a "
-        "chance finding."
+        f" Corrected for the lines of this table (Holm) p {p_value(corrected)}, so it may well be "
+        "a chance finding."
     )
 
 
@@ -188,8 +189,8 @@ def read_normality(results: pd.DataFrame, analysis: Analysis) -> str:
             else "the values as they are depart from a normal distribution"
         )
         lines.append(
-            f"{label}: {verdict} (p {_p(p)}, n = {int(identity['n'])}); nearest to normal on the "
-            f"ladder is {best}."
+            f"{label}: {verdict} (p {p_value(p)}, n = {int(identity['n'])}); nearest to normal on "
+            f"the ladder is {best}."
         )
     lines.append(
         "A regression needs residuals, not outcomes, that are near normal; with few participants "
@@ -221,7 +222,7 @@ def read_diagnostics(results: pd.DataFrame) -> str:
     remarkable = examined[examined["n_findings"] > 0]
     lines = [f"{row.model}: {row.advice}." for row in remarkable.itertuples()]
     quiet = len(examined) - len(remarkable)
-    lines.append(f"In {quiet} of {len(examined)} models nothing stands out.")
+    lines.append(f"Models examined: {len(examined)}; nothing stands out in {quiet} of them.")
     return "\n\n".join(lines)
 
 
@@ -237,10 +238,13 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         main = estimates.iloc[0]
         same_sign = int((estimates * main > 0).sum())
         below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
-        counted = "1 estimate" if len(tried) == 1 else f"{len(tried)} different estimates"
+        named = f"{labels.label(str(term), analysis)} in {model}"
+        if len(tried) == 1:
+            lines.append(f"{named}: no other specification gives another estimate.")
+            continue
         lines.append(
-            f"{labels.label(str(term), analysis)} in {model}: {counted}; same sign in {same_sign}, "
-            f"p below .05 in {below}."
+            f"{named}: {len(tried)} different estimates; same sign in {same_sign}, p below .05 in "
+            f"{below}."
         )
     if not lines:
         return "There are too few participants, or nothing else was asked for."
@@ -249,8 +253,3 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         "confirmations; they show whether the result depends on one choice."
     )
     return "\n\n".join(lines)
-
-
-def _p(p: float) -> str:
-    text = tables.print_p(p).removesuffix("*")
-    return text if text.startswith(("<", ">")) else f"= {text}"

@@ -46,6 +46,7 @@ def describe(analysis: Analysis, results: Results, how: Resampling) -> dict[str,
         "Participants": _participants(analysis, results),
         "Missing values": _missing(analysis, results),
         "Models": _models(results),
+        "Choices": _choices(analysis, results),
         "Inference": _inference(analysis, results, how),
         "Statistical software": _software(),
     }
@@ -120,7 +121,7 @@ def _model(fit: Fit) -> str:
 
 def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
     sentences = [
-        "Intervals are 95 % confidence intervals; tests are two-sided with a level of .05. p "
+        "Intervals are 95% confidence intervals; tests are two-sided with a level of .05. p "
         "values of the tables are not corrected for several tests; beside them stand those "
         "corrected over the lines of a table by Holm and by Benjamini and Hochberg.",
         "Residuals were examined for normality, equal variance, influence and collinearity.",
@@ -133,9 +134,15 @@ def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
             "by that of Shapiro and Wilk on Tukey's ladder of powers."
         )
     if analysis.longitudinal:
-        sentences.append("Repeated sessions were analysed by linear mixed models (REML).")
+        models = "; ".join(f"{model.name}: {model.formula}" for model in analysis.longitudinal)
+        sentences.append(
+            f"Repeated sessions were analysed by linear mixed models (REML; {models})."
+        )
     if analysis.mediation:
-        sentences.append("Indirect effects have bootstrap intervals.")
+        paths = "; ".join(
+            f"{path.cause} by {path.mediator} to {path.outcome}" for path in analysis.mediation
+        )
+        sentences.append(f"Indirect effects ({paths}) have bootstrap intervals.")
     if analysis.harmonisation:
         sentences.append(
             f"Differences between the levels of {analysis.harmonisation.site} were removed from "
@@ -155,6 +162,55 @@ def _resampling(results: Results, how: Resampling) -> Iterator[str]:
         f"({how.permutations(n):,} draws) and leaving out one participant at a time (seed "
         f"{how.seed})."
     )
+
+
+SITES = {
+    "fixed": "as a factor in every model that does not name it",
+    "random": "as a random intercept (REML) in linear models, as a factor in others",
+    "combat": "by harmonisation (ComBat)",
+    "meta": "by fitting each site alone and a meta-analysis with random effects (between-site "
+    "variance by Paule and Mandel, interval by Hartung and Knapp) beside the models of all",
+}
+
+
+def _choices(analysis: Analysis, results: Results) -> str:
+    """Return what the analysis file declares about values and about what is looked at again."""
+    return " ".join([*_of_values(analysis), *_of_specifications(analysis, results)])
+
+
+def _of_values(analysis: Analysis) -> Iterator[str]:
+    yield f"The analysis is '{analysis.name}'."
+    variables = analysis.variables.values()
+    limited = [
+        f"{one.label} ({one.range[0]:g} to {one.range[1]:g}{f' {one.unit}' if one.unit else ''})"
+        for one in variables
+        if one.range
+    ]
+    if limited:
+        yield f"Values were held against what is possible: {', '.join(limited)}."
+    topped = [one.label for one in variables if one.top_coded]
+    if topped:
+        yield f"Top-coded values were taken as their limit: {', '.join(topped)}."
+    if analysis.exclude_when:
+        named = ", ".join(analysis.variables[name].label for name in analysis.exclude_when)
+        yield f"Whoever has no usable image of these was left out of everything: {named}."
+    if analysis.site:
+        yield f"The site ({analysis.site.variable}) was accounted for {SITES[analysis.site.way]}."
+
+
+def _of_specifications(analysis: Analysis, results: Results) -> Iterator[str]:
+    wanted = analysis.sensitivity
+    if wanted is None or results.sensitivity.empty:
+        return
+    names = [*wanted.filters, *wanted.terms, *wanted.covariates, *(m.name for m in wanted.measures)]
+    if names:
+        yield f"Other specifications that were asked for: {', '.join(dict.fromkeys(names))}."
+    if wanted.head_size:
+        yield f"Head size ({wanted.head_size.variable}): as covariate, ratio and residual."
+    if wanted.noise:
+        yield f"Slopes were divided by the reliability of {', '.join(wanted.noise)}."
+    for name, added in wanted.zero_add.items():
+        yield f"For values of zero, {added:g} was added to {name} within the logarithm."
 
 
 def _software() -> str:

@@ -49,7 +49,7 @@ def forest_of(wanted: ModelTable, heading: str, results: Results) -> list[Figure
     return [
         figure(
             f"Forest plot of {heading}",
-            "Partial correlation of each line of the table, with its 95 % confidence interval.",
+            "Partial correlation of each line of the table, with its 95% confidence interval.",
             f"Forest plot of the coefficients of {wanted.name}; the numbers are in the table.",
             figures.forest(lines),
         )
@@ -71,7 +71,7 @@ def of_models(
             "Left: each participant as measured, with the line of the unadjusted model. Right: "
             "outcome and predictor after removing what the other terms of the adjusted model "
             "explain; the slope of the line is the adjusted coefficient of the table. Bands are "
-            f"95 % confidence bands of the mean.{CELLS}",
+            f"95% confidence bands of the mean.{CELLS}",
             f"Scatter plots of the lines of {wanted.name}; the numbers are in the table.",
             figures.associations(drawn),
             tall=True,
@@ -158,7 +158,7 @@ def changes_of(analysis: Analysis, cohort: Cohort, results: Results) -> Iterator
         yield figure(
             f"Change over time: {model.name}",
             "Each thin line is a participant. The thick line is the mean change of the model, "
-            "drawn through the middle of all points, with the 95 % interval of its slope.",
+            "drawn through the middle of all points, with the 95% interval of its slope.",
             f"Courses of {labels.axis(outcome, analysis)} over time.",
             change_figure.draw(courses, labels.axis(outcome, analysis), _slope(found)),
         )
@@ -172,7 +172,7 @@ def sites_of(analysis: Analysis, results: Results) -> Iterator[Figure]:
             title = f"{labels.label(str(term), analysis)} in {model}"
             yield figure(
                 f"Forest plot of sites: {title}",
-                "One square a site, the larger the more it weighs, with its 95 % confidence "
+                "One square a site, the larger the more it weighs, with its 95% confidence "
                 "interval. The diamond is all sites together: as wide as its interval.",
                 f"Coefficients of {title} at each site and together; the numbers are in the table.",
                 site_forest.draw(usable, title, site_forest.unit(usable, analysis)),

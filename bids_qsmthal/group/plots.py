@@ -41,7 +41,7 @@ LEFT_INCHES, BOTTOM_INCHES, TOP_INCHES = 0.95, 0.68, 0.42
 
 @dataclass(frozen=True, slots=True)
 class LineWithBand:
-    """A slope, and half the 95 % intervals of it and of the mean of y."""
+    """A slope, and half the 95% intervals of it and of the mean of y."""
 
     slope: float
     of_slope: float
@@ -152,7 +152,7 @@ def beside(n: int, width: float) -> Floats:
 def line_with_band(
     axes: Axes, x: Floats, middle: tuple[float, float], line: LineWithBand, *, logged: bool = False
 ) -> None:
-    """Draw a regression line with the 95 % band of its mean.
+    """Draw a regression line with the 95% band of its mean.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Polygon
 
-from bids_qsmthal.group import labels, plots
-from bids_qsmthal.report import drawing, numbers
+from bids_qsmthal.group import digits, labels, plots
+from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -27,7 +27,7 @@ HALF_HEIGHT = 0.28
 
 
 def draw(rows: pd.DataFrame, title: str, unit: str) -> Drawing:
-    """Draw one coefficient with its 95 % interval at each site, and the diamond of all.
+    """Draw one coefficient with its 95% interval at each site, and the diamond of all.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def draw(rows: pd.DataFrame, title: str, unit: str) -> Drawing:
     names = [plots.folded(f"{row.site} (n = {row.n:,.0f})", 40) for row in rows.itertuples()]
     axes.set_yticks(heights, names, fontsize=7)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel(plots.folded(f"{unit}, with 95 % confidence interval", 70), fontsize=8)
+    axes.set_xlabel(plots.folded(f"{unit}, with 95% confidence interval", 70), fontsize=8)
     axes.set_title(plots.folded(title, 70), fontsize=9, loc="left")
     return plots.finished(canvas, [axes])
 
@@ -74,25 +74,16 @@ def printed(sites: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
     lines = []
     for row in sites.to_dict("records"):
         values = [row[name] for name in ("coefficient", "ci_low", "ci_high")]
-        known = not any(pd.isna(value) for value in values)
-        estimate, low, high = (numbers.significant(float(value), 3) for value in values)
         lines.append(
             {
                 "Coefficient": f"{labels.label(row['term'], analysis)} in {row['model']}",
                 "Site": row["site"],
-                "n": numbers.fixed(row["n"], 0),
-                "Estimate (95% CI)": f"{estimate} ({low} to {high})" if known else numbers.MISSING,
+                "n": digits.fixed(row["n"], 0),
+                "Estimate (95% CI)": digits.with_interval(*values),
                 "p": tables.print_p(float(row["p"])),
-                "Weight (%)": _or_missing(row["weight_percent"], 1),
-                "tau": _or_missing(row["tau"], None),
-                "I\u00b2 (%)": _or_missing(row["i_squared_percent"], 0),
+                "Weight (%)": digits.fixed(row["weight_percent"], 1),
+                "tau": digits.significant(row["tau"], 2),
+                "I\u00b2 (%)": digits.fixed(row["i_squared_percent"], 0),
             }
         )
     return pd.DataFrame(lines)
-
-
-def _or_missing(value: float, decimals: int | None) -> str:
-    if pd.isna(value):
-        return numbers.MISSING
-    found = float(value)
-    return numbers.significant(found, 2) if decimals is None else numbers.fixed(found, decimals)

@@ -5,11 +5,12 @@ von Elm et al. 2007, doi 10.1016/S0140-6736(07)61602-X. The items are named in o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
-from bids_qsmthal.group import labels
+from bids_qsmthal.group import interpretation, labels, methods_text
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
 from bids_qsmthal.statistics.analysis import Analysis
@@ -68,13 +69,22 @@ def _participants(analysis: Analysis, results: Results) -> Mapping[str, str]:
     unusable = [analysis.variables[name].label for name in analysis.exclude_when]
     if unusable:
         chosen += f"Left out where the image of these was unusable: {', '.join(unusable)}. "
+    reasons = [
+        f"{line.n:,} {line.about}" for line in results.flow if line.step == FlowStep.EXCLUDED
+    ]
+    left_out = f" (left out: {'; '.join(reasons)})" if reasons else ""
     listed = counts.get(FlowStep.LISTED)
     of_listed = f"{listed:,} listed, " if listed is not None else ""
+    repeated = bool(analysis.longitudinal)
     return {
+        "3": f"{analysis.description.strip()} {YOURS}".strip(),
+        "4": f"Repeated sessions, and one session of each participant for all other models. {YOURS}"
+        if repeated
+        else f"Cross-sectional: one session of each participant ({analysis.session}). {YOURS}",
         "6": f"{chosen}{YOURS}",
         "13": f"{of_listed}{counts.get(FlowStep.WITH_RESULTS, 0):,} with results, "
-        f"{counts.get(FlowStep.ANALYSED, 0):,} analysed; reasons in the flow of participants and "
-        "exclusions.tsv.",
+        f"{counts.get(FlowStep.ANALYSED, 0):,} analysed{left_out}; the flow diagram is "
+        "figures/flow_of_participants, and exclusions.tsv names everybody.",
     }
 
 
@@ -107,9 +117,9 @@ def _methods(analysis: Analysis, results: Results) -> Mapping[str, str]:
     return {
         "9": "Quality control of every scan, exclusions by rule or by a reader, and the "
         f"sensitivity to choices are reported. {YOURS}",
-        "10": "See 'Power' for the correlations that this number of participants could show. "
-        f"{YOURS}",
-        "12a": "See 'Methods'; the formula of each model names its confounders.",
+        "10": f"{interpretation.read_power(results.power)} {YOURS}",
+        "12a": f"{_families(results)}; the formula of each model names its confounders (see "
+        "'Methods').",
         "12b": f"Models of a part of the participants: {', '.join(filters) or 'none'}.",
         "12c": "Models of complete cases, n in every cell"
         + (", and multiple imputation beside them" if len(results.imputation) else "")
@@ -131,9 +141,33 @@ def _results(analysis: Analysis, results: Results) -> Mapping[str, str]:
     }
     done = [name for name, n in other.items() if n]
     return {
-        "15": "See 'Characteristics' for the distribution of each outcome.",
-        "16": f"Tables {named}: {sides}, with 95 % confidence intervals.",
+        "15": f"{_outcomes(results)}. See 'Characteristics' for their distribution.",
+        "16": f"Tables {named}: {sides}, with 95% confidence intervals.",
         "17": f"{', '.join(done) or 'none'}.".capitalize(),
         "18": f"The sentences below each table say it line by line. {YOURS}",
         "19": f"Associations only; see also 'Direction of the number' where it is there. {YOURS}",
     }
+
+
+def _families(results: Results) -> str:
+    """Return the kinds of models that were fitted, each once."""
+    families = dict.fromkeys(fit.model.family for fit in results.fits.values())
+    text = ", ".join(methods_text.FAMILIES[family] for family in families)
+    return text[:1].upper() + text[1:]
+
+
+def _outcomes(results: Results) -> str:
+    """Return each outcome with the participants, and events, of the largest model of it."""
+    largest: dict[str, tuple[int, float]] = {}
+    for fit in results.fits.values():
+        if not fit.fitted or fit.design is None:
+            continue
+        events = float(fit.coefficients["n_events"].iloc[0])
+        found = fit.design.n, events
+        name = fit.design.outcome_name
+        largest[name] = max(largest.get(name, found), found)
+    counted = [
+        f"{name}: n = {n:,}" + ("" if math.isnan(events) else f", {events:,.0f} events")
+        for name, (n, events) in largest.items()
+    ]
+    return "; ".join(counted) or "No model was fitted"

@@ -53,7 +53,7 @@ def forest(lines: pd.DataFrame) -> Drawing:
     names = [_name(label, here.get(label)) for label in labels[::-1]]
     axes.set_yticks(range(len(labels)), names, fontsize=7)
     axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("(Partial) correlation with 95 % confidence interval", fontsize=9)
+    axes.set_xlabel("(Partial) correlation with 95% confidence interval", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return plots.finished(canvas, [axes])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import pictures, printing, study_figure, study_words
+from bids_qsmthal.group import digits, pictures, printing, study_figure, study_words
 from bids_qsmthal.report import numbers
 from bids_qsmthal.report.page import Block, Prose, Section, Table
 from bids_qsmthal.statistics import tables
@@ -18,7 +18,7 @@ from bids_qsmthal.statistics.published import Reading, Study
 EMPTY = numbers.MISSING
 
 EVIDENCE_CAPTION = (
-    "Per SD of the term; partial correlation with its 95 % interval; p of the "
+    "Per SD of the term; partial correlation with its 95% interval; p of the "
     "equivalence test; the smallest correlation that is excluded; Bayes factor for the "
     "term."
 )
@@ -71,39 +71,29 @@ def printed_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
             "Verdict": row["verdict"] or EMPTY,
             "Per SD (95% CI)": _as_read(row, "per_sd"),
             "Per 10 ppb (95% CI)": _as_read(row, "per_10_ppb"),
-            "Partial r (95% CI)": _with_interval(row, "partial_r", decimals=2),
-            "Equivalence p": numbers.text(_short(row["p_equivalence"], 2)),
-            "Excluded beyond": numbers.text(_short(row["excluded_beyond"], 2)),
-            "BF10": numbers.text(_short(row["bf10"], 2)),
+            "Partial r (95% CI)": digits.with_interval(*_ends(row, "partial_r"), decimals=2),
+            "Equivalence p": digits.significant(row["p_equivalence"], 2),
+            "Excluded beyond": digits.significant(row["excluded_beyond"], 2),
+            "BF10": digits.significant(row["bf10"], 2),
         }
         for row in evidence.to_dict("records")
     ]
     return pd.DataFrame(lines)
 
 
-def _short(value: float, digits: int) -> str:
-    return EMPTY if pd.isna(value) else numbers.significant(float(value), digits)
-
-
-def _with_interval(row: Mapping[Any, Any], name: str, decimals: int | None = None) -> str:
-    values = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
-    if any(pd.isna(value) for value in values):
-        return EMPTY
-    estimate, low, high = (
-        numbers.significant(float(value), 3) if decimals is None else numbers.fixed(value, decimals)
-        for value in values
-    )
-    return f"{estimate} ({low} to {high})"
+def _ends(row: Mapping[Any, Any], name: str) -> tuple[float, float, float]:
+    """Return an estimate of a row with the ends of its interval."""
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
 
 
 def _as_read(row: Mapping[Any, Any], name: str) -> str:
     """Return an effect with its interval; a logarithm of a ratio as the ratio."""
     ratio = tables.RATIOS.get(row["effect"])
     if ratio is None:
-        return _with_interval(row, name)
+        return digits.with_interval(*_ends(row, name))
     with np.errstate(over="ignore"):
-        ratios = {key: np.exp(row[key]) for key in (name, f"{name}_low", f"{name}_high")}
-    text = _with_interval(ratios, name)
+        estimate, low, high = (np.exp(value) for value in _ends(row, name))
+    text = digits.with_interval(estimate, low, high)
     return text if text == EMPTY else f"{text}, {ratio}"
 
 
@@ -124,7 +114,7 @@ def _study(analysis: Analysis, study: Study, lines: pd.DataFrame) -> list[Block]
     if (drawn["who"] == "here").any():
         figure = pictures.figure(
             f"Forest plot: {study.name} and this cohort",
-            "Correlations, partial ones after adjustment, with 95 % confidence intervals.",
+            "Correlations, partial ones after adjustment, with 95% confidence intervals.",
             "Published and own correlations of each published value; the numbers are in the table.",
             study_figure.forest(drawn),
             tall=True,
@@ -143,18 +133,14 @@ def printed_study(study: Study, lines: pd.DataFrame) -> pd.DataFrame:
             {
                 "Place": value.place,
                 "Published (95% CI)": study_words.printed(value),
-                "Here (95% CI)": _with_interval(
-                    {"": here["coefficient"], "_low": here["ci_low"], "_high": here["ci_high"]}, ""
+                "Here (95% CI)": digits.with_interval(
+                    here["coefficient"], here["ci_low"], here["ci_high"]
                 ),
                 "n": numbers.text(here["n"]),
-                "z": _fixed(here["z"]),
-                "z, sign turned": _fixed(rows.get(Reading.TURNED, {}).get("z")),
-                "Power there": _fixed(here["power_there"]),
-                "Power here": _fixed(here["power_here"]),
+                "z": digits.fixed(here["z"], 2),
+                "z, sign turned": digits.fixed(rows.get(Reading.TURNED, {}).get("z"), 2),
+                "Power there": digits.fixed(here["power_there"], 2),
+                "Power here": digits.fixed(here["power_here"], 2),
             }
         )
     return pd.DataFrame(shown)
-
-
-def _fixed(value: float | None) -> str:
-    return EMPTY if value is None or pd.isna(value) else numbers.fixed(float(value), 2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_qsmthal.group.digits import chance, correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -38,8 +39,8 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
         scale = analysis.evidence
         yield (
             "Whether a (partial) correlation is smaller than the smallest one of interest, "
-            f"\u00b1{_r(scale.smallest_effect)}, was examined by two one-sided tests on Fisher's "
-            "scale (Schuirmann 1987). Bayes factors compare each model with and without the term "
+            f"\u00b1{correlation(scale.smallest_effect)}, was examined by two one-sided tests on "
+            "Fisher's scale (Schuirmann 1987). Bayes factors compare each model with and without the term "
             f"under the JZS prior of scale {scale.regression_scale:.3g} (Rouder and Morey 2012), "
             "and the correlation with none under a stretched beta prior of width "
             f"{scale.correlation_width:g} (Ly et al. 2016)."
@@ -60,21 +61,21 @@ def read_evidence(lines: pd.DataFrame, bound: float) -> str:
     # Adjusted lines come after unadjusted ones of the same table.
     chosen = known.drop_duplicates(["table", "label"], keep="last")
     sentences = [_weighed(line) for line in chosen.to_dict("records")]
-    return "\n\n".join([*sentences, EVIDENCE_NOTE.format(bound=_r(bound))])
+    return "\n\n".join([*sentences, EVIDENCE_NOTE.format(bound=correlation(bound))])
 
 
 def _weighed(line: Mapping[Any, Any]) -> str:
-    r, low, high = (line[f"partial_r{end}"] for end in ("", "_low", "_high"))
-    beyond, bound = line["excluded_beyond"], _r(line["smallest_effect"])
-    found = f"{line['label']} ({line['side']}): r = {_r(r)} (95% CI {_r(low)} to {_r(high)})"
-    test = f"equivalence p {_p(line['p_equivalence'])}"
+    r, low, high = (correlation(line[f"partial_r{end}"]) for end in ("", "_low", "_high"))
+    beyond, bound = line["excluded_beyond"], correlation(line["smallest_effect"])
+    found = f"{line['label']} ({line['side']}): r = {r} (95% CI {low} to {high})"
+    test = f"equivalence p {p_value(line['p_equivalence'])}"
     said = {
         Conclusion.ASSOCIATED: f"an association, which may be as large as is of interest ({test})",
         Conclusion.SMALL: f"an association, but one smaller than \u00b1{bound} ({test})",
         Conclusion.EQUIVALENT: f"correlations beyond \u00b1{bound} are excluded ({test}), as are "
-        f"all beyond \u00b1{_r(beyond)}; a smaller one may be there",
+        f"all beyond \u00b1{correlation(beyond)}; a smaller one may be there",
         Conclusion.UNDECIDED: "neither an association nor its absence is shown: correlations up to "
-        f"\u00b1{_r(beyond)} remain possible ({test})",
+        f"\u00b1{correlation(beyond)} remain possible ({test})",
     }[Conclusion(line["verdict"])]
     return f"{found}: {said}{_factor(line['bf10'])}."
 
@@ -153,14 +154,9 @@ def _powers(there: float, here: float) -> str:
     if math.isnan(there) or math.isnan(here):
         return ""
     return (
-        f" The study had a chance of {_percent(there)} to find a correlation as large as the one "
-        f"here; this cohort has one of {_percent(here)} to find one as large as the study's."
+        f" The study had a chance of {chance(there)} to find a correlation as large as the one "
+        f"here; this cohort has one of {chance(here)} to find one as large as the study's."
     )
-
-
-def _percent(chance: float) -> str:
-    # 100 % would promise what no test can.
-    return f"{100 * chance:.0f} %" if chance < 0.995 else "more than 99 %"
 
 
 def printed(value: Value) -> str:
@@ -168,14 +164,3 @@ def printed(value: Value) -> str:
     low, high = value.interval
     text = f"{value.coefficient} (95% CI {low} to {high}, p = {value.p})"
     return text.replace("-", numbers.MINUS)
-
-
-def _r(value: float) -> str:
-    """Return a correlation: two decimals, no zero before the point."""
-    text = numbers.fixed(value, 2)
-    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
-
-
-def _p(p: float) -> str:
-    text = tables.print_p(p).removesuffix("*")
-    return text if text.startswith(("<", ">")) else f"= {text}"

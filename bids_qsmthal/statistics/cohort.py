@@ -60,7 +60,7 @@ def printed(table: pd.DataFrame, units: Mapping[str, str] | None = None) -> pd.D
         # Rows of measured variables have NaN as level: the columns are those of the longest row.
         if isinstance(row["level"], str):
             line["Characteristic"] = f"{row['label']}: {row['level']}"
-            value = f"{row['count']:.0f} ({row['percent']:.0f} %)" if row["n"] else "n/a"
+            value = f"{row['count']:.0f} ({row['percent']:.0f}%)" if row["n"] else "n/a"
             spread = ""
         elif not row["n"]:
             value, spread = "n/a", "n/a"

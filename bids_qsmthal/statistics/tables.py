@@ -19,6 +19,8 @@ SIDES = ("unadjusted", "adjusted")
 # The conventional level; printed tables mark what is below it with a star.
 SIGNIFICANT = 0.05
 
+FIVE_DIGITS = 10_000
+
 PRINTED = ("coefficient", "95% CI", "p", "n")
 """Columns of each side of a printed table."""
 
@@ -171,9 +173,10 @@ def rounded(value: float, row: Row) -> str:
     decimals = row.decimals
     if decimals is None:
         decimals = max(_decimals(value, row.significant_digits), row.significant_digits)
-    text = f"{value:.{decimals}f}"
+    # Thousands apart from five digits on: the study prints -1731, and 42915 is hard to read.
+    text = f"{value:,.{decimals}f}" if abs(value) >= FIVE_DIGITS else f"{value:.{decimals}f}"
     # -0.00 would claim a direction that the printed digits do not show.
-    if float(text) == 0:
+    if not any(digit in "123456789" for digit in text):
         text = text.removeprefix("-")
     return text.replace("-", "\N{MINUS SIGN}")
 

@@ -10,10 +10,11 @@ import pytest
 from bids_qsmthal.group import analysis_file, methods_text, strobe
 from bids_qsmthal.group.flow import FlowStep, Line
 from bids_qsmthal.report import MethodsRun, methods
-from bids_qsmthal.statistics import regression
-from bids_qsmthal.statistics.analysis import Analysis
+from bids_qsmthal.statistics import power, regression
+from bids_qsmthal.statistics.analysis import Analysis, HeadSize, Sensitivity
 from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.resampling import Resampling
+from bids_qsmthal.statistics.sites import Site
 from tests import cohorts
 
 FLOW = (
@@ -39,7 +40,8 @@ def results(analysis: Analysis) -> Any:
     return SimpleNamespace(
         flow=FLOW, fits=fits, cohort=table, analysed=frame,
         sensitivity=pd.DataFrame({"specification": ["a", "b", "b"]}),
-        longitudinal=(), mediation=(), evidence=(), published=(), imputation=(),
+        power=power.table({"chi_age": (95, 0)}), longitudinal=(), mediation=(), evidence=(),
+        published=(), imputation=(),
     )  # fmt: skip
 
 
@@ -60,6 +62,31 @@ def test_the_methods_name_every_model_with_its_n_and_every_exclusion(
     assert f"participants with age <= 50; n = {n_young})" in texts["Models"]
     assert "1,234 draws" in texts["Inference"]
     assert "seed 7" in texts["Inference"]
+
+
+def test_the_methods_tell_of_every_choice_of_the_analysis_file(
+    analysis: Analysis, results: Any
+) -> None:
+    sensitivity = Sensitivity(
+        filters={"young": "age <= 50"}, noise={"chi": analysis.variables["chi"]},
+        head_size=HeadSize(variable="icv", outcomes=("thalamic_volume",)),
+        zero_add={"lesion_volume": 0.05},
+    )  # fmt: skip
+    age = replace(analysis.variables["age"], range=(18.0, 80.0), top_coded={"89+": 89.0})
+    asked = replace(
+        analysis, sensitivity=sensitivity, site=Site(variable="scanner", way="meta"),
+        variables={**analysis.variables, "age": age}, exclude_when=("chi",),
+    )  # fmt: skip
+    text = methods_text.describe(asked, results, Resampling(seed=7))["Choices"]
+    for part in (
+        "The analysis is 'chiang2018'.", "Age (18 to 80 year)",
+        "Top-coded values were taken as their limit: Age.",
+        "left out of everything: Relative susceptibility of the thalami.",
+        "The site (scanner) was accounted for by fitting each site alone",
+        "asked for: young.", "Head size (icv)", "reliability of chi.",
+        "0.05 was added to lesion_volume",
+    ):  # fmt: skip
+        assert part in text
 
 
 def test_filled_values_are_told_only_where_they_were_filled(
@@ -88,6 +115,11 @@ def test_the_checklist_has_what_the_run_knows_and_leaves_the_rest_to_the_author(
 ) -> None:
     listed = strobe.checklist(analysis, results).set_index("Item")["What this run knows"]
     assert listed["13"].startswith("100 listed, 97 with results, 95 analysed")
+    assert "(left out: 2 the last run failed)" in listed["13"]
+    assert listed["4"].startswith("Cross-sectional: one session of each participant (first).")
+    assert "95 participants give 80% power to find a correlation of 0.28" in listed["10"]
+    assert listed["12a"].startswith("Linear regression; the formula")
+    assert "thalamic_volume: n = 95" in listed["15"]
     assert "Missing values: EDSS 7." in listed["14"]
     assert "Logarithm of white matter T2 lesion volume" in listed["7"]
     assert listed["12b"] == "Models of a part of the participants: lesion_adjusted_age_50."

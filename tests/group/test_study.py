@@ -113,7 +113,7 @@ def test_the_study_read_as_here_agrees_with_itself_and_turned_does_not(
         "Table 1, T2 lesion volume, after adjustment: published 0.029 (95% CI 0.0057 to 0.053, "
         "p = .015), here 0.0293 (95% CI 0.0057 to 0.0529, n = 95); difference 0.0003"
     ) in text
-    assert "The study had a chance of 68 % to find a correlation as large as the one here" in text
+    assert "The study had a chance of 68% to find a correlation as large as the one here" in text
 
 
 def test_the_methods_text_names_bound_priors_and_study(study: dict[str, Fit]) -> None:
