@@ -37,7 +37,11 @@ def draw(rows: pd.DataFrame, title: str, unit: str) -> Drawing:
     unit
         Title of the horizontal axis.
     """
-    canvas, axes = plots.lines_with_names(1.1 + 0.28 * len(rows))
+    canvas, axes = plots.lines_with_names(1.3 + 0.28 * len(rows))
+    # Its title below has two lines.
+    left, bottom, width, height = axes.get_position().bounds
+    lift = 0.2 / canvas.get_figheight()
+    axes.set_position((left, bottom + lift, width, height - lift))
     axes.axvline(0, color=plots.GRAY, linewidth=1)
     # Matplotlib counts upwards, tables downwards.
     heights = np.arange(len(rows))[::-1]
