@@ -40,8 +40,9 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
         yield (
             "Whether a (partial) correlation is smaller than the smallest one of interest, "
             f"\u00b1{correlation(scale.smallest_effect)}, was examined by two one-sided tests on "
-            "Fisher's scale (Schuirmann 1987). Bayes factors compare each model with and without the "
-            f"term under the JZS prior of scale {scale.regression_scale:.3g} (Rouder and Morey 2012), "
+            "Fisher's scale (Schuirmann 1987). Bayes factors compare each model with and "
+            "without the term "
+            f"under the JZS prior of scale {scale.regression_scale:.3g} (Rouder and Morey 2012), "
             "and the correlation with none under a stretched beta prior of width "
             f"{scale.correlation_width:g} (Ly et al. 2016)."
         )
