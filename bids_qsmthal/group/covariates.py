@@ -314,7 +314,7 @@ def _cell_values(
         )
     problems = _questionable(variable, source, cells, unknown, Problem.UNKNOWN)
     problems += _questionable(variable, source, cells, wrong, Problem.NO_NUMBER)
-    return convert(values, str(described.get("Units", "")), variable.unit, where), problems
+    return convert(values, str(described.get("units", "")), variable.unit, where), problems
 
 
 def _declared_missing(variable: Variable, cells: pd.Series[str]) -> pd.Series[bool]:

@@ -10,13 +10,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.external import EDITS
-from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, write_json, write_whole
@@ -102,13 +101,6 @@ def save(
                 "written: load it again and repeat your change.",
             )
         return _write(place, kept, before, drawing, signed)
-
-
-def history(scan: Scan, label: Label) -> list[dict[str, Any]]:
-    """Return who saved which version when, the oldest first."""
-    name = scan.edit(label.key).name.removesuffix(".nii.gz")
-    folder = scan.output_dir / EDITS / VERSIONS / scan.row.folder / name
-    return [read_json(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _write(

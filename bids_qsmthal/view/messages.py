@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import DataError, QsmthalError
+from bids_qsmthal.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class RefusedError(QsmthalError):
+class RefusedError(UsageError):
     """A request that is not answered with what it asks for.
 
     Attributes

@@ -12,7 +12,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import BusyError, DataError, MissingInputError, QsmthalError
+from bids_qsmthal.core.errors import (
+    BusyError,
+    DataError,
+    MissingInputError,
+    OutputError,
+    QsmthalError,
+)
 from bids_qsmthal.view import routes
 from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
 
@@ -48,6 +54,7 @@ STATUSES: dict[type[QsmthalError], HTTPStatus] = {
     DataError: HTTPStatus.UNPROCESSABLE_ENTITY,
     MissingInputError: HTTPStatus.NOT_FOUND,
     BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    OutputError: HTTPStatus.CONFLICT,
 }
 """How errors for people are answered; others with 500."""
 

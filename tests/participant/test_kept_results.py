@@ -312,7 +312,7 @@ class Counted:
 
 
 def runner(work: Path, *, only_known: bool = False) -> Runner:
-    plan = Plan(available=frozenset(), stages=(BRIGHTEN,), left_out=())
+    plan = Plan(available=frozenset(), stages=(BRIGHTEN,), considered=(BRIGHTEN,), left_out=())
     return Runner(work, plan, only_known=only_known)
 
 

@@ -18,7 +18,12 @@ DARK = Stage(title="dark", share=0.2, gives=(Image,))
 
 def runner(work_dir: Path, *, only_known: bool = False) -> Runner:
     left_out = StageLeftOut(DARK, LeftOutReason.ABSENT, "night")
-    plan = Plan(available=frozenset(), stages=(LIGHT,), left_out=(left_out,))
+    plan = Plan(
+        available=frozenset(),
+        stages=(LIGHT,),
+        considered=(LIGHT, DARK),
+        left_out=(left_out,),
+    )
     return Runner(work_dir, plan, only_known=only_known)
 
 
