@@ -25,7 +25,7 @@ from bids_qsmthal.qsm.inversion import Medi
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.roi.morphology import signed_depth_mm
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
-from bids_qsmthal.simulate.rims import Kind, LesionBlock, draw_block
+from bids_qsmthal.simulate.rims import LesionBlock, LesionKind, draw_block
 
 VOXELS = {"1": (1.0, 1.0, 1.0), "1.5x1.5x2": (1.5, 1.5, 2.0), ".75x.75x3": (0.75, 0.75, 3.0)}
 NOISE_PPB = (1.0, 3.0)
@@ -72,7 +72,7 @@ def rows(
         shells = shells_of(labels == number, chi_ppb, block.inside, tissue, size_mm, rule=RULE)
         shape = None if shells is None else rim_shape(shells, rule=RULE)
         if shape is not None:
-            truth = {"rim": lesion.kind is Kind.RIM, "strength_ppb": lesion.strength_ppb}
+            truth = {"rim": lesion.kind is LesionKind.RIM, "strength_ppb": lesion.strength_ppb}
             own = {"radius_mm": lesion.radius_mm, "kind": int(lesion.kind)}
             made.append(truth | own | shape._asdict() | {"p": rim_probability(shape, rule=RULE)})
     return made

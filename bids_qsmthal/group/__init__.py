@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.core.files import check_inside, whole_folder
 from bids_qsmthal.group import analysis_file, assembly, fitting, page, progress, table_writing
-from bids_qsmthal.group.progress import Stage
+from bids_qsmthal.group.progress import GroupStage
 from bids_qsmthal.report import citation
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -89,7 +89,7 @@ def process(
     # Before any table is read, so that a wrong analysis file costs no time.
     wanted = analysis_file.read(analysis)
     progress.start()
-    progress.begin(Stage.TABLES)
+    progress.begin(GroupStage.TABLES)
     cohort = assembly.assemble(
         bids_dir,
         output_dir,
@@ -100,10 +100,10 @@ def process(
     log.info("In the analysis %s: %d participants.", wanted.name, len(cohort.frame))
 
     how = Resampling(seed=seed)
-    progress.begin(Stage.MODELS)
+    progress.begin(GroupStage.MODELS)
     results = fitting.fit_all(wanted, cohort, how)
 
-    progress.begin(Stage.PAGE)
+    progress.begin(GroupStage.PAGE)
     # A manifest that outlives what it lists would vouch for files that are gone.
     lock = output_dir / "logs" / f".{FOLDER}.lock"
     with whole_folder(folder, lock, lambda: manifest.remove_of(output_dir, FOLDER)) as made:

@@ -12,7 +12,7 @@ from bids_qsmthal.group import alternatives, flow, groups, head_size, progress, 
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
-from bids_qsmthal.group.progress import Stage
+from bids_qsmthal.group.progress import GroupStage
 from bids_qsmthal.group.reasons import shortened
 from bids_qsmthal.statistics import cohort as summary
 from bids_qsmthal.statistics import (
@@ -179,7 +179,7 @@ def _sensitivity(
         for question in questions
         if not set(model_variables(question.adjusted)) & set(cohort.absent)
     ]
-    progress.begin(Stage.CHOICES)
+    progress.begin(GroupStage.CHOICES)
     specifications = _specifications(analysis.sensitivity, cohort)
     frame = cohort.frame
     head = analysis.sensitivity.head_size

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 WHO = "group"
 
 
-class Stage(Enum):
+class GroupStage(Enum):
     """A part of the work: its title and its share of the time (measured, 95 participants)."""
 
     TABLES = ("Reading tables", 0.05)
@@ -38,9 +38,9 @@ def start() -> None:
     log.info("Group level.", extra={"to_process": 1})
 
 
-def begin(stage: Stage) -> None:
+def begin(stage: GroupStage) -> None:
     """Say that a stage begins, and that the one before is done."""
-    stages = list(Stage)
+    stages = list(GroupStage)
     number = stages.index(stage) + 1
     step = {
         "who": WHO,

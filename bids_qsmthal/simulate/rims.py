@@ -39,7 +39,7 @@ TEXTURE_PPB: Final = 4.0
 VENTRICLE_MM: Final = (7.0, 22.0, 8.0)
 
 
-class Kind(IntEnum):
+class LesionKind(IntEnum):
     """Where a lesion has iron."""
 
     PLAIN = 0
@@ -61,7 +61,7 @@ class DrawnLesion:
 
     centre_mm: Triple
     radius_mm: float
-    kind: Kind
+    kind: LesionKind
     strength_ppb: float
     width_mm: float
     vein: bool
@@ -222,8 +222,12 @@ def _lesions(edge_mm: float, tries: int, generator: np.random.Generator) -> tupl
 def _lesion(
     centre_mm: Triple, radius_mm: float, edge_mm: float, generator: np.random.Generator
 ) -> DrawnLesion:
-    kind = Kind(int(generator.choice(3, p=(1 - RIM_SHARE - SOLID_SHARE, SOLID_SHARE, RIM_SHARE))))
-    strength = {Kind.PLAIN: PLAIN_PPB, Kind.SOLID: SOLID_PPB, Kind.RIM: RIM_PPB}[kind]
+    kind = LesionKind(
+        int(generator.choice(3, p=(1 - RIM_SHARE - SOLID_SHARE, SOLID_SHARE, RIM_SHARE)))
+    )
+    strength = {LesionKind.PLAIN: PLAIN_PPB, LesionKind.SOLID: SOLID_PPB, LesionKind.RIM: RIM_PPB}[
+        kind
+    ]
     # One to two voxels, and never so wide that the lesion is solid.
     width_mm = min(edge_mm * float(generator.uniform(1, 2)), radius_mm / 2)
     return DrawnLesion(
@@ -231,7 +235,7 @@ def _lesion(
         radius_mm,
         kind,
         float(generator.uniform(*strength)),
-        width_mm if kind is Kind.RIM else 0.0,
+        width_mm if kind is LesionKind.RIM else 0.0,
         bool(generator.random() < VEIN_SHARE),
     )
 
@@ -249,7 +253,7 @@ def _draw(canvas: _Canvas, lesion: DrawnLesion, number: int) -> None:
     level = level + 0.1 * radius * canvas.smooth_noise(level.shape, max(radius / 2, 0.8))
     inside = level < 0
     added = np.full(level.shape, lesion.strength_ppb)
-    if lesion.kind is Kind.RIM:
+    if lesion.kind is LesionKind.RIM:
         plain = generator.uniform(*PLAIN_PPB)
         added = np.where(level > -lesion.width_mm, plain + lesion.strength_ppb, plain)
     canvas.chi_ppb[place] += np.where(inside, added, 0).astype(np.float32)

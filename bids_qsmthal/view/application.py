@@ -163,9 +163,9 @@ def _file(of: Bench, request: Request) -> Response:
     return places.served(of.output_dir, request.parts["path"])
 
 
-def _of(of: Bench, request: Request) -> images.Scan:
+def _of(of: Bench, request: Request) -> images.ScanMaps:
     row = participants.row(of.output_dir, request.parts["name"])
-    return images.Scan(of.output_dir, row)
+    return images.ScanMaps(of.output_dir, row)
 
 
 def _check_writable(of: Bench) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.view.images import Label, Scan
+    from bids_qsmthal.view.images import Label, ScanMaps
 
 VERSIONS: Final = "versions"
 LOCK: Final = ".view.lock"
@@ -65,7 +65,7 @@ def signature(reader: str, why: str) -> Signature:
 
 
 def save(
-    scan: Scan, label: Label, drawing: NDArray[np.uint8], version: str, signed: Signature
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], version: str, signed: Signature
 ) -> str:
     """Write a drawing as the correction that counts and return its version.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_qsmthal.view.participants import Row
+    from bids_qsmthal.view.participants import ParticipantRow
 
 SCALES: Final = {"ppm": 1000.0}
 """From the unit of a file to that on the screen: susceptibility is shown in ppb."""
@@ -82,7 +82,7 @@ BACKGROUNDS: Final[Mapping[str, str]] = {"MEGRE": "chi", "T1w": "t1w"}
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class ScanMaps:
     """The files of one scan.
 
     Attributes
@@ -92,7 +92,7 @@ class Scan:
     """
 
     output_dir: Path
-    row: Row
+    row: ParticipantRow
 
     def output(self, key: str) -> Path:
         """Return the place of a product of the run."""
@@ -155,7 +155,7 @@ def version(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
-def overview(scan: Scan) -> dict[str, Any]:
+def overview(scan: ScanMaps) -> dict[str, Any]:
     """Return which maps and labels there are."""
     maps = [one for one in MAPS if scan.output(one.key).is_file()]
     present = {one.key for one in maps}
@@ -185,7 +185,7 @@ def overview(scan: Scan) -> dict[str, Any]:
     return {"maps": described, "labels": labels, "backgrounds": BACKGROUNDS}
 
 
-def map_on(scan: Scan, key: str, space: str) -> bytes:
+def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
     """Return a map on the grid of a space as a NIfTI file, in the unit on the screen.
 
     Raises
@@ -204,7 +204,7 @@ def map_on(scan: Scan, key: str, space: str) -> bytes:
     return nifti.packed(image.like(image.data * np.float32(scale)), dtype=np.float32)
 
 
-def label_of(scan: Scan, key: str) -> tuple[bytes, str]:
+def label_of(scan: ScanMaps, key: str) -> tuple[bytes, str]:
     """Return a label as it counts now, as a NIfTI file of whole numbers, and its version."""
     place = scan.current(label(key).key)
     # The version first: where the file is replaced in between, a save is refused, not taken.

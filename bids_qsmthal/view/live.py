@@ -13,13 +13,13 @@ from bids_qsmthal.view import images
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.view.images import Label, Scan
+    from bids_qsmthal.view.images import Label, ScanMaps
 
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """Voxels of one lesion touch with a side, an edge or a corner, as in the tables of lesions."""
 
 
-def numbers(scan: Scan, label: Label, drawing: NDArray[np.uint8]) -> dict[str, Any]:
+def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[str, Any]:
     """Return what a drawing of one label measures, with the other labels as they count now.
 
     Returns
@@ -48,7 +48,7 @@ def numbers(scan: Scan, label: Label, drawing: NDArray[np.uint8]) -> dict[str, A
 
 
 def _relative(
-    scan: Scan, label: Label, drawing: NDArray[np.uint8], chi_ppb: NDArray[Any]
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], chi_ppb: NDArray[Any]
 ) -> dict[str, float | None]:
     """Return mean chi(thalamus) - mean chi(CSF reference) in ppb for L, R and LR."""
     shown = {key: _label(scan, key) for key in ("thalamus", "csf_reference")}
@@ -68,7 +68,7 @@ def _relative(
     }
 
 
-def _label(scan: Scan, key: str) -> NDArray[Any] | None:
+def _label(scan: ScanMaps, key: str) -> NDArray[Any] | None:
     place = scan.current(key)
     return images.volume(place).data if place.is_file() else None
 

@@ -27,7 +27,7 @@ KEPT: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ParticipantRow:
     """One scan of a participant.
 
     Attributes
@@ -59,7 +59,7 @@ class Row:
         return asdict(self)
 
 
-def rows(output_dir: Path) -> list[Row]:
+def rows(output_dir: Path) -> list[ParticipantRow]:
     """Return a row for every scan that was measured, then one for every run that failed.
 
     Files are read again only where they changed.
@@ -75,7 +75,7 @@ def rows(output_dir: Path) -> list[Row]:
     return sorted([*found, *failed], key=lambda row: row.name)
 
 
-def row(output_dir: Path, name: str) -> Row:
+def row(output_dir: Path, name: str) -> ParticipantRow:
     """Return one scan by its name.
 
     Raises
@@ -96,7 +96,7 @@ def _tables(output_dir: Path) -> Iterator[Path]:
         yield from output_dir.glob(f"sub-*/{folder}/sub-*{MEASURES}")
 
 
-def _row(path: Path, output_dir: Path) -> Row:
+def _row(path: Path, output_dir: Path) -> ParticipantRow:
     checks = path.with_name(path.name.removesuffix(MEASURES) + QUALITY)
     return _read(path, output_dir, _state(path), _state(checks))
 
@@ -111,11 +111,11 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=KEPT)
-def _read(path: Path, output_dir: Path, *_states: tuple[int, int] | None) -> Row:
+def _read(path: Path, output_dir: Path, *_states: tuple[int, int] | None) -> ParticipantRow:
     name = path.name.removesuffix(MEASURES)
     ids, number = _number(path)
     verdict, warnings = _verdict(path.with_name(f"{name}{QUALITY}"), number)
-    return Row(
+    return ParticipantRow(
         *(name, *ids),
         folder=path.parent.relative_to(output_dir).as_posix(),
         verdict=verdict,
@@ -160,7 +160,7 @@ def _cells(path: Path) -> Iterator[Mapping[str, str]]:
         ) from error
 
 
-def _failures(output_dir: Path) -> Iterator[Row]:
+def _failures(output_dir: Path) -> Iterator[ParticipantRow]:
     """Give the runs that the list of failures names."""
     try:
         listed = json.loads((output_dir / "logs" / "failures.json").read_text(encoding="utf-8"))
@@ -170,7 +170,7 @@ def _failures(output_dir: Path) -> Iterator[Row]:
     for name, message in listed.items() if isinstance(listed, dict) else ():
         parts = dict(part.partition("-")[::2] for part in name.split("_"))
         session = f"ses-{parts['ses']}" if "ses" in parts else "n/a"
-        yield Row(
+        yield ParticipantRow(
             *(name, name.partition("_")[0], session, "n/a", "", "", None),
             warnings=(str(message),),
             report=False,

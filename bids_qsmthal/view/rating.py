@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_qsmthal.view.edits import Signature
-    from bids_qsmthal.view.participants import Row
+    from bids_qsmthal.view.participants import ParticipantRow
 
 FOLDER: Final = "ratings"
 COLUMNS: Final = (
@@ -29,7 +29,7 @@ COLUMNS: Final = (
 )
 
 
-def save(output_dir: Path, row: Row, decision: str, signed: Signature) -> None:
+def save(output_dir: Path, row: ParticipantRow, decision: str, signed: Signature) -> None:
     """Add a rating below those of this reader; nothing that was said before is lost.
 
     Raises

@@ -10,7 +10,7 @@ from rich.console import Console
 from bids_qsmthal import group
 from bids_qsmthal.app.progress import LiveHandler
 from bids_qsmthal.group import progress
-from bids_qsmthal.group.progress import Stage
+from bids_qsmthal.group.progress import GroupStage
 from tests import cohorts
 
 
@@ -25,7 +25,7 @@ def test_a_group_level_says_every_stage_in_order_and_that_it_ended(
     told = [record for record in caplog.records if record.name == progress.__name__]
     assert told[0].to_process == 1  # type: ignore[attr-defined]
     steps = [record.step for record in told if hasattr(record, "step")]
-    assert [step["title"] for step in steps] == [stage.title for stage in Stage]
+    assert [step["title"] for step in steps] == [stage.title for stage in GroupStage]
     assert told[-1].ended == progress.WHO  # type: ignore[attr-defined]
 
 
@@ -37,13 +37,13 @@ def test_the_live_progress_of_a_terminal_follows_the_group_level(
     caplog.set_level(logging.INFO)
     try:
         progress.start()
-        progress.begin(Stage.TABLES)
-        progress.begin(Stage.MODELS)
-        progress.begin(Stage.CHOICES)
+        progress.begin(GroupStage.TABLES)
+        progress.begin(GroupStage.MODELS)
+        progress.begin(GroupStage.CHOICES)
         running = handler._forecast.running[progress.WHO]
-        assert running.step.title == Stage.CHOICES.title
+        assert running.step.title == GroupStage.CHOICES.title
         assert running.step.planned_share == pytest.approx(1.0)
-        assert running.done == pytest.approx(Stage.TABLES.share + Stage.MODELS.share)
+        assert running.done == pytest.approx(GroupStage.TABLES.share + GroupStage.MODELS.share)
         progress.end()
         assert handler._forecast.ended == handler._forecast.total == 1
     finally:

@@ -8,7 +8,7 @@ from bids_qsmthal.qsm.inversion import Medi
 from bids_qsmthal.qsm.measurement import Measurement
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
 from bids_qsmthal.simulate.fields import dipole_field
-from bids_qsmthal.simulate.rims import Kind, draw_block
+from bids_qsmthal.simulate.rims import LesionKind, draw_block
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def test_each_lesion_has_its_volume_and_its_iron(block):
         assert mask.sum() == pytest.approx(4 / 3 * np.pi * lesion.radius_mm**3, rel=0.3)
         depth = ndimage.distance_transform_edt(mask)
         core = 1e3 * float(np.median(block.chi_ppm[mask & (depth > 0.6 * depth.max())]))
-        if lesion.kind is Kind.SOLID:
+        if lesion.kind is LesionKind.SOLID:
             assert core == pytest.approx(lesion.strength_ppb, abs=8)
         else:
             assert core < 25
@@ -61,6 +61,6 @@ def test_most_rims_of_a_head_that_was_not_learnt_from_are_told(block):
         if shape is not None:
             asked += 1
             called = rim_probability(shape, rule=rule) >= rule.threshold
-            right += called == (lesion.kind is Kind.RIM)
+            right += called == (lesion.kind is LesionKind.RIM)
     assert asked >= 8
     assert right / asked >= 0.9
