@@ -21,7 +21,7 @@ from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNois
 from bids_qsmthal.settings import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bids.layout import BIDSLayout
 
@@ -174,6 +174,7 @@ def find_sessions(
         *("session", selection.sessions, _folders(bids_dir, "sub-*/ses-*"), bids_dir),
         prefix="ses-",
     )
+    _warn_of_swi(bids_dir, subjects)
     layout = _index(bids_dir, database, selection.participants and sorted(subjects))
     found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
     # pybids leaves its SQLite database open.
@@ -220,6 +221,27 @@ def check_is_dataset(bids_dir: Path) -> None:
     if missing := [key for key in ("Name", "BIDSVersion") if not described.get(key)]:
         raise InvalidBidsError(
             f"{description}: {' and '.join(missing)} missing, expected a text; add to the file."
+        )
+
+
+def _warn_of_swi(bids_dir: Path, subjects: Collection[str]) -> None:
+    """Log who has images in ``swi/``, where labs keep gradient echoes for which BIDS had no name.
+
+    Phase for susceptibility-weighted images is often high-pass filtered, and files there have no
+    agreed names, so they are not read by guess.
+    """
+    found = sorted(
+        folder.relative_to(bids_dir)
+        for pattern in ("sub-*/swi", "sub-*/ses-*/swi")
+        for folder in bids_dir.glob(pattern)
+        if any(folder.glob("*.nii*"))
+    )
+    unread = [str(path) for path in found if path.parts[0].removeprefix("sub-") in subjects]
+    if unread:
+        log.warning(
+            "%s: images there are not read; a gradient echo whose phase is not filtered goes to "
+            "anat/ as sub-01_echo-1_part-mag_MEGRE.nii.gz and ..._part-phase_MEGRE.nii.gz.",
+            _some(unread),
         )
 
 

@@ -113,6 +113,22 @@ def test_an_empty_dataset_says_what_is_expected(bids_dir: Path) -> None:
         find_sessions(bids_dir)
 
 
+@pytest.mark.parametrize("place", ["sub-01/swi", "sub-01/ses-1/swi"])
+def test_images_in_a_swi_folder_are_said_not_to_be_read(
+    bids_dir: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    touch(bids_dir, "sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz")
+    (bids_dir / place).mkdir(parents=True)
+    find_sessions(bids_dir)
+    assert "not read" not in caplog.text, "an empty folder is no matter"
+    (bids_dir / place / "sub-01_part-phase_GRE.nii.gz").touch()
+    find_sessions(bids_dir)
+    assert f"{place}: images there are not read" in caplog.text
+    caplog.clear()
+    find_sessions(bids_dir, Selection(participants=("02",)))
+    assert "not read" not in caplog.text, "of another participant"
+
+
 def test_filters_that_leave_nothing_are_told_apart(bids_dir: Path) -> None:
     touch(bids_dir, "sub-01_T1w.nii.gz")
     with pytest.raises(NothingFoundError, match="filters leave no"):
