@@ -109,7 +109,9 @@ def _write(
     """Write the version that is kept, then the file that counts, then its sidecar."""
     earlier = images.volume(before)
     content = nifti.packed(earlier.like(drawing), dtype=np.uint8, code=nifti.world_code(before))
-    number = len(list(kept.glob("*.nii.gz")))
+    # After the last one, not their count: a number that was used once is never used again.
+    numbers = [int(path.name[:4]) for path in kept.glob("[0-9][0-9][0-9][0-9]_*.nii.gz")]
+    number = max(numbers, default=-1) + 1
     if place.is_file() and number == 0:
         # Corrected in another program: that, too, is an earlier version to keep.
         write_whole(kept / "0000_unknown.nii.gz", place.read_bytes())

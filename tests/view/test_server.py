@@ -195,6 +195,19 @@ def test_of_two_readers_the_later_one_is_told_and_loses_nothing(client, output_d
         np.testing.assert_array_equal(nifti.load(path).data, drawing)
 
 
+def test_the_number_of_a_version_is_never_used_again(client, output_dir) -> None:
+    for voxel in (7, 8, 9):
+        drawing = THALAMUS.copy()
+        drawing[5, 9, voxel] = 0
+        assert save(client, drawing, version(client))[0] == 200
+        if voxel == 8:
+            next((output_dir / "edits" / "versions").rglob("0000_AB.nii.gz")).rename(
+                output_dir / "elsewhere.nii.gz"
+            )
+    kept = sorted((output_dir / "edits" / "versions").rglob("*.nii.gz"))
+    assert [path.name for path in kept] == ["0001_AB.nii.gz", "0002_AB.nii.gz"]
+
+
 def test_a_correction_of_another_program_is_kept(client, output_dir) -> None:
     name = "sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz"
     by_hand = THALAMUS.copy()
