@@ -1,8 +1,10 @@
 """Where numba keeps compiled code, and matplotlib its list of fonts.
 
-Both keep them beside the package or in the home of the user. In a container, and where the
-package was installed by somebody else, neither can be written: the work folder can. A container
-has both ready, made when it was built, and the work folder starts with a copy.
+By themselves they keep them beside the package and in the home of the user. Compiled code beside
+an installed package would outlive it: pip removes only what it wrote, and the folder that is left
+hides a later installation from a checkout. So it goes to the cache folder of the user. In a
+container, and where the home cannot be written, the work folder has both; a container has them
+ready, made when it was built, and the work folder starts with a copy.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from bids_qsmthal.core.errors import OutputError
 
 READY = Path(sys.prefix) / "share" / "bids_qsmthal" / "caches"
 PACKAGE = Path(__file__).parents[1]
+IN_CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
+"""Whether the package runs from its sources, where compiled code beside it does no harm."""
 
 
 def use(work_dir: Path) -> None:
@@ -33,9 +37,12 @@ def use(work_dir: Path) -> None:
 
 
 def environment(work_dir: Path) -> dict[str, str]:
-    """Return what tells the libraries where to keep things; nothing where the package can."""
-    if not READY.is_dir() and os.access(PACKAGE, os.W_OK):
-        return {}
+    """Return what tells the libraries where to keep things; nothing where a checkout can."""
+    if not READY.is_dir():
+        if IN_CHECKOUT and os.access(PACKAGE, os.W_OK):
+            return {}
+        if (compiled := _of_user()) is not None:
+            return {"NUMBA_CACHE_DIR": str(compiled)}
     folder = work_dir / "caches"
     try:
         _start(folder)
@@ -47,6 +54,18 @@ def environment(work_dir: Path) -> dict[str, str]:
         "NUMBA_CACHE_DIR": str(folder / "numba"),
         "MPLCONFIGDIR": str(folder / "matplotlib"),
     }
+
+
+def _of_user() -> Path | None:
+    """Return the user's folder for compiled code; ``None`` where it cannot be written."""
+    # https://specifications.freedesktop.org/basedir-spec/latest/
+    try:
+        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = place / "bids_qsmthal" / "numba"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # cannot be written, or a user without a home
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _start(folder: Path) -> None:

@@ -64,9 +64,25 @@ def test_without_control_groups_the_machine_is_the_limit(tmp_path: Path) -> None
     assert (limits.cores(*where), limits.memory_bytes(*where)) == (8, 32 * GIB)
 
 
-def test_caches_stay_with_a_package_that_can_be_written(tmp_path: Path) -> None:
+def test_compiled_code_stays_with_a_checkout_that_can_be_written(tmp_path: Path) -> None:
     assert caches.environment(tmp_path / "work") == {}
     assert not (tmp_path / "work").exists()
+
+
+def test_compiled_code_of_an_installed_package_is_kept_by_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies beside an installed package stays when pip removes it, and hides the next one."""
+    monkeypatch.setattr(caches, "IN_CHECKOUT", False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = tmp_path / "cache" / "bids_qsmthal" / "numba"
+    assert caches.environment(tmp_path / "work") == {"NUMBA_CACHE_DIR": str(kept)}
+    assert kept.is_dir()
+    assert not (tmp_path / "work").exists()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    found = caches.environment(tmp_path / "work")
+    assert found["NUMBA_CACHE_DIR"] == str(tmp_path / "work" / "caches" / "numba")
 
 
 def test_caches_go_to_the_work_folder_and_start_from_what_is_ready(
