@@ -478,6 +478,11 @@ def region(index: int, names: Mapping[int, str]) -> Region:
     return TABLE.regions.get(index, Region(f"label_{index}", MIDLINE))
 
 
+def of_thalamus(nucleus: str) -> str:
+    """Return a nucleus of the thalamus as tables name it: ``av`` is ``thalamus_av``."""
+    return nucleus if nucleus.startswith("thalamus") else f"thalamus_{nucleus}"
+
+
 def parsed(name: str) -> Region:
     """Split a name into region and side, however the side is written; known or not.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.bids import protocol
+from bids_qsmthal.core.labels import of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION
 from bids_qsmthal.qsm import separation
 
@@ -64,7 +65,7 @@ def separate(  # noqa: PLR0913 - maps, regions, and where they are
         method=settings.separation,
         in_slices=protocol.read(series).dimensions == "2D",
     )
-    return Separated(sources=sources, regions=_regions(regions, nuclei_names))
+    return Separated(sources=sources, regions=regions_of(regions, nuclei_names))
 
 
 def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:
@@ -73,7 +74,7 @@ def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:
     return np.float32(maps.chi_ppm[fluid].mean()) if fluid.any() else np.float32(0)
 
 
-def _regions(
+def regions_of(
     regions: roi.RegionResults | None, nuclei_names: Mapping[int, str]
 ) -> dict[Region, Mask]:
     """Return thalami, nuclei and lesions, as far as they are known."""
@@ -89,5 +90,7 @@ def _regions(
         found["lesion", "LR"] = regions.masks["lesions"].data > 0
     if "nuclei" in regions.masks:
         labels = regions.masks["nuclei"].data
-        found |= {(name, "LR"): labels == label for label, name in nuclei_names.items()}
+        for index in nuclei_names:
+            nucleus = region(index, nuclei_names)
+            found[of_thalamus(nucleus.name), nucleus.hemisphere] = labels == index
     return found

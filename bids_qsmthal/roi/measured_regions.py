@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.core.labels import region
+from bids_qsmthal.core.labels import of_thalamus, region
 from bids_qsmthal.roi.masks import MaskSource
 from bids_qsmthal.roi.reference import LABELS, ReferenceRegion
 
@@ -99,7 +99,7 @@ def _nuclei(
 ) -> Iterator[MeasuredRegion]:
     """Yield the thalamic nuclei within the final thalamus."""
     for nucleus, group in _grouped(carried, names):
-        name = nucleus if nucleus.startswith("thalamus") else f"thalamus_{nucleus}"
+        name = of_thalamus(nucleus)
         both = np.zeros(inside.shape, dtype=bool)
         total_lost = 0
         for index, hemisphere in group:

@@ -1,15 +1,17 @@
 """Sources apart of a participant: whether the stage runs, and its rows."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.grid import Grid
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.participant.measures import source_rows
 from bids_qsmthal.participant.pipeline import SEPARATION, plan
-from bids_qsmthal.participant.separated import Separated
+from bids_qsmthal.participant.separated import Separated, regions_of
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import R2StarSeparation, Sources, separated
 
@@ -50,6 +52,23 @@ def test_the_gradient_across_slices_is_taken_from_2_d_scans_alone(*, in_slices: 
     paramagnetic = 1000 * float(found.paramagnetic_ppm.mean())
     assert (paramagnetic < 30) == in_slices
     assert (paramagnetic > 50) != in_slices
+
+
+def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:
+    labels = np.array([[[0, 1, 2, 2]]])
+    masks = {
+        "thalamus": Image(np.array([[[0, 1, 2, 2]]]), np.eye(4)),
+        "nuclei": Image(labels, np.eye(4)),
+    }
+    found = regions_of(SimpleNamespace(masks=masks), {1: "Left-AV", 2: "Right-Thalamus-Pulvinar"})
+    voxels = {region: int(mask.sum()) for region, mask in found.items()}
+    assert voxels == {
+        ("thalamus", "L"): 1,
+        ("thalamus", "R"): 2,
+        ("thalamus", "LR"): 3,
+        ("thalamus_av", "L"): 1,
+        ("thalamus_pulvinar", "R"): 2,
+    }
 
 
 def test_the_stage_is_considered_where_it_was_asked_for(tmp_path: Path) -> None:
