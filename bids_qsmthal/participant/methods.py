@@ -124,6 +124,7 @@ def _scan(
         r2star=sources.get("r2star", OURS),
         total_field=sources.get("total_field", OURS),
         protocol=protocol.read(signal.series),
+        separation=settings.separation if susceptibility.separated is not None else None,
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm import Acquisition, Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
+    from bids_qsmthal.qsm.separation import R2StarSeparation
     from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 
@@ -83,6 +84,8 @@ class ScanRun:
         Who made the maps that were measured, and the total field.
     protocol
         How it was acquired, as far as sidecars say.
+    separation
+        How sources of both signs were told apart; None where they were not.
     """
 
     acquisition: Acquisition
@@ -96,6 +99,7 @@ class ScanRun:
     r2star: Source = OURS
     total_field: Source = OURS
     protocol: AcquisitionProtocol = field(default_factory=AcquisitionProtocol)
+    separation: R2StarSeparation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from bids_qsmthal.qsm.csf import VentricularCsf
 from bids_qsmthal.qsm.inversion import ClosedFormL2, Medi, ThresholdedDivision, TotalVariation
 from bids_qsmthal.qsm.medi import SplitBregman
 from bids_qsmthal.qsm.relaxation import Arlo, WeightedExponential
+from bids_qsmthal.qsm.separation import Proportional
 from bids_qsmthal.roi import ReferenceRegion
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm import Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
+    from bids_qsmthal.qsm.separation import R2StarSeparation
     from bids_qsmthal.report.methods_run import (
         AnatomyRun,
         ExternalNumbers,
@@ -161,6 +163,8 @@ def _scan(run: ScanRun) -> Iterator[Step]:
         yield Step("relaxation", "external", {"source": origin(run.r2star)})
     elif echoes > 1:
         yield Step("relaxation", _relaxation(run))
+    if run.separation is not None:
+        yield _separation(run.separation, in_slices=run.protocol.dimensions == "2D")
     yield Step("background", choices.name_of(reconstruction.background))
     # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:
@@ -194,6 +198,8 @@ def _phase(report: PhaseReport) -> Iterator[Step]:
     if report.echo_constant_rad:
         largest_rad = f"{report.echo_constant_rad:.2f}"
         yield Step("echo_constants", "any", {"largest_rad": largest_rad})
+    if report.slice_step_rad:
+        yield Step("slice_step", "any", {"step_rad": f"{report.slice_step_rad:.2f}"})
     yield Step("phase_sign", report.sign_source, {"negated": report.sign < 0})
 
 
@@ -203,6 +209,20 @@ def _relaxation(run: ScanRun) -> str:
     if isinstance(method, Arlo) and not method.fits(run.acquisition.echo_times_s):
         method = WeightedExponential()
     return choices.name_of(method)
+
+
+def _separation(method: R2StarSeparation, *, in_slices: bool) -> Step:
+    values: dict[str, Value] = {
+        "relaxivity": f"{method.relaxivity_hz_per_ppm:g}",
+        "slices": in_slices,
+    }
+    if isinstance(method.irreversible, Proportional):
+        return Step(
+            "source_separation",
+            "proportional",
+            values | {"ratio": f"{method.irreversible.ratio:g}"},
+        )
+    return Step("source_separation", "broken_line", values)
 
 
 def _inversion(reconstruction: Reconstruction, *, csf_held: bool) -> Iterator[Step]:

@@ -26,6 +26,7 @@ from bids_qsmthal.participant.methods import methods_run
 from bids_qsmthal.participant.morphometry import Method, Number
 from bids_qsmthal.participant.structural import Structural
 from bids_qsmthal.qsm import Acquisition, Reconstruction
+from bids_qsmthal.qsm.separation import R2StarSeparation
 from bids_qsmthal.report import ExternalNumbers, ScanRun
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RegionSettings
 from tests.report.test_methods import PHASE, SCALE
@@ -35,6 +36,7 @@ MINE = dataset("mine")
 SETTINGS: Any = SimpleNamespace(
     reconstruction=Reconstruction(),
     regions=RegionSettings(),
+    separation=R2StarSeparation(),
 )
 
 
@@ -75,6 +77,7 @@ def susceptibility(**parts: Any) -> Any:
         "combined": SimpleNamespace(grid=Grid((4, 5, 6), (1.0, 1.0, 2.0), (0.0, 0.6, 0.8))),
         "to_t1w": None,
         "regions": regions,
+        "separated": None,
     }
     return SimpleNamespace(**(defaults | parts))
 
@@ -90,6 +93,13 @@ def test_what_the_maps_and_the_scan_hold_is_what_ran() -> None:
         offset="voxel",
         csf_held=True,
     )
+
+
+def test_sources_are_told_apart_where_it_was_asked_for_and_could_be() -> None:
+    for separated, ran in ((SimpleNamespace(), R2StarSeparation()), (None, None)):
+        scan = methods_run(SETTINGS, structural(), susceptibility(separated=separated)).scan
+        assert scan is not None
+        assert scan.separation == ran
 
 
 def test_no_fluid_and_external_maps_are_known() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bids_qsmthal import qsm
+from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.scan_warnings import PhaseSignUnknown
 from bids_qsmthal.core.sources import EDITED, OURS, SEEDED, Program, ProgramName, Source, dataset
@@ -23,6 +24,7 @@ from bids_qsmthal.qsm.inversion import Medi, TotalVariation
 from bids_qsmthal.qsm.medi import GaussNewton, SplitBregman
 from bids_qsmthal.qsm.phase import PhaseReport
 from bids_qsmthal.qsm.scaling import Scale
+from bids_qsmthal.qsm.separation import BrokenLine, Proportional, R2StarSeparation
 from bids_qsmthal.report import (
     AnatomyRun,
     ExternalNumbers,
@@ -121,6 +123,13 @@ def scans() -> Iterator[ScanRun]:
     alone = replace(SCAN.acquisition, echo_times_s=(0.02,))
     yield replace(SCAN, total_field=PLAIN, acquisition=alone, offset="external", csf_held=False)
     yield replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
+    yield replace(SCAN, phase=PHASE._replace(slice_step_rad=0.3))
+    for rate, dimensions in itertools.product((BrokenLine(), Proportional()), ("2D", "3D")):
+        yield replace(
+            SCAN,
+            separation=R2StarSeparation(irreversible=rate),
+            protocol=AcquisitionProtocol(dimensions=dimensions),
+        )
     several = SCAN.acquisition
     one = replace(several, echo_times_s=(0.02,))
     uneven = replace(several, echo_times_s=(0.004, 0.009, 0.020))
@@ -573,3 +582,25 @@ def test_the_fluid_of_medi_is_named_where_it_is_that_of_the_ventricles_alone() -
         chosen = replace(Reconstruction(), csf=qsm.CSF_REFERENCES[name]())
         text, _ = said(MethodsRun(scan=replace(SCAN, reconstruction=chosen)), "inversion")
         assert ("fluid of the ventricles kept uniform" in text) is named
+
+
+def test_what_separation_takes_for_granted_is_said() -> None:
+    in_slices = AcquisitionProtocol(dimensions="2D")
+    text = {}
+    for rate in (BrokenLine(), Proportional(ratio=2.25)):
+        method = R2StarSeparation(irreversible=rate, relaxivity_hz_per_ppm=114.0)
+        scan = replace(SCAN, separation=method, protocol=in_slices)
+        text[type(rate)] = methods.describe(MethodsRun(scan=scan)).markdown
+        assert "a relaxivity of 114 Hz/ppm at 3 T" in text[type(rate)]
+        assert "corrected for the field gradient across slices" in text[type(rate)]
+    assert "2.25 times R2'" in text[Proportional]
+    assert "times R2'" not in text[BrokenLine]
+    volume = replace(SCAN, separation=R2StarSeparation(), protocol=AcquisitionProtocol())
+    assert "across slices" not in methods.describe(MethodsRun(scan=volume)).markdown
+    assert "told apart" not in methods.describe(MethodsRun(scan=SCAN)).markdown
+
+
+def test_a_step_between_slices_that_was_removed_is_said() -> None:
+    scan = replace(SCAN, phase=PHASE._replace(slice_step_rad=0.314))
+    text = methods.describe(MethodsRun(scan=scan)).markdown
+    assert "differed in phase by 0.31 rad in the last echo, which was removed" in text
