@@ -248,7 +248,7 @@ def test_a_link_in_edits_does_not_lead_out(client, output_dir) -> None:
     outside = output_dir.parent / "outside"
     outside.mkdir()
     (output_dir / "edits").symlink_to(outside)
-    assert save(client, THALAMUS, version(client))[0] == 500
+    assert save(client, THALAMUS, version(client))[0] == 409
     assert list(outside.iterdir()) == []
 
 
