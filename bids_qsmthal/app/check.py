@@ -59,8 +59,8 @@ class Found:
         How it was acquired, where it can be read.
     doubts
         What a run would warn about before its first stage.
-    separation
-        Whether sources apart were asked for.
+    requested
+        Stages that the options ask for.
     """
 
     session: Session
@@ -69,7 +69,7 @@ class Found:
     problems: tuple[Obstacle, ...] = ()
     gre: GreOverview | None = None
     doubts: tuple[ScanWarning, ...] = ()
-    separation: bool = False
+    requested: frozenset[pipeline.Stage] = frozenset()
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:
@@ -84,7 +84,7 @@ class Found:
     @property
     def plan(self) -> pipeline.Plan:
         """What a run would do."""
-        return pipeline.plan(self.session, self.external_files, separation=self.separation)
+        return pipeline.plan(self.session, self.external_files, self.requested)
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         session=session,
         series=series,
         external_files=external_files or {},
-        separation=settings.separation is not None,
+        requested=pipeline.requested(settings),
     )
     signal: Signal | None = None
     if series is not None:

@@ -56,7 +56,7 @@ def process(session: Session, settings: Settings) -> None:
     for key, item in external_files.items():
         log.info("%s is taken from %s (%s)", key, item.path, item.source)
     work_dir = settings.work_dir / session.name
-    plan = pipeline.plan(session, external_files, separation=settings.separation is not None)
+    plan = pipeline.plan(session, external_files, pipeline.requested(settings))
     runner = Runner(work_dir, plan, only_known=settings.reports_only)
     runner.announce()
     _report_shared(settings.work_dir, work_dir)

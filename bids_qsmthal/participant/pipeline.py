@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,14 @@ class Stage:
         The product of other programs, or of a user's edits, that takes its place.
     instead
         Where this is there, the result comes from it and the stage is not needed.
+    on_request
+        It is considered only where an option asks for it.
     makes
         Keys of the images in ``bids.products`` that come from it.
     share
         CPU time, as a share of that of a participant with all four scans (measured: a simulated
         head of 1.5 x 1.5 x 2 mm; images and pages counted with the last stage). Other matrices
-        shift it, and with it the estimate of the time left.
+        shift it, and with it the estimate of the time left. Stages on request come on top.
     lack
         What a user goes without where it cannot run.
     gives
@@ -85,6 +88,7 @@ class Stage:
     scan: Input | None = None
     external: str = ""
     instead: Input | None = None
+    on_request: bool = False
     makes: tuple[str, ...] = ()
     share: float
     lack: str = ""
@@ -193,19 +197,20 @@ REGIONS = Stage(
 SEPARATION = Stage(
     title="paramagnetic and diamagnetic sources",
     needs=(GRE,),
+    # Its level depends on a rate that no gradient echo shows (qsm.separation).
+    on_request=True,
     makes=("paramagnetic", "diamagnetic"),
     share=0.02,
     gives=(Sources,),
 )
-"""Runs last, and only where it was asked for: its level depends on a rate that no gradient echo
-shows (``qsm.separation``)."""
 
-# In the order in which they run. With all four scans the shares add up to 1: the brain in FLAIR and
-# that in the gradient echo are looked for only where there is no T1w.
+# In the order in which they run. With all four scans the shares of those that nobody has to ask for
+# add up to 1: the brain in FLAIR and that in the gradient echo are looked for only where there is
+# no T1w.
 STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
-    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS),
+    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS, SEPARATION),
 )
 
 
@@ -285,11 +290,21 @@ class Plan:
         ]
 
 
+def requested(settings: Settings) -> frozenset[Stage]:
+    """Return the stages that the options ask for beyond the usual ones."""
+    return frozenset({SEPARATION} if settings.separation is not None else ())
+
+
 def plan(
-    session: Session, external_files: Mapping[str, ExternalFile], *, separation: bool = False
+    session: Session,
+    external_files: Mapping[str, ExternalFile],
+    requested: frozenset[Stage] = frozenset(),
 ) -> Plan:
-    """Decide which stages run on the scans of a participant and the results of other programs."""
-    considered = (*STAGES, SEPARATION) if separation else STAGES
+    """Decide which stages run on the scans of a participant and the results of other programs.
+
+    ``requested`` are those of the stages on request that are wanted.
+    """
+    considered = tuple(one for one in STAGES if one in requested or not one.on_request)
     scans = {
         GRE: session.gre,
         T1W: session.t1w,

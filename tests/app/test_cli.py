@@ -32,7 +32,7 @@ def test_help_and_version_answer_at_once(option: str) -> None:
         [sys.executable, "-m", "bids_qsmthal", option], capture_output=True, text=True, check=True
     )
     assert "bids_qsmthal" in done.stdout
-    assert time.monotonic() - start < 5  # under 1 s when idle; a loaded machine is given time
+    assert time.monotonic() - start < 60  # under 1 s when idle; what makes it quick is tested below
 
 
 def test_help_imports_nothing_heavy() -> None:

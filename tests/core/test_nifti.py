@@ -125,7 +125,8 @@ def test_a_file_of_countless_pieces_ends_at_once(
     start = time.process_time()
     with pytest.raises(DataError, match=r"x\.nii\.gz"):
         nifti.load(path)
-    assert time.process_time() - start < 5
+    # One read of each piece; looking from the start for each would take hours.
+    assert time.process_time() - start < 60
 
 
 def test_a_file_of_many_blocks_is_read(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from bids_qsmthal.core.sources import EDITED, Source, dataset
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.participant.input_checks import LoadedInputs
-from bids_qsmthal.participant.pipeline import SEPARATION, STAGES, Plan, Stage
+from bids_qsmthal.participant.pipeline import STAGES, Plan, Stage
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
@@ -39,6 +39,7 @@ SHAPE = (4, 4, 4)
 AFFINE = np.diag([40.0, 40.0, 40.0, 1.0])
 THEIRS = dataset("theirs")
 SCANS = ("gre", "t1w", "t1w_gad", "flair")
+ON_REQUEST = frozenset(stage for stage in STAGES if stage.on_request)
 LESION_CHOICES = ((), ("lesion",), ("lesion_points",), ("lesion_seeds",))
 LABEL_CHOICES = ((), ("deepgray",), ("deepgray_gre",), ("thalamus",), ("tissue", "nuclei"))
 OTHERS = ("enhancing", "brain_gre", "chi")
@@ -191,7 +192,7 @@ def test_a_run_does_exactly_the_stages_of_a_dry_run(
 
 def test_every_stage_runs_or_is_left_out_with_a_reason(tmp_path: Path) -> None:
     for scans in subsets(SCANS):
-        plan = pipeline.plan(session_of(tmp_path, scans), {})
+        plan = pipeline.plan(session_of(tmp_path, scans), {}, ON_REQUEST)
         both = [*plan.stages, *(left_out.stage for left_out in plan.left_out)]
         assert sorted(map(STAGES.index, both)) == list(range(len(STAGES)))
         assert [*map(STAGES.index, plan.stages)] == sorted(map(STAGES.index, plan.stages))
@@ -203,7 +204,7 @@ def test_the_shares_of_a_participant_with_all_scans_are_a_whole(tmp_path: Path) 
 
 
 def test_every_image_of_the_catalogue_comes_from_one_stage() -> None:
-    made = [key for stage in (*STAGES, SEPARATION) for key in stage.makes]
+    made = [key for stage in STAGES for key in stage.makes]
     assert sorted(made) == sorted(PRODUCTS)
     assert {stage.external for stage in STAGES} - {""} <= set(REPLACEABLE)
 
@@ -230,7 +231,8 @@ def test_what_is_left_out_has_its_reason(
 
 def test_what_became_of_every_stage_is_told_in_the_order_of_the_list(tmp_path: Path) -> None:
     outcomes = pipeline.plan(session_of(tmp_path, ("t1w", "gre")), {}).outcomes
-    assert [title for title, _ in outcomes] == [stage.title for stage in pipeline.STAGES]
+    usual = [stage for stage in STAGES if not stage.on_request]
+    assert [title for title, _ in outcomes] == [stage.title for stage in usual]
     of = dict(outcomes)
     assert of[pipeline.REGIONS.title] == "done"
     assert of[pipeline.T2_LESIONS.title] == "left out, there is no FLAIR"

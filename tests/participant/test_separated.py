@@ -10,10 +10,21 @@ from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.participant.measures import source_rows
-from bids_qsmthal.participant.pipeline import SEPARATION, plan
+from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
 from bids_qsmthal.participant.separated import Separated, regions_of
 from bids_qsmthal.qsm.acquisition import Acquisition
-from bids_qsmthal.qsm.separation import R2StarSeparation, Sources, separated
+from bids_qsmthal.qsm.separation import SEPARATIONS, R2StarSeparation, Sources, separated
+from bids_qsmthal.settings import Resources, Settings
+
+
+def settings_of(separation: R2StarSeparation | None) -> Settings:
+    return Settings(
+        bids_dir=Path("bids"),
+        output_dir=Path("out"),
+        work_dir=Path("work"),
+        resources=Resources(cores=1, threads=1, memory_bytes=2**30),
+        separation=separation,
+    )
 
 
 def sources() -> Sources:
@@ -73,6 +84,9 @@ def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:
 
 def test_the_stage_is_considered_where_it_was_asked_for(tmp_path: Path) -> None:
     session = Session(root=tmp_path, subject="01")
-    asked, silent = (plan(session, {}, separation=wanted) for wanted in (True, False))
+    asked, silent = (
+        plan(session, {}, requested(settings_of(method)))
+        for method in (SEPARATIONS["r2star"], None)
+    )
     assert (SEPARATION.title, "left out, there is no GRE") in asked.outcomes
     assert SEPARATION.title not in [title for title, _ in silent.outcomes]

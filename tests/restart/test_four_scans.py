@@ -29,7 +29,7 @@ COMPUTED_AGAIN = {
 }
 """After the kill; the results of the others, which take 90 CPU-s, come from the undisturbed run."""
 
-STAGES = [s for s in pipeline.STAGES if s not in (pipeline.BRAIN_IN_FLAIR, pipeline.BRAIN_IN_GRE)]
+STAGES = [stage for stage in pipeline.STAGES if not (stage.instead or stage.on_request)]
 SAVING = (300, 500)
 """Touches of the output folder: images, tables, figures, page and manifest; about 560 in all."""
 
