@@ -6,10 +6,10 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.bids import t1w
+from bids_qsmthal.bids import ignored, t1w
 from bids_qsmthal.bids.sidecars import Entities, entities_of, read_json
 from bids_qsmthal.core.errors import (
     DataError,
@@ -180,6 +180,7 @@ def find_sessions(
     # pybids leaves its SQLite database open.
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
+    found = _without_ignored(bids_dir, found, subjects)
     result: list[Session] = []
     for key in sorted({key for scans in found.values() for key in scans}):
         subject, session = key
@@ -195,7 +196,8 @@ def find_sessions(
     if without and selection.participants and not selection.filters:
         raise MissingInputError(
             f"{bids_dir}: participant {_some(without)} has no gradient echo, T1w or FLAIR"
-            f"{' in the sessions asked for' if selection.sessions else ''}; {EXPECTED}"
+            f"{' in the sessions asked for' if selection.sessions else ''}"
+            f"{' that .bidsignore does not list' if ignored.rules(bids_dir) else ''}; {EXPECTED}"
         )
     if not result:
         raise _nothing(bids_dir, selection)
@@ -300,6 +302,48 @@ def _by_session(
         if subject:
             groups[subject, session].append(path)
     return {key: _each_once(paths) for key, paths in groups.items()}
+
+
+def _without_ignored(
+    root: Path, found: dict[str, dict[tuple[str, str], list[Path]]], subjects: Collection[str]
+) -> dict[str, dict[tuple[str, str], list[Path]]]:
+    """Return the scans without those that the dataset's ``.bidsignore`` lists, and log these."""
+    rules = ignored.rules(root)
+    if not rules:
+        return found
+    out: list[str] = []
+    kept = {
+        role: {
+            key: rest
+            for key, paths in scans.items()
+            if (rest := _unlisted(rules, role, key, paths))
+        }
+        for role, scans in found.items()
+    }
+    for role, scans in found.items():
+        for key, paths in scans.items():
+            gone = set(paths) - set(kept[role].get(key, ()))
+            out += [path.name for path in gone if key[0] in subjects]
+    if out:
+        log.warning(
+            "%s lists %d images, which are left out: %s.",
+            *(root / ignored.NAME, len(out), _some(out)),
+        )
+    return kept
+
+
+def _unlisted(
+    rules: tuple[ignored.Rule, ...], role: str, key: tuple[str, str], paths: Iterable[Path]
+) -> list[Path]:
+    # From the participant's folder on: links may lead to the root.
+    depth = 4 if key[1] else 3
+    return [
+        path
+        for path in paths
+        if not ignored.is_ignored(
+            rules, PurePosixPath(*path.parts[-depth:]), gradient_echo=role == "gre"
+        )
+    ]
 
 
 def _each_once(paths: Iterable[Path]) -> list[Path]:

@@ -268,3 +268,33 @@ def test_two_tables_of_synthseg_for_one_scan_are_refused(bids_dir: Path, tmp_pat
         (folder / name).write_text(text)
     with pytest.raises(DataError, match=r"a\.csv and b\.csv both have the volumes of sub-01_T1w"):
         external.files(only(bids_dir), {"s": folder}, tmp_path / "out")
+
+
+def test_participants_that_bidsignore_lists_are_left_out_and_said(
+    bids_dir: Path, add_gre: AddGre, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_gre("sub-01")
+    add_gre("sub-02")
+    (bids_dir / ".bidsignore").write_text("sub-02/\n*_MEGRE*\n")
+    assert only(bids_dir).subject == "01"
+    assert ".bidsignore lists 6 images" in caplog.text
+
+
+def test_bidsignore_leaves_out_other_images_by_any_line(bids_dir: Path, add_gre: AddGre) -> None:
+    add_gre("sub-01")
+    write_image(bids_dir / "sub-01/anat/sub-01_run-1_T1w.nii.gz")
+    write_image(bids_dir / "sub-01/anat/sub-01_run-2_T1w.nii.gz")
+    (bids_dir / ".bidsignore").write_text("*_run-1_T1w.nii.gz\n")
+    t1w = only(bids_dir).t1w
+    assert t1w is not None
+    assert t1w.name == "sub-01_run-2_T1w.nii.gz"
+
+
+def test_who_asks_for_a_participant_that_bidsignore_lists_is_told(
+    bids_dir: Path, add_gre: AddGre
+) -> None:
+    add_gre("sub-01")
+    add_gre("sub-02")
+    (bids_dir / ".bidsignore").write_text("sub-02/\n")
+    with pytest.raises(MissingInputError, match=r"that \.bidsignore does not list"):
+        find_sessions(bids_dir, Selection(participants=("02",)))
