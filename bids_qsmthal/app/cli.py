@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -321,13 +322,34 @@ def _verify(words: Sequence[str]) -> int:
     return ExitCode.FAILED if found.differences else ExitCode.DONE
 
 
+def _remake(words: Sequence[str]) -> int:
+    asked = options.remake_parser().parse_args(words[1:])
+    log.setLevel(log_level(asked))
+    from bids_qsmthal.app import remake  # noqa: PLC0415
+
+    output_dir = asked.output_dir.resolve()
+    run = remake.last_run(output_dir)
+    # Relative paths among the words of the last run are those of the folder it was started in.
+    with chdir(run.started_in):
+        every = remake.settings_of(run, output_dir, asked, parse, settings_from)
+        status: int = ExitCode.DONE
+        for settings in every:
+            status = status or process(settings)
+    return status
+
+
 def _view(words: Sequence[str]) -> int:
     chosen = options.view_parser().parse_args(words[1:])
+    # Before the caches are moved: a participant that is remade keeps its own.
+    environment = dict(os.environ)
     with tempfile.TemporaryDirectory() as scratch:
         caches.use(Path(scratch))
         from bids_qsmthal import view  # noqa: PLC0415
 
-        view.serve(chosen.output_dir, chosen.host, chosen.port, browser=not chosen.no_browser)
+        # Not the script: an interpreter knows its own place, whatever the PATH says.
+        command = view.Command((sys.executable, "-m", "bids_qsmthal", "remake"), environment)
+        place = (chosen.host, chosen.port)
+        view.serve(chosen.output_dir, place, command, browser=not chosen.no_browser)
     return ExitCode.DONE
 
 
@@ -375,6 +397,7 @@ COMMANDS: Final = {
     "simulate": _simulate,
     "check": _check,
     "verify": _verify,
+    "remake": _remake,
     "view": _view,
 }
 """What the first word may be in place of a dataset."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import execution, group, participant
 from bids_qsmthal.app import check
+from bids_qsmthal.app.remake import STARTED_IN
 from bids_qsmthal.bids import derivatives
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.files import write_json, write_tsv
@@ -16,7 +18,6 @@ from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution import Outcome
@@ -122,7 +123,9 @@ def _describe(settings: Settings) -> None:
     derivatives.describe_dataset(
         settings.output_dir, settings.bids_dir, {"CommandLine": settings.shown_command}
     )
-    write_json(settings.output_dir / "logs" / "settings.json", derivatives.plain(settings))
+    # Relative paths among the words mean something only with the folder that they start from.
+    content = derivatives.plain(settings) | {STARTED_IN: str(Path.cwd())}
+    write_json(settings.output_dir / "logs" / "settings.json", content)
 
 
 def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:

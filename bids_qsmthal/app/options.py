@@ -28,6 +28,9 @@ other commands:
   bids_qsmthal verify OUT [OTHER]
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
+  bids_qsmthal remake OUT --participant-label LABEL
+                            run a participant again with the options of the last run on an output
+                            folder, after a correction (see bids_qsmthal remake --help)
   bids_qsmthal view OUT     look at, correct and rate the participants of an output folder in the
                             browser (see bids_qsmthal view --help)
 """
@@ -235,6 +238,32 @@ def verify_parser() -> Parser:
     )
     p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
     p.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="another to compare with")
+    return p
+
+
+def remake_parser() -> Parser:
+    """Describe ``bids_qsmthal remake OUT --participant-label LABEL``."""
+    p = Parser(
+        prog="bids_qsmthal remake",
+        description="Run a participant again with the folders and options of the last run on an "
+        "output folder, as logs/settings.json has them. What a correction in OUT/edits does not "
+        "change is taken from the work folder.",
+        allow_abbrev=False,
+    )
+    p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
+    for what in ("participant", "session"):
+        _option(
+            p,
+            f"--{what}-label",
+            nargs="+",
+            default=[],
+            required=what == "participant",
+            metavar="LABEL",
+            help=f"{what}s to process",
+        )
+    _option(p, "--group", action="store_true", help="then the group level, of all")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     return p
 
 

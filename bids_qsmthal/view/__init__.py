@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.core.errors import OutputError
 from bids_qsmthal.view import application
 from bids_qsmthal.view.gate import Gate
+from bids_qsmthal.view.remaking import Command
 from bids_qsmthal.view.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["serve", "server_of"]
+__all__ = ["Command", "serve", "server_of"]
 
 
-def server_of(output_dir: Path, host: str, port: int) -> Server:
+def server_of(output_dir: Path, place: tuple[str, int], remake: Command) -> Server:
     """Return a server of an output folder that has its port and waits to be run.
 
     Parameters
     ----------
-    port
-        0 takes a free one.
+    place
+        Address and port to listen on; the port 0 takes a free one.
+    remake
+        What runs a participant again.
 
     Raises
     ------
@@ -33,16 +36,16 @@ def server_of(output_dir: Path, host: str, port: int) -> Server:
         The port is taken.
     """
     gate = Gate()
-    bench = application.bench(output_dir.resolve(), gate)
+    bench = application.bench(output_dir.resolve(), gate, remake)
     try:
-        return Server((host, port), gate, application.routes(bench))
+        return Server(place, gate, application.routes(bench), bench.remaker.end)
     except (OSError, OverflowError) as error:
         raise OutputError(
-            f"{host}:{port}: cannot be listened on ({error}); choose another --port."
+            f"{place[0]}:{place[1]}: cannot be listened on ({error}); choose another --port."
         ) from error
 
 
-def serve(output_dir: Path, host: str, port: int, *, browser: bool) -> None:
+def serve(output_dir: Path, place: tuple[str, int], remake: Command, *, browser: bool) -> None:
     """Serve until Ctrl-C; print the address and, where asked for, open it.
 
     Raises
@@ -50,7 +53,7 @@ def serve(output_dir: Path, host: str, port: int, *, browser: bool) -> None:
     MissingInputError, OutputError
         As ``server_of``.
     """
-    with server_of(output_dir, host, port) as server:
+    with server_of(output_dir, place, remake) as server:
         address = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
         sys.stdout.write(f"{address}\nCtrl-C stops it; the address works until then.\n")
         sys.stdout.flush()

@@ -17,6 +17,7 @@ from bids_qsmthal.report import page
 from bids_qsmthal.view import drawn, edits, images, live, participants, places, rating
 from bids_qsmthal.view.gate import Gate, Right
 from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
+from bids_qsmthal.view.remaking import Command, Remaker
 from bids_qsmthal.view.routes import Handler, Route
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ STATIC: Final = {
     "bench.js": "text/javascript; charset=utf-8",
     "table.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
+    "remake.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
 }
 """The files of the page. What is not listed is not served."""
@@ -50,10 +52,11 @@ class Bench:
 
     output_dir: Path
     gate: Gate
+    remaker: Remaker
     writable: bool
 
 
-def bench(output_dir: Path, gate: Gate) -> Bench:
+def bench(output_dir: Path, gate: Gate, remake: Command) -> Bench:
     """Return the bench of an output folder.
 
     Raises
@@ -66,7 +69,8 @@ def bench(output_dir: Path, gate: Gate) -> Bench:
             f"{output_dir}: no participant of bids_qsmthal; expected the output folder of a run."
         )
     edited = output_dir / EDITS
-    return Bench(output_dir, gate, os.access(edited if edited.is_dir() else output_dir, os.W_OK))
+    writable = os.access(edited if edited.is_dir() else output_dir, os.W_OK)
+    return Bench(output_dir, gate, Remaker(output_dir, remake), writable)
 
 
 def routes(of: Bench) -> tuple[Route, ...]:
@@ -82,6 +86,9 @@ def routes(of: Bench) -> tuple[Route, ...]:
         _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
         _route("PUT", f"api/label/{name}/{key}", partial(_save, of), drawn.MOST_BYTES),
         _route("POST", f"api/rating/{name}", partial(_rate, of), FORM_BYTES),
+        _route("GET", "api/remake", partial(_progress, of)),
+        _route("POST", f"api/remake/{name}", partial(_remake, of), FORM_BYTES),
+        _route("DELETE", "api/remake", partial(_interrupt, of)),
         Route(*("GET", re.compile(r"files/(?P<path>.+)"), partial(_file, of)), right=Right.FILES),
     )
 
@@ -157,6 +164,23 @@ def _rate(of: Bench, request: Request) -> Response:
     signed = edits.signature(form.get("reader", ""), form.get("reason", ""))
     rating.save(of.output_dir, row, form.get("decision", ""), signed)
     return answer({"saved": True})
+
+
+def _progress(of: Bench, _request: Request) -> Response:
+    progress = of.remaker.progress()
+    return answer(None if progress is None else progress.described())
+
+
+def _remake(of: Bench, request: Request) -> Response:
+    _check_writable(of)
+    row = participants.row(of.output_dir, request.parts["name"])
+    of.remaker.start(row, group=request.json().get("group") is True)
+    return _progress(of, request)
+
+
+def _interrupt(of: Bench, request: Request) -> Response:
+    of.remaker.interrupt()
+    return _progress(of, request)
 
 
 def _file(of: Bench, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,9 @@ QUALITY: Final = "_desc-qsmthal_quality.tsv"
 
 MAIN_NUMBER: Final = ("chi_relative_csf", "thalamus", "LR")
 """Measure, region and side of the number that a table of participants shows."""
+
+NAME: Final = re.compile(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*")
+"""How files of a scan begin: entities of BIDS, whose labels are letters and digits."""
 
 KEPT: Final = 20_000
 """Rows that stay in memory: 5,000 participants with a few sessions each."""
@@ -76,19 +80,36 @@ def rows(output_dir: Path) -> list[ParticipantRow]:
 
 
 def row(output_dir: Path, name: str) -> ParticipantRow:
-    """Return one scan by its name.
+    """Return one scan by its name, also one whose run failed.
 
     Raises
     ------
     MissingInputError
         There is none of this name.
     """
-    # The name comes from outside: it is compared with what there is and never made into a path.
-    subject = name.partition("_")[0]
-    for path in _tables(output_dir):
-        if path.name == f"{name}{MEASURES}" and subject in path.parts:
+    # The name comes from outside: no word of it that is not a BIDS label becomes part of a path.
+    words = NAME.fullmatch(name)
+    if words is not None:
+        subject, session = words.groups()
+        folder = output_dir / subject / (session or "") / "anat"
+        path = folder / f"{name}{MEASURES}"
+        if path.is_file():
             return _row(path, output_dir)
+    for failed in _failures(output_dir):
+        if failed.name == name:
+            return failed
     raise MissingInputError(f"{name}: no such scan in the output folder; load the table again.")
+
+
+def session(output_dir: Path, of: ParticipantRow) -> list[ParticipantRow]:
+    """Return the scans that share participant and session with one, in the order of their names."""
+    paths = sorted((output_dir / of.folder).glob(f"{of.participant_id}*{MEASURES}"))
+    return [_row(path, output_dir) for path in paths] if of.folder else []
+
+
+def measures(output_dir: Path, of: ParticipantRow) -> list[Mapping[str, str]]:
+    """Return the rows of the table of measures of a scan, cells as text."""
+    return list(_cells(output_dir / of.folder / f"{of.name}{MEASURES}"))
 
 
 def _tables(output_dir: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from bids_qsmthal.view import routes
 from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bids_qsmthal.view.gate import Gate
 
@@ -64,9 +64,20 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, place: tuple[str, int], gate: Gate, table: Sequence[routes.Route]) -> None:
-        self.gate, self.table = gate, table
+    def __init__(
+        self,
+        place: tuple[str, int],
+        gate: Gate,
+        table: Sequence[routes.Route],
+        ending: Callable[[], None],
+    ) -> None:
+        self.gate, self.table, self._ending = gate, table, ending
         super().__init__(place, _Handler)
+
+    def server_close(self) -> None:
+        """Close the port, then end what was started for a request."""
+        super().server_close()
+        self._ending()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
 // The page: the table, one participant, and the keys that go from one to the next.
+import { Remake } from "./remake.js";
 import { read, send } from "./requests.js";
 import { Table } from "./table.js";
 import { Viewer } from "./viewer.js";
@@ -20,13 +21,20 @@ const guarded = (work) => async (...given) => {
 const viewer = new Viewer(say);
 const table = new Table(guarded((chosen) => open(chosen)));
 let attached = false;
+const remake = new Remake(say, guarded(async (run) => {
+  await load();
+  const now = row && table.rows.find((one) => one.name === row.name);
+  // What is shown is of the run before; strokes that nobody saved stay.
+  if (now && run.done && !element("participant").hidden && !viewer.changed) { await open(now); }
+  say(run.done ? `${run.name} was remade.` : `${run.name} was not remade.`);
+}));
 
 const load = async () => {
   const found = await read("api/participants");
   writable = found.writable;
   files = found.files;
   table.fill(found.rows);
-  element("saving").hidden = element("drawing").hidden = !writable;
+  for (const id of ["saving", "drawing", "remaking"]) { element(id).hidden = !writable; }
   say(`${found.rows.length} scans${writable ? "" : "; the folder cannot be written: view only"}`);
 };
 
@@ -122,8 +130,9 @@ element("save").addEventListener("click", guarded(async () => {
   const [reader, reason] = signed();
   // A header holds no letter outside of Latin-1 (RFC 9110).
   const path = await viewer.save(reader, encodeURIComponent(reason));
-  say(`Saved ${path}. Run the participant again to use it.`);
+  say(`Saved ${path}. Run this participant again to use it.`);
 }));
+element("remake").addEventListener("click", () => remake.start(row.name));
 element("rate").addEventListener("click", guarded(async () => {
   const [reader, reason] = signed();
   const body = JSON.stringify({ reader, reason, decision: element("decision").value });
@@ -140,4 +149,7 @@ addEventListener("keydown", (event) => {
 });
 
 globalThis.bench = { viewer };
-guarded(load)();
+guarded(async () => {
+  await load();
+  await remake.look();
+})();

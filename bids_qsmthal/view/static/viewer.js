@@ -28,7 +28,10 @@ export class Viewer {
       dragAndDropEnabled: false,
       logLevel: "error",
     });
-    this.nv.onDrawingChanged = () => this.measure();
+    this.nv.onDrawingChanged = () => {
+      this.changed = true;
+      this.measure();
+    };
     this.nv.onLocationChange = (place) => this.tell(place);
   }
 
@@ -64,6 +67,7 @@ export class Viewer {
     this.nv.setDrawOpacity(Number(element("opacity").value));
     this.nv.setDrawingEnabled(this.writable);
     this.pen();
+    this.changed = false;
     await this.measure();
   }
 
@@ -135,6 +139,7 @@ export class Viewer {
     const address = `api/label/${this.row.name}/${this.label.key}`;
     const saved = await send("PUT", address, await this.drawn(), headers);
     this.version = `"${saved.version}"`;
+    this.changed = false;
     return saved.path;
   }
 }
