@@ -2,75 +2,42 @@
 
 ``resampling`` asks the same three questions of every model (bootstrap, permutation, leaving one
 out); here each question has its answer for the family and method of the model it stands beside.
-The kernels are plain numpy over all draws at once: a fit by statsmodels takes 0.2 ms (0.08 ms of it
-arithmetic), which 15,000 fits of each coefficient of two tables would turn into a minute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from bids_qsmthal.statistics import design, regression, resampling
+from bids_qsmthal.statistics import (
+    batches,
+    count_refits,
+    design,
+    ordinal_refits,
+    regression,
+    resampling,
+    site_refits,
+)
 from bids_qsmthal.statistics import logistic as logistic_model
-from bids_qsmthal.statistics.design import Floats
-from bids_qsmthal.statistics.regression import Family, Method
-from bids_qsmthal.statistics.resampling import CHUNK_NUMBERS, LeaveOneOut, Resampling
+from bids_qsmthal.statistics.batches import (
+    LARGEST_LOGIT,
+    MOST_STEPS,
+    TOLERANCE,
+    Batch,
+    Refits,
+    chunks,
+    crossed,
+    moments,
+    solved,
+    times,
+)
+from bids_qsmthal.statistics.design import Design, Floats
+from bids_qsmthal.statistics.regression import Family, Method, Model
+from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
 HUBER_TURN = 1.345
 """Residual, in scales, from which on it counts less: 95 % efficient for normal errors (Huber 1964,
 doi:10.1214/aoms/1177703732; Holland & Welsch 1977, doi:10.1080/03610927708827533)."""
-
-TOLERANCE = 1e-9
-"""Change of the coefficients, relative to the largest, at which an iteration has converged."""
-
-MOST_STEPS = 100
-
-LARGEST_LOGIT = 30.0
-"""Beyond it probabilities are 0 and 1 in double precision."""
-
-Draw = Callable[[Floats, Floats, int, Resampling], Floats]
-Permute = Callable[[Floats, Floats, int, Resampling], float]
-LeaveOut = Callable[[Floats, Floats, int], LeaveOneOut]
-
-
-@dataclass(frozen=True, slots=True)
-class Refits:
-    """How a model of one kind is fitted again."""
-
-    bootstrap: Draw
-    """Coefficient of each draw of rows; missing where a draw has no solution."""
-
-    permutation_p: Permute
-    leave_one_out: LeaveOut
-    permutation: str
-    """Whose permutation it is."""
-
-    is_closed_form: bool = False
-    """Whether leaving one out needs no fit."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Estimates of many data sets, one row each."""
-
-    coefficients: Floats
-    covariance: Floats
-    """Shape (fits, columns, columns)."""
-
-    deviance: Floats
-    converged: NDArray[np.bool_]
-
-    def statistic(self, column: int) -> Floats:
-        """Return the coefficient of a column over its standard error."""
-        error = np.sqrt(self.covariance[:, column, column])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio: Floats = self.coefficients[:, column] / error
-        return ratio
 
 
 def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
@@ -89,18 +56,16 @@ def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
     counts
         Shape (fits, rows).
     """
-    # Columns of one size: a volume beside 0 and 1 would cost the information matrix its digits.
-    lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
-    x = np.broadcast_to(predictors / lengths, (len(counts), *predictors.shape[-2:]))
+    x, sizes = batches.scaled(predictors, len(counts))
     # From 0, where all weights are equal, the first step is that of a linear model.
     b = np.zeros((len(counts), x.shape[-1]))
     converged = np.zeros(len(counts), dtype=bool)
     for _ in range(MOST_STEPS):
         # Else exp overflows, and log of a probability of 0 would be -inf in the deviance.
-        logit = np.clip(_times(x, b), -LARGEST_LOGIT, LARGEST_LOGIT)
+        logit = np.clip(times(x, b), -LARGEST_LOGIT, LARGEST_LOGIT)
         mu = 1 / (1 + np.exp(-logit))
-        information = _crossed(x, counts * mu * (1 - mu))
-        step = _solved(information, _moments(x, counts * (outcome - mu)))
+        information = crossed(x, counts * mu * (1 - mu))
+        step = solved(information, moments(x, counts * (outcome - mu)))
         # Newton's method may leap where the start is far: no step beyond a logit of 5.
         step *= np.minimum(1, 5 / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
         b = b + step
@@ -109,17 +74,10 @@ def logistic(outcome: Floats, predictors: Floats, counts: Floats) -> Batch:
             break
     # Coefficients that run away never converge; the deviance of such a fit does.
     # A clipped row has no gradient left, so a separated fit may seem to stand still.
-    certain = np.abs(_times(x, b)).max(axis=1) > LARGEST_LOGIT
+    certain = np.abs(times(x, b)).max(axis=1) > LARGEST_LOGIT
     likelihood = counts * np.where(outcome > 0, np.log(mu), np.log1p(-mu))
-    scale = lengths[..., 0, :] if lengths.ndim == 3 else lengths[0]
-    # Each fit has lengths of its own where it has predictors of its own.
-    outer = scale[..., :, None] * scale[..., None, :]
-    return Batch(
-        b / scale,
-        _inverse(information) / outer,
-        -2 * likelihood.sum(axis=1),
-        converged & ~certain,
-    )
+    b, covariance = batches.unscaled(b, batches.inverse(information), sizes)
+    return Batch(b, covariance, -2 * likelihood.sum(axis=1), converged & ~certain)
 
 
 def huber(outcomes: Floats, predictors: Floats) -> Batch:
@@ -134,16 +92,15 @@ def huber(outcomes: Floats, predictors: Floats) -> Batch:
     predictors
         Shape (rows, columns), or (fits, rows, columns).
     """
-    lengths = np.sqrt(np.mean(predictors**2, axis=-2, keepdims=True))
-    x = np.broadcast_to(predictors / lengths, (len(outcomes), *predictors.shape[-2:]))
+    x, sizes = batches.scaled(predictors, len(outcomes))
     weights = np.ones_like(outcomes)
     b = np.zeros((len(outcomes), x.shape[-1]))
     converged = np.zeros(len(outcomes), dtype=bool)
     for _ in range(MOST_STEPS):
         before = b
         # Weights of 1 first: it starts from least squares, as statsmodels does.
-        b = _solved(_crossed(x, weights), _moments(x, weights * outcomes))
-        rest = outcomes - _times(x, b)
+        b = solved(crossed(x, weights), moments(x, weights * outcomes))
+        rest = outcomes - times(x, b)
         # About 0, not about their median: as in statsmodels and MASS::rlm.
         # 1 / 0.6745 makes the MAD of normal errors their SD.
         sigma = np.median(np.abs(rest), axis=1) / stats.norm.ppf(0.75)
@@ -160,43 +117,14 @@ def huber(outcomes: Floats, predictors: Floats) -> Batch:
     # Huber (1981), 7.6, with the share of residuals inside as mean of the derivative.
     correction = 1 + p / n * (1 - inside) / inside
     factor = (correction / inside) ** 2 * spread
-    covariance = factor[:, None, None] * _inverse(_crossed(x, np.ones_like(outcomes)))
-    scale = lengths[..., 0, :] if lengths.ndim == 3 else lengths[0]
-    outer = scale[..., :, None] * scale[..., None, :]
-    return Batch(b / scale, covariance / outer, np.full(len(b), np.nan), converged)
-
-
-def _logistic_draws(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
-    n, p = predictors.shape
-    rng = np.random.default_rng(how.seed)
-    drawn = []
-    for size in _chunks(how.bootstraps(n), n * p):
-        # A bootstrap draw as counts: the rows stay in place, and only the weights differ.
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
-        fits = logistic(outcome, predictors, counts)
-        drawn.append(np.where(fits.converged, fits.coefficients[:, column], np.nan))
-    return np.concatenate(drawn)
-
-
-def _logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
-    n, p = predictors.shape
-    parts = []
-    done = 0
-    for size in _chunks(n, n * p):
-        counts = np.ones((size, n))
-        # A weight of 0 leaves the row out without a copy of the predictors.
-        counts[np.arange(size), np.arange(done, done + size)] = 0
-        fits = logistic(outcome, predictors, counts)
-        usable = np.where(fits.converged, 1.0, np.nan)
-        parts.append((fits.coefficients[:, column] * usable, fits.statistic(column) * usable))
-        done += size
-    coefficients, statistic = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return LeaveOneOut(coefficients, 2 * stats.norm.sf(np.abs(statistic)))
+    covariance = factor[:, None, None] * batches.inverse(crossed(x, np.ones_like(outcomes)))
+    b, covariance = batches.unscaled(b, covariance, sizes)
+    return Batch(b, covariance, np.full(len(b), np.nan), converged)
 
 
 def _robust_logistic_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOneOut:
     """Return the logistic coefficient without each row, its p with errors from HC3."""
-    plain = _logistic_left_out(outcome, predictors, column)
+    plain = LOGISTIC.leave_one_out(outcome, predictors, column)
     p = np.full(len(outcome), np.nan)
     for row in np.flatnonzero(np.isfinite(plain.coefficients)):
         x, y = np.delete(predictors, row, axis=0), np.delete(outcome, row)
@@ -208,52 +136,11 @@ def _robust_logistic_left_out(outcome: Floats, predictors: Floats, column: int) 
     return LeaveOneOut(plain.coefficients, p)
 
 
-def _null_deviance(outcome: Floats, others: Floats) -> float:
-    """Return the deviance of the logistic model without the term."""
-    # A formula without an intercept and with one term: every probability is a half.
-    if others.shape[1] == 0:
-        return float(2 * len(outcome) * np.log(2))
-    return float(logistic(outcome, others, np.ones((1, len(outcome)))).deviance[0])
-
-
-def _logistic_permutation_p(
-    outcome: Floats, predictors: Floats, column: int, how: Resampling
-) -> float:
-    """Return p by permuting what of a predictor the others do not explain.
-
-    Outcomes of 0 and 1 have no residuals that could be exchanged, so those of the predictor are;
-    compared is the likelihood ratio.
-
-    References
-    ----------
-    Potter (2005). Stat Med 24(5), 693-708. doi:10.1002/sim.1931
-    """
-    n, p = predictors.shape
-    others = np.delete(predictors, column, axis=1)
-    own = resampling.rest(predictors[:, column], others)
-    rng = np.random.default_rng(how.seed)
-    # The likelihood ratio needs no standard error, which separated permutations do not have.
-    null = _null_deviance(outcome, others)
-    observed = null - logistic(outcome, predictors, np.ones((1, n))).deviance[0]
-    wanted = how.permutations(n)
-    beyond = 0
-    for size in _chunks(wanted, n * p):
-        shuffled = rng.permuted(np.tile(own, (size, 1)), axis=1)
-        x = np.concatenate(
-            [np.broadcast_to(others, (size, *others.shape)), shuffled[:, :, None]], axis=2
-        )
-        # The null model has no permuted column, so it is fitted once.
-        explained = null - logistic(outcome, x, np.ones((size, n))).deviance
-        # A margin, since the order of additions moves a deviance in its last digits.
-        beyond += int(np.sum(explained >= observed - 1e-9))
-    return (beyond + 1) / (wanted + 1)
-
-
 def _huber_draws(outcome: Floats, predictors: Floats, column: int, how: Resampling) -> Floats:
     n, p = predictors.shape
     rng = np.random.default_rng(how.seed)
     drawn = []
-    for size in _chunks(how.bootstraps(n), n * p):
+    for size in chunks(how.bootstraps(n), n * p):
         # Rows, not counts: the MAD is a median of rows, and a weighted one would be another
         # estimate.
         rows = rng.integers(0, n, (size, n))
@@ -280,7 +167,7 @@ def _huber_left_out(outcome: Floats, predictors: Floats, column: int) -> LeaveOn
     coefficients, statistic = np.full(n, np.nan), np.full(n, np.nan)
     places = np.setdiff1d(np.arange(n), alone)
     done = 0
-    for size in _chunks(len(places), n * p):
+    for size in chunks(len(places), n * p):
         here = places[done : done + size]
         rows = np.stack([np.delete(np.arange(n), place) for place in here])
         fits = huber(outcome[rows], predictors[rows])
@@ -305,7 +192,7 @@ def _huber_permutation_p(
     rng = np.random.default_rng(how.seed)
     wanted = how.permutations(n)
     beyond = 0
-    for size in _chunks(wanted, n * p):
+    for size in chunks(wanted, n * p):
         shuffled = rng.permuted(np.tile(outcome - fitted, (size, 1)), axis=1)
         statistic = np.abs(huber(fitted + shuffled, predictors).statistic(column))
         beyond += int(np.sum(statistic >= observed * (1 - 1e-9)))
@@ -334,7 +221,7 @@ def _robust_permutation_p(
     observed = statistic(residuals[None])[0]
     wanted = how.permutations(n)
     beyond = 0
-    for size in _chunks(wanted, n):
+    for size in chunks(wanted, n):
         shuffled = rng.permuted(np.tile(residuals, (size, 1)), axis=1)
         beyond += int(np.sum(statistic(shuffled) >= observed * (1 - 1e-12)))
     return (beyond + 1) / (wanted + 1)
@@ -364,10 +251,11 @@ ORDINARY = Refits(
 )
 ROBUST = Refits(resampling.bootstrap, _robust_permutation_p, _robust_left_out, "Freedman-Lane, HC3")
 HUBER = Refits(_huber_draws, _huber_permutation_p, _huber_left_out, "Freedman-Lane, Huber")
-LOGISTIC = Refits(_logistic_draws, _logistic_permutation_p, _logistic_left_out, "Potter")
+LOGISTIC = batches.by_likelihood(logistic, "Potter")
 ROBUST_LOGISTIC = Refits(
-    _logistic_draws, _logistic_permutation_p, _robust_logistic_left_out, "Potter"
+    LOGISTIC.bootstrap, LOGISTIC.permutation_p, _robust_logistic_left_out, LOGISTIC.permutation
 )
+ORDERED = batches.by_likelihood(ordinal_refits.fitted)
 
 OF_MODEL: dict[tuple[Family, Method], Refits] = {
     ("gaussian", "ols"): ORDINARY,
@@ -376,48 +264,22 @@ OF_MODEL: dict[tuple[Family, Method], Refits] = {
     ("binomial", "ols"): LOGISTIC,
     # HC3 changes neither bootstrap nor likelihood ratio, but p without each row.
     ("binomial", "hc3"): ROBUST_LOGISTIC,
+    ("ordinal", "ols"): ORDERED,
 }
-"""Of other families (counts, ordered levels) there are no resamplings: thousands of their fits
-would take minutes for each line of a table."""
+"""Of what needs no more than outcome and predictors."""
 
 
-def _chunks(wanted: int, numbers_each: int) -> Iterator[int]:
-    """Yield how many fits are made at once, until all are."""
-    # About four arrays of this size live at once in a kernel.
-    size = max(1, CHUNK_NUMBERS // (4 * numbers_each))
-    while wanted > 0:
-        yield min(size, wanted)
-        wanted -= size
-
-
-def _times(x: Floats, b: Floats) -> Floats:
-    values: Floats = np.matmul(x, b[:, :, None])[:, :, 0]
-    return values
-
-
-def _moments(x: Floats, values: Floats) -> Floats:
-    sums: Floats = np.matmul(values[:, None, :], x)[:, 0, :]
-    return sums
-
-
-def _crossed(x: Floats, weights: Floats) -> Floats:
-    products: Floats = np.matmul(np.swapaxes(x, 1, 2) * weights[:, None, :], x)
-    return products
-
-
-def _inverse(matrices: Floats) -> Floats:
-    # A trace of ridge lets singular ones through; their fits do not converge and are left out.
-    p = matrices.shape[-1]
-    trace = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
-    inverse: Floats = np.linalg.inv(matrices + np.eye(p) * np.maximum(trace * 1e-15, 1e-300))
-    return inverse
-
-
-def _solved(matrices: Floats, right: Floats) -> Floats:
-    p = matrices.shape[-1]
-    trace = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
-    # The same trace of ridge as in _inverse: LAPACK would refuse the whole batch for one singular
-    # draw.
-    ridge = np.eye(p) * np.maximum(trace * 1e-15, 1e-300)
-    values: Floats = np.linalg.solve(matrices + ridge, right[:, :, None])[:, :, 0]
-    return values
+def of(model: Model, made: Design) -> Refits:
+    """Return how a model is fitted again to draws of the rows of its design."""
+    if model.random:
+        return site_refits.of(made.clusters)
+    known = OF_MODEL.get((model.family, model.method))
+    if known:
+        return known
+    # What is left are counts, which are in proportion to something that goes with the rows.
+    offset = np.log(made.exposure)
+    if model.family == "negative_binomial":
+        return batches.by_likelihood(count_refits.negative_binomial(offset))
+    if model.method == "hc3":
+        return count_refits.robust(offset)
+    return batches.by_likelihood(count_refits.poisson(offset))

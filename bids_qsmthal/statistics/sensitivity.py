@@ -18,7 +18,7 @@ from bids_qsmthal.statistics import (
     regression,
     resampling,
 )
-from bids_qsmthal.statistics.refits import Refits
+from bids_qsmthal.statistics.batches import Refits
 from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
 from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
@@ -46,13 +46,7 @@ ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
-NOT_RESAMPLED: dict[Family, str] = {
-    "poisson": "not given: thousands of fits of counts would take minutes; see robust errors (HC3)",
-    "negative_binomial": "not given: thousands of fits, each with a dispersion of its own, would "
-    "take minutes",
-    "ordinal": "not given: draws lose rare levels of the outcome, and with them thresholds",
-}
-FEW_SITES = "not given: sites would have to be drawn, not participants, and there are too few"
+SAME_AT_A_SITE = "not given: the same for everybody at a site, so nothing can change places"
 
 BOOTSTRAP = "bootstrap (BCa)"
 PERMUTATION = "permutation"
@@ -339,33 +333,29 @@ def _inference(
     # The coefficient is the same; what the rows do not compute must not seem to be theirs.
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
-    again = refits.OF_MODEL.get((main.model.family, main.model.method))
-    again = None if main.model.random else again
-    if question.harmonised or again is None:
-        note = HARMONISED if question.harmonised else _why_not_resampled(main.model)
-        return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": note}
+    if question.harmonised:
+        return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": HARMONISED}
                          for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
+    again = refits.of(main.model, main.design)
     outcome = main.design.outcome
     left = _without_each(again, outcome, predictors, column, how)
-    # The jackknife of BCa is what leaving one out has made anyway.
+    # The jackknife of BCa is what leaving one out has made anyway, where participants are drawn.
+    jackknife = left.coefficients
+    if again.jackknife:
+        jackknife = again.jackknife(outcome, predictors, column)
     low, high = resampling.bca_interval(
-        again.bootstrap(outcome, predictors, column, how),
-        float(found["coefficient"]),
-        left.coefficients,
+        again.bootstrap(outcome, predictors, column, how), float(found["coefficient"]), jackknife
     )
-    draws = f"{how.bootstraps(len(outcome))} draws of participants"
+    draws = f"{how.bootstraps(len(outcome))} draws of {again.drawn}"
     note = draws if np.isfinite(low) else f"{draws}: too many without an estimate, or left out"
     rows.append(base | {"specification": BOOTSTRAP, "ci_low": low, "ci_high": high, "note": note})
     p = again.permutation_p(outcome, predictors, column, how)
     note = f"{how.permutations(len(outcome))} permutations"
+    if np.isnan(p):
+        note = SAME_AT_A_SITE
     name = f"{PERMUTATION} ({again.permutation})"
     rows.append(base | {"specification": name, "p": p, "note": note})
     return [*rows, base | _left_out(main, left, frame)]
-
-
-def _why_not_resampled(model: Model) -> str:
-    # Only random intercepts have a family that is otherwise resampled.
-    return FEW_SITES if model.random else NOT_RESAMPLED[model.family]
 
 
 def _without_each(

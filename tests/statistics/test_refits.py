@@ -150,25 +150,6 @@ def test_harmonised_values_are_not_resampled_as_if_each_stood_alone() -> None:
         assert "depend on all others" in rows.loc[name, "note"]
 
 
-@pytest.mark.parametrize(
-    ("model", "reason"),
-    [
-        (Model(name="m", formula="count ~ x", family="poisson"), "see robust errors"),
-        (Model(name="m", formula="count ~ x", family="negative_binomial"), "dispersion of its own"),
-        (Model(name="m", formula="count ~ x", family="ordinal"), "lose rare levels"),
-        (Model(name="m", formula="y ~ x", random="count"), "sites would have to be drawn"),
-    ],
-    ids=["poisson", "negative binomial", "ordinal", "random"],
-)
-def test_what_is_not_resampled_says_why(model: Model, reason: str) -> None:
-    frame = people()
-    frame = frame.assign(count=np.arange(len(frame)) % 4.0)
-    rows = rows_of(model, frame, Resampling())
-    for name in (sensitivity.BOOTSTRAP, sensitivity.PERMUTATION, sensitivity.LEAVE_OUT):
-        assert rows.loc[name, ["coefficient", "ci_low", "p"]].isna().all()
-        assert reason in rows.loc[name, "note"]
-
-
 def test_only_estimates_that_differ_count_as_different() -> None:
     frame = people()
     rows = sensitivity.explore(
