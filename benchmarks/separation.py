@@ -5,8 +5,9 @@
 Whole heads at 3 mm whose sources, T2 and shape are drawn (``simulate.sources``): echoes with noise,
 the default chain, then the sources by every method, against the true ones in the same voxels
 (veins, borders and lesions left out). ``r2 known`` is the method with the true R2: what is left of
-the errors there is susceptibility and R2*. The rows of ``2-D`` are of the same scans with the signal
-that slices lose to the gradient of the true field across them, with and without the correction.
+the errors there is susceptibility and R2*. The rows of ``2-D`` are of the same scans with the
+signal that slices lose to the gradient of the true field across them, with and without the
+correction.
 
 Rows go to OUT.tsv; bias, correlation over people and the error of one person are printed for each
 region. ``--keep`` writes what the sources are made from, so that other rules for R2 can be tried
@@ -98,9 +99,7 @@ def measured(seed: int) -> Measured:
     signal = phase.corrected(
         *(parts[0].astype(np.float32), angle_rad, grid, acquisition, conventions)
     )
-    maps = qsm.reconstruct(
-        *(signal.magnitude, signal.phase_rad, brain.data > 0, grid, acquisition)
-    )
+    maps = qsm.reconstruct(*(signal.magnitude, signal.phase_rad, brain.data > 0, grid, acquisition))
     return Measured(
         maps=maps,
         grid=grid,
@@ -124,12 +123,12 @@ def regions(truth: dict[str, Image], mask: Mask) -> dict[str, Mask]:
         for number, name in enumerate(DEEP_LABELS, start=1)
         if name.endswith("_L")
     }
-    found = {name: _inner(region, labels) & inside for name, region in found.items()}
+    found = {name: _inner(region) & inside for name, region in found.items()}
     found["lesion"] = ndimage.binary_erosion(lesion) & inside
     return {name: region for name, region in found.items() if region.sum() >= FEWEST_VOXELS}
 
 
-def _inner(region: Mask, labels: Array) -> Mask:
+def _inner(region: Mask) -> Mask:
     """Return a region without its border, or whole where it has nothing else."""
     within = ndimage.binary_erosion(region)
     return within if within.sum() >= FEWEST_VOXELS else region
@@ -154,7 +153,8 @@ def _in_slices(scan: Measured) -> Iterator[tuple[str, separation.Sources]]:
     times_s = scan.acquisition.echo_times_s
     rate = WeightedExponential()(scan.magnitude * left, scan.maps.mask, times_s)
     added, kept = separation.macroscopic_rate_hz(
-        *(scan.maps.total_field_hz, rate, scan.maps.mask, scan.grid, times_s)
+        *(scan.maps.total_field_hz, rate, scan.maps.mask),
+        *(separation.SliceStack(axis=2), times_s),
     )
     method = separation.R2StarSeparation()
     for name, one in (("2-D, raw", rate), ("2-D, corrected", rate - added)):
@@ -175,8 +175,13 @@ def rows(scan: Measured, seed: int) -> Iterator[dict[str, object]]:
             signs = ("paramagnetic", "diamagnetic")
             for sign, truth, value in zip(signs, truths, means, strict=True):
                 yield {
-                    **{"seed": seed, "method": method, "region": name, "source": sign},
-                    **{"voxels": int(inside.sum()), "true_ppb": truth, "found_ppb": value},
+                    "seed": seed,
+                    "method": method,
+                    "region": name,
+                    "source": sign,
+                    "voxels": int(inside.sum()),
+                    "true_ppb": truth,
+                    "found_ppb": value,
                 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from bids_qsmthal import anatomy
 from bids_qsmthal.anatomy import freesurfer, naming
 from bids_qsmthal.bids.dataset import Session
-from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, Name
+from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, RELAXATION, Name
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
 from bids_qsmthal.bids.sidecars import entities_of, inherited, read_json
 from bids_qsmthal.core import nifti
@@ -54,12 +54,15 @@ SEEDS = frozenset({"lesion_seeds", "lesion_points"})
 MAP_UNITS: Mapping[str, Mapping[str, float]] = {
     "chi": {"ppm": 1.0, "ppb": 1e-3},
     "r2star": {"1/s": 1.0, "s^-1": 1.0, "Hz": 1.0, "1/ms": 1e3, "ms^-1": 1e3},
+    "r2": {"1/s": 1.0, "s^-1": 1.0, "Hz": 1.0, "1/ms": 1e3, "ms^-1": 1e3},
+    "t2": {"s": 1.0, "ms": 1e-3},
 }
 """Units that external maps may have, with the factor to ours, which comes first."""
 
-PLAUSIBLE = {"chi": (5e-4, 0.5), "r2star": (2.0, 500.0)}
-"""Median of the absolute values of a brain. It is some 0.02 ppm of susceptibility and 20 /s at 3 T:
-between ppm and ppb, and between 1/s and 1/ms, there are three orders of magnitude."""
+PLAUSIBLE = {"chi": (5e-4, 0.5), "r2star": (2.0, 500.0), "r2": (2.0, 200.0), "t2": (5e-3, 0.5)}
+"""Median of the absolute values of a brain. It is some 0.02 ppm of susceptibility, R2* of 20 /s and
+T2 of 0.08 s at 3 T: between ppm and ppb, s and ms, and their inverses, there are three orders of
+magnitude."""
 
 MAPS = frozenset({*MAP_UNITS, "total_field"})
 """External images that hold values; the others hold labels."""
@@ -385,7 +388,7 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
 
 def _by_name(session: Session, root: Path, source: Source) -> Iterator[tuple[str, ExternalFile]]:
     """Find files with the names of BIDS derivatives."""
-    names = {key: _names(key) for key in REPLACEABLE} | dict(READER)
+    names = {key: _names(key) for key in REPLACEABLE} | dict(READER) | dict(RELAXATION)
     for key, choices in names.items():
         for name in choices:
             path = _file(session, key, name, root)

@@ -73,3 +73,9 @@ READER: Mapping[str, tuple[Name, ...]] = {
     "lesion_remove": _reader("remove"),
 }
 """A reader's decisions about lesions: where to grow them from, what to add and to take away."""
+
+RELAXATION: Mapping[str, tuple[Name, ...]] = {
+    "r2": (Name("R2map", space="MEGRE"),),
+    "t2": (Name("T2map", space="MEGRE"),),
+}
+"""Maps that no stage makes, in the world of the gradient echo."""

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bids_qsmthal.qsm.separation import SliceStack
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -117,6 +119,35 @@ def voxels_per_acquired(series: GreSeries, grid: Grid) -> float:
     along_phase = made / acquired if acquired and made else 1.0
     along_readout = length / base if base else 1.0
     return max(1.0, along_phase) * max(1.0, along_readout)
+
+
+SAME_SIZE = 0.02
+"""Relative difference of two sizes of a voxel that is rounding."""
+
+
+def slice_stack(series: GreSeries, grid: Grid) -> SliceStack | None:
+    """Return how the slices of a 2-D scan lie; ``None`` where it is not known to be one.
+
+    Across the axis that ``SliceEncodingDirection`` names; else the one axis whose voxels have the
+    size of ``SpacingBetweenSlices`` or ``SliceThickness``, for tools that reorient images keep
+    sizes and forget directions; else the third, along which converters stack slices.
+    """
+    found = read(series)
+    if found.dimensions != "2D":
+        return None
+    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    named = str(_one(sidecars, "SliceEncodingDirection"))[:1]
+    stated_mm = found.slice_spacing_mm or found.slice_thickness_mm
+    fits = [
+        axis
+        for axis, size_mm in enumerate(grid.voxel_size_mm)
+        if stated_mm is not None and abs(size_mm - stated_mm) <= SAME_SIZE * stated_mm
+    ]
+    axis = {"i": 0, "j": 1, "k": 2}.get(named, fits[0] if len(fits) == 1 else 2)
+    thickness_mm = found.slice_thickness_mm or grid.voxel_size_mm[axis]
+    # Slices that overlap are reconstructed or interpolated ones: each still dephases over its own
+    # thickness.
+    return SliceStack(axis=axis, thickness=thickness_mm / grid.voxel_size_mm[axis])
 
 
 SEQUENCE_KEYS = ("PulseSequenceType", "SequenceName", "ScanningSequence")

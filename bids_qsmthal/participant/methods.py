@@ -125,6 +125,7 @@ def _scan(
         total_field=sources.get("total_field", OURS),
         protocol=protocol.read(signal.series),
         separation=settings.separation if susceptibility.separated is not None else None,
+        r2=sources.get("r2") or sources.get("t2"),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.bids import protocol
+from bids_qsmthal.core.image import resample
 from bids_qsmthal.core.labels import of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION
 from bids_qsmthal.qsm import separation
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal import qsm, roi
+    from bids_qsmthal.bids.external import External
     from bids_qsmthal.bids.gre_series import GreSeries
-    from bids_qsmthal.core.grid import Mask
+    from bids_qsmthal.core.grid import Array, Mask
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.settings import Settings
@@ -29,6 +31,28 @@ Region = tuple[str, str]
 """Name and hemisphere, as in the table of measures."""
 
 
+WHOLE = 0.999
+"""Share of a voxel that a map was made in; the rest is rounding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scan:
+    """The scan that is separated.
+
+    Attributes
+    ----------
+    grid
+        Any image of it.
+    nuclei_names
+        What the numbers of thalamic nuclei mean.
+    """
+
+    grid: Image
+    series: GreSeries
+    external: Mapping[str, External]
+    nuclei_names: Mapping[int, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Separated:
     """The sources, and the regions that are reported."""
@@ -37,12 +61,10 @@ class Separated:
     regions: Mapping[Region, Mask]
 
 
-def separate(  # noqa: PLR0913 - maps, regions, and where they are
+def separate(
     maps: qsm.Maps,
     regions: roi.RegionResults | None,
-    grid: Image,
-    series: GreSeries,
-    nuclei_names: Mapping[int, str],
+    scan: Scan,
     *,
     settings: Settings,
     runner: Runner,
@@ -53,19 +75,37 @@ def separate(  # noqa: PLR0913 - maps, regions, and where they are
     if not maps.r2star_hz.any():
         log.warning("No sources apart: one echo has no R2*; scan two or more echoes.")
         return None
+    decay = separation.Decay(
+        r2star_hz=maps.r2star_hz,
+        total_field_hz=maps.total_field_hz,
+        mask=maps.mask,
+        r2_hz=measured_r2_hz(scan.external, scan.grid),
+    )
     sources = runner.run(
         SEPARATION,
         separation.separated,
         maps.chi_ppm - _fluid_ppm(maps, regions),
-        maps.r2star_hz,
-        maps.total_field_hz,
-        maps.mask,
-        grid.grid,
-        series.acquisition,
+        decay,
+        scan.series.acquisition,
         method=settings.separation,
-        in_slices=protocol.read(series).dimensions == "2D",
+        slices=protocol.slice_stack(scan.series, scan.grid.grid),
     )
-    return Separated(sources=sources, regions=regions_of(regions, nuclei_names))
+    return Separated(sources=sources, regions=regions_of(regions, scan.nuclei_names))
+
+
+def measured_r2_hz(external: Mapping[str, External], grid: Image) -> Array | None:
+    """Return R2 of an external map on the grid of the scan; zero where it has no value."""
+    given = external.get("r2") or external.get("t2")
+    if given is None:
+        return None
+    values: Array = resample(given.image, grid).data
+    # Zeros are where the map was not made; no value is mixed with one.
+    made = given.image.like((given.image.data > 0).astype(np.float32))
+    values = np.where(resample(made, grid).data > WHOLE, values, 0)
+    if "r2" in external:
+        return values
+    rate_hz: Array = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
+    return rate_hz
 
 
 def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:

@@ -21,7 +21,7 @@ from bids_qsmthal.participant.pipeline import (
     SUSCEPTIBILITY,
     VARIANTS,
 )
-from bids_qsmthal.participant.separated import Separated, separate
+from bids_qsmthal.participant.separated import Scan, Separated, separate
 from bids_qsmthal.participant.structural import registered
 from bids_qsmthal.qsm.field import GivenField, agreement
 
@@ -126,9 +126,8 @@ def susceptibility_results(
             measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     names = segmentation.nuclei_names if segmentation else {}
-    separated = separate(
-        *(maps, regions, combined, signal.series, names), settings=settings, runner=runner
-    )
+    scan = Scan(grid=combined, series=signal.series, external=external, nuclei_names=names)
+    separated = separate(maps, regions, scan, settings=settings, runner=runner)
     return Susceptibility(
         signal=signal,
         combined=combined,

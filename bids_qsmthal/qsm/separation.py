@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from bids_qsmthal.core.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
 
 RELAXIVITY_HZ_PER_PPM = 137.0
@@ -158,16 +158,61 @@ def _halves(chi: Array, size: Array) -> tuple[Array, Array]:
     return (together + chi) / 2, (chi - together) / 2
 
 
-def separated(  # noqa: PLR0913 - three maps and where they are
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceStack:
+    """Slices that were excited one by one.
+
+    Attributes
+    ----------
+    axis
+        Of the image, across the slices.
+    thickness
+        Of a slice, as a share of the distance to the next; below 1 where there are gaps.
+    """
+
+    axis: int
+    thickness: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decay:
+    """How fast the signal of each voxel decays, and what else is known of it; shape (x, y, z).
+
+    Attributes
+    ----------
+    r2star_hz
+        R2* in 1/s; no value where it is not finite.
+    total_field_hz
+        Field of all sources.
+    mask
+        Where both were measured.
+    r2_hz
+        R2 in 1/s where it was measured, else not above zero; ``None`` without such a map.
+    """
+
+    r2star_hz: Array
+    total_field_hz: Array
+    mask: Mask
+    r2_hz: Array | None = None
+
+    @property
+    def known(self) -> Mask:
+        """Voxels whose sources can be told."""
+        known: Mask = self.mask & np.isfinite(self.r2star_hz)
+        if self.r2_hz is not None:
+            # No mixture of measured and assumed R2: the border between them would look like
+            # anatomy.
+            known &= self.r2_hz > 0
+        return known
+
+
+def separated(
     chi_ppm: Array,
-    r2star_hz: Array,
-    total_field_hz: Array,
-    mask: Mask,
-    grid: Grid,
+    decay: Decay,
     acquisition: Acquisition,
     *,
     method: R2StarSeparation,
-    in_slices: bool,
+    slices: SliceStack | None = None,
 ) -> Sources:
     """Return the sources of a scan.
 
@@ -175,18 +220,18 @@ def separated(  # noqa: PLR0913 - three maps and where they are
     ----------
     chi_ppm
         Zero in fluid.
-    in_slices
-        Whether slices were excited one by one: then R2* loses what the gradient of the field across
-        them has added.
+    slices
+        Where slices were excited one by one, R2* loses what the gradient of the field across them
+        has added; ``None`` for 3-D scans.
     """
-    known = mask & np.isfinite(r2star_hz)
-    rate = np.where(known, r2star_hz, 0)
-    if in_slices:
+    known = decay.known
+    rate = np.where(known, decay.r2star_hz, 0)
+    if slices is not None:
         added, kept = macroscopic_rate_hz(
-            total_field_hz, rate, known, grid, acquisition.echo_times_s
+            decay.total_field_hz, rate, known, slices, acquisition.echo_times_s
         )
         rate, known = rate - added, known & kept
-    found = method(chi_ppm, rate, acquisition.effective_field_t)
+    found = method(chi_ppm, rate, acquisition.effective_field_t, r2_hz=decay.r2_hz)
     return Sources(np.where(known, found.chi_ppm, 0), np.where(known, found.size_ppm, 0), known)
 
 
@@ -200,14 +245,14 @@ def macroscopic_rate_hz(
     total_field_hz: Array,
     r2star_hz: Array,
     mask: Mask,
-    grid: Grid,
+    slices: SliceStack,
     echo_times_s: tuple[float, ...],
 ) -> tuple[Array, Mask]:
     r"""Return what the gradient of the field across a slice adds to R2*, and where that is known.
 
     A slice of even profile loses :math:`\mathrm{sinc}(\Delta f\, t)` where the field changes by
     :math:`\Delta f` across it (Fernandez-Seara 2000, doi
-    10.1002/1522-2594(200009)44:3<358::AID-MRM4>3.0.CO;2-O); the rate that it adds is the slope of
+    10.1002/1522-2594(200009)44:3<358::AID-MRM3>3.0.CO;2-I); the rate that it adds is the slope of
     that loss over the echoes with the weights of the fit. For slices that were excited one by one:
     an axis that k-space encodes loses nothing until the gradient has moved the echo out of the
     acquired part, and there this correction would be a mistake of the opposite sign.
@@ -216,8 +261,8 @@ def macroscopic_rate_hz(
     ----------
     total_field_hz, r2star_hz
         Field of all sources, and the rate that was fitted, both inside ``mask``.
-    grid
-        Slices lie across the axis with the largest voxels.
+    slices
+        How the slices lie.
 
     Returns
     -------
@@ -225,8 +270,8 @@ def macroscopic_rate_hz(
         Rate in 1/s, never more than ``r2star_hz``, and the voxels of ``mask`` whose last echo is
         strong enough (``LEAST_SIGNAL``).
     """
-    axis = int(np.argmax(grid.voxel_size_mm[::-1]))
-    step_hz = _difference(total_field_hz, mask, 2 - axis)[mask]
+    # A gap between slices is not excited: nothing dephases there.
+    step_hz = slices.thickness * _difference(total_field_hz, mask, slices.axis)[mask]
     times = np.asarray(echo_times_s, np.float64)
     left = np.maximum(np.abs(np.sinc(step_hz[:, None] * times)), 0.02)
     rate = r2star_hz[mask].astype(np.float64)

@@ -86,6 +86,8 @@ class ScanRun:
         How it was acquired, as far as sidecars say.
     separation
         How sources of both signs were told apart; None where they were not.
+    r2
+        Who measured R2; None where it was assumed.
     """
 
     acquisition: Acquisition
@@ -100,6 +102,7 @@ class ScanRun:
     total_field: Source = OURS
     protocol: AcquisitionProtocol = field(default_factory=AcquisitionProtocol)
     separation: R2StarSeparation | None = None
+    r2: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,7 +164,8 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     elif echoes > 1:
         yield Step("relaxation", _relaxation(run))
     if run.separation is not None:
-        yield _separation(run.separation, in_slices=run.protocol.dimensions == "2D")
+        in_slices = run.protocol.dimensions == "2D"
+        yield _separation(run.separation, in_slices=in_slices, r2=run.r2)
     yield Step("background", choices.name_of(reconstruction.background))
     # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:
@@ -211,11 +212,13 @@ def _relaxation(run: ScanRun) -> str:
     return choices.name_of(method)
 
 
-def _separation(method: R2StarSeparation, *, in_slices: bool) -> Step:
+def _separation(method: R2StarSeparation, *, in_slices: bool, r2: Source | None) -> Step:
     values: dict[str, Value] = {
         "relaxivity": f"{method.relaxivity_hz_per_ppm:g}",
         "slices": in_slices,
     }
+    if r2 is not None:
+        return Step("source_separation", "measured", values | {"source": origin(r2)})
     if isinstance(method.irreversible, Proportional):
         return Step(
             "source_separation",

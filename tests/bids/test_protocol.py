@@ -8,6 +8,7 @@ from bids_qsmthal.bids import gre_series, protocol
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from bids_qsmthal.core.grid import Grid
+from bids_qsmthal.qsm.separation import SliceStack
 from tests.conftest import write_json
 
 FULL = {
@@ -136,3 +137,33 @@ def test_interpolation_is_told_by_acquired_sizes_or_matrices(
     grid = Grid((40, 30, 20), (1.0, 1.0, 1.0))
     series = gre_series.describe(files, bids_dir)
     assert protocol.voxels_per_acquired(series, grid) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "size_mm", "wanted"),
+    [
+        ({"MRAcquisitionType": "3D"}, (1, 1, 2), None),
+        # A gap of 0.5 mm between slices of 1.5 mm.
+        ({}, (1, 1, 2), SliceStack(axis=2, thickness=0.75)),
+        # Reoriented: the sizes still tell, also where slices are thinner than pixels.
+        ({}, (2, 1, 1), SliceStack(axis=0, thickness=0.75)),
+        ({}, (3, 2, 3), SliceStack(axis=1, thickness=0.75)),
+        # The same size everywhere, or a size that no axis has: the third.
+        ({}, (2, 2, 2), SliceStack(axis=2, thickness=0.75)),
+        ({}, (1, 1, 1), SliceStack(axis=2, thickness=1.5)),
+        ({"SliceEncodingDirection": "j-"}, (2, 2, 2), SliceStack(axis=1, thickness=0.75)),
+        ({"SliceThickness": None, "SpacingBetweenSlices": None}, (3, 1, 1), SliceStack(axis=2)),
+    ],
+)
+def test_slices_lie_where_sidecar_or_sizes_say(
+    add_gre,
+    bids_dir: Path,
+    changed: dict[str, object],
+    size_mm: tuple[float, float, float],
+    wanted: SliceStack | None,
+) -> None:
+    folder = add_gre()
+    read(folder, bids_dir, **({"MRAcquisitionType": "2D"} | changed))
+    files = GreFiles((), tuple(sorted(folder.glob("*.nii.gz"))))
+    series = gre_series.describe(files, bids_dir)
+    assert protocol.slice_stack(series, Grid((4, 5, 6), size_mm)) == wanted

@@ -1,5 +1,6 @@
 """Sources apart of a participant: whether the stage runs, and its rows."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,13 +8,23 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.bids.dataset import Session
-from bids_qsmthal.core.grid import Grid
+from bids_qsmthal.bids.external import ExternalFile, files, read
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.participant.measures import source_rows
 from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
-from bids_qsmthal.participant.separated import Separated, regions_of
+from bids_qsmthal.participant.separated import Separated, measured_r2_hz, regions_of
 from bids_qsmthal.qsm.acquisition import Acquisition
-from bids_qsmthal.qsm.separation import SEPARATIONS, R2StarSeparation, Sources, separated
+from bids_qsmthal.qsm.separation import (
+    SEPARATIONS,
+    Decay,
+    R2StarSeparation,
+    SliceStack,
+    Sources,
+    separated,
+)
 from bids_qsmthal.settings import Resources, Settings
 
 
@@ -49,20 +60,45 @@ def test_the_gradient_across_slices_is_taken_from_2_d_scans_alone(*, in_slices: 
     shape = (3, 3, 6)
     mask = np.ones(shape, np.bool_)
     field = np.broadcast_to(np.arange(6) * 20.0, shape).astype(np.float32)
+    decay = Decay(r2star_hz=np.full(shape, 30, np.float32), total_field_hz=field, mask=mask)
     found = separated(
         np.zeros(shape, np.float32),
-        np.full(shape, 30, np.float32),
-        field,
-        mask,
-        Grid(shape, (1, 1, 3)),
+        decay,
         Acquisition(echo_times_s=(0.005, 0.01, 0.02), field_strength_t=3.0),
         method=R2StarSeparation(),
-        in_slices=in_slices,
+        slices=SliceStack(axis=2) if in_slices else None,
     )
     # 30/s hold 14.8/s of R2'; the gradient of 20 Hz a slice has added some 10/s.
     paramagnetic = 1000 * float(found.paramagnetic_ppm.mean())
     assert (paramagnetic < 30) == in_slices
     assert (paramagnetic > 50) != in_slices
+
+
+@pytest.mark.parametrize(("key", "factor"), [("r2", 1.0), ("t2", 1e-3)])
+def test_a_map_of_r2_or_t2_is_carried_to_the_scan(tmp_path: Path, key: str, factor: float) -> None:
+    values = np.zeros((4, 4, 4), np.float32)
+    # 14/s, or T2 of 71 ms; zero where the map was not made.
+    values[1:] = 14.0 if key == "r2" else 1 / 14 / factor
+    units = "1/s" if key == "r2" else "ms"
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    path = folder / f"sub-01_{key.upper()}map.nii.gz"
+    nifti.save(Image(values, np.eye(4)), path)
+    path.with_name(f"sub-01_{key.upper()}map.json").write_text(json.dumps({"Units": units}))
+    session = Session(root=tmp_path, subject="01")
+    item = files(session, {"t2": tmp_path}, tmp_path / "none")[key]
+    grid = Image(np.zeros((2, 4, 4), np.float32), np.diag([2.0, 1, 1, 1]))
+    found = measured_r2_hz({key: read(key, item, session)}, grid)
+    assert found is not None
+    assert not found[0].any()
+    np.testing.assert_allclose(found[1], 14, rtol=1e-5)
+
+
+def test_a_t2_map_in_milliseconds_that_says_nothing_of_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sub-01_T2map.nii.gz"
+    nifti.save(Image(np.full((3, 3, 3), 80, np.float32), np.eye(4)), path)
+    with pytest.raises(DataError, match="Units"):
+        read("t2", ExternalFile(path, OURS), Session(root=tmp_path, subject="01"))
 
 
 def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.core.grid import Grid
+from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.relaxation import WeightedExponential
 from bids_qsmthal.qsm.separation import (
     RELAXIVITY_HZ_PER_PPM,
     SEPARATIONS,
     BrokenLine,
+    Decay,
     Proportional,
     R2StarSeparation,
+    SliceStack,
     macroscopic_rate_hz,
+    separated,
 )
 
 IRON_PPM = np.array([0.016, 0.060, 0.140, 0.0])
@@ -82,8 +85,6 @@ def test_irreversible_rates_are_those_of_their_sources() -> None:
 def test_the_rate_of_a_gradient_across_slices_is_taken_away(
     axis: int, echo_times_s: tuple[float, ...]
 ) -> None:
-    size_mm = [1.0, 1.0, 1.0]
-    size_mm[axis] = 3.0
     shape = (6, 7, 8)
     step_hz = 0.6 / echo_times_s[-1]
     index = np.indices(shape)[axis]
@@ -93,11 +94,38 @@ def test_the_rate_of_a_gradient_across_slices_is_taken_away(
     true_hz = np.random.default_rng(1).uniform(10, 50, shape)
     signal = np.exp(-true_hz[..., None] * times) * np.sinc(step_hz * times)
     fitted = WeightedExponential()(signal.astype(np.float32), mask, echo_times_s)
-    grid = Grid(shape, (size_mm[0], size_mm[1], size_mm[2]))
-    added, known = macroscopic_rate_hz(field, fitted, mask, grid, echo_times_s)
+    added, known = macroscopic_rate_hz(field, fitted, mask, SliceStack(axis=axis), echo_times_s)
     assert np.abs(fitted - true_hz).min() > 9
     assert known.all()
     np.testing.assert_allclose(fitted - added, true_hz, atol=0.1)
+
+
+def test_a_gap_between_slices_adds_nothing() -> None:
+    shape, times = (3, 3, 6), (0.005, 0.010, 0.020)
+    mask, rate = np.ones(shape, np.bool_), np.full(shape, 20, np.float32)
+    field = np.broadcast_to(np.arange(6) * 20.0, shape).astype(np.float32)
+    half = SliceStack(axis=2, thickness=0.5)
+    with_gap, _ = macroscopic_rate_hz(field, rate, mask, half, times)
+    same, _ = macroscopic_rate_hz(field / 2, rate, mask, SliceStack(axis=2), times)
+    whole, _ = macroscopic_rate_hz(field, rate, mask, SliceStack(axis=2), times)
+    np.testing.assert_allclose(with_gap, same, rtol=1e-6)
+    assert with_gap.max() < 0.5 * whole.min()
+
+
+def test_sources_are_known_only_where_a_measured_r2_has_a_value() -> None:
+    shape = (2, 2, 1)
+    r2_hz = np.array([[[14.0], [0.0]], [[-1.0], [np.nan]]])
+    decay = Decay(
+        r2star_hz=np.full(shape, 20.0),
+        total_field_hz=np.zeros(shape),
+        mask=np.ones(shape, np.bool_),
+        r2_hz=r2_hz,
+    )
+    acquisition = Acquisition(echo_times_s=(0.005, 0.020), field_strength_t=3.0)
+    found = separated(np.zeros(shape), decay, acquisition, method=R2StarSeparation())
+    np.testing.assert_array_equal(found.known, [[[True], [False]], [[False], [False]]])
+    assert found.paramagnetic_ppm[0, 0, 0] == pytest.approx(6 / 137 / 2, rel=1e-5)
+    assert not np.any(found.paramagnetic_ppm[~found.known])
 
 
 def test_a_voxel_whose_last_echo_is_dephased_is_not_known() -> None:
@@ -106,7 +134,7 @@ def test_a_voxel_whose_last_echo_is_dephased_is_not_known() -> None:
     mask = np.ones(shape, np.bool_)
     mask[0] = False
     added, known = macroscopic_rate_hz(
-        field, np.full(shape, 20, np.float32), mask, Grid(shape, (1, 1, 3)), (0.005, 0.020)
+        field, np.full(shape, 20, np.float32), mask, SliceStack(axis=2), (0.005, 0.020)
     )
     assert not known.any()
     assert not added[0].any()
@@ -118,7 +146,7 @@ def test_the_edge_of_the_mask_makes_no_gradient() -> None:
     mask[..., 1:5] = True
     field = np.where(mask, 500.0, 0).astype(np.float32)
     added, known = macroscopic_rate_hz(
-        field, np.full(shape, 20, np.float32), mask, Grid(shape, (1, 1, 3)), (0.005, 0.020)
+        field, np.full(shape, 20, np.float32), mask, SliceStack(axis=2), (0.005, 0.020)
     )
     assert not added.any()
     np.testing.assert_array_equal(known, mask)

@@ -124,11 +124,14 @@ def scans() -> Iterator[ScanRun]:
     yield replace(SCAN, total_field=PLAIN, acquisition=alone, offset="external", csf_held=False)
     yield replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
     yield replace(SCAN, phase=PHASE._replace(slice_step_rad=0.3))
-    for rate, dimensions in itertools.product((BrokenLine(), Proportional()), ("2D", "3D")):
+    for rate, dimensions, r2 in itertools.product(
+        (BrokenLine(), Proportional()), ("2D", "3D"), (None, PLAIN)
+    ):
         yield replace(
             SCAN,
             separation=R2StarSeparation(irreversible=rate),
             protocol=AcquisitionProtocol(dimensions=dimensions),
+            r2=r2,
         )
     several = SCAN.acquisition
     one = replace(several, echo_times_s=(0.02,))
@@ -595,6 +598,10 @@ def test_what_separation_takes_for_granted_is_said() -> None:
         assert "corrected for the field gradient across slices" in text[type(rate)]
     assert "2.25 times R2'" in text[Proportional]
     assert "times R2'" not in text[BrokenLine]
+    measured = replace(SCAN, separation=R2StarSeparation(), r2=PLAIN)
+    text_measured = methods.describe(MethodsRun(scan=measured)).markdown
+    assert f"R2 was taken from {PLAIN}" in text_measured
+    assert "not measured" not in text_measured
     volume = replace(SCAN, separation=R2StarSeparation(), protocol=AcquisitionProtocol())
     assert "across slices" not in methods.describe(MethodsRun(scan=volume)).markdown
     assert "told apart" not in methods.describe(MethodsRun(scan=SCAN)).markdown
