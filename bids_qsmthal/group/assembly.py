@@ -24,6 +24,7 @@ from bids_qsmthal.group import (
     participant_tables,
     questionable,
     ratings,
+    reader_agreement,
     sessions,
 )
 from bids_qsmthal.group.concerns import Concern, Kind
@@ -80,6 +81,11 @@ class Cohort:
         default_factory=lambda: pd.DataFrame(columns=list(DISAGREEMENT))
     )
     """Where a table says yes and the images say no, or the other way round; the table won."""
+
+    readers: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(reader_agreement.COLUMNS))
+    )
+    """How well readers agree who did the same scans."""
 
     choices: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(participant_tables.CHOICES))
@@ -160,6 +166,7 @@ def assemble(
         n_found=len(scans.with_results),
         absent=values.absent,
         disagreements=disagreements(analysis, rows, wide, scans.units),
+        readers=reader_agreement.table(output_dir),
         choices=participant_tables.differences(scans.choices, scans.usable),
         acquisitions=acquisitions.table(scans.tables.acquisition),
         questionable=problems,

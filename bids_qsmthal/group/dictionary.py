@@ -19,7 +19,7 @@ FILES = frozenset(
         *("acquisition", "choices", "cohort", "diagnostics", "disagreements", "evidence"),
         *("exclusions", "flow", "harmonisation", "imputation", "longitudinal", "measures"),
         *("mediation", "models", "normality", "power", "published", "questionable"),
-        *("sensitivity", "sites", "strobe", "group", "group_citation", "figures"),
+        *("readers", "sensitivity", "sites", "strobe", "group", "group_citation", "figures"),
     }
 )
 """How files and folders of the group level begin: a table of the analysis has another name."""
@@ -310,6 +310,22 @@ DISAGREEMENTS = {
     "table": "What the table says; this is analysed",
     "image": "What the images show",
     "table_source": "Table and column",
+}
+
+READERS = {
+    "about": "The mask that both readers corrected, or their ratings",
+    "quantity": "dice: mean overlap of their masks; icc_volume, icc_susceptibility: intraclass "
+    "correlation for absolute agreement of single readers, ICC(2,1), of volume and mean "
+    "susceptibility (of the thalamus against the CSF reference); kappa: Cohen's, of include, "
+    "check and exclude",
+    "first": "One reader",
+    "second": "The other reader",
+    "n_scans": "Scans that both did",
+    "value": "Mean Dice coefficient, ICC or kappa; n/a where it is not defined",
+    "ci_low": "Lower end of the 95% confidence interval; n/a for dice",
+    "ci_high": "Upper end of the 95% confidence interval; n/a for dice",
+    "lowest": "Smallest Dice coefficient of a scan",
+    "lowest_scan": "The scan that has it",
 }
 
 QUESTIONABLE = {

@@ -179,6 +179,7 @@ def _flow(cohort: Cohort, results: Results) -> list[Block]:
             folded=True,
         ),
         *_disagreements(cohort),
+        *_readers(cohort),
         *_questionable(cohort),
         *_acquisitions(cohort),
     ]
@@ -226,6 +227,21 @@ def _disagreements(cohort: Cohort) -> list[Block]:
             caption="The table is what is analysed. Look at the images of these participants: "
             "either the table needs mending, or a lesion was missed or invented.",
             name="disagreements",
+        )
+    ]
+
+
+def _readers(cohort: Cohort) -> list[Block]:
+    if cohort.readers.empty:
+        return []
+    return [
+        Table(
+            "Agreement of readers",
+            cohort.readers,
+            caption="Every two readers who corrected or rated the same scans; the last of each "
+            "counts. Dice: mean overlap; ICC(2,1) of Shrout & Fleiss (1979); Cohen's kappa. A "
+            "reader who began with the other's correction agrees too well.",
+            name="readers",
         )
     ]
 

@@ -52,6 +52,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("published", results.published, dictionary.PUBLISHED),
         ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
         ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
+        ("readers", cohort.readers, dictionary.READERS),
         ("choices", cohort.choices, dictionary.CHOICES),
         ("acquisition", cohort.acquisitions, dictionary.ACQUISITION),
         ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),

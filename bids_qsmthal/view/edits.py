@@ -16,6 +16,7 @@ import numpy as np
 
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.external import EDITS
+from bids_qsmthal.bids.reader_versions import UNKNOWN, VERSIONS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, write_json, write_whole
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.view.images import Label, ScanMaps
 
-VERSIONS: Final = "versions"
 LOCK: Final = ".view.lock"
 
 READER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -55,7 +55,7 @@ def signature(reader: str, why: str) -> Signature:
     DataError
         The name cannot be that of a file.
     """
-    if not READER.fullmatch(reader):
+    if not READER.fullmatch(reader) or reader == UNKNOWN:
         raise DataError(
             f"the reader {reader!r}: expected up to 40 letters, digits and hyphens; type a name or "
             "initials."
@@ -114,7 +114,7 @@ def _write(
     number = max(numbers, default=-1) + 1
     if place.is_file() and number == 0:
         # Corrected in another program: that, too, is an earlier version to keep.
-        write_whole(kept / "0000_unknown.nii.gz", place.read_bytes())
+        write_whole(kept / f"0000_{UNKNOWN}.nii.gz", place.read_bytes())
         number = 1
     described = {
         "Description": "Corrected by a reader; the next run takes it in place of its own result.",

@@ -223,6 +223,17 @@ adjusted <- function(case, data) {
   list(holm = p.adjust(data$p, "holm"), fdr = p.adjust(data$p, "BH"))
 }
 
+# Two-way random effects of scans and readers: variances by REML, mean squares by aov.
+readers <- function(case, data) {
+  data$scan <- factor(data$scan); data$reader <- factor(data$reader)
+  fit <- lmer(value ~ 1 + (1 | scan) + (1 | reader), data = data,
+              control = lmerControl(optCtrl = list(xtol_rel = 1e-12, ftol_abs = 1e-14)))
+  parts <- as.data.frame(VarCorr(fit))
+  variance <- setNames(parts$vcov, parts$grp)
+  squares <- summary(aov(value ~ scan + reader, data = data))[[1]][["Mean Sq"]]
+  list(icc = variance[["scan"]] / sum(variance), squares = squares)
+}
+
 arguments <- commandArgs(trailingOnly = TRUE)
 cases <- fromJSON(arguments[1], simplifyDataFrame = FALSE, simplifyMatrix = FALSE)
 answers <- lapply(cases, function(case) {

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 SHOWN = "document.documentElement.dataset.shown"
 STATUS = "document.getElementById('status').textContent"
+RUNS = "document.getElementById('runs').textContent"
 FOUND = "document.getElementById('numbers').dataset.found"
 
 
@@ -139,3 +140,29 @@ def test_a_table_of_five_thousand_opens_and_sorts(browser, client, output_dir) -
     click(browser, "[data-sort=number_ppb]")
     click(browser, "[data-sort=number_ppb]")
     assert names(browser)[0] == "sub-5999"
+
+
+def test_a_participant_is_remade_and_what_changed_is_shown_after_a_reload(
+    browser, client, output_dir
+) -> None:
+    opened(browser, client)
+    click(browser, "#rows button")
+    wait(browser, SHOWN)
+    click(browser, "#remake")
+    wait(browser, f"{RUNS} === 'sub-01 is being remade.'")
+    # The server knows it, the page may go.
+    opened(browser, client)
+    wait(
+        browser,
+        f"{RUNS} === 'sub-01 is being remade.' && document.getElementById('remake').disabled",
+    )
+    (output_dir / "order.part").write_text('{"status": 0, "old": "-20.0", "new": "-12.5"}', "utf-8")
+    (output_dir / "order.part").rename(output_dir / "order.json")
+    wait(browser, f"{STATUS} === 'sub-01 was remade.'")
+    first = "[...document.querySelector('#changes tbody tr').cells].map(cell => cell.textContent)"
+    assert browser.value(first) == [
+        *("sub-01", "chi_relative_csf", "thalamus", "LR"),
+        *("-20", "-12.5", "ppb"),
+    ]
+    assert "-12.5" in browser.value("document.getElementById('rows').textContent")
+    assert complaints(browser) == []
