@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.core.errors import MissingInputError
+from bids_qsmthal.group import reader_agreement
 from bids_qsmthal.report import page
 from bids_qsmthal.view import drawn, edits, images, live, participants, places, rating
 from bids_qsmthal.view.gate import Gate, Right
@@ -21,6 +23,7 @@ from bids_qsmthal.view.remaking import Command, Remaker
 from bids_qsmthal.view.routes import Handler, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
 STATIC: Final = {
@@ -83,6 +86,13 @@ def routes(of: Bench) -> tuple[Route, ...]:
         _route("GET", f"api/scan/{name}", partial(_scan, of)),
         _route("GET", rf"api/map/{name}/{key}/(?P<space>\w+)\.nii\.gz", partial(_map, of)),
         _route("GET", rf"api/label/{name}/{key}\.nii\.gz", partial(_label, of)),
+        _route(
+            "GET",
+            rf"api/label/{name}/{key}/(?P<of>run|\d{{4}}_[A-Za-z0-9-]+)\.nii\.gz",
+            partial(_label, of),
+        ),
+        _route("GET", f"api/versions/{name}/{key}", partial(_versions, of)),
+        _route("GET", "api/agreement", partial(_agreement, of)),
         _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
         _route("PUT", f"api/label/{name}/{key}", partial(_save, of), drawn.MOST_BYTES),
         _route("POST", f"api/rating/{name}", partial(_rate, of), FORM_BYTES),
@@ -130,8 +140,26 @@ def _map(of: Bench, request: Request) -> Response:
 
 
 def _label(of: Bench, request: Request) -> Response:
-    content, version = images.label_of(_of(of, request), request.parts["key"])
+    which = request.parts.get("of", "")
+    content, version = images.label_of(_of(of, request), request.parts["key"], which)
     return Response(content, "application/gzip", headers={"ETag": f'"{version}"'})
+
+
+def _versions(of: Bench, request: Request) -> Response:
+    return answer(images.versions_of(_of(of, request), request.parts["key"]))
+
+
+def _agreement(of: Bench, _request: Request) -> Response:
+    rows = reader_agreement.table(of.output_dir)
+    return answer({"rows": [_finite(row) for row in rows.to_dict("records")]})
+
+
+def _finite(row: dict[Hashable, object]) -> dict[str, object]:
+    """Return a row of a table in which numbers that are none are ``None``, as JSON needs."""
+    return {
+        str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
 
 
 def _numbers(of: Bench, request: Request) -> Response:

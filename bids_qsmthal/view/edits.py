@@ -16,7 +16,7 @@ import numpy as np
 
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.external import EDITS
-from bids_qsmthal.bids.reader_versions import UNKNOWN, VERSIONS
+from bids_qsmthal.bids.reader_versions import UNKNOWN
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, write_json, write_whole
@@ -88,7 +88,7 @@ def save(
     if not drawing.any() and not label.may_be_empty:
         raise DataError(f"the {label.title} is empty; draw it, or undo.")
     place, root = scan.edit(label.key), scan.output_dir / EDITS
-    kept = root / VERSIONS / scan.row.folder / place.name.removesuffix(".nii.gz")
+    kept = scan.versions(label.key)
     check_inside(scan.output_dir, place.parent, kept)
     root.mkdir(exist_ok=True)
     # The lock is the kernel's: two servers on one folder, too, save one after the other.

@@ -11,6 +11,7 @@ import numpy as np
 
 from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.bids.reader_versions import FILE, VERSIONS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
@@ -101,6 +102,11 @@ class ScanMaps:
     def edit(self, key: str) -> Path:
         """Return the place where a reader's correction of it counts."""
         return self.output_dir / EDITS / self.row.folder / self._file(key)
+
+    def versions(self, key: str) -> Path:
+        """Return the folder of every correction of it that was saved here."""
+        name = self._file(key).removesuffix(".nii.gz")
+        return self.output_dir / EDITS / VERSIONS / self.row.folder / name
 
     def current(self, key: str) -> Path:
         """Return the file that counts: the correction, else the product.
@@ -204,12 +210,32 @@ def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
     return nifti.packed(image.like(image.data * np.float32(scale)), dtype=np.float32)
 
 
-def label_of(scan: ScanMaps, key: str) -> tuple[bytes, str]:
-    """Return a label as it counts now, as a NIfTI file of whole numbers, and its version."""
+OF_RUN: Final = "run"
+"""Stands for a label as the run made it, among the names of versions."""
+
+
+def label_of(scan: ScanMaps, key: str, of: str = "") -> tuple[bytes, str]:
+    """Return a label as a NIfTI file of whole numbers, and the version that counts now.
+
+    Parameters
+    ----------
+    of
+        Which one: ``OF_RUN``, the name of a version, or empty for the one that counts.
+    """
     place = scan.current(label(key).key)
     # The version first: where the file is replaced in between, a save is refused, not taken.
     state = version(place)
+    if of:
+        place = scan.output(key) if of == OF_RUN else scan.versions(key) / f"{of}.nii.gz"
     return nifti.packed(volume(place), dtype=np.uint8), state
+
+
+def versions_of(scan: ScanMaps, key: str) -> list[dict[str, str]]:
+    """Return what a reader can begin with, beside what counts: the run's own, and each version."""
+    names = sorted(path.name for path in scan.versions(label(key).key).glob("[0-9]*.nii.gz"))
+    known = (FILE.fullmatch(name) for name in names)
+    saved = [{"key": f"{one[1]}_{one[2]}", "reader": one[2]} for one in known if one]
+    return [{"key": OF_RUN, "reader": ""}, *saved]
 
 
 def volume(path: Path) -> Image:

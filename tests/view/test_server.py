@@ -237,7 +237,7 @@ def test_a_drawing_that_cannot_be_the_label_is_refused(
     assert not list((output_dir).rglob("edits/**/*.nii.gz"))
 
 
-@pytest.mark.parametrize("reader", ["", "../x", "a/b", "ä", "-x"])
+@pytest.mark.parametrize("reader", ["", "../x", "a/b", "ä", "-x", "unknown"])
 def test_a_reader_whose_name_could_be_a_path_is_refused(client, output_dir, reader) -> None:
     body = json.dumps({"reader": reader, "decision": "check"}).encode()
     assert client.own("POST", "api/rating/sub-01", body)[0] == 422
@@ -282,3 +282,34 @@ def test_two_scans_of_one_participant_are_apart(client, output_dir) -> None:
         .joinpath("sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
         .exists()
     )
+
+
+def test_a_reader_can_begin_with_the_run_s_own_and_every_version(client, tmp_path) -> None:
+    first = THALAMUS.copy()
+    first[5, 9, 7] = 0
+    assert save(client, first, version(client))[0] == 200
+    begins = client.read("api/versions/sub-01/thalamus")
+    assert [one["key"] for one in begins] == ["run", "0000_AB"]
+    begin = "api/label/sub-01/thalamus"
+    for which, expected in (("run", THALAMUS), ("0000_AB", first)):
+        status, headers, content = client.own("GET", f"{begin}/{which}.nii.gz")
+        assert status == 200
+        (tmp_path / "label.nii.gz").write_bytes(content)
+        np.testing.assert_array_equal(nifti.load(tmp_path / "label.nii.gz").data, expected)
+        # What is saved then replaces what counts now.
+        assert headers["ETag"] == version(client)
+    assert client.own("GET", f"{begin}/0001_AB.nii.gz")[0] == 404
+    assert client.own("GET", f"{begin}/..%2f0000_AB.nii.gz")[0] == 404
+
+
+def test_the_agreement_of_two_readers_is_shown(client) -> None:
+    assert client.read("api/agreement") == {"rows": []}
+    second = THALAMUS.copy()
+    second[4] = 0
+    for reader, drawing in (("AB", THALAMUS), ("CD", second)):
+        assert save(client, drawing, version(client), X_Reader=reader)[0] == 200
+    rows = {row["quantity"]: row for row in client.read("api/agreement")["rows"]}
+    assert (rows["dice"]["about"], rows["dice"]["first"]) == ("thalamus", "AB")
+    assert rows["dice"]["value"] == pytest.approx(2 * 112 / (112 + 128))
+    # Of a single scan nothing can be said about chance.
+    assert rows["icc_volume"]["value"] is None

@@ -69,8 +69,12 @@ const open = async (chosen) => {
   await show(scan.labels[0].key);
 };
 
-const show = async (key) => {
-  await viewer.show(key);
+const show = async (key, begin = "") => {
+  await viewer.show(key, begin);
+  const versions = await read(`api/versions/${row.name}/${key}`);
+  const begins = versions.map((one) => [one.key, one.reader ? `version ${one.key.replace("_", " of ")}` : "the run's own"]);
+  options("begin", [["", "what counts now"], ...begins]);
+  element("begin").value = begin;
   const own = viewer.scan.backgrounds[viewer.label.space];
   options("map", viewer.scan.maps.map((map) => [map.key, map.unit ? `${map.title} (${map.unit})` : map.title]));
   element("map").value = own;
@@ -108,6 +112,22 @@ element("close").addEventListener("click", close);
 element("previous").addEventListener("click", () => go(-1));
 element("next").addEventListener("click", () => go(1));
 element("label").addEventListener("change", guarded(() => show(element("label").value)));
+element("begin").addEventListener("change", guarded(() => show(element("label").value, element("begin").value)));
+element("agree").addEventListener("click", guarded(async () => {
+  const { rows } = await read("api/agreement");
+  const text = (value) => (value === null ? "n/a" : value.toFixed(3));
+  const lines = rows.map((one) => {
+    const line = document.createElement("tr");
+    const interval = one.ci_low === null ? "" : `${text(one.ci_low)} to ${text(one.ci_high)}`;
+    const lowest = one.lowest === null ? "" : `${text(one.lowest)} (${one.lowest_scan})`;
+    const cells = [one.about, one.quantity, `${one.first}, ${one.second}`, one.n_scans, text(one.value), interval, lowest];
+    for (const cell of cells) { line.appendChild(document.createElement("td")).textContent = cell; }
+    return line;
+  });
+  element("agreement").hidden = !rows.length;
+  element("agreement").tBodies[0].replaceChildren(...lines);
+  say(rows.length ? "" : "No two readers corrected or rated the same scan.");
+}));
 element("map").addEventListener("change", guarded(async () => {
   await viewer.choose(element("map").value);
   windowed();

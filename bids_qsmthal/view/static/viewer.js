@@ -48,12 +48,13 @@ export class Viewer {
     return this.scan;
   }
 
-  async show(key) {
+  // Begins with the label as it counts now, with the run's own, or with an earlier version.
+  async show(key, begin = "") {
     this.label = this.scan.labels.find((label) => label.key === key);
     const space = this.label.space;
     const own = this.scan.backgrounds[space];
     const [background, mask] = await Promise.all([
-      this.image(own, space), bytes(`api/label/${this.row.name}/${key}.nii.gz`),
+      this.image(own, space), bytes(`api/label/${this.row.name}/${key}${begin ? `/${begin}` : ""}.nii.gz`),
     ]);
     this.version = mask.version;
     this.nv.closeDrawing();
@@ -67,7 +68,8 @@ export class Viewer {
     this.nv.setDrawOpacity(Number(element("opacity").value));
     this.nv.setDrawingEnabled(this.writable);
     this.pen();
-    this.changed = false;
+    // Another beginning than what counts is a change, once it is saved.
+    this.changed = begin !== "";
     await this.measure();
   }
 
