@@ -241,16 +241,26 @@ EVIDENCE = {
     "association of interest: p_equivalence < .05 alone; undecided: neither",
     "n": COEFFICIENT["n"],
     "p": COEFFICIENT["p"],
-    "partial_r": COEFFICIENT["partial_r"],
-    "partial_r_low": "Lower end of its 95% interval (Fisher's transform)",
+    "partial_r": "Correlation of outcome and term with the other terms held fixed; approximate "
+    "where scale is linear predictor",
+    "partial_r_low": "Lower end of its 95% interval (Fisher's transform; approximate: the interval "
+    "of the coefficient)",
     "partial_r_high": "Upper end of its 95% interval",
+    "scale": "partial correlation: of least squares; linear predictor: r = z / sqrt(1 + z^2), z "
+    "being the coefficient times the spread of the term with the others held fixed, over the "
+    "spread of the outcome about the linear predictor (Nakagawa et al. 2017, "
+    "doi:10.1098/rsif.2017.0213); of a model with intercepts of sites: within sites",
     "smallest_effect": "Smallest (partial) correlation of interest, as the analysis states it",
+    "smallest_coefficient": "The coefficient that it stands for, in the unit of the coefficient: "
+    "bound of the equivalence test",
     "p_equivalence": "p of two one-sided tests that the correlation is not smaller than that, "
     "either way (Schuirmann 1987, doi:10.1007/BF01068419); small: it is smaller",
     "p_equivalence_holm": "The same corrected for the lines of the column of the table (Holm 1979)",
     "excluded_beyond": "Smallest bound that the equivalence test excludes at 5%",
     "bf10": "Bayes factor of the model with the term against the one without (JZS prior; Rouder & "
-    "Morey 2012, doi:10.1080/00273171.2012.734737); above 1 for the term; 1e100 stands for more",
+    "Morey 2012, doi:10.1080/00273171.2012.734737); above 1 for the term; 1e100 stands for more. "
+    "Where scale is linear predictor: from estimate and error alone, under the same prior of the "
+    "coefficient (Wakefield 2009, doi:10.1002/gepi.20359)",
     "bf10_correlation": "Bayes factor of the (partial) correlation against none (Ly et al. 2016, "
     "doi:10.1016/j.jmp.2015.06.004); 1e100 stands for more",
     "sd_term": "Standard deviation (n - 1) of the term in the participants of the model",

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from bids_qsmthal.group import digits
 from bids_qsmthal.group.digits import chance, correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.evidence import Conclusion
+from bids_qsmthal.statistics.evidence import Conclusion, Scale
 from bids_qsmthal.statistics.published import Reading, Study, Value
 
 LITTLE = 3.0
@@ -23,8 +25,10 @@ EVIDENCE_NOTE = (
     "Smallest correlation of interest: \u00b1{bound}. An equivalence test (two one-sided tests) "
     "with p below .05 says that the correlation is smaller than that, not that it is nothing; a p "
     "above .05 of the table alone says neither. Bayes factors compare the model with and without "
-    "the term under the JZS prior and depend on that prior. Neither is corrected for the number "
-    "of tests; evidence.tsv has the equivalence tests also by Holm."
+    "the term under the JZS prior and depend on that prior. A correlation written with \u2248 is "
+    "that of a model that has none of its own (odds, rates, robust errors, sites): its coefficient "
+    "on the scale of the linear predictor. Neither is corrected for the number of tests; "
+    "evidence.tsv has the equivalence tests also by Holm."
 )
 
 READINGS = {
@@ -46,6 +50,18 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
             "and the correlation with none under a stretched beta prior of width "
             f"{scale.correlation_width:g} (Ly et al. 2016)."
         )
+        if (evidence["scale"] == Scale.APPROXIMATE).any():
+            yield (
+                "Coefficients of other models than least squares were held against the coefficient "
+                "that this correlation stands for on the scale of the linear predictor (Nakagawa "
+                "et al. 2017), each by its own standard error; their Bayes factors are from "
+                "estimate and standard error alone (Wakefield 2009)."
+            )
+        if scale.smallest_ratio is not None:
+            yield (
+                f"Odds and rate ratios beyond {scale.smallest_ratio:g} per standard deviation "
+                "were taken as of interest."
+            )
     for study in analysis.published:
         text = (
             f"Coefficients were compared with those of {study.name} (n = {study.n}) as of two "
@@ -58,7 +74,7 @@ def read_evidence(lines: pd.DataFrame, bound: float) -> str:
     """Return one sentence a row of the tables, from the adjusted model where it has a result."""
     known = lines[lines["verdict"].fillna("") != ""]
     if known.empty:
-        return "No model has a partial correlation to weigh."
+        return "No model has an estimate to weigh."
     # Adjusted lines come after unadjusted ones of the same table.
     chosen = known.drop_duplicates(["table", "label"], keep="last")
     sentences = [_weighed(line) for line in chosen.to_dict("records")]
@@ -68,7 +84,9 @@ def read_evidence(lines: pd.DataFrame, bound: float) -> str:
 def _weighed(line: Mapping[Any, Any]) -> str:
     r, low, high = (correlation(line[f"partial_r{end}"]) for end in ("", "_low", "_high"))
     beyond, bound = line["excluded_beyond"], correlation(line["smallest_effect"])
-    found = f"{line['label']} ({line['side']}): r = {r} (95% CI {low} to {high})"
+    equals = "=" if line["scale"] == Scale.EXACT else "\N{ALMOST EQUAL TO}"
+    found = f"{line['label']} ({line['side']}): r {equals} {r} (95% CI {low} to {high})"
+    found += _ratio(line)
     test = f"equivalence p {p_value(line['p_equivalence'])}"
     said = {
         Conclusion.ASSOCIATED: f"an association, which may be as large as is of interest ({test})",
@@ -79,6 +97,21 @@ def _weighed(line: Mapping[Any, Any]) -> str:
         f"\u00b1{correlation(beyond)} remain possible ({test})",
     }[Conclusion(line["verdict"])]
     return f"{found}: {said}{_factor(line['bf10'])}."
+
+
+def _ratio(line: Mapping[Any, Any]) -> str:
+    """Return an odds or rate ratio per SD with the bound it is held against, in half a sentence."""
+    ratio = tables.RATIOS.get(line["effect"])
+    if ratio is None or pd.isna(line["sd_term"]):
+        return ""
+    values = [line["per_sd"], line["per_sd_low"], line["per_sd_high"]]
+    with np.errstate(over="ignore"):
+        shown = digits.with_interval(*(float(np.exp(value)) for value in values))
+        bound = float(np.exp(line["smallest_coefficient"] * line["sd_term"]))
+    return (
+        f", {ratio} per SD {shown}, of interest from {digits.significant(1 / bound, 2)} or "
+        f"{digits.significant(bound, 2)} on"
+    )
 
 
 def _factor(bf10: float) -> str:

@@ -91,3 +91,30 @@ def log_of_correlation(r: float, n: int, width: float = CORRELATION_WIDTH) -> fl
     # thousands of participants; this one stays near 1.
     series = special.hyp2f1(a + 0.5, a + 0.5, a + n / 2, r**2)
     return float(constant + gammas + (a + 1 - n / 2) * math.log1p(-(r**2)) + math.log(series))
+
+
+def log_of_estimate(estimate: float, error: float, scale: float) -> float:
+    """Return the log Bayes factor of a coefficient against none, from its estimate and error alone.
+
+    Parameters
+    ----------
+    estimate, error
+        The likelihood is taken as normal about the estimate, as it is in large samples.
+    scale
+        Of the Cauchy prior of the coefficient: the JZS prior of one predictor whose rest of the
+        outcome is known.
+
+    References
+    ----------
+    Wakefield (2009). Genet Epidemiol 33(1), 79-86. doi:10.1002/gepi.20359 (likelihood)
+    Rouder & Morey (2012). Multivar Behav Res 47(6), 877-903. doi:10.1080/00273171.2012.734737
+    """
+    rate = scale**2 / 2
+    # The prior is normal given its variance, which is inverse gamma; below, its factor exp(-rate/g)
+    # is nothing, and above the larger of both variances the integrand falls off like 1 / g.
+    log_g = np.arange(math.log(rate) - 7, max(math.log(rate), 2 * math.log(error)) + 60, STEP)
+    g = np.exp(log_g)
+    shrunk = g / (g + error**2)
+    likelihood = ((estimate / error) ** 2 * shrunk - np.log1p(g / error**2)) / 2
+    prior = 0.5 * math.log(rate) - special.gammaln(0.5) - 1.5 * log_g - rate / g
+    return float(special.logsumexp(likelihood + prior + log_g) + math.log(STEP))

@@ -30,6 +30,9 @@ class CountFit:
     remark: str = ""
     """What a reader must know about the variance."""
 
+    alpha: float = 0.0
+    """The variance is mean + alpha mean squared."""
+
 
 def poisson(outcome: Floats, predictors: Floats, offset: Floats, *, robust: bool) -> CountFit:
     """Return the maximum likelihood fit; ``robust`` takes the errors from HC3.
@@ -78,9 +81,8 @@ def negative_binomial(outcome: Floats, predictors: Floats, offset: Floats) -> Co
     if found.x < LOG_DISPERSION[0] + 0.1:
         remark = "no more variance than Poisson's law says: the same as Family poisson"
     # GLM scales by 1 for this family, so this is the inverse information as it is.
-    return CountFit(
-        np.asarray(results.params), np.asarray(results.cov_params()), results.resid_response, remark
-    )
+    covariance = np.asarray(results.cov_params())
+    return CountFit(np.asarray(results.params), covariance, results.resid_response, remark, alpha)
 
 
 def why_not(outcome: Floats, predictors: Floats, exposure: Floats) -> str:

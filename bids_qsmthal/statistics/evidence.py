@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_qsmthal.statistics import bayes, design, multiplicity, tables
+from bids_qsmthal.statistics import bayes, design, linear_predictor, multiplicity, tables
 from bids_qsmthal.statistics.regression import Fit
 from bids_qsmthal.statistics.tables import ModelTable, Row
 
@@ -24,7 +25,8 @@ LARGEST_FACTOR = 1e100
 
 COLUMNS = [
     "table", "label", "side", "model", "outcome", "term", "verdict", "n", "p", "partial_r",
-    "partial_r_low", "partial_r_high", "smallest_effect", "p_equivalence", "p_equivalence_holm",
+    "partial_r_low", "partial_r_high", "scale", "smallest_effect", "smallest_coefficient",
+    "p_equivalence", "p_equivalence_holm",
     "excluded_beyond", "bf10", "bf10_correlation", "sd_term", "per_sd", "per_sd_low",
     "per_sd_high", "effect", "standardised", "per_10_ppb", "per_10_ppb_low", "per_10_ppb_high",
     "note",
@@ -46,12 +48,24 @@ class Conclusion(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Scale(StrEnum):
+    """What the correlation of a line is."""
+
+    EXACT = "partial correlation"
+    APPROXIMATE = "linear predictor"
+    """Of models that have none: see ``linear_predictor``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceSettings:
     """What effects are measured against."""
 
     smallest_effect: float = SMALLEST_EFFECT
     """Smallest (partial) correlation of interest, above 0."""
+
+    smallest_ratio: float | None = None
+    """Smallest odds or rate ratio of interest per standard deviation of a term, above 1; where not
+    given, the one that the smallest correlation stands for."""
 
     regression_scale: float = bayes.REGRESSION_SCALE
     correlation_width: float = bayes.CORRELATION_WIDTH
@@ -156,39 +170,77 @@ def _line(
     line |= _sizes(fit, term, units.get(term, ""))
     r, df = float(found["partial_r"]), float(found["df_residual"])
     line |= {"smallest_effect": scale.smallest_effect, "verdict": ""}
-    # Robust, logistic and count models have no partial correlation, hence no test of this kind; an
-    # exact fit has no error.
-    if math.isnan(r) or abs(r) >= 1 or not df > 1:
-        notes = (str(found["note"]), _why_none(fit, float(found["coefficient"])))
-        return line | {"note": "; ".join(filter(None, notes))}
+    if math.isnan(r):
+        return line | _approximate(fit, term, scale, line)
+    # An exact fit has no error.
+    if abs(r) >= 1 or not df > 1:
+        return line
     tested = equivalence(r, df, scale.smallest_effect)
     low, high = partial_interval(r, df)
+    of_one = linear_predictor.unit(fit, term)
     return line | _factors(fit, float(found["r_squared"]), r, df, scale) | {
         "partial_r_low": low,
         "partial_r_high": high,
+        "scale": str(Scale.EXACT),
+        "smallest_coefficient": linear_predictor.coefficient(scale.smallest_effect, of_one),
         "p_equivalence": tested.p,
         "excluded_beyond": tested.excluded_beyond,
         "verdict": str(verdict(float(found["p"]), tested.p)),
     }  # fmt: skip
 
 
-NO_TEST = "no equivalence test and no Bayes factor: both are of a partial correlation, "
+NO_SPREAD = (
+    "no equivalence test and no Bayes factor: the term does not vary where the other terms (and "
+    "the site, where sites have intercepts) are held fixed"
+)
 
 
-def _why_none(fit: Fit, coefficient: float) -> str:
-    """Return why a fitted coefficient has effect sizes alone, or nothing."""
-    model = fit.model
-    if math.isnan(coefficient):
-        return ""  # its note says why there is no estimate at all
-    if model.random:
-        return f"{NO_TEST}which random intercepts do not define in one way"
-    if model.family in ("binomial", "ordinal"):
-        return f"{NO_TEST}and a log odds ratio is none"
-    if model.family in ("poisson", "negative_binomial"):
-        return f"{NO_TEST}and a log rate ratio is none"
-    if model.method != "ols":
-        return f"{NO_TEST}which t gives with the errors of least squares only"
-    return ""
+def _approximate(
+    fit: Fit, term: str, scale: EvidenceSettings, line: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the evidence of a coefficient that least squares did not estimate.
+
+    Both one-sided tests and the Bayes factor are of the coefficient itself, by its own error; what
+    they are held against is a partial correlation on the scale of the linear predictor, or the
+    ratio that the analysis states.
+    """
+    found = fit.row(term)
+    estimate, error = float(found["coefficient"]), float(found["standard_error"])
+    if math.isnan(estimate) or not error > 0 or term == design.INTERCEPT:
+        return {}  # its note says why there is no estimate
+    of_one = linear_predictor.unit(fit, term)
+    if math.isnan(of_one):
+        return {"note": "; ".join(filter(None, (str(found["note"]), NO_SPREAD)))}
+    bound = linear_predictor.coefficient(scale.smallest_effect, of_one)
+    if scale.smallest_ratio is not None and line["effect"] in tables.RATIOS:
+        # A contrast has no spread of its own: its ratio is per unit.
+        bound = math.log(scale.smallest_ratio) / float(str(line.get("sd_term", 1.0)))
+    p = float(_distribution(fit, float(found["df_residual"])).sf((bound - abs(estimate)) / error))
+    ends = {name: float(found[name]) for name in ("ci_low", "ci_high")}
+    reach = float(_distribution(fit, float(found["df_residual"])).isf(0.05)) * error
+    as_r = {
+        "partial_r": estimate,
+        "partial_r_low": ends["ci_low"],
+        "partial_r_high": ends["ci_high"],
+        "smallest_effect": bound,
+        "excluded_beyond": abs(estimate) + reach,
+    }
+    # With few degrees of freedom the printed interval is wider than a normal one; so is this.
+    wide = (ends["ci_high"] - ends["ci_low"]) / 2 / float(stats.norm.isf(0.025))
+    log_factor = bayes.log_of_estimate(estimate, wide, scale.regression_scale * of_one)
+    return {name: linear_predictor.correlation(value, of_one) for name, value in as_r.items()} | {
+        "scale": str(Scale.APPROXIMATE),
+        "smallest_coefficient": bound,
+        "p_equivalence": p,
+        "bf10": _factor(log_factor),
+        "verdict": str(verdict(float(found["p"]), p)),
+    }
+
+
+def _distribution(fit: Fit, df: float) -> Any:  # noqa: ANN401 - scipy is untyped
+    """Return the distribution of a coefficient over its error, as its p has it."""
+    uses_t = fit.model.family == "gaussian" and fit.model.method != "huber"
+    return stats.t(df) if uses_t else stats.norm()
 
 
 def _factors(

@@ -118,6 +118,9 @@ class RandomIntercepts:
     """Standard deviation of the intercepts."""
 
     converged: bool
+    residual_sd: float = float("nan")
+    """Standard deviation of the residuals within a group."""
+
     sums: MixedFit | None = None
     """What degrees of freedom are computed from."""
 
@@ -143,6 +146,7 @@ def random_intercepts(outcome: Floats, predictors: Floats, groups: Any) -> Rando
         covariance=covariance,
         spread=float(np.sqrt(max(float(np.atleast_2d(results.cov_re)[0, 0]), 0.0))) * scale,
         converged=bool(results.converged),
+        residual_sd=float(np.sqrt(results.scale)) * scale,
         sums=_sums(results, (outcome / scale, predictors, groups, slopes)),
     )
 

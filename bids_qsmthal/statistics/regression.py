@@ -86,6 +86,12 @@ class Fit:
     fitted: bool
     note: str = ""
     residuals: Floats = field(default_factory=lambda: np.empty(0))
+    residual_sd: float = float("nan")
+    """Standard deviation of the residuals of a linear model; within sites where these have
+    intercepts of their own, Huber's scale where he estimates."""
+
+    alpha: float = 0.0
+    """Dispersion of a negative binomial model: the variance is mean + alpha mean squared."""
 
     def row(self, term: str) -> pd.Series:
         """Return the row of a term; all missing, with the note, where there is none."""
@@ -136,7 +142,13 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
         filter=model.filter,
     )[COLUMNS]
     return Fit(
-        model=model, design=made, coefficients=table, fitted=True, residuals=results.residuals
+        model=model,
+        design=made,
+        coefficients=table,
+        fitted=True,
+        residuals=results.residuals,
+        residual_sd=results.residual_sd,
+        alpha=results.alpha,
     )
 
 
@@ -285,16 +297,7 @@ def _estimate(
     model: Model, made: Design, kept: list[int], results: Estimate, confidence: float
 ) -> pd.DataFrame:
     """Return the rows of all coefficients and contrasts."""
-    n_columns = len(made.names)
-    weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
-    # A coefficient is the contrast with a single weight of 1, so one function does both.
-    for name, parts in model.contrasts.items():
-        if name in weights:
-            raise UsageError(
-                f"Model '{model.name}': the contrast '{name}' has the name of a coefficient; "
-                "give it another one."
-            )
-        weights[name] = _contrast_weights(model, made, parts)
+    weights = combinations(model, made)
     rows = [_row(results, term, weight, kept, confidence) for term, weight in weights.items()]
     table = pd.DataFrame(rows)
     gaussian = model.family == "gaussian" and model.method != "huber" and not model.random
@@ -317,6 +320,21 @@ def _estimate(
     return table
 
 
+def combinations(model: Model, made: Design) -> dict[str, Floats]:
+    """Return each coefficient and contrast as weights of the columns of the design."""
+    n_columns = len(made.names)
+    weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
+    # A coefficient is the contrast with a single weight of 1, so one function does both.
+    for name, parts in model.contrasts.items():
+        if name in weights:
+            raise UsageError(
+                f"Model '{model.name}': the contrast '{name}' has the name of a coefficient; "
+                "give it another one."
+            )
+        weights[name] = _contrast_weights(model, made, parts)
+    return weights
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Estimate:
     """Estimates with their covariance, whatever the method."""
@@ -331,6 +349,12 @@ class Estimate:
 
     remark: str = ""
     """What a reader must know of every coefficient of the fit."""
+
+    residual_sd: float = float("nan")
+    """Standard deviation of the residuals, where not the square root of ``scale``."""
+
+    alpha: float = 0.0
+    """Dispersion of a negative binomial model."""
 
     mixed: MixedFit | None = None
     """What gives each combination degrees of freedom of its own (random intercepts)."""
@@ -396,6 +420,7 @@ def _counted(model: Model, made: Design, predictors: Floats) -> Estimate:
         residuals=found.residuals,
         df_residual=float(made.n - predictors.shape[1]),
         uses_t=False,
+        alpha=found.alpha,
         remark=found.remark,
     )
 
@@ -433,6 +458,7 @@ def _with_random_intercepts(model: Model, made: Design, predictors: Floats) -> E
         residuals=made.outcome - predictors @ found.params,
         df_residual=float(made.n - predictors.shape[1]),
         remark=remark,
+        residual_sd=found.residual_sd,
         mixed=found.sums,
     )
 
@@ -461,6 +487,7 @@ def huber(outcome: Floats, predictors: Floats) -> Estimate:
         residuals=np.asarray(results.resid, dtype=float) * size,
         df_residual=float(results.df_resid),
         uses_t=False,
+        residual_sd=float(results.scale) * size,
         remark=NOT_CONVERGED if stopped else "",
     )
 

@@ -248,6 +248,11 @@ class EvidenceEntry(Entry):
     smallest_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=SMALLEST_EFFECT, description="Smallest (partial) correlation of interest."
     )
+    smallest_ratio: Annotated[Number, Field(gt=1)] | None = Field(
+        default=None,
+        description="Smallest odds or rate ratio of interest per standard deviation of a term; "
+        "where not given, the one that SmallestEffect stands for.",
+    )
     regression_scale: Annotated[Number, Field(gt=0)] = Field(
         default=REGRESSION_SCALE, description="Scale of the JZS prior of standardised slopes."
     )

@@ -178,7 +178,16 @@ def test_effects_of_a_logistic_model_are_read_as_odds_ratios() -> None:
     shown = study_sections.printed_evidence(lines).iloc[0]
     assert shown["Per 10 ppb (95% CI)"].startswith(f"{per_10:.2f} (")
     assert shown["Per 10 ppb (95% CI)"].endswith("), odds ratio")
-    assert shown["BF10"] == "n/a"
+    line = lines.iloc[0]
+    text = study_words.read_evidence(lines, 0.28)
+    # Standardised before it is fitted, so that a coefficient is that of one standard deviation.
+    scaled = frame.assign(chi=frame["chi"] / frame["chi"].std())
+    per_sd = np.exp(regression.fit(model, scaled).row("chi")["coefficient"])
+    bound = np.exp(0.28 / np.sqrt(1 - 0.28**2) * np.pi / np.sqrt(3) * (95 / 94) ** 0.5)
+    assert f"r \u2248 .{100 * line['partial_r']:.0f} (95% CI" in text
+    assert f"odds ratio per SD {per_sd:.2f} (" in text
+    assert f"of interest from {1 / bound:.2f} or {bound:.1f} on" in text
+    assert f"Bayes factor of {line['bf10']:.1f} says little" in text
 
 
 def test_tables_of_evidence_and_comparison_are_described(study: dict[str, Fit]) -> None:

@@ -213,6 +213,47 @@ correlation <- function(case, data) {
        interval = tanh(z + c(-1, 1) * qnorm(0.975) * error))
 }
 
+# Evidence for a coefficient of any model: from the model as R fits it, what a coefficient of z = 1 is
+# (Nakagawa et al. 2017), both one-sided tests against r, and the Bayes factor under a Cauchy prior.
+any_family <- function(case, data) {
+  formula <- as.formula(case$formula)
+  term <- case$term
+  if (case$model == "ordinal") {
+    outcome <- all.vars(formula)[1]
+    levels <- data[[outcome]]
+    data[[outcome]] <- ordered(levels)
+  }
+  fit <- switch(case$model,
+    logistic = glm(formula, binomial(), data, control = glm.control(epsilon = 1e-14)),
+    poisson = , hc3_poisson = glm(formula, poisson(), data, control = glm.control(epsilon = 1e-14)),
+    negative = glm.nb(formula, data, control = glm.control(epsilon = 1e-12, maxit = 200)),
+    ordinal = polr(formula, data, Hess = TRUE, control = list(reltol = 1e-15, maxit = 1000)),
+    hc3 = lm(formula, data), huber = rlm(formula, data, maxit = 5000, acc = 1e-14))
+  if (case$model == "ordinal") data[[outcome]] <- levels
+  y <- model.response(model.frame(formula, data))
+  spread <- switch(case$model,
+    logistic = , ordinal = pi / sqrt(3),
+    poisson = sqrt(log(1 + 1 / mean(y))),
+    hc3_poisson = sqrt(log(1 + sum(residuals(fit, "pearson")^2) / fit$df.residual / mean(y))),
+    negative = sqrt(log(1 + 1 / mean(y) + 1 / fit$theta)),
+    hc3 = sqrt(mean(residuals(fit)^2)), huber = fit$s)
+  x <- model.matrix(formula, data)
+  own <- residuals(lm(x[, term] ~ x[, colnames(x) != term] - 1))
+  one <- spread / sqrt(mean(own^2))
+  b <- unname(coef(fit)[term])
+  se <- if (case$model %in% c("hc3", "hc3_poisson")) sqrt(diag(vcovHC(fit, type = "HC3")))[term]
+        else if (case$model == "huber") case$error else sqrt(diag(vcov(fit)))[term]
+  below <- function(t) if (case$model == "hc3") pt(t, fit$df.residual) else pnorm(t)
+  bound <- one * case$r / sqrt(1 - case$r^2)
+  half <- if (case$model == "hc3") qt(0.975, fit$df.residual) * se else qnorm(0.975) * se
+  wide <- half / qnorm(0.975)
+  with <- integrate(function(beta) dnorm(b, beta, wide) * dcauchy(beta, 0, case$scale * one),
+                    b - 40 * wide, b + 40 * wide, rel.tol = 1e-11, subdivisions = 2000)$value
+  list(one = one, r = sin(atan(b / one)), bound = bound, bf10 = with / dnorm(b, 0, wide),
+       tost = unname(max(below((b - bound) / se), 1 - below((b + bound) / se))),
+       interval = unname(sin(atan((b + c(-1, 1) * half) / one))))
+}
+
 # The example of the manual of BayesFactor: ratings of 30 departments.
 attitude <- function(case, data) {
   data("attitude", package = "datasets", envir = environment())

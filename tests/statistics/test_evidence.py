@@ -152,30 +152,6 @@ def test_effects_are_also_per_standard_deviation_and_per_10_ppb() -> None:
     assert math.isnan(weighed(frame, Model(name="m", formula=FORMULA), "age")["per_10_ppb"])
 
 
-@pytest.mark.parametrize(
-    ("model", "reason"),
-    [
-        (Model(name="m", formula="sick ~ x", family="binomial"), "a log odds ratio is none"),
-        (Model(name="m", formula="y ~ x", method="hc3"), "errors of least squares only"),
-        (Model(name="m", formula="y ~ x", method="huber"), "errors of least squares only"),
-        (Model(name="m", formula="sick ~ x", family="poisson"), "a log rate ratio is none"),
-        (Model(name="m", formula="third ~ x", family="ordinal"), "a log odds ratio is none"),
-        (Model(name="m", formula="y ~ x", random="third"), "random intercepts do not define"),
-    ],
-    ids=["logistic", "robust", "huber", "counts", "ordered", "random"],
-)
-def test_models_without_a_partial_correlation_have_effect_sizes_alone_and_say_why(
-    model: Model, reason: str
-) -> None:
-    frame = people(2)
-    line = weighed(frame.assign(third=np.arange(len(frame)) % 3.0), model)
-    assert reason in str(line["note"])
-    assert math.isfinite(line["per_sd"])
-    assert line["verdict"] == ""
-    assert math.isnan(line["p_equivalence"])
-    assert math.isnan(line["bf10"])
-
-
 def test_a_partial_correlation_is_weighed_with_one_participant_less_for_each_term_held_fixed() -> (
     None
 ):
