@@ -202,11 +202,12 @@ def _enhancement(structural: Structural) -> Iterable[dict[str, Any]]:
 def source_rows(separated: Separated) -> list[dict[str, Any]]:
     """Return the means of both sources in each region, in ppb."""
     rows = []
-    for (region, hemisphere), inside in separated.regions.items():
-        known = inside & separated.sources.known
+    for (region, hemisphere), part in separated.regions.items():
+        known = part.mask & separated.sources.known
         if not known.any():
             continue
-        counts = {"n_voxels": int(known.sum()), "n_lost": int((inside & ~known).sum())}
+        lost = part.lost + int((part.mask & ~known).sum())
+        counts = {"n_voxels": int(known.sum()), "n_lost": lost}
         names = ("chi_paramagnetic_mean", "chi_diamagnetic_mean")
         for name, mean_ppm in zip(names, separated.sources.means_ppm(known), strict=True):
             made = row(

@@ -105,6 +105,7 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
     if susceptibility is None:
         return report.GreMaps()
     maps, image = susceptibility.maps, susceptibility.image
+    apart = susceptibility.separated
     return report.GreMaps(
         magnitude=susceptibility.signal.magnitude,
         phase_rad=susceptibility.signal.phase_rad,
@@ -116,6 +117,8 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
         chi_ppm=image(maps.chi_ppm),
         # All zero: one echo, no decay to fit.
         r2star_per_s=image(maps.r2star_hz) if maps.r2star_hz.any() else None,
+        paramagnetic_ppm=None if apart is None else image(apart.sources.paramagnetic_ppm),
+        diamagnetic_ppm=None if apart is None else image(apart.sources.diamagnetic_ppm),
     )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.image import resample
-from bids_qsmthal.core.labels import of_thalamus, region
+from bids_qsmthal.core.labels import TABLE, of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION
 from bids_qsmthal.qsm import separation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bids_qsmthal import qsm, roi
     from bids_qsmthal.bids.external import External
@@ -31,6 +32,16 @@ Region = tuple[str, str]
 """Name and hemisphere, as in the table of measures."""
 
 
+class Part(NamedTuple):
+    """Voxels of a region that are measured, and how many of its label were left out."""
+
+    mask: Mask
+    lost: int
+
+
+MINIMUM_VOXELS = 10
+"""As for susceptibility (``roi.measured_regions``)."""
+
 WHOLE = 0.999
 """Share of a voxel that a map was made in; the rest is rounding."""
 
@@ -45,12 +56,15 @@ class Scan:
         Any image of it.
     nuclei_names
         What the numbers of thalamic nuclei mean.
+    white
+        White matter on the grid of the scan, where T1w shows it.
     """
 
     grid: Image
     series: GreSeries
     external: Mapping[str, External]
     nuclei_names: Mapping[int, str]
+    white: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,7 +72,7 @@ class Separated:
     """The sources, and the regions that are reported."""
 
     sources: separation.Sources
-    regions: Mapping[Region, Mask]
+    regions: Mapping[Region, Part]
 
 
 def separate(
@@ -90,7 +104,7 @@ def separate(
         method=settings.separation,
         slices=protocol.slice_stack(scan.series, scan.grid.grid),
     )
-    return Separated(sources=sources, regions=regions_of(regions, scan.nuclei_names))
+    return Separated(sources=sources, regions=regions_of(regions, scan))
 
 
 def measured_r2_hz(external: Mapping[str, External], grid: Image) -> Array | None:
@@ -114,23 +128,55 @@ def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:
     return np.float32(maps.chi_ppm[fluid].mean()) if fluid.any() else np.float32(0)
 
 
-def regions_of(
-    regions: roi.RegionResults | None, nuclei_names: Mapping[int, str]
-) -> dict[Region, Mask]:
-    """Return thalami, nuclei and lesions, as far as they are known."""
+def regions_of(regions: roi.RegionResults | None, scan: Scan) -> dict[Region, Part]:
+    """Return thalami, nuclei, deep gray and white matter, and lesions, as far as they are known."""
     if regions is None:
         return {}
-    thalamus = regions.masks["thalamus"].data
-    found: dict[Region, Mask] = {
-        ("thalamus", "L"): thalamus == 1,
-        ("thalamus", "R"): thalamus == 2,
-        ("thalamus", "LR"): thalamus > 0,
-    }
-    if "lesions" in regions.masks:
-        found["lesion", "LR"] = regions.masks["lesions"].data > 0
-    if "nuclei" in regions.masks:
-        labels = regions.masks["nuclei"].data
-        for index in nuclei_names:
-            nucleus = region(index, nuclei_names)
-            found[of_thalamus(nucleus.name), nucleus.hemisphere] = labels == index
+    masks = {name: image.data for name, image in regions.masks.items()}
+    aside = (masks["veins"] > 0) | (masks["lesions"] > 0)
+    found = dict(_sides("thalamus", masks["thalamus"], masks["thalamus_labelled"]))
+    if masks["lesions"].any():
+        found["lesion", "LR"] = Part(masks["lesions"] > 0, 0)
+    if "nuclei" in masks:
+        inside = masks["thalamus"] > 0
+        for index in scan.nuclei_names:
+            nucleus = region(index, scan.nuclei_names)
+            own = masks["nuclei"] == index
+            part = Part(own & inside, int((own & ~inside).sum()))
+            found[of_thalamus(nucleus.name), nucleus.hemisphere] = part
+    if "deepgray" in masks:
+        found |= _deep_gray(masks["deepgray"], aside)
+    if scan.white is not None:
+        # A rim voxel holds some cortex, whose sources are others.
+        found["white_matter", "LR"] = _core(scan.white, aside)
     return found
+
+
+def _sides(name: str, final: Array, labelled: Array) -> Iterator[tuple[Region, Part]]:
+    """Yield left, right and both of what is labelled 1 left and 2 right."""
+    for hemisphere, sides in (("L", (1,)), ("R", (2,)), ("LR", (1, 2))):
+        mask, whole = np.isin(final, sides), np.isin(labelled, sides)
+        yield (name, hemisphere), Part(mask, int((whole & ~mask).sum()))
+
+
+def _deep_gray(labels: Array, aside: Mask) -> dict[Region, Part]:
+    """Return the core of each deep nucleus by side, and of both sides together."""
+    found: dict[Region, Part] = {}
+    for index in np.unique(labels[labels > 0]).tolist():
+        row = TABLE.regions.get(int(index))
+        # The thalamus has a mask of its own; ventricles hold no sources.
+        if row is None or row.name == "thalamus" or "ventricle" in row.name:
+            continue
+        own = _core(labels == index, aside)
+        found[row.name, row.hemisphere] = own
+        if (other := found.get((row.name, "LR"))) is not None:
+            own = Part(own.mask | other.mask, own.lost + other.lost)
+        found[row.name, "LR"] = own
+    return found
+
+
+def _core(label: Mask, aside: Mask) -> Part:
+    """Return a label without its rim, which holds neighbours, unless little would be left."""
+    inner = ndimage.binary_erosion(label) & ~aside
+    mask = inner if inner.sum() >= MINIMUM_VOXELS else label & ~aside
+    return Part(mask, int((label & ~mask).sum()))

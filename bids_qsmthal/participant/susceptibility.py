@@ -126,7 +126,13 @@ def susceptibility_results(
             measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     names = segmentation.nuclei_names if segmentation else {}
-    scan = Scan(grid=combined, series=signal.series, external=external, nuclei_names=names)
+    scan = Scan(
+        grid=combined,
+        series=signal.series,
+        external=external,
+        nuclei_names=names,
+        white=_white_matter(combined, structural, to_t1w),
+    )
     separated = separate(maps, regions, scan, settings=settings, runner=runner)
     return Susceptibility(
         signal=signal,
@@ -210,6 +216,17 @@ def _fluid_probability(
         structural.anatomy.csf, combined, world=to_t1w.matrix
     ).data
     return carried
+
+
+def _white_matter(
+    combined: Image, structural: Structural, to_t1w: Rigid | None
+) -> NDArray[np.bool_] | None:
+    """Return voxels that are white matter by T1w; ``None`` where that is not known."""
+    if structural.anatomy is None or to_t1w is None or to_t1w.failed:
+        return None
+    carried = resample(structural.anatomy.wm, combined, world=to_t1w.matrix).data
+    white: NDArray[np.bool_] = carried > 0.5
+    return white
 
 
 def _motion(signal: Signal, brain: Image) -> dict[str, float]:

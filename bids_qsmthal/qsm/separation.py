@@ -48,17 +48,20 @@ class IrreversibleRate(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenLine:
-    """R2 grows with R2* up to that of tissue with little iron, and slower with what iron adds.
+    """R2 grows with R2* where water dilutes tissue, and slower with what iron and myelin add.
 
-    Gray, white matter and thalamus decay with T2 of 70 to 90 ms and R2* of 17 to 20/s at 3 T
+    Gray, white matter and thalamus decay with T2 of 70 to 90 ms and R2* of 16 to 20/s at 3 T
     (Stanisz 2005, doi 10.1002/mrm.20605; Wansapura 1999, J Magn Reson Imaging 9:531-538;
     Peters 2007, doi 10.1016/j.mri.2007.02.014): two thirds of it is R2. The pallidum has T2 of
-    58 ms at 40/s: a fifth of what is beyond.
+    58 ms at 40/s: a fifth of what is beyond. Slopes by least squares over deep gray, cortex, white
+    matter and lesions of such T2 (0.98/s rms; 0.87/s with a knee of 20/s). The knee lies where
+    tissue with less iron than usual is still above it: below, a third of a lack of iron is taken
+    for R2, and who has none in the thalamus is given 4 ppb (``benchmarks/separation.py``).
     """
 
-    knee_hz: float = 20.0
-    share: float = 0.66
-    share_beyond: float = 0.20
+    knee_hz: float = 18.0
+    share: float = 0.68
+    share_beyond: float = 0.22
 
     def __call__(self, r2star_hz: Array) -> Array:
         """Return R2 in 1/s, for rates at 3 T."""

@@ -37,6 +37,8 @@ class GreMaps:
         The brain, and the part of it that was inverted.
     total_field_hz, local_field_hz, chi_ppm, r2star_per_s
         Maps, shape (x, y, z).
+    paramagnetic_ppm, diamagnetic_ppm
+        Sources apart, where they were asked for.
     """
 
     magnitude: Image | None = None
@@ -48,6 +50,8 @@ class GreMaps:
     local_field_hz: Image | None = None
     chi_ppm: Image | None = None
     r2star_per_s: Image | None = None
+    paramagnetic_ppm: Image | None = None
+    diamagnetic_ppm: Image | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

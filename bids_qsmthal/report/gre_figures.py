@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 CHI_WINDOW = Window(-100.0, 100.0, "susceptibility (ppb)")
 R2STAR_WINDOW = Window(0.0, 60.0, "R2* (1/s)")
+PARAMAGNETIC_WINDOW = Window(0.0, 150.0, "paramagnetic (ppb)")
+DIAMAGNETIC_WINDOW = Window(0.0, 80.0, "size of the diamagnetic source (ppb)")
+"""White matter has 35 to 50 ppb, half of what the pallidum has of the other sign."""
+
 # One whole turn, so that a wrap shows as a jump from white to black.
 PHASE_WINDOW = Window(-np.pi, np.pi, "phase (rad)")
 
@@ -136,6 +140,35 @@ def relaxation(gre: GreMaps) -> Figure | None:
     )
 
 
+def sources_apart(gre: GreMaps) -> Figure | None:
+    """Show the paramagnetic and the diamagnetic source, slice under slice."""
+    if gre.paramagnetic_ppm is None or gre.diamagnetic_ppm is None:
+        return None
+    strips = sources_shown(gre.paramagnetic_ppm, gre.diamagnetic_ppm, gre.brain)
+    return panels.figure(
+        strips,
+        "Sources apart",
+        "desc-sources_Chimap",
+        "Bright above: iron, and blood in veins. Bright below: myelin, and calcium. White matter "
+        "should be bright below alone, the basal ganglia above. Where both are bright, as above "
+        "the sinuses, R2* was raised by something else. The level of both depends on R2.",
+    )
+
+
+def sources_shown(
+    paramagnetic_ppm: Image, diamagnetic_ppm: Image, brain: Image | None
+) -> list[Strip]:
+    """Return the size of either source in the same slices: black is none, bright is much."""
+    shown = (
+        (in_ppb(paramagnetic_ppm), PARAMAGNETIC_WINDOW, "paramagnetic"),
+        (in_ppb(diamagnetic_ppm.like(-diamagnetic_ppm.data)), DIAMAGNETIC_WINDOW, "diamagnetic"),
+    )
+    return [
+        Strip(cut(image, show=brain, through=None, count=6), window, (), title)
+        for image, window, title in shown
+    ]
+
+
 def thalamus_on_chi(gre: GreMaps, regions: RegionMasks) -> Figure | None:
     """Show the regions that the number is taken from, on the susceptibility map."""
     if gre.chi_ppm is None or regions.thalamus is None:
@@ -233,5 +266,14 @@ def _widened(where: Cut, margin_mm: float) -> Cut:
     return Cut(where.base, where.box.grown(more), where.axis, where.indices)
 
 
-STAGES = (magnitude, phase, masks, total_field, local_field, susceptibility, relaxation)
+STAGES = (
+    magnitude,
+    phase,
+    masks,
+    total_field,
+    local_field,
+    susceptibility,
+    relaxation,
+    sources_apart,
+)
 """The figures of the reconstruction in its order."""

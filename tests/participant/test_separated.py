@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.participant.measures import source_rows
 from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
-from bids_qsmthal.participant.separated import Separated, measured_r2_hz, regions_of
+from bids_qsmthal.participant.separated import Part, Separated, measured_r2_hz, regions_of
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import (
     SEPARATIONS,
@@ -45,14 +46,17 @@ def sources() -> Sources:
 
 
 def test_the_rows_are_means_in_ppb_over_known_voxels_and_count_the_others() -> None:
-    both = {("thalamus", "LR"): np.array([True, True]), ("lesion", "LR"): np.array([False, True])}
+    both = {
+        ("thalamus", "LR"): Part(np.array([True, True]), 4),
+        ("lesion", "LR"): Part(np.array([False, True]), 0),
+    }
     rows = source_rows(Separated(sources=sources(), regions=both))
     assert [(one["measure"], one["region"]) for one in rows] == [
         ("chi_paramagnetic_mean", "thalamus"),
         ("chi_diamagnetic_mean", "thalamus"),
     ]
     assert [one["value"] for one in rows] == pytest.approx([20, -40])
-    assert {(one["n_voxels"], one["n_lost"], one["unit"]) for one in rows} == {(1, 1, "ppb")}
+    assert {(one["n_voxels"], one["n_lost"], one["unit"]) for one in rows} == {(1, 5, "ppb")}
 
 
 @pytest.mark.parametrize("in_slices", [True, False])
@@ -102,20 +106,56 @@ def test_a_t2_map_in_milliseconds_that_says_nothing_of_it_is_refused(tmp_path: P
 
 
 def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:
-    labels = np.array([[[0, 1, 2, 2]]])
-    masks = {
-        "thalamus": Image(np.array([[[0, 1, 2, 2]]]), np.eye(4)),
-        "nuclei": Image(labels, np.eye(4)),
+    shape = (1, 10, 10)
+    thalamus, nuclei, deepgray, veins, lesions = (np.zeros(shape, np.int16) for _ in range(5))
+    thalamus[0, 0, :3] = 1, 2, 2
+    nuclei[0, 0, :4] = 1, 2, 2, 2
+    deepgray[0, 2] = 11
+    deepgray[0, 4] = 50
+    # A ventricle, and a thalamus, which has a mask of its own.
+    deepgray[0, 6] = 4
+    deepgray[0, 8] = 10
+    veins[0, 2, 0] = lesions[0, 4, :2] = 1
+    arrays = {
+        "thalamus": thalamus,
+        "thalamus_labelled": nuclei.clip(0, 2),
+        "nuclei": nuclei,
+        "deepgray": deepgray,
+        "veins": veins,
+        "lesions": lesions,
     }
-    found = regions_of(SimpleNamespace(masks=masks), {1: "Left-AV", 2: "Right-Thalamus-Pulvinar"})
-    voxels = {region: int(mask.sum()) for region, mask in found.items()}
-    assert voxels == {
-        ("thalamus", "L"): 1,
-        ("thalamus", "R"): 2,
-        ("thalamus", "LR"): 3,
-        ("thalamus_av", "L"): 1,
-        ("thalamus_pulvinar", "R"): 2,
+    masks = {name: Image(data, np.eye(4)) for name, data in arrays.items()}
+    scan: Any = SimpleNamespace(
+        nuclei_names={1: "Left-AV", 2: "Right-Thalamus-Pulvinar"}, white=np.ones(shape, np.bool_)
+    )
+    found = regions_of(cast("Any", SimpleNamespace(masks=masks)), scan)
+    counts = {region: (int(part.mask.sum()), part.lost) for region, part in found.items()}
+    assert counts == {
+        ("thalamus", "L"): (1, 0),
+        ("thalamus", "R"): (2, 1),
+        ("thalamus", "LR"): (3, 1),
+        ("lesion", "LR"): (2, 0),
+        ("thalamus_av", "L"): (1, 0),
+        ("thalamus_pulvinar", "R"): (2, 1),
+        # No core is left in one row of voxels: the whole label, without vein and lesions.
+        ("caudate", "L"): (9, 1),
+        ("caudate", "R"): (8, 2),
+        ("caudate", "LR"): (17, 3),
+        ("white_matter", "LR"): (97, 3),
     }
+
+
+def test_a_rim_of_deep_gray_is_left_out() -> None:
+    labels = np.zeros((7, 7, 7), np.int16)
+    labels[1:6, 1:6, 1:6] = 12
+    nothing = Image(np.zeros_like(labels), np.eye(4))
+    masks = dict.fromkeys(("thalamus", "thalamus_labelled", "veins", "lesions"), nothing)
+    masks["deepgray"] = nothing.like(labels)
+    scan: Any = SimpleNamespace(nuclei_names={}, white=None)
+    found = regions_of(cast("Any", SimpleNamespace(masks=masks)), scan)
+    assert ("lesion", "LR") not in found
+    assert int(found["putamen", "L"].mask.sum()) == 27
+    assert found["putamen", "LR"].lost == 98
 
 
 def test_the_stage_is_considered_where_it_was_asked_for(tmp_path: Path) -> None:

@@ -80,3 +80,16 @@ def test_a_tilt_is_stated(head) -> None:
     tilted = gre_figures.susceptibility(GreMaps(chi_ppm=head["chi"]))
     assert "tilted" not in straight.caption
     assert "Slices are tilted by 9\u00b0." in tilted.caption
+
+
+def test_sources_apart_are_shown_together_or_not_at_all() -> None:
+    plus, minus = constant(0.120), constant(-0.040)
+    figure = gre_figures.sources_apart(GreMaps(paramagnetic_ppm=plus, diamagnetic_ppm=minus))
+    assert figure is not None
+    assert "0 to 150, paramagnetic (ppb)" in figure.caption
+    assert "0 to 80, size of the diamagnetic source (ppb)" in figure.caption
+    assert gre_figures.sources_apart(GreMaps(paramagnetic_ppm=plus)) is None
+    # The diamagnetic source is negative; what is shown is its size, half of the window.
+    strips = gre_figures.sources_shown(plus, minus, None)
+    shades = [strip.window.colored(strip.values())[..., 0] for strip in strips]
+    assert [float(np.median(shade)) for shade in shades] == pytest.approx([204, 127.5], abs=1)
