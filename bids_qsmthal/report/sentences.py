@@ -328,6 +328,11 @@ LIMITS: Mapping[str, Wording] = {
         "part of the thalamus lies outside the QSM mask",
         LOST_SIGNAL,
     ),
+    "thalamus_to_slab_end_mm": Wording(
+        "the map ends near the thalami: their field reaches beyond it, and the number may be "
+        "off by some ppb",
+        "Plan the slab so that it reaches 25 mm beyond the thalami on either side.",
+    ),
     "thalamus_asymmetry": Wording("left and right thalamus differ much in size", THALAMUS),
     "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
     "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),

@@ -21,7 +21,7 @@ from bids_qsmthal.roi.quality import Check, checks
 from bids_qsmthal.roi.regions import regions_on_gre
 from bids_qsmthal.roi.sensitivity import sensitivity
 from bids_qsmthal.roi.table import measures
-from bids_qsmthal.roi.thalamus import SIDES
+from bids_qsmthal.roi.thalamus import SIDES, to_slab_end_mm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,6 +154,11 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
         # The difference over the mean of both sides, hence the 2.
         "thalamus_asymmetry": 2 * (right - left) / max(labelled, 1),
         "thalamus_volume_mm3": labelled * inputs.chi_ppm.voxel_volume_mm3,
+        "thalamus_to_slab_end_mm": to_slab_end_mm(
+            masks.thalamus.labelled > 0,
+            inputs.qsm_mask.data > 0,
+            inputs.qsm_mask.grid.voxel_size_mm,
+        ),
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
         "reference_step": float(masks.reference.level.step),
         "reference_holds_csf": float(masks.reference.fluid.any()),

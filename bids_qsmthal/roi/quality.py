@@ -85,6 +85,13 @@ LIMITS: tuple[Limit, ...] = (
         source="the thalamus lies 4 cm inside the brain: only gross failure reaches it",
     ),
     Limit(
+        name="thalamus_to_slab_end_mm",
+        unit="mm",
+        check=(25.0, np.inf),
+        source="76 mm about the pallidum keep its value (Elkady 2016, doi "
+        "10.1016/j.mri.2015.12.032), which leaves about 25 mm beyond the thalami to either side",
+    ),
+    Limit(
         name="thalamus_asymmetry",
         unit="fraction",
         check=(-0.2, 0.2),

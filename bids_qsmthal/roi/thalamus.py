@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.qsm import Array, Mask
-    from bids_qsmthal.roi.morphology import Labels
+    from bids_qsmthal.roi.morphology import Labels, VoxelSize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,3 +173,19 @@ def _counts(stages: list[tuple[str, Mask]], side: Mask) -> Counts:
         for (name, _), before, after in zip(stages[1:], sizes[:-1], sizes[1:], strict=True)
     }
     return Counts(labelled=sizes[0], kept=sizes[-1], **lost)
+
+
+def to_slab_end_mm(thalamus: Mask, mapped: Mask, voxel_size_mm: VoxelSize) -> float:
+    """Return how far a map reaches beyond the thalami along the axis where it reaches least.
+
+    The map and not the image: slices that were padded or masked with zeros are no coverage. Where
+    the brain itself ends, the thalami are far away. NaN without thalami or map.
+    """
+    if not (thalamus.any() and mapped.any()):
+        return float("nan")
+    distances_mm = []
+    for axis, size_mm in enumerate(voxel_size_mm):
+        others = tuple(a for a in range(3) if a != axis)
+        seen, there = (np.flatnonzero(part.any(axis=others)) for part in (thalamus, mapped))
+        distances_mm += [size_mm * (seen[0] - there[0]), size_mm * (there[-1] - seen[-1])]
+    return float(min(distances_mm))

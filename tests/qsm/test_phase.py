@@ -60,7 +60,7 @@ def test_without_evidence_the_manufacturer_is_believed(rng) -> None:
     assert found.report.sign_source == "manufacturer"
 
 
-@pytest.mark.parametrize("snr", [8, 60])
+@pytest.mark.parametrize("snr", [4, 8, 60])
 def test_a_head_without_its_air_is_found_whole(snr) -> None:
     scan = head(Grid((44, 50, 40), (4.2, 4.4, 4.2), (0.0, -0.28, 0.96)))
     magnitude, _ = scan.signal(snr=snr)

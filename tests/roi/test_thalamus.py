@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.roi import ThalamusImages, ThalamusRule, thalamus
+from bids_qsmthal.roi.thalamus import to_slab_end_mm
 
 SHAPE = (24, 12, 10)
 
@@ -100,3 +101,16 @@ def test_the_rim_widens_with_the_depth_that_is_asked_for(rim_mm):
     found = thalamus(_images(), rule=ThalamusRule(rim_mm=rim_mm))
 
     assert found.rim_removed == (rim_mm <= 0.5)
+
+
+def test_the_map_is_followed_to_its_end_and_not_to_that_of_the_image() -> None:
+    labelled = np.zeros((60, 60, 30), bool)
+    labelled[20:40, 22:38, 10:16] = True
+    mapped = np.zeros_like(labelled)
+    mapped[2:58, 2:58, 1:20] = True
+    # 4 slices of 3 mm above, 9 below; 18 voxels of 1 mm in plane.
+    assert to_slab_end_mm(labelled, mapped, (1.0, 1.0, 3.0)) == 12.0
+    assert to_slab_end_mm(labelled, mapped, (1.0, 1.0, 8.0)) == 18.0
+    mapped[:, :, 15:] = False
+    assert to_slab_end_mm(labelled, mapped, (1.0, 1.0, 3.0)) == -3.0
+    assert np.isnan(to_slab_end_mm(labelled & False, mapped, (1.0, 1.0, 3.0)))
