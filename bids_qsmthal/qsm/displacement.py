@@ -9,7 +9,7 @@ needed to see that, and nothing else shows it: each image for itself is whole.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,34 +192,61 @@ def offset(expected: Array, smooth: Array, known: Mask, axis: int) -> Offset | N
         return None
     stride = max(1, int(np.sqrt(steady.size / MOST_VOXELS)))
     thin = np.s_[:, ::stride, ::stride]
-    sums = np.stack(
-        [
-            _block_sums(
-                expected[REACH + s : expected.shape[0] - REACH + s][thin],
-                smooth[REACH:-REACH][thin],
-                steady[thin],
-            )
-            for s in range(-REACH, REACH + 1)
-        ]
-    )
+    blocks = _Blocks.of(steady[thin])
+    phase = blocks.values(smooth[REACH:-REACH][thin])
+    magnitudes = [
+        blocks.values(expected[REACH + s : expected.shape[0] - REACH + s][thin])
+        for s in range(-REACH, REACH + 1)
+    ]
+    sums = blocks.sums(magnitudes, phase)
     # The jackknife over blocks: neighbours err together, blocks hardly.
     whole = _peak(sums.sum(axis=1))
-    used = np.flatnonzero(sums[0, :, 0] > 0)
-    if used.size < 4:
+    count = blocks.starts.size
+    if count < 4:
         return None
-    without = np.array([_peak(np.delete(sums, b, axis=1).sum(axis=1)) for b in used])
-    error = np.sqrt((used.size - 1) / used.size * ((without - without.mean()) ** 2).sum())
+    without = np.array([_peak(np.delete(sums, b, axis=1).sum(axis=1)) for b in range(count)])
+    error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
     return Offset(whole, float(error))
 
 
-def _block_sums(first: Array, second: Array, used: Mask) -> Sums:
-    """Return number, sums, squares and product of two images in each block; (blocks, 6)."""
-    cuts = [np.arange(n) * BLOCKS // n for n in used.shape]
-    x, y, z = np.ix_(*cuts)
-    block = ((x * BLOCKS + y) * BLOCKS + z)[used]
-    a, b = first[used], second[used]
-    parts = (np.ones_like(a), a, b, a * a, b * b, a * b)
-    return np.stack([np.bincount(block, part, BLOCKS**3) for part in parts], axis=-1)
+class _Blocks(NamedTuple):
+    """The voxels that count, block by block.
+
+    Attributes
+    ----------
+    index
+        Flat index of each voxel, those of a block one after the other.
+    starts
+        Where each block that has voxels begins.
+    """
+
+    index: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, used: Mask) -> _Blocks:
+        """Part what is used into ``BLOCKS`` parts along each axis."""
+        cuts = [(np.arange(n) * BLOCKS // n).astype(np.uint8) for n in used.shape]
+        x, y, z = np.ix_(*cuts)
+        block = ((x * BLOCKS + y) * BLOCKS + z)[used]
+        order = np.argsort(block, kind="stable")
+        starts = np.flatnonzero(np.diff(block[order].astype(np.int16), prepend=-1))
+        return cls(np.flatnonzero(used)[order], starts)
+
+    def values(self, image: Array) -> NDArray[np.float64]:
+        """Return an image at the voxels, in double precision: squares of many are added up."""
+        return image.reshape(-1)[self.index].astype(np.float64)
+
+    def sums(self, firsts: list[NDArray[np.float64]], second: NDArray[np.float64]) -> Sums:
+        """Return number, sums, squares and product for each first; (firsts, blocks, 6)."""
+
+        def total(part: NDArray[np.float64]) -> NDArray[np.float64]:
+            return cast("NDArray[np.float64]", np.add.reduceat(part, self.starts))
+
+        # What does not change with the displacement is added up once.
+        n, b, bb = (total(part) for part in (np.ones_like(second), second, second * second))
+        rows = [(n, total(a), b, total(a * a), bb, total(a * second)) for a in firsts]
+        return np.stack([np.stack(row, axis=-1) for row in rows])
 
 
 def _correlations(sums: Sums) -> NDArray[np.float64]:
@@ -258,12 +285,27 @@ def mirrored(expected: Array, smooth: Array, known: Mask) -> tuple[tuple[int, ..
         block_mean(np.where(known, part - part[known].sum() / count, 0), factors)
         for part in (expected, smooth)
     )
-    transform = np.conj(fft.rfftn(a))
+    transform, other = np.conj(fft.rfftn(a)), fft.rfftn(b)
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     heights = {}
     for number in range(4):
         for axes in combinations(range(3), number):
-            turned = fft.rfftn(np.flip(b, axes))
+            turned = _mirrored_transform(other, axes)
             heights[axes] = float(fft.irfftn(transform * turned, a.shape).max()) / norm
     best = max(heights, key=lambda axes: heights[axes])
     return best, heights[best] - heights[()]
+
+
+def _mirrored_transform(transform: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """Return the ``rfftn`` of a real image mirrored about its first voxel, from its own.
+
+    About the first voxel instead of the middle is another place of the same image, and every place
+    is tried.
+    """
+    # Only half of the last axis is there. The other half is the conjugate at the opposite place,
+    # so that mirroring the last axis is the conjugate of mirroring the two others.
+    last = 2 in axes
+    turned = [axis for axis in (0, 1) if (axis in axes) != last]
+    for axis in turned:
+        transform = np.roll(np.flip(transform, axis), 1, axis)
+    return np.conj(transform) if last else transform

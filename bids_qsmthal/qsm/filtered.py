@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.scan_warnings import PhaseCalledFiltered, PhaseLooksFiltered
-from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid
+from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid, complex_signal
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Grid, Mask
@@ -111,7 +111,7 @@ def check_not_filtered(  # noqa: PLR0913 - a scan, where it is, and what else is
 def slow_phase_rad(magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid) -> float:
     """Return the rms phase of the smoothed signal of one echo, about zero, in rad."""
     factors = block_factors(grid, BLOCK_MM)
-    signal = block_mean(np.where(mask, magnitude * np.exp(1j * phase_rad), 0), factors)
+    signal = block_mean(np.where(mask, complex_signal(magnitude, phase_rad), np.complex64(0)), factors)
     widths = [SMOOTHING_MM / size for size in coarser_grid(grid, factors).voxel_size_mm]
     # The complex signal is smoothed, not its angle: wraps would falsify a mean of angles.
     smooth = ndimage.gaussian_filter(signal, widths)

@@ -63,6 +63,15 @@ def inside(values: Array, mask: Mask) -> Array:
     return np.where(mask & np.isfinite(values), values, 0).astype(np.float32)
 
 
+def complex_signal(magnitude: Array, phase_rad: Array) -> NDArray[np.complex64]:
+    """Return the complex signal of magnitude and phase in rad, float32."""
+    signal = np.empty(np.broadcast(magnitude, phase_rad).shape, np.complex64)
+    # Cosine and sine of real numbers take a third of the time of a complex exponential.
+    signal.real = magnitude * np.cos(phase_rad)
+    signal.imag = magnitude * np.sin(phase_rad)
+    return signal
+
+
 def block_factors(grid: Grid, coarse_mm: float) -> tuple[int, int, int]:
     """Return how many voxels along each axis make a block of about ``coarse_mm``."""
     fx, fy, fz = (max(1, round(coarse_mm / d)) for d in grid.voxel_size_mm)

@@ -30,7 +30,13 @@ from bids_qsmthal.qsm import (
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.inversion import ThresholdedDivision
-from bids_qsmthal.qsm.measurement import Measurement, block_factors, block_mean, coarser_grid
+from bids_qsmthal.qsm.measurement import (
+    Measurement,
+    block_factors,
+    block_mean,
+    coarser_grid,
+    complex_signal,
+)
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
@@ -244,7 +250,7 @@ def detect_sign(
     # Complex means: averages of angles would be wrong at wraps.
     coarse = np.stack(
         [
-            block_mean(magnitude[..., j] * np.exp(1j * phase_rad[..., j]), factors)
+            block_mean(complex_signal(magnitude[..., j], phase_rad[..., j]), factors)
             for j in range(len(times))
         ],
         axis=-1,

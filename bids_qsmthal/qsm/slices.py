@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.crop import around
 from bids_qsmthal.core.scan_warnings import SliceStepRemoved, SliceStepsLeft
+from bids_qsmthal.qsm.measurement import complex_signal
 from bids_qsmthal.qsm.smooth import wrapped
 
 if TYPE_CHECKING:
@@ -101,8 +103,7 @@ def corrected(
     """
     turn_rad = 2 * np.pi * acquisition.echo_times_s[-1]
     rad_of_ppm = turn_rad * acquisition.centre_frequency_hz * 1e-6
-    found = [steps(magnitude, phase_rad, mask, axis) for axis in range(3)]
-    known = [one for one in found if one is not None]
+    known = steps(magnitude, phase_rad, mask)
     # Files are often reoriented, so that any axis may be that of the slices. At most one steps.
     clear = [one for one in known if one.clear(LEAST_STEP_PPM * rad_of_ppm)]
     warnings: list[SliceStepRemoved | SliceStepsLeft] = []
@@ -126,13 +127,28 @@ def _without(phase_rad: Array, found: SliceSteps) -> Array:
     return wrapped(phase_rad - (sign * found.alternation_rad).astype(np.float32))
 
 
-def steps(magnitude: Array, phase_rad: Array, mask: Mask, axis: int) -> SliceSteps | None:
-    """Return how slices along an axis differ; None where there are too few of them."""
-    inside = np.moveaxis(mask, axis, 2)
-    size, angle = (np.moveaxis(part, axis, 2) for part in (magnitude, phase_rad))
-    bends = np.array(
-        [_bends(size[..., j], angle[..., j], inside) for j in range(phase_rad.shape[-1])]
-    )
+def steps(magnitude: Array, phase_rad: Array, mask: Mask) -> list[SliceSteps]:
+    """Return how slices along each axis differ, for the axes that have enough of them."""
+    box = around(mask)
+    if box is None:
+        return []
+    inside = box.cut(mask)
+    bends: list[list[NDArray[np.float64]]] = [[], [], []]
+    for j in range(phase_rad.shape[-1]):
+        # One complex image serves all axes; zero outside the mask, it takes pairs of slices only
+        # where both have signal. One echo at a time: all of them would be a second scan in memory.
+        size, angle = box.cut(magnitude[..., j]), box.cut(phase_rad[..., j])
+        signal = np.where(inside, complex_signal(size, angle), np.complex64(0))
+        for axis in range(3):
+            # Odd and even are counted in the whole image.
+            sign = -1 if box.start[axis] % 2 else 1
+            bends[axis].append(sign * _bends(signal, inside, axis))
+    found = [_steps(np.array(echoes), axis) for axis, echoes in enumerate(bends)]
+    return [one for one in found if one is not None]
+
+
+def _steps(bends: NDArray[np.float64], axis: int) -> SliceSteps | None:
+    """Return the steps that third differences show, shape (echo, slices - 3)."""
     bends = bends[:, np.isfinite(bends).all(axis=0)]
     count = bends.shape[1]
     if count < FEWEST_BENDS:
@@ -147,18 +163,20 @@ def steps(magnitude: Array, phase_rad: Array, mask: Mask, axis: int) -> SliceSte
     return SliceSteps(axis, alternation, left_rad, count)
 
 
-def _bends(magnitude: Array, phase_rad: Array, mask: Mask) -> NDArray[np.float64]:
+def _bends(signal: NDArray[np.complex64], mask: Mask, axis: int) -> NDArray[np.float64]:
     """Return the third difference of the phase along the slices, with the sign of odd over even.
 
     Shape (slices - 3,); NaN where a slice shows too little.
     """
+    others = tuple(a for a in range(3) if a != axis)
+    low, high = (
+        tuple(part if a == axis else slice(None) for a in range(3))
+        for part in (slice(0, -1), slice(1, None))
+    )
     # Whole slices first, as a complex sum: it is robust against wraps, noise and structures.
-    pairs = mask[:, :, 1:] & mask[:, :, :-1]
-    weight = np.where(pairs, magnitude[:, :, 1:] * magnitude[:, :, :-1], 0)
-    turn = np.exp(1j * (phase_rad[:, :, 1:] - phase_rad[:, :, :-1]))
-    total = (weight * turn).sum(axis=(0, 1), dtype=np.complex128)
+    total = (signal[high] * np.conj(signal[low])).sum(axis=others, dtype=np.complex128)
     increments: NDArray[np.float64] = np.angle(total)
-    increments[pairs.sum(axis=(0, 1)) < LEAST_VOXELS] = np.nan
+    increments[(mask[high] & mask[low]).sum(axis=others) < LEAST_VOXELS] = np.nan
     sign = np.where(np.arange(1, increments.size) % 2, -1, 1)
     second: NDArray[np.float64] = sign * wrapped(np.diff(increments))
     known = second[np.isfinite(second)]

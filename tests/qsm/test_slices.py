@@ -69,7 +69,8 @@ def test_irregular_steps_are_said(scan, pattern) -> None:
 def test_a_few_slices_say_nothing() -> None:
     thin = head(Grid((44, 50, 8), (4.2, 4.4, 4.0)), echo_times_s=TIMES)
     magnitude, stepped, _ = stepping(thin, 2, odd(3.0))
-    assert slices.steps(magnitude, stepped, thin.mask, 2) is None
+    found = slices.steps(magnitude, stepped, thin.mask)
+    assert [one.axis for one in found] == [0, 1]
 
 
 def test_the_step_is_taken_out_before_the_sign_is_judged_and_reported(scan) -> None:
