@@ -214,13 +214,13 @@ class _Blocks(NamedTuple):
 
     Attributes
     ----------
-    index
+    where
         Flat index of each voxel, those of a block one after the other.
     starts
         Where each block that has voxels begins.
     """
 
-    index: NDArray[np.intp]
+    where: NDArray[np.intp]
     starts: NDArray[np.intp]
 
     @classmethod
@@ -235,7 +235,7 @@ class _Blocks(NamedTuple):
 
     def values(self, image: Array) -> NDArray[np.float64]:
         """Return an image at the voxels, in double precision: squares of many are added up."""
-        return image.reshape(-1)[self.index].astype(np.float64)
+        return image.reshape(-1)[self.where].astype(np.float64)
 
     def sums(self, firsts: list[NDArray[np.float64]], second: NDArray[np.float64]) -> Sums:
         """Return number, sums, squares and product for each first; (firsts, blocks, 6)."""

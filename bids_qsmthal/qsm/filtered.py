@@ -111,7 +111,8 @@ def check_not_filtered(  # noqa: PLR0913 - a scan, where it is, and what else is
 def slow_phase_rad(magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid) -> float:
     """Return the rms phase of the smoothed signal of one echo, about zero, in rad."""
     factors = block_factors(grid, BLOCK_MM)
-    signal = block_mean(np.where(mask, complex_signal(magnitude, phase_rad), np.complex64(0)), factors)
+    inside_head = np.where(mask, complex_signal(magnitude, phase_rad), np.complex64(0))
+    signal = block_mean(inside_head, factors)
     widths = [SMOOTHING_MM / size for size in coarser_grid(grid, factors).voxel_size_mm]
     # The complex signal is smoothed, not its angle: wraps would falsify a mean of angles.
     smooth = ndimage.gaussian_filter(signal, widths)
