@@ -18,6 +18,8 @@ MEASURES = {
     "gray_matter_volume": ("volume", "gray_matter", "n/a", "mm3"),
     "cortical_thickness": ("thickness_mean", "cortex", "LR", "mm"),
     "lesion_volume": ("volume", "lesion", "n/a", "mm3"),
+    "paramagnetic": ("chi_paramagnetic_mean", "thalamus", "LR", "ppb"),
+    "diamagnetic": ("chi_diamagnetic_mean", "thalamus", "LR", "ppb"),
 }
 COLUMNS = [
     "participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value", "unit",

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.image import resample
-from bids_qsmthal.core.labels import TABLE, of_thalamus, region
+from bids_qsmthal.core.labels import MIDLINE, TABLE, of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION
 from bids_qsmthal.qsm import separation
 
@@ -136,7 +136,7 @@ def regions_of(regions: roi.RegionResults | None, scan: Scan) -> dict[Region, Pa
     aside = (masks["veins"] > 0) | (masks["lesions"] > 0)
     found = dict(_sides("thalamus", masks["thalamus"], masks["thalamus_labelled"]))
     if masks["lesions"].any():
-        found["lesion", "LR"] = Part(masks["lesions"] > 0, 0)
+        found["lesion", MIDLINE] = Part(masks["lesions"] > 0, 0)
     if "nuclei" in masks:
         inside = masks["thalamus"] > 0
         for index in scan.nuclei_names:
@@ -148,7 +148,7 @@ def regions_of(regions: roi.RegionResults | None, scan: Scan) -> dict[Region, Pa
         found |= _deep_gray(masks["deepgray"], aside)
     if scan.white is not None:
         # A rim voxel holds some cortex, whose sources are others.
-        found["white_matter", "LR"] = _core(scan.white, aside)
+        found["white_matter", MIDLINE] = _core(scan.white, aside)
     return found
 
 
@@ -169,6 +169,8 @@ def _deep_gray(labels: Array, aside: Mask) -> dict[Region, Part]:
             continue
         own = _core(labels == index, aside)
         found[row.name, row.hemisphere] = own
+        if row.hemisphere == MIDLINE:
+            continue
         if (other := found.get((row.name, "LR"))) is not None:
             own = Part(own.mask | other.mask, own.lost + other.lost)
         found[row.name, "LR"] = own

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
+from bids_qsmthal.qsm.relaxation import MOST_R2STAR_HZ
+
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Mask
     from bids_qsmthal.qsm.acquisition import Acquisition
@@ -39,8 +41,16 @@ LEAST_SIGNAL = 0.25
 left, the first zero of the sinc is near, and what is fitted there is noise."""
 
 
+VOXELS_AT_ONCE = 50_000
+"""Of the correction: 11 echoes take some 30 MB."""
+
+
 class IrreversibleRate(Protocol):
-    """Anything that says how much of R2* is R2."""
+    """Anything that says how much of R2* is R2, in straight lines between corners."""
+
+    @property
+    def corners_hz(self) -> tuple[float, ...]:
+        """R2* at 3 T where the lines begin and end, ascending from zero."""
 
     def __call__(self, r2star_hz: Array) -> Array:
         """Return R2 in 1/s, for rates at 3 T."""
@@ -63,6 +73,11 @@ class BrokenLine:
     share: float = 0.68
     share_beyond: float = 0.22
 
+    @property
+    def corners_hz(self) -> tuple[float, ...]:
+        """Zero, the knee, and more than any tissue has."""
+        return 0.0, self.knee_hz, MOST_R2STAR_HZ
+
     def __call__(self, r2star_hz: Array) -> Array:
         """Return R2 in 1/s, for rates at 3 T."""
         below = np.minimum(r2star_hz, self.knee_hz)
@@ -74,6 +89,11 @@ class Proportional:
     """R2* is so many times R2', the same everywhere: 1.9 (Dimov 2022)."""
 
     ratio: float = 1.9
+
+    @property
+    def corners_hz(self) -> tuple[float, ...]:
+        """Zero, and more than any tissue has."""
+        return 0.0, MOST_R2STAR_HZ
 
     def __call__(self, r2star_hz: Array) -> Array:
         """Return R2 in 1/s, for rates at 3 T."""
@@ -107,12 +127,24 @@ class R2StarSeparation:
         r2star_hz, r2_hz
             In 1/s, at ``field_t``; R2 where it was measured.
         """
-        to_3_t = np.float32(1 / field_growth(field_t))
-        at_3_t = r2star_hz * to_3_t
-        rest = self.irreversible(at_3_t) if r2_hz is None else r2_hz * to_3_t
-        size = (at_3_t - rest) / np.float32(self.relaxivity_hz_per_ppm)
+        rest = self.assumed_r2_hz(r2star_hz, field_t) if r2_hz is None else r2_hz
+        relaxivity = np.float32(self.relaxivity_hz_per_ppm * field_growth(field_t))
+        size = (r2star_hz - rest) / relaxivity
         known = np.ones(chi_ppm.shape, np.bool_)
         return Sources(chi_ppm.astype(np.float32), size.astype(np.float32), known)
+
+    def assumed_r2_hz(self, r2star_hz: Array, field_t: float) -> Array:
+        """Return R2 of voxels of which R2* alone is known, both at ``field_t``.
+
+        R2' grows in proportion to the field and R2 more slowly. So R2* at 3 T is looked up from
+        R2* at the field; a straight line between the corners of the rule loses nothing.
+        """
+        reversible, irreversible = field_growth(field_t), r2_growth(field_t)
+        corners = np.array(self.irreversible.corners_hz)
+        assumed = self.irreversible(corners)
+        at_field = reversible * (corners - assumed) + irreversible * assumed
+        found = np.interp(r2star_hz, at_field, irreversible * assumed)
+        return cast("Array", found.astype(np.float32))
 
 
 SEPARATIONS: dict[str, R2StarSeparation | None] = {
@@ -239,9 +271,26 @@ def separated(
 
 
 def field_growth(field_t: float) -> float:
-    """Return how much faster tissue decays than at 3 T (in proportion: Peters 2007)."""
+    """Return how much faster sources make the signal decay than at 3 T: in proportion."""
     ratio = field_t / FIELD_T
     return 1.0 if abs(ratio - 1) < SAME_FIELD else ratio
+
+
+T2_S = {1.5: 0.0823, 3.0: 0.0717, 7.0: 0.0467}
+"""Of frontal and occipital gray and of white matter, mean (Cox 2010, doi 10.1002/mrm.22522), by
+field in T."""
+
+
+def r2_growth(field_t: float) -> float:
+    """Return R2 as a multiple of that at 3 T; outside of 1.5 to 7 T as at the nearer end.
+
+    With R2' in proportion to the field this gives R2* of gray and white matter, caudate and putamen
+    at 1.5 and 7 T from that at 3 T to 5/s (Peters 2007, which no number here is fitted to); with
+    both in proportion they would be off by up to 12/s.
+    """
+    if field_growth(field_t) == 1:
+        return 1.0
+    return T2_S[FIELD_T] / float(np.interp(field_t, list(T2_S), list(T2_S.values())))
 
 
 def macroscopic_rate_hz(
@@ -276,20 +325,31 @@ def macroscopic_rate_hz(
     # A gap between slices is not excited: nothing dephases there.
     step_hz = slices.thickness * _difference(total_field_hz, mask, slices.axis)[mask]
     times = np.asarray(echo_times_s, np.float64)
-    left = np.maximum(np.abs(np.sinc(step_hz[:, None] * times)), 0.02)
     rate = r2star_hz[mask].astype(np.float64)
-    added = np.zeros_like(rate)
+    added = [
+        # In parts: whole, a large scan of many echoes would take more than the inversion.
+        _added(step_hz[part], rate[part], times)
+        for part in np.array_split(np.arange(rate.size), 1 + rate.size // VOXELS_AT_ONCE)
+    ]
+    last = step_hz * times[-1]
+    out, known = np.zeros(mask.shape, np.float32), np.zeros_like(mask)
+    out[mask] = np.concatenate(added)
+    # Beyond the first zero of the sinc the signal comes back, and means nothing.
+    known[mask] = (np.abs(last) < 1) & (np.sinc(last) >= LEAST_SIGNAL)
+    return out, known
+
+
+def _added(step_hz: Array, rate_hz: Array, times_s: Array) -> Array:
+    """Return what the change of the field across each voxel's slice has added to its rate."""
+    left = np.maximum(np.abs(np.sinc(step_hz[:, None] * times_s)), 0.02)
+    added = np.zeros_like(rate_hz)
     # The fit minimises the misfit d - m of decay and model, not of their logarithms: to second
     # order that is a line through ln(d/m) with weights m^1.5 d^0.5. Three rounds settle d to 0.1/s.
-    fitted = np.exp(-1.5 * rate[:, None] * times) * np.sqrt(left)
+    fitted = np.exp(-1.5 * rate_hz[:, None] * times_s) * np.sqrt(left)
     for _ in range(3):
-        weights = fitted * np.exp(-0.5 * (rate - added)[:, None] * times)
-        added = np.clip(_slope(-np.log(left), times, weights), 0, rate)
-    out, known = np.zeros(mask.shape, np.float32), np.zeros_like(mask)
-    out[mask] = added
-    known[mask] = np.abs(step_hz) * times[-1] < 1
-    known[mask] &= left[:, -1] >= LEAST_SIGNAL
-    return out, known
+        weights = fitted * np.exp(-0.5 * (rate_hz - added)[:, None] * times_s)
+        added = np.clip(_slope(-np.log(left), times_s, weights), 0, rate_hz)
+    return added
 
 
 def _difference(values: Array, mask: Mask, axis: int) -> Array:

@@ -164,3 +164,19 @@ def test_example_of_counts_gives_the_ratio_of_the_rates(tmp_path: Path) -> None:
     assert list(shown["Unadjusted coefficient"].str.extract(r"\((.*)\)")[0]) == [
         "rate ratio", "odds ratio", "odds ratio",
     ]  # fmt: skip
+
+
+def test_example_of_the_sources_apart_tells_iron_from_myelin(tmp_path: Path) -> None:
+    page = (write_schemas.PAGE.parent / "separation.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    analysis = analysis_file.analysed(parse(text, Path("separation.yaml")))
+    truth = people().drop(columns=["chi"])
+    rng = np.random.default_rng(9)
+    truth["paramagnetic"] = 20 + 0.4 * truth["age"] + rng.normal(0, 3, N)
+    truth["diamagnetic"] = -36 + rng.normal(0, 3, N)
+    cohorts.write(truth, tmp_path)
+    cohort = assembly.assemble(tmp_path / "bids", tmp_path / "derivatives", analysis, strict=True)
+    fits = fitting.fit_all(analysis, cohort, Resampling(n_permutations=0, n_bootstraps=0)).fits
+    for outcome in ("paramagnetic", "diamagnetic"):
+        found = fits[outcome].row("age")["coefficient"]
+        assert found == pytest.approx(slope(truth, f"{outcome} ~ age + sex", "age"))

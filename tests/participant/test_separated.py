@@ -48,7 +48,7 @@ def sources() -> Sources:
 def test_the_rows_are_means_in_ppb_over_known_voxels_and_count_the_others() -> None:
     both = {
         ("thalamus", "LR"): Part(np.array([True, True]), 4),
-        ("lesion", "LR"): Part(np.array([False, True]), 0),
+        ("lesion", "n/a"): Part(np.array([False, True]), 0),
     }
     rows = source_rows(Separated(sources=sources(), regions=both))
     assert [(one["measure"], one["region"]) for one in rows] == [
@@ -134,14 +134,14 @@ def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:
         ("thalamus", "L"): (1, 0),
         ("thalamus", "R"): (2, 1),
         ("thalamus", "LR"): (3, 1),
-        ("lesion", "LR"): (2, 0),
+        ("lesion", "n/a"): (2, 0),
         ("thalamus_av", "L"): (1, 0),
         ("thalamus_pulvinar", "R"): (2, 1),
         # No core is left in one row of voxels: the whole label, without vein and lesions.
         ("caudate", "L"): (9, 1),
         ("caudate", "R"): (8, 2),
         ("caudate", "LR"): (17, 3),
-        ("white_matter", "LR"): (97, 3),
+        ("white_matter", "n/a"): (97, 3),
     }
 
 
@@ -153,7 +153,7 @@ def test_a_rim_of_deep_gray_is_left_out() -> None:
     masks["deepgray"] = nothing.like(labels)
     scan: Any = SimpleNamespace(nuclei_names={}, white=None)
     found = regions_of(cast("Any", SimpleNamespace(masks=masks)), scan)
-    assert ("lesion", "LR") not in found
+    assert ("lesion", "n/a") not in found
     assert int(found["putamen", "L"].mask.sum()) == 27
     assert found["putamen", "LR"].lost == 98
 

@@ -13,7 +13,9 @@ from bids_qsmthal.qsm.separation import (
     Proportional,
     R2StarSeparation,
     SliceStack,
+    field_growth,
     macroscopic_rate_hz,
+    r2_growth,
     separated,
 )
 
@@ -63,6 +65,38 @@ def test_a_lack_of_iron_is_not_taken_for_a_slower_r2() -> None:
     # Nine tenths of the difference and more, and at most a tenth of it as myelin.
     assert np.diff(found.paramagnetic_ppm).min() > 0.0085
     assert np.abs(np.diff(found.diamagnetic_ppm)).max() < 0.0015
+
+
+T2STAR_MS = {
+    # Peters 2007 (doi 10.1016/j.mri.2007.02.014): gray matter, white matter, caudate, putamen.
+    1.5: np.array([84.0, 66.2, 58.8, 55.5]),
+    3.0: np.array([66.0, 53.2, 41.3, 31.5]),
+    7.0: np.array([33.2, 26.8, 19.9, 16.1]),
+}
+
+
+@pytest.mark.parametrize("field_t", [1.5, 7.0])
+def test_tissue_has_about_the_same_sources_at_every_field(field_t: float) -> None:
+    method = R2StarSeparation()
+    sizes = {
+        field: method(np.zeros(4), 1000 / t2star_ms, field).size_ppm
+        for field, t2star_ms in T2STAR_MS.items()
+    }
+    ratio = sizes[field_t] / sizes[3.0]
+    # But for the putamen at 1.5 T; with R2 in proportion to the field it would be 2.1, 2.4 and 1.7.
+    assert ratio[:3] == pytest.approx(1.0, abs=0.25)
+
+
+def test_an_assumed_r2_and_what_it_leaves_add_up_at_every_field() -> None:
+    r2star_3_t = np.linspace(0, 80, 41)
+    for method in (R2StarSeparation(), R2StarSeparation(irreversible=Proportional())):
+        r2_3_t = method.irreversible(r2star_3_t)
+        for field_t in (0.55, 1.5, 2.89, 3.0, 7.0, 9.4):
+            of_sources = (r2star_3_t - r2_3_t) * field_growth(field_t)
+            r2star = of_sources + r2_3_t * r2_growth(field_t)
+            found = method(np.zeros(41), r2star, field_t)
+            expected = (r2star_3_t - r2_3_t) / RELAXIVITY_HZ_PER_PPM
+            np.testing.assert_allclose(found.size_ppm, expected, atol=1e-6)
 
 
 def test_noise_makes_no_source_in_the_mean_of_a_region() -> None:
