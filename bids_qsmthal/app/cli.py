@@ -374,6 +374,7 @@ def _simulate(words: Sequence[str]) -> int:
                 vendors=chosen.vendor,
                 scenario=chosen.scenario,
             ),
+            files=simulation.Files(labels=chosen.labels, lesion_masks=chosen.lesion_masks),
         )
 
 
@@ -382,12 +383,13 @@ def _demo(words: Sequence[str]) -> int:
     log.setLevel(log_level(chosen))
     folder = chosen.directory.resolve()
     caches.use(chosen.work_dir or folder / "work")
-    from bids_qsmthal.app import demo  # noqa: PLC0415
+    from bids_qsmthal.app import demo, simulation  # noqa: PLC0415
 
     return demo.run(
         folder,
         participants=chosen.participants,
         seed=chosen.seed,
+        files=simulation.Files(labels=chosen.labels, lesion_masks=chosen.lesion_masks),
         process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),
     )
 

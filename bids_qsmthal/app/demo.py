@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal import __version__, simulate
+from bids_qsmthal.app.simulation import NO_FILES, Files
+from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.core.files import write_json
 from bids_qsmthal.report import numbers
 
@@ -40,7 +42,14 @@ ROWS: Final = (
 )
 
 
-def run(folder: Path, *, process: Process, participants: int = 3, seed: int = 0) -> int:
+def run(
+    folder: Path,
+    *,
+    process: Process,
+    participants: int = 3,
+    seed: int = 0,
+    files: Files = NO_FILES,
+) -> int:
     """Make a cohort, process it, and print truth beside estimate.
 
     Parameters
@@ -54,6 +63,8 @@ def run(folder: Path, *, process: Process, participants: int = 3, seed: int = 0)
         How many to make.
     seed
         Of the simulation.
+    files
+        What of the participants is read and not drawn.
 
     Returns
     -------
@@ -62,7 +73,7 @@ def run(folder: Path, *, process: Process, participants: int = 3, seed: int = 0)
     """
     cohort = plan(participants, seed)
     bids, derivatives = folder / "bids", folder / "derivatives"
-    _make(folder, cohort)
+    _make(folder, cohort, files)
     # The comparison is printed also after failures: what is missing is n/a in it.
     status = process(bids, derivatives)
     sys.stdout.write(f"\n{comparison(folder / 'truth', derivatives, cohort)}\n")
@@ -110,19 +121,33 @@ def comparison(truth: Path, derivatives: Path, cohort: tuple[simulate.Planned, .
     return "\n".join(numbers.aligned(lines, right=(2, 3, 4)))
 
 
-def _make(folder: Path, cohort: tuple[simulate.Planned, ...]) -> None:
+def _make(folder: Path, cohort: tuple[simulate.Planned, ...], files: Files) -> None:
     """Simulate the cohort unless it is there."""
     receipt = folder / "truth" / "cohort.json"
-    planned = {"version": __version__, "participants": [asdict(person) for person in cohort]}
+    planned: dict[str, object] = {
+        "version": __version__,
+        "participants": [asdict(person) for person in cohort],
+    }
+    if files != NO_FILES:
+        planned["files"] = [_identity(path) for path in (*files.labels, *files.lesion_masks)]
     # Through JSON, as the receipt went: tuples become lists, and the two can be compared.
     wanted = json.loads(json.dumps(planned))
     if receipt.is_file() and json.loads(receipt.read_text(encoding="utf-8")) == wanted:
         log.info("simulated participants in %s are used again", folder / "bids")
         return
     log.info("simulating %d participants in %s", len(cohort), folder / "bids")
-    simulate.write_dataset(folder / "bids", cohort)
+    given = simulate.read_given(files.labels, files.lesion_masks)
+    simulate.write_dataset(folder / "bids", cohort, given=given)
     # Last: without it a cohort that was half written is made anew.
     write_json(receipt, wanted)
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    """Return what tells whether a file is still the one that was read: name, bytes, change."""
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file.")
+    state = path.stat()
+    return str(path.resolve()), state.st_size, state.st_mtime_ns
 
 
 def _estimates(derivatives: Path, name: str) -> Mapping[str, float]:

@@ -130,6 +130,7 @@ def demo_parser() -> Parser:
     )
     p.add_argument("directory", type=Path, help="where dataset, truth and results go")
     _option(p, "--participants", type=count, default=3, help="how many to simulate (default 3)")
+    _add_given_heads(p)
     _resources(p)
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
@@ -150,10 +151,33 @@ def simulate_parser() -> Parser:
     p.add_argument("directory", type=Path, help="where dataset and truth go")
     _option(p, "--participants", type=count, default=3, help="how many (default 3)")
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
+    _add_given_heads(p)
     _add_simulated_scan(p)
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     return p
+
+
+def _add_given_heads(p: Parser) -> None:
+    _option(
+        p,
+        "--labels",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="heads to simulate, in turn: label maps of FreeSurfer (aseg.mgz), SynthSeg or charm "
+        "(default: a warped atlas)",
+    )
+    _option(
+        p,
+        "--lesion-masks",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="masks whose lesions lend their shapes to the simulated ones (default: blobs)",
+    )
 
 
 def _add_simulated_scan(p: Parser) -> None:

@@ -44,7 +44,18 @@ class Scan:
     scenario: str = "plain"
 
 
-def run(folder: Path, *, participants: int, seed: int, scan: Scan) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What of the participants is read: label maps of their heads, masks with shapes of lesions."""
+
+    labels: Sequence[Path] = ()
+    lesion_masks: Sequence[Path] = ()
+
+
+NO_FILES: Final = Files()
+
+
+def run(folder: Path, *, participants: int, seed: int, scan: Scan, files: Files = NO_FILES) -> int:
     """Write a simulated dataset and its truth, or print the scenarios.
 
     Parameters
@@ -55,6 +66,8 @@ def run(folder: Path, *, participants: int, seed: int, scan: Scan) -> int:
         How many, and which.
     scan
         How they are scanned.
+    files
+        What of them is read and not drawn.
 
     Returns
     -------
@@ -67,6 +80,7 @@ def run(folder: Path, *, participants: int, seed: int, scan: Scan) -> int:
             sys.stdout.write(f"{name:{width}}{known.title}\n")
         return 0
     _check_free(folder)
+    given = simulate.read_given(files.labels, files.lesion_masks)
     cohort = simulate.draw_cohort(
         participants,
         seed,
@@ -79,7 +93,7 @@ def run(folder: Path, *, participants: int, seed: int, scan: Scan) -> int:
             replace(person, parameters=replace(person.parameters, snr=snr)) for person in cohort
         )
     chosen = _known(simulate.SCENARIOS, "--scenario", scan.scenario)
-    truth = simulate.write_dataset(folder / "bids", cohort, chosen)
+    truth = simulate.write_dataset(folder / "bids", cohort, chosen, given)
     log.info("%d participants in %s, what is true of them in %s", len(cohort), folder, truth)
     return 0
 

@@ -9,6 +9,8 @@ from bids_qsmthal.simulate.cohort import (
 )
 from bids_qsmthal.simulate.dataset import write_dataset, write_participant
 from bids_qsmthal.simulate.effects import PLAIN, Effects
+from bids_qsmthal.simulate.given import GivenFiles, read_given
+from bids_qsmthal.simulate.head_model import NOTHING_GIVEN, Given
 from bids_qsmthal.simulate.parameters import (
     PROTOCOLS,
     VENDORS,
@@ -28,11 +30,14 @@ from bids_qsmthal.simulate.scenarios import SCENARIOS, Scenario
 from bids_qsmthal.simulate.truth import Truth
 
 __all__ = [
+    "NOTHING_GIVEN",
     "PLAIN",
     "PROTOCOLS",
     "SCENARIOS",
     "VENDORS",
     "Effects",
+    "Given",
+    "GivenFiles",
     "MeasuresCohort",
     "Parameters",
     "Participant",
@@ -48,6 +53,7 @@ __all__ = [
     "head_scans",
     "measures_cohort",
     "participant",
+    "read_given",
     "with_voxels",
     "write_dataset",
     "write_participant",

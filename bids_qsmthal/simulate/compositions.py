@@ -16,7 +16,7 @@ from scipy import ndimage
 from bids_qsmthal.core.affine import apply_to_columns, between
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.core.labels import SIDES
-from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM
+from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM, LabelledEnvelope
 from bids_qsmthal.simulate.templates import NUCLEI, SMALL_NUCLEI
 from bids_qsmthal.simulate.tissues import NAMES, ROW
 
@@ -139,6 +139,12 @@ def compositions(
         yield _brain(head, flat, _points(flat, affine, shape), depth[flat])
     if brain_only:
         return
+    if isinstance(head.envelope, LabelledEnvelope):
+        beyond = np.flatnonzero(depth > DURA_MM)
+        for start in range(0, beyond.size, CHUNK):
+            flat = beyond[start : start + CHUNK]
+            yield _labelled_shell(head.envelope, flat, _points(flat, affine, shape), depth[flat])
+        return
     outer = sampled(head.envelope.outer, affine, shape).reshape(-1)
     # Level sets are soft over 1 mm: half a millimetre beyond the skin there is still some of it.
     around = np.flatnonzero((depth > DURA_MM) & (outer < 1.0))
@@ -157,6 +163,22 @@ def _points(flat: NDArray[np.intp], affine: Affine, shape: tuple[int, int, int])
 def _step(level: Float, width: float = 1.0) -> Float:
     """Fraction of a point on the negative side of a level set whose border is ``width`` mm soft."""
     return np.clip(np.float32(0.5) - level / np.float32(width), 0, 1)
+
+
+def _labelled_shell(
+    around_brain: LabelledEnvelope, flat: NDArray[np.intp], points_mm: Float, depth: Float
+) -> Chunk:
+    """Compose points outside the dura by the nearest label; the dura itself has none."""
+    to_index = np.linalg.inv(around_brain.tissue.affine).astype(np.float32)
+    index = np.round(apply_to_columns(to_index, points_mm)).astype(np.intp)
+    # Beyond the map its last voxels go on: air above, a neck that was cut below.
+    last = np.array(around_brain.tissue.shape)[:, None] - 1
+    row = around_brain.tissue.data[tuple(np.clip(index, 0, last))]
+    dura = _step(depth - SKULL_MM)
+    fractions = np.zeros((len(NAMES), flat.size), np.float32)
+    fractions[row, np.arange(flat.size)] = 1 - dura
+    fractions[ROW["dura"]] += dura
+    return Chunk(flat, fractions)
 
 
 def shell_fractions(depth: Float, outer: Float, air: Float, eyes: Float) -> Float:
@@ -212,7 +234,8 @@ def _classes(head: Head, index: Float, depth: Float) -> Float:
     prior[0] *= np.float32(1 - head.cortical_loss)
     # Fluid fills what lies between the brain's hull and the dura; a trace everywhere keeps the sum
     # from zero where the template is empty.
-    prior[2] += _step(-depth) + np.float32(0.02)
+    filling = np.float32(0) if head.templates.fluid_fills else _step(-depth)
+    prior[2] += filling + np.float32(0.02)
     # An average of many brains is blurred: its fractions, sharpened, are those of one.
     prior **= SHARPNESS
     return np.asarray(prior / prior.sum(axis=0))

@@ -12,6 +12,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
 from bids_qsmthal.simulate.effects import PLAIN
+from bids_qsmthal.simulate.given import NO_FILES
 from bids_qsmthal.simulate.participants import Participant, participant
 from bids_qsmthal.simulate.scenarios import SCENARIOS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_qsmthal.simulate.cohort import Planned
+    from bids_qsmthal.simulate.given import GivenFiles
     from bids_qsmthal.simulate.scenarios import Scenario
 
 log = logging.getLogger(__name__)
@@ -29,10 +31,17 @@ Simulated multi-echo gradient echo, T1w, post-contrast T1w and FLAIR images of d
 with known thalamic susceptibility. Nobody was scanned. Made by bids_qsmthal {version}; what is true
 of each participant (maps, labels, volumes, motion) is in the folder `truth` beside this dataset.
 
-Limits: the anatomy is a warped, sharpened average brain; skull, scalp and sinuses are shells and
-ellipsoids; {scan} no chemical shift of fat, no motion during a scan. Cortical
+Limits: {anatomy}; {scan} no chemical shift of fat, no motion during a scan. Cortical
 thickness has no truth.
 """
+
+ATLAS_ANATOMY: Final = """\
+the anatomy is a warped, sharpened average brain; skull, scalp and sinuses are shells and
+ellipsoids"""
+GIVEN_ANATOMY: Final = """\
+the anatomy is that of label maps ({names}), its borders half a millimetre
+soft; veins are those of an atlas; where nothing is labelled outside the brain, skull, scalp and
+sinuses are shells and ellipsoids"""
 
 PLAIN_SCAN: Final = "noise is white; no flow,"
 
@@ -53,7 +62,10 @@ DICTIONARY: Final[dict[str, Any]] = {
 
 
 def write_dataset(
-    folder: Path, cohort: Iterable[Planned], scenario: Scenario | None = None
+    folder: Path,
+    cohort: Iterable[Planned],
+    scenario: Scenario | None = None,
+    given: GivenFiles = NO_FILES,
 ) -> Path:
     """Make every participant of a cohort and write them as valid BIDS.
 
@@ -65,6 +77,8 @@ def write_dataset(
         Participants are made one after the other, and forgotten once written.
     scenario
         What the scanner does to their gradient echoes; a plain scan by default.
+    given
+        Heads and shapes of lesions that are not drawn.
 
     Returns
     -------
@@ -74,12 +88,12 @@ def write_dataset(
     # Beside and not inside: nothing that reads the dataset may come upon the truth.
     truth_folder = folder.parent / "truth"
     rows, truths = [], []
-    for planned in cohort:
+    for order, planned in enumerate(cohort):
         log.info("simulating sub-%s", planned.label)
         parameters, effects = planned.parameters, PLAIN
         if scenario is not None:
             parameters, effects = scenario.applied(parameters)
-        made = participant(parameters, planned.seed, effects)
+        made = participant(parameters, planned.seed, effects, given.of(order))
         name = f"sub-{planned.label}"
         write_participant(folder, truth_folder, name, made)
         rows.append(planned.row)
@@ -88,7 +102,10 @@ def write_dataset(
     scan = PLAIN_SCAN
     if scenario is not None and scenario != SCENARIOS["plain"]:
         scan = f"gradient echo: {scenario.title};"
-    write_text(folder / "README", README.format(version=__version__, scan=scan))
+    names = ", ".join(path.name for path in given.labels)
+    anatomy = GIVEN_ANATOMY.format(names=names) if names else ATLAS_ANATOMY
+    text = README.format(version=__version__, scan=scan, anatomy=anatomy)
+    write_text(folder / "README", text)
     write_tsv(folder / "participants.tsv", pd.DataFrame(rows))
     write_json(folder / "participants.json", DICTIONARY)
     write_tsv(truth_folder / "participants_truth.tsv", pd.DataFrame(truths))

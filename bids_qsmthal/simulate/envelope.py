@@ -79,6 +79,22 @@ class Envelope:
     eyes: Image
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledEnvelope:
+    """A head whose tissues outside the brain are labelled.
+
+    Attributes
+    ----------
+    depth
+        As in ``Envelope``; ``DURA_MM`` is the border of what is labelled inside the skull.
+    tissue
+        Row of ``TISSUES`` at each point outside; a head that is cut below goes on as it was cut.
+    """
+
+    depth: Image
+    tissue: Image
+
+
 def envelope(templates: Templates, warp: RandomWarp) -> Envelope:
     """Build the head around a participant's brain."""
     affine = lattice(STEP_MM, CORNER_MM)

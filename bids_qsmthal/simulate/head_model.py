@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from bids_qsmthal.core.image import Image
-    from bids_qsmthal.simulate.envelope import Envelope
+    from bids_qsmthal.simulate.envelope import Envelope, LabelledEnvelope
     from bids_qsmthal.simulate.templates import Templates
     from bids_qsmthal.simulate.veins import Vein
     from bids_qsmthal.simulate.warps import RandomWarp
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class HeadAnatomy:
+    """Where the tissues of a head are: of the warped atlas, or of a label map.
+
+    Attributes
+    ----------
+    name
+        Of the file, or ``atlas``.
+    templates, warp, envelope, cortical_loss
+        As in ``Head``.
+    """
+
+    name: str
+    templates: Templates
+    warp: RandomWarp
+    envelope: Envelope | LabelledEnvelope
+    cortical_loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Given:
+    """What of a participant is given and not drawn.
+
+    Attributes
+    ----------
+    anatomy
+        The head; the atlas is warped by default.
+    lesion_shapes
+        Level sets (mm, negative inside) on grids of ``heads.TERRAIN_STEP_MM``; blobs by default.
+    """
+
+    anatomy: HeadAnatomy | None = None
+    lesion_shapes: tuple[NDArray[np.float32], ...] = ()
+
+
+NOTHING_GIVEN: Final = Given()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +82,7 @@ class Head:
 
     templates: Templates
     warp: RandomWarp
-    envelope: Envelope
+    envelope: Envelope | LabelledEnvelope
     lesions: Image
     enhancing: Image
     plexus: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]

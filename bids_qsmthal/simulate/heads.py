@@ -13,7 +13,7 @@ from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.envelope import envelope
-from bids_qsmthal.simulate.head_model import Head
+from bids_qsmthal.simulate.head_model import NOTHING_GIVEN, Given, Head, HeadAnatomy
 from bids_qsmthal.simulate.lesions import EMPTY_MM, Terrain, draw_lesions
 from bids_qsmthal.simulate.templates import templates
 from bids_qsmthal.simulate.tissues import ROW, property_of
@@ -29,8 +29,43 @@ TERRAIN_SHAPE: Final = (113, 145, 121)
 TEXTURE_STEP_MM: Final = 4.0
 
 
-def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
-    """Draw one participant's anatomy and susceptibility."""
+def draw_head(
+    parameters: Parameters, generator: np.random.Generator, given: Given = NOTHING_GIVEN
+) -> Head:
+    """Draw one participant's anatomy and susceptibility.
+
+    Parameters
+    ----------
+    parameters
+        Of the person.
+    generator
+        Source of randomness.
+    given
+        What is not drawn: an anatomy has its own size, shape and atrophy.
+    """
+    anatomy = given.anatomy or _draw_anatomy(parameters, generator)
+    empty = _terrain_image(np.full(TERRAIN_SHAPE, EMPTY_MM, np.float32))
+    head = Head(
+        templates=anatomy.templates,
+        warp=anatomy.warp,
+        envelope=anatomy.envelope,
+        lesions=empty,
+        enhancing=empty,
+        plexus=(),
+        calcified_fraction=0.35 if parameters.calcified_plexus else 0.0,
+        veins=draw_veins(anatomy.warp, generator),
+        texture=_texture(generator),
+        chi_ppb=_susceptibilities(parameters, generator),
+        thalamus_asymmetry_ppb=float(generator.normal(0, 2.0)),
+        # Zero until the thalami are known; ``_with_lesions`` takes the mean of the pattern off.
+        nuclei_mean_ppb=0.0,
+        cortical_loss=anatomy.cortical_loss,
+    )
+    return _with_lesions(head, parameters, generator, given.lesion_shapes)
+
+
+def _draw_anatomy(parameters: Parameters, generator: np.random.Generator) -> HeadAnatomy:
+    """Warp the atlas."""
     atlas = templates()
     warp = random_warp(
         atlas,
@@ -39,27 +74,21 @@ def draw_head(parameters: Parameters, generator: np.random.Generator) -> Head:
         atrophy=parameters.atrophy,
         generator=generator,
     )
-    empty = _terrain_image(np.full(TERRAIN_SHAPE, EMPTY_MM, np.float32))
-    head = Head(
+    return HeadAnatomy(
+        name="atlas",
         templates=atlas,
         warp=warp,
         envelope=envelope(atlas, warp),
-        lesions=empty,
-        enhancing=empty,
-        plexus=(),
-        calcified_fraction=0.35 if parameters.calcified_plexus else 0.0,
-        veins=draw_veins(warp, generator),
-        texture=_texture(generator),
-        chi_ppb=_susceptibilities(parameters, generator),
-        thalamus_asymmetry_ppb=float(generator.normal(0, 2.0)),
-        # Zero until the thalami are known; ``_with_lesions`` takes the mean of the pattern off.
-        nuclei_mean_ppb=0.0,
         cortical_loss=0.12 * parameters.atrophy,
     )
-    return _with_lesions(head, parameters, generator)
 
 
-def _with_lesions(head: Head, parameters: Parameters, generator: np.random.Generator) -> Head:
+def _with_lesions(
+    head: Head,
+    parameters: Parameters,
+    generator: np.random.Generator,
+    shapes: tuple[NDArray[np.float32], ...],
+) -> Head:
     """Add what depends on where the tissues are: lesions, plexus, the nuclei's mean."""
     white = np.zeros(TERRAIN_SHAPE, np.float32)
     ventricle = np.zeros(TERRAIN_SHAPE, np.float32)
@@ -81,6 +110,7 @@ def _with_lesions(head: Head, parameters: Parameters, generator: np.random.Gener
         enhancing=parameters.enhancing,
         enhancing_radius_mm=parameters.enhancing_radius_mm,
         generator=generator,
+        shapes=shapes,
     )
     return replace(
         head,

@@ -9,8 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.affine import voxel_sizes_mm
+from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.core.image import Image, reoriented
+
 if TYPE_CHECKING:
-    from bids_qsmthal.core.image import Image
+    from collections.abc import Sequence
 
 Float = NDArray[np.float32]
 
@@ -18,6 +22,11 @@ SITES: Final = {"periventricular": 0.5, "deep": 0.3, "juxtacortical": 0.2}
 """Fraction of the seeds; McDonald criteria name these sites (infratentorial ones are left out)."""
 
 EMPTY_MM: Final = 9.0
+
+SOFT_MM: Final = 0.5
+
+MARGIN_MM: Final = 4.0
+"""Round a lesion of a mask: the border of all moves by 2 mm at most to meet their volume."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +60,7 @@ def draw_lesions(
     enhancing: int,
     enhancing_radius_mm: tuple[float, float],
     generator: np.random.Generator,
+    shapes: Sequence[Float] = (),
 ) -> DrawnLesions:
     """Draw lesions until their volume is reached, then move all borders to meet it.
 
@@ -66,6 +76,9 @@ def draw_lesions(
         Smallest and largest radius of those.
     generator
         Source of randomness.
+    shapes
+        Level sets that lesions without enhancement take in place of blobs, on the steps of the
+        terrain.
     """
     grid = terrain.white
     step_mm = float(grid.voxel_volume_mm3 ** (1 / 3))
@@ -85,6 +98,10 @@ def draw_lesions(
         if volume >= wanted_mm3:
             break
         for _ in range(4):
+            if shapes:
+                shape = shapes[int(generator.integers(len(shapes)))]
+                _stamp(level, _seed(seeds, generator), shape, generator)
+                continue
             # Median radius 2.1 mm (e^0.75), with a tail of large ones: most lesions are small.
             radius_mm = min(float(generator.lognormal(0.75, 0.5)), 9.0)
             _grow(level, _seed(seeds, generator), radius_mm, step_mm, generator)
@@ -116,7 +133,9 @@ def _seeds(
 
 
 def _seed(seeds: dict[str, NDArray[np.intp]], generator: np.random.Generator) -> NDArray[np.intp]:
-    site = str(generator.choice(list(SITES), p=list(SITES.values())))
+    # A head with wide ventricles and little white matter may have no place that is deep.
+    share = np.array([SITES[site] * (len(seeds[site]) > 0) for site in SITES])
+    site = str(generator.choice(list(SITES), p=share / share.sum()))
     candidates = seeds[site]
     return np.asarray(candidates[generator.integers(len(candidates))])
 
@@ -164,6 +183,57 @@ def _grow(
     noise *= 0.22 * radius_mm / max(float(noise.std()), 1e-9)
     blob = np.linalg.norm(away, axis=-1) - radius_mm + noise
     level[box] = np.minimum(level[box], blob)
+
+
+def _stamp(
+    level: Float, centre: NDArray[np.intp], shape: Float, generator: np.random.Generator
+) -> None:
+    """Add a shape to a level set, its middle at a place; left and right may be exchanged."""
+    turned = shape[::-1] if generator.random() < 0.5 else shape
+    start = centre - np.array(shape.shape) // 2
+    low, high = np.maximum(start, 0), np.minimum(start + shape.shape, level.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    part = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    level[box] = np.minimum(level[box], turned[part])
+
+
+def lesion_shapes(mask: Image, step_mm: float) -> tuple[Float, ...]:
+    """Return each lesion of a mask as a level set (mm, negative inside) of its own.
+
+    Parameters
+    ----------
+    mask
+        Lesions, not zero.
+    step_mm
+        Of the grids that come back, axes those nearest to R, A, S. A lesion so small that no voxel
+        of its grid lies in it has no shape.
+    """
+    # Lesions that touch at a corner are one, as the truth counts them.
+    numbers, _ = ndimage.label(mask.data != 0, np.ones((3, 3, 3)))
+    margin = margin_voxels(MARGIN_MM, voxel_sizes_mm(mask.affine).tolist())
+    levels = [
+        _level_mm(reoriented(crop.of(mask.like((numbers == number).astype(np.uint8)))), step_mm)
+        for number, crop in around_each(numbers, margin=margin)
+    ]
+    return tuple(level for level in levels if level.min() < 0)
+
+
+def _level_mm(lesion: Image, step_mm: float) -> Float:
+    """Return the signed distance from the border of a mask in steps of a length, mm."""
+    size_mm = voxel_sizes_mm(lesion.affine)
+    beyond, within = (
+        ndimage.distance_transform_edt(mask, size_mm) for mask in (lesion.data == 0, lesion.data)
+    )
+    # From centre to centre: as much too far outside as inside, so that zero is the border. The
+    # steps of voxels go: faces that all move at once could not meet a volume.
+    level = ndimage.gaussian_filter(beyond - within, SOFT_MM / size_mm)
+    zoom = step_mm / size_mm
+    shape = tuple(int(np.ceil(n / z)) for n, z in zip(level.shape, zoom, strict=True))
+    return np.asarray(
+        ndimage.affine_transform(
+            level, np.diag(zoom), output_shape=shape, output=np.float32, order=1, cval=EMPTY_MM
+        )
+    )
 
 
 def _volume_mm3(level: Float, step_mm: float) -> float:

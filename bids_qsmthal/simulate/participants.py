@@ -15,7 +15,7 @@ from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.echoes import Scene, echo_signals, smooth_field
 from bids_qsmthal.simulate.effects import PLAIN, Effects
 from bids_qsmthal.simulate.gradient_echo import fields, fine_model
-from bids_qsmthal.simulate.head_model import Head
+from bids_qsmthal.simulate.head_model import NOTHING_GIVEN, Given, Head
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
 from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
@@ -72,7 +72,9 @@ class Participant:
     truth: Truth
 
 
-def participant(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> Participant:
+def participant(
+    parameters: Parameters, seed: int, effects: Effects = PLAIN, given: Given = NOTHING_GIVEN
+) -> Participant:
     """Make a digital participant; the same arguments give the same bytes.
 
     Parameters
@@ -81,9 +83,11 @@ def participant(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> 
         Of the person and the scans.
     effects
         What the gradient echo has beyond a plain one.
+    given
+        What of the person is not drawn.
     """
     anatomy, poses, gre, structural = _sources(seed)
-    head = draw_head(parameters, anatomy)
+    head = draw_head(parameters, anatomy, given)
     pose = draw_poses(parameters.motion, poses)
     gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
     scans, truth = _structural(head, pose, parameters, structural)
@@ -96,23 +100,27 @@ def participant(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> 
         **_motion(pose),
         "parameters": {**asdict(parameters), "seed": seed},
     }
+    if given.anatomy is not None:
+        values["anatomy"] = given.anatomy.name
     images = {**truth.images, **gre_truth.images}
     return Participant((*gre_scans, *scans), Truth(values, images))
 
 
-def gradient_echo_scan(parameters: Parameters, seed: int, effects: Effects = PLAIN) -> Participant:
+def gradient_echo_scan(
+    parameters: Parameters, seed: int, effects: Effects = PLAIN, given: Given = NOTHING_GIVEN
+) -> Participant:
     """Make the gradient echo alone: the same bytes as in ``participant``."""
     anatomy, poses, gre, _ = _sources(seed)
-    head = draw_head(parameters, anatomy)
+    head = draw_head(parameters, anatomy, given)
     pose = draw_poses(parameters.motion, poses)
     scans, truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
     return Participant(tuple(scans), truth)
 
 
-def head_scans(parameters: Parameters, seed: int) -> Participant:
+def head_scans(parameters: Parameters, seed: int, given: Given = NOTHING_GIVEN) -> Participant:
     """Make T1w, post-contrast T1w and FLAIR alone: the same bytes as in ``participant``."""
     anatomy, poses, _, structural = _sources(seed)
-    head = draw_head(parameters, anatomy)
+    head = draw_head(parameters, anatomy, given)
     pose = draw_poses(parameters.motion, poses)
     scans, truth = _structural(head, pose, parameters, structural)
     values: dict[str, object] = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.affine import apply_to_columns
 from bids_qsmthal.core.crop import Crop, around
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, Group, TissueClass
@@ -70,6 +71,9 @@ class Templates:
         ``ventricle_L``, ``ventricle_R`` (lateral), ``ventricle_M`` (third and fourth).
     atria
         Trigones of both lateral ventricles.
+    fluid_fills
+        Whether ``csf`` is all that is not tissue. An average brain shows too little fluid between
+        its hull and the dura.
     """
 
     affine: Affine
@@ -80,27 +84,29 @@ class Templates:
     structures: Mapping[str, StructureMap]
     ventricles: Mapping[str, StructureMap]
     atria: StructureMap
+    fluid_fills: bool = False
 
 
 @lru_cache(maxsize=1)
 def templates() -> Templates:
     """Read the packaged atlas once per process."""
-    t1w = _stored("T1w")
+    t1w = stored("T1w")
     # The template has no skull: what is not zero is brain.
     brain = ndimage.binary_fill_holes(t1w.data > 0)
     gray, white, csf = _tissues(t1w.data, brain)
-    labels = _stored("desc-deepgray_dseg").data
-    structures = {"brainstem": _smoothed(labels == ATLAS.index("brainstem"))}
-    structures |= _small_nuclei(t1w.shape, t1w.affine)
+    labels = stored("desc-deepgray_dseg").data
+    structures = {"brainstem": smoothed(labels == ATLAS.index("brainstem"))}
+    for name in SMALL_NUCLEI:
+        structures |= small_nuclei(t1w.shape, t1w.affine, name)
     for name in NUCLEI:
         for side, index in zip(SIDES, ATLAS.pair(name), strict=True):
-            structures[f"{name}_{side}"] = _smoothed(labels == index)
+            structures[f"{name}_{side}"] = smoothed(labels == index)
     ventricles = {
-        f"ventricle_{side}": _smoothed(labels == index)
+        f"ventricle_{side}": smoothed(labels == index)
         for side, index in zip(SIDES, LATERAL_VENTRICLE, strict=True)
     }
     midline = set(ATLAS.indices(Group.VENTRICLES)) - set(LATERAL_VENTRICLE)
-    ventricles["ventricle_M"] = _smoothed(np.isin(labels, sorted(midline)))
+    ventricles["ventricle_M"] = smoothed(np.isin(labels, sorted(midline)))
     return Templates(
         affine=t1w.affine,
         gray=gray,
@@ -109,11 +115,12 @@ def templates() -> Templates:
         brain=ndimage.gaussian_filter(brain.astype(np.float32), 1.0),
         structures=structures,
         ventricles=ventricles,
-        atria=_smoothed(_stored("desc-atria_dseg").data > 0),
+        atria=smoothed(stored("desc-atria_dseg").data > 0),
     )
 
 
-def _stored(name: str) -> Image:
+def stored(name: str) -> Image:
+    """Return an image of the packaged atlas."""
     with as_file(files("bids_qsmthal") / "data" / "atlas" / f"{name}.nii.gz") as path:
         return nifti.load(path, dtype=np.uint8)
 
@@ -127,7 +134,7 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     bright = t1w.astype(np.float32) / max(int(t1w.max()), 1)
     found = []
     for name, mean, deviation, weight in CLASSES:
-        prior = _stored(f"label-{name}_probseg").data.astype(np.float32) / 255
+        prior = stored(f"label-{name}_probseg").data.astype(np.float32) / 255
         likelihood = np.exp(-0.5 * ((bright - mean) / deviation) ** 2)
         # The trace keeps the sum from zero where brightness fits no class.
         found.append(weight * prior * likelihood * brain + np.float32(1e-6))
@@ -135,7 +142,7 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
 
 
-def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
+def smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
     """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
     # The margin holds the tails of the filter: four of its standard deviations and more.
     crop = around(mask, margin=(4, 4, 4))
@@ -146,14 +153,32 @@ def _smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap
     return StructureMap(smooth, crop)
 
 
-def _small_nuclei(shape: tuple[int, int, int], affine: Affine) -> dict[str, StructureMap]:
-    grid = np.indices(shape, dtype=np.float32)
+def small_nuclei(
+    shape: tuple[int, int, int],
+    affine: Affine,
+    name: str,
+    within: NDArray[np.bool_] | None = None,
+) -> dict[str, StructureMap]:
+    """Return both sides of one of ``SMALL_NUCLEI`` on a grid; a side that has no voxel is left out.
+
+    Parameters
+    ----------
+    shape, affine
+        The grid; ``affine`` leads to atlas mm, and its axes may lie in any way.
+    name
+        Of the nucleus.
+    within
+        Where it may lie; anywhere by default.
+    """
+    centre_mm, radii_mm = SMALL_NUCLEI[name]
+    points = apply_to_columns(affine, np.indices(shape).reshape(3, -1))
     parts = {}
-    for name, (centre_mm, radii_mm) in SMALL_NUCLEI.items():
-        for side, sign in (("L", -1), ("R", 1)):
-            middle = np.linalg.solve(affine, (sign * centre_mm[0], *centre_mm[1:], 1.0))[:3]
-            radius = np.sqrt(
-                sum(((g - m) / r) ** 2 for g, m, r in zip(grid, middle, radii_mm, strict=True))
-            )
-            parts[f"{name}_{side}"] = _smoothed(radius <= 1, sigma_mm=0.6)
+    for side, sign in (("L", -1), ("R", 1)):
+        middle = np.array([sign * centre_mm[0], *centre_mm[1:]])
+        away = (points - middle[:, None]) / np.array(radii_mm)[:, None]
+        inside = ((away**2).sum(axis=0) <= 1).reshape(shape)
+        if within is not None:
+            inside &= within
+        if inside.any():
+            parts[f"{name}_{side}"] = smoothed(inside, sigma_mm=0.6)
     return parts

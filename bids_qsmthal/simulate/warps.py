@@ -66,6 +66,11 @@ class RandomWarp:
         return points
 
 
+def stretched(stretch: NDArray[np.float64]) -> RandomWarp:
+    """Return the warp that stretches each axis by a factor and does no more."""
+    return RandomWarp(stretch, np.zeros((3, *SHAPE), np.float32), lattice(STEP_MM, CORNER_MM))
+
+
 def random_warp(
     templates: Templates,
     *,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bids_qsmthal import simulate
-from bids_qsmthal.app import demo
+from bids_qsmthal.app import demo, simulation
 from bids_qsmthal.core.files import write_json, write_text
 
 TRUE = {
@@ -14,7 +14,7 @@ TRUE = {
 }
 
 
-def write_truth(folder, cohort):
+def write_truth(folder, cohort, **_):
     for person in cohort:
         write_json(folder.parent / "truth" / f"sub-{person.label}" / "truth.json", TRUE)
 
@@ -60,7 +60,7 @@ def test_truth_stands_beside_the_estimate(tmp_path, monkeypatch, capsys):
 def test_a_cohort_from_the_same_plan_is_used_again(tmp_path, monkeypatch):
     made = []
 
-    def write(folder, cohort):
+    def write(folder, cohort, **_):
         made.append(len(cohort))
         write_truth(folder, cohort)
 
@@ -70,8 +70,27 @@ def test_a_cohort_from_the_same_plan_is_used_again(tmp_path, monkeypatch):
     assert made == [2, 3]
 
 
+def test_a_cohort_is_made_again_in_other_heads_or_after_they_changed(tmp_path, monkeypatch):
+    made = []
+    labels = tmp_path / "aseg.nii"
+    write_text(labels, "one")
+
+    def write(folder, cohort, *, given):
+        made.append(given)
+        write_truth(folder, cohort)
+
+    monkeypatch.setattr(simulate, "write_dataset", write)
+    monkeypatch.setattr(simulate, "read_given", lambda *paths: paths)
+    heads = simulation.Files(labels=(labels,))
+    for files in (simulation.NO_FILES, heads, heads):
+        demo.run(tmp_path, process=measure, participants=1, files=files)
+    write_text(labels, "another")
+    demo.run(tmp_path, process=measure, participants=1, files=heads)
+    assert made == [((), ()), ((labels,), ()), ((labels,), ())]
+
+
 def test_a_cohort_that_was_cut_off_is_made_again(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(simulate, "write_dataset", fail)

@@ -1,29 +1,36 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from bids_qsmthal import simulate
 from bids_qsmthal.app.cli import main
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import ExitCode
+from bids_qsmthal.core.image import Image
 
 
 @pytest.fixture
 def written(monkeypatch):
-    """What would be simulated: folder, cohort, scenario."""
+    """What would be simulated: folder, cohort, scenario, files that are read."""
     asked = []
 
-    def write(folder, cohort, scenario):
-        asked.append((folder, cohort, scenario))
+    def write(folder, cohort, scenario, given):
+        asked.append((folder, cohort, scenario, given))
         return folder.parent / "truth"
 
     monkeypatch.setattr(simulate, "write_dataset", write)
+    monkeypatch.setattr(simulate, "read_given", lambda *paths: paths)
     return asked
 
 
 def test_the_words_of_the_command_line_become_the_cohort(tmp_path, written):
     words = ["--participants", "3", "--seed", "4", "--protocol", "clinical", "--scenario", "flow"]
     assert main(["simulate", str(tmp_path), *words, "--vendor", "ge", "philips"]) == 0
-    ((folder, cohort, scenario),) = written
+    ((folder, cohort, scenario, given),) = written
     assert folder == tmp_path / "bids"
     assert scenario is simulate.SCENARIOS["flow"]
+    assert given == ([], [])
     assert [person.parameters.vendor.name for person in cohort] == ["ge", "philips", "ge"]
     assert {person.parameters.protocol.name for person in cohort} == {"clinical"}
     alone = simulate.draw_cohort(3, 4)
@@ -110,3 +117,17 @@ def test_the_readme_of_a_dataset_says_what_its_scanner_does(tmp_path):
     assert "noise is white; no flow, no chemical shift of fat" in plain
     assert "no flow" not in flow
     assert "gradient echo: flow in veins and arteries; no chemical shift of fat" in flow
+
+
+def test_heads_and_shapes_of_lesions_are_read_where_they_are_named(tmp_path, written):
+    words = ["--labels", "one.nii", "two.nii", "--lesion-masks", "mask.nii"]
+    assert main(["simulate", str(tmp_path), *words]) == 0
+    assert written[0][3] == ([Path("one.nii"), Path("two.nii")], [Path("mask.nii")])
+
+
+def test_a_label_map_that_is_none_stops_before_anything_is_written(tmp_path, capsys):
+    path = tmp_path / "scan.nii.gz"
+    nifti.save(Image(np.full((8, 8, 8), 0.5, np.float32), np.eye(4)), path)
+    assert main(["simulate", str(tmp_path / "out"), "--labels", str(path)]) == ExitCode.DATA
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
