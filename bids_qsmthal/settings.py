@@ -118,6 +118,7 @@ class Settings:
     lesions: FlairLesions = field(default_factory=FlairLesions)
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     regions: roi.RegionSettings = field(default_factory=roi.RegionSettings)
+    rims: roi.RimRule = field(default_factory=roi.RimRule)
     separation: R2StarSeparation | None = None
     analysis: Path | None = None
     database: Path | None = None

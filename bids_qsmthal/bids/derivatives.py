@@ -53,6 +53,7 @@ CITATION.*
 **/*_xfm.json
 **/*_xfm.nii.gz
 **/*_lesions.tsv
+**/*_lesions.json
 **/*_quality.tsv
 **/*_acquisition.tsv
 **/*_sensitivity.tsv

@@ -8,7 +8,7 @@ from typing import Literal
 Space = Literal["MEGRE", "T1w", "FLAIR"]
 
 
-MASK_TYPES = {"brain": "Brain", "lesion": "Lesion", "enhancing": "Lesion"}
+MASK_TYPES = {"brain": "Brain", "lesion": "Lesion", "enhancing": "Lesion", "rim": "Lesion"}
 """What BIDS calls a mask by the last label of its name; all others are regions of interest."""
 
 
@@ -98,6 +98,20 @@ PRODUCTS: dict[str, Product] = {
     ),
     "vein": Product("MEGRE", "space-MEGRE_label-vein", "mask", None, "Veins near the thalami."),
     "lesion_gre": Product("MEGRE", "space-MEGRE_label-lesion", "mask", None, "T2 lesions."),
+    "lesion_labels_gre": Product(
+        "MEGRE",
+        "space-MEGRE_label-lesion",
+        "dseg",
+        None,
+        "T2 lesions, confluent ones apart; numbers as in the table of lesions.",
+    ),
+    "rim": Product(
+        "MEGRE",
+        "space-MEGRE_label-rim",
+        "mask",
+        None,
+        "T2 lesions with a paramagnetic rim, each as a whole.",
+    ),
     "t1w": Product("T1w", "desc-preproc", "T1w", None, "T1w corrected for the bias field."),
     "brain": Product("T1w", "space-T1w_desc-brain", "mask", None, "Brain."),
     "tissue": Product(
@@ -119,6 +133,13 @@ PRODUCTS: dict[str, Product] = {
     "lesion_probability": Product(
         "T1w", "space-T1w_label-lesion", "probseg", None, "Probability of a T2 lesion."
     ),
+    "lesion_labels": Product(
+        "T1w",
+        "space-T1w_label-lesion",
+        "dseg",
+        None,
+        "T2 lesions, confluent ones apart; numbers as in the table of lesions.",
+    ),
     "enhancing": Product(
         "T1w", "space-T1w_label-enhancing", "mask", None, "Gadolinium-enhancing lesions."
     ),
@@ -137,6 +158,7 @@ REPLACEABLE = (
         "thalamus",
         "csf_reference",
         "vein",
+        "rim",
     ),
     *("brain", "tissue", "deepgray", "nuclei", "lesion", "enhancing"),
 )

@@ -11,11 +11,13 @@ from scipy import ndimage
 
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.lesions.context import box_around
 from bids_qsmthal.lesions.growth import components
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
-    from bids_qsmthal.lesions.context import Mask, Volume
+    from bids_qsmthal.lesions.context import Context, Mask, Volume
+    from bids_qsmthal.lesions.flair import Lesions
 
 SMOOTHING_MM = 1.5  # a mask is a step, which has no curvature before it is smoothed
 LEAST_CENTRE_MM3 = 10.0  # ten voxels of 1 mm, as the authors' program
@@ -37,6 +39,16 @@ class DistinctLesions:
 
     labels: Image
     unsplit: tuple[int, ...]
+
+
+def lesions_apart(lesions: Lesions, context: Context) -> DistinctLesions:
+    """Return the lesions of a head, confluent ones apart by the map of their probability.
+
+    Those beyond the brain's box are left out, as in ``lesion_table``, whose ids ``unsplit`` has.
+    """
+    crop = box_around(context.brain).crop
+    mask = lesions.mask.like(crop.paste(crop.cut(lesions.mask.data)))
+    return distinct_lesions(mask, lesions.probability)
 
 
 def distinct_lesions(mask: Image, probability: Image | None = None) -> DistinctLesions:

@@ -39,6 +39,7 @@ CLASSES: Mapping[str, type] = {
         *(lesions.Lesions, lesions.Enhancement),
         *(qsm.Maps, qsm.Variants, Sources),
         *(roi.RegionResults, roi.Check, roi.Limit, roi.ReferenceLevel, roi.ReferenceRegion),
+        *(roi.LesionIron, roi.Mean),
     )
 }
 """What a kept result may be made of."""

@@ -59,7 +59,7 @@ OF_SCAN = re.compile(
                 for extension in EXTENSIONS
                 if product.space == "MEGRE"
             ),
-            r"desc-qsmthal_(measures|quality|sensitivity|acquisition)\.(tsv|json)",
+            r"desc-qsmthal_(measures|quality|sensitivity|acquisition|lesions)\.(tsv|json)",
             r"from-\w+_to-\w+_mode-image_xfm\.(txt|json)",
         )
     )

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.lesions import LOCATIONS
+from bids_qsmthal.participant.lesion_iron import Rim
 from bids_qsmthal.roi import MaskSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.decision import Decision
     from bids_qsmthal.core.sources import Source
+    from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.separated import Separated
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
+    from bids_qsmthal.roi import LesionIron
 
 COLUMNS = (
     *("participant_id", "session_id", "run_id", "measure", "region", "hemisphere", "value"),
@@ -52,6 +59,17 @@ DICTIONARY: dict[str, Any] = {
             "thickness_mean": "mean thickness of the cortex",
             "lesion_count": "number of T2 lesions",
             "count": "number of those of one place",
+            "lesion_count_distinct": "number of T2 lesions, confluent ones taken apart",
+            "chi_relative_nawm_mean": "chi(lesion) - chi(normal-appearing white matter), mean over "
+            "distinct lesions",
+            "chi_relative_nawm_weighted": "the same, weighted by the volumes of the lesions",
+            "chi_relative_nawm_largest": "the same of the largest lesion",
+            "chi_relative_csf_mean": "chi(lesion) - chi(CSF reference), mean over distinct lesions",
+            "chi_relative_csf_weighted": "the same, weighted by the volumes of the lesions",
+            "chi_relative_csf_largest": "the same of the largest lesion",
+            "rim_count": "number of distinct lesions with a paramagnetic rim",
+            "rim_present": "1 if any lesion has a paramagnetic rim, 0 if none",
+            "rim_assessed": "number of distinct lesions in which a rim was looked for",
             "enhancing_count": "number of gadolinium-enhancing lesions",
             "enhancing_present": "1 if any lesion enhances, 0 if none",
             "qsm_*": "figures of the reconstruction: signal to noise, noise of the field, share of "
@@ -65,6 +83,8 @@ DICTIONARY: dict[str, Any] = {
             "lesion_*": "those of one place (contact within 2 mm: with a lateral ventricle, else "
             "with the cortex; in brainstem or cerebellum; else deep white matter)",
             "lesion_thalamus": "the part of the T2 lesions in the thalami",
+            "lesion_rim": "T2 lesions with a paramagnetic rim, whole",
+            "normal_appearing_white_matter": "white matter 3 mm and more from any T2 lesion",
         },
     },
     "hemisphere": {"Description": "Side.", "Levels": {"L": "left", "R": "right", "LR": "both"}},
@@ -96,6 +116,9 @@ def collect(
     if susceptibility is not None:
         apart = susceptibility.separated
         found = [*_reconstruction(susceptibility), *(source_rows(apart) if apart else [])]
+        lesions = susceptibility.lesions
+        if lesions is not None:
+            found += lesion_iron_rows(lesions, structural.sources.get("lesion", OURS))
         parts.append(pd.DataFrame(found))
         if susceptibility.regions is not None:
             parts.append(_with_sources(susceptibility.regions.table, structural.sources))
@@ -217,6 +240,78 @@ def source_rows(separated: Separated) -> list[dict[str, Any]]:
             )
             rows.append(made | counts)
     return rows
+
+
+def lesion_iron_rows(measured: MeasuredLesions, source: Source) -> list[dict[str, Any]]:
+    """Return what is known of the iron in all lesions together.
+
+    Parameters
+    ----------
+    source
+        Who made the lesion mask.
+    """
+    return [
+        *_susceptibility_of_lesions(measured.table, source),
+        *_normal_white(measured.iron),
+        *_rim_rows(measured.table, measured.rim_source),
+    ]
+
+
+DISTINCT = "distinct T2 lesions"
+"""Method of numbers that are made from single lesions."""
+
+
+def _susceptibility_of_lesions(table: pd.DataFrame, source: Source) -> Iterable[dict[str, Any]]:
+    made = partial(row, method=DISTINCT, source=source)
+    yield made("lesion_count_distinct", "lesion", float(len(table)), "1")
+    volumes = table["volume_mm3"].to_numpy(float)
+    for against in ("nawm", "csf"):
+        column = f"chi_relative_{against}"
+        values_ppb = table[f"{column}_ppb"].to_numpy(float)
+        for name, value_ppb in _over_lesions(values_ppb, volumes).items():
+            yield made(f"{column}_{name}", "lesion", value_ppb, "ppb")
+    decay_hz = _over_lesions(table["r2star_hz"].to_numpy(float), volumes)["weighted"]
+    yield made("r2star_mean", "lesion", decay_hz, "1/s")
+
+
+def _over_lesions(
+    values: NDArray[np.float64], volumes_mm3: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the mean over the lesions that have a value, that of their volume, and the largest."""
+    known = np.isfinite(values)
+    if not known.any():
+        return dict.fromkeys(("mean", "weighted", "largest"), math.nan)
+    return {
+        "mean": float(values[known].mean()),
+        "weighted": float(np.average(values[known], weights=volumes_mm3[known])),
+        # Of all lesions: where the largest has no value, the next one is not it.
+        "largest": float(values[volumes_mm3.argmax()]),
+    }
+
+
+def _normal_white(iron: LesionIron) -> Iterable[dict[str, Any]]:
+    white, region = iron.normal_white_ppb, "normal_appearing_white_matter"
+    for measure, value, unit in (
+        ("chi_mean", white.value, "ppb"),
+        ("chi_sd", white.sd, "ppb"),
+        ("chi_relative_csf", white.value - iron.csf_ppb.value, "ppb"),
+        ("r2star_mean", iron.normal_white_r2star_hz, "1/s"),
+    ):
+        yield row(measure, region, value, unit, method="QSM") | {"n_voxels": white.count}
+
+
+def _rim_rows(table: pd.DataFrame, source: Source) -> Iterable[dict[str, Any]]:
+    present, assessed = (table["rim"] == Rim.PRESENT), (table["rim"] != Rim.NOT_ASSESSED)
+    # No rim in a scan that could show none is no finding; without lesions there is none to find.
+    known = bool(assessed.any()) or table.empty
+    made = partial(row, method=DISTINCT, source=source)
+    for measure, region, value, unit in (
+        ("rim_count", "lesion", float(present.sum()), "1"),
+        ("rim_present", "lesion", float(present.any()), "1"),
+        ("volume", "lesion_rim", float(table["volume_mm3"][present].sum()), "mm3"),
+    ):
+        yield made(measure, region, value if known else math.nan, unit)
+    yield made("rim_assessed", "lesion", float(assessed.sum()), "1")
 
 
 UNITS = {

@@ -9,7 +9,14 @@ from bids_qsmthal.bids import external, protocol, t1w
 from bids_qsmthal.core.scan_warnings import ThalamusRimKept
 from bids_qsmthal.core.sources import OURS, Maker
 from bids_qsmthal.participant.morphometry import Method
-from bids_qsmthal.report import AnatomyRun, ExternalNumbers, MethodsRun, RegionsRun, ScanRun
+from bids_qsmthal.report import (
+    AnatomyRun,
+    ExternalNumbers,
+    LesionIronRun,
+    MethodsRun,
+    RegionsRun,
+    ScanRun,
+)
 from bids_qsmthal.report.methods_run import Uniform
 
 if TYPE_CHECKING:
@@ -57,9 +64,16 @@ def methods_run(
         external_numbers=_external_numbers(structural),
         lesions=sources.get("lesion", OURS) if structural.lesions is not None else None,
         enhancement=enhancement,
+        lesion_iron=_lesion_iron(settings, susceptibility),
         scan=_scan(settings, sources, susceptibility) if susceptibility is not None else None,
         regions=_regions(settings, structural, susceptibility),
     )
+
+
+def _lesion_iron(settings: Settings, susceptibility: Susceptibility | None) -> LesionIronRun | None:
+    if susceptibility is None or susceptibility.lesions is None:
+        return None
+    return LesionIronRun(rule=settings.rims, rims=susceptibility.lesions.rim_source)
 
 
 def _brains(structural: Structural, susceptibility: Susceptibility | None) -> dict[str, Source]:

@@ -14,6 +14,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE
 from bids_qsmthal.core.scan_warnings import NoGradientEcho, ScanWarning, ThalamusUnknown
 from bids_qsmthal.participant import methods, quality, radiology
+from bids_qsmthal.participant.lesion_iron import Rim
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def contents(
             ce_t1w=_in_t1w_world(structural.ce_t1w, structural.ce_to_t1w),
             enhancing=structural.enhancement.mask if structural.enhancement else None,
         ),
+        lesion_iron=_lesion_iron(settings, susceptibility),
         registrations=tuple(_registrations(structural, susceptibility)),
         warnings=tuple(
             sentences.notice(warning)
@@ -148,6 +150,46 @@ def _anatomy(structural: Structural) -> report.AnatomyMaps:
         nuclei=anatomy.nuclei,
         nuclei_names=anatomy.nuclei_names,
         thickness_mm=structural.thickness_mm,
+    )
+
+
+CANDIDATE = 0.1
+"""Probability from which a lesion is shown to a reader: below it one in a hundred had a rim
+(docs/lesion-iron.md)."""
+
+
+def _lesion_iron(
+    settings: Settings, susceptibility: Susceptibility | None
+) -> report.LesionIronMaps | None:
+    if susceptibility is None or susceptibility.lesions is None:
+        return None
+    measured = susceptibility.lesions
+    table, iron = measured.table, measured.iron
+    present, seen = table["rim"] == Rim.PRESENT, table["id"].isin(np.unique(iron.labels.data))
+    likely = (table["rim_probability"] >= CANDIDATE) | present
+    # Those that a reader marked and the score did not see come first.
+    shown = table[likely & seen].sort_values(
+        ["rim_probability", "id"], ascending=[False, True], na_position="first"
+    )
+    return report.LesionIronMaps(
+        labels_t1w=measured.distinct.labels,
+        labels_gre=iron.labels,
+        gre_to_t1w=susceptibility.gre_to_t1w,
+        chi_ppm=susceptibility.image(susceptibility.maps.chi_ppm),
+        normal_white_ppb=iron.normal_white_ppb.value,
+        means_ppb=dict(zip(table["id"], table["chi_relative_nawm_ppb"], strict=True)),
+        rims=frozenset(table["id"][present]),
+        candidates=tuple(
+            report.RimCandidate(*one)
+            for one in zip(
+                *(shown[name].tolist() for name in ("id", "rim", "rim_probability", "diameter_mm")),
+                strict=True,
+            )
+        ),
+        assessed=int((table["rim"] != Rim.NOT_ASSESSED).sum()),
+        least_mm=settings.rims.least_diameter_mm,
+        shown_from=CANDIDATE,
+        table=table,
     )
 
 

@@ -15,7 +15,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Enhancement, Lesions
 from bids_qsmthal.qsm import Maps, Variants
 from bids_qsmthal.qsm.separation import Sources
-from bids_qsmthal.roi import RegionResults
+from bids_qsmthal.roi import LesionIron, RegionResults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,7 @@ GRE = Input("GRE", ("gre",))
 T1W = Input("T1w", ("t1w",))
 CE_T1W = Input("post-contrast T1w", ("t1w_gad",))
 FLAIR = Input("FLAIR", ("flair",))
+LESIONS = Input("FLAIR or lesion mask", ("flair", "lesion"))
 THALAMI = Input("T1w or labels of the thalamus", ("t1w", "deepgray", "deepgray_gre", "thalamus"))
 """What says where the thalamus is: T1w, or labels made by others."""
 
@@ -104,7 +105,7 @@ PREPARE_T1W = Stage(
     title="T1w: bias field, brain, template",
     needs=(T1W,),
     makes=("t1w", "brain"),
-    share=0.31,
+    share=0.29,
     gives=(Prepared,),
 )
 FLAIR_TO_T1W = Stage(
@@ -194,6 +195,15 @@ REGIONS = Stage(
     gives=(RegionResults,),
 )
 
+LESION_IRON = Stage(
+    title="susceptibility and rims of lesions",
+    # White matter, which lesions are compared with, is found on T1w.
+    needs=(GRE, T1W, LESIONS),
+    makes=("lesion_labels", "lesion_labels_gre", "rim"),
+    share=0.02,
+    lack="no susceptibility of lesions",
+    gives=(LesionIron,),
+)
 SEPARATION = Stage(
     title="paramagnetic and diamagnetic sources",
     needs=(GRE,),
@@ -210,7 +220,7 @@ SEPARATION = Stage(
 STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
-    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS, SEPARATION),
+    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS, LESION_IRON, SEPARATION),
 )
 
 

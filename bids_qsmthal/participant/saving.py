@@ -13,6 +13,7 @@ from bids_qsmthal.bids.derivatives import plain, raw_uri
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
+from bids_qsmthal.participant import lesion_iron
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.report import acquisition, sentences
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.derivatives import Derivatives
     from bids_qsmthal.core.image import Image
+    from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.qsm.phase import PhaseReport
@@ -121,7 +123,28 @@ def save_susceptibility(
         _save_all(maps_apart, sources, method | {"Separation": plain(settings.separation)}, out)
     if susceptibility.regions is not None:
         _save_regions(susceptibility, settings, sources, out)
+    if susceptibility.lesions is not None:
+        _save_lesions(session, susceptibility.lesions, settings, out)
     save_rigid("MEGRE", susceptibility.to_t1w, out, space="MEGRE")
+
+
+def _save_lesions(
+    session: Session, measured: MeasuredLesions, settings: Settings, out: Derivatives
+) -> None:
+    """Save the lesions one by one: their labels, those with a rim, and their table."""
+    structural = _uris(session, (session.t1w, *session.inversions, session.flair))
+    echoes = _uris(session, session.gre.paths) if session.gre is not None else []
+    names = {int(number): f"lesion_{number}" for number in measured.table["id"]}
+    for key, image in (
+        ("lesion_labels", measured.distinct.labels),
+        ("lesion_labels_gre", measured.iron.labels),
+    ):
+        _save_all([(key, image, np.int16)], structural, {}, out)
+        out.save_labels(key, _names_table(names))
+    method = {"Rims": plain(settings.rims), "RimsBy": str(measured.rim_source)}
+    _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], method, out)
+    write_tsv(out.path("desc-qsmthal_lesions", ".tsv"), measured.table)
+    write_json(out.path("desc-qsmthal_lesions", ".json"), dict(lesion_iron.DICTIONARY))
 
 
 def _phase(report: PhaseReport) -> dict[str, Any]:

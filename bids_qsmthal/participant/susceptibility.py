@@ -14,6 +14,7 @@ from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant.lesion_iron import MeasuredLesions, measured_lesions
 from bids_qsmthal.participant.pipeline import (
     BRAIN_IN_GRE,
     GRE_TO_T1W,
@@ -58,6 +59,8 @@ class Susceptibility:
         ``None`` where nothing says where the thalamus is.
     nuclei_names
         What the numbers of thalamic nuclei mean.
+    lesions
+        Iron in each lesion; ``None`` without T1w, or without lesions.
     separated
         Sources of both signs, where they were asked for.
     """
@@ -69,6 +72,7 @@ class Susceptibility:
     to_t1w: Rigid | None
     regions: roi.RegionResults | None
     nuclei_names: Mapping[int, str] = field(default_factory=dict)
+    lesions: MeasuredLesions | None = None
     separated: Separated | None = None
 
     @property
@@ -125,6 +129,12 @@ def susceptibility_results(
         if runner.runs(VARIANTS):
             measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
+    lesions = measured_lesions(
+        *(structural, maps, regions, gre_to_t1w),
+        settings=settings,
+        runner=runner,
+        external=external,
+    )
     names = segmentation.nuclei_names if segmentation else {}
     scan = Scan(
         grid=combined,
@@ -142,6 +152,7 @@ def susceptibility_results(
         to_t1w=to_t1w,
         regions=regions,
         nuclei_names=names,
+        lesions=lesions,
         separated=separated,
     )
 

@@ -3,15 +3,18 @@
 from bids_qsmthal.report.contents import (
     AnatomyMaps,
     GreMaps,
+    LesionIronMaps,
     LesionMaps,
     ParticipantReport,
     RegionMasks,
     Registration,
+    RimCandidate,
 )
 from bids_qsmthal.report.defacing import defaced
 from bids_qsmthal.report.methods_run import (
     AnatomyRun,
     ExternalNumbers,
+    LesionIronRun,
     MethodsRun,
     RegionsRun,
     ScanRun,
@@ -38,6 +41,8 @@ __all__ = [
     "Figure",
     "Flicker",
     "GreMaps",
+    "LesionIronMaps",
+    "LesionIronRun",
     "LesionMaps",
     "Listing",
     "MethodsRun",
@@ -48,6 +53,7 @@ __all__ = [
     "RegionMasks",
     "RegionsRun",
     "Registration",
+    "RimCandidate",
     "ScanRun",
     "Section",
     "Table",

@@ -112,6 +112,64 @@ class LesionMaps:
     enhancing: Image | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RimCandidate:
+    """A lesion that may have a paramagnetic rim.
+
+    Attributes
+    ----------
+    number
+        In the table and the labels of lesions.
+    said
+        Whether it has one, as the table of lesions says it.
+    probability
+        By the model of rims; NaN where it gave none.
+    """
+
+    number: int
+    said: str
+    probability: float
+    diameter_mm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionIronMaps:
+    """Iron in lesions.
+
+    Attributes
+    ----------
+    labels_t1w, labels_gre
+        Number of each lesion on the grids of T1w and of the gradient echo.
+    gre_to_t1w
+        4x4: a point of the gradient echo's world (mm) to that of T1w.
+    means_ppb
+        By number, less normal-appearing white matter; NaN where not known.
+    rims
+        Numbers of the lesions with a rim.
+    candidates
+        Those to look at, most likely first.
+    assessed
+        In how many lesions a rim was looked for.
+    least_mm, shown_from
+        Diameter from which it was, and probability from which a lesion is a candidate.
+    table
+        One row per lesion.
+    """
+
+    labels_t1w: Image
+    labels_gre: Image
+    gre_to_t1w: Affine
+    chi_ppm: Image
+    normal_white_ppb: float
+    means_ppb: Mapping[int, float]
+    rims: frozenset[int]
+    candidates: Sequence[RimCandidate]
+    assessed: int
+    least_mm: float
+    shown_from: float
+    table: pd.DataFrame
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
     """Two scans of one head.
@@ -177,6 +235,7 @@ class ParticipantReport:
     regions: RegionMasks = field(default_factory=RegionMasks)
     anatomy: AnatomyMaps = field(default_factory=AnatomyMaps)
     lesions: LesionMaps = field(default_factory=LesionMaps)
+    lesion_iron: LesionIronMaps | None = None
     registrations: Sequence[Registration] = ()
     warnings: Sequence[Notice] = ()
     methods_run: MethodsRun = field(default_factory=MethodsRun)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.qsm.separation import R2StarSeparation
-    from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
+    from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RimRule
 
 
 class Uniform(Enum):
@@ -138,6 +138,22 @@ class RegionsRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LesionIronRun:
+    """What was measured in single lesions.
+
+    Attributes
+    ----------
+    rule
+        How a rim is told.
+    rims
+        Who decided which lesions have one.
+    """
+
+    rule: RimRule
+    rims: Source = OURS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodsRun:
     """All that ran for one page; what did not run is None or empty.
 
@@ -153,6 +169,8 @@ class MethodsRun:
         Who made labels that took the place of ours, by what they show.
     lesions, enhancement
         Who made the masks.
+    lesion_iron
+        What was measured in single lesions.
     analysis
         Name of the statistical analysis.
     group_texts
@@ -167,6 +185,7 @@ class MethodsRun:
     external_numbers: ExternalNumbers | None = None
     lesions: Source | None = None
     enhancement: Source | None = None
+    lesion_iron: LesionIronRun | None = None
     scan: ScanRun | None = None
     regions: RegionsRun | None = None
     analysis: str | None = None

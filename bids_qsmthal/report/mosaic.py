@@ -68,14 +68,22 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heat:
-    """Values shown in colour where they are above zero."""
+    """Values shown in colour inside a mask, or where they are above zero."""
 
     image: Image
     window: Window
+    inside: Image | None = None
 
-    def painted(self, picture: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def painted(
+        self, picture: NDArray[np.uint8], where: Cut, layout: tuple[int, int]
+    ) -> NDArray[np.uint8]:
         """Return the picture with the values on top."""
-        return np.where((values > 0)[..., None], self.window.colored(values), picture)
+        # The nearest voxel: between cortex and its zero surroundings there is no half thickness.
+        values = _sheet(where.tiles(self.image, order=0), layout, fill=0.0)
+        shown = values
+        if self.inside is not None:
+            shown = _sheet(where.tiles(self.inside, order=0), layout, fill=0.0)
+        return np.where((shown > 0)[..., None], self.window.colored(values), picture)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,9 +162,7 @@ def _picture(strip: Strip) -> NDArray[np.uint8]:
     """Return the slices side by side in colour, with all that is painted on them."""
     picture = strip.window.colored(_sheet(strip.values(), strip.layout, fill=strip.window.low))
     if strip.heat is not None:
-        # The nearest voxel: between cortex and its zero surroundings there is no half thickness.
-        values = strip.where.tiles(strip.heat.image, order=0)
-        picture = strip.heat.painted(picture, _sheet(values, strip.layout, fill=0.0))
+        picture = strip.heat.painted(picture, strip.where, strip.layout)
     for overlay in strip.overlays:
         if overlay.filled:
             mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)

@@ -16,6 +16,7 @@ from bids_qsmthal.report import (
     charts,
     citation,
     gre_figures,
+    lesion_figures,
     numbers,
     scan_figures,
 )
@@ -36,7 +37,7 @@ from bids_qsmthal.roi import ReferenceRegion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_qsmthal.report.contents import ParticipantReport
+    from bids_qsmthal.report.contents import LesionIronMaps, ParticipantReport
 
 # The caption of the histogram states these numbers, too.
 HISTOGRAM_PPB = (-100.0, 100.0)
@@ -287,11 +288,48 @@ def _registrations(report: ParticipantReport) -> Section:
 
 def _lesions(report: ParticipantReport) -> Section:
     brain = report.anatomy.brain
-    made = [
+    made: list[Block | None] = [
         scan_figures.lesions(report.lesions, brain),
         scan_figures.enhancement(report.lesions, brain),
     ]
+    if report.lesion_iron is not None:
+        made += _lesion_iron(report, report.lesion_iron)
     return _section("Lesions", made)
+
+
+RIMS = (
+    "A paramagnetic rim was looked for in {assessed} of {count} distinct lesions: those of "
+    "{least_mm:g} mm and more that the map shows well enough. {present} are called lesions with a "
+    "rim. {shown}To decide otherwise, correct the mask of rims (Files to correct): erase a "
+    "lesion that has no rim, paint one that has; the run then says what the mask says."
+)
+
+
+def _lesion_iron(report: ParticipantReport, iron: LesionIronMaps) -> list[Block | None]:
+    """Return what is known of the iron in lesions; nothing where no lesion was found."""
+    if iron.table.empty:
+        return []
+    shown = "The pictures below show every lesion with a probability of {:g} and more. "
+    text = RIMS.format(
+        assessed=iron.assessed,
+        count=len(iron.table),
+        least_mm=iron.least_mm,
+        present=len(iron.rims),
+        shown=shown.format(iron.shown_from) if iron.candidates else "",
+    )
+    return [
+        lesion_figures.susceptibility_of_lesions(report.lesions, iron),
+        Prose(text),
+        lesion_figures.rim_gallery(report.lesions, iron),
+        Table(
+            "Lesions one by one",
+            iron.table,
+            "Susceptibility in ppb against normal-appearing white matter (nawm) and against the "
+            "CSF reference.",
+            f"{report.stem}_desc-qsmthal_lesions",
+            folded=True,
+        ),
+    ]
 
 
 def _measures(report: ParticipantReport) -> Section:

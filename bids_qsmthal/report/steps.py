@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.report.methods_run import (
         AnatomyRun,
         ExternalNumbers,
+        LesionIronRun,
         MethodsRun,
         RegionsRun,
         ScanRun,
@@ -61,6 +62,8 @@ def steps(run: MethodsRun) -> Iterator[Step]:
     if run.enhancement is not None:
         choice = "subtraction" if run.enhancement.maker is Maker.OURS else "external"
         yield Step("enhancement", choice, {"source": origin(run.enhancement)})
+    if run.lesion_iron is not None:
+        yield from _lesion_iron(run.lesion_iron)
     if run.regions is not None:
         yield from _regions(run.regions)
     if run.analysis is not None:
@@ -143,6 +146,18 @@ def _lesions(source: Source) -> Iterator[Step]:
     yield Step("lesions", choice, {"source": source.dataset})
     if source.corrected:
         yield Step("lesion_correction", "any")
+
+
+def _lesion_iron(run: LesionIronRun) -> Iterator[Step]:
+    yield Step("lesion_susceptibility", "any")
+    values: dict[str, Value] = {
+        "least_mm": f"{run.rule.least_diameter_mm:g}",
+        "threshold": f"{run.rule.threshold:g}",
+    }
+    if run.rims.maker is Maker.OURS:
+        yield Step("rims", "score", values)
+    else:
+        yield Step("rims", "external", {"source": origin(run.rims)})
 
 
 def _scan(run: ScanRun) -> Iterator[Step]:

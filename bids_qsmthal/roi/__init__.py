@@ -2,6 +2,7 @@
 
 from bids_qsmthal.roi.chain_error import ChainError
 from bids_qsmthal.roi.inputs import ExternalRegions, Inputs, Segmentation
+from bids_qsmthal.roi.lesion_iron import LesionIron, LesionScan, marked, measured_lesions
 from bids_qsmthal.roi.masks import MaskSource, RegionSettings
 from bids_qsmthal.roi.measure import RegionResults, measure
 from bids_qsmthal.roi.quality import LIMITS, Check, Limit, checks
@@ -13,7 +14,9 @@ from bids_qsmthal.roi.reference import (
     ReferenceRule,
     csf_reference,
 )
+from bids_qsmthal.roi.rims import RimRule
 from bids_qsmthal.roi.thalamus import ThalamusImages, ThalamusRule, thalamus
+from bids_qsmthal.roi.uncertainty import Mean
 from bids_qsmthal.roi.veins import VeinImages, VeinRule, veins, vesselness
 
 __all__ = [
@@ -22,8 +25,11 @@ __all__ = [
     "Check",
     "ExternalRegions",
     "Inputs",
+    "LesionIron",
+    "LesionScan",
     "Limit",
     "MaskSource",
+    "Mean",
     "Reference",
     "ReferenceImages",
     "ReferenceLevel",
@@ -31,6 +37,7 @@ __all__ = [
     "ReferenceRule",
     "RegionResults",
     "RegionSettings",
+    "RimRule",
     "Segmentation",
     "ThalamusImages",
     "ThalamusRule",
@@ -38,7 +45,9 @@ __all__ = [
     "VeinRule",
     "checks",
     "csf_reference",
+    "marked",
     "measure",
+    "measured_lesions",
     "thalamus",
     "veins",
     "vesselness",

@@ -10,6 +10,8 @@ import pandas as pd
 from scipy import ndimage
 
 from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.roi import transfer
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
 from bids_qsmthal.roi.uncertainty import Mean, mean, plain
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.qsm import Array, Mask
     from bids_qsmthal.roi.morphology import VoxelSize
+
+WHITE = 0.9
+"""Of a voxel that counts as white matter: a tenth of cortex, some 30 ppb above it, moves it by 3
+ppb, the noise of a voxel."""
 
 CLEAR_MM = 3.0
 """Normal-appearing white matter keeps so far from any lesion: its border is uncertain by a voxel of
@@ -55,6 +61,115 @@ class LesionImages:
         near = ndimage.distance_transform_edt(self.labels == 0, self.voxel_size_mm) < CLEAR_MM
         normal: Mask = self.white & self.usable & ~self.veins & ~near
         return normal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionScan:
+    """Lesions and white matter on the grid of T1w, and the maps they are measured in.
+
+    Attributes
+    ----------
+    labels
+        Number of each lesion, on the grid of T1w.
+    white
+        Probability of white matter, same grid.
+    gre_to_t1w
+        4x4 matrix from a RAS world point (mm) of the gradient echo to the world of T1w.
+    chi_ppm, r2star_hz
+        The maps; ``r2star_hz`` is None for a single echo.
+    usable, veins, reference
+        Masks on the grid of the maps, any value above 0.
+    """
+
+    labels: Image
+    white: Image
+    gre_to_t1w: Affine
+    chi_ppm: Image
+    usable: Image
+    veins: Image
+    reference: Image
+    r2star_hz: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionIron:
+    """Iron in lesions.
+
+    Attributes
+    ----------
+    labels
+        Number of each lesion on the grid of the gradient echo, int32; one that fills no voxel by
+        half is not there.
+    table
+        See ``lesion_iron``.
+    normal_white_ppb
+        Susceptibility of normal-appearing white matter, as the map has it.
+    csf_ppb
+        That of the CSF reference.
+    normal_white_r2star_hz
+        NaN for a single echo.
+    """
+
+    labels: Image
+    table: pd.DataFrame
+    normal_white_ppb: Mean
+    csf_ppb: Mean
+    normal_white_r2star_hz: float
+
+
+def measured_lesions(scan: LesionScan, *, rule: RimRule) -> LesionIron:
+    """Carry lesions to the gradient echo and measure them there."""
+    chi, echo = scan.chi_ppm, scan.r2star_hz
+    white = resample(scan.white, chi, world=scan.gre_to_t1w).data
+    finite = np.isfinite(chi.data) & (np.isfinite(echo.data) if echo is not None else True)
+    usable = (scan.usable.data > 0) & finite
+    images = LesionImages(
+        labels=carried(scan.labels, chi, scan.gre_to_t1w),
+        chi_ppb=np.where(usable, 1e3 * chi.data, 0).astype(np.float32),
+        usable=usable,
+        veins=scan.veins.data > 0,
+        white=white > WHITE,
+        reference=scan.reference.data > 0,
+        voxel_size_mm=chi.grid.voxel_size_mm,
+        r2star_hz=None if echo is None else echo.data,
+    )
+    normal = images.normal_white
+    return LesionIron(
+        labels=chi.like(images.labels),
+        table=lesion_iron(images, rule=rule),
+        normal_white_ppb=plain(images.chi_ppb, normal),
+        csf_ppb=plain(images.chi_ppb, images.reference & usable),
+        normal_white_r2star_hz=float("nan") if echo is None else plain(echo.data, normal).value,
+    )
+
+
+def carried(labels: Image, onto: Image, world: Affine) -> NDArray[np.int32]:
+    """Return the number of each lesion on another grid.
+
+    A voxel is lesion where half of it is, which keeps the volume of lesions in thick slices, and
+    has the number that its centre is nearest to.
+    """
+    share = transfer.fraction(labels.like(labels.data > 0), onto, world=world)
+    numbers: NDArray[np.int32] = resample(labels, onto, world=world, order=0).data
+    if share is None or not numbers.any():
+        return np.zeros(onto.shape, np.int32)
+    places = ndimage.distance_transform_edt(
+        numbers == 0, onto.grid.voxel_size_mm, return_distances=False, return_indices=True
+    )
+    return np.where(share.on(onto) >= 0.5, numbers[tuple(places)], 0).astype(np.int32)
+
+
+MARKED_SHARE = 0.1
+"""Of a lesion that a reader's mask of rims must cover: a shell of one voxel is a fifth of a large
+lesion and more of a small one; less is a stroke that went over the border of a neighbour."""
+
+
+def marked(labels: NDArray[np.int32], mask: Mask) -> NDArray[np.int_]:
+    """Return the numbers of the lesions that a mask covers by a tenth or more."""
+    whole = np.bincount(labels.ravel())
+    covered = np.bincount(labels[mask], minlength=whole.size)
+    # Number 0 is no lesion.
+    return np.flatnonzero(covered[1:] > MARKED_SHARE * np.maximum(whole[1:], 1)) + 1
 
 
 def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:

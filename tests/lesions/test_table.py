@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.lesions import Context, lesion_table
+from bids_qsmthal.lesions import Context, DistinctLesions, distinct_table, lesion_table
 
 AFFINE = np.array([[-2.0, 0, 0, 40], [0, 1.0, 0, -30], [0, 0, 1.5, -20], [0, 0, 0, 1.0]])
 SHAPE = (40, 60, 40)
@@ -74,3 +74,37 @@ def test_the_table_of_no_lesions_has_its_columns() -> None:
     table = lesion_table(image(np.zeros(SHAPE, bool)), head())
     assert table.empty
     assert table["thalamus_mm3"].sum() == 0
+
+
+@pytest.fixture
+def pair() -> DistinctLesions:
+    """Two lesions of one group: the second begins 8 mm from the ventricle, the first at it."""
+    labels = np.zeros(SHAPE, np.int32)
+    labels[14:18, 30:34, 22:26] = 1
+    labels[18:22, 30:34, 22:26] = 2
+    return DistinctLesions(image(labels), (1, 1))
+
+
+def test_distinct_lesions_have_their_group_and_places_of_their_own(pair: DistinctLesions) -> None:
+    table = distinct_table(pair, head()).set_index("id")
+    assert table["group"].tolist() == [1, 1]
+    assert table["volume_mm3"].tolist() == pytest.approx([4 * 4 * 4 * 3] * 2)
+    assert table["location"].tolist() == ["periventricular", "deep white matter"]
+    # From the centre of the nearest voxel to that of the ventricle's last one; voxels of 2 mm in x.
+    assert table["ventricle_mm"].tolist() == pytest.approx([2.0, 10.0])
+    ball_mm = (6 * 192 / np.pi) ** (1 / 3)
+    assert table["diameter_mm"].tolist() == pytest.approx([ball_mm] * 2)
+
+
+def test_what_enhances_in_a_distinct_lesion_is_its_own(pair: DistinctLesions) -> None:
+    lit = image(block(slice(17, 19), slice(30, 31), slice(22, 23)))
+    table = distinct_table(pair, head(), enhancing=lit)
+    assert table["enhancing_mm3"].tolist() == pytest.approx([3.0, 3.0])
+    assert distinct_table(pair, head())["enhancing_mm3"].isna().all()
+
+
+def test_without_a_ventricle_its_distance_is_missing(pair: DistinctLesions) -> None:
+    alone = Context(brain=head().brain)
+    table = distinct_table(pair, alone)
+    assert table["ventricle_mm"].isna().all()
+    assert len(distinct_table(DistinctLesions(image(np.zeros(SHAPE, np.int32)), ()), head())) == 0

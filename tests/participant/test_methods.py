@@ -78,6 +78,7 @@ def susceptibility(**parts: Any) -> Any:
         "to_t1w": None,
         "regions": regions,
         "separated": None,
+        "lesions": None,
     }
     return SimpleNamespace(**(defaults | parts))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal import lesions, qsm
+from bids_qsmthal import lesions, qsm, roi
 from bids_qsmthal.app import check
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import external
@@ -31,6 +31,7 @@ from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.qsm import Acquisition
+from bids_qsmthal.roi.lesion_iron import COLUMNS as LESION_COLUMNS
 from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
 from tests import tiny
@@ -104,7 +105,7 @@ def maps(shape: tuple[int, ...] = SHAPE) -> qsm.Maps:
 def anatomy() -> SimpleNamespace:
     """What the susceptibility reads of the segmentation of T1w."""
     names = ("deepgray", "nuclei", "atria")
-    fractions = {name: image() for name in ("vein_prior", "csf")}
+    fractions = {name: image() for name in ("vein_prior", "csf", "wm")}
     thalami = (image(), image())
     return SimpleNamespace(
         **{name: image(1, "u1") for name in names},
@@ -113,6 +114,25 @@ def anatomy() -> SimpleNamespace:
         nuclei_names={},
         volumes_mm3={},
         thickness_mean_mm={},
+    )
+
+
+def regions(grid: Image) -> SimpleNamespace:
+    """What the susceptibility reads of the regions."""
+    mask = grid.like(np.ones(grid.shape, "u1"))
+    return SimpleNamespace(masks=dict.fromkeys(("veins", "reference", "thalamus"), mask))
+
+
+def iron(grid: Image) -> roi.LesionIron:
+    """Return what is known of a head whose lesions fill no voxel of the gradient echo."""
+    table = pd.DataFrame(columns=LESION_COLUMNS, dtype=float)
+    nothing = roi.Mean(0.0, 0.0, 0.0, 0)
+    return roi.LesionIron(
+        labels=grid.like(np.zeros(grid.shape, np.int32)),
+        table=table,
+        normal_white_ppb=nothing,
+        csf_ppb=nothing,
+        normal_white_r2star_hz=0.0,
     )
 
 
@@ -129,6 +149,8 @@ def made_by(stage: Stage) -> Any:
         pipeline.BRAIN_IN_GRE: lambda: mask,
         pipeline.SUSCEPTIBILITY: maps,
         pipeline.VARIANTS: qsm.Variants,
+        pipeline.REGIONS: lambda: regions(image()),
+        pipeline.LESION_IRON: lambda: iron(image()),
     }
     registrations = (pipeline.FLAIR_TO_T1W, pipeline.CE_T1W_TO_T1W, pipeline.GRE_TO_T1W)
     if stage in registrations:
@@ -242,14 +264,16 @@ def test_what_the_user_goes_without_is_said_for_each_scan(tmp_path: Path) -> Non
     plan = pipeline.plan(session_of(tmp_path, ("gre",)), {})
     assert plan.costs == (
         "no T1w: no volumes, no cortical thickness, no enhancing lesions, "
-        "no susceptibility of the thalamus (external labels would do)",
+        "no susceptibility of the thalamus (external labels would do), "
+        "no susceptibility of lesions",
         "no post-contrast T1w: no enhancing lesions",
         "no FLAIR: no T2 lesions",
     )
     files = {key: external_of(key, tmp_path).file for key in ("lesion", "deepgray")}
     plan = pipeline.plan(session_of(tmp_path, ("t1w",)), files)
     assert plan.costs == (
-        "no GRE: no maps of susceptibility and R2*, no susceptibility of the thalamus",
+        "no GRE: no maps of susceptibility and R2*, no susceptibility of the thalamus, "
+        "no susceptibility of lesions",
         "no post-contrast T1w: no enhancing lesions",
     )
 
@@ -325,7 +349,9 @@ def whole_size(recorder: Recorder, inputs: LoadedInputs) -> Callable[..., Any]:
             return phantom.prepare(t1w, settings=None, brain=None, seed=1)
         if stage == pipeline.SUSCEPTIBILITY:
             return maps(combined.shape)
-        return made_by(stage)
+        if stage == pipeline.REGIONS:
+            return regions(combined)
+        return iron(combined) if stage == pipeline.LESION_IRON else made_by(stage)
 
     return run
 

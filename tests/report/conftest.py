@@ -13,12 +13,14 @@ from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.report import (
     AnatomyMaps,
     GreMaps,
+    LesionIronMaps,
     LesionMaps,
     MethodsRun,
     Notice,
     ParticipantReport,
     RegionMasks,
     Registration,
+    RimCandidate,
     Verdict,
     write_participant,
 )
@@ -134,6 +136,20 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
             t1w=head["bright"],
             ce_t1w=head["bright"],
             enhancing=head["lesion"],
+        ),
+        lesion_iron=LesionIronMaps(
+            labels_t1w=head["lesion"].like(head["lesion"].data.astype(np.int32)),
+            labels_gre=head["lesion"].like(head["lesion"].data.astype(np.int32)),
+            gre_to_t1w=np.eye(4),
+            chi_ppm=head["chi"],
+            normal_white_ppb=2.0,
+            means_ppb={1: 25.0},
+            rims=frozenset({1}),
+            candidates=(RimCandidate(1, "present", 0.83, 6.4),),
+            assessed=1,
+            least_mm=6.0,
+            shown_from=0.1,
+            table=pd.DataFrame({"id": [1], "location": [hostile], "rim": ["present"]}),
         ),
         registrations=(
             Registration(

@@ -28,6 +28,7 @@ from bids_qsmthal.qsm.separation import BrokenLine, Proportional, R2StarSeparati
 from bids_qsmthal.report import (
     AnatomyRun,
     ExternalNumbers,
+    LesionIronRun,
     MethodsRun,
     RegionsRun,
     ScanRun,
@@ -35,7 +36,7 @@ from bids_qsmthal.report import (
     steps,
 )
 from bids_qsmthal.report.methods_run import Uniform
-from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
+from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RimRule
 
 PHASE = PhaseReport(
     sign=1,
@@ -225,6 +226,8 @@ def lesions() -> Iterator[MethodsRun]:
     corrected = [replace(maker, corrected=True) for maker in makers if maker]
     for mask, enhancement in itertools.product([*makers, *corrected], [None, OURS, EDITED, PLAIN]):
         yield MethodsRun(lesions=mask, enhancement=enhancement)
+    for source in (OURS, EDITED, PLAIN):
+        yield MethodsRun(lesions=OURS, lesion_iron=LesionIronRun(rule=RimRule(), rims=source))
 
 
 def all_runs() -> Iterator[MethodsRun]:

@@ -55,7 +55,8 @@ def test_every_stage_has_its_picture_with_a_description_and_a_name(page) -> None
     shown = {picture.name: picture for picture in pictures(page)}
     assert len(shown) == len(pictures(page))
     wanted = "magnitude phase brain total local chi r2star thalamus tissue deepgray nuclei "
-    wanted += "thickness lesion enhancing megretot1wfixed megretot1wmoving regions sensitivity"
+    wanted += "thickness lesion enhancing lesionchi rims megretot1wfixed megretot1wmoving "
+    wanted += "regions sensitivity"
     named = {re.match(r"desc-(\w+)_", name).group(1) for name in shown}
     assert named == set(wanted.split())
     assert all(picture.alt.strip() for picture in shown.values())
@@ -85,7 +86,7 @@ def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(
 ) -> None:
     figures = tmp_path / "sub-01" / "ses-1" / "figures"
     again = write_participant(full_report, tmp_path / "sub-01_ses-1.html", figures)
-    assert len(written) == 21
+    assert len(written) == 23
     assert (figures / "sub-01_ses-1_desc-chi_Chimap.svg").stat().st_size > 1000
     for one, other in zip(written, again, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_qsmthal.roi.lesion_iron import COLUMNS, LesionImages, lesion_iron
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.roi.lesion_iron import (
+    COLUMNS,
+    LesionImages,
+    LesionScan,
+    carried,
+    lesion_iron,
+    marked,
+    measured_lesions,
+)
 from bids_qsmthal.roi.rims import RimRule
 
 SHAPE = (60, 40, 30)
@@ -92,3 +101,75 @@ def test_what_cannot_be_known_is_missing(images):
     none = lesion_iron(replace(images, labels=np.zeros(SHAPE, np.int32)), rule=RULE)
     assert list(none.columns) == COLUMNS
     assert none.empty
+
+
+def on_t1w(labels: np.ndarray) -> Image:
+    """Put labels on a grid of 1 mm whose world is 7 mm to the right of that of the echoes."""
+    affine = np.eye(4)
+    affine[0, 3] = 7
+    return Image(labels, affine)
+
+
+SHIFT = np.array([[1.0, 0, 0, 7], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+THICK = Image(np.zeros((30, 20, 10), np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
+
+
+def test_lesions_keep_their_volume_and_number_on_thick_voxels(images) -> None:
+    moved = carried(on_t1w(images.labels), THICK, SHIFT)
+    volumes = [(images.labels == number).sum() for number in (1, 2)]
+    assert [12 * (moved == number).sum() for number in (1, 2)] == pytest.approx(volumes, rel=0.12)
+    # Centres in voxels of the thick grid: x / 2, y / 2, (z - 1) / 3 less half a voxel and more.
+    centre = np.argwhere(moved == 1).mean(axis=0) * (2, 2, 3)
+    assert centre == pytest.approx((12, 14, 15), abs=0.7)
+
+
+def test_a_lesion_that_fills_no_voxel_by_half_is_not_carried() -> None:
+    speck = np.zeros(SHAPE, np.int32)
+    speck[10, 10, 10] = 4
+    assert not carried(on_t1w(speck), THICK, SHIFT).any()
+    assert not carried(on_t1w(0 * speck), THICK, SHIFT).any()
+
+
+@pytest.fixture(scope="module")
+def measured(images):
+    """The same lesions as a scan: labels and white matter on T1w, one voxel without a number."""
+    place = Image(np.zeros(SHAPE, np.float32), np.eye(4))
+    chi = images.chi_ppb / np.float32(1000)
+    chi[30, 5, 5] = np.nan
+    scan = LesionScan(
+        labels=on_t1w(images.labels),
+        white=on_t1w(images.white.astype(np.float32)),
+        gre_to_t1w=SHIFT,
+        chi_ppm=place.like(chi),
+        usable=place.like(images.usable),
+        veins=place.like(images.veins),
+        reference=place.like(images.reference),
+        r2star_hz=place.like(images.r2star_hz),
+    )
+    return scan, measured_lesions(scan, rule=RULE)
+
+
+def test_a_scan_gives_what_its_arrays_give(images, measured) -> None:
+    scan, found = measured
+    expected = lesion_iron(images, rule=RULE)
+    np.testing.assert_allclose(
+        found.table.to_numpy(float), expected.to_numpy(float), rtol=1e-3, atol=1e-3
+    )
+    assert found.normal_white_ppb.value == pytest.approx(-20, abs=0.1)
+    assert found.csf_ppb.value == pytest.approx(30, abs=0.1)
+    assert found.normal_white_r2star_hz == pytest.approx(18)
+    single = measured_lesions(replace(scan, r2star_hz=None), rule=RULE)
+    assert single.table["r2star_hz"].isna().all()
+    assert np.isnan(single.normal_white_r2star_hz)
+
+
+def test_a_mask_marks_the_lesions_it_covers_and_not_those_it_touches(images) -> None:
+    shell = images.labels == 1
+    shell[6:19, 8:21, 12:19] = False  # what is left are two caps
+    assert 0.1 < shell.sum() / (images.labels == 1).sum() < 0.4
+    stroke = images.labels == 2
+    stroke[30:] = False
+    assert 0 < stroke.sum() < 0.1 * (images.labels == 2).sum()
+    assert marked(images.labels, shell | stroke).tolist() == [1]
+    assert marked(images.labels, np.ones(SHAPE, bool)).tolist() == [1, 2, 3]
+    assert marked(0 * images.labels, np.ones(SHAPE, bool)).tolist() == []

@@ -1,0 +1,211 @@
+"""Iron in each lesion of a participant: its susceptibility, its rim, and who decided on the rim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_qsmthal import lesions, roi
+from bids_qsmthal.core.sources import OURS, Source
+from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant.pipeline import LESION_IRON
+from bids_qsmthal.participant.structural import lesion_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bids_qsmthal import qsm
+    from bids_qsmthal.bids.external import External
+    from bids_qsmthal.core.image import Affine, Image
+    from bids_qsmthal.participant.runner import Runner
+    from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.settings import Settings
+
+
+class Rim(StrEnum):
+    """Whether a lesion has a paramagnetic rim; the value is what the table of lesions holds."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    NOT_ASSESSED = "not assessed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredLesions:
+    """Distinct T2 lesions and the iron in them.
+
+    Attributes
+    ----------
+    distinct
+        On the grid of T1w.
+    iron
+        On the grid of the gradient echo.
+    table
+        One row per lesion, the columns of ``DICTIONARY``.
+    rim_source
+        Who decided which lesions have a rim.
+    """
+
+    distinct: lesions.DistinctLesions
+    iron: roi.LesionIron
+    table: pd.DataFrame
+    rim_source: Source = OURS
+
+    @property
+    def rims(self) -> Image:
+        """The lesions with a rim, whole, on the grid of the gradient echo."""
+        numbers = self.table["id"][self.table["rim"] == Rim.PRESENT]
+        return self.iron.labels.like(np.isin(self.iron.labels.data, numbers))
+
+
+def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way between their grids
+    structural: Structural,
+    maps: qsm.Maps,
+    regions: roi.RegionResults | None,
+    gre_to_t1w: Affine,
+    *,
+    settings: Settings,
+    runner: Runner,
+    external: Mapping[str, External],
+) -> MeasuredLesions | None:
+    """Return the lesions of a participant; ``None`` where the stage is not planned."""
+    if not runner.runs(LESION_IRON):
+        return None
+    # The plan has seen to it: T1w gives tissues and thalami, FLAIR or a mask the lesions.
+    assert structural.prepared is not None  # noqa: S101
+    assert structural.anatomy is not None  # noqa: S101
+    assert structural.lesions is not None  # noqa: S101
+    assert regions is not None  # noqa: S101
+    context = lesion_context(structural.prepared)
+    distinct = lesions.lesions_apart(structural.lesions, context)
+    like = regions.masks["veins"].like
+    scan = roi.LesionScan(
+        labels=distinct.labels,
+        white=structural.anatomy.wm,
+        gre_to_t1w=gre_to_t1w,
+        chi_ppm=like(maps.chi_ppm),
+        usable=like(maps.mask),
+        veins=regions.masks["veins"],
+        reference=regions.masks["reference"],
+        r2star_hz=like(maps.r2star_hz) if maps.r2star_hz.any() else None,
+    )
+    iron = runner.run(LESION_IRON, roi.measured_lesions, scan, rule=settings.rims)
+    lit = structural.enhancement.mask if structural.enhancement is not None else None
+    places = lesions.distinct_table(distinct, context, enhancing=lit)
+    # Left: a lesion too thin for a voxel of the gradient echo has a place, and no numbers.
+    table = places.merge(iron.table, on="id", how="left")
+    table["n_voxels"] = table["n_voxels"].fillna(0).astype("int64")
+    drawn = external_labels.mask("rim", external, iron.labels)
+    table["rim"] = _rims(table, iron.labels.data, None if drawn is None else drawn.data, settings)
+    source = OURS if drawn is None else external["rim"].source
+    return MeasuredLesions(
+        distinct=distinct, iron=iron, table=table[[*DICTIONARY]], rim_source=source
+    )
+
+
+def _rims(
+    table: pd.DataFrame,
+    labels: NDArray[np.int32],
+    drawn: NDArray[np.bool_] | None,
+    settings: Settings,
+) -> NDArray[np.object_]:
+    """Return what is said of the rim of each lesion; a reader's mask wins over the score."""
+    score = table["rim_probability"].to_numpy(float)
+    present = (
+        score >= settings.rims.threshold
+        if drawn is None
+        else np.isin(table["id"], roi.marked(labels, drawn))
+    )
+    # What a reader did not mark and the score did not see is no lesion without a rim.
+    unseen = np.isnan(score) & ~present
+    said = np.where(unseen, Rim.NOT_ASSESSED, np.where(present, Rim.PRESENT, Rim.ABSENT))
+    return np.asarray(said, dtype=object)
+
+
+DICTIONARY: Mapping[str, Any] = {
+    "id": {
+        "Description": "Number of the lesion, that of its voxels in "
+        "space-T1w_label-lesion_dseg and space-MEGRE_label-lesion_dseg; from foot to head, back "
+        "to front, left to right."
+    },
+    "group": {
+        "Description": "Number of the touching group it is a part of: id in label-lesion_lesions."
+    },
+    "location": {
+        "Description": "Place by contact within 2 mm; n/a where no atlas is known.",
+        "Levels": {
+            "periventricular": "with a lateral ventricle",
+            "juxtacortical": "else with the cortex",
+            "infratentorial": "in brainstem or cerebellum",
+            "deep white matter": "none of these",
+        },
+    },
+    "x_mm": {"Description": "Centre, to the right, in the world of T1w (RAS+).", "Units": "mm"},
+    "y_mm": {"Description": "Centre, to the front.", "Units": "mm"},
+    "z_mm": {"Description": "Centre, upwards.", "Units": "mm"},
+    "volume_mm3": {"Description": "Volume on the grid of T1w.", "Units": "mm3"},
+    "diameter_mm": {"Description": "Diameter of the ball of this volume.", "Units": "mm"},
+    "ventricle_mm": {
+        "Description": "From its nearest voxel to the lateral ventricles.",
+        "Units": "mm",
+    },
+    "thalamus_mm3": {"Description": "How much of it lies in the thalami.", "Units": "mm3"},
+    "enhancing_mm3": {
+        "Description": "How much of it enhances; n/a without T1w after contrast agent.",
+        "Units": "mm3",
+    },
+    "n_voxels": {
+        "Description": "Voxels of the gradient echo that count; half of each is lesion at least."
+    },
+    "lost_share": {"Description": "Share outside the susceptibility map.", "Units": "1"},
+    "vein_share": {"Description": "Share in veins, which do not count.", "Units": "1"},
+    "chi_relative_nawm_ppb": {
+        "Description": "Mean susceptibility less that of normal-appearing white matter "
+        "(3 mm and more from any lesion).",
+        "Units": "ppb",
+    },
+    "chi_relative_nawm_ppb_se": {
+        "Description": "Standard error: noise and unevenness of the voxels, not of the chain.",
+        "Units": "ppb",
+    },
+    "chi_relative_csf_ppb": {
+        "Description": "Mean susceptibility less that of the CSF reference.",
+        "Units": "ppb",
+    },
+    "chi_relative_csf_ppb_se": {
+        "Description": "Standard error: noise and unevenness of both, not of the chain.",
+        "Units": "ppb",
+    },
+    "chi_sd_ppb": {"Description": "Standard deviation over its voxels.", "Units": "ppb"},
+    "r2star_hz": {"Description": "Mean R2*; n/a for a single echo.", "Units": "1/s"},
+    "rim_minus_core_ppb": {
+        "Description": "Brightest depth at the border, median over directions, less the inside.",
+        "Units": "ppb",
+    },
+    "rim_closed": {
+        "Description": "Share of the directions in which the border is brighter than inside and "
+        "surroundings.",
+        "Units": "1",
+    },
+    "rim_probability": {
+        "Description": "How likely it has a paramagnetic rim, by a model of simulated lesions "
+        "(docs/lesion-iron.md).",
+        "Units": "1",
+    },
+    "rim": {
+        "Description": "Whether it has a paramagnetic rim: probability of .5 and more, or by a "
+        "mask of a reader.",
+        "Levels": {
+            Rim.PRESENT.value: "has one",
+            Rim.ABSENT.value: "has none",
+            Rim.NOT_ASSESSED.value: "too small, too few voxels, or too little of it in the map",
+        },
+    },
+}
+"""The columns of the table of lesions in their order, as BIDS describes them."""
