@@ -296,7 +296,8 @@ class Plan:
             for one in self.left_out
             if one.reason is LeftOutReason.ABSENT and one.stage.lack
             for need in one.stage.inputs
-            if scan.keys[0] in need.keys
+            # What serves alike may be there, and the stage be left out for another reason.
+            if scan.keys[0] in need.keys and not need.among(self.available)
         ]
 
 

@@ -89,8 +89,10 @@ def test_what_is_missing_is_told_with_its_cost(
 ) -> None:
     main(["check", str(study), "-q"])
     text = capsys.readouterr().out
-    assert "no FLAIR: no T2 lesions (sub-02)" in text
-    assert "no GRE: no maps of susceptibility and R2*, no susceptibility of the thalamus (s" in text
+    lesions = "no susceptibility of lesions"
+    assert f"no FLAIR: no T2 lesions, {lesions} (external labels would do) (sub-02)" in text
+    maps = "no maps of susceptibility and R2*, no susceptibility of the thalamus"
+    assert f"no GRE: {maps}, {lesions} (s" in text
     assert "no post-contrast T1w: no enhancing lesions (sub-03)" in text
     assert "no T1w" not in text
 

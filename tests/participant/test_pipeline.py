@@ -267,7 +267,7 @@ def test_what_the_user_goes_without_is_said_for_each_scan(tmp_path: Path) -> Non
         "no susceptibility of the thalamus (external labels would do), "
         "no susceptibility of lesions",
         "no post-contrast T1w: no enhancing lesions",
-        "no FLAIR: no T2 lesions",
+        "no FLAIR: no T2 lesions, no susceptibility of lesions (external labels would do)",
     )
     files = {key: external_of(key, tmp_path).file for key in ("lesion", "deepgray")}
     plan = pipeline.plan(session_of(tmp_path, ("t1w",)), files)
