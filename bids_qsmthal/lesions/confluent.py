@@ -17,7 +17,6 @@ from bids_qsmthal.lesions.growth import components
 if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.lesions.context import Context, Mask, Volume
-    from bids_qsmthal.lesions.flair import Lesions
 
 SMOOTHING_MM = 1.5  # a mask is a step, which has no curvature before it is smoothed
 LEAST_CENTRE_MM3 = 10.0  # ten voxels of 1 mm, as the authors' program
@@ -41,14 +40,13 @@ class DistinctLesions:
     unsplit: tuple[int, ...]
 
 
-def lesions_apart(lesions: Lesions, context: Context) -> DistinctLesions:
+def lesions_apart(mask: Image, probability: Image, context: Context) -> DistinctLesions:
     """Return the lesions of a head, confluent ones apart by the map of their probability.
 
     Those beyond the brain's box are left out, as in ``lesion_table``, whose ids ``unsplit`` has.
     """
     crop = box_around(context.brain).crop
-    mask = lesions.mask.like(crop.paste(crop.cut(lesions.mask.data)))
-    return distinct_lesions(mask, lesions.probability)
+    return distinct_lesions(mask.like(crop.paste(crop.cut(mask.data))), probability)
 
 
 def distinct_lesions(mask: Image, probability: Image | None = None) -> DistinctLesions:

@@ -83,7 +83,8 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
     assert structural.lesions is not None  # noqa: S101
     assert regions is not None  # noqa: S101
     context = lesion_context(structural.prepared)
-    distinct = lesions.lesions_apart(structural.lesions, context)
+    found = structural.lesions
+    distinct = lesions.lesions_apart(found.mask, found.probability, context)
     like = regions.masks["veins"].like
     scan = roi.LesionScan(
         labels=distinct.labels,
