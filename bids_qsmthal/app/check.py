@@ -11,10 +11,11 @@ import pandas as pd
 from bids_qsmthal import execution
 from bids_qsmthal.app import gre_overview
 from bids_qsmthal.app.gre_overview import Coverage, GreOverview
-from bids_qsmthal.bids import external, gre_series
+from bids_qsmthal.bids import external
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
+from bids_qsmthal.core.scan_warnings import ScanUnusable
 from bids_qsmthal.group import analysis_file, covariates
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.report import numbers, sentences
@@ -39,10 +40,17 @@ ROLES = {scan.keys[0]: scan.name for scan in pipeline.SCANS}
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What would stop a run, with the exit code it would have."""
+    """What would stop a run, or cost a scan, with the exit code it would have.
+
+    Attributes
+    ----------
+    scan
+        The one that cannot be used; ``None`` where it is not a scan that is at fault.
+    """
 
     text: str
     exit_code: int
+    scan: pipeline.Input | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +91,27 @@ class Found:
 
     @property
     def plan(self) -> pipeline.Plan:
-        """What a run would do."""
-        return pipeline.plan(self.session, self.external_files, self.requested)
+        """What a run would do, with the scans that can be used."""
+        return pipeline.plan(self.usable, self.external_files, self.requested)
+
+    @property
+    def usable(self) -> Session:
+        """The session without the scans that cannot be used."""
+        left = self.session
+        # The first fault of each scan, as a run stops reading it there.
+        faults = {problem.scan: problem for problem in reversed(self.problems) if problem.scan}
+        for scan, problem in faults.items():
+            left = left.without(ScanUnusable(scan.keys[0], scan.name, problem.text))
+        return left
+
+    @property
+    def state(self) -> str:
+        """Whether a run would measure it, in a word or two."""
+        if not self.problems:
+            return "ready"
+        if not self.usable.any_scan or any(problem.scan is None for problem in self.problems):
+            return "PROBLEM"
+        return f"WITHOUT {' and '.join(scan.scan for scan in self.usable.unusable)}"
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -122,15 +149,11 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     """Look at all that a run reads of one participant; with ``voxels`` read every image, too."""
     problems: list[Obstacle] = []
     if settings.check_names:
-        _tried(problems, check_names, session)
+        _tried(problems, None, check_names, session)
     external_files = _tried(
-        problems, external.files, session, settings.datasets, settings.output_dir
+        problems, None, external.files, session, settings.datasets, settings.output_dir
     )
-    series = (
-        _tried(problems, gre_series.describe, session.gre, session.root, settings.b0_direction)
-        if session.gre
-        else None
-    )
+    series = _tried(problems, pipeline.GRE, input_checks.described, session, settings)
     found = Found(
         session=session,
         series=series,
@@ -138,19 +161,23 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         requested=pipeline.requested(settings),
     )
     signal: Signal | None = None
-    if series is not None:
-        # Of its headers alone.
-        _tried(problems, input_checks.check_size, series)
+    head = _tried(problems, pipeline.T1W, input_checks.t1w_of, session) if voxels else None
+    reading = input_checks.structural if voxels else nifti.shape_and_affine
+    others = {
+        pipeline.T1W: None if voxels else session.t1w,
+        pipeline.FLAIR: session.flair,
+        pipeline.CE_T1W: session.t1w_gad,
+    }
+    for scan, path in others.items():
+        if path is not None:
+            _tried(problems, scan, reading, path)
     # Reading voxels after bad headers would say the same fault again.
-    if voxels and not problems:
-        if series is not None:
-            signal = _tried(problems, input_checks.gradient_echo, series, settings)
+    if voxels and series is not None:
+        signal = _tried(problems, pipeline.GRE, input_checks.gradient_echo, series, settings)
+    if voxels:
+        usable = replace(found, problems=tuple(problems)).usable
         for key, item in found.external_files.items():
-            _tried(problems, input_checks.external_result, key, item, session)
-    head = _tried(problems, input_checks.t1w_of, session) if voxels else None
-    read = {"t1w"} if voxels else set()
-    for path in (paths[0] for role, paths in found.files.items() if role not in {"gre", *read}):
-        _tried(problems, input_checks.structural if voxels else nifti.shape_and_affine, path)
+            _tried(problems, None, input_checks.external_result, key, item, usable)
     # One file may stop several checks: its fault is said once.
     found = replace(found, problems=tuple(dict.fromkeys(problems)))
     if series is None:
@@ -217,7 +244,7 @@ def overview(found: Sequence[Found]) -> str:
         (
             one.session.name,
             *(one.described(role) or "-" for role in ROLES),
-            "PROBLEM" if one.problems else "ready",
+            one.state,
         )
         for one in found
     ]
@@ -307,13 +334,17 @@ def exit_code(found: Sequence[Found]) -> int:
 
 
 def _tried(
-    problems: list[Obstacle], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    problems: list[Obstacle],
+    scan: pipeline.Input | None,
+    function: Callable[P, R],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> R | None:
-    """Return what a function returns; what a user can mend becomes a problem."""
+    """Return what a function returns; what a user can mend becomes a problem of the scan."""
     try:
         return function(*args, **kwargs)
     except QsmthalError as error:
-        problems.append(Obstacle(str(error), error.exit_code))
+        problems.append(Obstacle(str(error), error.exit_code, scan))
         return None
 
 

@@ -130,7 +130,8 @@ def _describe(settings: Settings) -> None:
 
 def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
     """Log how it went, failures first in the count and, each with its reason, last of all."""
-    failed = [outcome for outcome in outcomes if outcome.exit_code]
+    failed = [outcome for outcome in outcomes if not outcome.finished]
+    incomplete = [outcome for outcome in outcomes if outcome.finished and outcome.exit_code]
     names = f" ({', '.join(outcome.name for outcome in failed)})" if failed else ""
     log.info(
         "%d failed%s, %d of %d finished; results in %s",
@@ -141,5 +142,7 @@ def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
     try:
         execution.keep_failures(outcomes, settings.output_dir / "logs")
     finally:  # where the list cannot be kept the screen has it
+        for outcome in incomplete:
+            log.error("INCOMPLETE %s: %s", outcome.name, outcome.message)
         for outcome in failed:
             log.error("FAILED %s: %s", outcome.name, outcome.message)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bids.layout import BIDSLayout
 
-    from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.core.scan_warnings import ScanUnusable, ScanWarning
 
 GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
 """The BIDS name of multi-echo GRE, and those that older datasets use for it."""
@@ -99,6 +99,10 @@ class Session:
         A T1w, or the uniform image of MP2RAGE (UNIT1).
     t1w_session
         The session that T1w is taken from, where it is another one than this.
+    unusable
+        Scans that were found and cannot be used; each is ``None`` in its own place.
+    unusable_gre
+        The gradient echo, where it is one of them: outputs and logs keep the names it gives.
     """
 
     root: Path
@@ -110,6 +114,27 @@ class Session:
     flair: Path | None = None
     skipped: tuple[Skipped, ...] = ()
     t1w_session: str | None = None
+    unusable: tuple[ScanUnusable, ...] = ()
+    unusable_gre: GreFiles | None = None
+
+    def without(self, scan: ScanUnusable) -> Session:
+        """Return the session as if a scan were not there, which it remembers."""
+        unusable = (*self.unusable, scan)
+        match scan.role:
+            case "gre":
+                return replace(self, gre=None, unusable_gre=self.gre, unusable=unusable)
+            case "t1w":
+                return replace(self, t1w=None, t1w_session=None, unusable=unusable)
+            case "t1w_gad":
+                return replace(self, t1w_gad=None, unusable=unusable)
+            case "flair":
+                return replace(self, flair=None, unusable=unusable)
+        raise ValueError(scan.role)
+
+    @property
+    def any_scan(self) -> bool:
+        """Whether there is a scan from which something can be made alone."""
+        return any(scan is not None for scan in (self.gre, self.t1w, self.flair))
 
     @property
     def inversions(self) -> tuple[Path, ...]:
@@ -121,7 +146,7 @@ class Session:
         """What a reader must know of the choice of scans."""
         other = () if self.t1w_session is None else (T1wOfAnotherSession(self.t1w_session),)
         noisy = self.t1w is not None and t1w.is_uniform(self.t1w) and not self.inversions
-        return (*other, *((UniformWithNoise(),) if noisy else ()))
+        return (*other, *((UniformWithNoise(),) if noisy else ()), *self.unusable)
 
     @property
     def entities(self) -> Entities:
@@ -132,7 +157,13 @@ class Session:
     @property
     def gre_entities(self) -> Entities:
         """Entities that outputs made from the gradient echo carry."""
-        return (*self.entities, *(self.gre.entities if self.gre else ()))
+        return (*self.entities, *self.run_entities)
+
+    @property
+    def run_entities(self) -> Entities:
+        """What tells the scan from others of its session, such as a run."""
+        gre = self.gre or self.unusable_gre
+        return gre.entities if gre else ()
 
     @property
     def name(self) -> str:
@@ -142,7 +173,7 @@ class Session:
     @property
     def run(self) -> str | None:
         """What distinguishes the scan within its session, as tables name it."""
-        extra = self.gre.entities if self.gre else ()
+        extra = self.run_entities
         if [key for key, _ in extra] == ["run"]:
             return extra[0][1]
         return "_".join(f"{key}-{value}" for key, value in extra) or None

@@ -5,7 +5,7 @@ A message says where, what was found, what is expected and what to do, in one li
 
 import errno
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -64,7 +64,7 @@ class QsmthalError(Exception):
     What it quotes from files cannot break its line, nor reach the terminal as a control sequence.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str = "") -> None:
         # Escape sequences from a file name or a sidecar could rewrite the terminal, and a line
@@ -72,6 +72,22 @@ class QsmthalError(Exception):
         plain = "".join(letter if letter.isprintable() else " " for letter in message)
         line = " ".join(plain.split())
         super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
+
+
+class UnusableScanError(QsmthalError):
+    """Raised at the very end: scans could not be used, and all that the others give is made.
+
+    Parameters
+    ----------
+    message
+        Which scans, and why.
+    exit_code
+        That of the first scan that could not be used, as if the run had stopped there.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class InvalidBidsError(QsmthalError):

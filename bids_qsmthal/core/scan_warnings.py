@@ -30,6 +30,25 @@ class UniformWithNoise(ScanWarning):
     """T1w is the uniform image of MP2RAGE, and its inversion images are not there."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScanUnusable(ScanWarning):
+    """A scan is there and cannot be used; the others were.
+
+    Attributes
+    ----------
+    role
+        Which, as filter files name it: ``gre``, ``t1w``, ``t1w_gad`` or ``flair``.
+    scan
+        As a reader calls it.
+    reason
+        What is wrong with it, and what to do.
+    """
+
+    role: str
+    scan: str
+    reason: str
+
+
 # The brain and its registrations.
 
 

@@ -37,7 +37,8 @@ def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
         for outcome in outcomes:
             # Who finished now is struck out, whichever run had failed.
             failed.pop(outcome.name, None)
-            if outcome.exit_code:
+            # Who lacks a scan has results of this run, and they count.
+            if not outcome.finished:
                 failed[outcome.name] = outcome.message
         # Sorted: the list does not depend on who was first.
         write_json(path, dict(sorted(failed.items())))

@@ -16,10 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Cause(Enum):
-    """Why a participant did not finish: what is done about it depends on this."""
+    """Why a participant did not finish as a whole: what is done about it depends on this."""
 
     REFUSED = auto()
     """Its data, the machine or the command do not allow it; the message says why."""
+    SCAN_UNUSABLE = auto()
+    """It finished without a scan that is there; the message says which, and why."""
     CRASHED = auto()
     """A bug of the app; the traceback is in a crash report."""
     KILLED = auto()
@@ -37,13 +39,13 @@ class Outcome:
     name
         Such as ``sub-01_ses-a``.
     exit_code
-        0 when it finished.
+        0 when it finished with all its scans.
     message
-        What went wrong, in one line; empty when it finished.
+        What went wrong, in one line; empty when nothing did.
     seconds
         Wall time.
     cause
-        Why it did not finish; None when it did.
+        Why it did not finish, or not with all its scans; None when it did.
     """
 
     name: str
@@ -51,6 +53,11 @@ class Outcome:
     message: str
     seconds: float
     cause: Cause | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether its outputs are there and whole, also where they lack those of a scan."""
+        return not self.exit_code or self.cause is Cause.SCAN_UNUSABLE
 
 
 def killed(name: str, message: str) -> Outcome:
@@ -74,7 +81,9 @@ def announce(outcome: Outcome, done: int, total: int) -> None:
     The ``ended`` of the record is for the live progress.
     """
     place, ended = (outcome.name, done, total), {"ended": outcome.name}
-    if outcome.exit_code:
+    if outcome.exit_code and outcome.finished:
+        log.error("%s %s (%d of %d)", outcome.name, outcome.message, done, total, extra=ended)
+    elif outcome.exit_code:
         log.error("%s failed (%d of %d): %s", *place, outcome.message, extra=ended)
     else:
         log.info("%s finished (%d of %d) in %.0f s", *place, outcome.seconds, extra=ended)

@@ -10,7 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import ExitCode, OutputError, QsmthalError, of_system
+from bids_qsmthal.core.errors import (
+    ExitCode,
+    OutputError,
+    QsmthalError,
+    UnusableScanError,
+    of_system,
+)
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.core.lock import alone
 from bids_qsmthal.execution.outcome import Cause, Outcome
@@ -77,6 +83,8 @@ def work(
 def _guarded(session: Session, settings: Settings, process: Process) -> Outcome:
     try:
         process(session, settings)
+    except UnusableScanError as error:
+        return Outcome(session.name, error.exit_code, str(error), 0, Cause.SCAN_UNUSABLE)
     except QsmthalError as error:
         log.error("%s", error)
         return _refused(session, error)

@@ -10,6 +10,7 @@ from bids_qsmthal import report
 from bids_qsmthal.bids import external, manifest
 from bids_qsmthal.bids.derivatives import Derivatives, raw_uri
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import UnusableScanError
 from bids_qsmthal.core.files import check_inside, sweep
 from bids_qsmthal.participant import (
     input_checks,
@@ -27,10 +28,12 @@ from bids_qsmthal.participant.susceptibility import susceptibility_results
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.core.errors import ExitCode
     from bids_qsmthal.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,30 +47,33 @@ def process(session: Session, settings: Settings) -> None:
 
     Raises
     ------
+    UnusableScanError
+        A scan could not be used; what the others give is made and finished.
     QsmthalError
-        Something is wrong with the input, in words for the user.
+        Something is wrong with the input, in words for the user; nothing is changed.
     """
+    # External files are looked up before the plan, because they decide which stages run.
+    external_files = _external_files(session, settings)
+    inputs = input_checks.read(session, settings, external_files)
+    session = inputs.session
     out = outputs(session, settings)
     _make_ready(out)
     # Before anything is overwritten: until it finishes, nobody takes its outputs for whole.
     before = manifest.begin(out.output_dir, out.session_name, session.name)
-    # External files are looked up before the plan, because they decide which stages run.
-    external_files = external.files(session, settings.datasets, settings.output_dir)
-    for key, item in external_files.items():
-        log.info("%s is taken from %s (%s)", key, item.path, item.source)
     work_dir = settings.work_dir / session.name
     plan = pipeline.plan(session, external_files, pipeline.requested(settings))
     runner = Runner(work_dir, plan, only_known=settings.reports_only)
     runner.announce()
     _report_shared(settings.work_dir, work_dir)
 
-    inputs = input_checks.read(session, settings, external_files)
     # T1w first: its brain, fluid and thalami are carried to the gradient echo.
     structural = structural_results(inputs, settings, runner)
     susceptibility = susceptibility_results(inputs, settings, runner, structural)
-    checks = quality.checks(structural, susceptibility)
-    decision = quality.decision(structural, susceptibility)
-    table = measures.collect(session, structural, susceptibility, decision)
+    checks = quality.checks(structural, susceptibility, session.unusable)
+    table = measures.collect(
+        *(session, structural, susceptibility),
+        quality.decision(structural, susceptibility, session.unusable),
+    )
 
     shown = page.contents(session, settings, structural, susceptibility, table, plan)
     if not settings.reports_only:
@@ -85,6 +91,22 @@ def process(session: Session, settings: Settings) -> None:
     if settings.clean_work:
         # At the very end: a participant that failed goes on from what is kept there.
         shutil.rmtree(work_dir)
+    _raise_if_unusable(session, inputs.exit_code)
+
+
+def _external_files(session: Session, settings: Settings) -> Mapping[str, ExternalFile]:
+    found = external.files(session, settings.datasets, settings.output_dir)
+    for key, item in found.items():
+        log.info("%s is taken from %s (%s)", key, item.path, item.source)
+    return found
+
+
+def _raise_if_unusable(session: Session, code: ExitCode) -> None:
+    """Raise at the end of a participant that lacks scans which are there."""
+    if session.unusable:
+        names = " and ".join(scan.scan for scan in session.unusable)
+        reasons = " ".join(scan.reason for scan in session.unusable)
+        raise UnusableScanError(f"finished without {names}: {reasons}", code)
 
 
 def _make_ready(out: Derivatives) -> None:
@@ -113,7 +135,7 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
     return Derivatives(
         output_dir=settings.output_dir,
         entities=session.entities,
-        gre_entities=session.gre.entities if session.gre else (),
+        gre_entities=session.run_entities,
         references={
             space: raw_uri(path, session.root) if path else "n/a" for space, path in scans.items()
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -12,14 +12,21 @@ from bids_qsmthal import anatomy
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, directions
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import (
+    DataError,
+    ExitCode,
+    InvalidBidsError,
+    MissingInputError,
+)
 from bids_qsmthal.core.image import Image, resample
+from bids_qsmthal.core.scan_warnings import ScanUnusable
 from bids_qsmthal.participant import gre_signal
 from bids_qsmthal.participant.gre_signal import Signal, SignalOnDisk
+from bids_qsmthal.participant.pipeline import CE_T1W, FLAIR, GRE, T1W
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,7 +34,12 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import External, ExternalFile
     from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.core.errors import QsmthalError
+    from bids_qsmthal.participant.pipeline import Input
     from bids_qsmthal.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +69,18 @@ class LoadedInputs:
 
     Attributes
     ----------
+    session
+        The scans, without those that cannot be used.
+    exit_code
+        That of the first scan that cannot be used.
     signal
         The gradient echo.
     external
         Results of other programs and a user's edits, by product.
     """
 
+    session: Session
+    exit_code: ExitCode = ExitCode.DONE
     signal: Signal | SignalOnDisk | None = None
     t1w: Image | None = None
     flair: Image | None = None
@@ -73,38 +91,92 @@ class LoadedInputs:
 def read(
     session: Session, settings: Settings, external_files: Mapping[str, ExternalFile]
 ) -> LoadedInputs:
-    """Read every image of a participant once, and raise where one cannot be used.
+    """Read every image of a participant once; a scan that cannot be used is set aside.
 
     Raises
     ------
     MissingInputError
-        A file, an echo, or a piece of metadata is missing.
+        Of the only scan, a file, an echo, or a piece of metadata is missing; or the scan of an
+        external file is.
     DataError
-        A file is damaged, or holds what cannot be a scan of a head or a label image.
+        The only scan, or an external file, is damaged or holds what cannot be a scan of a head or
+        a label image.
     """
-    series = None
-    if session.gre is not None:
-        # Headers and sidecars first: a scan of the wrong size is refused before its voxels are
-        # read.
-        series = gre_series.describe(session.gre, session.root, settings.b0_direction)
-        check_size(series)
-    # All of them now: a damaged edit that is read hours later would cost those hours.
-    given = {key: external_result(key, item, session) for key, item in external_files.items()}
-    flair, ce_t1w = (
-        structural(path) if path else None for path in (session.flair, session.t1w_gad)
-    )
-    t1w = t1w_of(session)
-    signal: Signal | SignalOnDisk | None = gre_signal.read(series, settings) if series else None
+    scans = UsableScans(session)
+    # Headers and sidecars first: a scan of the wrong size is refused before its voxels are read.
+    series = scans.read(GRE, described, session, settings)
+    t1w = scans.read(T1W, t1w_of, session)
+    flair = scans.read(FLAIR, _structural_or_none, session.flair)
+    ce_t1w = scans.read(CE_T1W, _structural_or_none, session.t1w_gad)
+    signal: Signal | SignalOnDisk | None = None
+    if series is not None:
+        signal = scans.read(GRE, gre_signal.read, series, settings)
     if isinstance(signal, Signal) and t1w is not None:
         # Without T1w the reconstruction follows at once, and there is nothing to wait for.
         signal = SignalOnDisk(signal, settings.work_dir / session.name)
+    usable = scans.session
     return LoadedInputs(
+        session=usable,
+        exit_code=scans.exit_code,
         signal=signal,
         t1w=t1w,
         flair=flair,
         ce_t1w=ce_t1w,
-        external=given,
+        # All of them now: a damaged edit that is read hours later would cost those hours.
+        external={key: external_result(key, item, usable) for key, item in external_files.items()},
     )
+
+
+@dataclass(slots=True)
+class UsableScans:
+    """Scans that are read one after the other, and what is left of the session."""
+
+    session: Session
+    exit_code: ExitCode = ExitCode.DONE
+
+    def read(
+        self, scan: Input, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R | None:
+        """Return what a function reads of a scan, or ``None`` after setting the scan aside.
+
+        Raises
+        ------
+        QsmthalError
+            It was the last of which anything can be made.
+        """
+        try:
+            return function(*args, **kwargs)
+        except (DataError, MissingInputError, InvalidBidsError) as error:
+            self.set_aside(scan, error)
+            return None
+
+    def set_aside(self, scan: Input, error: QsmthalError) -> None:
+        """Go on without a scan; raise where that would leave nothing."""
+        left = self.session.without(ScanUnusable(scan.keys[0], scan.name, str(error)))
+        if not left.any_scan:
+            raise error
+        log.error("%s", sentences.sentence(left.unusable[-1]))
+        self.session = left
+        self.exit_code = self.exit_code or error.exit_code
+
+
+def described(session: Session, settings: Settings) -> GreSeries | None:
+    """Return what headers and sidecars say of the gradient echo; ``None`` where there is none.
+
+    Raises
+    ------
+    QsmthalError
+        They lack something, disagree, or are not of a scan of a head.
+    """
+    if session.gre is None:
+        return None
+    series = gre_series.describe(session.gre, session.root, settings.b0_direction)
+    check_size(series)
+    return series
+
+
+def _structural_or_none(path: Path | None) -> Image | None:
+    return None if path is None else structural(path)
 
 
 def gradient_echo(series: GreSeries, settings: Settings) -> Signal:

@@ -47,9 +47,9 @@ def contents(
         session_id=f"ses-{session.session}" if session.session else "",
         run_id=f"run-{session.run}" if session.run else "",
         gre_name="_".join(f"{key}-{value}" for key, value in session.gre_entities),
-        verdict=_verdict(structural, susceptibility),
+        verdict=_verdict(session, structural, susceptibility),
         measures=table,
-        quality=quality.checks(structural, susceptibility),
+        quality=quality.checks(structural, susceptibility, session.unusable),
         sensitivity=regions.sensitivity if regions else None,
         samples_ppb=_samples(susceptibility),
         gre=_gre(susceptibility),
@@ -83,13 +83,14 @@ def contents(
 
 
 def _verdict(
-    structural: Structural, susceptibility: Susceptibility | None
+    session: Session, structural: Structural, susceptibility: Susceptibility | None
 ) -> report.Verdict | None:
-    checks = quality.check_rows(structural, susceptibility)
+    checks = quality.check_rows(structural, susceptibility, session.unusable)
     if not checks:
         return None
     reasons = [check.reason for check in checks if check.decision is not Decision.INCLUDE]
-    return report.Verdict(quality.decision(structural, susceptibility), tuple(reasons))
+    decision = quality.decision(structural, susceptibility, session.unusable)
+    return report.Verdict(decision, tuple(reasons))
 
 
 def _samples(susceptibility: Susceptibility | None) -> dict[str, NDArray[np.floating]]:
@@ -232,7 +233,8 @@ def _susceptibility_warnings(
     session: Session, susceptibility: Susceptibility | None
 ) -> list[ScanWarning]:
     if susceptibility is None:
-        return [NoGradientEcho()] if session.gre is None else []
+        # One that cannot be used has a warning of its own.
+        return [] if session.unusable_gre else [NoGradientEcho()]
     registration = susceptibility.to_t1w
     warnings = [
         *susceptibility.signal.warnings,

@@ -228,6 +228,7 @@ class LeftOutReason(Enum):
     """Why a stage is left out; the text takes what it is about."""
 
     ABSENT = "there is no {}"
+    UNUSABLE = "the {} cannot be used"
     EXTERNAL = "its result comes from {}"
     CARRIED_OVER = "its result is carried over from {}"
 
@@ -294,7 +295,7 @@ class Plan:
             # The need is not the scan itself: it names other things that serve alike.
             f"{one.stage.lack} (external labels would do)" if need != scan else one.stage.lack
             for one in self.left_out
-            if one.reason is LeftOutReason.ABSENT and one.stage.lack
+            if one.reason in {LeftOutReason.ABSENT, LeftOutReason.UNUSABLE} and one.stage.lack
             for need in one.stage.inputs
             # What serves alike may be there, and the stage be left out for another reason.
             if scan.keys[0] in need.keys and not need.among(self.available)
@@ -325,7 +326,8 @@ def plan(
     roles = [scan.keys[0] for scan, there in scans.items() if there is not None]
     available = frozenset((*roles, *external_files))
     # All stages, not only those that run: --dry-run and check say why one does not.
-    decided = {stage: _left_out(stage, available, external_files) for stage in considered}
+    unusable = frozenset(scan.role for scan in session.unusable)
+    decided = {stage: _left_out(stage, available, unusable, external_files) for stage in considered}
     return Plan(
         available=available,
         considered=considered,
@@ -335,12 +337,15 @@ def plan(
 
 
 def _left_out(
-    stage: Stage, available: frozenset[str], external_files: Mapping[str, ExternalFile]
+    stage: Stage,
+    available: frozenset[str],
+    unusable: frozenset[str],
+    external_files: Mapping[str, ExternalFile],
 ) -> StageLeftOut | None:
     # This order decides which reason is said. What nothing can replace comes first.
     for need in stage.needs:
         if not need.among(available):
-            return StageLeftOut(stage, LeftOutReason.ABSENT, need.name)
+            return StageLeftOut(stage, _why_absent(need, unusable), need.name)
     if stage.external in external_files:
         return StageLeftOut(
             stage, LeftOutReason.EXTERNAL, str(external_files[stage.external].source)
@@ -348,5 +353,9 @@ def _left_out(
     if stage.instead is not None and stage.instead.among(available):
         return StageLeftOut(stage, LeftOutReason.CARRIED_OVER, stage.instead.name)
     if stage.scan is not None and not stage.scan.among(available):
-        return StageLeftOut(stage, LeftOutReason.ABSENT, stage.scan.name)
+        return StageLeftOut(stage, _why_absent(stage.scan, unusable), stage.scan.name)
     return None
+
+
+def _why_absent(need: Input, unusable: frozenset[str]) -> LeftOutReason:
+    return LeftOutReason.UNUSABLE if need.among(unusable) else LeftOutReason.ABSENT

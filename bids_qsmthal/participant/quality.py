@@ -33,9 +33,10 @@ from bids_qsmthal.core.scan_warnings import (
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bids_qsmthal.anatomy import Rigid
+    from bids_qsmthal.core.scan_warnings import ScanUnusable
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.roi import Check
@@ -73,34 +74,45 @@ class CheckRow:
     source: str
 
 
-def checks(structural: Structural, susceptibility: Susceptibility | None) -> pd.DataFrame:
+def checks(
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    unusable: Sequence[ScanUnusable] = (),
+) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
     rows = [
         (
             *(row.name, row.value, row.unit, row.threshold),
             *(row.decision.value, row.reason, row.source),
         )
-        for row in check_rows(structural, susceptibility)
+        for row in check_rows(structural, susceptibility, unusable)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def decision(structural: Structural, susceptibility: Susceptibility | None) -> Decision:
+def decision(
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    unusable: Sequence[ScanUnusable] = (),
+) -> Decision:
     """Return the worst of all checks; without a number at all, look first."""
-    decisions = [row.decision for row in check_rows(structural, susceptibility)]
+    decisions = [row.decision for row in check_rows(structural, susceptibility, unusable)]
     if susceptibility is not None and susceptibility.regions is None:
         decisions.append(Decision.CHECK)
     return worst(decisions)
 
 
 def check_rows(
-    structural: Structural, susceptibility: Susceptibility | None
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    unusable: Sequence[ScanUnusable] = (),
 ) -> tuple[CheckRow, ...]:
     """Return every check of a participant."""
     regions = susceptibility.regions if susceptibility is not None else None
     return (
         # The order of the table: what bears on the number stands first.
         *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
+        *(_of_unusable(scan) for scan in unusable),
         *_scan(susceptibility),
         *_registrations(structural, susceptibility),
         *_anatomy(structural),
@@ -116,6 +128,18 @@ def _of_limit(check: Check) -> CheckRow:
         decision=check.decision,
         reason=sentences.LIMITS[check.limit.name].text if check.warning else "",
         source=check.limit.source,
+    )
+
+
+def _of_unusable(scan: ScanUnusable) -> CheckRow:
+    return CheckRow(
+        name="unusable_scan",
+        value=float("nan"),
+        unit="",
+        threshold="",
+        decision=Decision.CHECK,
+        reason=sentences.sentence(scan),
+        source="the scan's own files",
     )
 
 

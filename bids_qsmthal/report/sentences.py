@@ -193,6 +193,10 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "thickness are those of that day.",
         "See in the registration whether the head has changed, lesions and ventricles above all.",
     ),
+    of.ScanUnusable: Wording(
+        "The {scan} cannot be used, so nothing that needs it was made: {reason}",
+        "Mend the scan, then run the same command again: the rest is kept.",
+    ),
     of.UniformWithNoise: Wording(
         "T1w is the uniform image of MP2RAGE (UNIT1), whose air is noise, and the two inversion "
         "images that would remove it are not there.",

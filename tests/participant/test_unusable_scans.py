@@ -1,0 +1,142 @@
+"""A scan that cannot be used costs what needs it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal.app.check import examine
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.bids import manifest
+from bids_qsmthal.bids.dataset import GreFiles, Session, find_sessions
+from bids_qsmthal.core.errors import DataError, ExitCode
+from bids_qsmthal.core.scan_warnings import ScanUnusable
+from bids_qsmthal.execution import Outcome, exit_code, keep_failures
+from bids_qsmthal.execution.outcome import Cause
+from bids_qsmthal.participant import input_checks, page, pipeline
+from bids_qsmthal.report import sentences
+from bids_qsmthal.settings import Resources, Settings
+from tests import tiny
+
+ROLES = ("gre", "t1w", "t1w_gad", "flair")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a dataset of one participant with all four scans."""
+    tiny.write_dataset(tmp_path, "sub-01")
+    anat = tmp_path / "bids" / "sub-01" / "anat"
+    head = tiny.scan()[0].mask.astype(np.float32)
+    noise = np.random.default_rng(3).uniform(90, 110, head.shape).astype(np.float32)
+    for name in ("T1w", "ce-gadolinium_T1w", "FLAIR"):
+        image = tiny.scanner(head * noise, tiny.scan()[1])
+        nib.save(image, anat / f"sub-01_{name}.nii.gz")
+    return tmp_path
+
+
+def settings_of(root: Path) -> Settings:
+    return Settings(
+        bids_dir=root / "bids",
+        output_dir=root / "out",
+        work_dir=root / "work",
+        resources=Resources(cores=1, threads=1, memory_bytes=2**30),
+    )
+
+
+def session_of(root: Path) -> Session:
+    (session,) = find_sessions(root / "bids")
+    return session
+
+
+def cheap(root: Path, role: str) -> Session:
+    """Return the session without its gradient echo, which takes seconds, where it is not needed."""
+    session = session_of(root)
+    return session if role == "gre" else replace(session, gre=None)
+
+
+def damage(root: Path, role: str) -> None:
+    """Cut a file of a scan short."""
+    session = session_of(root)
+    single = {"t1w": session.t1w, "t1w_gad": session.t1w_gad, "flair": session.flair}
+    assert session.gre is not None
+    path = session.gre.paths[0] if role == "gre" else single[role]
+    assert path is not None
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_damaged_scan_is_set_aside_and_the_others_are_read(root: Path, role: str) -> None:
+    damage(root, role)
+    read = input_checks.read(cheap(root, role), settings_of(root), {})
+    images = {"gre": read.signal, "t1w": read.t1w, "t1w_gad": read.ce_t1w, "flair": read.flair}
+    lacking = {name for name, image in images.items() if image is None}
+    assert lacking == ({role} if role == "gre" else {role, "gre"})
+    assert [one.role for one in read.session.unusable] == [role]
+    assert "truncated or damaged" in read.session.unusable[0].reason
+    assert read.exit_code is ExitCode.DATA
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_check_says_what_a_run_would_go_without(root: Path, role: str) -> None:
+    damage(root, role)
+    found = examine(cheap(root, role), settings_of(root), voxels=True)
+    scan = next(one for one in pipeline.SCANS if one.keys == (role,))
+    assert found.state == f"WITHOUT {scan.name}"
+    assert found.exit_code == ExitCode.DATA
+    reasons = [
+        one for one in found.plan.left_out if one.stage.scan == scan or scan in one.stage.needs
+    ]
+    assert reasons
+    assert {one.reason for one in reasons} == {pipeline.LeftOutReason.UNUSABLE}
+
+
+def test_where_nothing_is_left_the_first_fault_is_raised(root: Path) -> None:
+    for role in ("gre", "t1w", "flair"):
+        damage(root, role)
+    with pytest.raises(DataError, match="truncated or damaged"):
+        input_checks.read(session_of(root), settings_of(root), {})
+    assert examine(session_of(root), settings_of(root), voxels=True).state == "PROBLEM"
+
+
+def test_a_scan_that_is_left_out_keeps_the_names_of_its_run() -> None:
+    session = Session(root=Path("bids"), subject="01", gre=GreFiles((("run", "2"),), (Path("x"),)))
+    left = session.without(ScanUnusable("gre", "GRE", "it is damaged"))
+    assert (left.name, left.run, left.gre) == (session.name, "2", None)
+    assert "it is damaged" in sentences.sentence(left.warnings[0])
+    assert not page._susceptibility_warnings(left, None)
+
+
+def test_who_lacks_a_scan_has_finished_and_the_status_says_it(tmp_path: Path) -> None:
+    lacking = Outcome("sub-01", ExitCode.DATA, "finished without GRE", 1, Cause.SCAN_UNUSABLE)
+    failed = Outcome("sub-02", ExitCode.DATA, "bad", 1, Cause.REFUSED)
+    keep_failures([lacking, failed], tmp_path)
+    assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-02": "bad"}
+    assert exit_code([lacking]) == ExitCode.DATA
+
+
+@pytest.mark.slow
+def test_a_gradient_echo_beside_a_damaged_t1w_is_measured(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "bids/sub-01/anat/sub-01_FLAIR.nii.gz").unlink()
+    # The map alone: what is measured in it takes half a minute.
+    next(root.glob("labels/**/*deepgray*.nii.gz")).unlink()
+    damage(root, "t1w")
+    caplog.set_level(logging.INFO)
+    assert main(tiny.words(root)) == ExitCode.DATA
+    assert "INCOMPLETE sub-01: finished without T1w" in caplog.messages[-1]
+    out = root / "out"
+    assert manifest.read_of(out, "sub-01")
+    assert json.loads((out / "logs/failures.json").read_text()) == {}
+    quality = pd.read_csv(out / "sub-01/anat/sub-01_desc-qsmthal_quality.tsv", sep="\t")
+    (row,) = quality[quality["name"] == "unusable_scan"].to_dict("records")
+    assert row["verdict"] in {"check", "exclude"}
+    assert "truncated or damaged" in (out / "sub-01.html").read_text(encoding="utf-8")
+    assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists()
