@@ -12,10 +12,10 @@ from bids_qsmthal import execution
 from bids_qsmthal.app import gre_overview
 from bids_qsmthal.app.gre_overview import Coverage, GreOverview
 from bids_qsmthal.bids import external
+from bids_qsmthal.bids.dataset import Session, UnusableScan
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
-from bids_qsmthal.core.scan_warnings import ScanUnusable
 from bids_qsmthal.group import analysis_file, covariates
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.report import numbers, sentences
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
     from bids_qsmthal.bids.gre_series import GreSeries
     from bids_qsmthal.core.scan_warnings import ScanWarning
@@ -101,7 +100,7 @@ class Found:
         # The first fault of each scan, as a run stops reading it there.
         faults = {problem.scan: problem for problem in reversed(self.problems) if problem.scan}
         for scan, problem in faults.items():
-            left = left.without(ScanUnusable(scan.keys[0], scan.name, problem.text))
+            left = left.without(UnusableScan(scan.keys[0], scan.name, problem.text))
         return left
 
     @property
@@ -111,7 +110,7 @@ class Found:
             return "ready"
         if not self.usable.any_scan or any(problem.scan is None for problem in self.problems):
             return "PROBLEM"
-        return f"WITHOUT {' and '.join(scan.scan for scan in self.usable.unusable)}"
+        return f"WITHOUT {' and '.join(scan.name for scan in self.usable.unusable)}"
 
     @property
     def costs(self) -> tuple[str, ...]:

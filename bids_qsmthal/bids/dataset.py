@@ -17,7 +17,7 @@ from bids_qsmthal.core.errors import (
     MissingInputError,
     NothingFoundError,
 )
-from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNoise
+from bids_qsmthal.core.scan_warnings import ScanUnusable, T1wOfAnotherSession, UniformWithNoise
 from bids_qsmthal.settings import Selection
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bids.layout import BIDSLayout
 
-    from bids_qsmthal.core.scan_warnings import ScanUnusable, ScanWarning
+    from bids_qsmthal.core.scan_warnings import ScanWarning
 
 GRE_SUFFIXES = ("MEGRE", "GRE", "T2starw")
 """The BIDS name of multi-echo GRE, and those that older datasets use for it."""
@@ -90,6 +90,30 @@ class GreFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableScan:
+    """A scan that was found and cannot be used.
+
+    Attributes
+    ----------
+    role
+        Which, as filter files name it: ``gre``, ``t1w``, ``t1w_gad`` or ``flair``.
+    name
+        As a reader calls it.
+    reason
+        What is wrong with it, and what to do.
+    """
+
+    role: str
+    name: str
+    reason: str
+
+    @property
+    def warning(self) -> ScanUnusable:
+        """What a reader must know of it."""
+        return ScanUnusable(self.name, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """The scans of one session of one participant that are processed together.
 
@@ -114,10 +138,10 @@ class Session:
     flair: Path | None = None
     skipped: tuple[Skipped, ...] = ()
     t1w_session: str | None = None
-    unusable: tuple[ScanUnusable, ...] = ()
+    unusable: tuple[UnusableScan, ...] = ()
     unusable_gre: GreFiles | None = None
 
-    def without(self, scan: ScanUnusable) -> Session:
+    def without(self, scan: UnusableScan) -> Session:
         """Return the session as if a scan were not there, which it remembers."""
         unusable = (*self.unusable, scan)
         match scan.role:
@@ -146,7 +170,8 @@ class Session:
         """What a reader must know of the choice of scans."""
         other = () if self.t1w_session is None else (T1wOfAnotherSession(self.t1w_session),)
         noisy = self.t1w is not None and t1w.is_uniform(self.t1w) and not self.inversions
-        return (*other, *((UniformWithNoise(),) if noisy else ()), *self.unusable)
+        lost = (scan.warning for scan in self.unusable)
+        return (*other, *((UniformWithNoise(),) if noisy else ()), *lost)
 
     @property
     def entities(self) -> Entities:

@@ -36,15 +36,12 @@ class ScanUnusable(ScanWarning):
 
     Attributes
     ----------
-    role
-        Which, as filter files name it: ``gre``, ``t1w``, ``t1w_gad`` or ``flair``.
     scan
         As a reader calls it.
     reason
         What is wrong with it, and what to do.
     """
 
-    role: str
     scan: str
     reason: str
 

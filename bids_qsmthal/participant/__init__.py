@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import report
@@ -52,19 +53,20 @@ def process(session: Session, settings: Settings) -> None:
     QsmthalError
         Something is wrong with the input, in words for the user; nothing is changed.
     """
+    out = _places(session, settings)
+    work_dir = settings.work_dir / session.name
+    _make_ready(out, settings.work_dir, work_dir)
+    # Before anything is overwritten: until it finishes, nobody takes its outputs for whole.
+    before = manifest.begin(out.output_dir, out.session_name, session.name)
     # External files are looked up before the plan, because they decide which stages run.
     external_files = _external_files(session, settings)
     inputs = input_checks.read(session, settings, external_files)
+    # From here on without the scans that cannot be used.
     session = inputs.session
     out = outputs(session, settings)
-    _make_ready(out)
-    # Before anything is overwritten: until it finishes, nobody takes its outputs for whole.
-    before = manifest.begin(out.output_dir, out.session_name, session.name)
-    work_dir = settings.work_dir / session.name
     plan = pipeline.plan(session, external_files, pipeline.requested(settings))
     runner = Runner(work_dir, plan, only_known=settings.reports_only)
     runner.announce()
-    _report_shared(settings.work_dir, work_dir)
 
     # T1w first: its brain, fluid and thalami are carried to the gradient echo.
     structural = structural_results(inputs, settings, runner)
@@ -104,13 +106,14 @@ def _external_files(session: Session, settings: Settings) -> Mapping[str, Extern
 def _raise_if_unusable(session: Session, code: ExitCode) -> None:
     """Raise at the end of a participant that lacks scans which are there."""
     if session.unusable:
-        names = " and ".join(scan.scan for scan in session.unusable)
+        names = " and ".join(scan.name for scan in session.unusable)
         reasons = " ".join(scan.reason for scan in session.unusable)
         raise UnusableScanError(f"finished without {names}: {reasons}", code)
 
 
-def _make_ready(out: Derivatives) -> None:
+def _make_ready(out: Derivatives, *work_dirs: Path) -> None:
     """Raise where a link leads out of the output folder; remove what a killed run was writing."""
+    _report_shared(*work_dirs)
     folders = (out.output_dir / "logs", out.folder, out.session_folder / "figures")
     check_inside(out.output_dir, *folders)
     sweep(out.name, out.output_dir, *folders)
@@ -126,20 +129,28 @@ def _report_shared(*folders: Path) -> None:
 
 
 def outputs(session: Session, settings: Settings) -> Derivatives:
-    """Return where the outputs of a session go."""
+    """Return where the outputs of a session go, and the grids that they have."""
     scans = {
         "MEGRE": session.gre.paths[0] if session.gre else None,
         "T1w": session.t1w,
         "FLAIR": session.flair,
     }
-    return Derivatives(
-        output_dir=settings.output_dir,
-        entities=session.entities,
-        gre_entities=session.run_entities,
+    return replace(
+        _places(session, settings),
         references={
             space: raw_uri(path, session.root) if path else "n/a" for space, path in scans.items()
         },
         codes={space: nifti.world_code(path) for space, path in scans.items() if path},
+    )
+
+
+def _places(session: Session, settings: Settings) -> Derivatives:
+    """Return where the outputs of a session go; no scan is opened."""
+    return Derivatives(
+        output_dir=settings.output_dir,
+        entities=session.entities,
+        gre_entities=session.run_entities,
+        references={},
     )
 
 

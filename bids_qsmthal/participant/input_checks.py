@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_qsmthal import anatomy
 from bids_qsmthal.bids import external, gre_series
+from bids_qsmthal.bids.dataset import UnusableScan
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, directions
 from bids_qsmthal.core.errors import (
@@ -19,7 +20,6 @@ from bids_qsmthal.core.errors import (
     MissingInputError,
 )
 from bids_qsmthal.core.image import Image, resample
-from bids_qsmthal.core.scan_warnings import ScanUnusable
 from bids_qsmthal.participant import gre_signal
 from bids_qsmthal.participant.gre_signal import Signal, SignalOnDisk
 from bids_qsmthal.participant.pipeline import CE_T1W, FLAIR, GRE, T1W
@@ -152,10 +152,10 @@ class UsableScans:
 
     def set_aside(self, scan: Input, error: QsmthalError) -> None:
         """Go on without a scan; raise where that would leave nothing."""
-        left = self.session.without(ScanUnusable(scan.keys[0], scan.name, str(error)))
+        left = self.session.without(UnusableScan(scan.keys[0], scan.name, str(error)))
         if not left.any_scan:
             raise error
-        log.error("%s", sentences.sentence(left.unusable[-1]))
+        log.error("%s", sentences.sentence(left.unusable[-1].warning))
         self.session = left
         self.exit_code = self.exit_code or error.exit_code
 

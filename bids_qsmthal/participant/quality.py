@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bids_qsmthal.anatomy import Rigid
-    from bids_qsmthal.core.scan_warnings import ScanUnusable
+    from bids_qsmthal.bids.dataset import UnusableScan
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.roi import Check
@@ -77,7 +77,7 @@ class CheckRow:
 def checks(
     structural: Structural,
     susceptibility: Susceptibility | None,
-    unusable: Sequence[ScanUnusable] = (),
+    unusable: Sequence[UnusableScan] = (),
 ) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
     rows = [
@@ -93,7 +93,7 @@ def checks(
 def decision(
     structural: Structural,
     susceptibility: Susceptibility | None,
-    unusable: Sequence[ScanUnusable] = (),
+    unusable: Sequence[UnusableScan] = (),
 ) -> Decision:
     """Return the worst of all checks; without a number at all, look first."""
     decisions = [row.decision for row in check_rows(structural, susceptibility, unusable)]
@@ -105,7 +105,7 @@ def decision(
 def check_rows(
     structural: Structural,
     susceptibility: Susceptibility | None,
-    unusable: Sequence[ScanUnusable] = (),
+    unusable: Sequence[UnusableScan] = (),
 ) -> tuple[CheckRow, ...]:
     """Return every check of a participant."""
     regions = susceptibility.regions if susceptibility is not None else None
@@ -131,14 +131,14 @@ def _of_limit(check: Check) -> CheckRow:
     )
 
 
-def _of_unusable(scan: ScanUnusable) -> CheckRow:
+def _of_unusable(scan: UnusableScan) -> CheckRow:
     return CheckRow(
         name="unusable_scan",
         value=float("nan"),
         unit="",
         threshold="",
         decision=Decision.CHECK,
-        reason=sentences.sentence(scan),
+        reason=sentences.sentence(scan.warning),
         source="the scan's own files",
     )
 

@@ -129,12 +129,12 @@ def bad_name(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "code", "says"),
+    ("spoil", "code", "says", "state"),
     [
-        (no_phase, 66, "has only part-mag"),
-        (truncated_flair, 65, "truncated or damaged"),
-        (wrong_units, 65, "correct Units"),
-        (bad_name, 16, "not a valid BIDS name"),
+        (no_phase, 66, "has only part-mag", "WITHOUT GRE"),
+        (truncated_flair, 65, "truncated or damaged", "WITHOUT FLAIR"),
+        (wrong_units, 65, "correct Units", "WITHOUT GRE"),
+        (bad_name, 16, "not a valid BIDS name", "PROBLEM"),
     ],
 )
 def test_what_would_stop_a_run_is_found_and_keeps_its_code(
@@ -143,11 +143,12 @@ def test_what_would_stop_a_run_is_found_and_keeps_its_code(
     spoil: Callable[[Path], None],
     code: int,
     says: str,
+    state: str,
 ) -> None:
     spoil(study / "sub-01" / "anat")
     assert main(["check", str(study), "-q"]) == 1
     text = capsys.readouterr().out
-    assert line_of(text, "sub-01").endswith("PROBLEM")
+    assert line_of(text, "sub-01").endswith(state)
     assert says in text.split("problems:")[1]
     assert "2 of 3 ready" in text
     words = ["check", str(study), "--participant-label", "01", "-q"]

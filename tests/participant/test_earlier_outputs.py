@@ -21,6 +21,7 @@ from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.participant.input_checks import LoadedInputs
 from bids_qsmthal.settings import Resources, Settings
 from tests import brain_phantom as phantom
 from tests import tiny
@@ -111,7 +112,9 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     room = "bids_qsmthal.participant"
     nothing = lambda *_, **__: None  # noqa: E731
-    for name in ("input_checks.read", "structural_results", "susceptibility_results"):
+    read = lambda session, *_: LoadedInputs(session=session)  # noqa: E731
+    monkeypatch.setattr(f"{room}.input_checks.read", read)
+    for name in ("structural_results", "susceptibility_results"):
         monkeypatch.setattr(f"{room}.{name}", nothing)
     for name in ("quality.checks", "quality.decision", "measures.collect", "saving.save_tables"):
         monkeypatch.setattr(f"{room}.{name}", nothing)

@@ -80,6 +80,7 @@ def signal() -> Signal:
 
 def inputs_of(scans: tuple[str, ...], given: dict[str, External]) -> LoadedInputs:
     return LoadedInputs(
+        session=Session(root=Path("bids"), subject="01"),
         signal=signal() if "gre" in scans else None,
         t1w=image() if "t1w" in scans else None,
         flair=image() if "flair" in scans else None,
