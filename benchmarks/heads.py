@@ -92,7 +92,7 @@ class Head(NamedTuple):
 
 
 def plan(folder: Path, seed: int, wanted: list[str] | None) -> list[Head]:
-    """Plan a participant in each head; one head's depend on the others' number, not on a choice."""
+    """Plan a participant in each head; which of them are wanted changes none."""
     paths = sorted(path for path in folder.iterdir() if path.name.endswith((".nii.gz", ".mgz")))
     protocols = list(simulate.PROTOCOLS.values())
     chi = np.random.default_rng(seed).permutation(np.linspace(*CHI_PPB, len(paths)))

@@ -5,6 +5,7 @@ from importlib import util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_qsmthal import qsm, simulate
@@ -76,3 +77,40 @@ def _protocol() -> simulate.Protocol:
         repetition_time_s=0.04,
         flip_angle_deg=15.0,
     )
+
+
+def test_bars_are_of_the_heads_that_have_their_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = load("heads", monkeypatch)
+    table = pd.DataFrame(
+        {
+            "head": ["a", "b", "c"],
+            "chi_true_ppb": [-40.0, -20.0, 0.0],
+            "chi_error_ppb": [2.0, 0.0, -2.0],
+            "thalamus_dice": [0.96, 0.92, np.nan],
+            "thalamus_%": [3.0, -3.0, 0.0],
+        }
+    )
+    heads.show(table)
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    said = {(name, rest[:13].strip()): rest for name, rest in lines}
+    assert len(said) == 5
+    assert "-0.100 (bar 0.04, NOT met; 3 heads" in said["chi_error_ppb", "slope"]
+    assert "0.940 (bar 0.93, met; 2 heads, worst b" in said["thalamus_dice", "mean"]
+    assert "0.000 (bar 1.5, met" in said["thalamus_%", "mean"]
+    assert "2.000 (bar 3, met" in said["thalamus_%", "mean absolute"]
+
+
+def test_a_head_is_scanned_alike_whichever_others_are_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = load("heads", monkeypatch)
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    whole = {head.path.name: head for head in heads.plan(tmp_path, 5, None)}
+    (alone,) = heads.plan(tmp_path, 5, ["two"])
+    assert alone == whole["two.nii.gz"]
+    assert {head.person.parameters.protocol.name for head in whole.values()} == {
+        *("coarse", "clinical", "study")
+    }
