@@ -357,6 +357,15 @@ class MagnitudeDisplaced(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class MagnitudeDistorted(ScanWarning):
+    """Parts of the magnitude lie up to so many voxels beside the phase; the whole does not."""
+
+    first: float
+    second: float
+    third: float
+
+
+@dataclass(frozen=True, slots=True)
 class MagnitudeFlipped(ScanWarning):
     """The magnitude fits the phase better when it is mirrored.
 

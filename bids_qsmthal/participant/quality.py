@@ -16,6 +16,7 @@ from bids_qsmthal.core.scan_warnings import (
     FrequencyUnusable,
     InversionNotConverged,
     MagnitudeDisplaced,
+    MagnitudeDistorted,
     MagnitudeFlipped,
     MainFieldByAlignment,
     NoVentricularCsf,
@@ -54,7 +55,8 @@ DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
-    *(PhaseLooksFiltered, DistortionCorrectedApart, MagnitudeDisplaced, MagnitudeFlipped),
+    *(PhaseLooksFiltered, DistortionCorrectedApart),
+    *(MagnitudeDisplaced, MagnitudeDistorted, MagnitudeFlipped),
     *(MainFieldByAlignment, SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),
 )
 """Warnings of a gradient echo after which its number may be wrong while every limit is kept: scale,

@@ -263,6 +263,12 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "one of them was corrected for distortion, or moved; susceptibility may be off by ppb.",
         "Export both without distortion correction (ND), or both with it, from the same scan.",
     ),
+    of.MagnitudeDistorted: Wording(
+        "Parts of the magnitude lie up to {first:.1f}, {second:.1f}, {third:.1f} voxels (first to "
+        "third axis of the file) beside the phase, as where only one of them was corrected for "
+        "distortion; susceptibility may be off by ppb.",
+        "Export both without distortion correction (ND), or both with it, from the same scan.",
+    ),
     of.MagnitudeFlipped: Wording(
         "The magnitude fits the phase only when it is mirrored (along axis {axes} of the file, "
         "counted from 1): one of them was flipped, so that left and right may be exchanged.",

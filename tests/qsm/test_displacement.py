@@ -4,8 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from bids_qsmthal.core.scan_warnings import MagnitudeDisplaced, MagnitudeFlipped
+from bids_qsmthal.core.scan_warnings import (
+    MagnitudeDisplaced,
+    MagnitudeDistorted,
+    MagnitudeFlipped,
+)
 from bids_qsmthal.qsm import Grid, phase
 from bids_qsmthal.qsm.displacement import check_aligned
 from tests.qsm.phantoms import ball
@@ -57,6 +62,27 @@ def test_a_displaced_magnitude_is_measured_along_each_axis(scan, step):
     found = check_aligned(np.roll(magnitude * coil_gain(), step, (0, 1, 2)), angle)
     assert isinstance(found, MagnitudeDisplaced)
     assert (found.first, found.second, found.third) == pytest.approx(step, abs=0.3)
+
+
+def test_half_a_voxel_is_found(scan):
+    magnitude, angle = scan
+    for axis in range(3):
+        shift = np.where(np.arange(3) == axis, 0.5, 0)
+        found = check_aligned(ndimage.shift(magnitude, shift, order=1, mode="nearest"), angle)
+        assert isinstance(found, MagnitudeDisplaced)
+        assert (found.first, found.second, found.third) == pytest.approx(tuple(shift), abs=0.2)
+
+
+def test_a_magnitude_that_is_drawn_outwards_is_found_in_its_parts(scan):
+    """A correction of gradients moves the edges, opposite ones apart, and the whole nowhere."""
+    magnitude, angle = scan
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in GRID.shape), indexing="ij")
+    from_middle = np.stack(axes)
+    places = np.indices(GRID.shape) - from_middle * (from_middle**2).sum(axis=0)
+    drawn = ndimage.map_coordinates(magnitude, places, order=1, mode="nearest")
+    found = check_aligned(drawn, angle)
+    assert isinstance(found, MagnitudeDistorted)
+    assert 0.5 < max(abs(found.first), abs(found.second), abs(found.third)) < 1
 
 
 def test_masks_that_lie_apart_are_measured_without_air(scan):
