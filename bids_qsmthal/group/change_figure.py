@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
@@ -62,7 +63,7 @@ def draw(
     axes.set_xlabel("Years since the first session", fontsize=8)
     axes.set_ylabel(plots.folded(y_label), fontsize=8)
     some = f", {len(shown)} of them drawn" if len(shown) < len(names) else ""
-    title = f"{len(names):,} participants with two sessions or more{some}"
+    title = f"{count(len(names))} participants with two sessions or more{some}"
     axes.set_title(title, fontsize=8, loc="left")
     return plots.finished(canvas, [axes])
 

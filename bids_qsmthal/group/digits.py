@@ -1,19 +1,19 @@
 """How the group level writes its numbers in sentences and small tables: one home for the rules.
 
 - p: as in the tables (``tables.print_p``), with its sign of relation.
-- Correlations: two decimals, no zero before the point.
-- Estimates with their interval: three significant digits each, or decimals that are given.
+- Correlations and other values that cannot exceed 1: two decimals, no zero before the point.
+- Estimates with their interval: three significant digits each.
 - Per cent: no blank before the sign, as in the tables.
 
 Coefficients of the tables have the digits of their row (``tables.rounded``); everything else on the
-page follows ``report.numbers``.
+page follows ``core.digits``.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from bids_qsmthal.report import numbers
+from bids_qsmthal.core import digits
 from bids_qsmthal.statistics import tables
 
 
@@ -28,13 +28,12 @@ def p_value(p: float) -> str:
 
 
 def correlation(value: float) -> str:
-    """Return a correlation.
+    """Return a correlation, or ``n/a``.
 
     >>> correlation(0.284)
     '.28'
     """
-    text = numbers.fixed(value, 2)
-    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+    return digits.MISSING if pd.isna(value) else digits.bounded(value)
 
 
 def chance(value: float) -> str:
@@ -47,28 +46,36 @@ def chance(value: float) -> str:
     return f"{100 * value:.0f}%" if value < 0.995 else "more than 99%"
 
 
-def with_interval(estimate: float, low: float, high: float, *, decimals: int | None = None) -> str:
+def with_interval(estimate: float, low: float, high: float) -> str:
     """Return an estimate with its interval, or ``n/a`` where any of them is missing.
 
     >>> with_interval(1.2345, 0.1, 23.0)
     '1.23 (0.100 to 23.0)'
     """
-    if any(pd.isna(value) for value in (estimate, low, high)):
-        return numbers.MISSING
-    first, second, third = (
-        numbers.significant(float(value), 3) if decimals is None else numbers.fixed(value, decimals)
-        for value in (estimate, low, high)
-    )
-    return f"{first} ({second} to {third})"
+    return _interval([significant(value, 3) for value in (estimate, low, high)])
 
 
-def significant(value: float, digits: int) -> str:
+def correlation_with_interval(estimate: float, low: float, high: float) -> str:
+    """Return a correlation with its interval, or ``n/a`` where any of them is missing.
+
+    >>> correlation_with_interval(0.2345, 0.1, 0.5)
+    '.23 (.10 to .50)'
+    """
+    return _interval([correlation(value) for value in (estimate, low, high)])
+
+
+def _interval(texts: list[str]) -> str:
+    first, second, third = texts
+    return digits.MISSING if digits.MISSING in texts else f"{first} ({second} to {third})"
+
+
+def significant(value: float, n_digits: int) -> str:
     """Return a number with so many significant digits, or ``n/a``."""
-    return numbers.MISSING if pd.isna(value) else numbers.significant(float(value), digits)
+    return digits.MISSING if pd.isna(value) else digits.significant(float(value), n_digits)
 
 
 def fixed(value: float | None, decimals: int) -> str:
     """Return a number with so many decimals, or ``n/a``."""
     if value is None or pd.isna(value):
-        return numbers.MISSING
-    return numbers.fixed(float(value), decimals)
+        return digits.MISSING
+    return digits.fixed(float(value), decimals)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from scipy import special
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
 from bids_qsmthal.group.plots import LineWithBand
 from bids_qsmthal.report import drawing
@@ -161,7 +162,7 @@ def _without_others(axes: Axes, fit: Fit, one: Association) -> None:
 
 def _titled(axes: Axes, one: Association, n: int, what: str) -> None:
     title = plots.folded(one.title, 44)
-    axes.set_title(f"{title}\n{what}, n = {n:,}", fontsize=8, loc="left")
+    axes.set_title(f"{title}\n{what}, n = {count(n)}", fontsize=8, loc="left")
 
 
 def _line_of(fit: Fit, term: str, x: Floats, y: Floats) -> LineWithBand:
@@ -193,7 +194,7 @@ def residuals(fits: Sequence[tuple[Fit, str]]) -> Drawing:
     for place, (fit, outcome) in enumerate(fits):
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
         left, right = panels[2 * place], panels[2 * place + 1]
-        left.set_title(f"Model {fit.model.name}, n = {fit.design.n:,}", fontsize=8, loc="left")
+        left.set_title(f"Model {fit.model.name}, n = {count(fit.design.n)}", fontsize=8, loc="left")
         plots.quantiles(left, fit.residuals)
         left.set_xlabel("Quantile of a normal distribution (standard deviations)", fontsize=8)
         left.set_ylabel(f"Residual of\n{plots.folded(outcome)}", fontsize=8)
@@ -223,7 +224,10 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
         axes.scatter(
             some["partial_r"], heights[chosen], s=size, color=color, marker=marker, zorder=3
         )
-    names = [f"{row.specification} (n = {row.n:,})" for row in ordered.itertuples()]
+    names = [
+        f"{specification} (n = {count(n)})"
+        for specification, n in zip(ordered["specification"], ordered["n"], strict=True)
+    ]
     axes.set_yticks(heights, names, fontsize=7)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.tick_params(axis="x", labelsize=7)
@@ -243,7 +247,7 @@ def quantile_normal(values: pd.Series[float], label: str) -> Drawing:
     axes.set_axis_off()
     for place, rung in enumerate(normality.LADDER):
         _rung(axes, known, rung, (place % 3, place // 3))
-    title = f"{label}, n = {len(known):,}"
+    title = f"{label}, n = {count(len(known))}"
     canvas.suptitle(title, fontsize=9, x=0.03, y=0.99, ha="left", va="top")
     return drawing.to_files(canvas)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import FancyBboxPatch
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
 from bids_qsmthal.group.flow import FlowStep, Line
 from bids_qsmthal.report.drawing import Drawing, to_files
@@ -116,13 +117,13 @@ def _models(lines: Sequence[Line], top: float) -> list[Box]:
     texts = ["Participants in the models (complete cases)"]
     for n, names in sorted(by_n.items(), reverse=True):
         texts += textwrap.wrap(
-            f"n = {n:,}: {', '.join(names)}", 2 * LETTERS, subsequent_indent="    "
+            f"n = {count(n)}: {', '.join(names)}", 2 * LETTERS, subsequent_indent="    "
         )
     return [Box(tuple(texts), STEM[0], width, top)]
 
 
 def _box(text: str, line: Line, place: tuple[float, float], top: float) -> Box:
-    wrapped = textwrap.wrap(f"{text} (n = {line.n:,})", LETTERS)
+    wrapped = textwrap.wrap(f"{text} (n = {count(line.n)})", LETTERS)
     return Box(tuple(wrapped), *place, top)
 
 

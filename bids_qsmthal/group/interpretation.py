@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import labels
-from bids_qsmthal.group.digits import p_value
+from bids_qsmthal.group.digits import correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -208,9 +209,9 @@ def read_power(power: pd.DataFrame) -> str:
     ordered = found.sort_values(["n", "n_covariates"], ascending=[False, True], kind="stable")
     largest = ordered.iloc[0]
     return (
-        f"{int(largest['n']):,} participants give {100 * largest['power']:.0f}% power to find a "
-        f"correlation of {largest['r']:.2f} at a two-sided level of {largest['alpha']:g}. "
-        "Smaller associations may well be there and be missed."
+        f"{count(int(largest['n']))} participants give {100 * largest['power']:.0f}% power to find "
+        f"a correlation of {correlation(largest['r'])} at a two-sided level of "
+        f"{largest['alpha']:g}. Smaller associations may well be there and be missed."
     )
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import study_words
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
@@ -56,12 +57,14 @@ def _participants(analysis: Analysis, results: Results) -> str:
     counts = {line.step: line.n for line in results.flow}
     parts = []
     if FlowStep.LISTED in counts:
-        parts.append(f"{counts[FlowStep.LISTED]:,} participants were listed in participants.tsv")
-    parts.append(f"{counts.get(FlowStep.WITH_RESULTS, 0):,} had results")
-    parts.append(f"{counts.get(FlowStep.ANALYSED, 0):,} were analysed")
+        parts.append(
+            f"{count(counts[FlowStep.LISTED])} participants were listed in participants.tsv"
+        )
+    parts.append(f"{count(counts.get(FlowStep.WITH_RESULTS, 0))} had results")
+    parts.append(f"{count(counts.get(FlowStep.ANALYSED, 0))} were analysed")
     text = f"{', '.join(parts[:-1])} and {parts[-1]}."
     excluded = [
-        f"{line.n:,} ({line.about})" for line in results.flow if line.step == FlowStep.EXCLUDED
+        f"{count(line.n)} ({line.about})" for line in results.flow if line.step == FlowStep.EXCLUDED
     ]
     if excluded:
         text += f" Excluded were {'; '.join(excluded)}."
@@ -79,7 +82,7 @@ def _participants(analysis: Analysis, results: Results) -> str:
 def _missing(analysis: Analysis, results: Results) -> str:
     rows = results.cohort.drop_duplicates("variable")
     lacking = [
-        f"{row['label']} ({int(row['n_missing']):,})"
+        f"{row['label']} ({count(int(row['n_missing']))})"
         for row in rows.to_dict("records")
         if row["n_missing"]
     ]
@@ -115,7 +118,7 @@ def _model(fit: Fit) -> str:
     if model.family == "gaussian":
         how += f" by {METHODS.get(model.method, model.method)}"
     where = f", participants with {model.filter}" if model.filter else ""
-    n = f"n = {fit.design.n:,}" if fit.design and fit.fitted else f"not fitted: {fit.note}"
+    n = f"n = {count(fit.design.n)}" if fit.design and fit.fitted else f"not fitted: {fit.note}"
     return f"{model.name}: {model.formula} ({how}{where}; {n})."
 
 
@@ -158,9 +161,9 @@ def _resampling(results: Results, how: Resampling) -> Iterator[str]:
     tried = results.sensitivity["specification"].nunique()
     yield (
         f"Each coefficient of the tables was looked at again under up to {tried} specifications, "
-        f"among them robust errors, a bootstrap (BCa, {how.bootstraps(n):,} draws), permutation "
-        f"({how.permutations(n):,} draws) and leaving out one participant at a time (seed "
-        f"{how.seed})."
+        f"among them robust errors, a bootstrap (BCa, {count(how.bootstraps(n))} draws), "
+        f"permutation ({count(how.permutations(n))} draws) and leaving out one participant at a "
+        f"time (seed {how.seed})."
     )
 
 

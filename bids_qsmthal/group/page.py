@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_qsmthal.core.decision import Decision
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.core.files import write_text, write_whole
 from bids_qsmthal.group import (
     acquisitions,
@@ -154,8 +155,12 @@ def _tiles(cohort: Cohort, results: Results) -> list[Tile]:
     left_out = cohort.n_found - len(cohort.frame)
     fitted = sum(fit.fitted for fit in results.fits.values())
     return [
-        Tile("Participants", f"{len(cohort.frame):,}", f"of {cohort.n_found:,} with results"),
-        Tile("Left out", f"{left_out:,}", "reasons below"),
+        Tile(
+            "Participants",
+            f"{count(len(cohort.frame))}",
+            f"of {count(cohort.n_found)} with results",
+        ),
+        Tile("Left out", f"{count(left_out)}", "reasons below"),
         Tile("Models fitted", f"{fitted} of {len(results.fits)}"),
     ]
 

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from scipy import stats
 
+from bids_qsmthal.core.digits import APART_FROM, MINUS, count
 from bids_qsmthal.report import drawing
-from bids_qsmthal.report.numbers import MINUS
 from bids_qsmthal.statistics.design import Floats
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def grid(n: int, *, columns: int, height_inches: float) -> tuple[Canvas, list[Ax
 def tick_text(value: float, _place: float = 0) -> str:
     """Return the number at a tick: thousands kept apart, never as an offset or a power of ten."""
     # Eight digits: more would show that 0.3 is 0.30000000000000004. Adding zero takes its minus.
-    return f"{value + 0.0:,.8g}".replace("-", MINUS)
+    comma = "," if abs(value) >= APART_FROM else ""
+    return f"{value + 0.0:{comma}.8g}".replace("-", MINUS)
 
 
 def lines_with_names(height_inches: float) -> tuple[Canvas, Axes]:
@@ -132,7 +133,9 @@ def strips(axes: Axes, x: Floats, y: Floats, words: Mapping[float, str]) -> None
             medianprops={"color": drawing.BLUE},
         )  # fmt: skip
     names = [words.get(level, f"{level:g}") for level in levels]
-    counted = [f"{name}\n(n = {len(group):,})" for name, group in zip(names, groups, strict=True)]
+    counted = [
+        f"{name}\n(n = {count(len(group))})" for name, group in zip(names, groups, strict=True)
+    ]
     axes.set_xticks(levels, counted)
     reach = 0.5 * max(1.0, levels[-1] - levels[0])
     axes.set_xlim(levels[0] - reach, levels[-1] + reach)
@@ -208,7 +211,7 @@ def folded(text: str, widest: int = WIDEST) -> str:
 
 def with_n(text: str, counts: Iterable[int], widest: int) -> str:
     """Return the name of a line of a forest with its participants below: one n, or one a side."""
-    return f"{folded(text, widest)}\n(n = {' and '.join(f'{n:,}' for n in counts)})"
+    return f"{folded(text, widest)}\n(n = {' and '.join(f'{count(n)}' for n in counts)})"
 
 
 def finished(canvas: Canvas, panels: Sequence[Axes]) -> drawing.Drawing:

@@ -14,6 +14,7 @@ import docx
 from docx.enum.text import WD_ALIGN_PARAGRAPH
 from docx.shared import Pt
 
+from bids_qsmthal.core import digits
 from bids_qsmthal.core.files import write_whole
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
 
 LATEX_SIGNS = {
     "\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$", "<": "$<$", ">": "$>$",
-    "\N{SUPERSCRIPT TWO}": "$^2$", "\N{SUPERSCRIPT THREE}": "$^3$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{ALMOST EQUAL TO}": r"$\approx$",
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{chr(raised): f"$^{{{chr(plain)}}}$" for plain, raised in digits.RAISED.items()},
 }  # fmt: skip
 
 NO_DATE = datetime(1980, 1, 1, tzinfo=UTC)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Polygon
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import digits, labels, plots
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
@@ -59,7 +60,10 @@ def draw(rows: pd.DataFrame, title: str, unit: str) -> Drawing:
             (row["ci_high"], height), (row["coefficient"], height - HALF_HEIGHT),
         ]  # fmt: skip
         axes.add_patch(Polygon(corners, facecolor=drawing.ORANGE, edgecolor="black", linewidth=0.8))
-    names = [plots.folded(f"{row.site} (n = {row.n:,.0f})", 40) for row in rows.itertuples()]
+    names = [
+        plots.folded(f"{site} (n = {count(n)})", 40)
+        for site, n in zip(rows["site"], rows["n"], strict=True)
+    ]
     axes.set_yticks(heights, names, fontsize=7)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(plots.folded(f"{unit}, with 95% confidence interval", 70), fontsize=8)

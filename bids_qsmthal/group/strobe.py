@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import interpretation, labels, methods_text
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
@@ -70,11 +71,11 @@ def _participants(analysis: Analysis, results: Results) -> Mapping[str, str]:
     if unusable:
         chosen += f"Left out where the image of these was unusable: {', '.join(unusable)}. "
     reasons = [
-        f"{line.n:,} {line.about}" for line in results.flow if line.step == FlowStep.EXCLUDED
+        f"{count(line.n)} {line.about}" for line in results.flow if line.step == FlowStep.EXCLUDED
     ]
     left_out = f" (left out: {'; '.join(reasons)})" if reasons else ""
     listed = counts.get(FlowStep.LISTED)
-    of_listed = f"{listed:,} listed, " if listed is not None else ""
+    of_listed = f"{count(listed)} listed, " if listed is not None else ""
     repeated = bool(analysis.longitudinal)
     return {
         "3": f"{analysis.description.strip()} {YOURS}".strip(),
@@ -82,8 +83,8 @@ def _participants(analysis: Analysis, results: Results) -> Mapping[str, str]:
         if repeated
         else f"Cross-sectional: one session of each participant ({analysis.session}). {YOURS}",
         "6": f"{chosen}{YOURS}",
-        "13": f"{of_listed}{counts.get(FlowStep.WITH_RESULTS, 0):,} with results, "
-        f"{counts.get(FlowStep.ANALYSED, 0):,} analysed{left_out}; the flow diagram is "
+        "13": f"{of_listed}{count(counts.get(FlowStep.WITH_RESULTS, 0))} with results, "
+        f"{count(counts.get(FlowStep.ANALYSED, 0))} analysed{left_out}; the flow diagram is "
         "figures/flow_of_participants, and exclusions.tsv names everybody.",
     }
 
@@ -91,7 +92,7 @@ def _participants(analysis: Analysis, results: Results) -> Mapping[str, str]:
 def _variables(analysis: Analysis, results: Results) -> Mapping[str, str]:
     rows = results.cohort.drop_duplicates("variable")
     lacking = [
-        f"{row['label']} {int(row['n_missing']):,}"
+        f"{row['label']} {count(int(row['n_missing']))}"
         for row in rows.to_dict("records")
         if row["n_missing"]
     ]
@@ -167,7 +168,7 @@ def _outcomes(results: Results) -> str:
         name = fit.design.outcome_name
         largest[name] = max(largest.get(name, found), found)
     counted = [
-        f"{name}: n = {n:,}" + ("" if math.isnan(events) else f", {events:,.0f} events")
+        f"{name}: n = {count(n)}" + ("" if math.isnan(events) else f", {count(events)} events")
         for name, (n, events) in largest.items()
     ]
     return "; ".join(counted) or "No model was fitted"

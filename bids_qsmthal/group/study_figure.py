@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
@@ -60,4 +61,4 @@ def forest(lines: pd.DataFrame) -> Drawing:
 
 def _name(label: str, n: float | None) -> str:
     """Return a published value with the participants that it has here, if it has any."""
-    return plots.folded(label if n is None else f"{label} (n = {n:,.0f} here)", 40)
+    return plots.folded(label if n is None else f"{label} (n = {count(n)} here)", 40)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bids_qsmthal.core import digits
+
 COLUMNS = [
     "variable", "label", "unit", "level", "n", "n_missing", "count", "percent", "mean", "sd",
     "median", "q1", "q3", "minimum", "maximum",
@@ -60,7 +62,7 @@ def printed(table: pd.DataFrame, units: Mapping[str, str] | None = None) -> pd.D
         # Rows of measured variables have NaN as level: the columns are those of the longest row.
         if isinstance(row["level"], str):
             line["Characteristic"] = f"{row['label']}: {row['level']}"
-            value = f"{row['count']:.0f} ({row['percent']:.0f}%)" if row["n"] else "n/a"
+            value = f"{digits.count(row['count'])} ({row['percent']:.0f}%)" if row["n"] else "n/a"
             spread = ""
         elif not row["n"]:
             value, spread = "n/a", "n/a"
@@ -85,9 +87,7 @@ def _decimals(sd: float) -> int:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    if pd.isna(value):
-        return "n/a"
-    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    return digits.MISSING if pd.isna(value) else digits.fixed(value, decimals)
 
 
 def _text_levels(column: pd.Series) -> Mapping[str, float | str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.core import digits
 from bids_qsmthal.statistics import multiplicity
 from bids_qsmthal.statistics.regression import Family, Fit, Model
 
@@ -18,8 +19,6 @@ SIDES = ("unadjusted", "adjusted")
 
 # The conventional level; printed tables mark what is below it with a star.
 SIGNIFICANT = 0.05
-
-FIVE_DIGITS = 10_000
 
 PRINTED = ("coefficient", "95% CI", "p", "n")
 """Columns of each side of a printed table."""
@@ -120,7 +119,8 @@ def shown_values(line: pd.Series[Any], side: str) -> tuple[float, float, float]:
 def print_n(line: pd.Series[Any], side: str) -> str:
     """Return the participants of a cell, and the events where the outcome counts them."""
     n, events = float(line[f"n_{side}"]), float(line[f"n_events_{side}"])
-    return f"{n:,.0f}" if math.isnan(events) else f"{n:,.0f} ({events:,.0f} events)"
+    text = digits.count(n)
+    return text if math.isnan(events) else f"{text} ({digits.count(events)} events)"
 
 
 def printed(table: ModelTable, made: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +152,7 @@ def print_p(p: float) -> str:
     A value that rounding would put on the line of significance keeps more digits.
     """
     if math.isnan(p):
-        return "n/a"
+        return digits.MISSING
     # An exact p of 0 (underflow) is printed like this, too: never as zero.
     if p < 0.001:
         return "<.001*"
@@ -160,7 +160,7 @@ def print_p(p: float) -> str:
     if p > 0.99:
         return ">.99"
     if p >= 0.1:
-        return f"{p:.2f}".removeprefix("0")
+        return digits.bounded(p)
     # .0496 printed as .05 would look as if it were on the other side.
     text = f"{p:.3f}" if f"{p:.3f}" != "0.050" else f"{p:.5f}"
     return text.removeprefix("0").rstrip("0") + star
@@ -169,16 +169,11 @@ def print_p(p: float) -> str:
 def rounded(value: float, row: Row) -> str:
     """Return a number with the digits of its line of the table."""
     if math.isnan(value):
-        return "n/a"
+        return digits.MISSING
     decimals = row.decimals
     if decimals is None:
         decimals = max(_decimals(value, row.significant_digits), row.significant_digits)
-    # Thousands apart from five digits on: the study prints -1731, and 42915 is hard to read.
-    text = f"{value:,.{decimals}f}" if abs(value) >= FIVE_DIGITS else f"{value:.{decimals}f}"
-    # -0.00 would claim a direction that the printed digits do not show.
-    if not any(digit in "123456789" for digit in text):
-        text = text.removeprefix("-")
-    return text.replace("-", "\N{MINUS SIGN}")
+    return digits.fixed(value, decimals)
 
 
 def _decimals(value: float, significant_digits: int) -> int:

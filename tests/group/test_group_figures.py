@@ -286,4 +286,4 @@ def test_each_line_of_a_forest_has_its_participants(drawn: list[Canvas]) -> None
     )  # fmt: skip
     figures.forest(lines)
     names = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
-    assert names == ["Sex\n(n = 95)", "Age\n(n = 1,200 and 95)"]
+    assert names == ["Sex\n(n = 95)", "Age\n(n = 1200 and 95)"]

@@ -49,7 +49,7 @@ def test_a_difference_keeps_its_words() -> None:
 def test_ninety_five_participants_find_a_correlation_of_28_hundredths_whatever_models_there_are(
 ) -> None:  # fmt: skip
     rows = power.table({"adjusted": (95, 5), "alone": (95, 0), "few": (40, 0), "more": (95, 4)})
-    assert "95 participants give 80% power to find a correlation of 0.28" in (
+    assert "95 participants give 80% power to find a correlation of .28" in (
         interpretation.read_power(rows)
     )
 
