@@ -272,8 +272,12 @@ def packed(
     slope: float = 1.0,
     intent: str = "none",
     code: int = 1,
+    level: int = 4,
 ) -> bytes:
-    """Return the bytes of the ``.nii.gz`` file that ``save`` writes."""
+    """Return the bytes of the ``.nii.gz`` file that ``save`` writes.
+
+    ``level`` is that of the compression; what ``save`` writes has the default.
+    """
     data = image.data if dtype is None else image.data.astype(dtype)
     if data.dtype == np.bool_:
         data = data.astype(np.uint8)
@@ -289,7 +293,7 @@ def packed(
         whole[112:116] = np.float32(slope).astype("<f4").tobytes()
     compressed = io.BytesIO()
     # Time zero and no file name in the header: equal images must give equal bytes.
-    with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=4, mtime=0) as stream:
+    with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=level, mtime=0) as stream:
         stream.write(whole)
     return compressed.getvalue()
 

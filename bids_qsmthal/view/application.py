@@ -39,6 +39,10 @@ STATIC: Final = {
 
 LIBRARY: Final = "niivue.min.js"
 
+NIFTI: Final = "application/octet-stream"
+GZIPPED: Final = {"Content-Encoding": "gzip"}
+"""A browser unpacks this itself, several times faster than a script."""
+
 FORM_BYTES: Final = 2**13
 """Of a form: a reason of 500 letters and a name."""
 
@@ -136,13 +140,13 @@ def _scan(of: Bench, request: Request) -> Response:
 def _map(of: Bench, request: Request) -> Response:
     parts = request.parts
     content = images.map_on(_of(of, request), parts["key"], parts["space"])
-    return Response(content, "application/gzip")
+    return Response(content, NIFTI, headers=GZIPPED)
 
 
 def _label(of: Bench, request: Request) -> Response:
     which = request.parts.get("of", "")
     content, version = images.label_of(_of(of, request), request.parts["key"], which)
-    return Response(content, "application/gzip", headers={"ETag": f'"{version}"'})
+    return Response(content, NIFTI, headers={"ETag": f'"{version}"', **GZIPPED})
 
 
 def _versions(of: Bench, request: Request) -> Response:
@@ -164,7 +168,7 @@ def _finite(row: dict[Hashable, object]) -> dict[str, object]:
 
 def _numbers(of: Bench, request: Request) -> Response:
     scan, label = _of(of, request), images.label(request.parts["key"])
-    drawing = drawn.read(request.body, images.volume(scan.current(label.key)), label)
+    drawing = drawn.read(request.body, scan.current(label.key), label)
     return answer(live.numbers(scan, label, drawing))
 
 
@@ -179,7 +183,7 @@ def _save(of: Bench, request: Request) -> Response:
         raise RefusedError(
             HTTPStatus.PRECONDITION_REQUIRED, "which version was changed? Load the page again."
         )
-    drawing = drawn.read(request.body, images.volume(scan.current(label.key)), label)
+    drawing = drawn.read(request.body, scan.current(label.key), label)
     saved = edits.save(scan, label, drawing, version, signed)
     where = scan.edit(label.key).relative_to(of.output_dir).as_posix()
     return answer({"version": saved, "path": where})

@@ -107,7 +107,7 @@ def _write(
     place: Path, kept: Path, before: Path, drawing: NDArray[np.uint8], signed: Signature
 ) -> str:
     """Write the version that is kept, then the file that counts, then its sidecar."""
-    earlier = images.volume(before)
+    earlier = images.mask(before)
     content = nifti.packed(earlier.like(drawing), dtype=np.uint8, code=nifti.world_code(before))
     # After the last one, not their count: a number that was used once is never used again.
     numbers = [int(path.name[:4]) for path in kept.glob("[0-9][0-9][0-9][0-9]_*.nii.gz")]

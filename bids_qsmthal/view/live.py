@@ -30,25 +30,34 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
         CSF reference, L, R and both; elsewhere ``count``: pieces that do not touch.
     """
     # All that is on the grid of the label has the same voxels.
-    voxel_mm3 = images.volume(scan.current(label.key)).voxel_volume_mm3
+    _, affine = images.grid(scan.current(label.key))
+    voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     on_gre = PRODUCTS[label.key].space == "MEGRE"
-    chi_ppb = 1e3 * images.volume(scan.output("chi")).data if on_gre else None
+    chi_ppm = images.volume(scan.output("chi")).data if on_gre else None
     parts = [
         {
             "name": name,
             "voxels": int((drawing == value).sum()),
             "volume_mm3": float((drawing == value).sum() * voxel_mm3),
-            "mean_ppb": None if chi_ppb is None else _mean(chi_ppb, drawing == value),
+            "mean_ppb": None if chi_ppm is None else _mean_ppb(chi_ppm, drawing == value),
         }
         for value, name in enumerate(label.values, 1)
     ]
-    if chi_ppb is None:
-        return {"parts": parts, "count": int(ndimage.label(drawing > 0, TOUCHING)[1])}
-    return {"parts": parts, "relative_ppb": _relative(scan, label, drawing, chi_ppb)}
+    if chi_ppm is None:
+        return {"parts": parts, "count": _count(drawing)}
+    return {"parts": parts, "relative_ppb": _relative(scan, label, drawing, chi_ppm)}
+
+
+def _count(drawing: NDArray[np.uint8]) -> int:
+    """Return the number of pieces that do not touch."""
+    inside = (drawing > 0).astype(np.uint8)
+    # Within the box of all of them: pieces are labelled ten times faster than in the whole head.
+    boxes = ndimage.find_objects(inside)
+    return int(ndimage.label(inside[boxes[0]], TOUCHING)[1]) if boxes else 0
 
 
 def _relative(
-    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], chi_ppb: NDArray[Any]
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], chi_ppm: NDArray[Any]
 ) -> dict[str, float | None]:
     """Return mean chi(thalamus) - mean chi(CSF reference) in ppb for L, R and LR."""
     shown = {key: _label(scan, key) for key in ("thalamus", "csf_reference")}
@@ -60,9 +69,9 @@ def _relative(
         thalamus = np.where(drawing > 0, 0, thalamus)
     if thalamus is None or reference is None:
         return {"L": None, "R": None, "LR": None}
-    zero = _mean(chi_ppb, reference > 0)
+    zero = _mean_ppb(chi_ppm, reference > 0)
     sides = {"L": thalamus == 1, "R": thalamus == 2, "LR": thalamus > 0}
-    means = {side: _mean(chi_ppb, mask) for side, mask in sides.items()}
+    means = {side: _mean_ppb(chi_ppm, mask) for side, mask in sides.items()}
     return {
         side: None if mean is None or zero is None else mean - zero for side, mean in means.items()
     }
@@ -70,9 +79,9 @@ def _relative(
 
 def _label(scan: ScanMaps, key: str) -> NDArray[Any] | None:
     place = scan.current(key)
-    return images.volume(place).data if place.is_file() else None
+    return images.mask(place).data if place.is_file() else None
 
 
-def _mean(values: NDArray[Any], mask: NDArray[np.bool_]) -> float | None:
-    """Return the mean in double precision, as the table of measures has it."""
-    return float(values[mask].mean(dtype=np.float64)) if mask.any() else None
+def _mean_ppb(values: NDArray[Any], mask: NDArray[np.bool_]) -> float | None:
+    """Return the mean in double precision, as the table of measures has it, times 1000."""
+    return 1e3 * float(values[mask].mean(dtype=np.float64)) if mask.any() else None

@@ -134,12 +134,14 @@ def test_a_drawing_that_unpacks_to_more_than_its_grid_is_refused(client, output_
     assert not (output_dir / "edits").exists()
 
 
-def test_maps_come_in_the_unit_of_the_screen_on_their_grid(client, tmp_path) -> None:
-    status, _, content = client.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")
+def test_maps_come_as_they_are_with_the_scale_of_the_screen(client, tmp_path) -> None:
+    (chi,) = [one for one in client.read("api/scan/sub-01")["maps"] if one["key"] == "chi"]
+    status, headers, content = client.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")
     assert status == 200
+    assert headers["Content-Encoding"] == "gzip"
     (tmp_path / "map.nii.gz").write_bytes(content)
     image = nifti.load(tmp_path / "map.nii.gz")
-    np.testing.assert_allclose(image.data, 1e3 * CHI_PPM, rtol=1e-6)
+    np.testing.assert_allclose(chi["scale"] * image.data, 1e3 * CHI_PPM, rtol=1e-6)
     np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
 
 

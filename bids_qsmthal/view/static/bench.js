@@ -70,14 +70,12 @@ const open = async (chosen) => {
 };
 
 const show = async (key, begin = "") => {
-  await viewer.show(key, begin);
-  const versions = await read(`api/versions/${row.name}/${key}`);
+  const [versions] = await Promise.all([read(`api/versions/${row.name}/${key}`), viewer.show(key, begin)]);
   const begins = versions.map((one) => [one.key, one.reader ? `version ${one.key.replace("_", " of ")}` : "the run's own"]);
   options("begin", [["", "what counts now"], ...begins]);
   element("begin").value = begin;
-  const own = viewer.scan.backgrounds[viewer.label.space];
   options("map", viewer.scan.maps.map((map) => [map.key, map.unit ? `${map.title} (${map.unit})` : map.title]));
-  element("map").value = own;
+  element("map").value = viewer.shown;
   const names = viewer.label.values.map((name, index) => [index + 1, `draw ${name}`]);
   options("pen", [...names, [0, "erase"]]);
   viewer.pen();

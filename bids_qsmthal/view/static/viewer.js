@@ -15,6 +15,24 @@ const lookup = (color, count) => {
   };
 };
 
+// From the unit of the file to that of the screen: the slope in the header (NIfTI-1, byte 112).
+const scaled = (content, scale) => {
+  const header = new DataView(content);
+  const slope = header.getFloat32(112, true) || 1;
+  header.setFloat32(112, slope * scale, true);
+};
+
+// NiiVue makes the gradients of every new map for its volume rendering, which this page has not:
+// without a graphics card they take twice as long as all the rest. Triangles outside of the view
+// make no pixel.
+const withoutGradients = (nv) => {
+  const vertex = "#version 300 es\nvoid main() { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); }";
+  const fragment = "#version 300 es\nprecision lowp float;\nout vec4 color;\nvoid main() { color = vec4(0.0); }";
+  for (const name of ["blurShader", "sobelFirstOrderShader"]) {
+    nv[name] = new nv[name].constructor(nv.gl, vertex, fragment);
+  }
+};
+
 export class Viewer {
   constructor(said) {
     this.said = said;
@@ -28,56 +46,83 @@ export class Viewer {
       dragAndDropEnabled: false,
       logLevel: "error",
     });
-    this.nv.onDrawingChanged = () => {
-      this.changed = true;
-      this.measure();
+    this.nv.onDrawingChanged = (action) => {
+      // Loading and closing a drawing change no label.
+      if (this.label && action !== "load" && action !== "close") {
+        this.changed = true;
+        this.measure();
+      }
     };
     this.nv.onLocationChange = (place) => this.tell(place);
   }
 
   async attach() {
     await this.nv.attachTo("canvas");
+    withoutGradients(this.nv);
     this.nv.setInterpolation(true);
+    this.nv.setDrawOpacity(Number(element("opacity").value));
   }
 
   async open(row, writable) {
     this.row = row;
     this.writable = writable;
     this.scan = await read(`api/scan/${row.name}`);
-    this.maps = new Map();
+    this.below = "";
     return this.scan;
   }
 
   // Begins with the label as it counts now, with the run's own, or with an earlier version.
   async show(key, begin = "") {
     this.label = this.scan.labels.find((label) => label.key === key);
+    this.asked += 1;
+    element("numbers").textContent = "";
+    delete element("numbers").dataset.found;
     const space = this.label.space;
     const own = this.scan.backgrounds[space];
+    // The map below stays where the next label is of the same grid.
+    const same = this.below === `${this.row.name} ${own}`;
+    const path = begin ? `${key}/${begin}` : key;
     const [background, mask] = await Promise.all([
-      this.image(own, space), bytes(`api/label/${this.row.name}/${key}${begin ? `/${begin}` : ""}.nii.gz`),
+      same ? this.nv.volumes[0] : this.image(own, space), bytes(`api/label/${this.row.name}/${path}.nii.gz`),
     ]);
+    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii" });
     this.version = mask.version;
-    this.nv.closeDrawing();
-    for (const volume of [...this.nv.volumes]) { this.nv.removeVolume(volume); }
-    this.nv.addVolume(background);
-    this.shown = own;
-    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii.gz" });
-    drawing.img = Uint8Array.from(drawing.img);
+    if (!same) { this.clear(); }
+    this.colored(this.label);
+    if (!same) {
+      this.nv.addVolume(background);
+      this.shown = own;
+      this.below = `${this.row.name} ${own}`;
+    }
     if (!this.nv.loadDrawing(drawing)) { throw new Error("The label has another grid than the map."); }
-    this.nv.setDrawColormap(lookup(this.label.color, this.label.values.length));
-    this.nv.setDrawOpacity(Number(element("opacity").value));
     this.nv.setDrawingEnabled(this.writable);
     this.pen();
     // Another beginning than what counts is a change, once it is saved.
     this.changed = begin !== "";
-    await this.measure();
+    // Numbers follow the image, which does not wait for them.
+    this.measure();
+  }
+
+  clear() {
+    this.below = "";
+    if (this.nv.drawBitmap) { this.nv.closeDrawing(); }
+    while (this.nv.volumes.length) { this.nv.removeVolume(this.top); }
+  }
+
+  colored(label) {
+    const name = `${label.color} ${label.values.length}`;
+    if (name === this.lut) { return; }
+    // Every map is drawn anew for another table of colours, so only where it is another one.
+    this.lut = name;
+    this.nv.setDrawColormap(lookup(label.color, label.values.length));
   }
 
   async image(key, space) {
     const map = this.scan.maps.find((one) => one.key === key);
     const { content } = await bytes(`api/map/${this.row.name}/${key}/${space}.nii.gz`);
+    scaled(content, map.scale);
     const range = map.low === null ? {} : { cal_min: map.low, cal_max: map.high };
-    return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii.gz`, colormap: "gray", ...range });
+    return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii`, colormap: "gray", ...range });
   }
 
   async choose(key) {
