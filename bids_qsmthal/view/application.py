@@ -33,6 +33,7 @@ STATIC: Final = {
     "table.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
     "remake.js": "text/javascript; charset=utf-8",
+    "speed.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
 }
 """The files of the page. What is not listed is not served."""

@@ -125,6 +125,39 @@ def test_a_label_is_corrected_with_the_mouse_measured_and_saved(
     wait(browser, f"{FOUND} === {json.dumps(before)}")
 
 
+def picture(browser, first: str) -> str:
+    """Return what the canvas shows after something was asked of the viewer."""
+    script = f"bench.viewer.nv.{first}; document.getElementById('canvas').toDataURL()"
+    return browser.value(script)
+
+
+def test_a_stroke_is_seen_as_it_is_drawn(browser, client) -> None:
+    opened(browser, client)
+    click(browser, "#rows button")
+    wait(browser, f"{SHOWN} && {FOUND}")
+    browser.value("bench.viewer.nv.setSliceType(niivue.SLICE_TYPE.AXIAL)")
+    before = picture(browser, "drawScene()")
+    browser.value(
+        """(() => {
+          const canvas = document.getElementById('canvas');
+          const place = canvas.getBoundingClientRect();
+          const at = (kind, x) => canvas.dispatchEvent(new MouseEvent(kind, {
+            clientX: x, clientY: place.top + place.height / 2,
+            button: 0, buttons: 1, bubbles: true,
+          }));
+          at('mousedown', place.left + place.width / 2 - 40);
+          for (let step = -39; step < 40; step += 1) {
+            at('mousemove', place.left + place.width / 2 + step);
+          }
+          bench.viewer.nv.drawPenLocation = [NaN, NaN, NaN];
+        })()"""
+    )
+    # Only the slice went to the graphics card; the whole head, sent again, looks the same.
+    during = picture(browser, "drawScene()")
+    assert during != before
+    assert picture(browser, "refreshDrawing(true)") == during
+
+
 def test_a_table_of_five_thousand_opens_and_sorts(browser, client, output_dir) -> None:
     template = output_dir / "sub-01" / "anat"
     measures = (template / "sub-01_desc-qsmthal_measures.tsv").read_bytes()

@@ -1,5 +1,6 @@
 // The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
 import { bytes, packed, read, send } from "./requests.js";
+import { withoutGradients, withSmallSteps } from "./speed.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -20,17 +21,6 @@ const scaled = (content, scale) => {
   const header = new DataView(content);
   const slope = header.getFloat32(112, true) || 1;
   header.setFloat32(112, slope * scale, true);
-};
-
-// NiiVue makes the gradients of every new map for its volume rendering, which this page has not:
-// without a graphics card they take twice as long as all the rest. Triangles outside of the view
-// make no pixel.
-const withoutGradients = (nv) => {
-  const vertex = "#version 300 es\nvoid main() { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); }";
-  const fragment = "#version 300 es\nprecision lowp float;\nout vec4 color;\nvoid main() { color = vec4(0.0); }";
-  for (const name of ["blurShader", "sobelFirstOrderShader"]) {
-    nv[name] = new nv[name].constructor(nv.gl, vertex, fragment);
-  }
 };
 
 export class Viewer {
@@ -59,6 +49,7 @@ export class Viewer {
   async attach() {
     await this.nv.attachTo("canvas");
     withoutGradients(this.nv);
+    withSmallSteps(this.nv);
     this.nv.setInterpolation(true);
     this.nv.setDrawOpacity(Number(element("opacity").value));
   }
