@@ -13,6 +13,7 @@ doi:10.2307/2346786).
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +91,20 @@ class Formula:
     def variables(self) -> tuple[str, ...]:
         """Every variable, in the order of their first use."""
         return tuple(dict.fromkeys(name for part in self.factors for name in part.variables))
+
+    @property
+    def interactions(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of variables whose product is a term, or part of one."""
+        of_factor = {part.text: part.variables for part in self.factors}
+        pairs = {
+            tuple(sorted((first, second)))
+            for term in _terms(self.predictors)
+            for one, other in itertools.combinations(sorted(term), 2)
+            for first in of_factor[one]
+            for second in of_factor[other]
+            if first != second
+        }
+        return tuple((first, second) for first, second in sorted(pairs))
 
 
 @functools.lru_cache(maxsize=512)

@@ -41,7 +41,7 @@ def test_filled_values_undo_the_bias_of_complete_cases_and_say_how_unsure_they_a
     for seed in range(20):
         frame = people(seed)
         fit = regression.fit(MODEL, frame)
-        how = Imputation(datasets=8, cycles=4)
+        how = Imputation(datasets=10, cycles=1)
         row = imputation.explore([(fit, "x")], frame, how, seed).iloc[0]
         complete.append(row["complete_coefficient"])
         filled.append(row["coefficient"])
@@ -51,7 +51,7 @@ def test_filled_values_undo_the_bias_of_complete_cases_and_say_how_unsure_they_a
     # Selection by the outcome pulls the slope of complete cases towards zero.
     assert np.mean(complete) < 0.93
     assert np.mean(filled) == pytest.approx(1.0, abs=0.06)
-    assert np.mean(covered) >= 0.84
+    assert np.mean(covered) >= 0.9
 
 
 def test_only_observed_values_are_filled_in_and_the_seed_decides() -> None:
@@ -70,6 +70,81 @@ def test_only_observed_values_are_filled_in_and_the_seed_decides() -> None:
     assert (once["x"][known] == frame["x"][known]).all()
     # A word is no number that could be matched.
     assert once["site"].isna().sum() == 1
+
+
+def test_variables_are_filled_in_the_form_in_which_models_have_them() -> None:
+    models = [
+        Model(name="a", formula="log(volume) ~ x * age"),
+        Model(name="b", formula="log10(volume) ~ x + log(y)"),
+        Model(name="c", formula="y ~ x", family="poisson", exposure="years"),
+    ]
+    forms = imputation.forms_of(models)
+    assert forms.logged == {"volume", "years"}
+    assert forms.products == (("volume", "age", "x"),)
+
+
+def test_a_logarithm_is_filled_by_its_logarithm_and_only_with_what_others_have() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(0, 1, 200)
+    volume = np.exp(2 * x + rng.normal(0, 0.1, 200))
+    frame = pd.DataFrame(
+        {
+            "volume": np.where(rng.random(200) < 0.1, np.nan, volume),
+            "x": np.where(rng.random(200) < 0.3, np.nan, x),
+        }
+    )
+    gaps = frame["x"].isna() & frame["volume"].notna()
+
+    def error(forms: imputation.Forms) -> float:
+        draw = np.random.default_rng(1)
+        made = imputation.imputed(frame, ["volume", "x"], 3, draw, forms)
+        assert set(made["volume"]) <= set(frame["volume"].dropna())
+        return float(np.sqrt(np.mean((made["x"] - x)[gaps] ** 2)))
+
+    assert error(imputation.Forms(logged=frozenset({"volume"}))) < 0.3
+    assert error(imputation.Forms()) > 0.4
+    # Zero has no logarithm: the variable is filled as it is.
+    none = frame.assign(volume=frame["volume"].where(frame["volume"] != frame["volume"].min(), 0.0))
+    forms = imputation.Forms(logged=frozenset({"volume"}))
+    made = imputation.imputed(none, ["volume", "x"], 2, np.random.default_rng(1), forms)
+    assert made["volume"].notna().all()
+
+
+def test_an_interaction_tells_what_one_of_its_variables_was() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 300), rng.choice([-1.0, 1.0], 300)
+    frame = pd.DataFrame({"y": a * b + rng.normal(0, 0.1, 300), "b": b})
+    frame["a"] = np.where(rng.random(300) < 0.3, np.nan, a)
+    gaps = frame["a"].isna().to_numpy()
+    names = ["y", "a", "b"]
+    forms = imputation.forms_of([Model(name="m", formula="y ~ a * b")])
+    made, without = (
+        imputation.imputed(frame, names, 1, np.random.default_rng(1), form)["a"][gaps]
+        for form in (forms, imputation.Forms())
+    )
+    assert np.corrcoef(made, a[gaps])[0, 1] > 0.95
+    assert abs(np.corrcoef(without, a[gaps])[0, 1]) < 0.5
+
+
+@pytest.mark.slow
+def test_intervals_of_a_logarithm_with_values_lost_by_it_hold_the_truth() -> None:
+    model = Model(name="m", formula="log(y) ~ x + age")
+    estimates, covered = [], []
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 5])
+        age = rng.normal(0, 1, 95)
+        x = 0.3 * age + rng.normal(0, 1, 95)
+        y = np.exp(0.6 * x + 0.3 * age + rng.normal(0, 1, 95))
+        frame = pd.DataFrame({"y": y, "age": age})
+        frame["x"] = np.where(rng.random(95) < 1 / (1 + np.exp(1 - np.log(y))), np.nan, x)
+        fit = regression.fit(model, frame)
+        how = Imputation(datasets=10, cycles=1)
+        row = imputation.explore([(fit, "x")], frame, how, seed).iloc[0]
+        estimates.append(row["coefficient"])
+        covered.append(row["ci_low"] < 0.6 < row["ci_high"])
+    # 95 % of 60 are 57, and 53 or fewer one time in thirty.
+    assert sum(covered) >= 53
+    assert np.mean(estimates) == pytest.approx(0.6, abs=0.09)
 
 
 def test_nothing_missing_gives_the_model_itself() -> None:
