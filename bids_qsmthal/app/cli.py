@@ -394,6 +394,26 @@ def _demo(words: Sequence[str]) -> int:
     )
 
 
+def _step(words: Sequence[str]) -> int:
+    """Take one step of the reconstruction on plain files, and write its map."""
+    from bids_qsmthal.app import step_options  # noqa: PLC0415
+
+    parsers = {
+        "unwrap": step_options.unwrap_parser,
+        "background": step_options.background_parser,
+        "invert": step_options.invert_parser,
+        "r2star": step_options.r2star_parser,
+    }
+    chosen = parsers[words[0]]().parse_args(words[1:])
+    log.setLevel(log_level(chosen))
+    with tempfile.TemporaryDirectory() as scratch:
+        caches.use(Path(scratch))
+        from bids_qsmthal.app import steps  # noqa: PLC0415
+
+        steps.taken(words[0], chosen, _direction(getattr(chosen, "b0_direction", None)))
+    return ExitCode.DONE
+
+
 COMMANDS: Final = {
     "demo": _demo,
     "simulate": _simulate,
@@ -401,6 +421,10 @@ COMMANDS: Final = {
     "verify": _verify,
     "remake": _remake,
     "view": _view,
+    "unwrap": _step,
+    "background": _step,
+    "invert": _step,
+    "r2star": _step,
 }
 """What the first word may be in place of a dataset."""
 

@@ -33,6 +33,9 @@ other commands:
                             folder, after a correction (see bids_qsmthal remake --help)
   bids_qsmthal view OUT     look at, correct and rate the participants of an output folder in the
                             browser (see bids_qsmthal view --help)
+  bids_qsmthal {unwrap,background,invert,r2star} FILE ... --out FILE
+                            take one step of the reconstruction on plain NIfTI files (see
+                            bids_qsmthal invert --help)
 """
 
 PRESETS: Mapping[str, Mapping[str, str]] = {

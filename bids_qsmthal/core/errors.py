@@ -85,6 +85,8 @@ class UnusableScanError(QsmthalError):
         That of the first scan that could not be used, as if the run had stopped there.
     """
 
+    exit_code = ExitCode.DATA
+
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)
         self.exit_code = exit_code

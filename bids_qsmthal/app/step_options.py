@@ -1,0 +1,119 @@
+"""The words of the commands that take one step on plain NIfTI files; imports nothing slow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bids_qsmthal.app.options import Parser
+
+SIGN = "Fields are in Hz, positive where the phase grows."
+
+
+def unwrap_parser() -> Parser:
+    """Describe ``bids_qsmthal unwrap PHASE ...``."""
+    p = _parser("unwrap", f"Fit and unwrap the total field of wrapped phase. {SIGN}")
+    p.add_argument("phase", type=Path, nargs="+", help="wrapped phase in rad: one file an echo")
+    _magnitude(p, required=True)
+    _times(p)
+    _field_strength(p)
+    p.add_argument("--mask", type=Path, metavar="FILE", help="brain (default: where signal is)")
+    p.add_argument("--method", metavar="NAME", help="as --unwrap of --list-methods")
+    return _direction(p)
+
+
+def background_parser() -> Parser:
+    """Describe ``bids_qsmthal background FIELD``."""
+    p = _parser("background", f"Take the field of sources outside a mask away. {SIGN}")
+    p.add_argument("field", type=Path, help="total field in Hz")
+    _mask(p)
+    _field_strength(p)
+    _noise(p)
+    p.add_argument("--method", metavar="NAME", help="as --background of --list-methods")
+    return _direction(p)
+
+
+def invert_parser() -> Parser:
+    """Describe ``bids_qsmthal invert FIELD``."""
+    p = _parser("invert", f"Turn a local field into susceptibility in ppm. {SIGN}")
+    p.add_argument("field", type=Path, help="local field in Hz")
+    _mask(p)
+    _field_strength(p)
+    _magnitude(p, required=False)
+    _noise(p)
+    p.add_argument("--csf", type=Path, metavar="FILE", help="mask of the fluid that is at zero")
+    p.add_argument("--method", metavar="NAME", help="as --inversion of --list-methods")
+    return _direction(p)
+
+
+def r2star_parser() -> Parser:
+    """Describe ``bids_qsmthal r2star MAGNITUDE ...``."""
+    p = _parser("r2star", "Fit R2* in 1/s to the magnitude of two or more echoes.")
+    p.add_argument("magnitude", type=Path, nargs="+", help="one file an echo, or one 4-D file")
+    _times(p)
+    p.add_argument("--mask", type=Path, metavar="FILE", help="brain (default: where signal is)")
+    p.add_argument(
+        "--method",
+        choices=("exponential", "arlo"),
+        default="exponential",
+        help="a weighted fit of an exponential, or ARLO (default: exponential)",
+    )
+    return p
+
+
+def _parser(name: str, description: str) -> Parser:
+    p = Parser(prog=f"bids_qsmthal {name}", description=description, allow_abbrev=False)
+    p.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the map to write, .nii.gz; its sidecar gets the same name",
+    )
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more; may be repeated")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
+def _magnitude(p: Parser, *, required: bool) -> None:
+    p.add_argument(
+        "--magnitude",
+        type=Path,
+        nargs="+",
+        required=required,
+        default=[],
+        metavar="FILE",
+        help="magnitude: one file an echo, or one 4-D file"
+        + ("" if required else "; needed by medi, which keeps its edges"),
+    )
+
+
+def _times(p: Parser) -> None:
+    p.add_argument(
+        "--echo-times", type=float, nargs="+", required=True, metavar="S", help="in seconds"
+    )
+
+
+def _field_strength(p: Parser) -> None:
+    p.add_argument("--field-strength", type=float, required=True, metavar="T", help="in tesla")
+
+
+def _mask(p: Parser) -> None:
+    p.add_argument("--mask", type=Path, required=True, metavar="FILE", help="brain")
+
+
+def _noise(p: Parser) -> None:
+    p.add_argument(
+        "--noise", type=Path, metavar="FILE", help="standard deviation of the field in Hz"
+    )
+
+
+def _direction(p: Parser) -> Parser:
+    p.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="of the main field along the voxel axes (default: z of the header's world)",
+    )
+    return p
