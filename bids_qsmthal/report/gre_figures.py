@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 CHI_WINDOW = Window(-100.0, 100.0, "susceptibility (ppb)")
 R2STAR_WINDOW = Window(0.0, 60.0, "R2* (1/s)")
-PARAMAGNETIC_WINDOW = Window(0.0, 150.0, "paramagnetic (ppb)")
-DIAMAGNETIC_WINDOW = Window(0.0, 80.0, "size of the diamagnetic source (ppb)")
-"""White matter has 35 to 50 ppb, half of what the pallidum has of the other sign."""
+PARAMAGNETIC_WINDOW = Window(0.0, 100.0, "paramagnetic (ppb)")
+DIAMAGNETIC_WINDOW = Window(0.0, 80.0, "diamagnetic, size (ppb)")
+"""White matter has 35 to 50 ppb. The pallidum, with 130 of the other sign, may be white: thalamus
+and cortex, with 20, would else be black."""
 
 # One whole turn, so that a wrap shows as a jump from white to black.
 PHASE_WINDOW = Window(-np.pi, np.pi, "phase (rad)")

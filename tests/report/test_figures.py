@@ -83,11 +83,11 @@ def test_a_tilt_is_stated(head) -> None:
 
 
 def test_sources_apart_are_shown_together_or_not_at_all() -> None:
-    plus, minus = constant(0.120), constant(-0.040)
+    plus, minus = constant(0.080), constant(-0.040)
     figure = gre_figures.sources_apart(GreMaps(paramagnetic_ppm=plus, diamagnetic_ppm=minus))
     assert figure is not None
-    assert "0 to 150, paramagnetic (ppb)" in figure.caption
-    assert "0 to 80, size of the diamagnetic source (ppb)" in figure.caption
+    assert "0 to 100, paramagnetic (ppb)" in figure.caption
+    assert "0 to 80, diamagnetic, size (ppb)" in figure.caption
     assert gre_figures.sources_apart(GreMaps(paramagnetic_ppm=plus)) is None
     # The diamagnetic source is negative; what is shown is its size, half of the window.
     strips = gre_figures.sources_shown(plus, minus, None)
