@@ -126,6 +126,7 @@ def _scan(
     settings: Settings, sources: Mapping[str, Source], susceptibility: Susceptibility
 ) -> ScanRun:
     maps, signal = susceptibility.maps, susceptibility.signal
+    apart = susceptibility.separated
     return ScanRun(
         acquisition=signal.series.acquisition,
         grid=susceptibility.combined.grid,
@@ -138,8 +139,8 @@ def _scan(
         r2star=sources.get("r2star", OURS),
         total_field=sources.get("total_field", OURS),
         protocol=protocol.read(signal.series),
-        separation=settings.separation if susceptibility.separated is not None else None,
-        r2=sources.get("r2") or sources.get("t2"),
+        separation=None if apart is None else settings.separation,
+        r2=None if apart is None else apart.r2,
     )
 
 

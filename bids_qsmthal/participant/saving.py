@@ -15,6 +15,7 @@ from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant import lesion_iron
 from bids_qsmthal.participant.measures import DICTIONARY
+from bids_qsmthal.participant.separated import provenance
 from bids_qsmthal.report import acquisition, sentences
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def save_susceptibility(
             ("paramagnetic", image(apart.paramagnetic_ppm), np.float32),
             ("diamagnetic", image(apart.diamagnetic_ppm), np.float32),
         ]
-        _save_all(maps_apart, sources, method | {"Separation": plain(settings.separation)}, out)
+        how = provenance(settings.separation, susceptibility.separated.r2)
+        _save_all(maps_apart, sources, method | {"Separation": how}, out)
     if susceptibility.regions is not None:
         _save_regions(susceptibility, settings, sources, out)
     if susceptibility.lesions is not None:

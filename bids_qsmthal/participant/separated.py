@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.bids import protocol
+from bids_qsmthal.bids.derivatives import plain
 from bids_qsmthal.core.image import resample
 from bids_qsmthal.core.labels import MIDLINE, TABLE, of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.gre_series import GreSeries
     from bids_qsmthal.core.grid import Array, Mask
     from bids_qsmthal.core.image import Image
+    from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.settings import Settings
 
@@ -69,10 +71,11 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Separated:
-    """The sources, and the regions that are reported."""
+    """The sources, the regions that are reported, and who measured R2; None where nobody did."""
 
     sources: separation.Sources
     regions: Mapping[Region, Part]
+    r2: Source | None = None
 
 
 def separate(
@@ -104,12 +107,22 @@ def separate(
         method=settings.separation,
         slices=protocol.slice_stack(scan.series, scan.grid.grid),
     )
-    return Separated(sources=sources, regions=regions_of(regions, scan))
+    given = _external_r2(scan.external)
+    return Separated(
+        sources=sources,
+        regions=regions_of(regions, scan),
+        r2=None if given is None else given.source,
+    )
+
+
+def _external_r2(external: Mapping[str, External]) -> External | None:
+    """Return the map of R2, else that of T2, if there is one."""
+    return external.get("r2") or external.get("t2")
 
 
 def measured_r2_hz(external: Mapping[str, External], grid: Image) -> Array | None:
     """Return R2 of an external map on the grid of the scan; zero where it has no value."""
-    given = external.get("r2") or external.get("t2")
+    given = _external_r2(external)
     if given is None:
         return None
     values: Array = resample(given.image, grid).data
@@ -120,6 +133,14 @@ def measured_r2_hz(external: Mapping[str, External], grid: Image) -> Array | Non
         return values
     rate_hz: Array = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
     return rate_hz
+
+
+def provenance(method: separation.R2StarSeparation | None, r2: Source | None) -> Any:  # noqa: ANN401 - JSON
+    """Return how sources were told apart, for a sidecar: how R2 was assumed, or who measured it."""
+    how = plain(method)
+    if r2 is None:
+        return how
+    return {key: value for key, value in how.items() if key != "irreversible"} | {"R2": str(r2)}
 
 
 def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:

@@ -97,10 +97,14 @@ def test_what_the_maps_and_the_scan_hold_is_what_ran() -> None:
 
 
 def test_sources_are_told_apart_where_it_was_asked_for_and_could_be() -> None:
-    for separated, ran in ((SimpleNamespace(), R2StarSeparation()), (None, None)):
+    for separated, ran, r2 in (
+        (SimpleNamespace(r2=None), R2StarSeparation(), None),
+        (SimpleNamespace(r2=MINE), R2StarSeparation(), MINE),
+        (None, None, None),
+    ):
         scan = methods_run(SETTINGS, structural(), susceptibility(separated=separated)).scan
         assert scan is not None
-        assert scan.separation == ran
+        assert (scan.separation, scan.r2) == (ran, r2)
 
 
 def test_no_fluid_and_external_maps_are_known() -> None:

@@ -13,10 +13,16 @@ from bids_qsmthal.bids.external import ExternalFile, files, read
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.core.sources import OURS
+from bids_qsmthal.core.sources import OURS, dataset
 from bids_qsmthal.participant.measures import source_rows
 from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
-from bids_qsmthal.participant.separated import Part, Separated, measured_r2_hz, regions_of
+from bids_qsmthal.participant.separated import (
+    Part,
+    Separated,
+    measured_r2_hz,
+    provenance,
+    regions_of,
+)
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import (
     SEPARATIONS,
@@ -91,11 +97,23 @@ def test_a_map_of_r2_or_t2_is_carried_to_the_scan(tmp_path: Path, key: str, fact
     path.with_name(f"sub-01_{key.upper()}map.json").write_text(json.dumps({"Units": units}))
     session = Session(root=tmp_path, subject="01")
     item = files(session, {"t2": tmp_path}, tmp_path / "none")[key]
-    grid = Image(np.zeros((2, 4, 4), np.float32), np.diag([2.0, 1, 1, 1]))
+    affine = np.diag([2.0, 1, 1, 1])
+    affine[0, 3] = 0.5
+    grid = Image(np.zeros((2, 4, 4), np.float32), affine)
     found = measured_r2_hz({key: read(key, item, session)}, grid)
     assert found is not None
+    # Half way between a voxel with a value and one without there is none.
     assert not found[0].any()
     np.testing.assert_allclose(found[1], 14, rtol=1e-5)
+
+
+def test_a_sidecar_says_what_r2_was_assumed_to_be_or_who_measured_it() -> None:
+    assumed = provenance(R2StarSeparation(), None)
+    assert assumed["irreversible"]["knee_hz"] == pytest.approx(18)
+    measured = provenance(R2StarSeparation(), dataset("mine"))
+    assert "irreversible" not in measured
+    assert measured["R2"] == str(dataset("mine"))
+    assert measured["relaxivity_hz_per_ppm"] == assumed["relaxivity_hz_per_ppm"]
 
 
 def test_a_t2_map_in_milliseconds_that_says_nothing_of_it_is_refused(tmp_path: Path) -> None:
