@@ -405,6 +405,19 @@ class SliceStepRemoved(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class SliceStepVaried(ScanWarning):
+    """The step between odd and even slices changed within a slice; a plane was taken out.
+
+    Attributes
+    ----------
+    edge_hz
+        From the middle of the head to its edge.
+    """
+
+    edge_hz: float
+
+
+@dataclass(frozen=True, slots=True)
 class SliceStepsLeft(ScanWarning):
     """Neighbouring slices differ by more than a head does, in no regular way."""
 

@@ -289,6 +289,11 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "in interleaved slices; the step was taken out.",
         PHASE,
     ),
+    of.SliceStepVaried: Wording(
+        "The step between odd and even slices changes within a slice, by {edge_hz:.2f} Hz from the "
+        "middle of the head to its edge, as by eddy currents; a plane was taken out.",
+        PHASE,
+    ),
     of.SliceStepsLeft: Wording(
         "The phase of neighbouring slices differs by {left_hz:.2f} Hz beyond what a head gives, as "
         "by breathing or motion in slices acquired one by one; susceptibility may be off by some "
