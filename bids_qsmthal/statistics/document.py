@@ -224,6 +224,10 @@ def _model(entry: schema.ModelEntry, context: DocumentContext, place: int) -> Mo
             _contrast(part, context, (*here, "Contrasts", number))
             for number, part in enumerate(entry.contrasts)
         ),
+        places={
+            part.name: context.places.where((*here, "Contrasts", number))
+            for number, part in enumerate(entry.contrasts)
+        },
         group_by=tuple(entry.group_by),
         levels=context.levels,
     )

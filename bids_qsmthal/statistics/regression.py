@@ -14,7 +14,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.statistics import counts, design, logistic, longitudinal, ordinal
+from bids_qsmthal.statistics import counts, design, formulas, logistic, longitudinal, ordinal
 from bids_qsmthal.statistics.design import Design, Floats
 from bids_qsmthal.statistics.levels import Vocabulary, word_of
 from bids_qsmthal.statistics.satterthwaite import MixedFit
@@ -66,6 +66,9 @@ class Model:
     description: str = ""
     contrasts: dict[str, dict[str, float]] = field(default_factory=dict)
     """Weights of coefficients for each named contrast."""
+
+    places: dict[str, str] = field(default_factory=dict)
+    """Where in the analysis file each contrast stands, for messages."""
 
     group_by: tuple[str, ...] = ()
     """Fitted once in each level of these variables."""
@@ -128,7 +131,8 @@ def fit(model: Model, frame: pd.DataFrame, *, confidence: float = 0.95) -> Fit:
     alone = _decided_alone(model, made, kept)
     table["note"] = [
         "; ".join(filter(None, [
-            _note(made, kept, aliased, name), SOLE if name in alone else "", results.remark,
+            _note(made, kept, aliased, name), SOLE if name in alone else "",
+            _level_note(model, made, name), results.remark,
         ]))
         for name in table["term"]
     ]  # fmt: skip
@@ -325,13 +329,13 @@ def combinations(model: Model, made: Design) -> dict[str, Floats]:
     n_columns = len(made.names)
     weights = {name: np.eye(n_columns)[place] for place, name in enumerate(made.names)}
     # A coefficient is the contrast with a single weight of 1, so one function does both.
-    for name, parts in model.contrasts.items():
+    for name in model.contrasts:
         if name in weights:
             raise UsageError(
-                f"Model '{model.name}': the contrast '{name}' has the name of a coefficient; "
+                f"{_place(model, name)}the contrast '{name}' has the name of a coefficient; "
                 "give it another one."
             )
-        weights[name] = _contrast_weights(model, made, parts)
+        weights[name] = _contrast_weights(model, made, name)
     return weights
 
 
@@ -500,8 +504,9 @@ def _row(
     confidence: float,
 ) -> dict[str, object]:
     """Return one linear combination of coefficients with its interval."""
-    # A contrast with a weight on an aliased column cannot be estimated either.
-    left_out = np.delete(weight, kept).any()
+    # A contrast with a weight on an aliased column cannot be estimated either, nor one of a level
+    # that nobody has.
+    left_out = np.isnan(weight).any() or np.delete(weight, kept).any()
     if left_out:
         return {"term": term} | dict.fromkeys(
             ["coefficient", "standard_error", "statistic", "df_residual", "ci_low", "ci_high", "p"],
@@ -530,17 +535,40 @@ def _row(
     }
 
 
-def _contrast_weights(model: Model, made: Design, parts: dict[str, float]) -> Floats:
+def _place(model: Model, contrast: str) -> str:
+    """Return where a contrast stands, to put before a message."""
+    place = model.places.get(contrast, "")
+    return f"{place}: model '{model.name}': " if place else f"Model '{model.name}': "
+
+
+def _contrast_weights(model: Model, made: Design, contrast: str) -> Floats:
+    """Return a contrast as weights of columns; missing where nobody is at one of its levels."""
     weights = np.zeros(len(made.names))
     spelled = coefficient_names(made, model.levels)
-    for name, weight in parts.items():
-        if name not in spelled:
+    for name, weight in model.contrasts[contrast].items():
+        if name in spelled:
+            weights[made.names.index(spelled[name])] = weight
+        elif _is_level(name, model):
+            # A filter, a group or a site without this level: other people may have it.
+            weights[:] = np.nan
+        else:
             raise UsageError(
-                f"Model '{model.name}': a contrast names '{name}', which is no coefficient. "
+                f"{_place(model, contrast)}a contrast names '{name}', which is no coefficient. "
                 f"There are: {', '.join(made.names)}."
             )
-        weights[made.names.index(spelled[name])] = weight
     return weights
+
+
+def _is_level(name: str, model: Model) -> bool:
+    """Return whether a coefficient could be that of a level that nobody here has."""
+    found = LEVEL_OF.fullmatch(name)
+    if found is None:
+        return False
+    variable = found.group(1) or found.group(2)
+    known = model.levels.get(variable, {})
+    codes = {str(level.value) for level in known.values()}
+    in_formula = variable in formulas.variables(model.formula)
+    return in_formula and (not known or found.group(4) in {*known, *codes})
 
 
 # As formulaic names dummies: sex[T.male] against a reference, sex[male] without intercept.
@@ -583,6 +611,13 @@ def _note(made: Design, kept: list[int], aliased: list[int], term: str) -> str:
     return "; ".join(notes)
 
 
+def _level_note(model: Model, made: Design, contrast: str) -> str:
+    """Return which levels of a contrast nobody in the model has, or nothing."""
+    spelled = coefficient_names(made, model.levels)
+    lost = [name for name in model.contrasts.get(contrast, {}) if name not in spelled]
+    return f"nobody at {', '.join(lost)}: not estimable" if lost else ""
+
+
 SOLE = "one participant alone decides it: it says nothing about a group"
 
 
@@ -594,7 +629,7 @@ def _decided_alone(model: Model, made: Design, kept: list[int]) -> set[str]:
     contrasts = {
         name
         for name, parts in model.contrasts.items()
-        if any(weight and spelled[part] in names for part, weight in parts.items())
+        if any(weight and spelled.get(part) in names for part, weight in parts.items())
     }
     return names | contrasts
 

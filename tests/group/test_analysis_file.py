@@ -14,6 +14,7 @@ from bids_qsmthal.app.cli import main
 from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError, UsageError
 from bids_qsmthal.group import analysis_file
 from bids_qsmthal.group.assembly import Cohort
+from bids_qsmthal.statistics import regression
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.resampling import Resampling
 from tests import cohorts
@@ -114,6 +115,24 @@ def test_a_wrong_analysis_file_is_refused_with_line_and_column(
         line = own.read_text().count("\n", 0, begin) + 1
         column = begin - own.read_text().rfind("\n", 0, begin)
         assert said.startswith(f"{own}, line {line}, column {column}: ")
+
+
+@pytest.mark.parametrize("contrast", ["age", "none"])
+def test_a_wrong_contrast_is_refused_with_line_and_column_when_it_is_fitted(
+    tmp_path: Path, contrast: str
+) -> None:
+    named = "{Name: age, ConditionList: [age], Weights: [1]}"
+    if contrast == "none":
+        named = "{Name: own, ConditionList: [agge], Weights: [1]}"
+    own = written(tmp_path, ("Filter: age <= 50", f"Contrasts: [{named}]"))
+    model = next(model for model in analysis_file.read(own).models if model.contrasts)
+    frame = cohorts.published()
+    before, _, after = own.read_text().partition(named)
+    place = f"line {before.count(chr(10)) + 1}, column {len(before.rpartition(chr(10))[2]) + 1}"
+    assert after
+    with pytest.raises(UsageError) as raised:
+        regression.fit(model, frame)
+    assert str(raised.value).startswith(f"{own}, {place}: model '{model.name}': ")
 
 
 def test_what_is_no_yaml_is_refused_with_the_place(tmp_path: Path) -> None:

@@ -91,3 +91,18 @@ def test_a_variance_of_zero_leaves_the_degrees_of_freedom_of_least_squares() -> 
     data["chi"] -= data.groupby("site")["chi"].transform("mean")
     table = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data).coefficients
     np.testing.assert_allclose(table["df_residual"], len(data) - 2, rtol=1e-3)
+
+
+def test_with_equal_sites_degrees_of_freedom_are_those_of_the_analysis_of_variance() -> None:
+    rng = np.random.default_rng(4)
+    place = np.repeat(np.arange(12), 8)
+    within = rng.normal(size=96)
+    within -= np.bincount(place, within)[place] / 8
+    frame = pd.DataFrame({"site": [f"s{one}" for one in place], "x": within})
+    frame["field"] = place % 2.0
+    frame["y"] = frame["x"] + 2 * rng.normal(size=12)[place] + rng.normal(size=96)
+    fitted = regression.fit(Model(name="m", formula="y ~ x + field", random="site"), frame)
+    # A comparison of sites has as many as there are sites less two means; one within sites has the
+    # participants less the sites and one slope.
+    assert fitted.row("field")["df_residual"] == pytest.approx(10, rel=1e-3)
+    assert fitted.row("x")["df_residual"] == pytest.approx(96 - 12 - 1, rel=1e-3)

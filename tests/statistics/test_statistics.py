@@ -24,6 +24,7 @@ from bids_qsmthal.statistics import (
     tables,
 )
 from bids_qsmthal.statistics.harmonisation import Harmonisation
+from bids_qsmthal.statistics.levels import Level
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
@@ -346,3 +347,20 @@ def test_a_contrast_with_the_name_of_a_coefficient_is_refused() -> None:
     model = Model(name="m", formula="chi ~ age", contrasts={"age": {"age": 2.0}})
     with pytest.raises(UsageError, match="the contrast 'age' has the name of a coefficient"):
         regression.fit(model, cohort(20))
+
+
+def test_a_contrast_of_a_level_that_a_filter_leaves_out_has_no_estimate_and_says_so() -> None:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"y": rng.normal(size=30), "arm": ["a", "b", "c"] * 10})
+    contrasts = {"b - c": {"arm[T.b]": 1.0, "arm[T.c]": -1.0}}
+    model = Model(name="m", formula="y ~ arm", filter="arm != 'c'", contrasts=contrasts)
+    row = regression.fit(model, frame).row("b - c")
+    assert np.isnan(row["coefficient"])
+    assert row["note"] == "nobody at arm[T.c]: not estimable"
+    whole = regression.fit(replace(model, filter=""), frame).row("b - c")
+    assert np.isfinite(whole["coefficient"])
+    # A level that its variable does not have is an error, not a level that nobody is at.
+    levels = {"arm": {word: Level(value=word, words=(word,)) for word in "abc"}}
+    wrong = replace(model, levels=levels, contrasts={"x": {"arm[T.d]": 1.0}})
+    with pytest.raises(UsageError, match=r"a contrast names 'arm\[T\.d\]'"):
+        regression.fit(wrong, frame)
