@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ CHOICES: dict[str, Mapping[str, type[Any]]] = {
     "--inversion": INVERSIONS,
 }
 
+
+log = logging.getLogger(__name__)
 
 PLAIN_MEDI = "none"
 """Word for MEDI without a term of the CSF."""
@@ -89,9 +92,11 @@ def _with_fluid(chosen: Reconstruction, medi_csf: str | None) -> Reconstruction:
         return chosen
     method = chosen.inversion
     if medi_csf == PLAIN_MEDI:
-        # Other inversions have no such term, so there is nothing to take away.
-        plain = replace(method, csf_regularisation=0.0) if isinstance(method, Medi) else method
-        return replace(chosen, inversion=plain)
+        if isinstance(method, Medi):
+            return replace(chosen, inversion=replace(method, csf_regularisation=0.0))
+        # What is asked for holds, so nothing is refused: a preset names it beside any inversion.
+        log.warning("--medi-csf none changes nothing: %s has no term of CSF.", name_of(method))
+        return chosen
     if not isinstance(method, Medi):
         raise UsageError(
             f"--medi-csf {medi_csf} goes with --inversion medi, not with {name_of(method)}."

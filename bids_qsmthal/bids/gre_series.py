@@ -39,6 +39,14 @@ precision moves the far corner of a head by up to 0.01 mm). A tenth of a voxel b
 
 PAIRS = (("mag", "phase"), ("real", "imag"))
 
+SPELLINGS = {
+    "mag": ("magnitude", "m", "abs"),
+    "phase": ("ph", "pha", "phs", "p"),
+    "real": ("re", "r"),
+    "imag": ("imaginary", "im", "img", "i"),
+}
+"""Other words for the parts that BIDS knows."""
+
 PHASE_LABELS = ("ImageType", "SeriesDescription", "ScanOptions", "ProtocolName")
 """Where sidecars say that a phase was filtered."""
 
@@ -212,8 +220,8 @@ def _check_volumes(path: Path, times: object) -> None:
         )
     if not isinstance(times, list) and volumes > 1:
         raise MissingInputError(
-            f"{path.name}: {volumes} volumes but one EchoTime; "
-            "give EchoTime as a list, one for each volume."
+            f"{path.name}: {volumes} volumes but EchoTime is {gre_metadata.shown(times)}, expected "
+            "a list of seconds, one for each volume; add it to the JSON file."
         )
 
 
@@ -222,6 +230,17 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
         if all(echoes.get(part) for part in pair):
             return pair
     have = ", ".join(f"part-{part}" for part in sorted(echoes))
+    renamed = [
+        f"part-{found} to part-{part}"
+        for part, words in SPELLINGS.items()
+        for found in sorted(echoes)
+        if found.lower() in (*words, part) and found != part
+    ]
+    if renamed:
+        raise MissingInputError(
+            f"{name}: the scan has only {have}, expected part-mag with part-phase, or part-real "
+            f"with part-imag; rename {' and '.join(renamed)}."
+        )
     similar = _like_phase(next(iter(echoes.values()))[0].path.parent)
     if similar and set(echoes) == {"mag"}:
         raise MissingInputError(

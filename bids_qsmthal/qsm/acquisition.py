@@ -41,9 +41,11 @@ class Acquisition:
             raise DataError(f"Echo times must be positive, but are {self.echo_times_s} s.")
         # T2* of tissue is tens of ms and no gradient echo is left after 0.5 s: these are ms.
         if self.echo_times_s[-1] > 0.5:
+            # Above 500 ms the number can only be one of microseconds.
+            per_s = 1e3 if self.echo_times_s[-1] <= 500 else 1e6
             raise DataError(
                 f"Echo time {self.echo_times_s[-1]:g} s is too long for a gradient echo. "
-                f"BIDS wants seconds; did you mean {self.echo_times_s[-1] / 1e3:g} s?"
+                f"BIDS wants seconds; did you mean {self.echo_times_s[-1] / per_s:g} s?"
             )
         if self.echo_times_s[-1] < LEAST_LAST_ECHO_S:
             raise DataError(

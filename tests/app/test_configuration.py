@@ -163,6 +163,14 @@ def test_an_option_and_a_file_win_over_a_preset(tmp_path: Path) -> None:
     assert held.inversion.csf_regularisation > 0
 
 
+def test_no_fluid_for_an_inversion_without_such_a_term_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
+    settings_from(parse([*words, "--inversion", "tkd", "--medi-csf", "none"]), words)
+    assert "--medi-csf none changes nothing: tkd has no term of CSF" in caplog.text
+
+
 def test_fluid_for_an_inversion_without_such_a_term_is_refused(tmp_path: Path) -> None:
     words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
     words += ["--inversion", "tv", "--medi-csf", "ventricles"]

@@ -79,6 +79,7 @@ def test_a_missing_echo_is_refused(bids_dir: Path, add_gre: Callable[..., Path])
         ({"EchoTime": "5"}, MissingInputError, "expected seconds"),
         ({"EchoTime": 0.015}, DataError, "same EchoTime"),
         ({"EchoTime": 15.0}, DataError, r"did you mean 0\.015 s"),
+        ({"EchoTime": 15000}, DataError, r"did you mean 0\.015 s"),
         ({"EchoTime": 0.02}, DataError, "do not ascend with the echo numbers"),
         ({"MagneticFieldStrength": 7}, DataError, "MagneticFieldStrength differs"),
     ],
@@ -91,7 +92,7 @@ def test_a_wrong_sidecar_is_refused(
     says: str,
 ) -> None:
     folder = add_gre()
-    number = 3 if changes.get("EchoTime") == 15.0 else 1
+    number = 3 if changes.get("EchoTime") in (15.0, 15000) else 1
     for part in ("mag", "phase"):
         edit(folder / f"sub-01_echo-{number}_part-{part}_MEGRE.json", **changes)
     with pytest.raises(error, match=says):
@@ -158,4 +159,31 @@ def test_a_distortion_correction_of_one_part_alone_is_said(
 def test_a_file_that_is_no_image_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
     (add_gre() / "sub-01_echo-1_part-mag_MEGRE.nii.gz").write_bytes(b"not an image")
     with pytest.raises(DataError, match="not a readable NIfTI"):
+        describe(bids_dir)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("phase", "ph", "rename part-ph to part-phase"),
+        ("mag", "magnitude", "rename part-magnitude to part-mag"),
+        ("phase", "Phase", "rename part-Phase to part-phase"),
+    ],
+)
+def test_a_part_under_another_word_is_named_with_the_right_one(
+    bids_dir: Path, add_gre: Callable[..., Path], old: str, new: str, says: str
+) -> None:
+    folder = add_gre()
+    for path in list(folder.glob(f"*part-{old}_*")):
+        path.rename(path.with_name(path.name.replace(f"part-{old}", f"part-{new}")))
+    with pytest.raises(MissingInputError, match=says):
+        describe(bids_dir)
+
+
+def test_echo_times_under_another_key_are_asked_for(bids_dir: Path) -> None:
+    stem = bids_dir / "sub-01" / "anat" / "sub-01_part-mag_MEGRE"
+    for path in (stem, stem.with_name("sub-01_part-phase_MEGRE")):
+        write_image(path.with_suffix(".nii.gz"), (6, 5, 4, 3))
+        write_json(path.with_suffix(".json"), {"EchoTimes": [0.005, 0.01, 0.015]})
+    with pytest.raises(MissingInputError, match="3 volumes but EchoTime is None, expected a list"):
         describe(bids_dir)

@@ -317,7 +317,7 @@ TIMING = [
         "two volumes and one time",
         voxels(lambda data: np.stack([data, data], -1)),
         66,
-        ["2 volumes but one EchoTime", "give EchoTime as a list"],
+        ["2 volumes but EchoTime is", "expected a list"],
     ),
 ]
 
