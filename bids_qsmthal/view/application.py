@@ -16,7 +16,16 @@ from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.group import reader_agreement
 from bids_qsmthal.report import page
-from bids_qsmthal.view import drawn, edits, images, live, participants, places, rating
+from bids_qsmthal.view import (
+    drawn,
+    edits,
+    images,
+    live,
+    operations,
+    participants,
+    places,
+    rating,
+)
 from bids_qsmthal.view.gate import Gate, Right
 from bids_qsmthal.view.messages import RefusedError, Request, Response, answer
 from bids_qsmthal.view.remaking import Command, Remaker
@@ -99,6 +108,11 @@ def routes(of: Bench) -> tuple[Route, ...]:
         _route("GET", f"api/versions/{name}/{key}", partial(_versions, of)),
         _route("GET", "api/agreement", partial(_agreement, of)),
         _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
+        _route(
+            *("POST", rf"api/tool/{name}/{key}/(?P<tool>[a-z]+)(?P<more>(?:/[\w.+-]+)*)"),
+            *(partial(_tool, of), drawn.MOST_BYTES),
+        ),
+        _route("GET", rf"api/outlines/{name}/{key}\.nii\.gz", partial(_outlines, of)),
         _route("PUT", f"api/label/{name}/{key}", partial(_save, of), drawn.MOST_BYTES),
         _route("POST", f"api/rating/{name}", partial(_rate, of), FORM_BYTES),
         _route("GET", "api/remake", partial(_progress, of)),
@@ -171,6 +185,19 @@ def _numbers(of: Bench, request: Request) -> Response:
     scan, label = _of(of, request), images.label(request.parts["key"])
     drawing = drawn.read(request.body, scan.current(label.key), label)
     return answer(live.numbers(scan, label, drawing))
+
+
+def _tool(of: Bench, request: Request) -> Response:
+    scan, label = _of(of, request), images.label(request.parts["key"])
+    drawing = drawn.read(request.body, scan.current(label.key), label)
+    more = request.parts["more"].split("/")[1:]
+    content = operations.applied(scan, label, drawing, request.parts["tool"], more)
+    return Response(content, NIFTI, headers=GZIPPED)
+
+
+def _outlines(of: Bench, request: Request) -> Response:
+    content = operations.outlines(_of(of, request), request.parts["key"])
+    return Response(content, NIFTI, headers=GZIPPED)
 
 
 def _save(of: Bench, request: Request) -> Response:

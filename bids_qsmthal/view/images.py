@@ -185,14 +185,20 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
             "key": one.key,
             "title": one.title,
             "unit": one.unit,
-            "scale": SCALES.get(PRODUCTS[one.key].units or "", 1.0),
+            "scale": scale(one.key),
             "low": one.low,
             "high": one.high,
             "space": PRODUCTS[one.key].space,
         }
         for one in maps
     ]
-    return {"maps": described, "labels": labels, "backgrounds": BACKGROUNDS}
+    colors = [one.color for one in LABELS]
+    return {
+        "maps": described,
+        "labels": labels,
+        "backgrounds": BACKGROUNDS,
+        "colors": colors,
+    }
 
 
 def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
@@ -203,16 +209,40 @@ def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
     MissingInputError
         There is no such map, or nothing that relates the two scans.
     """
-    if key not in {one.key for one in MAPS} or space not in BACKGROUNDS:
-        raise MissingInputError(f"{key} on {space}: no such map.")
-    own = PRODUCTS[key].space
-    if space == own:
+    if PRODUCTS[_map(key)].space == space:
         # As it lies there: to unpack and pack the study's matrix again takes a second.
         return _read(scan.output(key))
+    return nifti.packed(resampled(scan, key, space), dtype=np.float32, level=FAST)
+
+
+def resampled(scan: ScanMaps, key: str, space: str) -> Image:
+    """Return a map on the grid of a space, in the unit of its file.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such map, or nothing that relates the two scans.
+    """
+    own = PRODUCTS[_map(key)].space
+    if space not in BACKGROUNDS:
+        raise MissingInputError(f"{space}: no such space.")
+    image = volume(scan.output(key))
+    if own == space:
+        return image
     onto = volume(scan.output(BACKGROUNDS[space]))
-    world = _world(scan.transform(own, space))
-    image = resample(volume(scan.output(key)), onto, world=world)
-    return nifti.packed(image, dtype=np.float32, level=FAST)
+    return resample(image, onto, world=world(scan.transform(own, space)))
+
+
+def scale(key: str) -> float:
+    """Return what a value of the file of a map is multiplied with on the screen."""
+    return SCALES.get(PRODUCTS[_map(key)].units or "", 1.0)
+
+
+def _map(key: str) -> str:
+    """Return the key of a map that can be looked at."""
+    if key not in {one.key for one in MAPS}:
+        raise MissingInputError(f"{key}: no such map.")
+    return key
 
 
 def _read(path: Path) -> bytes:
@@ -284,7 +314,7 @@ def _volume(path: Path, dtype: type[np.generic], *_state: int) -> Image:
     return image
 
 
-def _world(path: Path) -> NDArray[np.float64]:
+def world(path: Path) -> NDArray[np.float64]:
     """Return the matrix of an ITK text file for points in RAS: of the target, to the source.
 
     Raises

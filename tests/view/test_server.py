@@ -315,3 +315,60 @@ def test_the_agreement_of_two_readers_is_shown(client) -> None:
     assert rows["dice"]["value"] == pytest.approx(2 * 112 / (112 + 128))
     # Of a single scan nothing can be said about chance.
     assert rows["icc_volume"]["value"] is None
+
+
+def used(client, tool: str, drawing: np.ndarray, tmp_path, label: str = "thalamus") -> np.ndarray:
+    """Return what a tool made of a drawing."""
+    address = f"api/tool/sub-01/{label}/{tool}"
+    status, _, content = client.own("POST", address, packed(drawing))
+    assert status == 200, content
+    (tmp_path / "made.nii.gz").write_bytes(content)
+    return nifti.load(tmp_path / "made.nii.gz").data
+
+
+def test_tools_change_a_drawing_and_nothing_on_the_disk(client, output_dir, tmp_path) -> None:
+    vein = np.zeros(SHAPE, np.uint8)
+    vein[5, 9, 7] = 1
+    state = client.own("GET", "api/label/sub-01/vein.nii.gz")[1]["ETag"]
+    assert save(client, vein, state, "api/label/sub-01/vein")[0] == 200
+    nudged = used(client, "nudge", THALAMUS, tmp_path)
+    assert np.count_nonzero(nudged != THALAMUS) == 9
+    # The map has 1 ppb more in every slice; the thalami lie in slices 6 to 9.
+    kept = used(client, "within/chi/6.5/8.5", THALAMUS, tmp_path)
+    np.testing.assert_array_equal(np.unique(np.nonzero(kept)[2]), [7, 8])
+    world_x = np.einsum("j,j...->...", AFFINE[0, :3], np.indices(SHAPE)) + AFFINE[0, 3]
+    sided = np.where(THALAMUS > 0, np.where(world_x < 0, 1, 2), 0)
+    np.testing.assert_array_equal(used(client, "sides", THALAMUS, tmp_path), sided)
+    x, y, z = (AFFINE @ (5, 9, 7, 1))[:3]
+    rejected = used(client, f"reject/{x:.3f}/{y:.3f}/{z:.3f}", THALAMUS, tmp_path)
+    np.testing.assert_array_equal(rejected, np.where(THALAMUS == 2, 0, THALAMUS))
+    assert (
+        not (output_dir / "edits/sub-01/anat")
+        .joinpath("sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+        .exists()
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "status"),
+    [("melt", 404), ("within/other/1/2", 404), ("within/chi/a/2", 400), ("smooth/1", 404)],
+)
+def test_a_tool_that_is_none_is_refused(client, tool, status) -> None:
+    address = f"api/tool/sub-01/thalamus/{tool}"
+    assert client.own("POST", address, packed(THALAMUS))[0] == status
+
+
+def test_veins_are_not_nudged_off_themselves(client) -> None:
+    assert client.own("POST", "api/tool/sub-01/vein/nudge", packed(THALAMUS > 0))[0] == 422
+
+
+def test_outlines_are_of_all_other_labels(client, tmp_path) -> None:
+    status, _, content = client.own("GET", "api/outlines/sub-01/vein.nii.gz")
+    assert status == 200
+    (tmp_path / "outlines.nii.gz").write_bytes(content)
+    found = nifti.load(tmp_path / "outlines.nii.gz").data
+    thalamus = found == 1
+    # The four voxels in the middle of each slice of a side are no outline.
+    assert np.count_nonzero(thalamus) == np.count_nonzero(THALAMUS) - 2 * 4 * 4
+    assert (THALAMUS[thalamus] > 0).all()
+    np.testing.assert_array_equal(found == 2, CSF)

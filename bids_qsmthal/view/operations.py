@@ -1,0 +1,110 @@
+"""Which tool does what to a drawing, and the outlines of the other labels around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.image import resample
+from bids_qsmthal.view import images, tools
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_qsmthal.view.images import Label, ScanMaps
+
+ALONE: Final[dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
+    "smooth": tools.smooth,
+    "between": tools.between_slices,
+}
+"""Tools that need the drawing only."""
+
+VEIN: Final = "vein"
+"""What contours are nudged off."""
+
+
+def applied(
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], tool: str, more: Sequence[str]
+) -> bytes:
+    """Return what a tool makes of a drawing, as a gzipped NIfTI file on the grid of its label.
+
+    Parameters
+    ----------
+    more
+        What the tool needs: ``within`` a map and two limits in the unit of the screen, ``reject``
+        a point of the world in mm.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such tool, map or label.
+    DataError
+        The tool does not fit the label.
+    """
+    made = _made(scan, label, drawing, tool, more)
+    return nifti.packed(images.mask(scan.current(label.key)).like(made), level=images.FAST)
+
+
+def _made(
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], tool: str, more: Sequence[str]
+) -> NDArray[np.uint8]:
+    if tool in ALONE and not more:
+        return ALONE[tool](drawing)
+    if tool == "nudge" and not more:
+        return tools.nudge(drawing, _veins(scan, label))
+    if tool == "sides" and not more and len(label.values) == 2:
+        return tools.sides(drawing, images.grid(scan.current(label.key))[1])
+    if tool == "within" and len(more) == 3:
+        image = images.resampled(scan, more[0], PRODUCTS[label.key].space)
+        scale = images.scale(more[0])
+        return tools.within(drawing, image.data, float(more[1]) / scale, float(more[2]) / scale)
+    if tool == "reject" and len(more) == 3:
+        _, affine = images.grid(scan.current(label.key))
+        point = np.linalg.solve(affine, [*map(float, more), 1.0])[:3]
+        return tools.without_piece(drawing, tuple(int(at) for at in np.rint(point)))
+    raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
+
+
+def _veins(scan: ScanMaps, label: Label) -> NDArray[np.bool_]:
+    if label.key == VEIN or PRODUCTS[label.key].space != PRODUCTS[VEIN].space:
+        raise DataError(f"the {label.title} cannot be nudged off the veins; choose another label.")
+    veins: NDArray[np.bool_] = images.mask(scan.current(VEIN)).data > 0
+    return veins
+
+
+def outlines(scan: ScanMaps, key: str) -> bytes:
+    """Return the outlines of all labels but one on its grid, gzipped NIfTI.
+
+    A voxel has the place of its label in ``images.LABELS``, from 1; smaller labels lie over
+    larger ones.
+    """
+    space = PRODUCTS[images.label(key).key].space
+    onto = images.volume(scan.output(images.BACKGROUNDS[space]))
+    made = np.zeros(onto.shape, np.uint8)
+    masks = {
+        number: _mask_on(scan, label.key, space)
+        for number, label in enumerate(images.LABELS, 1)
+        if label.key != key and scan.output(label.key).is_file()
+    }
+    for number in sorted(masks, key=lambda number: -np.count_nonzero(masks[number])):
+        made[tools.outline(masks[number])] = number
+    return nifti.packed(onto.like(made), level=images.FAST)
+
+
+def _mask_on(scan: ScanMaps, key: str, space: str) -> NDArray[np.bool_]:
+    mask = images.mask(scan.current(key))
+    own = PRODUCTS[key].space
+    if own != space:
+        mask = resample(
+            mask,
+            images.volume(scan.output(images.BACKGROUNDS[space])),
+            world=images.world(scan.transform(own, space)),
+            order=0,
+        )
+    inside: NDArray[np.bool_] = mask.data > 0
+    return inside
