@@ -199,3 +199,36 @@ def test_a_participant_is_remade_and_what_changed_is_shown_after_a_reload(
     ]
     assert "-12.5" in browser.value("document.getElementById('rows').textContent")
     assert complaints(browser) == []
+
+
+def test_tools_outlines_and_marks_are_for_the_keyboard_too(browser, client) -> None:
+    opened(browser, client)
+    click(browser, "#rows button")
+    before = wait(browser, f"{SHOWN} && {FOUND}")
+    # From the middle of the image to a voxel of nothing, and a mark there.
+    browser.value("document.getElementById('canvas').focus()")
+    browser.value("document.getElementById('pen').value = '1'; bench.viewer.pen()")
+    start = browser.value(
+        "Array.from(bench.viewer.nv.frac2vox(bench.viewer.nv.scene.crosshairPos))"
+    )
+    press(browser, "ArrowUp")
+    press(browser, "PageUp")
+    after = browser.value(
+        "Array.from(bench.viewer.nv.frac2vox(bench.viewer.nv.scene.crosshairPos))"
+    )
+    assert np.subtract(after, start).tolist() == [0, 1, 1]
+    press(browser, "p")
+    marked = json.loads(wait(browser, f"{FOUND} !== {json.dumps(before)} && {FOUND}"))
+    voxels = [part["voxels"] for part in json.loads(before)["parts"]]
+    assert [part["voxels"] for part in marked["parts"]] == [voxels[0] + 1, voxels[1]]
+    # A single voxel has no neighbours that would keep it.
+    click(browser, "[data-tool=smooth]")
+    wait(browser, f"JSON.parse({FOUND}).parts[0].voxels < {voxels[0]}")
+    press(browser, "u")
+    press(browser, "u")
+    wait(browser, f"{FOUND} === {json.dumps(before)}")
+    press(browser, "o")
+    wait(browser, "bench.viewer.nv.volumes.length === 2")
+    press(browser, "o")
+    wait(browser, "bench.viewer.nv.volumes.length === 1")
+    assert complaints(browser) == []

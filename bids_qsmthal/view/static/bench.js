@@ -21,6 +21,8 @@ const guarded = (work) => async (...given) => {
 const viewer = new Viewer(say);
 const table = new Table(guarded((chosen) => open(chosen)));
 let attached = false;
+// Slow enough not to disturb those who react to flashes (WCAG 2.3.1: at most three a second).
+const BLINK_MS = 500;
 const remake = new Remake(say, guarded(async (run) => {
   await load();
   const now = row && table.rows.find((one) => one.name === row.name);
@@ -34,6 +36,7 @@ const load = async () => {
   writable = found.writable;
   files = found.files;
   table.fill(found.rows);
+  element("tools").hidden = !writable;
   for (const id of ["saving", "drawing", "remaking"]) { element(id).hidden = !writable; }
   say(`${found.rows.length} scans${writable ? "" : "; the folder cannot be written: view only"}`);
 };
@@ -79,14 +82,17 @@ const show = async (key, begin = "") => {
   const names = viewer.label.values.map((name, index) => [index + 1, `draw ${name}`]);
   options("pen", [...names, [0, "erase"]]);
   viewer.pen();
+  element("pieces").hidden = viewer.label.space === "MEGRE";
+  document.querySelector("[data-tool=sides]").hidden = viewer.label.values.length !== 2;
+  document.querySelector("[data-tool=nudge]").hidden = viewer.label.space !== "MEGRE" || key === "vein";
   windowed();
   say(`${row.name}: ${viewer.label.title}`);
   document.documentElement.dataset.shown = `${row.name} ${key}`;
 };
 
 const windowed = () => {
-  element("low").value = viewer.top.cal_min;
-  element("high").value = viewer.top.cal_max;
+  element("low").value = viewer.map.cal_min;
+  element("high").value = viewer.map.cal_max;
 };
 
 const close = () => {
@@ -133,7 +139,7 @@ element("map").addEventListener("change", guarded(async () => {
 for (const id of ["low", "high"]) {
   element(id).addEventListener("change", () => {
     const [low, high] = [Number(element("low").value), Number(element("high").value)];
-    if (high > low) { Object.assign(viewer.top, { cal_min: low, cal_max: high }); viewer.nv.updateGLVolume(); }
+    if (high > low) { Object.assign(viewer.map, { cal_min: low, cal_max: high }); viewer.nv.updateGLVolume(); }
   });
 }
 for (const id of ["pen", "size", "fill"]) { element(id).addEventListener("change", () => viewer.pen()); }
@@ -142,12 +148,29 @@ element("view").addEventListener("change", () => {
   const name = element("view").value === "all" ? "MULTIPLANAR" : element("view").value.toUpperCase();
   viewer.nv.setSliceType(niivue.SLICE_TYPE[name]);
 });
+element("outlines").addEventListener("change", guarded(() => viewer.layers()));
+element("mix").addEventListener("input", () => viewer.mix(Number(element("mix").value)));
+let blinking = 0;
+element("blink").addEventListener("change", () => {
+  clearInterval(blinking);
+  if (element("blink").checked) { blinking = setInterval(() => viewer.blink(), BLINK_MS); }
+  else { viewer.mix(Number(element("mix").value)); }
+});
+element("planes").addEventListener("change", () => viewer.nv.setSliceMM(element("planes").value === "head"));
+for (const button of document.querySelectorAll("[data-tool]")) {
+  button.addEventListener("click", guarded(() => viewer.tool(button.dataset.tool)));
+}
+element("within").addEventListener("click", guarded(() => viewer.within()));
+element("piece").addEventListener("click", () => viewer.go(1));
+element("confirm").addEventListener("click", () => viewer.confirm());
+element("reject").addEventListener("click", guarded(() => viewer.reject()));
 element("undo").addEventListener("click", () => viewer.nv.drawUndo());
 element("saving").addEventListener("submit", (event) => event.preventDefault());
 element("save").addEventListener("click", guarded(async () => {
   const [reader, reason] = signed();
   // A header holds no letter outside of Latin-1 (RFC 9110).
-  const path = await viewer.save(reader, encodeURIComponent(reason));
+  const why = [reason, viewer.decided].filter(Boolean).join("; ");
+  const path = await viewer.save(reader, encodeURIComponent(why));
   say(`Saved ${path}. Run this participant again to use it.`);
 }));
 element("remake").addEventListener("click", () => remake.start(row.name));
@@ -159,12 +182,26 @@ element("rate").addEventListener("click", guarded(async () => {
   say(`Saved the rating of ${row.name}.`);
 }));
 
+const keys = {
+  j: () => go(1), k: () => go(-1), Escape: close,
+  u: () => viewer.nv.drawUndo(), p: () => viewer.mark(),
+  o: () => element("outlines").click(), f: () => viewer.blink(),
+  n: () => viewer.go(1), c: () => viewer.confirm(), x: guarded(() => viewer.reject()),
+};
+// With the picture in focus these move the crosshair by a voxel.
+const steps = {
+  ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowDown: [0, -1, 0], ArrowUp: [0, 1, 0],
+  PageDown: [0, 0, -1], PageUp: [0, 0, 1],
+};
 addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || element("participant").hidden) { return; }
-  const keys = { j: () => go(1), k: () => go(-1), u: () => viewer.nv.drawUndo(), Escape: close };
-  keys[event.key]?.();
-});
+  const step = event.target === element("canvas") && steps[event.key];
+  if (!step && !keys[event.key]) { return; }
+  // NiiVue has keys of its own, which would do something else besides.
+  event.stopImmediatePropagation();
+  if (step) { event.preventDefault(); viewer.nv.moveCrosshairInVox(...step); } else { keys[event.key](); }
+}, { capture: true });
 
 globalThis.bench = { viewer };
 guarded(async () => {

@@ -8,8 +8,8 @@ const checked = async (response) => {
 
 export const read = async (address) => (await checked(await fetch(address))).json();
 
-export const bytes = async (address) => {
-  const response = await checked(await fetch(address));
+export const bytes = async (address, asked = {}) => {
+  const response = await checked(await fetch(address, asked));
   const content = await response.arrayBuffer();
   return { content, version: response.headers.get("ETag") };
 };

@@ -4,10 +4,13 @@ import { withoutGradients, withSmallSteps } from "./speed.js";
 
 const element = (id) => document.getElementById(id);
 
-const lookup = (color, count) => {
-  // Sides that are told apart: the label's colour, and a light blue for the second one.
+// Sides that are told apart: the label's colour, and a light blue for the second one.
+const lookup = (color, count) => table([color, "#56B4E9"].slice(0, count));
+
+// A table of colours for the numbers from 1; 0 is seen through.
+const table = (given) => {
   const part = (hex, start) => parseInt(hex.slice(start, start + 2), 16);
-  const colors = ["#000000", color, "#56B4E9"].slice(0, count + 1);
+  const colors = ["#000000", ...given];
   const of = (start) => colors.map((hex) => part(hex, start));
   return {
     R: of(1), G: of(3), B: of(5),
@@ -83,6 +86,7 @@ export class Viewer {
     if (!same) {
       this.nv.addVolume(background);
       this.shown = own;
+      this.over = null;
       this.below = `${this.row.name} ${own}`;
     }
     if (!this.nv.loadDrawing(drawing)) { throw new Error("The label has another grid than the map."); }
@@ -90,8 +94,10 @@ export class Viewer {
     this.pen();
     // Another beginning than what counts is a change, once it is saved.
     this.changed = begin !== "";
+    [this.piece, this.confirmed, this.rejected, this.pieces] = [-1, new Set(), 0, []];
     // Numbers follow the image, which does not wait for them.
-    this.measure();
+    this.measured = this.measure();
+    if (element("outlines").checked) { await this.layers(); }
   }
 
   clear() {
@@ -117,15 +123,104 @@ export class Viewer {
   }
 
   async choose(key) {
-    // The map of the label's grid stays below: the drawing lies on it. Others are laid over it.
-    const own = this.scan.backgrounds[this.label.space];
-    while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.nv.volumes[1]); }
-    if (key !== own) { this.nv.addVolume(await this.image(key, this.label.space)); }
     this.shown = key;
-    this.nv.updateGLVolume();
+    this.over = null;
+    await this.layers();
+  }
+
+  // The map of the label's grid stays below: the drawing lies on it. Another map lies over it, and
+  // the outlines of the other labels over that.
+  async layers() {
+    const { key, space } = this.label;
+    const other = this.shown !== this.scan.backgrounds[space];
+    if (other) { this.over ??= await this.image(this.shown, space); }
+    const edges = element("outlines").checked ? await this.outlines(key) : null;
+    while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.top); }
+    if (this.over) {
+      this.over.opacity = Number(element("mix").value);
+      this.nv.addVolume(this.over);
+    }
+    if (edges) { this.nv.addVolume(edges); }
+  }
+
+  async outlines(key) {
+    const { content } = await bytes(`api/outlines/${this.row.name}/${key}.nii.gz`);
+    const edges = await niivue.NVImage.loadFromUrl({ url: content, name: "outlines.nii" });
+    edges.setColormapLabel(table(this.scan.colors));
+    return edges;
+  }
+
+  mix(share) {
+    if (this.over) { this.nv.setOpacity(1, share); }
+  }
+
+  // The eye sees what moves: one map, then the other.
+  blink() {
+    if (this.over) { this.mix(this.over.opacity > 0 ? 0 : Number(element("mix").value)); }
   }
 
   get top() { return this.nv.volumes[this.nv.volumes.length - 1]; }
+
+  // The map that black and white are of.
+  get map() { return this.over ?? this.nv.volumes[0]; }
+
+  // The server's tools take the drawing as it is; what they make can be undone like a stroke.
+  async tool(path) {
+    const address = `api/tool/${this.row.name}/${this.label.key}/${path}`;
+    const { content } = await bytes(address, { method: "POST", body: await this.drawn() });
+    const made = await niivue.NVImage.loadFromUrl({ url: content, name: "label.nii" });
+    this.nv.drawBitmap.set(made.img2RAS());
+    this.drew();
+  }
+
+  // One pen's mark where the crosshair is: drawing without a mouse.
+  mark() {
+    if (!this.writable || !this.nv.drawBitmap) { return; }
+    this.nv.drawPenAxCorSag = 0;
+    this.nv.drawPt(...this.nv.frac2vox(this.nv.scene.crosshairPos), this.nv.opts.penValue);
+    this.drew();
+  }
+
+  drew() {
+    this.nv.drawAddUndoBitmap();
+    this.nv.refreshDrawing(true);
+    this.changed = true;
+    this.measured = this.measure();
+  }
+
+  within() { return this.tool(`within/${this.shown}/${this.map.cal_min}/${this.map.cal_max}`); }
+
+  // Pieces of lesions, from the largest to the smallest.
+  go(step) {
+    if (!this.pieces?.length) { return; }
+    this.piece = (this.piece + step + this.pieces.length) % this.pieces.length;
+    this.nv.scene.crosshairPos = this.nv.mm2frac(this.pieces[this.piece].mm);
+    this.nv.createOnLocationChange();
+    this.nv.drawScene();
+  }
+
+  confirm() {
+    if (!this.pieces?.length) { return; }
+    this.confirmed.add(String(this.pieces[Math.max(0, this.piece)].mm));
+    this.go(1);
+  }
+
+  async reject() {
+    if (!this.pieces?.length || !this.writable) { return; }
+    const [x, y, z] = this.pieces[Math.max(0, this.piece)].mm;
+    this.confirmed.delete(String([x, y, z]));
+    await this.tool(`reject/${x.toFixed(3)}/${y.toFixed(3)}/${z.toFixed(3)}`);
+    this.rejected += 1;
+    // The next one took its place.
+    this.piece -= 1;
+    await this.measured;
+    this.go(1);
+  }
+
+  get decided() {
+    const [yes, no] = [this.confirmed.size, this.rejected];
+    return yes || no ? `confirmed ${yes}, rejected ${no}` : "";
+  }
 
   pen() {
     this.nv.setPenValue(Number(element("pen").value), element("fill").checked);
@@ -159,14 +254,15 @@ export class Viewer {
       const relative = Object.entries(found.relative_ppb).map(([side, value]) => `${side} ${one(value, "ppb")}`);
       parts.push(`relative susceptibility of the thalamus: ${relative.join(", ")}`);
     }
-    if (found.count !== undefined) { parts.push(`${found.count} lesions or pieces`); }
+    if (found.pieces) { parts.push(`${found.pieces.length} lesions or pieces`); }
+    this.pieces = found.pieces;
     element("numbers").textContent = parts.join("; ");
     element("numbers").dataset.found = JSON.stringify(found);
   }
 
   tell(place) {
     const map = this.scan?.maps.find((one) => one.key === this.shown);
-    const value = place.values[place.values.length - (this.nv.drawBitmap ? 2 : 1)]?.value;
+    const value = place.values[this.over ? 1 : 0]?.value;
     const mm = [...place.mm].slice(0, 3).map((number) => number.toFixed(1)).join(", ");
     const here = map && Number.isFinite(value) ? `: ${map.title} ${value.toFixed(1)} ${map.unit}` : "";
     element("place").textContent = `${mm} mm${here}`;
