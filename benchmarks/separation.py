@@ -1,6 +1,6 @@
 """How well iron and myelin are told apart, over people in whom they vary apart.
 
-``python benchmarks/separation.py OUT.tsv [--people N] [--seed S] [--keep FOLDER]``
+``python benchmarks/separation.py OUT.tsv [--people N] [--seed S] [--keep FOLDER] [--bounds]``
 
 Whole heads at 3 mm whose sources, T2 and shape are drawn (``simulate.sources``): echoes with noise,
 the default chain, then the sources by every method, against the true ones in the same voxels
@@ -11,7 +11,8 @@ correction.
 
 Rows go to OUT.tsv; bias, correlation over people and the error of one person are printed for each
 region. ``--keep`` writes what the sources are made from, so that other rules for R2 can be tried
-without the simulation. Choose by some seeds and report others.
+without the simulation; choose by some seeds and report others. ``--bounds`` prints what three pools
+(DECOMPOSE) could do at best, and nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bids_qsmthal import qsm, simulate
 from bids_qsmthal.core.grid import Array, Mask
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import phase, separation
+from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T
 from bids_qsmthal.qsm.relaxation import WeightedExponential
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
 from bids_qsmthal.simulate.effects import Effects
@@ -214,6 +216,45 @@ def cancelling(found: pd.DataFrame) -> pd.DataFrame:
     return summary(found[net < CANCELLING_PPB].assign(region="cancelling"))
 
 
+THALAMUS = (0.6, 0.2, 0.2, 0.080, -0.180, 12.8)
+"""Shares of three pools, the susceptibility (ppm) of two of them, R2 (1/s): 16 and -36 ppb."""
+
+
+def pools(parameters: Array, times_s: Array) -> Array:
+    """Return the signal of DECOMPOSE at 3 T (Chen 2021, doi 10.1016/j.neuroimage.2021.118477)."""
+    rest, plus, minus, chi_plus, chi_minus, r2_hz = parameters
+    hz_per_ppm = GYROMAGNETIC_RATIO_HZ_PER_T * separation.FIELD_T / 1e6
+    # Static dephasing by random spheres; both pools decay the faster for their sources.
+    decay = 2 * np.pi / (9 * np.sqrt(3)) * hz_per_ppm
+    turn = 1j * 2 / 3 * 2 * np.pi * hz_per_ppm
+    signal = rest + sum(
+        share * np.exp(-(decay * abs(chi) + turn * chi) * times_s)
+        for share, chi in ((plus, chi_plus), (minus, chi_minus))
+    )
+    return np.asarray(signal * np.exp(-r2_hz * times_s))
+
+
+def bounds(times_s: Array, snr: float) -> dict[str, float]:
+    """Return the least standard error (ppb) of a source of one voxel: three pools, and by R2*."""
+    at, step = np.array(THALAMUS), 1e-6
+    changes = [
+        (pools(at + one, times_s) - pools(at - one, times_s)) / (2 * step)
+        for one in step * np.eye(len(at))
+    ]
+    slopes = snr * np.array([np.r_[one.real, one.imag] for one in changes]).T
+    # The paramagnetic source of a voxel is share times susceptibility.
+    source = 1000 * np.array([0, at[3], 0, at[1], 0, 0])
+    three = np.linalg.lstsq(slopes.T, source, rcond=None)[0]
+    decay = np.exp(-20 * times_s)
+    one_pool = snr * np.array([decay, -times_s * decay]).T
+    rate_se = float(np.sqrt(np.linalg.inv(one_pool.T @ one_pool)[1, 1]))
+    return {
+        "three pools": float(np.linalg.norm(three)),
+        "R2*": 1000 * rate_se / (2 * separation.RELAXIVITY_HZ_PER_PPM),
+        "condition": float(np.linalg.cond(slopes)),
+    }
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,7 +262,12 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--seed", type=int, default=2000)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--bounds", action="store_true", help="Cramer-Rao bounds alone")
     options = parser.parse_args()
+    if options.bounds:
+        for times_s in (0.005 * np.arange(1, 5), 0.0043 + 0.0047 * np.arange(11)):
+            print(f"{times_s.size} echoes", bounds(times_s, snr=60))
+        return
     made: list[dict[str, object]] = []
     for seed in range(options.seed, options.seed + options.people):
         scan = measured(seed)

@@ -189,7 +189,7 @@ def _tissue_weights(head: Head, protocol: Protocol, sources: TissueSources | Non
     signal[[ROW["fat"], ROW["marrow"]]] *= FAT_LEFT
     r2star, iron = r2star_at_hz(field_t), np.zeros_like(chi)
     if sources is not None:
-        r2star = r2star_at_hz(field_t, sources.r2star_hz)
+        r2star = sources.r2star_at_hz(field_t)
         iron[list(LOCAL_ROWS)] = sources.iron_ppb[list(LOCAL_ROWS)] / 1000
     rows = [chi, r2star, signal / signal[ROW["white"]], iron]
     return np.stack(rows).astype(np.float32)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_qsmthal.qsm.separation import RELAXIVITY_HZ_PER_PPM
-from bids_qsmthal.simulate.tissues import FLUIDS, NAMES, ROW, property_of
+from bids_qsmthal.qsm.separation import RELAXIVITY_HZ_PER_PPM, field_growth, r2_growth
+from bids_qsmthal.simulate.tissues import FLUIDS, NAMES, ROW, property_of, r2star_at_hz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,16 @@ class TissueSources:
     def chi_ppb(self) -> Float:
         """What susceptibility maps show."""
         return self.iron_ppb - self.myelin_ppb
+
+    def r2star_at_hz(self, field_t: float) -> Float:
+        """Return R2* at a field: what sources make grows with it, R2 of tissue more slowly."""
+        rows = _with_sources()
+        made = np.float32(RELAXIVITY_HZ_PER_PPM / 1000) * (self.iron_ppb + self.myelin_ppb)
+        rest = self.r2star_hz - made
+        at_field = r2star_at_hz(field_t, self.r2star_hz)
+        grown = made * np.float32(field_growth(field_t)) + rest * np.float32(r2_growth(field_t))
+        at_field[rows] = grown[rows]
+        return at_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,20 @@ def test_iron_and_myelin_vary_apart_and_both_speed_up_the_decay() -> None:
     assert len({one.r2star_hz[ROW["csf"]] for one in people}) == 1
 
 
+@pytest.mark.parametrize("field_t", [1.5, 7.0])
+def test_sources_follow_the_field_and_t2_is_that_of_the_literature(field_t: float) -> None:
+    person = SourceSpread().drawn(property_of("chi_ppb"), np.random.default_rng(2))
+    at_field, at_3_t = person.r2star_at_hz(field_t), person.r2star_at_hz(3.0)
+    np.testing.assert_array_equal(at_3_t, person.r2star_hz)
+    made = RELAXIVITY_HZ_PER_PPM / 1000 * (person.iron_ppb + person.myelin_ppb)
+    tissues = [ROW[name] for name in ("white", "gray", "thalamus", "lesion")]
+    r2_hz = at_field[tissues] - made[tissues] * field_t / 3
+    # Cox 2010, doi 10.1002/mrm.22522: T2 of 82, 72 and 47 ms.
+    wanted = {1.5: 71.7 / 82.3, 7.0: 71.7 / 46.7}[field_t] * (at_3_t - made)[tissues]
+    np.testing.assert_allclose(r2_hz, wanted, rtol=1e-4)
+    assert at_field[ROW["csf"]] == at_3_t[ROW["csf"]]
+
+
 @pytest.mark.slow
 def test_the_true_maps_of_a_scan_obey_the_model() -> None:
     protocol = with_voxels(COARSE, (4.0, 4.0, 4.0))
