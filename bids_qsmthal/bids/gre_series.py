@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_qsmthal.bids import gre_metadata, orientation
-from bids_qsmthal.bids.dataset import GreFiles
+from bids_qsmthal.bids.dataset import GRE_SUFFIXES, GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, voxel_sizes_mm
@@ -241,6 +241,17 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
             f"{name}: the scan has only {have}, expected part-mag with part-phase, or part-real "
             f"with part-imag; rename {' and '.join(renamed)}."
         )
+    lacking = {"mag": "phase", "phase": "mag", "real": "imag", "imag": "real"}
+    elsewhere = [
+        other
+        for part in sorted(echoes)
+        for other in _of_part(next(iter(echoes.values()))[0].path.parent, lacking.get(part, ""))
+    ]
+    if len(echoes) == 1 and elsewhere:
+        raise MissingInputError(
+            f"{name}: the scan has only {have}, but {elsewhere[0]} lies beside it under other "
+            "entities; where both are of one scan, give them the same acq, rec, dir and run."
+        )
     similar = _like_phase(next(iter(echoes.values()))[0].path.parent)
     if similar and set(echoes) == {"mag"}:
         raise MissingInputError(
@@ -251,6 +262,12 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
         f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
         "or part-real with part-imag. Export the missing part."
     )
+
+
+def _of_part(folder: Path, part: str) -> list[str]:
+    """Return the gradient echoes of a folder that have a part in their names."""
+    found = (path.name for suffix in GRE_SUFFIXES for path in folder.glob(f"*_{suffix}.nii*"))
+    return sorted(name for name in found if f"_part-{part}_" in name and name[0] != ".")
 
 
 def _like_phase(folder: Path, most: int = 4) -> list[str]:

@@ -187,3 +187,16 @@ def test_echo_times_under_another_key_are_asked_for(bids_dir: Path) -> None:
         write_json(path.with_suffix(".json"), {"EchoTimes": [0.005, 0.01, 0.015]})
     with pytest.raises(MissingInputError, match="3 volumes but EchoTime is None, expected a list"):
         describe(bids_dir)
+
+
+@pytest.mark.parametrize("part", ["mag", "phase"])
+def test_a_part_under_other_entities_is_pointed_at(
+    bids_dir: Path, add_gre: Callable[..., Path], part: str
+) -> None:
+    folder = add_gre()
+    for path in list(folder.glob(f"*part-{part}_*")):
+        path.rename(path.with_name(path.name.replace("sub-01_", "sub-01_rec-norm_")))
+    (first, _) = find_sessions(bids_dir)
+    assert first.gre is not None
+    with pytest.raises(MissingInputError, match=r"lies beside it under other .* the same acq, rec"):
+        gre_series.describe(first.gre, bids_dir)

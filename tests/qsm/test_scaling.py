@@ -225,3 +225,28 @@ def test_the_users_word_on_the_scale_is_final(last_echo, choice, factor) -> None
     scale = scaling.scale_of_user(stored, choice)
     assert scale.source == "user"
     assert turned(scaling.to_radians(stored, scale)[0], last_echo) < 4e-3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "known"),
+    [
+        (-18000, 18000, {"manufacturer": "GE"}),
+        (-1800, 1800, {}),
+        (0, 65535, {"manufacturer": "Siemens"}),
+        (-32767, 32767, {}),
+        (0, 255, {"manufacturer": "Canon"}),
+        (-500, 500, {"manufacturer": "Philips"}),
+        (-1571, 1571, {"manufacturer": "GE MEDICAL SYSTEMS"}),
+        (-4095, 0, {"manufacturer": "Siemens"}),
+        (0, 8190, {"manufacturer": "Siemens"}),
+        (-0.5, 0.5, {"units": "rad"}),
+        (-25, 25, {"units": "rad"}),
+        (-25, 25, {"units": "Hz"}),
+    ],
+)
+def test_a_turn_that_the_header_does_not_say_is_refused(last_echo, low, high, known) -> None:
+    """Hundredths of degrees, whole integers, halves of a turn, turns and Hz under another name."""
+    stored = low + (last_echo + PI) / (2 * PI) * (high - low)
+    stored = np.round(stored) if high - low > 200 else stored
+    with pytest.raises(DataError, match=r"not known|of the turn|BIDS knows"):
+        radians(stored.astype(np.float32), **known)
