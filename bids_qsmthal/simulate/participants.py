@@ -146,7 +146,7 @@ def _of_visit(
 ) -> tuple[np.random.Generator, np.random.Generator, list[np.random.Generator]]:
     """Return the randomness of anatomy and of tissue, and of the scans of one visit.
 
-    The latter are poses, gradient echo, structural scans; those of the first visit are the person's.
+    The latter are poses, gradient echo and structural scans; the first visit has the person's own.
     """
     anatomy, *scans = _sources(seed)
     # Tissue is drawn by children of the gradient echo's: they follow from the seed alone.
