@@ -6,6 +6,10 @@ import time
 
 import psutil
 
+ENDS_S = 120.0
+"""Until a run that was stopped must have ended on the busiest machine. What it did never ends by
+itself, so that waiting proves as much as a clock would; an idle machine takes a second."""
+
 
 def running(group: int) -> list[str]:
     """Return the processes of a group that still run.

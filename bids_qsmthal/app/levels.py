@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_SHOWN = 50
+"""Failures that are shown at the end of a run: a screen. The list in the logs has all."""
+
 
 def run(settings: Settings) -> int:
     """Run the levels that are asked for and return the exit status.
@@ -132,17 +135,23 @@ def _sum_up(outcomes: Sequence[Outcome], settings: Settings) -> None:
     """Log how it went, failures first in the count and, each with its reason, last of all."""
     failed = [outcome for outcome in outcomes if not outcome.finished]
     incomplete = [outcome for outcome in outcomes if outcome.finished and outcome.exit_code]
-    names = f" ({', '.join(outcome.name for outcome in failed)})" if failed else ""
+    more = [f"{len(failed) - MOST_SHOWN} more"] if len(failed) > MOST_SHOWN else []
+    listed = ", ".join([*(outcome.name for outcome in failed[:MOST_SHOWN]), *more])
+    names = f" ({listed})" if failed else ""
     log.info(
         "%d failed%s, %d of %d finished; results in %s",
         *(len(failed), names, len(outcomes) - len(failed), len(outcomes), settings.output_dir),
     )
     if len(failed) < len(outcomes):
         log.info("look at the reports first: %s", settings.output_dir / "sub-*.html")
+    shown = failed
     try:
         execution.keep_failures(outcomes, settings.output_dir / "logs")
-    finally:  # where the list cannot be kept the screen has it
+        shown = failed[:MOST_SHOWN]
+    finally:  # where the list cannot be kept the screen has it whole
         for outcome in incomplete:
             log.error("INCOMPLETE %s: %s", outcome.name, outcome.message)
-        for outcome in failed:
+        for outcome in shown:
             log.error("FAILED %s: %s", outcome.name, outcome.message)
+    if more:
+        log.error("FAILED %s: see %s", *more, settings.output_dir / "logs" / "failures.json")

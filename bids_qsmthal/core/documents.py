@@ -98,13 +98,13 @@ def read_document(path: Path) -> Document:
     MissingInputError
         There is no such file.
     DataError
-        It is not readable, or gives a value to one name twice.
+        It is not readable, gives a value to one name twice, or holds a null character.
     """
     try:
         # Editors on Windows put a byte order mark before UTF-8; tomllib and YAML would refuse it.
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
-            return Document(path, tomllib.loads(text))
+            return _without_nulls(Document(path, tomllib.loads(text)))
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: no such file.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -118,7 +118,7 @@ def parse(text: str, path: Path) -> Document:
     Raises
     ------
     DataError
-        It is no YAML, or gives a value to one name twice.
+        It is no YAML, gives a value to one name twice, or holds a null character.
     """
     try:
         document = Document(path, *_yaml(text))
@@ -127,6 +127,23 @@ def parse(text: str, path: Path) -> Document:
     for node in _doubles(document.root):
         number = node.start_mark.line + 1
         raise DataError(f"{path}, line {number}: {node.value} is there twice; remove one of them.")
+    return _without_nulls(document)
+
+
+def _without_nulls(document: Document) -> Document:
+    """Return a document of which no text can end in the system as another one.
+
+    YAML and TOML have an escape for the null character, which ends the names of files: Python
+    refuses such a name with an error that looks like a bug.
+    """
+    waiting, seen = [document.content], set[int]()  # an anchor may be used any number of times
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise DataError(f"{document.path}: holds a null character (\\0); remove it.")
+        if isinstance(value, dict | list) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += [*value, *value.values()] if isinstance(value, dict) else value
     return document
 
 

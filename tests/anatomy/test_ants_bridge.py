@@ -118,8 +118,9 @@ def _limited(pipe, what):
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
-            patch.setattr(ants_bridge, "get_lib_fn", lambda _: lambda _: 1)
-            if what == "align":
+            failing = _raising if what == "align, by an exception" else lambda _: 1
+            patch.setattr(ants_bridge, "get_lib_fn", lambda _: failing)
+            if what.startswith("align"):
                 align(image, image, [])
             else:
                 bias_corrected(image, image, shrink=1, iterations=(1,), spline_mm=100)
@@ -131,7 +132,7 @@ def _raising(*_, **__):
     raise RuntimeError("itkImportImageContainer.hxx:179: Failed to allocate memory for image.")
 
 
-@pytest.mark.parametrize("what", ["align", "bias"])
+@pytest.mark.parametrize("what", ["align", "align, by an exception", "bias"])
 def test_want_of_memory_in_itk_is_told_as_such(what):
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_limited, args=(theirs, what))

@@ -75,6 +75,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("mem: 8GB", 64, "mem: found '8GB', expected text that matches"),
         ("seed:", 64, "seed: found None, expected a whole number."),
         ("seed: 1\nmem: 8G\nseed: 2", 65, "line 3: seed is there twice"),
+        ('work-dir: "a\\0b"', 65, "holds a null character"),
         ("run-label: []\nrun_label: []", 64, "line 2, column 1: run_label is there twice"),
         ("- 1", 65, "holds a list"),
         ("", 65, "holds a NoneType"),

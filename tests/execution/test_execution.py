@@ -18,11 +18,12 @@ from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.errors import BusyError, DataError, OutputError
 from bids_qsmthal.core.lock import alone
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
+from bids_qsmthal.execution.local import EARLIER, KILL_SCORE
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.execution.records import MOST_CHARACTERS
 from bids_qsmthal.execution.worker import work
 from bids_qsmthal.settings import GIB, Resources, Settings
-from tests.processes import wait_until_none_runs
+from tests.processes import ENDS_S, wait_until_none_runs
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.slow
 def talk(label: str) -> None:
     log = logging.getLogger("bids_qsmthal.test")
     log.info("threads %s", os.environ["OMP_NUM_THREADS"])
+    log.info("score %s.", KILL_SCORE.read_text().strip())
     if label.startswith("wordy"):
         for length in (30_000, 150_000, 3_000_000):
             log.info("%s", "χ" * length)
@@ -237,11 +239,9 @@ def test_one_signal_ends_everything(
         time.sleep(0.05)
     assert whole.pid
     (os.killpg if to_all else os.kill)(whole.pid, sent)
-    begin = time.monotonic()
-    whole.join(30)
-    assert time.monotonic() - begin < 10
+    whole.join(ENDS_S)
     assert whole.exitcode == code
-    wait_until_none_runs(whole.pid, begin + 10)
+    wait_until_none_runs(whole.pid, time.monotonic() + ENDS_S)
     assert not (settings.output_dir / "sub-01").exists(), "no other participant was started"
     for label in ("endless1", "endless2"):
         again = work(Session(tmp_path, label), settings, lambda *_: None)
@@ -305,10 +305,36 @@ def test_a_file_system_without_locks_is_said_and_used(
         assert "has no locks; start no second run" in caplog.text
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_lock_for_which_there_is_no_room_asks_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """And not for a folder of one's own, as where rights are missing."""
+
+    def without(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with (
+        pytest.raises(OutputError, match="free space or choose another folder"),
+        alone(tmp_path / ".a.lock", "in use", 0),
+    ):
+        pass
+
+
 def test_each_participant_has_a_log(tmp_path: Path, settings: Settings) -> None:
     run(sessions(tmp_path, "01"), settings, process)
     text = (settings.output_dir / "logs" / "sub-01_now.log").read_text()
     assert "threads 2" in text
+
+
+def test_for_want_of_memory_a_participant_is_killed_before_the_run(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """The run then lives to say so, and what to do."""
+    run(sessions(tmp_path, "01"), settings, process)
+    text = (settings.output_dir / "logs" / "sub-01_now.log").read_text()
+    assert f"score {min(int(KILL_SCORE.read_text()) + EARLIER, 1000)}." in text
 
 
 @pytest.mark.parametrize(

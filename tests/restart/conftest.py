@@ -40,10 +40,12 @@ def run(words: Sequence[str], **more: object) -> subprocess.CompletedProcess[str
     )
 
 
-def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a run in a process group of its own."""
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command(words), start_new_session=True, stdout=quiet, stderr=quiet)
+def start(words: Sequence[str], said: Path = Path(os.devnull)) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own; what it says goes to a file."""
+    with said.open("wb") as stream:
+        return subprocess.Popen(
+            command(words), start_new_session=True, stdout=stream, stderr=stream
+        )
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_qsmthal.app import options
 from bids_qsmthal.app.cli import parse, settings_from
 from bids_qsmthal.bids import external, sidecars
 from bids_qsmthal.bids.dataset import find_sessions
@@ -51,13 +52,13 @@ def root(processed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(processed, tmp_path / "root"))
 
 
-def computed(root: Path, *options: str) -> set[pipeline.Stage]:
+def computed(root: Path, *more: str) -> set[pipeline.Stage]:
     """Run the stages as a new process does, and return those that were computed."""
     for kept in (nifti._geometry, nifti._orientation, nifti._kept_header):
         kept.cache_clear()
     sidecars._listed.cache_clear()
     sidecars._content.cache_clear()
-    settings = settings_from(parse(tiny.words(root, *options)), [])
+    settings = settings_from(parse(tiny.words(root, *more)), [])
     (session,) = find_sessions(settings.bids_dir)
     files = external.files(session, settings.datasets, settings.output_dir)
     heard = _Steps()
@@ -82,7 +83,10 @@ class _Steps(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if step := getattr(record, "step", None):
-            self.states.add((step["title"], step["state"]))
+            self.hear(step["title"], step["state"])
+
+    def hear(self, title: str, state: str) -> None:
+        self.states.add((title, state))
 
 
 def unseen(change: Change, pattern: str) -> Change:
@@ -147,24 +151,107 @@ def nothing(_: Path) -> None: ...
 
 
 MIDDLE = (20, 24, 18)
-CHANGES: dict[str, tuple[Change, tuple[str, ...], set[pipeline.Stage]]] = {
-    "nothing": (nothing, (), set()),
-    "phase": (unseen(voxel(MIDDLE, 0.01), "*echo-2_part-phase*.nii.gz"), (), MAPS_ON),
-    "number of an echo": (unseen(field("EchoNumber", 9), "*echo-4_part-mag*.json"), (), set()),
-    "brain": (unseen(voxel((0, 0, 0), 1), "*brain_mask.nii.gz"), (), MAPS_ON),
-    "labels": (unseen(voxel((0, 0, 0), 60), "*deepgray_dseg.nii.gz"), (), REGIONS_ON),
-    "an edit": (edited, (), REGIONS_ON),
-    "what nothing reads": (said_more, (), set()),
-    "the clock goes a year back": (moved_in_time(1), (), set()),
-    "inversion": (nothing, ("--inversion", "l2"), MAPS_ON),
-    "reference": (nothing, ("--csf-reference", "brain"), REGIONS_ON),
-    "budget and words": (nothing, ("--nprocs", "2", "-q", "--deface"), set()),
+CHANGES: dict[str, tuple[Change, set[pipeline.Stage]]] = {
+    "nothing": (nothing, set()),
+    "phase": (unseen(voxel(MIDDLE, 0.01), "*echo-2_part-phase*.nii.gz"), MAPS_ON),
+    "number of an echo": (unseen(field("EchoNumber", 9), "*echo-4_part-mag*.json"), set()),
+    "brain": (unseen(voxel((0, 0, 0), 1), "*brain_mask.nii.gz"), MAPS_ON),
+    "labels": (unseen(voxel((0, 0, 0), 60), "*deepgray_dseg.nii.gz"), REGIONS_ON),
+    "an edit": (edited, REGIONS_ON),
+    "what nothing reads": (said_more, set()),
+    "the clock goes a year back": (moved_in_time(1), set()),
 }
-"""What changes, further options, and the stages that have to be computed again."""
+"""What changes, and the stages that have to be computed again."""
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_remakes_what_it_must_and_nothing_else(root: Path, name: str) -> None:
-    change, options, remade = CHANGES[name]
+    change, remade = CHANGES[name]
     change(root)
-    assert computed(root, *options) == remade
+    assert computed(root) == remade
+
+
+REMAKING: dict[str, tuple[tuple[str, ...], pipeline.Stage]] = {
+    "unwrap": (("laplacian",), pipeline.SUSCEPTIBILITY),
+    "background": (("pdf",), pipeline.SUSCEPTIBILITY),
+    "inversion": (("l2",), pipeline.SUSCEPTIBILITY),
+    "phase_offset": (("voxel",), pipeline.SUSCEPTIBILITY),
+    "phase_sign": (("-1",), pipeline.SUSCEPTIBILITY),
+    "gre_chop": (("yes",), pipeline.SUSCEPTIBILITY),
+    "b0_direction": (("0", "0.5", "1"), pipeline.SUSCEPTIBILITY),
+    "csf_reference": (("brain",), pipeline.REGIONS),
+    "thalamus_rim": (("keep",), pipeline.REGIONS),
+    "thalamus_lesions": (("keep",), pipeline.REGIONS),
+    "veins": (("large",), pipeline.REGIONS),
+    "preset": (("chiang2018",), pipeline.REGIONS),
+}
+"""Options that change results: another value, and the first stage that sees it."""
+
+LEFT = {
+    "participant_label": ("01",),
+    "derivatives": ("mine={labels}",),
+    "analysis": ("{root}/analysis.yaml",),
+    "skip_bids_validation": (),
+    "clean_workdir": (),
+    "nprocs": ("2",),
+    "omp_nthreads": ("1",),
+    "mem": ("8G",),
+    "executor": ("dask",),
+    "scheduler_address": ("tcp://127.0.0.1:9",),
+    "phase_units": ("rad",),  # as the sidecars have it
+    "phase_filter": ("no",),
+    "device": ("cpu",),
+    "seed": ("7",),  # of registrations, and there are none here
+    "deface": (),
+    "stop_on_first_crash": (),
+    "verbose": (),
+}
+"""Options that leave the results of stages as they are, all given at once."""
+
+ELSEWHERE = {
+    *("help", "version", "bids_exec_spec", "print_analysis", "list_methods", "config"),
+    *("bids_dir", "output_dir", "analysis_level", "work_dir", "dry_run", "reports_only", "quiet"),
+    # Which scans are read: another scan is another content.
+    *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
+    *("slurm_args",),  # for --executor slurm alone
+    *("separation",),  # a stage of its own, after these
+    *("medi_csf",),  # refused with the inversion that is used here
+}
+
+
+def option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def test_each_option_is_among_those_that_are_tried_here() -> None:
+    """A new one must say whether results follow it."""
+    known = {action.dest for action in options.main_parser()._actions}
+    assert known == {*REMAKING, *LEFT, *ELSEWHERE}
+
+
+class _BegunError(Exception):
+    """A stage was about to be computed."""
+
+
+@pytest.mark.parametrize("name", REMAKING)
+def test_an_option_that_changes_results_remakes_the_first_stage_that_sees_it(
+    processed: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object, title: str, state: str) -> None:
+        if state == "started":
+            raise _BegunError(title)
+
+    values, stage = REMAKING[name]
+    monkeypatch.setattr(_Steps, "hear", stop)
+    with pytest.raises(_BegunError) as begun:
+        computed(processed, option(name), *values)
+    assert begun.value.args == (stage.title,)
+
+
+def test_all_other_options_together_remake_nothing(root: Path) -> None:
+    (root / "analysis.yaml").write_text("Name: nothing\n")
+    words: list[str] = []
+    for name, values in LEFT.items():
+        places = {"root": root, "labels": root / "labels"}
+        words += [option(name), *(value.format_map(places) for value in values)]
+    assert computed(root, *words) == set()
