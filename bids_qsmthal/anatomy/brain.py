@@ -90,18 +90,9 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
         The image is flat or constant, or nothing in it looks like a brain.
     """
     how = settings or BrainExtraction()
-    _check(image)
-    upright = reoriented(image)
-    head = np.nan_to_num(upright.data.astype(np.float32), posinf=0.0, neginf=0.0)
-    coarse = _sampled_nearest(head, COARSE_SHAPE)
-    # Of the whole head, and used for both networks, so that the second sees the contrast of the
-    # first.
-    low, high = np.quantile(coarse, (0.005, 0.995)).tolist()
-    if high <= low:
-        raise DataError("brain extraction: the image is constant; give an image of a head.")
-    probability = _infer("deepbet_box", _normalised(coarse, low, high), how.threads)
-    box = _box(_largest_component(probability > how.threshold), upright.shape, how.box_margin)
-    fine = _normalised(_sampled_nearest(box.cut(head), FINE_SHAPE), low, high)
+    upright, coarse, (low, high) = _coarse(image, how)
+    box = _box(coarse, upright.shape, how.box_margin)
+    fine = _normalised(_sampled_nearest(box.cut(upright.data), FINE_SHAPE), low, high)
     inside = _infer("deepbet_mask", fine, how.threads) > how.threshold
     extent_mm = np.array(box.shape) * upright.grid.voxel_size_mm
     # The border is moved by a level of the blurred mask and not by erosion: 0.8 mm is less than a
@@ -112,6 +103,39 @@ def brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Imag
     mask = box.paste(_sampled_linear(blurred, box.shape) > ndtr(how.inset_mm / BLUR_MM))
     # Holes last: a piece that was dropped inside one is filled again.
     mask = ndimage.binary_fill_holes(_largest_component(mask))
+    return _turned_back(mask, upright, image)
+
+
+def rough_brain_mask(image: Image, *, settings: BrainExtraction | None = None) -> Image:
+    """Return where the brain lies, as the coarse network alone sees it.
+
+    To a voxel of its grid (2 mm in a head of 256 mm), at a tenth of the cost of ``brain_mask``:
+    enough to frame a brain and to start a registration. Arguments, form and errors are those of
+    ``brain_mask``.
+    """
+    upright, coarse, _ = _coarse(image, settings or BrainExtraction())
+    mask = _sampled_linear(coarse.astype(np.float32), upright.shape) > 0.5
+    return _turned_back(mask, upright, image)
+
+
+def _coarse(
+    image: Image, how: BrainExtraction
+) -> tuple[Image, NDArray[np.bool_], tuple[float, float]]:
+    """Return the upright head, its brain on the coarse grid, and the range of intensities."""
+    _check(image)
+    turned = reoriented(image)
+    head = np.nan_to_num(turned.data.astype(np.float32), posinf=0.0, neginf=0.0)
+    coarse = _sampled_nearest(head, COARSE_SHAPE)
+    # Of the whole head, and used for both networks, so that the second sees the contrast of the
+    # first.
+    low, high = np.quantile(coarse, (0.005, 0.995)).tolist()
+    if high <= low:
+        raise DataError("brain extraction: the image is constant; give an image of a head.")
+    probability = _infer("deepbet_box", _normalised(coarse, low, high), how.threads)
+    return turned.like(head), _largest_component(probability > how.threshold), (low, high)
+
+
+def _turned_back(mask: NDArray[np.bool_], upright: Image, image: Image) -> Image:
     # The same voxels in another order: nearest neighbour is exact here.
     found = resample(Image(mask.astype(np.uint8), upright.affine), image, order=0)
     return found.like(found.data > 0)

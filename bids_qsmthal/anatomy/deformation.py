@@ -21,6 +21,9 @@ from bids_qsmthal.core.image import Image
 
 Float = NDArray[np.float32]
 
+CONVERGED_VOXELS = 0.0005
+"""An inverse that changes by less (root mean square) has converged: it is saved at 2 mm."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deformation:
@@ -87,7 +90,11 @@ def inverted(field: Image, *, iterations: int = 20) -> Image:
     back = -forward
     for _ in range(iterations):
         # A contraction as long as the derivative of the displacement is below one.
-        back = -_sampled_vectors(forward, back)
+        before, back = back, -_sampled_vectors(forward, back)
+        change = (back - before).ravel()
+        # The mean of all: where the field folds, single voxels never settle.
+        if float(np.dot(change, change)) < CONVERGED_VOXELS**2 * change.size:
+            break
     axes = field.affine[:3, :3].astype(np.float32)
     return Image(np.ascontiguousarray(np.einsum("ij,jxyz->xyzi", axes, back)), field.affine)
 
@@ -133,7 +140,8 @@ def _advanced(target: Float, source: Float, found: Float, settings: Deformation)
     """Compose one step with what has been found."""
     warped = _warped(source, found)
     force = _force(target, warped, settings.window_voxels)
-    step = np.stack([_smooth(component, settings.smooth_step_voxels) for component in force])
+    kernel = _gaussian(settings.smooth_step_voxels)
+    step = np.stack([_filtered(component, kernel) for component in force])
     longest = float(np.sqrt((step**2).sum(0).max()))
     if longest < 1e-12:
         return found
@@ -141,22 +149,24 @@ def _advanced(target: Float, source: Float, found: Float, settings: Deformation)
     step *= np.float32(settings.step_voxels / longest)
     # Composed, not added: added displacements of finite length would fold the grid.
     composed = step + _sampled_vectors(found, step)
-    return np.stack([_smooth(component, settings.smooth_total_voxels) for component in composed])
+    kernel = _gaussian(settings.smooth_total_voxels)
+    return np.stack([_filtered(component, kernel) for component in composed])
 
 
-def _smooth(component: Float, sigma: float) -> Float:
-    smooth: Float = ndimage.gaussian_filter(component, sigma, mode="nearest", truncate=3.0)
-    return smooth
+def _gaussian(sigma: float) -> Float:
+    """Return the middle and one side of a Gaussian that ends at three standard deviations."""
+    weights = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / max(sigma, 1e-6)) ** 2)
+    half: Float = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+    return half
 
 
 def _force(target: Float, warped: Float, window: int) -> Float:
     """Gradient of the squared local correlation with respect to the displacement."""
+    box = np.full(window // 2 + 1, 1 / (window // 2 * 2 + 1), np.float32)
 
     def mean(data: Float) -> Float:
-        averaged: Float = ndimage.uniform_filter(data, window, mode="nearest")
-        return averaged
+        return _filtered(data, box)
 
-    # Local means and variances by running sums: their cost does not grow with the window.
     target_mean, warped_mean = mean(target), mean(warped)
     cross = mean(target * warped) - target_mean * warped_mean
     target_variance = mean(target * target) - target_mean**2
@@ -221,6 +231,88 @@ def _warped(source: Float, field: Float) -> Float:
     return out
 
 
+@numba.njit(cache=True, fastmath=True)
 def _sampled_vectors(field: Float, step: Float) -> Float:
-    """Sample a displacement at x + step(x)."""
-    return np.stack([_warped(component, step) for component in field])
+    """Sample a displacement at x + step(x), trilinearly; the border goes on outside."""
+    _, nx, ny, nz = field.shape
+    out = np.empty_like(field)
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                # As in ``_warped``; place and weights serve all three components.
+                x = min(max(i + step[0, i, j, k], np.float32(0)), np.float32(nx - 1.001))
+                y = min(max(j + step[1, i, j, k], np.float32(0)), np.float32(ny - 1.001))
+                z = min(max(k + step[2, i, j, k], np.float32(0)), np.float32(nz - 1.001))
+                a, b, c = int(x), int(y), int(z)
+                u, v, w = x - a, y - b, z - c
+                for axis in range(3):
+                    part = field[axis]
+                    low = (part[a, b, c] * (1 - w) + part[a, b, c + 1] * w) * (1 - v) + (
+                        part[a, b + 1, c] * (1 - w) + part[a, b + 1, c + 1] * w
+                    ) * v
+                    high = (part[a + 1, b, c] * (1 - w) + part[a + 1, b, c + 1] * w) * (1 - v) + (
+                        part[a + 1, b + 1, c] * (1 - w) + part[a + 1, b + 1, c + 1] * w
+                    ) * v
+                    out[axis, i, j, k] = low * (1 - u) + high * u
+    return out
+
+
+@numba.njit(cache=True, fastmath=True)
+def _filtered(data: Float, half: Float) -> Float:
+    """Convolve along each axis with a symmetric kernel; the border goes on outside.
+
+    Single precision and whole rows at once: 0.4 of the time of ``scipy.ndimage``, which takes every
+    line in double precision by itself.
+    """
+    out = np.empty_like(data)
+    # One plane at a time, so that what lies between two axes stays in the cache.
+    plane, other = np.empty_like(data[0]), np.empty_like(data[0])
+    for i in range(data.shape[0]):
+        _across_planes(data, half, i, plane)
+        _across_rows(plane, half, other)
+        _along_rows(other, half, out[i])
+    return out
+
+
+@numba.njit(cache=True, fastmath=True)
+def _across_planes(data: Float, half: Float, i: int, out: Float) -> None:
+    """Convolve along the first axis; plane i of the result."""
+    nx, ny, nz = data.shape
+    for j in range(ny):
+        for k in range(nz):
+            out[j, k] = half[0] * data[i, j, k]
+    for d in range(1, half.size):
+        before, after = max(i - d, 0), min(i + d, nx - 1)
+        for j in range(ny):
+            for k in range(nz):
+                out[j, k] += half[d] * (data[before, j, k] + data[after, j, k])
+
+
+@numba.njit(cache=True, fastmath=True)
+def _across_rows(plane: Float, half: Float, out: Float) -> None:
+    """Convolve a plane along its first axis."""
+    ny, nz = plane.shape
+    for j in range(ny):
+        for k in range(nz):
+            out[j, k] = half[0] * plane[j, k]
+        for d in range(1, half.size):
+            before, after = max(j - d, 0), min(j + d, ny - 1)
+            for k in range(nz):
+                out[j, k] += half[d] * (plane[before, k] + plane[after, k])
+
+
+@numba.njit(cache=True, fastmath=True)
+def _along_rows(plane: Float, half: Float, out: Float) -> None:
+    """Convolve a plane along its last axis."""
+    ny, nz = plane.shape
+    reach = half.size - 1
+    # A row with its border: within the loop no index needs a limit, so that it runs on vectors.
+    row = np.empty(nz + 2 * reach, np.float32)
+    for j in range(ny):
+        row[:reach], row[reach + nz :] = plane[j, 0], plane[j, nz - 1]
+        row[reach : reach + nz] = plane[j]
+        for k in range(nz):
+            out[j, k] = half[0] * row[reach + k]
+        for d in range(1, reach + 1):
+            for k in range(nz):
+                out[j, k] += half[d] * (row[reach + k - d] + row[reach + k + d])

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align, bias_corrected
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask, volume_warnings
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.frame import Frame
+from bids_qsmthal.anatomy.sampling import isotropic
 from bids_qsmthal.anatomy.warping import Warp, sample_images
-from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import ScanWarning, TemplateRegistrationFailed
 
@@ -31,15 +30,17 @@ class BiasField:
 
     Attributes
     ----------
-    shrink
-        Each voxel of the estimate covers this many voxels along each axis.
+    spacing_mm
+        Between the voxels that are looked at. On a simulated head of 1 mm, 6 mm leave white matter
+        as even as 4 mm (standard deviation 3.68 and 3.69 % of the mean; 4.61 % before), in 1.9
+        instead of 6.4 CPU-s.
     iterations
         At each level of the spline mesh.
     spline_mm
         Distance of control points at the first level.
     """
 
-    shrink: int = 4
+    spacing_mm: float = 6.0
     iterations: tuple[int, ...] = (50, 50, 50)
     spline_mm: float = 200.0
 
@@ -164,7 +165,7 @@ def prepare(
     even = bias_corrected(
         frame.cut(t1w),
         inside,
-        shrink=how.bias.shrink,
+        spacing_mm=how.bias.spacing_mm,
         iterations=how.bias.iterations,
         spline_mm=how.bias.spline_mm,
     )
@@ -253,23 +254,6 @@ def normalise(even: Image, inside: Image, *, settings: Normalisation, seed: int)
     moving = fixed.like(sample_images([template], Warp(linear, ()).template_points(fixed))[0])
     forward = deform(fixed, moving, settings.deformation)
     return Warp(linear, (forward,), inverted(forward))
-
-
-def isotropic(image: Image, size_mm: float) -> Image:
-    """Sample an image at cubic voxels, averaging over the larger ones."""
-    factor = size_mm / voxel_sizes_mm(image.affine)
-    # Within 2 per cent interpolation would blur more than the grids differ.
-    if np.allclose(factor, 1, atol=0.02):
-        return image
-    # A Gaussian whose width makes a new voxel the average of what it covers.
-    sigma = np.sqrt(np.maximum(factor**2 - 1, 0) / 12)
-    smooth = ndimage.gaussian_filter(image.data.astype(np.float32), sigma)
-    shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
-    # The corner of the grid stays, not its first centre: both grids cover the same box.
-    offset = 0.5 * factor - 0.5
-    data = ndimage.affine_transform(smooth, np.diag(factor), offset, shape, order=1)
-    affine = rescaled(starting_at(image.affine, offset), factor)
-    return Image(np.ascontiguousarray(data, dtype=np.float32), affine)
 
 
 def _correlation(first: NDArray[Any], second: NDArray[Any], mask: NDArray[np.bool_]) -> float:

@@ -80,7 +80,7 @@ def test_the_bias_field_is_divided_out(rng):
     image.affine[3, 3] = 1
     mask = image.like(np.ones(shape, bool))
 
-    even = bias_corrected(image, mask, shrink=2, iterations=(50, 50), spline_mm=60)
+    even = bias_corrected(image, mask, spacing_mm=6.0, iterations=(50, 50), spline_mm=60)
 
     bright = tissue > 80
     before = image.data[bright].std() / image.data[bright].mean()
@@ -123,7 +123,7 @@ def _limited(pipe, what):
             if what.startswith("align"):
                 align(image, image, [])
             else:
-                bias_corrected(image, image, shrink=1, iterations=(1,), spline_mm=100)
+                bias_corrected(image, image, spacing_mm=4.0, iterations=(1,), spline_mm=100)
     except Exception as error:  # noqa: BLE001 - its type is the answer
         pipe.send(type(of_system(error) if isinstance(error, MemoryError) else error).__name__)
 
@@ -146,4 +146,4 @@ def test_other_failures_of_itk_stay_what_they_are(monkeypatch):
     monkeypatch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
     image = Image(np.ones((4, 4, 4), np.float32), np.eye(4))
     with pytest.raises(RuntimeError, match="itkImport"):
-        bias_corrected(image, image, shrink=1, iterations=(1,), spline_mm=100)
+        bias_corrected(image, image, spacing_mm=4.0, iterations=(1,), spline_mm=100)

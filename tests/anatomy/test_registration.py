@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.anatomy import atlas, brain_mask, rigid
-from bids_qsmthal.anatomy.preparation import isotropic
 from bids_qsmthal.anatomy.registration import UNEVEN, _motion
+from bids_qsmthal.anatomy.sampling import isotropic
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 
