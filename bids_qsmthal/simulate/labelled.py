@@ -176,11 +176,10 @@ def _templates(head: LabelMap, crop: Crop, to_atlas: Affine) -> Templates:
     shape = labels.shape
     ventricle = dict(zip(SIDES, LATERAL_VENTRICLE, strict=True))
     horn = dict(zip(SIDES, TABLE.pair("inferior_lateral_ventricle"), strict=True))
-    plexus = dict(zip(SIDES, TABLE.pair("choroid_plexus"), strict=True))
     midline = ("third_ventricle", "fourth_ventricle", "fifth_ventricle")
-    ventricles = {
-        f"ventricle_{side}": (ventricle[side], horn[side], plexus[side]) for side in SIDES
-    } | {"ventricle_M": tuple(TABLE.index(name) for name in midline)}
+    ventricles = {f"ventricle_{side}": (ventricle[side], horn[side]) for side in SIDES} | {
+        "ventricle_M": tuple(TABLE.index(name) for name in midline)
+    }
     return Templates(
         affine=affine,
         gray=gray,
@@ -224,8 +223,11 @@ def _in_brain(labels: Labels) -> Mask:
 
 
 def _deep_structures(labels: Labels, affine: Affine) -> dict[str, StructureMap]:
-    """Return brainstem and nuclei, those that are labelled and those that are drawn."""
+    """Return plexus, brainstem and nuclei, those that are labelled and those that are drawn."""
     found = {}
+    plexus = np.isin(labels, TABLE.pair("choroid_plexus"))
+    if plexus.any():
+        found["plexus"] = smoothed(plexus, sigma_mm=SOFT_MM)
     if (labels == TABLE.index("brainstem")).any():
         found["brainstem"] = smoothed(labels == TABLE.index("brainstem"), sigma_mm=SOFT_MM)
     for name, within in SMALL_NUCLEI_WITHIN.items():

@@ -5,6 +5,7 @@ import pytest
 
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, lattice
+from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate import label_maps, labelled
@@ -135,3 +136,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_parcels_lesions_and_midbrain_have_a_tissue():
     numbers = np.array([0, 1035, 2012, 4001, 5002, 77, 99, 25, 57, 28, 16, 258, 10, 24, 45])
     assert label_maps.tissue_of(numbers).tolist() == [0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 0, 1, 3, 0]
+
+
+def test_choroid_plexus_is_tissue_and_no_ventricle():
+    labels = np.full((40, 24, 24), 2, np.int32)
+    labels[4:18, 6:18, 6:18], labels[22:36, 6:18, 6:18] = 4, 43
+    labels[8:14, 9:15, 9:15] = 31
+    labels[16:24, 18:22, 6:18] = 10
+    affine = lattice(1.0, (-20, -12, -12))
+    structures = labelled._deep_structures(labels, affine)
+    plexus = structures["plexus"].probability > 0.5
+    assert plexus.sum() == pytest.approx(6**3, rel=0.1)
+    parts = labelled._templates(
+        label_maps.LabelMap(Image(labels, affine), labels > 0, labels < 0),
+        Crop((0, 0, 0), labels.shape, labels.shape),
+        np.eye(4),
+    )
+    ventricle = parts.ventricles["ventricle_L"].probability > 0.5
+    assert ventricle.sum() == pytest.approx((labels == 4).sum(), rel=0.05)
