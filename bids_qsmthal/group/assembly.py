@@ -300,7 +300,7 @@ def _concerns_of_variables(
     concerns = [
         Concern(kinds[reason.code], (labels[name], reason.text))
         for name, reason in absent.items()
-        if not _tells_groups(name, analysis) and not _is_head_size(name, analysis)
+        if not _tells_groups(name, analysis) and not _is_of_choices(name, analysis)
     ]
     for name in dict.fromkeys(one.variable for one in problems):
         here = [one for one in problems if one.variable == name]
@@ -457,7 +457,8 @@ def _variables(
             continue
         measured = _measured_values(variable, wide, units)
         if from_tables is None and measured is None:
-            absent[name] = _absence(variable, sources, strict=strict)
+            level = logging.INFO if _is_of_choices(name, analysis) else logging.WARNING
+            absent[name] = _absence(variable, sources, strict=strict, level=level)
             # The column is there all the same: cohort table and filters need not ask whether it is.
             made[name] = pd.Series(np.nan, index=wide.index)
             continue
@@ -496,12 +497,16 @@ def _tells_groups(name: str, analysis: Analysis) -> bool:
     return analysis.groups is not None and name == analysis.groups.variable
 
 
-def _is_head_size(name: str, analysis: Analysis) -> bool:
+def _is_of_choices(name: str, analysis: Analysis) -> bool:
     """Return whether only rows of the sensitivity analysis need a variable; they say what lacks."""
-    head = analysis.sensitivity.head_size if analysis.sensitivity else None
+    if analysis.sensitivity is None:
+        return False
+    asked = {one for added in analysis.sensitivity.covariates.values() for one in added}
+    if analysis.sensitivity.head_size:
+        asked.add(analysis.sensitivity.head_size.variable)
     needed = {used for model in analysis.models for used in model_variables(model)}
     needed |= {*analysis.cohort, *analysis.normality}
-    return head is not None and name == head.variable and name not in needed
+    return name in asked - needed
 
 
 def _measured_values(
@@ -548,8 +553,10 @@ def _quality(decisions: pd.DataFrame, rows: pd.Index) -> pd.Series[str]:
     return worst.reindex(rows).fillna(str(Decision.INCLUDE))
 
 
-def _absence(variable: Variable, sources: list[CovariateSource], *, strict: bool) -> Reason:
-    """Return why a variable has no values; log it.
+def _absence(
+    variable: Variable, sources: list[CovariateSource], *, strict: bool, level: int
+) -> Reason:
+    """Return why a variable has no values; log it at a level.
 
     Raises
     ------
@@ -559,7 +566,7 @@ def _absence(variable: Variable, sources: list[CovariateSource], *, strict: bool
     if not variable.columns:
         named = measures.column_name(variable.measure, variable.region, variable.hemisphere)
         reason = Reason(Code.NO_MEASURE, (named,))
-        log.warning("%s: %s.", variable.name, reason.text)
+        log.log(level, "%s: %s.", variable.name, reason.text)
         return reason
     reason = Reason(Code.NO_COLUMN, variable.columns)
     if strict:
@@ -568,5 +575,5 @@ def _absence(variable: Variable, sources: list[CovariateSource], *, strict: bool
             f"{', '.join(covariates.column_names(sources)) or 'none'}. Name the column under "
             f"'Columns' of this variable in the analysis file."
         )
-    log.warning("%s: %s; models that need it are not fitted.", variable.name, reason.text)
+    log.log(level, "%s: %s; models that need it are not fitted.", variable.name, reason.text)
     return reason

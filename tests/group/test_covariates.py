@@ -464,3 +464,15 @@ def test_where_no_session_can_be_used_none_is_chosen() -> None:
     chosen = sessions.chosen_sessions(none, times, "first")
     assert list(chosen.frame) == ["participant_id", "session_id", "chi"]
     assert len(chosen.frame) == 0
+
+
+def test_what_only_rows_of_the_specifications_need_is_no_warning(
+    study: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        cohort = assembly.assemble(*study, analysis_file.read(None), strict=False)
+    assert {"rim_count", "lesion_chi", "intracranial_volume", "edss"} <= set(cohort.absent)
+    texts = " ".join([concern.text for concern in cohort.concerns] + caplog.messages)
+    assert "no column edss" in texts
+    for measure in ("rim_count", "chi_relative_nawm", "intracranial"):
+        assert measure not in texts
