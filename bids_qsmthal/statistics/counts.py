@@ -33,6 +33,9 @@ class CountFit:
     alpha: float = 0.0
     """The variance is mean + alpha mean squared."""
 
+    converged: bool = True
+    """Whether another step would leave the coefficients where they are."""
+
 
 def poisson(outcome: Floats, predictors: Floats, offset: Floats, *, robust: bool) -> CountFit:
     """Return the maximum likelihood fit; ``robust`` takes the errors from HC3.
@@ -54,7 +57,9 @@ def poisson(outcome: Floats, predictors: Floats, offset: Floats, *, robust: bool
                 f"the variance is {pearson / results.df_resid:.2g} times what Poisson's law says: "
                 "use Family negative_binomial, or Method hc3"
             )
-    return CountFit(np.asarray(results.params), covariance, results.resid_response, remark)
+    still = _stands_still(results, predictors, 0.0)
+    params = np.asarray(results.params)
+    return CountFit(params, covariance, results.resid_response, remark, converged=still)
 
 
 def negative_binomial(outcome: Floats, predictors: Floats, offset: Floats) -> CountFit:
@@ -82,7 +87,21 @@ def negative_binomial(outcome: Floats, predictors: Floats, offset: Floats) -> Co
         remark = "no more variance than Poisson's law says: the same as Family poisson"
     # GLM scales by 1 for this family, so this is the inverse information as it is.
     covariance = np.asarray(results.cov_params())
-    return CountFit(np.asarray(results.params), covariance, results.resid_response, remark, alpha)
+    still = _stands_still(results, predictors, alpha)
+    params = np.asarray(results.params)
+    return CountFit(params, covariance, results.resid_response, remark, alpha, converged=still)
+
+
+def _stands_still(results: Any, predictors: Floats, alpha: float) -> bool:  # noqa: ANN401
+    """Return whether Fisher's next step is nothing beside the errors.
+
+    The library's own word is about the deviance, which also stands still far away: with exposures
+    that differ by thousands it gave a slope of -3.4, p 1e-74, for one of 0.1.
+    """
+    score = predictors.T @ (results.resid_response / (1 + alpha * results.fittedvalues))
+    covariance = np.asarray(results.cov_params())
+    step = np.abs(covariance @ score) / np.sqrt(np.diag(covariance))
+    return bool(np.isfinite(step).all() and step.max() < 1e-3)
 
 
 def why_not(outcome: Floats, predictors: Floats, exposure: Floats) -> str:

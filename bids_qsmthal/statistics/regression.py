@@ -425,7 +425,7 @@ def _counted(model: Model, made: Design, predictors: Floats) -> Estimate:
         df_residual=float(made.n - predictors.shape[1]),
         uses_t=False,
         alpha=found.alpha,
-        remark=found.remark,
+        remark=found.remark if found.converged else NOT_CONVERGED,
     )
 
 

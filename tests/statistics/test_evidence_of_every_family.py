@@ -97,7 +97,7 @@ def test_a_contrast_is_weighed_like_the_coefficient_that_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["logistic", "ordinal"])
 def test_a_latent_correlation_is_found_again_in_a_large_sample(name: str) -> None:
-    frame = people(3, 20_000, 0.5)
+    frame = people(3, 5000, 0.5)
     rng = np.random.default_rng(1)
     latent = 0.5 * (frame["x"] + 40) / 11 + 0.02 * (frame["age"] - 45)
     latent += rng.logistic(0, 1, len(frame))
@@ -106,7 +106,7 @@ def test_a_latent_correlation_is_found_again_in_a_large_sample(name: str) -> Non
         for v in (frame["x"], latent)
     ]
     truth = np.corrcoef(*own)[0, 1]
-    assert weighed(frame, MODELS[name])["partial_r"] == pytest.approx(truth, abs=0.015)
+    assert weighed(frame, MODELS[name])["partial_r"] == pytest.approx(truth, abs=0.03)
 
 
 def test_bayes_factors_by_estimate_and_error_are_those_of_jzs_in_a_large_sample() -> None:

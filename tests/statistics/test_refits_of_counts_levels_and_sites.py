@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +95,7 @@ def test_a_draw_without_a_level_of_the_outcome_is_a_model_of_fewer_levels() -> N
     assert list(fits.converged) == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_drawn_sites_count_as_sites_of_their_own() -> None:
     frame, model = people(), MODELS["many sites"]
     again, outcome, predictors, column = parts(model, frame)
@@ -188,3 +191,19 @@ def test_counts_that_a_predictor_tells_apart_have_no_estimate() -> None:
     ):
         fits = kernel(made.outcome, made.predictors, np.ones((1, 72)))
         assert not fits.converged[0]
+
+
+def test_a_fit_of_counts_that_ran_away_says_so() -> None:
+    rng = np.random.default_rng(0)
+    x, age = rng.normal(-40, 11, 40), rng.uniform(20, 70, 40)
+    frame = pd.DataFrame({"x": x, "age": age, "years": np.where(np.arange(40) % 7, 5.0, 1e-3)})
+    frame["lesions"] = np.round(1e6 * np.exp(0.01 * x + rng.normal(0, 0.2, 40)))
+    model = Model(
+        name="m", formula="lesions ~ x + age", family="negative_binomial", exposure="years"
+    )
+    assert regression.fit(model, frame).row("x")["note"] == regression.NOT_CONVERGED
+    poisson = regression.fit(replace(model, family="poisson"), frame).row("x")
+    assert poisson["note"] != regression.NOT_CONVERGED
+    even = regression.fit(model, frame.assign(years=1.0)).row("x")
+    assert regression.NOT_CONVERGED not in even["note"]
+    assert even["coefficient"] == pytest.approx(0.01, abs=0.012)
