@@ -63,6 +63,9 @@ const open = async (chosen) => {
   document.title = `bids_qsmthal: ${row.name}`;
   delete document.documentElement.dataset.shown;
   element("close").focus();
+  // Without images there is nothing to draw on; what was shown before is of another scan.
+  element("picture").hidden = element("save").hidden = !row.folder;
+  for (const id of ["drawing", "tools"]) { element(id).hidden = !writable || !row.folder; }
   if (!row.folder) { return say("This run failed: there is no image."); }
   say("Loading the images.");
   if (!attached) { await viewer.attach(); attached = true; }
@@ -73,7 +76,8 @@ const open = async (chosen) => {
 };
 
 const show = async (key, begin = "") => {
-  const [versions] = await Promise.all([read(`api/versions/${row.name}/${key}`), viewer.show(key, begin)]);
+  const [versions, shown] = await Promise.all([read(`api/versions/${row.name}/${key}`), viewer.show(key, begin)]);
+  if (!shown) { return; }
   const begins = versions.map((one) => [one.key, one.reader ? `version ${one.key.replace("_", " of ")}` : "the run's own"]);
   options("begin", [["", "what counts now"], ...begins]);
   element("begin").value = begin;
@@ -91,8 +95,8 @@ const show = async (key, begin = "") => {
 };
 
 const windowed = () => {
-  element("low").value = viewer.map.cal_min;
-  element("high").value = viewer.map.cal_max;
+  element("low").value = Number(viewer.map.cal_min.toPrecision(4));
+  element("high").value = Number(viewer.map.cal_max.toPrecision(4));
 };
 
 const close = () => {

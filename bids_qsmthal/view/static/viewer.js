@@ -26,10 +26,19 @@ const scaled = (content, scale) => {
   header.setFloat32(112, slope * scale, true);
 };
 
+const image = async (row, scan, key, space) => {
+  const map = scan.maps.find((one) => one.key === key);
+  const { content } = await bytes(`api/map/${row.name}/${key}/${space}.nii.gz`);
+  scaled(content, map.scale);
+  const range = map.low === null ? {} : { cal_min: map.low, cal_max: map.high };
+  return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii`, colormap: "gray", ...range });
+};
+
 export class Viewer {
   constructor(said) {
     this.said = said;
     this.asked = 0;
+    this.turn = 0;
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairWidth: 0.6,
@@ -57,37 +66,38 @@ export class Viewer {
     this.nv.setDrawOpacity(Number(element("opacity").value));
   }
 
+  // What comes next; what is shown stays whole until that is loaded.
   async open(row, writable) {
-    this.row = row;
+    const scan = await read(`api/scan/${row.name}`);
+    this.next = { row, scan };
     this.writable = writable;
-    this.scan = await read(`api/scan/${row.name}`);
-    this.below = "";
-    return this.scan;
+    return scan;
   }
 
-  // Begins with the label as it counts now, with the run's own, or with an earlier version.
+  // Begins with the label as it counts now, with the run's own, or with an earlier version. Returns
+  // false where something else was asked for meanwhile.
   async show(key, begin = "") {
-    this.label = this.scan.labels.find((label) => label.key === key);
+    const turn = ++this.turn;
+    const { row, scan } = this.next;
+    const label = scan.labels.find((one) => one.key === key);
+    const own = scan.backgrounds[label.space];
+    // The map below stays where the next label is of the same grid.
+    const same = this.scan === scan && this.label?.space === label.space;
+    const path = begin ? `${key}/${begin}` : key;
+    const [background, mask] = await Promise.all([
+      same ? null : image(row, scan, own, label.space), bytes(`api/label/${row.name}/${path}.nii.gz`),
+    ]);
+    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii" });
+    if (turn !== this.turn) { return false; }
     this.asked += 1;
     element("numbers").textContent = "";
     delete element("numbers").dataset.found;
-    const space = this.label.space;
-    const own = this.scan.backgrounds[space];
-    // The map below stays where the next label is of the same grid.
-    const same = this.below === `${this.row.name} ${own}`;
-    const path = begin ? `${key}/${begin}` : key;
-    const [background, mask] = await Promise.all([
-      same ? this.nv.volumes[0] : this.image(own, space), bytes(`api/label/${this.row.name}/${path}.nii.gz`),
-    ]);
-    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii" });
-    this.version = mask.version;
+    Object.assign(this, { row, scan, label, version: mask.version });
     if (!same) { this.clear(); }
-    this.colored(this.label);
+    this.colored(label);
     if (!same) {
       this.nv.addVolume(background);
-      this.shown = own;
-      this.over = null;
-      this.below = `${this.row.name} ${own}`;
+      [this.shown, this.over] = [own, null];
     }
     if (!this.nv.loadDrawing(drawing)) { throw new Error("The label has another grid than the map."); }
     this.nv.setDrawingEnabled(this.writable);
@@ -98,10 +108,10 @@ export class Viewer {
     // Numbers follow the image, which does not wait for them.
     this.measured = this.measure();
     if (element("outlines").checked) { await this.layers(); }
+    return true;
   }
 
   clear() {
-    this.below = "";
     if (this.nv.drawBitmap) { this.nv.closeDrawing(); }
     while (this.nv.volumes.length) { this.nv.removeVolume(this.top); }
   }
@@ -112,14 +122,6 @@ export class Viewer {
     // Every map is drawn anew for another table of colours, so only where it is another one.
     this.lut = name;
     this.nv.setDrawColormap(lookup(label.color, label.values.length));
-  }
-
-  async image(key, space) {
-    const map = this.scan.maps.find((one) => one.key === key);
-    const { content } = await bytes(`api/map/${this.row.name}/${key}/${space}.nii.gz`);
-    scaled(content, map.scale);
-    const range = map.low === null ? {} : { cal_min: map.low, cal_max: map.high };
-    return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii`, colormap: "gray", ...range });
   }
 
   async choose(key) {
@@ -133,7 +135,7 @@ export class Viewer {
   async layers() {
     const { key, space } = this.label;
     const other = this.shown !== this.scan.backgrounds[space];
-    if (other) { this.over ??= await this.image(this.shown, space); }
+    if (other) { this.over ??= await image(this.row, this.scan, this.shown, space); }
     const edges = element("outlines").checked ? await this.outlines(key) : null;
     while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.top); }
     if (this.over) {
@@ -234,13 +236,15 @@ export class Viewer {
   async measure() {
     if (!this.label || !this.nv.drawBitmap) { return; }
     const asked = ++this.asked;
+    const address = `api/numbers/${this.row.name}/${this.label.key}`;
     try {
       const body = await this.drawn();
-      const found = await send("POST", `api/numbers/${this.row.name}/${this.label.key}`, body);
-      // An answer that a later stroke has overtaken is not shown.
+      if (asked !== this.asked) { return; }
+      const found = await send("POST", address, body);
+      // An answer that a later stroke or another label has overtaken is not shown.
       if (asked === this.asked) { this.report(found); }
     } catch (error) {
-      this.said(error);
+      if (asked === this.asked) { this.said(error); }
     }
   }
 
