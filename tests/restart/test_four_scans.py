@@ -1,4 +1,4 @@
-"""A participant with all four scans, killed in each stage, while it saves, at the group level."""
+"""A participant with all four scans, killed or out of room in stages, saving and at group level."""
 
 import hashlib
 import random
@@ -9,11 +9,12 @@ import pytest
 
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import manifest
+from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.core.files import sweep_folders
 from bids_qsmthal.participant import pipeline
 from tests.restart import victims
 from tests.restart.conftest import leftovers, outputs
-from tests.restart.victims import AtTouch, InStage, Moment
+from tests.restart.victims import AtTouch, InStage, Moment, NoRoom
 from tests.seam import NAME, Study
 
 SEED = 1906
@@ -38,6 +39,11 @@ OF_THE_COMMAND = {"README", "CHANGES", ".bidsignore"}
 
 WRITING, AT_ALL = (10, 110), (1, 150)
 """Touches at the group level: tables, figures and page beside the old ones; until the manifest."""
+
+
+SMALL_BYTES, LARGE_BYTES = 2**16, 2**20
+"""Room that neither an array of a stage nor the page of the group level finds, and one in which
+tables and masks fit, but not the maps."""
 
 
 class Folders:
@@ -91,12 +97,18 @@ def test_killed_in_every_stage_while_saving_and_at_the_group_level_the_bytes_are
         assert run.ended("participant", InStage(number, rng.uniform(0.01, LONGEST_CPU_S))) < 0
         run.check_that_all_is_whole()
         assert manifest.read_of(run.out, NAME) == []
+        if stage is pipeline.ENHANCING_LESIONS:
+            no_room = NoRoom(number, SMALL_BYTES)
+            assert run.ended("participant", no_room) == ExitCode.OUTPUT
+            run.check_that_all_is_whole()
         if stage not in COMPUTED_AGAIN:
             run.add(number)
     for touch in (rng.randrange(SAVING[0]), rng.randrange(*SAVING)):
         assert run.ended("participant", AtTouch(run.out, touch + 1)) < 0
         run.check_that_all_is_whole()
         assert not [entry for entry in manifest.read_of(run.out, NAME) if entry.scans]
+    assert run.ended("participant", NoRoom(len(STAGES), LARGE_BYTES)) == ExitCode.OUTPUT
+    run.check_that_all_is_whole()
     assert run.ended("participant", AtTouch(run.out, 0)) == 0
     assert not leftovers(run.out)
     for first, last in (WRITING, AT_ALL):
@@ -104,6 +116,8 @@ def test_killed_in_every_stage_while_saving_and_at_the_group_level_the_bytes_are
         run.check_that_all_is_whole()
         group = {name for name in outputs(run.out) if name.startswith("group/")}
         assert group in (set(), {name for name in run.wanted if name.startswith("group/")})
+    assert run.ended("group", NoRoom(0, SMALL_BYTES)) == ExitCode.OUTPUT
+    run.check_that_all_is_whole()
     assert run.ended("group", AtTouch(run.out, 0)) == 0
     sweep_folders(run.out / "group")
     assert outputs(run.out) == run.wanted

@@ -27,48 +27,46 @@ SEED = 20180301
 ONE = ("--participant-label", "01")
 
 
-def kill_at(root: Path, out: str, moment: tuple[str, float]) -> None:
-    """Kill a run some seconds after it was started, or after its participant was."""
-    event, delay_s = moment
-    before = set((root / out / "logs").glob("*.log"))
+def kill_the_command(root: Path, out: str, delay_s: float) -> None:
+    """Kill a command and all its processes some seconds after it was started."""
     process = start(tiny.words(root, *ONE, out=out))
-    deadline = time.monotonic() + 120
-    while event == "work" and set((root / out / "logs").glob("*.log")) == before:
-        if process.poll() is not None or time.monotonic() > deadline:
-            break
-        time.sleep(0.005)
     time.sleep(delay_s)
     kill(process)
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_25_times_ends_as_if_nothing_had_happened(
-    dataset: Path, undisturbed: dict[str, str]
+    dataset: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kills go on from what the one before left; after every five the run may finish.
 
-    Most moments lie within the work, which takes two or three seconds; some lie anywhere from the
-    start of the command.
+    One of the five hits the command anywhere from its start, the others the work, which takes two
+    or three seconds of CPU time.
     """
     mine = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
+    words = tiny.words(dataset, *ONE, out="killed")
     rng = random.Random(SEED)  # noqa: S311 - moments, no secrets
-    reused = 0
+    reused = killed = 0
     for number in range(KILLS):
         if number % CLEAN_EVERY == 0:
             forget(dataset, "killed")
-        anywhere = number % CLEAN_EVERY == 1
-        moment = ("start", rng.uniform(0, 6)) if anywhere else ("work", rng.uniform(0, 3))
-        kill_at(dataset, "killed", moment)
+        moment_s = rng.uniform(0.01, 3)
+        if number % CLEAN_EVERY == 1:
+            kill_the_command(dataset, "killed", 2 * moment_s)
+        else:
+            ended = victims.run(words, "participant", victims.InWork(moment_s), monkeypatch)
+            killed += ended == -signal.SIGPROF
         for name, checksum in outputs(dataset / "killed").items():
-            assert undisturbed[name] == checksum, (number, moment, name)
+            assert undisturbed[name] == checksum, (number, moment_s, name)
         if number % CLEAN_EVERY == CLEAN_EVERY - 1:
-            done = run(tiny.words(dataset, *ONE, out="killed"))
+            done = run(words)
             assert done.returncode == 0, done.stderr
             assert outputs(dataset / "killed") == mine
             assert not leftovers(dataset / "killed")
             reused += log_of(dataset / "killed", "sub-01").count(": reused")
             assert main(["verify", str(dataset / "killed")]) == 0
     assert reused > 0
+    assert killed > 0
 
 
 @pytest.fixture

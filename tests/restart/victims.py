@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from dataclasses import dataclass
@@ -44,11 +45,32 @@ class AtTouch:
     number: int
 
 
-Moment = InStage | AtTouch
+@dataclass(frozen=True)
+class InWork:
+    """Some CPU time after the work on the first participant began."""
+
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """From a stage on, done or known; 0 for from the start: no file grows past a size.
+
+    As on a full disk, the system refuses to write on.
+    """
+
+    number: int
+    largest_bytes: int
+
+
+Moment = InStage | AtTouch | InWork | NoRoom
 
 
 def run(words: list[str], level: str, moment: Moment, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run one of the levels that the words name, and return how its process ended."""
+    """Run one of the levels that the words name, and return how its process ended.
+
+    What the app refuses has its exit status.
+    """
     context = _server(monkeypatch)
     process = context.Process(target=_work, args=(words, level, moment))
     process.start()
@@ -95,19 +117,26 @@ def _work(words: list[str], level: str, moment: Moment) -> None:
     from bids_qsmthal import group, participant  # noqa: PLC0415
     from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
     from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
+    from bids_qsmthal.core.errors import QsmthalError, of_system  # noqa: PLC0415
 
     settings = settings_from(parse(words), words)
-    if isinstance(moment, InStage):
+    if isinstance(moment, InStage | NoRoom):
         log = logging.getLogger("bids_qsmthal")
         log.setLevel(logging.INFO)
-        log.addHandler(_Clock(moment))
+        log.addHandler(_Clock(moment) if isinstance(moment, InStage) else _Limit(moment))
+    elif isinstance(moment, InWork):
+        signal.setitimer(signal.ITIMER_PROF, moment.cpu_s)
     else:
         sys.addaudithook(_counter(moment))
-    if level == "group":
-        group.run(settings)
-        return
-    for session in find_sessions(settings.bids_dir, settings.selection):
-        participant.process(session, settings)
+    try:
+        if level == "group":
+            group.run(settings)
+            return
+        for session in find_sessions(settings.bids_dir, settings.selection):
+            participant.process(session, settings)
+    except (QsmthalError, OSError) as error:  # as the worker of a run and the command do
+        said = error if isinstance(error, QsmthalError) else of_system(error)
+        sys.exit(said.exit_code)
 
 
 class _Clock(logging.Handler):
@@ -121,6 +150,24 @@ class _Clock(logging.Handler):
         step = getattr(record, "step", {"number": 0})
         if step["number"] == self._moment.number and step["state"] == "started":
             signal.setitimer(signal.ITIMER_PROF, self._moment.cpu_s)
+
+
+class _Limit(logging.Handler):
+    """Sets the limit when the stage begins."""
+
+    def __init__(self, moment: NoRoom) -> None:
+        super().__init__()
+        self._moment = moment
+        self._set(0)
+
+    def _set(self, number: int) -> None:
+        if number == self._moment.number:
+            largest = self._moment.largest_bytes
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if step := getattr(record, "step", None):
+            self._set(step["number"])
 
 
 def _counter(moment: AtTouch) -> Callable[[str, tuple[object, ...]], None]:
