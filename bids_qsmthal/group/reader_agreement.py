@@ -18,6 +18,7 @@ from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.bids.reader_versions import ReaderVersion
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.decision import SEVERITY
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.group import table_reading
@@ -175,7 +176,9 @@ def _decisions(output_dir: Path) -> dict[tuple[tuple[str, ...], str], str]:
     decided = {}
     for row in every:
         reader = str(row.get("rater", "")).strip()
-        if reader not in {"", "n/a", "nan"}:
+        decision = str(row.get("decision", "")).strip().lower()
+        # What is no decision is said by ``ratings.read``, which every group run asks first.
+        if reader not in {"", "n/a", "nan"} and decision in SEVERITY:
             scan = tuple(str(row.get(name, "n/a")) for name in KEY)
-            decided[scan, reader] = str(row["decision"]).strip().lower()
+            decided[scan, reader] = decision
     return decided

@@ -77,6 +77,14 @@ def test_ratings_of_two_readers_give_kappa_by_the_newest_of_each(tmp_path) -> No
     assert row["value"] == pytest.approx(0.5)
 
 
+def test_what_is_no_decision_or_has_no_reader_does_not_count(tmp_path) -> None:
+    rated(tmp_path, "AB", ["include", "maybe", "exclude"])
+    rated(tmp_path, "CD", ["include", "include", "exclude"])
+    rated(tmp_path, "n/a", ["exclude"] * 3)
+    (row,) = reader_agreement.table(tmp_path).to_dict("records")
+    assert (row["n_scans"], row["value"]) == (2, 1)
+
+
 def test_one_reader_is_no_agreement(tmp_path) -> None:
     corrected(tmp_path, "sub-1", 0, "AB", mask(4))
     rated(tmp_path, "AB", ["include"])
