@@ -137,11 +137,11 @@ def _save_lesions(
     structural = _uris(session, (session.t1w, *session.inversions, session.flair))
     echoes = _uris(session, session.gre.paths) if session.gre is not None else []
     names = {int(number): f"lesion_{number}" for number in measured.table["id"]}
-    for key, image in (
-        ("lesion_labels", measured.distinct.labels),
-        ("lesion_labels_gre", measured.iron.labels),
+    for key, image, sources in (
+        ("lesion_labels", measured.distinct.labels, structural),
+        ("lesion_labels_gre", measured.iron.labels, [*echoes, *structural]),
     ):
-        _save_all([(key, image, np.int16)], structural, {}, out)
+        _save_all([(key, image, np.int16)], sources, {}, out)
         out.save_labels(key, _names_table(names))
     method = {"Rims": plain(settings.rims), "RimsBy": str(measured.rim_source)}
     _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], method, out)

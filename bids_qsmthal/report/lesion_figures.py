@@ -32,6 +32,9 @@ AROUND_MM = 14.0
 """From the middle of a lesion to the edge of its pictures: the largest rims are some 20 mm wide."""
 
 PLANES: tuple[tuple[Axis, str], ...] = ((2, "axial"), (1, "coronal"), (0, "sagittal"))
+SHORT = 4
+"""Rows of the gallery that fit a window; more are shown as wide as the text."""
+
 TILE_INCH, NOTE_INCH, HEAD_INCH, GAP_INCH = 1.6, 1.35, 0.3, 0.03
 
 
@@ -97,6 +100,7 @@ def rim_gallery(maps: LesionMaps, iron: LesionIronMaps) -> Figure | None:
         drawing.to_svg(canvas),
         "svg",
         "desc-rims_Chimap",
+        tall=len(iron.candidates) > SHORT,
     )
 
 

@@ -32,12 +32,16 @@ TYPES = {
     "desc-brain_mask": "Brain",
     "label-lesion_mask": "Lesion",
     "label-enhancing_mask": "Lesion",
+    "label-rim_mask": "Lesion",
     "desc-qsm_mask": "ROI",
     "label-thalamus_desc-final_mask": "ROI",
     "label-CSF_desc-reference_mask": "ROI",
     "label-vein_mask": "ROI",
 }
 """The words of BIDS for masks (derivatives of imaging: masks)."""
+
+LESIONS_IN_ECHOES = ("space-MEGRE_label-lesion_dseg", "space-MEGRE_label-rim_mask")
+"""Found on T1w and FLAIR, and measured or carried to the gradient echo."""
 
 GRIDS = {
     "MEGRE": ("echo-1_part-mag_MEGRE", "echo-1_part-real_MEGRE"),
@@ -134,7 +138,9 @@ def test_sources_are_the_scans_that_an_image_is_made_from(study: Study) -> None:
             assert source.startswith("bids:raw:"), ending
             assert (study.bids / source.removeprefix("bids:raw:")).is_file(), source
         kinds = {source.removesuffix(".nii.gz").rpartition("_")[2] for source in sources}
-        if space(ending) == "MEGRE":
+        if ending in LESIONS_IN_ECHOES:
+            assert kinds == {"MEGRE", "T1w", "FLAIR"}, ending
+        elif space(ending) == "MEGRE":
             assert kinds == {"MEGRE"}, ending
             assert len(sources) == len(list(study.bids.rglob("*_MEGRE.nii.gz"))), ending
         elif "enhancing" in ending:
@@ -169,7 +175,8 @@ def test_labels_are_named_in_a_table_and_the_sides_are_where_their_names_say(stu
             for index in present
         }
         pairs = {name: other_side(name) for name in across if other_side(name) in across}
-        assert len(pairs) >= 2 or ending == "space-T1w_dseg", ending  # tissue has no sides
+        without_sides = ending == "space-T1w_dseg" or ending.endswith("label-lesion_dseg")
+        assert len(pairs) >= 2 or without_sides, ending
         for left, right in pairs.items():
             assert across[left] < across[right], (ending, left)
 
