@@ -79,12 +79,14 @@ def test_language_clock_hash_seed_and_umask_make_no_difference(
 def test_nothing_around_a_participant_with_all_scans_makes_a_difference(
     seam_study: Study, tmp_path: Path, locales: Path
 ) -> None:
-    """All at once: language, clock, hash seed, umask, folder, and two participants' budget."""
+    """All at once: language, clock, hash seed, umask, folder, whose home, Dask, and two
+    participants' budget. Another user's number is tried in the container."""
     root = tmp_path / FOLDER
     shutil.copytree(seam_study.bids, root / "bids")
     language = {"LOCPATH": str(locales), "LC_ALL": "tr_TR.UTF-8", "LANG": "de_DE.UTF-8"}
+    somebody = {"HOME": str(tmp_path), "USER": "somebody", "LOGNAME": "somebody"}
     words = [str(root / "bids"), str(root / "derivatives"), "participant", "group"]
-    budget = ["--nprocs", "2", "--omp-nthreads", "1"]
-    run([*words, *budget], OTHERWISE | language, umask=0o077)
+    budget = ["--nprocs", "2", "--omp-nthreads", "1", "--executor", "dask"]
+    run([*words, *budget], OTHERWISE | language | somebody, umask=0o077)
     check_same(seam_study.out, root / "derivatives", 100)
     assert seam.NAME in {path.name for path in (root / "derivatives").iterdir()}
