@@ -17,6 +17,7 @@ from bids_qsmthal.bids.external import External, ExternalFile
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import EDITED, OURS
 from bids_qsmthal.participant import lesion_iron
+from bids_qsmthal.participant.kept_results import KeptResults
 from bids_qsmthal.participant.lesion_iron import DICTIONARY, MeasuredLesions, Rim
 from bids_qsmthal.participant.measures import lesion_iron_rows
 from bids_qsmthal.participant.pipeline import LESION_IRON, plan
@@ -208,3 +209,18 @@ def test_the_stage_says_what_it_lacks(tmp_path: Path) -> None:
     ):
         session = Session(root=tmp_path, subject="01", **scans)
         assert dict(plan(session, external).outcomes)[LESION_IRON.title] == outcome
+
+
+def test_the_result_comes_back_from_the_work_folder_as_it_was(
+    found: MeasuredLesions, tmp_path: Path
+) -> None:
+    kept = KeptResults(tmp_path / "sub-01")
+    kept.save("key", found.iron)
+    back = kept.load("key", LESION_IRON.gives)
+    assert isinstance(back, roi.LesionIron)
+    pd.testing.assert_frame_equal(back.table, found.iron.table)
+    np.testing.assert_array_equal(back.labels.data, found.iron.labels.data)
+    assert (back.normal_white_ppb.value, back.csf_ppb.count) == (
+        found.iron.normal_white_ppb.value,
+        found.iron.csf_ppb.count,
+    )
