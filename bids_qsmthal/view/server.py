@@ -135,9 +135,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.content)
+        try:
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(response.content)
+        except ConnectionError as error:
+            # The browser went on to another scan, or was closed.
+            self.close_connection = True
+            log.debug("nobody waits for the answer any more", exc_info=error)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         # Addresses hold the token: what is asked for goes to no log.
