@@ -1,4 +1,4 @@
-"""No module imports itself by way of others, not even for types alone."""
+"""No module imports itself by way of others, and no class name has two meanings."""
 
 from __future__ import annotations
 
@@ -69,3 +69,12 @@ def test_a_circle_is_noticed_whichever_way_it_is_imported(tmp_path: Path, lines:
         (package / f"{name}.py").write_text(content)
 
     assert set(cycle(graph(package))) == {"package.a", "package.b"}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path.name}:{node.lineno}")
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -40,7 +40,7 @@ MOST_SPAN_RAD = 2 * np.pi * 1.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class StepResult:
     """What a step writes.
 
     Attributes
@@ -143,7 +143,7 @@ def r2star(
     *,
     mask: Path | None = None,
     method: str = "exponential",
-) -> Product:
+) -> StepResult:
     """Return R2* in 1/s from the magnitude of two or more echoes.
 
     Raises
@@ -158,7 +158,7 @@ def r2star(
     inside = _mask(mask, echoes) if mask else _with_signal(echoes)
     relaxation = RELAXATIONS[method]()
     found = relaxation(echoes.data, inside, tuple(echo_times_s))
-    return Product(
+    return StepResult(
         image=echoes.like(found),
         units="1/s",
         method=relaxation,
@@ -174,7 +174,7 @@ def total_field(
     mask: Path | None = None,
     unwrapping: str | None = None,
     b0_direction: Direction | None = None,
-) -> Product:
+) -> StepResult:
     """Return the unwrapped total field in Hz from wrapped phase in rad and magnitude.
 
     Raises
@@ -194,7 +194,7 @@ def total_field(
     inside = (_mask(mask, angles) if mask else measured) & measured
     fitting = choices.reconstruction(unwrapping=unwrapping).fitting
     found = fitting(sizes.data, angles.data, inside, angles.grid, acquisition)
-    return Product(
+    return StepResult(
         image=angles.like(found.frequency_hz),
         units="Hz",
         method=fitting,
@@ -210,7 +210,7 @@ def local_field(
     background: str | None = None,
     noise: Path | None = None,
     b0_direction: Direction | None = None,
-) -> Product:
+) -> StepResult:
     """Return the field in Hz of the sources inside a mask, from the total field in Hz.
 
     Raises
@@ -226,7 +226,7 @@ def local_field(
         local = method(seen, total.grid)
     if not local.converged:
         log.warning("%s: background removal did not converge", field)
-    return Product(
+    return StepResult(
         image=total.like(local.field_ppm / ppm_per_hz),
         units="Hz",
         method=method,
@@ -261,7 +261,7 @@ def susceptibility(
     inversion: str | None = None,
     beside: Beside = Beside(),
     b0_direction: Direction | None = None,
-) -> Product:
+) -> StepResult:
     """Return susceptibility in ppm from the local field in Hz.
 
     Raises
@@ -291,7 +291,7 @@ def susceptibility(
     if seen.csf.any():
         # A field tells susceptibility up to a constant; the fluid is where it is known.
         chi_ppm = np.where(seen.mask, chi_ppm - chi_ppm[seen.csf].mean(dtype=np.float64), 0)
-    return Product(
+    return StepResult(
         image=local.like(chi_ppm),
         units="ppm",
         method=method,

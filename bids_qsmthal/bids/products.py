@@ -100,7 +100,7 @@ PRODUCTS: dict[str, Product] = {
     "lesion_gre": Product("MEGRE", "space-MEGRE_label-lesion", "mask", None, "T2 lesions."),
     "lesion_labels_gre": Product(
         "MEGRE",
-        "space-MEGRE_label-lesion",
+        "space-MEGRE_desc-lesions",
         "dseg",
         None,
         "T2 lesions, confluent ones apart; numbers as in the table of lesions.",
@@ -135,7 +135,7 @@ PRODUCTS: dict[str, Product] = {
     ),
     "lesion_labels": Product(
         "T1w",
-        "space-T1w_label-lesion",
+        "space-T1w_desc-lesions",
         "dseg",
         None,
         "T2 lesions, confluent ones apart; numbers as in the table of lesions.",

@@ -14,7 +14,7 @@ from bids_qsmthal.group.digits import chance, correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
-from bids_qsmthal.statistics.evidence import Conclusion, Scale
+from bids_qsmthal.statistics.evidence import Conclusion, EvidenceScale
 from bids_qsmthal.statistics.published import Reading, Study, Value
 
 LITTLE = 3.0
@@ -50,7 +50,7 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
             "and the correlation with none under a stretched beta prior of width "
             f"{scale.correlation_width:g} (Ly et al. 2016)."
         )
-        if (evidence["scale"] == Scale.APPROXIMATE).any():
+        if (evidence["scale"] == EvidenceScale.APPROXIMATE).any():
             yield (
                 "Coefficients of other models than least squares were held against the coefficient "
                 "that this correlation stands for on the scale of the linear predictor (Nakagawa "
@@ -84,7 +84,7 @@ def read_evidence(lines: pd.DataFrame, bound: float) -> str:
 def _weighed(line: Mapping[Any, Any]) -> str:
     r, low, high = (correlation(line[f"partial_r{end}"]) for end in ("", "_low", "_high"))
     beyond, bound = line["excluded_beyond"], correlation(line["smallest_effect"])
-    equals = "=" if line["scale"] == Scale.EXACT else "\N{ALMOST EQUAL TO}"
+    equals = "=" if line["scale"] == EvidenceScale.EXACT else "\N{ALMOST EQUAL TO}"
     found = f"{line['label']} ({line['side']}): r {equals} {r} (95% CI {low} to {high})"
     found += _ratio(line)
     test = f"equivalence p {p_value(line['p_equivalence'])}"

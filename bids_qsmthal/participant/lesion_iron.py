@@ -132,7 +132,7 @@ def _rims(
 DICTIONARY: Mapping[str, Any] = {
     "id": {
         "Description": "Number of the lesion, that of its voxels in "
-        "space-T1w_label-lesion_dseg and space-MEGRE_label-lesion_dseg; from foot to head, back "
+        "space-T1w_desc-lesions_dseg and space-MEGRE_desc-lesions_dseg; from foot to head, back "
         "to front, left to right."
     },
     "group": {

@@ -49,7 +49,7 @@ WHOLE = 0.999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scan:
+class SourceScan:
     """The scan that is separated.
 
     Attributes
@@ -81,7 +81,7 @@ class Separated:
 def separate(
     maps: qsm.Maps,
     regions: roi.RegionResults | None,
-    scan: Scan,
+    scan: SourceScan,
     *,
     settings: Settings,
     runner: Runner,
@@ -149,7 +149,7 @@ def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:
     return np.float32(maps.chi_ppm[fluid].mean()) if fluid.any() else np.float32(0)
 
 
-def regions_of(regions: roi.RegionResults | None, scan: Scan) -> dict[Region, Part]:
+def regions_of(regions: roi.RegionResults | None, scan: SourceScan) -> dict[Region, Part]:
     """Return thalami, nuclei, deep gray and white matter, and lesions, as far as they are known."""
     if regions is None:
         return {}

@@ -22,7 +22,7 @@ from bids_qsmthal.participant.pipeline import (
     SUSCEPTIBILITY,
     VARIANTS,
 )
-from bids_qsmthal.participant.separated import Scan, Separated, separate
+from bids_qsmthal.participant.separated import Separated, SourceScan, separate
 from bids_qsmthal.participant.structural import registered
 from bids_qsmthal.qsm.field import GivenField, agreement
 
@@ -136,7 +136,7 @@ def susceptibility_results(
         external=external,
     )
     names = segmentation.nuclei_names if segmentation else {}
-    scan = Scan(
+    scan = SourceScan(
         grid=combined,
         series=signal.series,
         external=external,

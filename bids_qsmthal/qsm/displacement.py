@@ -204,7 +204,7 @@ def expected_smoothness(magnitude: Array, smooth: Array, known: Mask) -> Array:
     return out
 
 
-class Fit(NamedTuple):
+class DisplacementFit(NamedTuple):
     """How well the magnitude fits the phase at each displacement along one axis.
 
     Attributes
@@ -239,7 +239,7 @@ class Fit(NamedTuple):
         return most
 
 
-def fit_along(expected: Array, smooth: Array, known: Mask, axis: int) -> Fit | None:
+def fit_along(expected: Array, smooth: Array, known: Mask, axis: int) -> DisplacementFit | None:
     """Return the fit at each displacement along an axis; None where nothing tells."""
     expected, smooth = (np.moveaxis(part, axis, 0) for part in (expected, smooth))
     known = np.moveaxis(known, axis, 0)
@@ -258,7 +258,7 @@ def fit_along(expected: Array, smooth: Array, known: Mask, axis: int) -> Fit | N
         blocks.values(expected[REACH + s : expected.shape[0] - REACH + s][thin])
         for s in range(-REACH, REACH + 1)
     ]
-    return Fit(blocks.sums(magnitudes, phase), blocks.places)
+    return DisplacementFit(blocks.sums(magnitudes, phase), blocks.places)
 
 
 def _jackknife(sums: Sums) -> Offset | None:

@@ -82,7 +82,7 @@ OUTSIDE_ROWS: Final = {
 the spinal cord count as muscle."""
 
 
-class Placement(NamedTuple):
+class HeadPlacement(NamedTuple):
     """How a head lies in the atlas: world of the labels to head mm, and from there to atlas mm."""
 
     to_head: Affine
@@ -124,7 +124,7 @@ def _round(brain: Mask) -> Crop:
     return Crop((x, y, z), (width, length, height), tight.whole_shape)
 
 
-def placed(labels: Image, path: Path) -> Placement:
+def placed(labels: Image, path: Path) -> HeadPlacement:
     """Return how a head lies in the atlas, from the centres of its deep structures.
 
     A rotation and a shift (Kabsch 1976, doi 10.1107/S0567739476001873) lead to head mm, and a
@@ -147,7 +147,7 @@ def placed(labels: Image, path: Path) -> Placement:
     to_head = np.eye(4)
     to_head[:3, :3] = turn
     to_head[:3, 3] = atlas_middle / stretch - turn @ middle
-    return Placement(to_head, stretch)
+    return HeadPlacement(to_head, stretch)
 
 
 def _centres(labels: Image) -> Mapping[int, NDArray[np.float64]]:

@@ -48,7 +48,7 @@ class Conclusion(StrEnum):
     UNDECIDED = "undecided"
 
 
-class Scale(StrEnum):
+class EvidenceScale(StrEnum):
     """What the correlation of a line is."""
 
     EXACT = "partial correlation"
@@ -181,7 +181,7 @@ def _line(
     return line | _factors(fit, float(found["r_squared"]), r, df, scale) | {
         "partial_r_low": low,
         "partial_r_high": high,
-        "scale": str(Scale.EXACT),
+        "scale": str(EvidenceScale.EXACT),
         "smallest_coefficient": linear_predictor.coefficient(scale.smallest_effect, of_one),
         "p_equivalence": tested.p,
         "excluded_beyond": tested.excluded_beyond,
@@ -229,7 +229,7 @@ def _approximate(
     wide = (ends["ci_high"] - ends["ci_low"]) / 2 / float(stats.norm.isf(0.025))
     log_factor = bayes.log_of_estimate(estimate, wide, scale.regression_scale * of_one)
     return {name: linear_predictor.correlation(value, of_one) for name, value in as_r.items()} | {
-        "scale": str(Scale.APPROXIMATE),
+        "scale": str(EvidenceScale.APPROXIMATE),
         "smallest_coefficient": bound,
         "p_equivalence": p,
         "bf10": _factor(log_factor),

@@ -40,7 +40,7 @@ TYPES = {
 }
 """The words of BIDS for masks (derivatives of imaging: masks)."""
 
-LESIONS_IN_ECHOES = ("space-MEGRE_label-lesion_dseg", "space-MEGRE_label-rim_mask")
+LESIONS_IN_ECHOES = ("space-MEGRE_desc-lesions_dseg", "space-MEGRE_label-rim_mask")
 """Found on T1w and FLAIR, and measured or carried to the gradient echo."""
 
 GRIDS = {
@@ -175,7 +175,7 @@ def test_labels_are_named_in_a_table_and_the_sides_are_where_their_names_say(stu
             for index in present
         }
         pairs = {name: other_side(name) for name in across if other_side(name) in across}
-        without_sides = ending == "space-T1w_dseg" or ending.endswith("label-lesion_dseg")
+        without_sides = ending == "space-T1w_dseg" or ending.endswith("desc-lesions_dseg")
         assert len(pairs) >= 2 or without_sides, ending
         for left, right in pairs.items():
             assert across[left] < across[right], (ending, left)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.statistics import bayes, evidence, linear_predictor, regression
-from bids_qsmthal.statistics.evidence import Conclusion, EvidenceSettings, Scale
+from bids_qsmthal.statistics.evidence import Conclusion, EvidenceScale, EvidenceSettings
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.tables import ModelTable, Row
 from tests.statistics import referee
@@ -66,7 +66,7 @@ def test_every_family_is_weighed_as_r_weighs_it(tmp_path: Path) -> None:
         assert line["bf10"] == pytest.approx(truth["bf10"], rel=5e-3), name
         ends = (line["partial_r_low"], line["partial_r_high"])
         assert ends == pytest.approx(truth["interval"], rel=2e-3), name
-        assert line["scale"] == Scale.APPROXIMATE
+        assert line["scale"] == EvidenceScale.APPROXIMATE
         assert line["smallest_effect"] == pytest.approx(0.28)
         assert np.isnan(line["bf10_correlation"])
 
@@ -130,7 +130,7 @@ def test_with_intercepts_of_sites_the_correlation_is_that_within_sites() -> None
     line = weighed(frame, Model(name="m", formula="y ~ x + age", random="site"))
     fixed = regression.fit(Model(name="m", formula="y ~ x + age + site"), frame).row("x")
     assert line["partial_r"] == pytest.approx(fixed["partial_r"], abs=0.01)
-    assert line["scale"] == Scale.APPROXIMATE
+    assert line["scale"] == EvidenceScale.APPROXIMATE
     assert line["bf10"] > 3
     # What is the same for everybody at a site has no correlation within sites.
     frame["field"] = (site > 4).astype(float)
