@@ -216,6 +216,7 @@ def _numbers(images: LesionImages, normal: Mean, csf: Mean) -> dict[str, float]:
     lesion = images.labels > 0
     counted = lesion & images.usable & ~images.veins
     own = mean(images.chi_ppb, counted, images.voxel_size_mm)
+    own_error = _standard_error(own, normal)
     decay = images.r2star_hz
     return {
         "n_voxels": own.count,
@@ -224,13 +225,26 @@ def _numbers(images: LesionImages, normal: Mean, csf: Mean) -> dict[str, float]:
         "chi_sd_ppb": own.sd,
         "chi_relative_nawm_ppb": own.value - normal.value,
         # White matter of a whole head: its mean errs by far less than that of a lesion.
-        "chi_relative_nawm_ppb_se": own.standard_error,
+        "chi_relative_nawm_ppb_se": own_error,
         "chi_relative_csf_ppb": own.value - csf.value,
-        "chi_relative_csf_ppb_se": float(np.hypot(own.standard_error, csf.standard_error)),
+        "chi_relative_csf_ppb_se": float(np.hypot(own_error, csf.standard_error)),
         "r2star_hz": np.nan
         if decay is None or not counted.any()
         else float(decay[counted].mean(dtype=np.float64)),
     }
+
+
+def _standard_error(own: Mean, normal: Mean) -> float:
+    """Return the standard error of a lesion's mean in ppb.
+
+    The few voxels of a small lesion may agree by chance, so they are taken to spread at least as
+    much as those of normal-appearing white matter.
+    """
+    if own.count < 1:
+        return float("nan")
+    if not own.sd > 0:
+        return normal.sd / float(np.sqrt(own.count))
+    return own.standard_error * max(1.0, normal.sd / own.sd)
 
 
 def _rim(images: LesionImages, rule: RimRule) -> dict[str, float]:

@@ -173,3 +173,15 @@ def test_a_mask_marks_the_lesions_it_covers_and_not_those_it_touches(images) -> 
     assert marked(images.labels, shell | stroke).tolist() == [1]
     assert marked(images.labels, np.ones(SHAPE, bool)).tolist() == [1, 2, 3]
     assert marked(0 * images.labels, np.ones(SHAPE, bool)).tolist() == []
+
+
+def test_two_voxels_that_agree_by_chance_are_not_known_better_than_white_matter_lets_them(images):
+    labels = np.zeros(SHAPE, np.int32)
+    labels[20, 20, 15:17] = 1
+    chi = np.random.default_rng(4).normal(-20, 2, SHAPE).astype(np.float32)
+    chi[labels == 1] = 5
+    for voxels in (1, 2):
+        few = np.where(np.cumsum(labels == 1).reshape(SHAPE) <= voxels, labels, 0)
+        table = lesion_iron(replace(images, labels=few, chi_ppb=chi), rule=RULE).set_index("id")
+        # White matter spreads by 2 ppb.
+        assert table.loc[1, "chi_relative_nawm_ppb_se"] == pytest.approx(2 / voxels**0.5, rel=0.1)
