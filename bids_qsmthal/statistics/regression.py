@@ -431,7 +431,7 @@ def _counted(model: Model, made: Design, predictors: Floats) -> Estimate:
 
 def _ordered(made: Design, predictors: Floats) -> Estimate:
     found = ordinal.fit(made.outcome, predictors)
-    p = ordinal.proportional_odds_p(made.outcome, predictors)
+    p = ordinal.proportional_odds_p(made.outcome, predictors, found)
     remark = f"one odds ratio at every cut: Brant's test p = {p:.2g}"
     if np.isnan(p):
         remark = "one odds ratio at every cut: too few participants at the cuts to test it"

@@ -86,7 +86,8 @@ counts <- function(case, data) {
        negative = known(negative), theta = negative$theta)
 }
 
-# Proportional odds by MASS, and the test of Brant (1990) by its formulas.
+# Proportional odds by MASS, and the test of Brant (1990) by its formulas, with the covariance under
+# one odds ratio.
 ordered_levels <- function(case, data) {
   formula <- as.formula(case$formula)
   outcome <- all.vars(formula)[1]
@@ -99,7 +100,8 @@ ordered_levels <- function(case, data) {
   binary <- lapply(cuts, function(cut) glm.fit(x, as.numeric(values > cut), family = binomial(),
                                                control = glm.control(epsilon = 1e-14)))
   p <- ncol(x) - 1
-  chances <- lapply(binary, fitted)
+  chances <- lapply(cuts, function(cut) plogis(drop(
+    x[, -1, drop = FALSE] %*% coef(fit)) - fit$zeta[match(cut, sort(unique(values)))]))
   inverse <- lapply(chances, function(c) solve(t(x) %*% (x * c * (1 - c))))
   covariance <- matrix(0, p * length(cuts), p * length(cuts))
   for (i in seq_along(cuts)) for (j in seq_along(cuts)) {
