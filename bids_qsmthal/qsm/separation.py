@@ -87,7 +87,10 @@ class BrokenLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proportional:
-    """R2* is so many times R2', the same everywhere: 1.9 (Dimov 2022)."""
+    """R2* is so many times R2', the same everywhere, in the manner of Dimov 2022.
+
+    The source of the ratio of 1.9 could not be confirmed.
+    """
 
     ratio: float = 1.9
 
