@@ -93,7 +93,7 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
         chi_ppm=like(maps.chi_ppm),
         usable=like(maps.mask),
         veins=regions.masks["veins"],
-        reference=regions.masks["reference"],
+        reference=regions.csf_reference,
         r2star_hz=like(maps.r2star_hz) if maps.r2star_hz.any() else None,
     )
     iron = runner.run(LESION_IRON, roi.measured_lesions, scan, rule=settings.rims)

@@ -86,11 +86,15 @@ def separate(
     settings: Settings,
     runner: Runner,
 ) -> Separated | None:
-    """Return the sources; ``None`` where they were not asked for, or R2* is not known."""
+    """Return the sources; ``None`` where nobody asked, or R2* or the place of CSF is not known."""
     if settings.separation is None:
         return None
     if not maps.r2star_hz.any():
         log.warning("No sources apart: one echo has no R2*; scan two or more echoes.")
+        return None
+    fluid = maps.csf_mask if regions is None else regions.csf_reference.data > 0
+    if not fluid.any():
+        log.warning("No sources apart: no CSF was found, so where their zero is is not known.")
         return None
     decay = separation.Decay(
         r2star_hz=maps.r2star_hz,
@@ -101,7 +105,7 @@ def separate(
     sources = runner.run(
         SEPARATION,
         separation.separated,
-        maps.chi_ppm - _fluid_ppm(maps, regions),
+        maps.chi_ppm - maps.chi_ppm[fluid].mean(dtype=np.float64).astype(np.float32),
         decay,
         scan.series.acquisition,
         method=settings.separation,
@@ -141,12 +145,6 @@ def provenance(method: separation.R2StarSeparation | None, r2: Source | None) ->
     if r2 is None:
         return how
     return {key: value for key, value in how.items() if key != "irreversible"} | {"R2": str(r2)}
-
-
-def _fluid_ppm(maps: qsm.Maps, regions: roi.RegionResults | None) -> np.float32:
-    """Return the susceptibility of CSF, where it is known; MEDI+0 has it at zero."""
-    fluid = maps.csf_mask if regions is None else regions.masks["reference"].data > 0
-    return np.float32(maps.chi_ppm[fluid].mean()) if fluid.any() else np.float32(0)
 
 
 def regions_of(regions: roi.RegionResults | None, scan: SourceScan) -> dict[Region, Part]:

@@ -18,6 +18,7 @@ from bids_qsmthal.core.scan_warnings import (
 )
 from bids_qsmthal.roi.masks import Masks, MaskSource, RegionSettings, region_masks
 from bids_qsmthal.roi.quality import Check, checks
+from bids_qsmthal.roi.reference import ReferenceRegion
 from bids_qsmthal.roi.regions import regions_on_gre
 from bids_qsmthal.roi.sensitivity import sensitivity
 from bids_qsmthal.roi.table import measures
@@ -73,6 +74,14 @@ class RegionResults:
     def decision(self) -> Decision:
         """The worst of the checks."""
         return worst(check.decision for check in self.checks)
+
+    @property
+    def csf_reference(self) -> Image:
+        """The reference where it is CSF; empty where the whole brain had to stand in for it."""
+        reference = self.masks["reference"]
+        if self.reference.region is ReferenceRegion.BRAIN:
+            return reference.like(np.zeros_like(reference.data))
+        return reference
 
 
 def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> RegionResults:

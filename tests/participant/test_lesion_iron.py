@@ -84,7 +84,7 @@ def measured(
     nothing = np.zeros(SHAPE, bool)
     reference = nothing.copy()
     reference[60:] = True
-    regions = SimpleNamespace(masks={"veins": image(nothing), "reference": image(reference)})
+    regions = SimpleNamespace(masks={"veins": image(nothing)}, csf_reference=image(reference))
     return lesion_iron.measured_lesions(
         *(structural, maps(), regions, AFFINE),
         settings=SimpleNamespace(rims=roi.RimRule()),

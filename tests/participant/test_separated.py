@@ -1,11 +1,13 @@
 """Sources apart of a participant: whether the stage runs, and its rows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_qsmthal.bids.dataset import Session
@@ -22,6 +24,7 @@ from bids_qsmthal.participant.separated import (
     measured_r2_hz,
     provenance,
     regions_of,
+    separate,
 )
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import (
@@ -32,6 +35,8 @@ from bids_qsmthal.qsm.separation import (
     Sources,
     separated,
 )
+from bids_qsmthal.roi import RegionResults
+from bids_qsmthal.roi.reference import ReferenceLevel, ReferenceRegion
 from bids_qsmthal.settings import Resources, Settings
 
 
@@ -184,3 +189,24 @@ def test_the_stage_is_considered_where_it_was_asked_for(tmp_path: Path) -> None:
     )
     assert (SEPARATION.title, "left out, there is no GRE") in asked.outcomes
     assert SEPARATION.title not in [title for title, _ in silent.outcomes]
+
+
+def test_without_csf_there_is_no_zero_and_no_sources(caplog: pytest.LogCaptureFixture) -> None:
+    flat = np.ones((3, 3, 3), np.float32)
+    maps: Any = SimpleNamespace(r2star_hz=20 * flat, csf_mask=flat > 2)
+    level = ReferenceLevel(region=ReferenceRegion.BRAIN, step=6)
+    regions = RegionResults(
+        table=pd.DataFrame(),
+        sensitivity=pd.DataFrame(),
+        checks=(),
+        masks={"reference": Image(flat, np.eye(4))},
+        reference=level,
+        warnings=(),
+    )
+    assert not regions.csf_reference.data.any()
+    fluid = replace(regions, reference=replace(level, region=ReferenceRegion.ATRIA))
+    assert fluid.csf_reference.data.all()
+    for known in (None, regions):
+        settings, never = settings_of(SEPARATIONS["r2star"]), cast("Any", None)
+        assert separate(maps, known, never, settings=settings, runner=never) is None
+        assert "no CSF was found" in caplog.messages[-1]
