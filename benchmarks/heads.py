@@ -31,6 +31,7 @@ from scipy import ndimage
 from bids_qsmthal import anatomy, lesions, simulate
 from bids_qsmthal.core.files import write_tsv
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import TissueClass
 from bids_qsmthal.participant.structural import lesion_context
 
 LESION_ML = (0.0, 3.0, 8.0, 16.0, 40.0)
@@ -44,8 +45,8 @@ THALAMI = ((10, 1), (49, 2))
 """Our number and the truth's."""
 
 VENTRICLES = (4, 43, 5, 44)
-FLUID, GRAY, WHITE = 1, 2, 3
-"""Of the true tissue map."""
+GRAY = 2
+"""The true tissue map has 1 fluid, 2 gray and 3 white matter; the app's numbers are BIDS's."""
 
 
 class Bar(NamedTuple):
@@ -151,10 +152,17 @@ def _anatomy_errors(found: anatomy.Anatomy, truth: simulate.Truth) -> dict[str, 
     thalami = sum(found.volumes_mm3[f"thalamus_{side}"] for side in "LR")
     voxel_mm3 = found.brain.voxel_volume_mm3
     ours = np.isin(found.deepgray.data, VENTRICLES).sum() * voxel_mm3
-    brain = ndimage.binary_fill_holes((tissue >= GRAY) | ventricle)
+    # Gray and white matter and ventricles on both sides. The app's brain mask holds the fluid round
+    # the brain as well: it is compared with what lies inside the skull.
+    brain = _filled((tissue >= GRAY) | ventricle)
+    our_brain = _filled(
+        np.isin(found.tissue.data, (TissueClass.GRAY, TissueClass.WHITE))
+        | (found.ventricles.data > 0)
+    )
     return {
-        "brain_dice": dice(found.brain.data > 0, brain),
-        "brain_%": percent((found.brain.data > 0).sum(), brain.sum()),
+        "brain_dice": dice(our_brain, brain),
+        "brain_%": percent(our_brain.sum(), brain.sum()),
+        "mask_dice": dice(found.brain.data > 0, tissue > 0),
         "thalamus_dice": float(np.mean(overlap)),
         "thalamus_%": percent(thalami, true["thalamus_LR"]),
         "gray_matter_%": percent(found.volumes_mm3["gray_matter"], true["gray_matter"]),
@@ -162,6 +170,12 @@ def _anatomy_errors(found: anatomy.Anatomy, truth: simulate.Truth) -> dict[str, 
         "ventricles_%": percent(ours, true["ventricle_lateral"]),
         "intracranial_%": percent(found.volumes_mm3["intracranial"], true["intracranial"]),
     }
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """Return the largest part of a mask without its holes."""
+    parts, _ = ndimage.label(ndimage.binary_fill_holes(mask))
+    return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
 
 
 def _lesion_errors(
@@ -173,14 +187,17 @@ def _lesion_errors(
     )
     row = score(found.data > 0, true, found.voxel_volume_mm3)
     some = row["true_ml"] >= LESION_ML[1] / 2
-    large = each(enhanced.data > 0, active, enhanced).query("diameter_mm >= 5")
-    of_head = large[large["true"]]["found"]
+    parts = each(enhanced.data > 0, active, enhanced)
+    # A table without rows has no types: then nothing could be told apart.
+    is_true, is_found = (parts[name].astype(bool) for name in ("true", "found"))
+    large = parts["diameter_mm"].astype(float) >= 5
     result = {
         "true_ml": row["true_ml"],
         "lesion_%": percent(row["found_ml"], row["true_ml"]) if some else np.nan,
         "false_lesion_ml": np.nan if true.any() else row["found_ml"],
-        "enhancing_missed": float((~of_head.astype(bool)).mean()) if len(of_head) else np.nan,
-        "enhancing_false": float((~large["true"].astype(bool)).sum()),
+        # NaN where no true one is as large.
+        "enhancing_missed": float((~is_found[large & is_true]).mean()),
+        "enhancing_false": float((large & ~is_true).sum()),
     }
     for thickness in FLAIR_MM:
         here = some and person.flair_thickness == thickness

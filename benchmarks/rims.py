@@ -5,8 +5,8 @@
 Blocks of white matter with some 25 lesions each (``simulate.rims``): field, noise, the default
 inversion, then the score of each lesion, in its true mask and in one whose border is off by 0.5 mm
 (SD, smooth over 2 mm) and that is moved by 0.3 mm (SD along each axis). Rows go to OUT.tsv; the
-areas under the curves, for lesions of 6 mm and more, are printed. ``--fit`` prints the weights of
-the logistic model: fit on some seeds, look at the areas on others.
+areas under the curves, for lesions that are large enough, are printed. ``--fit`` prints the weights
+of the logistic model: fit on some seeds, look at the areas on others.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def main() -> None:
     table.to_csv(options.out, sep="\t", index=False)
     summary(table)
     if options.fit:
-        known = sm.add_constant(table[["above_core_ppb", "closed"]].to_numpy(float))
+        both = table["closed"] * table["explained"]
+        known = sm.add_constant(np.column_stack([table["closed"], both]).astype(float))
         model = sm.GLM(table["rim"].to_numpy(float), known, family=sm.families.Binomial())
         print("weights", model.fit().params.round(4).tolist())
 

@@ -114,3 +114,19 @@ def test_a_head_is_scanned_alike_whichever_others_are_chosen(
     assert {head.person.parameters.protocol.name for head in whole.values()} == {
         *("coarse", "clinical", "study")
     }
+
+
+def test_a_head_without_enhancing_lesions_has_none_to_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = load("heads", monkeypatch)
+    empty = Image(np.zeros((12, 12, 12), np.uint8), np.eye(4))
+    masks = {f"space-T1w_label-{name}_mask": empty for name in ("lesion", "enhancing")}
+    truth = simulate.Truth({}, masks)
+    errors = heads._lesion_errors(empty, empty, truth, simulate.Parameters(lesion_ml=0.0))
+    assert errors["enhancing_false"] == 0
+    assert errors["false_lesion_ml"] == 0
+    assert np.isnan(errors["enhancing_missed"])
+    block = empty.data.copy()
+    block[2:9, 2:9, 2:9] = 1
+    found = heads._lesion_errors(empty.like(block), empty.like(block), truth, simulate.Parameters())
+    assert found["enhancing_false"] == 1
+    assert found["false_lesion_ml"] == pytest.approx(0.343)

@@ -149,6 +149,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     problems: list[Obstacle] = []
     if settings.check_names:
         _tried(problems, None, check_names, session)
+    _tried(problems, None, input_checks.check_enough, session)
     external_files = _tried(
         problems, None, external.files, session, settings.datasets, settings.output_dir
     )

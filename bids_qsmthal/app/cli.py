@@ -371,6 +371,7 @@ def _simulate(words: Sequence[str]) -> int:
                 echo_times_s=chosen.echo_times,
                 field_strength_t=chosen.field_strength,
                 snr=chosen.snr,
+                visits=chosen.visits,
                 vendors=chosen.vendor,
                 scenario=chosen.scenario,
             ),

@@ -153,6 +153,15 @@ def simulate_parser() -> Parser:
     )
     p.add_argument("directory", type=Path, help="where dataset and truth go")
     _option(p, "--participants", type=count, default=3, help="how many (default 3)")
+    _option(
+        p,
+        "--visits",
+        type=count,
+        default=1,
+        metavar="N",
+        help="how often each is scanned, as sessions: the same person with another position and "
+        "other noise (default 1)",
+    )
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
     _add_given_heads(p)
     _add_simulated_scan(p)

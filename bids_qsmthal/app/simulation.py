@@ -33,6 +33,8 @@ class Scan:
         scenario ``list`` asks for all of them.
     voxel_size_mm, echo_times_s, field_strength_t, snr
         In place of the protocol's.
+    visits
+        How often each participant is scanned.
     """
 
     protocol: str = "coarse"
@@ -40,6 +42,7 @@ class Scan:
     echo_times_s: Sequence[float] | None = None
     field_strength_t: float | None = None
     snr: float | None = None
+    visits: int = 1
     vendors: Sequence[str] = ("siemens",)
     scenario: str = "plain"
 
@@ -93,7 +96,7 @@ def run(folder: Path, *, participants: int, seed: int, scan: Scan, files: Files 
             replace(person, parameters=replace(person.parameters, snr=snr)) for person in cohort
         )
     chosen = _known(simulate.SCENARIOS, "--scenario", scan.scenario)
-    truth = simulate.write_dataset(folder / "bids", cohort, chosen, given)
+    truth = simulate.write_dataset(folder / "bids", cohort, chosen, given, scan.visits)
     log.info("%d participants in %s, what is true of them in %s", len(cohort), folder, truth)
     return 0
 

@@ -233,6 +233,7 @@ def find_sessions(
     _warn_of_swi(bids_dir, subjects)
     layout = _index(bids_dir, database, selection.participants and sorted(subjects))
     found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
+    _warn_of_phase(bids_dir, subjects - {subject for subject, _ in found["gre"]})
     # pybids leaves its SQLite database open.
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
@@ -276,6 +277,11 @@ def check_is_dataset(bids_dir: Path) -> None:
         )
     # Only what the standard requires (Name, BIDSVersion): the validator is there for the rest.
     described = read_json(description)
+    if described.get("DatasetType") == "derivative":
+        raise InvalidBidsError(
+            f"{description}: DatasetType is derivative, expected raw data; give the raw dataset, "
+            "and this one with --derivatives, or correct DatasetType."
+        )
     if missing := [key for key in ("Name", "BIDSVersion") if not described.get(key)]:
         raise InvalidBidsError(
             f"{description}: {' and '.join(missing)} missing, expected a text; add to the file."
@@ -300,6 +306,24 @@ def _warn_of_swi(bids_dir: Path, subjects: Collection[str]) -> None:
             "%s: images there are not read; a gradient echo whose phase is not filtered goes to "
             "anat/ as sub-01_echo-1_part-mag_MEGRE.nii.gz and ..._part-phase_MEGRE.nii.gz.",
             _some(unread),
+        )
+
+
+def _warn_of_phase(bids_dir: Path, subjects: Collection[str]) -> None:
+    """Log who has phase of scans with other names: before MEGRE had one, labs chose their own."""
+    found = sorted(
+        path
+        for subject in subjects
+        for pattern in ("anat", "ses-*/anat")
+        for path in bids_dir.glob(f"sub-{subject}/{pattern}/*_part-phase_*.nii*")
+        if entities_of(path)[1] not in GRE_SUFFIXES
+    )
+    for suffix in sorted({entities_of(path)[1] for path in found}):
+        names = [path.name for path in found if entities_of(path)[1] == suffix]
+        log.warning(
+            '%s: phase of what may be a gradient echo; --bids-filter-file with {"gre": {"suffix": '
+            '"%s"}} reads it.',
+            *(_some(names), suffix),
         )
 
 

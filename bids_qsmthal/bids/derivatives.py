@@ -14,6 +14,7 @@ import numpy as np
 
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.products import PRODUCTS, Product
+from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 
@@ -171,7 +172,11 @@ class Derivatives:
 
 
 def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any]) -> None:
-    """Write what makes the output folder a BIDS derivative dataset."""
+    """Write what makes the output folder a BIDS derivative dataset.
+
+    Whose data they are, and under which licence, goes with the results made from them.
+    """
+    raw = read_json(bids_dir / "dataset_description.json")
     described = {
         "Name": "bids_qsmthal: thalamic susceptibility",
         "BIDSVersion": BIDS_VERSION,
@@ -184,14 +189,35 @@ def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any])
                 **extra,
             }
         ],
-        "SourceDatasets": [{"URL": "bids:raw:"}],
+        "SourceDatasets": [_source_dataset(raw)],
         # Relative: the pair of folders can be moved or mounted elsewhere, as in a container.
         "DatasetLinks": {"raw": os.path.relpath(bids_dir, output_dir)},
+        **_carried_over(raw),
     }
     write_json(output_dir / "dataset_description.json", described)
     write_text(output_dir / ".bidsignore", IGNORED)
     write_text(output_dir / "README", README)
     write_text(output_dir / "CHANGES", f"{__version__}\n  - made by bids_qsmthal {__version__}\n")
+
+
+def _source_dataset(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the raw dataset is found: by its DOI, where it has one."""
+    match raw.get("DatasetDOI"):
+        case str(doi) if doi.strip():
+            bare = doi.strip().removeprefix("https://doi.org/").removeprefix("doi:")
+            return {"URL": f"https://doi.org/{bare}", "DOI": f"doi:{bare}"}
+    return {"URL": "bids:raw:"}
+
+
+def _carried_over(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the raw dataset's description holds for results made from it."""
+    texts = {key: raw[key] for key in ("License",) if isinstance(raw.get(key), str)}
+    lists = {
+        key: raw[key]
+        for key in ("Authors", "Funding", "EthicsApprovals")
+        if isinstance(raw.get(key), list) and all(isinstance(item, str) for item in raw[key])
+    }
+    return {key: value for key, value in {**texts, **lists}.items() if value}
 
 
 def package_versions() -> dict[str, str]:

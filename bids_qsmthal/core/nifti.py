@@ -47,6 +47,10 @@ a file of 4 MB cost it a minute."""
 MEMBER_BYTES = 2**12
 """What other members have at least, on average; those of bgzip have some 20 KiB."""
 
+ANNEX = "annex/objects/"
+MAX_POINTER_BYTES = 2**15
+"""Where git-annex keeps content, and the longest text that it takes for a pointer to it."""
+
 BEGIN_BYTES = 2**16
 """Compressed bytes that hold a header; more are not read for it."""
 
@@ -330,10 +334,21 @@ def _refusing(path: Path) -> Iterator[None]:
 
 def _check_there(path: Path) -> None:
     if not path.exists():
-        what = "a link to nothing; fetch its content" if path.is_symlink() else "no such file"
+        what = "no such file"
+        if path.is_symlink():
+            annexed = ANNEX in str(path.readlink())
+            what = f"a link to nothing; fetch its content{' with datalad get' if annexed else ''}"
         raise MissingInputError(f"{path}: {what}; expected a NIfTI image.")
     if not path.is_file():
         raise DataError(f"{path}: not a regular file; expected a NIfTI image.")
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"{path}: an empty file (0 bytes), expected a NIfTI image; copy it again.")
+    # Where links are not supported, git-annex leaves a short text in the place of the content.
+    if size < MAX_POINTER_BYTES and path.read_bytes().startswith(f"/{ANNEX}".encode()):
+        raise MissingInputError(
+            f"{path}: a pointer of git-annex, expected a NIfTI image; fetch it with datalad get."
+        )
 
 
 def _header(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped

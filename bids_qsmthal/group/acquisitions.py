@@ -6,6 +6,7 @@ that the participant level writes.
 
 from __future__ import annotations
 
+import string
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,11 @@ import pandas as pd
 
 from bids_qsmthal.group import finished, participant_tables
 from bids_qsmthal.group.reasons import shortened
+from bids_qsmthal.statistics.sensitivity import Specification
 
 COLUMNS = ("parameter", "unit", "value", "n", "usual", "scans")
+
+COLUMNS_OF_SCANS = ["parameter", "value", "unit", "from"]
 
 SAME = 0.01
 """Numbers of one parameter that differ by no more than this share of the largest are one: a magnet
@@ -27,13 +31,70 @@ SAME_DIRECTION = 0.1
 DIRECTION = "direction of B0 along the voxel axes"
 
 
+ACQUIRED = (
+    *("scanner", "receive coil", "sequence", "dimensions", "field strength", "repetition time"),
+    *("flip angle", "echo times", "acceleration in plane", "acquired matrix"),
+    *("acquired voxel size", "slice thickness", "slice spacing", "readout polarity", "voxel size"),
+)
+"""Parameters that a protocol fixes. The imaging frequency drifts and the position of heads varies;
+how a scan was reconstructed is the same for a whole dataset, or is another question."""
+
+SCANNER, PROTOCOL = "scanner_of_scan", "protocol_of_scan"
+"""Columns of the kinds of scans; no variable of an analysis file is to be hidden by one."""
+
+
+def kinds(paths: Sequence[Path], identity: pd.DataFrame) -> pd.DataFrame:
+    """Return the scanner and the protocol of each session, as letters; A is the most frequent.
+
+    Parameters
+    ----------
+    identity
+        Participant and session of each scan. The first run of a session counts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a participant and session, indexed by both.
+    """
+    frame = participant_tables.joined(paths, finished.ACQUISITION, COLUMNS_OF_SCANS)
+    frame = frame[frame["parameter"].isin(ACQUIRED)]
+    usual = {
+        (parameter, scan): value
+        for parameter, own in frame.groupby("parameter", sort=False)
+        for value, scans in _values(str(parameter), own)
+        for scan in scans
+    }
+    whose = identity.drop_duplicates(["participant_id", "session_id"]).sort_values("scan")
+    made = pd.DataFrame(index=pd.MultiIndex.from_frame(whose[["participant_id", "session_id"]]))
+    for name, parameters in ((SCANNER, ("scanner",)), (PROTOCOL, ACQUIRED)):
+        cells = [tuple(usual.get((one, scan), "") for one in parameters) for scan in whose["scan"]]
+        made[name] = _letters(cells)
+    return made
+
+
+def _letters(cells: Sequence[tuple[str, ...]]) -> list[str | None]:
+    """Return a letter for each kind; nothing where nobody says anything."""
+    ordered = [kind for kind, _ in Counter(cells).most_common() if any(kind)]
+    # Beyond 26 kinds there is no covariate that could be fitted.
+    letters = dict(zip(ordered, string.ascii_uppercase, strict=False))
+    return [letters.get(kind) for kind in cells]
+
+
+def specifications(frame: pd.DataFrame) -> list[Specification]:
+    """Return scanner and protocol as covariates, where the participants differ in them."""
+    return [
+        Specification(name=f"{word} as covariate", kind="term", added=(column,))
+        for word, column in (("scanner", SCANNER), ("protocol", PROTOCOL))
+        if len(set(frame[column].dropna())) > 1
+    ]
+
+
 def table(paths: Sequence[Path]) -> pd.DataFrame:
     """Return each value of each parameter, with how many scans have it and which.
 
     The usual value of a parameter comes first; ``usual`` is no for the others.
     """
-    columns = ["parameter", "value", "unit", "from"]
-    frame = participant_tables.joined(paths, finished.ACQUISITION, columns)
+    frame = participant_tables.joined(paths, finished.ACQUISITION, COLUMNS_OF_SCANS)
     rows = []
     for parameter, own in frame.groupby("parameter", sort=False):
         for place, (value, scans) in enumerate(_values(str(parameter), own)):

@@ -97,6 +97,9 @@ class Cohort:
     )
     """How the scans were acquired and reconstructed, and who differs."""
 
+    kinds_of_scans: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Scanner and protocol of each participant and session (the index)."""
+
     questionable: tuple[Questionable, ...] = ()
     """Values that cannot be read or cannot be true."""
 
@@ -169,6 +172,10 @@ def assemble(
         readers=reader_agreement.table(output_dir),
         choices=participant_tables.differences(scans.choices, scans.usable),
         acquisitions=acquisitions.table(scans.tables.acquisition),
+        kinds_of_scans=acquisitions.kinds(
+            scans.tables.acquisition,
+            scans.usable[participant_tables.IDENTITY].drop_duplicates("scan"),
+        ),
         questionable=problems,
         concerns=(
             *_concerns_of_variables(analysis, values.absent, problems),

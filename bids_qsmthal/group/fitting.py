@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bids_qsmthal.group import alternatives, flow, groups, head_size, progress, site
+from bids_qsmthal.group import acquisitions, alternatives, flow, groups, head_size, progress, site
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -180,8 +180,11 @@ def _sensitivity(
         if not set(model_variables(question.adjusted)) & set(cohort.absent)
     ]
     progress.begin(GroupStage.CHOICES)
-    specifications = _specifications(analysis.sensitivity, cohort)
-    frame = cohort.frame
+    frame = cohort.frame.join(cohort.kinds_of_scans, on=["participant_id", "session_id"])
+    specifications = [
+        *_specifications(analysis.sensitivity, cohort),
+        *(acquisitions.specifications(frame) if len(cohort.kinds_of_scans) else ()),
+    ]
     head = analysis.sensitivity.head_size
     if head and not {head.variable, *head.outcomes} & set(cohort.absent):
         analysed = groups.analysed(analysis, cohort, frame).index

@@ -102,6 +102,7 @@ def read(
         The only scan, or an external file, is damaged or holds what cannot be a scan of a head or
         a label image.
     """
+    check_enough(session)
     scans = UsableScans(session)
     # Headers and sidecars first: a scan of the wrong size is refused before its voxels are read.
     series = scans.read(GRE, described, session, settings)
@@ -125,6 +126,21 @@ def read(
         # All of them now: a damaged edit that is read hours later would cost those hours.
         external={key: external_result(key, item, usable) for key, item in external_files.items()},
     )
+
+
+def check_enough(session: Session) -> None:
+    """Raise unless something can be made of the scans that were found.
+
+    Raises
+    ------
+    MissingInputError
+        There is a post-contrast T1w alone.
+    """
+    if not session.any_scan:
+        raise MissingInputError(
+            f"{session.name}: a post-contrast T1w alone gives nothing; add T1w, FLAIR, or a "
+            "gradient echo."
+        )
 
 
 @dataclass(slots=True)

@@ -73,7 +73,11 @@ def methods_run(
 def _lesion_iron(settings: Settings, susceptibility: Susceptibility | None) -> LesionIronRun | None:
     if susceptibility is None or susceptibility.lesions is None:
         return None
-    return LesionIronRun(rule=settings.rims, rims=susceptibility.lesions.rim_source)
+    return LesionIronRun(
+        least_mm=settings.rims.least_mm(susceptibility.combined.grid.voxel_size_mm),
+        threshold=settings.rims.threshold,
+        rims=susceptibility.lesions.rim_source,
+    )
 
 
 def _brains(structural: Structural, susceptibility: Susceptibility | None) -> dict[str, Source]:

@@ -188,7 +188,7 @@ def _lesion_iron(
             )
         ),
         assessed=int((table["rim"] != Rim.NOT_ASSESSED).sum()),
-        least_mm=settings.rims.least_diameter_mm,
+        least_mm=settings.rims.least_mm(susceptibility.combined.grid.voxel_size_mm),
         shown_from=CANDIDATE,
         table=table,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bids_qsmthal import qsm, roi
+    from bids_qsmthal.anatomy import Anatomy, Rigid
     from bids_qsmthal.bids.external import External
     from bids_qsmthal.bids.gre_series import GreSeries
     from bids_qsmthal.core.grid import Array, Mask
@@ -145,6 +146,15 @@ def provenance(method: separation.R2StarSeparation | None, r2: Source | None) ->
     if r2 is None:
         return how
     return {key: value for key, value in how.items() if key != "irreversible"} | {"R2": str(r2)}
+
+
+def white_matter(grid: Image, segmented: Anatomy | None, to_t1w: Rigid | None) -> Mask | None:
+    """Return the voxels that are mostly white matter by T1w; ``None`` where that is not known."""
+    # After a registration that failed, T1w would call anything white matter.
+    if segmented is None or to_t1w is None or to_t1w.failed:
+        return None
+    white: Mask = resample(segmented.wm, grid, world=to_t1w.matrix).data > 0.5
+    return white
 
 
 def regions_of(regions: roi.RegionResults | None, scan: SourceScan) -> dict[Region, Part]:

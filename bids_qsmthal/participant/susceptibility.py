@@ -22,7 +22,12 @@ from bids_qsmthal.participant.pipeline import (
     SUSCEPTIBILITY,
     VARIANTS,
 )
-from bids_qsmthal.participant.separated import Separated, SourceScan, separate
+from bids_qsmthal.participant.separated import (
+    Separated,
+    SourceScan,
+    separate,
+    white_matter,
+)
 from bids_qsmthal.participant.structural import registered
 from bids_qsmthal.qsm.field import GivenField, agreement
 
@@ -141,7 +146,7 @@ def susceptibility_results(
         series=signal.series,
         external=external,
         nuclei_names=names,
-        white=_white_matter(combined, structural, to_t1w),
+        white=white_matter(combined, structural.anatomy, to_t1w),
     )
     separated = separate(maps, regions, scan, settings=settings, runner=runner)
     return Susceptibility(
@@ -227,17 +232,6 @@ def _fluid_probability(
         structural.anatomy.csf, combined, world=to_t1w.matrix
     ).data
     return carried
-
-
-def _white_matter(
-    combined: Image, structural: Structural, to_t1w: Rigid | None
-) -> NDArray[np.bool_] | None:
-    """Return voxels that are white matter by T1w; ``None`` where that is not known."""
-    if structural.anatomy is None or to_t1w is None or to_t1w.failed:
-        return None
-    carried = resample(structural.anatomy.wm, combined, world=to_t1w.matrix).data
-    white: NDArray[np.bool_] = carried > 0.5
-    return white
 
 
 def _motion(signal: Signal, brain: Image) -> dict[str, float]:

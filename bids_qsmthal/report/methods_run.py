@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.qsm.separation import R2StarSeparation
-    from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RimRule
+    from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 
 class Uniform(Enum):
@@ -143,13 +143,16 @@ class LesionIronRun:
 
     Attributes
     ----------
-    rule
-        How a rim is told.
+    least_mm
+        Diameter from which a rim was looked for on the voxels of the scan.
+    threshold
+        Probability from which a lesion is called one with a rim.
     rims
         Who decided which lesions have one.
     """
 
-    rule: RimRule
+    least_mm: float
+    threshold: float
     rims: Source = OURS
 
 

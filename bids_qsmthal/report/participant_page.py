@@ -299,8 +299,8 @@ def _lesions(report: ParticipantReport) -> Section:
 
 RIMS = (
     "A paramagnetic rim was looked for in {assessed} of {count} distinct lesions: those of "
-    "{least_mm:g} mm and more that the map shows well enough. {present} are called lesions with a "
-    "rim. {shown}To decide otherwise, correct the mask of rims (Files to correct): erase a "
+    "{least_mm:.1f} mm and more that the map shows well enough. {present} are called lesions with "
+    "a rim. {shown}To decide otherwise, correct the mask of rims (Files to correct): erase a "
     "lesion that has no rim, paint one that has; the run then says what the mask says."
 )
 

@@ -151,8 +151,8 @@ def _lesions(source: Source) -> Iterator[Step]:
 def _lesion_iron(run: LesionIronRun) -> Iterator[Step]:
     yield Step("lesion_susceptibility", "any")
     values: dict[str, Value] = {
-        "least_mm": f"{run.rule.least_diameter_mm:g}",
-        "threshold": f"{run.rule.threshold:g}",
+        "least_mm": f"{run.least_mm:.2g}",
+        "threshold": f"{run.threshold:g}",
     }
     if run.rims.maker is Maker.OURS:
         yield Step("rims", "score", values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -18,7 +19,6 @@ from bids_qsmthal.simulate.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from bids_qsmthal.simulate.cohort import Planned
     from bids_qsmthal.simulate.given import GivenFiles
@@ -66,6 +66,7 @@ def write_dataset(
     cohort: Iterable[Planned],
     scenario: Scenario | None = None,
     given: GivenFiles = NO_FILES,
+    visits: int = 1,
 ) -> Path:
     """Make every participant of a cohort and write them as valid BIDS.
 
@@ -79,6 +80,9 @@ def write_dataset(
         What the scanner does to their gradient echoes; a plain scan by default.
     given
         Heads and shapes of lesions that are not drawn.
+    visits
+        How often each is scanned, nothing but position and noise being another; from 2 on they are
+        sessions.
 
     Returns
     -------
@@ -93,11 +97,15 @@ def write_dataset(
         parameters, effects = planned.parameters, PLAIN
         if scenario is not None:
             parameters, effects = scenario.applied(parameters)
-        made = participant(parameters, planned.seed, effects, given.of(order))
-        name = f"sub-{planned.label}"
-        write_participant(folder, truth_folder, name, made)
         rows.append(planned.row)
-        truths.append(_truth_row(planned, made))
+        for visit in range(visits):
+            made = participant(parameters, planned.seed, effects, given.of(order), visit)
+            name, session = f"sub-{planned.label}", {}
+            if visits > 1:
+                session = {"session_id": f"ses-{visit + 1}"}
+                name = f"{name}_{session['session_id']}"
+            write_participant(folder, truth_folder, name, made)
+            truths.append(session | _truth_row(planned, made))
     write_json(folder / "dataset_description.json", _description())
     scan = PLAIN_SCAN
     if scenario is not None and scenario != SCENARIOS["plain"]:
@@ -113,16 +121,20 @@ def write_dataset(
 
 
 def write_participant(folder: Path, truth_folder: Path, name: str, made: Participant) -> None:
-    """Write one participant's scans and truth; ``name`` as in ``sub-01``."""
+    """Write one visit's scans and truth; ``name`` as in ``sub-01`` or ``sub-01_ses-1``."""
+    place = Path(*name.split("_"))
     for scan in made.scans:
-        path = folder / name / "anat" / f"{name}_{scan.name}.nii.gz"
+        path = folder / place / "anat" / f"{name}_{scan.name}.nii.gz"
         nifti.save(scan.image, path, slope=scan.slope)
         write_json(path.with_name(f"{name}_{scan.name}.json"), dict(scan.sidecar))
     for ending, image in made.truth.images.items():
-        nifti.save(image, truth_folder / name / f"{name}_{ending}.nii.gz")
+        nifti.save(image, truth_folder / place / f"{name}_{ending}.nii.gz")
     labels = pd.DataFrame({"index": range(1, len(DEEP_LABELS) + 1), "name": DEEP_LABELS})
-    write_tsv(truth_folder / name / f"{name}_desc-deepgray_dseg.tsv", labels)
-    write_json(truth_folder / name / "truth.json", {"participant_id": name, **made.truth.numbers})
+    write_tsv(truth_folder / place / f"{name}_desc-deepgray_dseg.tsv", labels)
+    write_json(
+        truth_folder / place / "truth.json",
+        {"participant_id": place.parts[0], **made.truth.numbers},
+    )
 
 
 def _description() -> dict[str, object]:

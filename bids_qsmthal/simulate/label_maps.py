@@ -33,8 +33,12 @@ UNEVEN_MM: Final = 0.25
 """Voxels that differ from ``STEP_MM`` by more are resampled to it, nearest label."""
 
 UNKNOWN: Final = 0.02
-"""Fraction of the brain that may have numbers which are not known. The ten training heads of
-SynthSeg (doi 10.1016/j.media.2023.102789) have up to .004: 136, 137, 163 and 164, at its base."""
+"""Fraction of the brain that may have numbers which are not known, at the borders of a program's
+own structures."""
+
+OTHER_NUMBERS: Final = {136: 31, 137: 31, 163: 63, 164: 63}
+"""Choroid plexus of body and horn, left and right, in SynthSeg's training heads
+(doi 10.1016/j.media.2023.102789): FreeSurfer has one number a side."""
 
 NEEDED: Final = ("thalamus", "lateral_ventricle", "cerebral_white_matter")
 
@@ -79,6 +83,8 @@ def read(path: Path) -> LabelMap:
     """
     image = nifti.load(path)
     labels = _evenly(image.like(_numbers(image, path)))
+    for theirs, number in OTHER_NUMBERS.items():
+        labels.data[labels.data == theirs] = number
     outside = np.isin(labels.data, (*CHARM, SKULL, HEAD))
     brain = (labels.data > 0) & ~outside
     _check_whole(labels.data, path)

@@ -73,7 +73,11 @@ class Participant:
 
 
 def participant(
-    parameters: Parameters, seed: int, effects: Effects = PLAIN, given: Given = NOTHING_GIVEN
+    parameters: Parameters,
+    seed: int,
+    effects: Effects = PLAIN,
+    given: Given = NOTHING_GIVEN,
+    visit: int = 0,
 ) -> Participant:
     """Make a digital participant; the same arguments give the same bytes.
 
@@ -85,11 +89,13 @@ def participant(
         What the gradient echo has beyond a plain one.
     given
         What of the person is not drawn.
+    visit
+        Counted from 0. Another visit has another position and other noise; the person is the same.
     """
-    anatomy, poses, gre, structural = _sources(seed)
+    anatomy, tissue, (poses, gre, structural) = _of_visit(seed, visit)
     head = draw_head(parameters, anatomy, given)
     pose = draw_poses(parameters.motion, poses)
-    gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
+    gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, effects, (gre, tissue))
     scans, truth = _structural(head, pose, parameters, structural)
     values: dict[str, object] = {
         **truth.numbers,
@@ -107,13 +113,17 @@ def participant(
 
 
 def gradient_echo_scan(
-    parameters: Parameters, seed: int, effects: Effects = PLAIN, given: Given = NOTHING_GIVEN
+    parameters: Parameters,
+    seed: int,
+    effects: Effects = PLAIN,
+    given: Given = NOTHING_GIVEN,
+    visit: int = 0,
 ) -> Participant:
     """Make the gradient echo alone: the same bytes as in ``participant``."""
-    anatomy, poses, gre, _ = _sources(seed)
+    anatomy, tissue, (poses, gre, _) = _of_visit(seed, visit)
     head = draw_head(parameters, anatomy, given)
     pose = draw_poses(parameters.motion, poses)
-    scans, truth = _gradient_echo(head, pose["gre"], parameters, effects, gre)
+    scans, truth = _gradient_echo(head, pose["gre"], parameters, effects, (gre, tissue))
     return Participant(tuple(scans), truth)
 
 
@@ -131,7 +141,20 @@ def head_scans(parameters: Parameters, seed: int, given: Given = NOTHING_GIVEN) 
     return Participant(tuple(scans), Truth(values, truth.images))
 
 
-def _sources(seed: int) -> list[np.random.Generator]:
+def _of_visit(
+    seed: int, visit: int
+) -> tuple[np.random.Generator, np.random.Generator, list[np.random.Generator]]:
+    """Return the randomness of anatomy and of tissue, and of the scans of one visit.
+
+    The latter are poses, gradient echo and structural scans; the first visit has the person's own.
+    """
+    anatomy, *scans = _sources(seed)
+    # Tissue is drawn by children of the gradient echo's: they follow from the seed alone.
+    tissue = scans[1]
+    return anatomy, tissue, scans if visit == 0 else _sources([seed, visit])[1:]
+
+
+def _sources(seed: int | list[int]) -> list[np.random.Generator]:
     """Return the randomness of anatomy, poses, gradient echo, structural scans."""
     # A stream of its own for each part: one part made alone gets the same numbers as in the whole.
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
@@ -151,9 +174,13 @@ def _gradient_echo(
     pose: Affine,
     parameters: Parameters,
     effects: Effects,
-    generator: np.random.Generator,
+    generators: tuple[np.random.Generator, np.random.Generator],
 ) -> tuple[list[SimulatedScan], Truth]:
-    """Return the files of the gradient-echo scan, and what is true on its grid."""
+    """Return the files of the gradient-echo scan, and what is true on its grid.
+
+    ``generators`` are those of the scan and of the person's tissue, which all visits share.
+    """
+    generator, tissue = generators
     protocol = parameters.protocol
     turn = rigid((parameters.oblique_deg, parameters.tilt_deg, 0.0), (0, 0, 0))
     affine = scan_affine(
@@ -167,7 +194,7 @@ def _gradient_echo(
     sources = None
     if effects.sources is not None:
         # A stream of its own: the noise stays that of the plain scan.
-        sources = effects.sources.drawn(head.chi_ppb, generator.spawn(1)[0])
+        sources = effects.sources.drawn(head.chi_ppb, tissue.spawn(1)[0])
         head = replace(head, chi_ppb=sources.chi_ppb)
     model = fine_model(head, pose, affine, protocol, sources)
     field = fields(head, pose, model, protocol.acquisition.centre_frequency_hz)

@@ -15,8 +15,8 @@ def written(monkeypatch):
     """What would be simulated: folder, cohort, scenario, files that are read."""
     asked = []
 
-    def write(folder, cohort, scenario, given):
-        asked.append((folder, cohort, scenario, given))
+    def write(folder, cohort, scenario, given, visits):
+        asked.append((folder, cohort, scenario, given, visits))
         return folder.parent / "truth"
 
     monkeypatch.setattr(simulate, "write_dataset", write)
@@ -26,11 +26,13 @@ def written(monkeypatch):
 
 def test_the_words_of_the_command_line_become_the_cohort(tmp_path, written):
     words = ["--participants", "3", "--seed", "4", "--protocol", "clinical", "--scenario", "flow"]
+    words += ["--visits", "2"]
     assert main(["simulate", str(tmp_path), *words, "--vendor", "ge", "philips"]) == 0
-    ((folder, cohort, scenario, given),) = written
+    ((folder, cohort, scenario, given, visits),) = written
     assert folder == tmp_path / "bids"
     assert scenario is simulate.SCENARIOS["flow"]
     assert given == ([], [])
+    assert visits == 2
     assert [person.parameters.vendor.name for person in cohort] == ["ge", "philips", "ge"]
     assert {person.parameters.protocol.name for person in cohort} == {"clinical"}
     alone = simulate.draw_cohort(3, 4)

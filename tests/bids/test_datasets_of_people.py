@@ -11,9 +11,10 @@ import pytest
 from bids_qsmthal.bids import external, gre_series
 from bids_qsmthal.bids.dataset import Session, find_sessions
 from bids_qsmthal.bids.sidecars import read_json
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, InvalidBidsError, MissingInputError
 from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNoise
 from bids_qsmthal.settings import Selection
+from tests import tiny
 from tests.conftest import write_image, write_json
 
 AddGre = Callable[..., Path]
@@ -298,3 +299,28 @@ def test_who_asks_for_a_participant_that_bidsignore_lists_is_told(
     (bids_dir / ".bidsignore").write_text("sub-02/\n")
     with pytest.raises(MissingInputError, match=r"that \.bidsignore does not list"):
         find_sessions(bids_dir, Selection(participants=("02",)))
+
+
+@pytest.mark.parametrize("suffix", ["T1w", "MPM"])
+def test_phase_under_another_name_is_named_with_the_filter_that_reads_it(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.write_dataset(tmp_path, "sub-01")
+    anat = tmp_path / "bids/sub-01/anat"
+    for path in sorted(anat.iterdir()):
+        path.rename(path.with_name(path.name.replace("_MEGRE", f"_{suffix}")))
+    (anat / "sub-01_FLAIR.nii.gz").write_bytes(b"")
+    (plain,) = find_sessions(tmp_path / "bids")
+    assert plain.gre is None
+    said = caplog.messages[-1]
+    assert "phase of what may be a gradient echo" in said
+    words = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    (filtered,) = find_sessions(tmp_path / "bids", Selection(filters=words))
+    assert filtered.gre is not None
+    assert len(filtered.gre.paths) == 8
+
+
+def test_results_of_another_program_are_no_raw_dataset(tmp_path: Path) -> None:
+    tiny.write_dataset(tmp_path, "sub-01")
+    with pytest.raises(InvalidBidsError, match=r"derivative.*--derivatives"):
+        find_sessions(tmp_path / "labels")

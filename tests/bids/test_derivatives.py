@@ -75,3 +75,40 @@ def test_a_transform_file_moves_images_the_way_its_name_says(out: Derivatives) -
     text = (out.folder / "sub-01_ses-a_run-2_from-MEGRE_to-T1w_mode-image_xfm.txt").read_text()
     # A resampler asks, for each point of T1w, where it lies in the gradient echo.
     np.testing.assert_allclose(anatomy.read_itk_affine_text(text), np.linalg.inv(matrix))
+
+
+@pytest.mark.parametrize(
+    ("raw", "source", "carried"),
+    [
+        ({}, {"URL": "bids:raw:"}, {}),
+        ({"DatasetDOI": " ", "License": 3, "Authors": "A, B"}, {"URL": "bids:raw:"}, {}),
+        (
+            {
+                "DatasetDOI": "doi:10.18112/openneuro.ds000001.v1.0.0",
+                "License": "CC0",
+                "Authors": ["A", "B"],
+                "Name": "theirs",
+                "BIDSVersion": "1.4.0",
+            },
+            {
+                "URL": "https://doi.org/10.18112/openneuro.ds000001.v1.0.0",
+                "DOI": "doi:10.18112/openneuro.ds000001.v1.0.0",
+            },
+            {"License": "CC0", "Authors": ["A", "B"]},
+        ),
+    ],
+)
+def test_whose_data_they_are_goes_with_the_results(
+    tmp_path: Path, raw: dict[str, object], source: dict[str, str], carried: dict[str, object]
+) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/dataset_description.json").write_text(json.dumps(raw), encoding="utf-8")
+    derivatives.describe_dataset(tmp_path / "out", tmp_path / "raw", {})
+    made = json.loads((tmp_path / "out/dataset_description.json").read_text(encoding="utf-8"))
+    assert made["SourceDatasets"] == [source]
+    assert {key: made[key] for key in ("License", "Authors", "Funding") if key in made} == carried
+    assert (made["Name"], made["DatasetType"]) == (
+        "bids_qsmthal: thalamic susceptibility",
+        "derivative",
+    )
+    assert made["DatasetLinks"] == {"raw": "../raw"}

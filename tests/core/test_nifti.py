@@ -157,3 +157,34 @@ def test_a_damaged_mgz_is_one_line(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match=r"aseg\.mgz") as refused:
         nifti.load(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        (b"", DataError, "0 bytes"),
+        (b"/annex/objects/MD5E-s11--abc.nii.gz\n", MissingInputError, "datalad get"),
+        (b"/annex of something else", DataError, "does not begin with a header"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_image_is_named(
+    tmp_path: Path, content: bytes, error: type[Exception], says: str
+) -> None:
+    path = tmp_path / "x.nii.gz"
+    path.write_bytes(content)
+    for read in (nifti.load, nifti.shape_and_affine):
+        with pytest.raises(error, match=says):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [("../.git/annex/objects/aa/bb/x/x.nii.gz", "datalad get"), ("gone.nii.gz", "fetch its")],
+)
+def test_a_link_to_content_that_is_elsewhere_says_how_to_get_it(
+    tmp_path: Path, target: str, says: str
+) -> None:
+    path = tmp_path / "x.nii.gz"
+    path.symlink_to(target)
+    with pytest.raises(MissingInputError, match=says):
+        nifti.load(path)

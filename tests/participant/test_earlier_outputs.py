@@ -56,6 +56,15 @@ def settings_of(root: Path, **more: object) -> Settings:
     )
 
 
+def lesion_iron(session: Session, out: Derivatives) -> list[str]:
+    """Write the tables of single lesions, and return the images that go with them."""
+    if not (session.gre and session.t1w and session.flair):
+        return []
+    for ending in (".tsv", ".json"):
+        write_text(out.path("desc-qsmthal_lesions", ending), "x")
+    return ["lesion_labels", "lesion_labels_gre", "rim"]
+
+
 def outputs_of(session: Session, out: Derivatives) -> None:
     """Write what a run over these scans writes."""
     products: list[str] = []
@@ -70,6 +79,7 @@ def outputs_of(session: Session, out: Derivatives) -> None:
         products += ["enhancing"]
         write_text(out.path("label-enhancing_lesions", ".tsv", space="T1w"), "x")
         write_text(out.path(f"from-T1w_to-ceT1w_{XFM}", ".txt", space="T1w"), "x")
+    products += lesion_iron(session, out)
     if session.gre:
         products += ["chi", "r2star", "local_field", "thalamus"]
         write_text(out.path("desc-qsmthal_sensitivity", ".tsv"), "x")
@@ -227,7 +237,9 @@ def test_other_scans_of_the_session_keep_theirs(
     process(replace(sessions[0], flair=None), settings)
     gone = whole - tree(tmp_path)
     assert gone
-    assert all("FLAIR" in path or "lesion" in path for path in gone)
+    made = ("FLAIR", "lesion", "rim")
+    assert all(any(word in path for word in made) for path in gone)
+    assert not any("run-2" in path for path in gone)
     listed = {entry.path for entry in manifest.read_of(tmp_path / "out", "sub-01")}
     assert listed == {path for path in tree(tmp_path) if not path.startswith("logs/")}
 

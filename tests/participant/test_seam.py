@@ -103,6 +103,18 @@ def test_lesions_are_where_they_are_in_every_space(seam_study: Study, space: str
     assert dice(true, found) > LESION_DICE[space]
 
 
+def test_lesions_have_the_susceptibility_of_the_truth(seam_study: Study) -> None:
+    chi_ppb = 1000 * voxels(seam_study.true("Chimap"))
+    lesion = voxels(seam_study.true("space-MEGRE_label-lesion_mask")) > 0
+    reference = voxels(seam_study.made("space-MEGRE_label-CSF_desc-reference_mask")) > 0
+    expected = chi_ppb[lesion].mean() - chi_ppb[reference].mean()
+    found = seam_study.value("chi_relative_csf_weighted", "lesion")
+    # Lesions differ from white matter by 25 ppb here; masks from FLAIR err by a voxel of 2 mm.
+    assert found == pytest.approx(expected, abs=5)
+    white = seam_study.value("chi_relative_csf", "normal_appearing_white_matter")
+    assert found - white > 15
+
+
 def test_every_enhancing_lesion_is_found(seam_study: Study) -> None:
     true = voxels(seam_study.true("space-T1w_label-enhancing_mask")) > 0
     found = voxels(seam_study.made("space-T1w_label-enhancing_mask")) > 0

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.bids.dataset import Session
-from bids_qsmthal.bids.external import ExternalFile, files, read
+from bids_qsmthal.bids.external import External, ExternalFile, files, read
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
@@ -21,10 +21,12 @@ from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
 from bids_qsmthal.participant.separated import (
     Part,
     Separated,
+    SourceScan,
     measured_r2_hz,
     provenance,
     regions_of,
     separate,
+    white_matter,
 )
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import (
@@ -166,6 +168,67 @@ def test_regions_have_the_names_that_they_have_in_the_other_rows() -> None:
         ("caudate", "LR"): (17, 3),
         ("white_matter", "n/a"): (97, 3),
     }
+
+
+def test_white_matter_is_carried_from_t1w_where_the_registration_held() -> None:
+    fraction = np.zeros((8, 4, 4), np.float32)
+    fraction[4:] = 1
+    segmented: Any = SimpleNamespace(wm=Image(fraction, np.eye(4)))
+    grid = Image(np.zeros((4, 4, 4), np.float32), np.eye(4))
+    # A point of the scan lies 3 mm further along x in T1w.
+    way = np.eye(4)
+    way[0, 3] = 3.0
+    held, failed = (cast("Any", SimpleNamespace(matrix=way, failed=one)) for one in (False, True))
+    found = white_matter(grid, segmented, held)
+    assert found is not None
+    assert found.all(axis=(1, 2)).tolist() == [False, True, True, True]
+    assert white_matter(grid, segmented, failed) is None
+    assert white_matter(grid, None, held) is None
+
+
+def scan_of(external: dict[str, Any]) -> Any:
+    acquisition = Acquisition(echo_times_s=(0.005, 0.01, 0.02), field_strength_t=3.0)
+    series = SimpleNamespace(acquisition=acquisition, first=(), second=())
+    grid = Image(np.zeros((3, 3, 3), np.float32), np.eye(4))
+    return SourceScan(grid=grid, series=cast("Any", series), external=external, nuclei_names={})
+
+
+def maps_of(r2star_hz: float) -> Any:
+    shape = (3, 3, 3)
+    fluid = np.zeros(shape, np.bool_)
+    fluid[0, 0, 0] = True
+    return SimpleNamespace(
+        chi_ppm=np.where(fluid, 0.010, -0.020),
+        r2star_hz=np.full(shape, r2star_hz, np.float32),
+        total_field_hz=np.zeros(shape, np.float32),
+        mask=np.ones(shape, np.bool_),
+        csf_mask=fluid,
+    )
+
+
+RUNNER: Any = SimpleNamespace(run=lambda _, function, *args, **kwargs: function(*args, **kwargs))
+
+
+@pytest.mark.parametrize("key", ["r2", "t2"])
+def test_a_scan_is_separated_by_the_r2_that_was_brought(key: str) -> None:
+    values = np.full((3, 3, 3), 14.0 if key == "r2" else 1 / 14, np.float32)
+    item = External(ExternalFile(Path("map.nii.gz"), dataset("mine")), Image(values, np.eye(4)))
+    settings = settings_of(R2StarSeparation())
+    found = separate(maps_of(20.0), None, scan_of({key: item}), settings=settings, runner=RUNNER)
+    assert found is not None
+    assert found.r2 == dataset("mine")
+    # -30 ppb against fluid, and 6/s that sources make.
+    plus, minus = found.sources.means_ppm(~maps_of(20.0).csf_mask)
+    assert plus == pytest.approx((6 / 137 - 0.030) / 2, rel=1e-4)
+    assert minus == pytest.approx((-6 / 137 - 0.030) / 2, rel=1e-4)
+
+
+def test_one_echo_and_no_wish_give_no_sources(caplog: pytest.LogCaptureFixture) -> None:
+    asked, silent = settings_of(R2StarSeparation()), settings_of(None)
+    assert separate(maps_of(20.0), None, scan_of({}), settings=silent, runner=RUNNER) is None
+    assert not caplog.messages
+    assert separate(maps_of(0.0), None, scan_of({}), settings=asked, runner=RUNNER) is None
+    assert "one echo has no R2*" in caplog.text
 
 
 def test_a_rim_of_deep_gray_is_left_out() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -183,3 +185,37 @@ def test_enhancing_lesions_of_the_table_are_those_of_the_mask(seam_study: Study)
     assert seam_study.value("volume", "enhancing") == pytest.approx(expected)
     listed = pd.read_csv(seam_study.anat / f"{NAME}_label-enhancing_lesions.tsv", sep="\t")
     assert len(listed) == seam_study.value("enhancing_count", "enhancing")
+
+
+@pytest.mark.slow
+def test_distinct_lesions_of_the_table_are_those_of_the_images(seam_study: Study) -> None:
+    table = pd.read_csv(seam_study.anat / f"{NAME}_desc-qsmthal_lesions.tsv", sep="\t")
+    listed = pd.read_csv(seam_study.anat / f"{NAME}_label-lesion_lesions.tsv", sep="\t")
+    groups = table.groupby("group")["volume_mm3"].sum()
+    np.testing.assert_allclose(groups, listed.set_index("id")["volume_mm3"])
+    labels = seam_study.made("space-T1w_label-lesion_dseg")
+    counts = np.bincount(voxels(labels).astype(int).ravel())[1:]
+    voxel_mm3 = abs(np.linalg.det(labels.affine[:3, :3]))
+    np.testing.assert_allclose(table["volume_mm3"], counts * voxel_mm3)
+    assert seam_study.value("lesion_count_distinct", "lesion") == len(table) >= len(listed)
+    described = json.loads((seam_study.anat / f"{NAME}_desc-qsmthal_lesions.json").read_text())
+    assert list(described) == list(table)
+
+
+@pytest.mark.slow
+def test_susceptibility_of_lesions_is_that_of_the_map(seam_study: Study) -> None:
+    table = pd.read_csv(seam_study.anat / f"{NAME}_desc-qsmthal_lesions.tsv", sep="\t")
+    labels = voxels(seam_study.made("space-MEGRE_label-lesion_dseg"))
+    chi_ppb = 1000 * voxels(seam_study.made("Chimap"))
+    white_ppb = seam_study.value("chi_mean", "normal_appearing_white_matter")
+    whole = table[(table["vein_share"] == 0) & (table["lost_share"] == 0)]
+    assert len(whole) > 20
+    means = [chi_ppb[labels == number].mean() - white_ppb for number in whole["id"]]
+    np.testing.assert_allclose(whole["chi_relative_nawm_ppb"], means, atol=1e-3)
+    known = table.dropna(subset="chi_relative_nawm_ppb")
+    weighted = np.average(known["chi_relative_nawm_ppb"], weights=known["volume_mm3"])
+    assert seam_study.value("chi_relative_nawm_weighted", "lesion") == pytest.approx(weighted)
+    rims = table["id"][table["rim"] == "present"]
+    assert seam_study.value("rim_count", "lesion") == len(rims)
+    painted = voxels(seam_study.made("space-MEGRE_label-rim_mask")) > 0
+    np.testing.assert_array_equal(painted, np.isin(labels, rims))

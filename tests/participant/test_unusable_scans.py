@@ -16,7 +16,7 @@ from bids_qsmthal.app.check import examine
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.bids.dataset import GreFiles, Session, UnusableScan, find_sessions
-from bids_qsmthal.core.errors import DataError, ExitCode
+from bids_qsmthal.core.errors import DataError, ExitCode, MissingInputError
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.participant import input_checks, page, pipeline
@@ -139,3 +139,13 @@ def test_a_gradient_echo_beside_a_damaged_t1w_is_measured(
     assert row["verdict"] in {"check", "exclude"}
     assert "truncated or damaged" in (out / "sub-01.html").read_text(encoding="utf-8")
     assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists()
+
+
+def test_a_post_contrast_t1w_alone_is_not_ready(root: Path) -> None:
+    for name in ("*MEGRE*", "sub-01_T1w*", "*FLAIR*"):
+        for path in (root / "bids/sub-01/anat").glob(name):
+            path.unlink()
+    found = examine(session_of(root), settings_of(root), voxels=False)
+    assert (found.state, found.exit_code) == ("PROBLEM", ExitCode.MISSING_INPUT)
+    with pytest.raises(MissingInputError, match="post-contrast T1w alone gives nothing"):
+        input_checks.read(session_of(root), settings_of(root), {})

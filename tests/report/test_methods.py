@@ -36,7 +36,7 @@ from bids_qsmthal.report import (
     steps,
 )
 from bids_qsmthal.report.methods_run import Uniform
-from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RimRule
+from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 PHASE = PhaseReport(
     sign=1,
@@ -227,7 +227,9 @@ def lesions() -> Iterator[MethodsRun]:
     for mask, enhancement in itertools.product([*makers, *corrected], [None, OURS, EDITED, PLAIN]):
         yield MethodsRun(lesions=mask, enhancement=enhancement)
     for source in (OURS, EDITED, PLAIN):
-        yield MethodsRun(lesions=OURS, lesion_iron=LesionIronRun(rule=RimRule(), rims=source))
+        yield MethodsRun(
+            lesions=OURS, lesion_iron=LesionIronRun(least_mm=7.43, threshold=0.5, rims=source)
+        )
 
 
 def all_runs() -> Iterator[MethodsRun]:

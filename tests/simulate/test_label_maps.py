@@ -84,6 +84,19 @@ def test_what_is_no_label_map_of_a_head_is_answered_in_one_line(head, stored, sp
     assert "\n" not in str(caught.value)
 
 
+def test_choroid_plexus_is_of_its_side_whoever_numbered_it(head, stored):
+    many = head.data.copy()
+    for theirs, ventricle in ((136, 4), (163, 43)):
+        many[many == ventricle] = np.where(
+            np.arange((many == ventricle).sum()) % 2, ventricle, theirs
+        )
+    read = label_maps.read(stored(head.like(many)))
+    assert not np.isin(read.labels.data, (136, 163)).any()
+    middle = [np.argwhere(read.labels.data == number)[:, 0].mean() for number in (31, 63)]
+    sides = [np.argwhere(read.labels.data == number)[:, 0].mean() for number in (4, 43)]
+    assert middle == pytest.approx(sides, abs=1)
+
+
 def test_numbers_that_nobody_knows_are_named_where_they_are_many(head, stored):
     many = head.like(np.where(head.data == 42, 142, head.data))
     with pytest.raises(DataError, match=r"not known \(142\)"):
@@ -94,10 +107,10 @@ def test_a_few_unknown_numbers_become_what_lies_beside_them(head, stored):
     spotted = head.data.copy()
     white = np.argwhere(head.data == 2)
     inner = white[white[:, 0] == white[:, 0].min() + 1]
-    spotted[tuple(inner[::7].T)] = 136
+    spotted[tuple(inner[::7].T)] = 141
     read = label_maps.read(stored(head.like(spotted)))
-    assert 0 < (spotted == 136).sum() < 0.01 * head.data.size
-    assert not (read.labels.data == 136).any()
+    assert 0 < (spotted == 141).sum() < 0.01 * head.data.size
+    assert not (read.labels.data == 141).any()
     whole = label_maps.read(stored(head))
     assert np.array_equal(read.labels.data, whole.labels.data)
 

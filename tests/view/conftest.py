@@ -60,6 +60,26 @@ def write_scan(root: Path, name: str, number: float) -> None:
     (root / f"{name}.html").write_text("<!doctype html><title>report</title>", "utf-8")
 
 
+T1W_AFFINE = AFFINE @ np.diag([1, 1, 1, 1.0]) + np.array([[0, 0, 0, 3.0]] + [[0] * 4] * 3)
+"""The same voxels, 3 mm further to the right."""
+LESIONS = (box((2, 2, 2), (5, 5, 4)) | box((12, 12, 9), (14, 14, 11))).astype(np.uint8)
+"""One of 18 voxels and one of 8."""
+
+
+def write_t1w(root: Path, name: str) -> None:
+    """Write T1w, lesions on it, and where the gradient echo lies in it."""
+    folder = root / name / "anat"
+    bright = (1.0 + np.arange(SHAPE[0])[:, None, None] * np.ones(SHAPE)).astype(np.float32)
+    nifti.save(Image(bright, T1W_AFFINE), folder / f"{name}_desc-preproc_T1w.nii.gz")
+    nifti.save(Image(LESIONS, T1W_AFFINE), folder / f"{name}_space-T1w_label-lesion_mask.nii.gz")
+    for begin, end, shift in (("MEGRE", "T1w", 3), ("T1w", "MEGRE", -3)):
+        # Points of the target go to the source; ITK counts x and y the other way.
+        numbers = f"1 0 0 0 1 0 0 0 1 {shift} 0 0"
+        (folder / f"{name}_from-{begin}_to-{end}_mode-image_xfm.txt").write_text(
+            f"Parameters: {numbers}\nFixedParameters: 0 0 0\n", "utf-8"
+        )
+
+
 def write_tables(folder: Path, name: str, number: float) -> None:
     ids = (name.split("_", maxsplit=1)[0], "n/a", "n/a")
     rows = [(*ids, "chi_relative_csf", "thalamus", side, number, "ppb") for side in ("L", "LR")]
@@ -76,6 +96,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished") / "out"
     for number in (1, 2, 3):
         write_scan(root, f"sub-0{number}", -30.0 + 10 * (number % 3))
+    write_t1w(root, "sub-02")
     (root / "logs").mkdir()
     (root / "logs" / "failures.json").write_text('{"sub-09": "<b>no GRE</b>"}', "utf-8")
     return root
@@ -135,6 +156,7 @@ try:
         time.sleep(0.01)
 except KeyboardInterrupt:
     print("stopped", file=sys.stderr)
+    pathlib.Path(out, "stopped").touch()
     sys.exit(130)
 content = json.loads(order.read_text())
 table = pathlib.Path(out, name, "anat", f"{name}_desc-qsmthal_measures.tsv")
@@ -151,11 +173,16 @@ def remake() -> view.Command:
     return view.Command((sys.executable, "-c", RUN_AGAIN), dict(os.environ))
 
 
-@pytest.fixture
-def client(output_dir: Path, remake: view.Command) -> Iterator[Client]:
+def served(output_dir: Path, remake: view.Command) -> Iterator[Client]:
+    """Serve a folder until the caller is done."""
     with view.server_of(output_dir, ("127.0.0.1", 0), remake) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield Client(server)
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def client(output_dir: Path, remake: view.Command) -> Iterator[Client]:
+    yield from served(output_dir, remake)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core import nifti
-from tests.view.conftest import CHI_PPM, CSF, THALAMUS, write_tables
+from tests.view.conftest import CHI_PPM, CSF, LESIONS, THALAMUS, write_tables
 
 pytestmark = pytest.mark.slow
 
@@ -231,4 +231,30 @@ def test_tools_outlines_and_marks_are_for_the_keyboard_too(browser, client) -> N
     wait(browser, "bench.viewer.nv.volumes.length === 2")
     press(browser, "o")
     wait(browser, "bench.viewer.nv.volumes.length === 1")
+    assert complaints(browser) == []
+
+
+def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_dir) -> None:
+    opened(browser, client)
+    browser.value("document.querySelectorAll('#rows button')[1].click()")
+    wait(browser, f"{SHOWN} === 'sub-02 thalamus'")
+    browser.value(
+        "document.getElementById('label').value = 'lesion';"
+        "document.getElementById('label').dispatchEvent(new Event('change'))"
+    )
+    wait(browser, f"{SHOWN} === 'sub-02 lesion' && {FOUND}")
+    for key in ("n", "c"):
+        press(browser, key)
+    press(browser, "x")
+    wait(browser, f"JSON.parse({FOUND}).pieces.length === 1")
+    browser.value("document.getElementById('reader').value = 'AB'")
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    folder = output_dir / "edits" / "sub-02" / "anat"
+    # The largest stands, the other one is gone.
+    kept = LESIONS.copy()
+    kept[12:] = 0
+    np.testing.assert_array_equal(nifti.load(next(folder.glob("*.nii.gz"))).data, kept)
+    signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
+    assert signed["Reason"] == "confirmed 1, rejected 1"
     assert complaints(browser) == []

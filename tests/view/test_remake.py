@@ -1,12 +1,14 @@
 import json
-import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from bids_qsmthal import view
 from bids_qsmthal.app import cli, remake
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.image import Image
+from tests.view.conftest import AFFINE, THALAMUS, served
 
 
 def begun(client, name: str = "sub-01", **form: object) -> dict:
@@ -83,20 +85,35 @@ def test_what_went_wrong_is_said_with_what_to_do(client, output_dir) -> None:
     assert now["lines"][-1].endswith("last line")
 
 
-def test_a_run_ends_with_the_server(output_dir, remake) -> None:
-    from tests.view.conftest import Client  # noqa: PLC0415
+def test_a_correction_is_saved_while_a_run_is_on(client, output_dir) -> None:
+    begun(client)
+    reached(client, "lines")
+    address = "api/label/sub-01/thalamus"
+    state = client.own("GET", f"{address}.nii.gz")[1]["ETag"]
+    body = nifti.packed(Image(THALAMUS, AFFINE))
+    headers = {"If_Match": state, "X_Reader": "AB"}
+    assert client.own("PUT", address, body, **headers)[0] == 200
+    assert client.read("api/remake")["running"]
+    order(output_dir)
+    assert reached(client, "ending")["done"]
+    assert client.read("api/versions/sub-01/thalamus")[-1]["key"] == "0000_AB"
 
-    with view.server_of(output_dir, ("127.0.0.1", 0), remake) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        client = Client(server)
+
+def test_a_participant_whose_run_failed_can_be_run_again(client, output_dir) -> None:
+    assert begun(client, "sub-09")["name"] == "sub-09"
+    assert reached(client, "lines")["lines"] == ["words --participant-label sub-09"]
+    order(output_dir, status=1)
+    now = reached(client, "ending")
+    assert not now["done"]
+    assert now["changes"] == []
+
+
+def test_a_run_ends_with_the_server(output_dir, remake) -> None:
+    for client in served(output_dir, remake):
         begun(client)
         reached(client, "lines")
-        server.shutdown()
-        thread.join()
-    # The run that went on would have found its order.
-    order(output_dir)
-    assert "-20.0" in next(output_dir.glob("sub-01/anat/*measures.tsv")).read_text("utf-8")
+    # Closed only when the run had ended.
+    assert (output_dir / "stopped").exists()
 
 
 def test_another_page_can_neither_start_nor_stop_a_run(client) -> None:
@@ -130,9 +147,18 @@ def test_the_options_of_the_last_run_are_taken_and_the_selection_is_not(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     seen = []
-    monkeypatch.setattr(cli, "process", lambda settings: seen.append(settings) or 0)
+    folders = []
+
+    def process(settings) -> int:
+        seen.append(settings)
+        folders.append(Path.cwd())
+        return 0
+
+    monkeypatch.setattr(cli, "process", process)
     assert cli.main(["remake", str(out), "--participant-label", "sub-01", "--group"]) == 0
     one, everybody = seen
+    # The analysis file of the run lies beside bids and out.
+    assert folders == [tmp_path, tmp_path]
     assert (one.levels, everybody.levels) == (("participant",), ("group",))
     assert (one.selection.participants, one.selection.runs) == (("sub-01",), ())
     assert everybody.selection.participants == ("02", "03")

@@ -1,5 +1,6 @@
 import gzip
 import json
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import numpy as np
@@ -9,7 +10,20 @@ from bids_qsmthal.app import cli
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.group import ratings
-from tests.view.conftest import AFFINE, CHI_PPM, CSF, SHAPE, THALAMUS, write_scan, write_tables
+from bids_qsmthal.view import application
+from tests.view.conftest import (
+    AFFINE,
+    CHI_PPM,
+    CSF,
+    LESIONS,
+    SHAPE,
+    T1W_AFFINE,
+    THALAMUS,
+    Client,
+    served,
+    write_scan,
+    write_tables,
+)
 
 LABEL = "api/label/sub-01/thalamus"
 
@@ -372,3 +386,65 @@ def test_outlines_are_of_all_other_labels(client, tmp_path) -> None:
     assert np.count_nonzero(thalamus) == np.count_nonzero(THALAMUS) - 2 * 4 * 4
     assert (THALAMUS[thalamus] > 0).all()
     np.testing.assert_array_equal(found == 2, CSF)
+
+
+def read_back(content: bytes, tmp_path) -> Image:
+    (tmp_path / "image.nii.gz").write_bytes(content)
+    return nifti.load(tmp_path / "image.nii.gz")
+
+
+def test_lesions_are_corrected_on_the_grid_of_t1w(client, output_dir) -> None:
+    address = "api/label/sub-02/lesion"
+    found = json.loads(
+        client.own("POST", "api/numbers/sub-02/lesion", packed(LESIONS, T1W_AFFINE))[2]
+    )
+    volume = abs(np.linalg.det(T1W_AFFINE[:3, :3]))
+    assert [piece["volume_mm3"] for piece in found["pieces"]] == pytest.approx(
+        [18 * volume, 8 * volume]
+    )
+    # A point of the piece, in the world.
+    voxel = np.rint(np.linalg.solve(T1W_AFFINE, [*found["pieces"][1]["mm"], 1])[:3]).astype(int)
+    assert (voxel >= [12, 12, 9]).all()
+    assert (voxel < [14, 14, 11]).all()
+    none = np.zeros(SHAPE, np.uint8)
+    state = client.own("GET", f"{address}.nii.gz")[1]["ETag"]
+    headers = {"If_Match": state, "X_Reader": "AB"}
+    # A head may have no lesion.
+    status, _, content = client.own("PUT", address, packed(none, T1W_AFFINE), **headers)
+    assert status == 200
+    saved = output_dir / json.loads(content)["path"]
+    assert saved.name == "sub-02_space-T1w_label-lesion_mask.nii.gz"
+    np.testing.assert_array_equal(nifti.load(saved).data, none)
+
+
+def test_maps_and_outlines_of_the_other_scan_come_where_they_lie(client, tmp_path) -> None:
+    # The two scans have the same voxels: what was registered lies voxel on voxel.
+    chi = read_back(client.own("GET", "api/map/sub-02/chi/T1w.nii.gz")[2], tmp_path)
+    np.testing.assert_allclose(chi.affine, T1W_AFFINE, atol=1e-5)
+    np.testing.assert_allclose(chi.data[1:-1, 1:-1, 1:-1], CHI_PPM[1:-1, 1:-1, 1:-1], atol=1e-6)
+    edges = read_back(client.own("GET", "api/outlines/sub-02/thalamus.nii.gz")[2], tmp_path)
+    lesions = edges.data == 5
+    assert np.count_nonzero(lesions) == 2 * 8 + 2 * 4
+    assert (LESIONS[lesions] > 0).all()
+
+
+@pytest.fixture
+def read_only(output_dir, remake, monkeypatch) -> Iterator[Client]:
+    # Root may write anywhere: what the system says is replaced, not the folder's mode.
+    monkeypatch.setattr(application.os, "access", lambda *_: False)
+    yield from served(output_dir, remake)
+
+
+def test_a_folder_that_cannot_be_written_is_looked_at(read_only, output_dir) -> None:
+    assert read_only.read("api/participants")["writable"] is False
+    assert read_only.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")[0] == 200
+    assert read_only.own("POST", "api/numbers/sub-01/thalamus", packed(THALAMUS))[0] == 200
+    form = json.dumps({"reader": "AB", "decision": "check"}).encode()
+    for status, _, content in (
+        save(read_only, THALAMUS, version(read_only)),
+        read_only.own("POST", "api/rating/sub-01", form),
+        read_only.own("POST", "api/remake/sub-01", b"{}"),
+    ):
+        assert status == 403
+        assert b"cannot be written" in content
+    assert not (output_dir / "edits").exists()
