@@ -22,6 +22,10 @@ from tests import tiny
 WHOLE = [stage for stage in STAGES if stage.instead is None and not stage.on_request]
 """The stages of a participant with all four scans."""
 
+FIRST = WHOLE[0].share
+FIRST_S = 100 * FIRST
+"""How long the first stage takes of a participant that takes 100 s."""
+
 
 class Clock:
     def __init__(self) -> None:
@@ -68,9 +72,9 @@ def test_a_stage_that_is_done_tells_of_those_to_come() -> None:
     forecast = Forecast(clock)
     forecast.expect(1)
     forecast.step(step("sub-01", 1))
-    clock.now += 31
+    clock.now += FIRST_S
     forecast.step(step("sub-01", 2))
-    assert forecast.seconds_left() == pytest.approx(69)
+    assert forecast.seconds_left() == pytest.approx(100 - FIRST_S)
 
 
 def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
@@ -83,9 +87,9 @@ def test_what_is_reused_neither_took_time_nor_foretells_any() -> None:
     assert forecast.seconds_left() is None
     clock.now += 10
     forecast.step(step("sub-02", 1))
-    clock.now += 31
+    clock.now += FIRST_S
     forecast.step(step("sub-02", 2))
-    assert forecast.seconds_left() == pytest.approx(41 / 0.31 * 0.69)
+    assert forecast.seconds_left() == pytest.approx((10 + FIRST_S) / FIRST * (1 - FIRST))
 
 
 def test_participants_without_some_scans_take_the_share_of_their_own_stages() -> None:
@@ -105,13 +109,13 @@ def test_side_by_side_share_the_rest_but_none_is_faster_than_it_was() -> None:
     forecast.expect(4)
     for who in ("sub-01", "sub-02"):
         forecast.step(step(who, 1))
-    clock.now += 31
+    clock.now += FIRST_S
     for who in ("sub-01", "sub-02"):
         forecast.step(step(who, 2))
-    assert forecast.seconds_left() == pytest.approx((2 + 2 * 0.69) * 31 / 0.62)
+    assert forecast.seconds_left() == pytest.approx((2 + 2 * (1 - FIRST)) * 50)
     for who in ("sub-03", "sub-04"):
         forecast.end(who)
-    assert forecast.seconds_left() == pytest.approx(69)
+    assert forecast.seconds_left() == pytest.approx(100 - FIRST_S)
 
 
 def screen(forecast: Forecast) -> str:
@@ -126,13 +130,14 @@ def test_the_screen_names_stage_participant_and_time() -> None:
     forecast.expect(2)
     forecast.step(step("sub-01", 1))
     assert "time left: not known yet" in screen(forecast)
-    clock.now += 31
+    clock.now += FIRST_S
     forecast.step(step("sub-01", 2))
     clock.now += 5
     text = screen(forecast)
-    assert "sub-01 [2/10] FLAIR to T1w" in text
-    assert "0:36" in text
-    assert "all    [0/2]  about 2:44 left" in text
+    assert f"sub-01 [2/{len(WHOLE)}] FLAIR to T1w" in text
+    assert f"0:{FIRST_S + 5:02.0f}" in text
+    left_s = round(2 * 100 - FIRST_S - 5)
+    assert f"all    [0/2]  about {left_s // 60}:{left_s % 60:02} left" in text
 
 
 @pytest.fixture

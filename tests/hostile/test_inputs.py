@@ -3,10 +3,15 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bids_qsmthal.app.check import examine
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.bids.dataset import find_sessions
+from bids_qsmthal.settings import Resources, Selection, Settings
 from tests import tiny
 from tests.hostile import cases
 from tests.hostile.cases import Case
@@ -36,6 +41,38 @@ def test_a_participant(root: Path, case: Case, caplog: pytest.LogCaptureFixture)
     for phrase in case.says:
         assert phrase in said
     assert outputs(root) == before
+
+
+@named(cases.STRUCTURAL)
+def test_a_scan_beside_the_gradient_echo_is_refused_alone(root: Path, case: Case) -> None:
+    case.spoil(root)
+    (session,) = find_sessions(root / "bids", Selection(participants=("01",)))
+    resources = Resources(cores=1, threads=1, memory_bytes=2**30)
+    folders = {"bids_dir": root / "bids", "output_dir": root / "out", "work_dir": root / "work"}
+    # The gradient echo takes seconds to read, and nothing is wrong with it.
+    found = examine(
+        replace(session, gre=None), Settings(**folders, resources=resources), voxels=True
+    )
+    (problem,) = (one for one in found.problems if one.scan is not None)
+    assert problem.exit_code == case.code
+    for phrase in case.says:
+        assert phrase in problem.text
+
+
+@named([case for case in cases.STRUCTURAL if case.name in {"T1w a plane", "FLAIR cut short"}])
+def test_the_gradient_echo_is_measured_beside_a_scan_that_cannot_be_used(
+    root: Path, case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    case.spoil(root)
+    before = outputs(root)
+    assert main(tiny.words(root, "--participant-label", "01")) == case.code
+    assert caplog.messages[-1].startswith("INCOMPLETE sub-01: finished without ")
+    for phrase in case.says:
+        assert phrase in caplog.messages[-1]
+    after = outputs(root)
+    images = {name for name in before if name.endswith(".nii.gz")}
+    assert images
+    assert {name: after[name] for name in images} == {name: before[name] for name in images}
 
 
 @named(cases.WHOLE)
