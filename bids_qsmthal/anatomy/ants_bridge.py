@@ -159,7 +159,9 @@ def _spread(
         where = np.clip(np.arange(size), known[0], known[-1])
         degree = min(3, known.size - 1)
         spline = make_interp_spline(known, np.eye(known.size), degree)(where).astype(np.float32)
-        values = np.moveaxis(np.tensordot(spline, values, axes=(1, axis)), 0, axis)
+        # Not a product of BLAS, whose last digits depend on the number of threads.
+        along = np.einsum("ij,j...->i...", spline, np.moveaxis(values, axis, 0))
+        values = np.moveaxis(along, 0, axis)
     return values
 
 

@@ -92,8 +92,9 @@ def inverted(field: Image, *, iterations: int = 20) -> Image:
         # A contraction as long as the derivative of the displacement is below one.
         before, back = back, -_sampled_vectors(forward, back)
         change = (back - before).ravel()
-        # The mean of all: where the field folds, single voxels never settle.
-        if float(np.dot(change, change)) < CONVERGED_VOXELS**2 * change.size:
+        # The mean of all: where the field folds, single voxels never settle. Not a product of BLAS,
+        # whose last digits depend on the number of threads.
+        if np.square(change).mean(dtype=np.float64) < CONVERGED_VOXELS**2:
             break
     axes = field.affine[:3, :3].astype(np.float32)
     return Image(np.ascontiguousarray(np.einsum("ij,jxyz->xyzi", axes, back)), field.affine)

@@ -217,6 +217,9 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 # As many run as memory allows; one that swells a little is no reason to kill it.
                 memory_limit=0,
+                # How a participant ended its outcome says. What Dask's own heartbeats say of a
+                # scheduler that is being stopped are tracebacks that nobody can act on.
+                silence_logs=logging.CRITICAL,
                 dashboard_address=os.environ.get("DASK_DISTRIBUTED__DASHBOARD_ADDRESS", ":0"),
                 env=thread_limits(threads),
             )

@@ -29,7 +29,7 @@ def test_every_picture_is_there_and_described(browser, report_file) -> None:
     pictures = browser.value(
         "[...document.querySelectorAll('main img')].map(i => [i.naturalWidth, i.alt])"
     )
-    assert len(pictures) == 19
+    assert len(pictures) == 21
     assert all(width > 100 and alt for width, alt in pictures)
 
 
@@ -42,7 +42,7 @@ def test_every_picture_is_seen_whole(browser, report_file, width) -> None:
           .map(i => [i.getBoundingClientRect(), i.parentElement.getBoundingClientRect()])
           .map(([i, p]) => [i.left, i.right, i.width, i.height, p.left, p.right])"""
     )
-    assert len(places) == 18  # one of the two that flicker is hidden
+    assert len(places) == 20  # one of the two that flicker is hidden
     for left, right, wide, high, least, most in places:
         assert left >= least - 1
         assert right <= most + 1
