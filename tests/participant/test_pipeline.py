@@ -121,7 +121,8 @@ def anatomy() -> SimpleNamespace:
 def regions(grid: Image) -> SimpleNamespace:
     """What the susceptibility reads of the regions."""
     mask = grid.like(np.ones(grid.shape, "u1"))
-    return SimpleNamespace(masks=dict.fromkeys(("veins", "reference", "thalamus"), mask))
+    masks = dict.fromkeys(("veins", "reference", "thalamus"), mask)
+    return SimpleNamespace(masks=masks, csf_reference=mask)
 
 
 def iron(grid: Image) -> roi.LesionIron:
