@@ -82,6 +82,27 @@ class Placement:
     slurm_options: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtlasFile:
+    """An atlas of the user, and where it is.
+
+    Attributes
+    ----------
+    path
+        Of everybody's file; in the space of T1w with ``{subject}`` where a participant's label
+        stands.
+    space
+        That of the packaged template, or of each participant's T1w.
+    threshold
+        Probability above which a voxel belongs to a region; ``None`` for one half.
+    """
+
+    name: str
+    path: Path
+    space: Literal["template", "T1w"]
+    threshold: float | None = None
+
+
 PAGES_ONLY = ("--reports-only", "--reports_only")
 """Words that make no result, and so are no part of how it was made."""
 
@@ -97,6 +118,8 @@ class Settings:
     ----------
     datasets
         Derivative datasets that replace stages, by name.
+    atlases
+        Whose regions are measured besides ours.
     b0_direction
         The main field along the voxel axes of the gradient echo, where its header does not say.
     started
@@ -120,6 +143,7 @@ class Settings:
     regions: roi.RegionSettings = field(default_factory=roi.RegionSettings)
     rims: roi.RimRule = field(default_factory=roi.RimRule)
     separation: R2StarSeparation | None = None
+    atlases: tuple[AtlasFile, ...] = ()
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"

@@ -21,12 +21,15 @@ from bids_qsmthal.anatomy.preparation import (
 )
 from bids_qsmthal.anatomy.registration import Rigid, RigidRegistration, rigid, rigid_brains
 from bids_qsmthal.anatomy.segmentation import Anatomy, SegmentationSettings, segment
+from bids_qsmthal.anatomy.user_atlas import CarriedAtlas, CarriedAtlases, UserAtlas, carried
 from bids_qsmthal.anatomy.warping import Warp, fields
 
 __all__ = [
     "Anatomy",
     "BiasField",
     "BrainExtraction",
+    "CarriedAtlas",
+    "CarriedAtlases",
     "ExternalLabels",
     "ExternalMeasures",
     "Normalisation",
@@ -35,8 +38,10 @@ __all__ = [
     "Rigid",
     "RigidRegistration",
     "SegmentationSettings",
+    "UserAtlas",
     "Warp",
     "brain_mask",
+    "carried",
     "deep_gray_of",
     "fields",
     "itk_affine_text",

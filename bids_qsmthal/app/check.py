@@ -11,7 +11,7 @@ import pandas as pd
 from bids_qsmthal import execution
 from bids_qsmthal.app import gre_overview
 from bids_qsmthal.app.gre_overview import Coverage, GreOverview
-from bids_qsmthal.bids import external
+from bids_qsmthal.bids import atlases, external
 from bids_qsmthal.bids.dataset import Session, UnusableScan
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
@@ -176,6 +176,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         signal = _tried(problems, pipeline.GRE, input_checks.gradient_echo, series, settings)
     if voxels:
         usable = replace(found, problems=tuple(problems)).usable
+        _tried(problems, None, atlases.read_all, settings.atlases, session)
         for key, item in found.external_files.items():
             _tried(problems, None, input_checks.external_result, key, item, usable)
     # One file may stop several checks: its fault is said once.

@@ -166,7 +166,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
     caches.use(work_dir)
 
     from bids_qsmthal import choices  # noqa: PLC0415
-    from bids_qsmthal.bids import external  # noqa: PLC0415
+    from bids_qsmthal.bids import atlases, external  # noqa: PLC0415
     from bids_qsmthal.qsm.separation import SEPARATIONS  # noqa: PLC0415
     from bids_qsmthal.settings import Selection, Settings  # noqa: PLC0415
 
@@ -198,6 +198,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             veins=chosen.veins,
         ),
         separation=SEPARATIONS[chosen.separation],
+        atlases=atlases.parse(chosen.atlas, chosen.atlas_space, chosen.atlas_threshold),
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,

@@ -29,6 +29,7 @@ METHODS = ("unwrap", "background", "inversion")
 
 TYPES: dict[object, Any] = {
     int: int,
+    float: float,
     options.count: Annotated[int, Field(ge=1)],
     options.size_bytes: Annotated[str, Field(pattern=r"^\d+(\.\d*)?[KMGTkmgt]$")],
 }

@@ -374,6 +374,7 @@ def _inputs(parser: Parser) -> None:
         metavar="NAME=PATH",
         help="datasets with segmentations, masks or maps that replace a stage",
     )
+    _atlases(group)
     _option(group, "--analysis", type=Path, metavar="FILE", help="YAML with group-level models")
     _option(group, "--config", type=Path, metavar="FILE", help="YAML or TOML with any option")
     _option(
@@ -388,6 +389,34 @@ def _inputs(parser: Parser) -> None:
         type=Path,
         metavar="DIR",
         help="keep pybids' index here and use it again",
+    )
+
+
+def _atlases(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--atlas",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE",
+        help="atlases of yours whose regions are measured: labels, or 4-D probabilities; names "
+        "from the .tsv (index, name) beside the file",
+    )
+    _option(
+        group,
+        "--atlas-space",
+        choices=("MNI152NLin2009cAsym", "T1w"),
+        default="",
+        help="space of the atlases whose file name and sidecar do not say it; with T1w, write "
+        "{subject} (and {session}) in the path",
+    )
+    _option(
+        group,
+        "--atlas-threshold",
+        type=float,
+        metavar="X",
+        help="probability above which a voxel belongs to a region, in the unit of the file "
+        "(default: 0.5, which keeps volumes)",
     )
 
 

@@ -122,7 +122,7 @@ class Derivatives:
 
     def save(
         self,
-        key: str,
+        key: str | Product,
         image: Image,
         *,
         sources: Sequence[str],
@@ -134,13 +134,13 @@ class Derivatives:
         Parameters
         ----------
         key
-            Its row in ``products.PRODUCTS``.
+            Its row in ``products.PRODUCTS``, or a product whose name is the user's.
         sources
             BIDS URIs of what it was made from.
         method
             How it was made, with every parameter.
         """
-        product = PRODUCTS[key]
+        product = PRODUCTS[key] if isinstance(key, str) else key
         path = self.path(product.ending, ".nii.gz", space=product.space)
         # Image before sidecar: a sidecar without image would vouch for something that is not there.
         # An output in a template's world must not pass for one in the scanner's.
@@ -153,9 +153,9 @@ class Derivatives:
         """Return the code of the world that outputs of a space are in."""
         return self.codes.get(space, 1)
 
-    def save_labels(self, key: str, table: pd.DataFrame) -> None:
+    def save_labels(self, key: str | Product, table: pd.DataFrame) -> None:
         """Write the look-up table that belongs to a label image."""
-        product = PRODUCTS[key]
+        product = PRODUCTS[key] if isinstance(key, str) else key
         write_tsv(self.path(product.ending, ".tsv", space=product.space), table)
 
     def _sidecar(

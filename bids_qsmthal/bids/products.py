@@ -148,6 +148,15 @@ PRODUCTS: dict[str, Product] = {
     ),
 }
 
+
+def of_atlas(name: str) -> Product:
+    """Return the label image of a user's atlas in a participant, by the user's name for it."""
+    return Product(
+        *("T1w", f"space-T1w_desc-atlas{name}", "dseg", None),
+        f"Regions of the atlas {name}; where regions overlap the most probable.",
+    )
+
+
 REPLACEABLE = (
     *(
         "chi",

@@ -14,6 +14,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import UnusableScanError
 from bids_qsmthal.core.files import check_inside, sweep
 from bids_qsmthal.participant import (
+    atlas_regions,
     input_checks,
     measures,
     page,
@@ -71,10 +72,12 @@ def process(session: Session, settings: Settings) -> None:
     # T1w first: its brain, fluid and thalami are carried to the gradient echo.
     structural = structural_results(inputs, settings, runner)
     susceptibility = susceptibility_results(inputs, settings, runner, structural)
+    measured = atlas_regions.measured(inputs.atlases, structural, susceptibility, runner)
     checks = quality.checks(structural, susceptibility, session.unusable)
     table = measures.collect(
         *(session, structural, susceptibility),
         quality.decision(structural, susceptibility, session.unusable),
+        measured,
     )
 
     shown = page.contents(session, settings, structural, susceptibility, table, plan)
@@ -82,18 +85,23 @@ def process(session: Session, settings: Settings) -> None:
         saving.save_structural(session, structural, settings, out)
         if susceptibility is not None:
             saving.save_susceptibility(session, susceptibility, settings, out)
+        saving.save_atlases(session, measured, out)
         saving.save_tables(table, checks, shown.methods_run, out)
-    # Before any picture is drawn, so that no figure can forget it. Images keep their faces.
-    shown = report.defaced(shown) if settings.deface else shown
-    written = report.write_participant(shown, out.page, out.session_folder / "figures")
-    citation.write(settings.output_dir / "logs", shown.stem, shown.methods_run)
-    out.made.update(written)
+    _write_page(shown, settings, out)
     # With --reports-only the images of the run before are still the valid ones.
     _finish(session, out, before if settings.reports_only else [])
     if settings.clean_work:
         # At the very end: a participant that failed goes on from what is kept there.
         shutil.rmtree(work_dir)
     _raise_if_unusable(session, inputs.exit_code)
+
+
+def _write_page(shown: report.ParticipantReport, settings: Settings, out: Derivatives) -> None:
+    # Before any picture is drawn, so that no figure can forget it. Images keep their faces.
+    shown = report.defaced(shown) if settings.deface else shown
+    written = report.write_participant(shown, out.page, out.session_folder / "figures")
+    citation.write(settings.output_dir / "logs", shown.stem, shown.methods_run)
+    out.made.update(written)
 
 
 def _external_files(session: Session, settings: Settings) -> Mapping[str, ExternalFile]:

@@ -36,6 +36,7 @@ CLASSES: Mapping[str, type] = {
     for item in (
         *(Image, Decision, *WARNINGS),
         *(anatomy.Prepared, anatomy.Anatomy, anatomy.Rigid, anatomy.Warp),
+        *(anatomy.CarriedAtlas, anatomy.CarriedAtlases),
         *(lesions.Lesions, lesions.Enhancement),
         *(qsm.Maps, qsm.Variants, Sources),
         *(roi.RegionResults, roi.Check, roi.Limit, roi.ReferenceLevel, roi.ReferenceRegion),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from bids_qsmthal import anatomy
-from bids_qsmthal.bids import external, gre_series
+from bids_qsmthal.bids import atlases, external, gre_series
 from bids_qsmthal.bids.dataset import UnusableScan
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, directions
@@ -77,6 +77,8 @@ class LoadedInputs:
         The gradient echo.
     external
         Results of other programs and a user's edits, by product.
+    atlases
+        Of the user, whose regions are measured.
     """
 
     session: Session
@@ -86,6 +88,7 @@ class LoadedInputs:
     flair: Image | None = None
     ce_t1w: Image | None = None
     external: Mapping[str, External] = field(default_factory=dict)
+    atlases: tuple[anatomy.UserAtlas, ...] = ()
 
 
 def read(
@@ -125,6 +128,7 @@ def read(
         ce_t1w=ce_t1w,
         # All of them now: a damaged edit that is read hours later would cost those hours.
         external={key: external_result(key, item, usable) for key, item in external_files.items()},
+        atlases=atlases.read_all(settings.atlases, usable),
     )
 
 

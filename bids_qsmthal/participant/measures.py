@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.core.sources import OURS
+from bids_qsmthal.core.sources import OURS, dataset
 from bids_qsmthal.lesions import LOCATIONS
 from bids_qsmthal.participant.lesion_iron import Rim
 from bids_qsmthal.roi import MaskSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.decision import Decision
     from bids_qsmthal.core.sources import Source
+    from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.separated import Separated
     from bids_qsmthal.participant.structural import Structural
@@ -56,6 +57,8 @@ DICTIONARY: dict[str, Any] = {
             "chi_diamagnetic_mean": "mean of the diamagnetic source (--separation), CSF is zero",
             "r2star_mean": "mean R2* of the region",
             "volume": "volume of the region on the grid of T1w",
+            "lesion_volume": "volume of the T2 lesions in the region",
+            "lesion_share": "share of the region that is T2 lesion",
             "thickness_mean": "mean thickness of the cortex",
             "lesion_count": "number of T2 lesions",
             "count": "number of those of one place",
@@ -84,6 +87,8 @@ DICTIONARY: dict[str, Any] = {
             "with the cortex; in brainstem or cerebellum; else deep white matter)",
             "lesion_thalamus": "the part of the T2 lesions in the thalami",
             "lesion_rim": "T2 lesions with a paramagnetic rim, whole",
+            "*:*": "a region of an atlas of the user (--atlas): name of the atlas, name of the "
+            "region in its table; susceptibility and R2* without veins",
             "normal_appearing_white_matter": "white matter 3 mm and more from any T2 lesion",
         },
     },
@@ -109,6 +114,7 @@ def collect(
     structural: Structural,
     susceptibility: Susceptibility | None,
     decision: Decision,
+    atlases: Sequence[MeasuredAtlas] = (),
 ) -> pd.DataFrame:
     """Return every number, one row each."""
     rows = [*_anatomy(structural), *_lesions(structural), *_enhancement(structural)]
@@ -122,6 +128,8 @@ def collect(
         parts.append(pd.DataFrame(found))
         if susceptibility.regions is not None:
             parts.append(_with_sources(susceptibility.regions.table, structural.sources))
+    if of_atlases := [found for one in atlases for found in atlas_rows(one)]:
+        parts.append(pd.DataFrame(of_atlases))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     table = table.reindex(columns=list(COLUMNS))
     table["participant_id"] = f"sub-{session.subject}"
@@ -255,6 +263,32 @@ def lesion_iron_rows(measured: MeasuredLesions, source: Source) -> list[dict[str
         *_normal_white(measured.iron),
         *_rim_rows(measured.table, measured.rim_source),
     ]
+
+
+UNITS_OF_REGIONS = {
+    "volume": "mm3",
+    "lesion_volume": "mm3",
+    "lesion_share": "1",
+    "thickness_mean": "mm",
+    "chi_mean": "ppb",
+    "chi_relative_csf": "ppb",
+    "r2star_mean": "1/s",
+}
+"""Of what is measured in the regions of an atlas."""
+
+
+def atlas_rows(measured: MeasuredAtlas) -> Iterable[dict[str, Any]]:
+    """Return what was measured in the regions of an atlas of the user; sides are in its names."""
+    for number in measured.numbers:
+        made = row(
+            number.measure,
+            f"{measured.atlas.name}:{measured.atlas.names[number.region]}",
+            number.value,
+            UNITS_OF_REGIONS[number.measure],
+            method=measured.method,
+            source=dataset(measured.atlas.name),
+        )
+        yield made | {"n_voxels": number.n_voxels, "n_lost": number.n_lost}
 
 
 DISTINCT = "distinct T2 lesions"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.anatomy import Anatomy, Prepared, Rigid
+from bids_qsmthal.anatomy import Anatomy, CarriedAtlases, Prepared, Rigid
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Enhancement, Lesions
 from bids_qsmthal.qsm import Maps, Variants
@@ -213,6 +213,14 @@ SEPARATION = Stage(
     share=0.02,
     gives=(Sources,),
 )
+ATLASES = Stage(
+    title="regions of your atlases",
+    needs=(T1W,),
+    on_request=True,
+    # Its label images have names of the user (bids.products.of_atlas).
+    share=0.03,
+    gives=(CarriedAtlases,),
+)
 
 # In the order in which they run. With all four scans the shares of those that nobody has to ask for
 # add up to 1: the brain in FLAIR and that in the gradient echo are looked for only where there is
@@ -221,6 +229,7 @@ STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
     *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS, LESION_IRON, SEPARATION),
+    ATLASES,
 )
 
 
@@ -304,7 +313,8 @@ class Plan:
 
 def requested(settings: Settings) -> frozenset[Stage]:
     """Return the stages that the options ask for beyond the usual ones."""
-    return frozenset({SEPARATION} if settings.separation is not None else ())
+    asked = {SEPARATION: settings.separation is not None, ATLASES: bool(settings.atlases)}
+    return frozenset(stage for stage, wanted in asked.items() if wanted)
 
 
 def plan(

@@ -10,6 +10,7 @@ import pandas as pd
 from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
 from bids_qsmthal.bids import protocol
 from bids_qsmthal.bids.derivatives import plain, raw_uri
+from bids_qsmthal.bids.products import of_atlas
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.derivatives import Derivatives
     from bids_qsmthal.core.image import Image
+    from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
@@ -147,6 +149,16 @@ def _save_lesions(
     _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], method, out)
     write_tsv(out.path("desc-qsmthal_lesions", ".tsv"), measured.table)
     write_json(out.path("desc-qsmthal_lesions", ".json"), dict(lesion_iron.DICTIONARY))
+
+
+def save_atlases(session: Session, atlases: Sequence[MeasuredAtlas], out: Derivatives) -> None:
+    """Save the regions of the user's atlases on the grid of T1w, with their names."""
+    sources = _uris(session, (session.t1w, *session.inversions))
+    for one in atlases:
+        product, how = of_atlas(one.atlas.name), {"AtlasFile": one.atlas.file_name}
+        method = how | {"Space": one.space, "Regions": one.method}
+        out.save(product, one.carried.labels, sources=sources, method=method, dtype=np.int32)
+        out.save_labels(product, _names_table(one.atlas.names))
 
 
 def _phase(report: PhaseReport) -> dict[str, Any]:

@@ -215,6 +215,7 @@ ELSEWHERE = {
     *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
+    *("atlas", "atlas_space", "atlas_threshold"),  # another one
     *("medi_csf",),  # refused with the inversion that is used here
 }
 
