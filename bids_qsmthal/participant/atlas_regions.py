@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 MINIMUM_VOXELS = 10
 """As for susceptibility elsewhere (``roi.measured_regions``)."""
 
+CORTICAL = 0.5
+"""Share of a region that is cortex where its thickness is told: a nucleus or a tract that touches
+the cortex with its rim has no thickness."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionNumber:
@@ -147,12 +151,12 @@ def _of_t1w(own: CarriedAtlas, structural: Structural) -> Iterator[RegionNumber]
 
 
 def _thickness(region: int, voxels: Voxels, structural: Structural) -> Iterator[RegionNumber]:
-    """Yield the thickness of the cortex in a region that has some."""
+    """Yield the thickness of a region that is mostly cortex."""
     if structural.thickness_mm is None or structural.anatomy is None:
         return
     thickness_mm = structural.thickness_mm.data.ravel()[voxels]
     cortical = thickness_mm > 0
-    if cortical.sum() < MINIMUM_VOXELS:
+    if cortical.sum() < max(MINIMUM_VOXELS, CORTICAL * voxels.size):
         return
     gray = structural.anatomy.gm.data.ravel()[voxels]
     yield RegionNumber(

@@ -128,6 +128,7 @@ def participant():
     t1w, gre = grid(2, 30), grid(2.5, 24)
     left, right = np.moveaxis(spheres(t1w, LEFT, RIGHT), -1, 0)
     lesion = left & (np.arange(30) >= 16)[None, None, :]
+    rim = left & (np.arange(30) >= 18)[None, None, :]
     of_gre = spheres(gre, LEFT, RIGHT)
     chi = np.where(of_gre[..., 0], 0.05, np.where(of_gre[..., 1], -0.02, 0.01)).astype("f4")
     veins = of_gre[..., 0] & (np.arange(24) < 12)[None, :, None]
@@ -137,7 +138,7 @@ def participant():
     structural = SimpleNamespace(
         prepared=SimpleNamespace(to_template=warp(), brain=t1w),
         lesion_mask=t1w.like(lesion),
-        thickness_mm=t1w.like(np.where(right, 2.5, 0).astype("f4")),
+        thickness_mm=t1w.like(np.where(right, 2.5, np.where(rim, 1.5, 0)).astype("f4")),
         anatomy=SimpleNamespace(gm=t1w.like(np.ones(t1w.shape, "f4"))),
     )
     maps = SimpleNamespace(
@@ -176,6 +177,7 @@ def test_the_numbers_of_a_region_are_those_of_the_truth() -> None:
     assert lost / (lost + used) == pytest.approx(0.4, abs=0.1)
     assert table.loc[("r2star_mean", "own:right"), "value"] == pytest.approx(20)
     assert table.loc[("thickness_mean", "own:right"), "value"] == pytest.approx(2.5)
+    # A third of the left region is cortex.
     assert ("thickness_mean", "own:left") not in table.index
     written = set(table.index.get_level_values("measure"))
     assert written == set(measures.UNITS_OF_REGIONS)
