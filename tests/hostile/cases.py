@@ -432,7 +432,7 @@ VOXELS = [
 FILES = [
     Case("cut short", files("*echo-1_part-mag*.nii.gz", cut), 65, ["truncated or damaged", "copy"]),
     Case("cut short, not compressed", uncompressed_cut, 65, ["truncated", "header promises"]),
-    Case("empty", instead(Path.touch), 65, ["not a readable NIfTI"]),
+    Case("empty", instead(Path.touch), 65, ["an empty file (0 bytes)"]),
     Case("text", instead(lambda path: path.write_text("NIfTI")), 65, ["not a readable NIfTI"]),
     Case(
         "compressed text",
