@@ -47,6 +47,11 @@ def printed(
     """What the command prints about a cohort that is there and was processed already."""
     monkeypatch.setattr(demo, "plan", lambda *_: (seam.planned(seam.SEED),))
     monkeypatch.setattr(cli, "process", lambda _: 0)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a cohort that is there is made again")
+
+    monkeypatch.setattr(demo.simulate, "write_dataset", never)
     words = ["demo", str(seam_study.root), "--participants", "1", "--nprocs", "1"]
     assert cli.main(words) == 0
     return capsys.readouterr().out.splitlines()
