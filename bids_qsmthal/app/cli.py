@@ -376,7 +376,7 @@ def _simulate(words: Sequence[str]) -> int:
                 vendors=chosen.vendor,
                 scenario=chosen.scenario,
             ),
-            files=simulation.Files(tuple(chosen.labels), tuple(chosen.lesion_masks)),
+            files=simulation.Files.of(chosen.labels, chosen.lesion_masks),
         )
 
 
@@ -391,7 +391,7 @@ def _demo(words: Sequence[str]) -> int:
         folder,
         participants=chosen.participants,
         seed=chosen.seed,
-        files=simulation.Files(tuple(chosen.labels), tuple(chosen.lesion_masks)),
+        files=simulation.Files.of(chosen.labels, chosen.lesion_masks),
         process=lambda bids_dir, output_dir: process(_demo_settings(chosen, bids_dir, output_dir)),
     )
 

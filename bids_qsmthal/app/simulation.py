@@ -51,8 +51,14 @@ class Scan:
 class Files:
     """What of the participants is read: label maps of their heads, masks with shapes of lesions."""
 
-    labels: Sequence[Path] = ()
-    lesion_masks: Sequence[Path] = ()
+    labels: tuple[Path, ...] = ()
+    lesion_masks: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, labels: Sequence[Path], lesion_masks: Sequence[Path]) -> Files:
+        """Return the files that a command line names."""
+        # Tuples: what names none must equal ``NO_FILES``.
+        return cls(labels=tuple(labels), lesion_masks=tuple(lesion_masks))
 
 
 NO_FILES: Final = Files()

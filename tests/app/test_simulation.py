@@ -31,7 +31,7 @@ def test_the_words_of_the_command_line_become_the_cohort(tmp_path, written):
     ((folder, cohort, scenario, given, visits),) = written
     assert folder == tmp_path / "bids"
     assert scenario is simulate.SCENARIOS["flow"]
-    assert given == ([], [])
+    assert given == ((), ())
     assert visits == 2
     assert [person.parameters.vendor.name for person in cohort] == ["ge", "philips", "ge"]
     assert {person.parameters.protocol.name for person in cohort} == {"clinical"}
@@ -124,7 +124,7 @@ def test_the_readme_of_a_dataset_says_what_its_scanner_does(tmp_path):
 def test_heads_and_shapes_of_lesions_are_read_where_they_are_named(tmp_path, written):
     words = ["--labels", "one.nii", "two.nii", "--lesion-masks", "mask.nii"]
     assert main(["simulate", str(tmp_path), *words]) == 0
-    assert written[0][3] == ([Path("one.nii"), Path("two.nii")], [Path("mask.nii")])
+    assert written[0][3] == ((Path("one.nii"), Path("two.nii")), (Path("mask.nii"),))
 
 
 def test_a_label_map_that_is_none_stops_before_anything_is_written(tmp_path, capsys):
