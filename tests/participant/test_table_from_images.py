@@ -193,7 +193,7 @@ def test_distinct_lesions_of_the_table_are_those_of_the_images(seam_study: Study
     listed = pd.read_csv(seam_study.anat / f"{NAME}_label-lesion_lesions.tsv", sep="\t")
     groups = table.groupby("group")["volume_mm3"].sum()
     np.testing.assert_allclose(groups, listed.set_index("id")["volume_mm3"])
-    labels = seam_study.made("space-T1w_label-lesion_dseg")
+    labels = seam_study.made("space-T1w_desc-lesions_dseg")
     counts = np.bincount(voxels(labels).astype(int).ravel())[1:]
     voxel_mm3 = abs(np.linalg.det(labels.affine[:3, :3]))
     np.testing.assert_allclose(table["volume_mm3"], counts * voxel_mm3)
@@ -205,7 +205,7 @@ def test_distinct_lesions_of_the_table_are_those_of_the_images(seam_study: Study
 @pytest.mark.slow
 def test_susceptibility_of_lesions_is_that_of_the_map(seam_study: Study) -> None:
     table = pd.read_csv(seam_study.anat / f"{NAME}_desc-qsmthal_lesions.tsv", sep="\t")
-    labels = voxels(seam_study.made("space-MEGRE_label-lesion_dseg"))
+    labels = voxels(seam_study.made("space-MEGRE_desc-lesions_dseg"))
     chi_ppb = 1000 * voxels(seam_study.made("Chimap"))
     white_ppb = seam_study.value("chi_mean", "normal_appearing_white_matter")
     whole = table[(table["vein_share"] == 0) & (table["lost_share"] == 0)]
