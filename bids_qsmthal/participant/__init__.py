@@ -80,7 +80,9 @@ def process(session: Session, settings: Settings) -> None:
         measured,
     )
 
-    shown = page.contents(session, settings, structural, susceptibility, table, plan)
+    shown = page.with_atlases(
+        page.contents(session, settings, structural, susceptibility, table, plan), measured
+    )
     if not settings.reports_only:
         saving.save_structural(session, structural, settings, out)
         if susceptibility is not None:

@@ -11,6 +11,7 @@ from bids_qsmthal.core.sources import OURS, Maker
 from bids_qsmthal.participant.morphometry import Method
 from bids_qsmthal.report import (
     AnatomyRun,
+    AtlasRun,
     ExternalNumbers,
     LesionIronRun,
     MethodsRun,
@@ -20,10 +21,11 @@ from bids_qsmthal.report import (
 from bids_qsmthal.report.methods_run import Uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.sources import Source
+    from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
@@ -77,6 +79,19 @@ def _lesion_iron(settings: Settings, susceptibility: Susceptibility | None) -> L
         least_mm=settings.rims.least_mm(susceptibility.combined.grid.voxel_size_mm),
         threshold=settings.rims.threshold,
         rims=susceptibility.lesions.rim_source,
+    )
+
+
+def atlases(measured: Sequence[MeasuredAtlas]) -> tuple[AtlasRun, ...]:
+    """Return how each atlas of the user became regions of the participant."""
+    return tuple(
+        AtlasRun(
+            name=one.atlas.name,
+            space=one.space,
+            in_template=one.atlas.in_template,
+            threshold=None if one.atlas.labelled else one.atlas.threshold,
+        )
+        for one in measured
     )
 
 

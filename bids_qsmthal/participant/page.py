@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bids_qsmthal import __version__, report
 from bids_qsmthal.anatomy import atlas
@@ -13,18 +15,18 @@ from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE
 from bids_qsmthal.core.scan_warnings import NoGradientEcho, ScanWarning, ThalamusUnknown
-from bids_qsmthal.participant import methods, quality, radiology
+from bids_qsmthal.participant import measures, methods, quality, radiology
 from bids_qsmthal.participant.lesion_iron import Rim
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.dataset import Session
+    from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.pipeline import Plan
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
@@ -80,6 +82,39 @@ def contents(
         command=settings.shown_command,
         links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
     )
+
+
+def with_atlases(
+    shown: report.ParticipantReport, measured: Sequence[MeasuredAtlas]
+) -> report.ParticipantReport:
+    """Return a page that also shows the regions of the user's atlases."""
+    maps = [
+        report.AtlasMaps(
+            name=one.atlas.name,
+            labels=one.carried.labels,
+            names=one.atlas.names,
+            table=_region_table(one),
+        )
+        for one in measured
+    ]
+    run = replace(shown.methods_run, atlases=methods.atlases(measured))
+    return replace(shown, atlases=maps, methods_run=run)
+
+
+def _region_table(measured: MeasuredAtlas) -> pd.DataFrame:
+    """Return one row per region and one column per measure, in the order of both."""
+    columns = {
+        name: f"{name} ({unit})"
+        for name, unit in measures.UNITS_OF_REGIONS.items()
+        if any(number.measure == name for number in measured.numbers)
+    }
+    values = {(number.region, number.measure): number.value for number in measured.numbers}
+    rows = [
+        {"region": measured.atlas.names[region]}
+        | {column: values.get((region, name), np.nan) for name, column in columns.items()}
+        for region in measured.carried.numbers
+    ]
+    return pd.DataFrame(rows, columns=["region", *columns.values()])
 
 
 def _verdict(

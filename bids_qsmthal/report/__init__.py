@@ -2,6 +2,7 @@
 
 from bids_qsmthal.report.contents import (
     AnatomyMaps,
+    AtlasMaps,
     GreMaps,
     LesionIronMaps,
     LesionMaps,
@@ -13,6 +14,7 @@ from bids_qsmthal.report.contents import (
 from bids_qsmthal.report.defacing import defaced
 from bids_qsmthal.report.methods_run import (
     AnatomyRun,
+    AtlasRun,
     ExternalNumbers,
     LesionIronRun,
     MethodsRun,
@@ -37,6 +39,8 @@ from bids_qsmthal.report.saving import write_page, write_participant
 __all__ = [
     "AnatomyMaps",
     "AnatomyRun",
+    "AtlasMaps",
+    "AtlasRun",
     "ExternalNumbers",
     "Figure",
     "Flicker",

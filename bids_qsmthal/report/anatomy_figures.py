@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from bids_qsmthal.core.labels import TABLE, THALAMUS, region
 from bids_qsmthal.report import drawing, panels
@@ -15,7 +16,7 @@ from bids_qsmthal.report.slices import cut
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.image import Image
-    from bids_qsmthal.report.contents import AnatomyMaps
+    from bids_qsmthal.report.contents import AnatomyMaps, AtlasMaps
     from bids_qsmthal.report.page import Figure
 
 # The cortex is 1 to 4.5 mm thick (Fischl and Dale 2000, doi 10.1073/pnas.200033797).
@@ -142,6 +143,33 @@ def nuclei(anatomy: AnatomyMaps) -> Figure | None:
     """Show the nuclei of the thalamus."""
     title, name = "Nuclei of the thalamus", "desc-nuclei_dseg"
     return labels(anatomy, anatomy.nuclei, anatomy.nuclei_names, title, name)
+
+
+NAMED = 24
+"""Structures that a legend can name; four of its rows."""
+
+
+def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:
+    """Show the regions of an atlas of the user, in colours of their own unless they are many."""
+    title, name = f"Regions of the atlas {atlas.name}", f"desc-atlas{atlas.name}_dseg"
+    present = np.unique(atlas.labels.data[atlas.labels.data > 0]).tolist()
+    if len({region(value, atlas.names).name for value in present}) <= NAMED:
+        return labels(anatomy, atlas.labels, atlas.names, title, name)
+    if anatomy.t1w is None:
+        return None
+    # Voxels among others of their region: a dark line is left between two regions.
+    within = ndimage.maximum_filter(atlas.labels.data, 3) == ndimage.minimum_filter(
+        atlas.labels.data, 3
+    )
+    shown = atlas.labels.like((within & (atlas.labels.data > 0)).astype(np.uint8))
+    strip = Strip(
+        cut(anatomy.t1w, show=atlas.labels, through=atlas.labels, count=8),
+        panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"),
+        [Overlay(shown, "inside a region", drawing.SKY, filled=True)],
+        columns=4,
+    )
+    caption = f"The {len(present)} regions, with a gap between any two; the table names them."
+    return panels.figure([strip], title, name, caption)
 
 
 STAGES = (tissue, deep_gray, nuclei, thickness)

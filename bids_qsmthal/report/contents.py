@@ -171,6 +171,26 @@ class LesionIronMaps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AtlasMaps:
+    """An atlas of the user in this participant.
+
+    Attributes
+    ----------
+    labels
+        Its regions on the grid of T1w; where they overlap the most probable.
+    names
+        What the numbers of ``labels`` mean.
+    table
+        One row per region with what was measured in it.
+    """
+
+    name: str
+    labels: Image
+    names: Mapping[int, str]
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
     """Two scans of one head.
 
@@ -236,6 +256,7 @@ class ParticipantReport:
     anatomy: AnatomyMaps = field(default_factory=AnatomyMaps)
     lesions: LesionMaps = field(default_factory=LesionMaps)
     lesion_iron: LesionIronMaps | None = None
+    atlases: Sequence[AtlasMaps] = ()
     registrations: Sequence[Registration] = ()
     warnings: Sequence[Notice] = ()
     methods_run: MethodsRun = field(default_factory=MethodsRun)

@@ -157,6 +157,26 @@ class LesionIronRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtlasRun:
+    """How an atlas of the user became regions of the participant.
+
+    Attributes
+    ----------
+    space
+        Of its file.
+    in_template
+        Whether it was carried by the deformable registration.
+    threshold
+        Probability above which a voxel belongs to a region; None for labels.
+    """
+
+    name: str
+    space: str
+    in_template: bool
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodsRun:
     """All that ran for one page; what did not run is None or empty.
 
@@ -174,6 +194,8 @@ class MethodsRun:
         Who made the masks.
     lesion_iron
         What was measured in single lesions.
+    atlases
+        Those of the user whose regions were measured.
     analysis
         Name of the statistical analysis.
     group_texts
@@ -191,5 +213,6 @@ class MethodsRun:
     lesion_iron: LesionIronRun | None = None
     scan: ScanRun | None = None
     regions: RegionsRun | None = None
+    atlases: tuple[AtlasRun, ...] = ()
     analysis: str | None = None
     group_texts: Mapping[str, str] = field(default_factory=dict)

@@ -35,7 +35,7 @@ from bids_qsmthal.report.page import (
 from bids_qsmthal.roi import ReferenceRegion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bids_qsmthal.report.contents import LesionIronMaps, ParticipantReport
 
@@ -74,6 +74,7 @@ def participant_page(report: ParticipantReport) -> Page:
         _anatomy(report),
         _registrations(report),
         _lesions(report),
+        *_atlases(report),
         _measures(report),
         _correction(report),
         citation.section(report.methods_run),
@@ -330,6 +331,29 @@ def _lesion_iron(report: ParticipantReport, iron: LesionIronMaps) -> list[Block 
             folded=True,
         ),
     ]
+
+
+ATLAS = (
+    "Each region of the atlas {name} was measured on the grid of T1w (volume, T2 lesions in it, "
+    "thickness of cortex) and of the gradient echo (susceptibility and R2* without veins). n/a: "
+    "fewer than ten voxels are left, or the scan is missing. Where regions overlap, as tracts do, "
+    "each is measured whole; the picture shows the most probable."
+)
+
+
+def _atlases(report: ParticipantReport) -> Iterator[Section]:
+    """Yield a section for each atlas of the user."""
+    for atlas in report.atlases:
+        table = Table(
+            f"Regions of {atlas.name}",
+            atlas.table,
+            "Units are in the names of the columns.",
+            f"{report.stem}_desc-atlas{atlas.name}",
+            folded=len(atlas.table) > 30,
+        )
+        figure = anatomy_figures.user_atlas(report.anatomy, atlas)
+        blocks = [Prose(ATLAS.format(name=atlas.name)), figure, table]
+        yield _section(f"Atlas {atlas.name}", blocks)
 
 
 def _measures(report: ParticipantReport) -> Section:

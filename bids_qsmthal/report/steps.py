@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm.separation import R2StarSeparation
     from bids_qsmthal.report.methods_run import (
         AnatomyRun,
+        AtlasRun,
         ExternalNumbers,
         LesionIronRun,
         MethodsRun,
@@ -66,6 +67,7 @@ def steps(run: MethodsRun) -> Iterator[Step]:
         yield from _lesion_iron(run.lesion_iron)
     if run.regions is not None:
         yield from _regions(run.regions)
+    yield from map(_user_atlas, run.atlases)
     if run.analysis is not None:
         chiang = run.analysis == CHIANG_ANALYSIS
         yield Step("statistics", "chiang2018" if chiang else "own", {"analysis": run.analysis})
@@ -303,6 +305,13 @@ def _regions(run: RegionsRun) -> Iterator[Step]:
     yield Step("csf_reference", REFERENCES[region], values)
     brain = region is ReferenceRegion.BRAIN
     yield Step("relative_susceptibility", "brain" if brain else "csf")
+
+
+def _user_atlas(run: AtlasRun) -> Step:
+    values: dict[str, Value] = {"name": run.name, "space": run.space, "carried": run.in_template}
+    if run.threshold is None:
+        return Step("user_atlas", "labels", values)
+    return Step("user_atlas", "probabilities", values | {"threshold": f"{run.threshold:g}"})
 
 
 def _listed(names: list[str]) -> str:

@@ -13,10 +13,11 @@ from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.participant import atlas_regions, measures, saving
+from bids_qsmthal.participant import atlas_regions, measures, page, saving
 from bids_qsmthal.participant.earlier_outputs import SHARED
 from bids_qsmthal.participant.kept_results import KeptResults, key_of
 from bids_qsmthal.participant.pipeline import ATLASES, plan, requested
+from bids_qsmthal.report import ParticipantReport
 from bids_qsmthal.settings import AtlasFile, Resources, Settings
 
 SHIFT_MM = (6.0, -4.0, 2.0)
@@ -231,3 +232,21 @@ def test_the_stage_is_considered_where_an_atlas_is_named(tmp_path: Path) -> None
     outcomes = [dict(plan(session, {}, requested(one)).outcomes) for one in (silent, asked)]
     assert ATLASES.title not in outcomes[0]
     assert outcomes[1][ATLASES.title] == "left out, there is no T1w"
+
+
+def test_the_page_gets_each_region_with_its_numbers_and_the_methods_text_its_threshold() -> None:
+    structural, scan = participant()
+    maps = atlas_of(labelled=False, in_template=False)
+    found = atlas_regions.measured((maps,), structural, scan, Running())
+    shown = page.with_atlases(ParticipantReport(participant_id="sub-01"), found)
+    (own,), (run,) = shown.atlases, shown.methods_run.atlases
+    assert (run.name, run.space, run.in_template, run.threshold) == ("own", "T1w", False, 0.5)
+    table = own.table.set_index("region")
+    assert list(table.index) == ["left", "right"]
+    rows = pd.DataFrame(measures.atlas_rows(found[0])).set_index(["measure", "region"])["value"]
+    for measure, unit in measures.UNITS_OF_REGIONS.items():
+        expected = [rows.get((measure, f"own:{side}"), np.nan) for side in table.index]
+        np.testing.assert_array_equal(table[f"{measure} ({unit})"], expected)
+    # The left region is no cortex.
+    assert np.isnan(table.loc["left", "thickness_mean (mm)"])
+    assert set(np.unique(own.labels.data)) == {0, 1, 2}

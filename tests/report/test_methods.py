@@ -27,6 +27,7 @@ from bids_qsmthal.qsm.scaling import Scale
 from bids_qsmthal.qsm.separation import BrokenLine, Proportional, R2StarSeparation
 from bids_qsmthal.report import (
     AnatomyRun,
+    AtlasRun,
     ExternalNumbers,
     LesionIronRun,
     MethodsRun,
@@ -232,11 +233,24 @@ def lesions() -> Iterator[MethodsRun]:
         )
 
 
+LABELS = AtlasRun(name="nuclei", space="MNI152NLin2009cAsym", in_template=True)
+TRACTS = AtlasRun(name="tracts", space="T1w", in_template=False, threshold=0.25)
+
+
+def atlases() -> Iterator[MethodsRun]:
+    yield from (
+        MethodsRun(atlases=(replace(one, in_template=carried),))
+        for one in (LABELS, TRACTS)
+        for carried in (True, False)
+    )
+
+
 def all_runs() -> Iterator[MethodsRun]:
     yield from (MethodsRun(scan=scan) for scan in scans())
     yield from (MethodsRun(scan=SCAN, regions=run) for run in regions())
     yield from anatomies()
     yield from lesions()
+    yield from atlases()
     yield from (MethodsRun(analysis=name) for name in ("chiang2018", "my own"))
 
 
@@ -616,3 +630,15 @@ def test_a_step_between_slices_that_was_removed_is_said() -> None:
     scan = replace(SCAN, phase=PHASE._replace(slice_step_rad=0.314))
     text = methods.describe(MethodsRun(scan=scan)).markdown
     assert "differed in phase by 0.31 rad in the last echo, which was removed" in text
+
+
+def test_an_atlas_of_the_user_is_named_with_how_its_regions_were_made() -> None:
+    text = said(MethodsRun(atlases=(LABELS, TRACTS)), "user_atlas")[0]
+    labels, tracts = text.split(" Volume, ")
+    assert "atlas nuclei, given in the space MNI152NLin2009cAsym" in labels
+    assert "deformable registration" in labels
+    assert "nearest voxel" in labels
+    assert "atlas tracts, given in the space T1w" in tracts
+    assert "above 0.25" in tracts
+    assert "deformable registration" not in tracts
+    assert not said(MethodsRun(), "user_atlas")[0]
