@@ -350,7 +350,11 @@ def _view(words: Sequence[str]) -> int:
         # Not the script: an interpreter knows its own place, whatever the PATH says.
         command = view.Command((sys.executable, "-m", "bids_qsmthal", "remake"), environment)
         place = (chosen.host, chosen.port)
-        view.serve(chosen.output_dir, place, command, browser=not chosen.no_browser)
+        view.serve(
+            *(chosen.output_dir, place, command),
+            bids_dir=chosen.bids_dir,
+            browser=not chosen.no_browser,
+        )
     return ExitCode.DONE
 
 

@@ -79,9 +79,8 @@ def run(
     sys.stdout.write(f"\n{comparison(folder / 'truth', derivatives, cohort)}\n")
     for report in (*sorted(derivatives.glob("sub-*.html")), *derivatives.glob("group/group.html")):
         sys.stdout.write(f"report: {report}\n")
-    sys.stdout.write(
-        f"to look, correct and rate: bids_qsmthal view {shlex.quote(str(derivatives))}\n"
-    )
+    folders = f"{shlex.quote(str(derivatives))} {shlex.quote(str(bids))}"
+    sys.stdout.write(f"to look, correct and rate: bids_qsmthal view {folders}\n")
     return status
 
 

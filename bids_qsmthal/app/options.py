@@ -304,7 +304,7 @@ def remake_parser() -> Parser:
 
 
 def view_parser() -> Parser:
-    """Describe ``bids_qsmthal view OUT``."""
+    """Describe ``bids_qsmthal view OUT [BIDS]``."""
     p = Parser(
         prog="bids_qsmthal view",
         description="Serve a page of this machine to look at the participants of an output "
@@ -314,6 +314,13 @@ def view_parser() -> Parser:
         allow_abbrev=False,
     )
     p.add_argument("output_dir", type=Path, metavar="OUT", help="output folder of a run")
+    p.add_argument(
+        "bids_dir",
+        type=Path,
+        nargs="?",
+        metavar="BIDS",
+        help="BIDS folder of the run, read only: shows FLAIR and magnitude, too",
+    )
     _option(
         p,
         "--host",

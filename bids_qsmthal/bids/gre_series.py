@@ -118,9 +118,7 @@ def describe(
         main field is unknown.
     """
     name = files.paths[0].name
-    echoes = _echoes_by_part(files.paths, root)
-    parts = _pair(echoes, name)
-    first, second = (_ordered(echoes[part], name) for part in parts)
+    parts, first, second = echoes(files.paths, root)
     for part, found in zip(parts, (first, second), strict=True):
         _check_no_gap(found, f"{files.paths[0].parent}: part-{part}")
     _check_same_echoes(first, second, parts)
@@ -148,6 +146,25 @@ def describe(
         b0=b0,
         warnings=tuple(warning for warning in doubts if warning is not None),
     )
+
+
+def echoes(
+    paths: Sequence[Path], root: Path
+) -> tuple[tuple[str, str], tuple[Echo, ...], tuple[Echo, ...]]:
+    """Return what the two parts of a scan are, and both by echo time; voxels are not read.
+
+    Raises
+    ------
+    MissingInputError
+        A part or an echo time is missing.
+    DataError
+        Echo times make no sense.
+    """
+    name = paths[0].name
+    found = _echoes_by_part(paths, root)
+    parts = _pair(found, name)
+    first, second = (_ordered(found[part], name) for part in parts)
+    return parts, first, second
 
 
 def _voxel_size_mm(path: Path) -> list[float]:

@@ -87,6 +87,28 @@ def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
     return Image(np.ascontiguousarray(data), _affine(image.affine, path))
 
 
+def load_volume(path: Path, number: int) -> Image:
+    """Read one volume of a 4-D image, float32, scale factors applied; the others are skipped.
+
+    The checksum of a compressed file is behind its last volume and is not compared.
+
+    Raises
+    ------
+    MissingInputError
+        No such file.
+    DataError
+        There is no such volume, the file is truncated or not an image.
+    """
+    opened = _opened(path)
+    try:
+        data = np.asarray(opened.dataobj[..., number], dtype=np.float32)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(
+            f"{path}: volume {number} cannot be read ({_words(error)}); copy or export it again."
+        ) from error
+    return Image(np.ascontiguousarray(data), _affine(opened.affine, path))
+
+
 def shape_and_affine(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """Read the header alone; a file that was read before is not read again while it is the same.
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Command", "serve", "server_of"]
 
 
-def server_of(output_dir: Path, place: tuple[str, int], remake: Command) -> Server:
+def server_of(
+    output_dir: Path, place: tuple[str, int], remake: Command, bids_dir: Path | None = None
+) -> Server:
     """Return a server of an output folder that has its port and waits to be run.
 
     Parameters
@@ -27,16 +29,18 @@ def server_of(output_dir: Path, place: tuple[str, int], remake: Command) -> Serv
         Address and port to listen on; the port 0 takes a free one.
     remake
         What runs a participant again.
+    bids_dir
+        The BIDS folder of the run, to show FLAIR and magnitude; ``None``: they are not shown.
 
     Raises
     ------
     MissingInputError
-        The folder holds no participant of ours.
+        The folder holds no participant of ours, or there is no such BIDS folder.
     OutputError
         The port is taken.
     """
     gate = Gate()
-    bench = application.bench(output_dir.resolve(), gate, remake)
+    bench = application.bench(output_dir.resolve(), gate, remake, bids_dir)
     try:
         return Server(place, gate, application.routes(bench), bench.remaker.end)
     except (OSError, OverflowError) as error:
@@ -45,7 +49,14 @@ def server_of(output_dir: Path, place: tuple[str, int], remake: Command) -> Serv
         ) from error
 
 
-def serve(output_dir: Path, place: tuple[str, int], remake: Command, *, browser: bool) -> None:
+def serve(
+    output_dir: Path,
+    place: tuple[str, int],
+    remake: Command,
+    *,
+    bids_dir: Path | None = None,
+    browser: bool,
+) -> None:
     """Serve until Ctrl-C; print the address and, where asked for, open it.
 
     Raises
@@ -53,7 +64,7 @@ def serve(output_dir: Path, place: tuple[str, int], remake: Command, *, browser:
     MissingInputError, OutputError
         As ``server_of``.
     """
-    with server_of(output_dir, place, remake) as server:
+    with server_of(output_dir, place, remake, bids_dir) as server:
         address = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
         sys.stdout.write(f"{address}\nCtrl-C stops it; the address works until then.\n")
         sys.stdout.flush()

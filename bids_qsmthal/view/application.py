@@ -65,29 +65,34 @@ class Bench:
     ----------
     writable
         Whether corrections and ratings can be saved.
+    bids_dir
+        Where FLAIR and magnitude are; ``None``: they are not shown.
     """
 
     output_dir: Path
     gate: Gate
     remaker: Remaker
     writable: bool
+    bids_dir: Path | None = None
 
 
-def bench(output_dir: Path, gate: Gate, remake: Command) -> Bench:
+def bench(output_dir: Path, gate: Gate, remake: Command, bids_dir: Path | None = None) -> Bench:
     """Return the bench of an output folder.
 
     Raises
     ------
     MissingInputError
-        It holds no participant of ours.
+        It holds no participant of ours, or there is no such BIDS folder.
     """
+    if bids_dir is not None and not bids_dir.is_dir():
+        raise MissingInputError(f"{bids_dir}: no such folder; expected the BIDS folder of the run.")
     if not participants.rows(output_dir):
         raise MissingInputError(
             f"{output_dir}: no participant of bids_qsmthal; expected the output folder of a run."
         )
     edited = output_dir / EDITS
     writable = os.access(edited if edited.is_dir() else output_dir, os.W_OK)
-    return Bench(output_dir, gate, Remaker(output_dir, remake), writable)
+    return Bench(output_dir, gate, Remaker(output_dir, remake), writable, bids_dir)
 
 
 def routes(of: Bench) -> tuple[Route, ...]:
@@ -144,7 +149,8 @@ def _participants(of: Bench, _request: Request) -> Response:
     ]
     # Reports are opened with the lesser token: they are pages of their own.
     return answer(
-        {"rows": rows, "writable": of.writable, "files": f"/{of.gate.files_token}/files/"}
+        {"rows": rows, "writable": of.writable, "raw": of.bids_dir is not None}
+        | {"files": f"/{of.gate.files_token}/files/"}
     )
 
 
@@ -249,7 +255,7 @@ def _file(of: Bench, request: Request) -> Response:
 
 def _of(of: Bench, request: Request) -> images.ScanMaps:
     row = participants.row(of.output_dir, request.parts["name"])
-    return images.ScanMaps(of.output_dir, row)
+    return images.ScanMaps(of.output_dir, row, of.bids_dir)
 
 
 def _check_writable(of: Bench) -> None:

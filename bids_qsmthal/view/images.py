@@ -16,6 +16,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.report import drawing, gre_figures
+from bids_qsmthal.view import raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,10 @@ class Label:
         What its numbers are called; the first one is 1.
     may_be_empty
         Whether a head can have none of it.
+    pieces
+        Whether its pieces are confirmed and rejected one by one.
+    among
+        The product whose numbered lesions are what is confirmed and rejected, as a whole each.
     """
 
     key: str
@@ -60,6 +65,8 @@ class Label:
     color: str
     values: tuple[str, ...] = ("inside",)
     may_be_empty: bool = False
+    pieces: bool = False
+    among: str = ""
 
 
 _CHI, _R2STAR = gre_figures.CHI_WINDOW, gre_figures.R2STAR_WINDOW
@@ -75,9 +82,15 @@ LABELS: Final = (
     Label("csf_reference", "CSF reference", drawing.SKY),
     Label("vein", "veins", drawing.VERMILION, may_be_empty=True),
     Label("brain_gre", "brain (gradient echo)", drawing.PURPLE),
-    Label("lesion", "T2 lesions", drawing.GREEN, may_be_empty=True),
-    Label("enhancing", "enhancing lesions", drawing.VERMILION, may_be_empty=True),
+    Label("lesion", "T2 lesions", drawing.GREEN, may_be_empty=True, pieces=True),
+    Label("enhancing", "enhancing lesions", drawing.ORANGE, may_be_empty=True, pieces=True),
     Label("brain", "brain (T1w)", drawing.PURPLE),
+    Label(
+        *("rim", "lesions with a rim", drawing.BLUE),
+        may_be_empty=True,
+        pieces=True,
+        among="lesion_labels_gre",
+    ),
 )
 """What can be corrected, each on the grid of its own scan."""
 
@@ -93,10 +106,13 @@ class ScanMaps:
     ----------
     output_dir
         The root of all.
+    bids_dir
+        Where its raw images are; ``None`` where nobody said it.
     """
 
     output_dir: Path
     row: ParticipantRow
+    bids_dir: Path | None = None
 
     def output(self, key: str) -> Path:
         """Return the place of a product of the run."""
@@ -133,16 +149,33 @@ class ScanMaps:
 
     def transform(self, source: str, target: str) -> Path:
         """Return the file that resamples an image of one scan onto another."""
-        name = f"{self.row.name}_from-{source}_to-{target}_mode-image_xfm.txt"
+        begin = self._begin("MEGRE" if "MEGRE" in {source, target} else "T1w")
+        name = f"{begin}_from-{source}_to-{target}_mode-image_xfm.txt"
         return self.output_dir / self.row.folder / name
 
+    def sidecar(self, key: str) -> Path:
+        """Return the place of what the run says about a product."""
+        image = self.output(key)
+        return image.with_name(f"{image.name.removesuffix('.nii.gz')}.json")
+
+    def raw(self) -> tuple[raw.RawImage, ...]:
+        """Return the raw images that can be shown: FLAIR, and the magnitude of each echo."""
+        if self.bids_dir is None:
+            return ()
+        flair = raw.flair(self.sidecar("lesion"), self.bids_dir)
+        registered = self.transform("FLAIR", "T1w").is_file()
+        magnitudes = raw.magnitudes(self.sidecar("chi"), self.bids_dir)
+        return (*(flair if registered else ()), *magnitudes)
+
     def _file(self, key: str) -> str:
+        product = PRODUCTS[key]
+        return f"{self._begin(product.space)}_{product.ending}.nii.gz"
+
+    def _begin(self, space: str) -> str:
         # Outputs of T1w are shared by the scans of a session, and carry no run of theirs.
         ids = (self.row.participant_id, self.row.session_id)
         session = "_".join(part for part in ids if part != "n/a")
-        product = PRODUCTS[key]
-        begin = self.row.name if product.space == "MEGRE" else session
-        return f"{begin}_{product.ending}.nii.gz"
+        return self.row.name if space == "MEGRE" else session
 
 
 def label(key: str) -> Label:
@@ -176,11 +209,13 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
             "values": one.values,
             "space": PRODUCTS[one.key].space,
             "edited": scan.edit(one.key).is_file(),
+            "pieces": one.pieces,
+            "whole": bool(one.among),
         }
         for one in LABELS
         if scan.output(one.key).is_file() and BACKGROUNDS[PRODUCTS[one.key].space] in present
     ]
-    described = [
+    described: list[dict[str, Any]] = [
         {
             "key": one.key,
             "title": one.title,
@@ -192,7 +227,12 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
         }
         for one in maps
     ]
-    colors = [one.color for one in LABELS]
+    described += [
+        {"key": one.key, "title": one.title, "unit": "", "scale": 1.0, "low": None, "high": None}
+        | {"space": one.space}
+        for one in scan.raw()
+    ]
+    colors = [{"color": one.color, "title": one.title} for one in LABELS]
     return {
         "maps": described,
         "labels": labels,
@@ -209,7 +249,7 @@ def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
     MissingInputError
         There is no such map, or nothing that relates the two scans.
     """
-    if PRODUCTS[_map(key)].space == space:
+    if key in PRODUCTS and PRODUCTS[_map(key)].space == space:
         # As it lies there: to unpack and pack the study's matrix again takes a second.
         return _read(scan.output(key))
     return nifti.packed(resampled(scan, key, space), dtype=np.float32, level=FAST)
@@ -223,19 +263,51 @@ def resampled(scan: ScanMaps, key: str, space: str) -> Image:
     MissingInputError
         There is no such map, or nothing that relates the two scans.
     """
-    own = PRODUCTS[_map(key)].space
+    image, own = _found(scan, key)
     if space not in BACKGROUNDS:
         raise MissingInputError(f"{space}: no such space.")
-    image = volume(scan.output(key))
-    if own == space:
+    shape, affine = grid(scan.output(BACKGROUNDS[space]))
+    if own == space and image.shape == shape and np.allclose(image.affine, affine, atol=1e-3):
         return image
     onto = volume(scan.output(BACKGROUNDS[space]))
-    return resample(image, onto, world=world(scan.transform(own, space)))
+    return resample(image, onto, world=between(scan, own, space))
+
+
+def _found(scan: ScanMaps, key: str) -> tuple[Image, str]:
+    """Return a map or a raw image, and the scan whose world it is in."""
+    if key in PRODUCTS:
+        return volume(scan.output(_map(key))), PRODUCTS[key].space
+    for one in scan.raw():
+        if one.key == key:
+            return raw.image(one), one.space
+    raise MissingInputError(f"{key}: no such map.")
+
+
+def between(scan: ScanMaps, source: str, target: str) -> NDArray[np.float64]:
+    """Return the matrix for points in RAS, of the world of one scan to that of another.
+
+    Parameters
+    ----------
+    source, target
+        The scan that is resampled, and the one whose points are taken there.
+
+    Raises
+    ------
+    MissingInputError
+        Nothing relates the two.
+    """
+    if source == target:
+        return np.eye(4)
+    if "T1w" in {source, target}:
+        return world(scan.transform(source, target))
+    # Both are registered to T1w, not to each other.
+    chained: NDArray[np.float64] = between(scan, source, "T1w") @ between(scan, "T1w", target)
+    return chained
 
 
 def scale(key: str) -> float:
     """Return what a value of the file of a map is multiplied with on the screen."""
-    return SCALES.get(PRODUCTS[_map(key)].units or "", 1.0)
+    return SCALES.get(PRODUCTS[_map(key)].units or "", 1.0) if key in PRODUCTS else 1.0
 
 
 def _map(key: str) -> str:
@@ -288,6 +360,11 @@ def volume(path: Path) -> Image:
 def mask(path: Path) -> Image:
     """Return an image of small whole numbers, as ``volume`` does, a byte a voxel."""
     return _volume(path, np.uint8, *_state(path))
+
+
+def labels(path: Path) -> Image:
+    """Return an image of whole numbers, as ``volume`` does."""
+    return _volume(path, np.int32, *_state(path))
 
 
 def grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:

@@ -23,8 +23,8 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
     dict
         ``parts``: voxels and mm3 of each value, and its mean susceptibility (ppb) on the grid of
         the gradient echo. There also ``relative_ppb``: susceptibility of the thalami against the
-        CSF reference, L, R and both; elsewhere ``pieces``, which do not touch: a point in
-        each (mm) and its volume, largest first.
+        CSF reference, L, R and both. Where it is confirmed piece by piece ``pieces``: a point in
+        each (mm), its volume, its number and whether it is drawn, largest first.
     """
     # All that is on the grid of the label has the same voxels.
     _, affine = images.grid(scan.current(label.key))
@@ -40,18 +40,29 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
         }
         for value, name in enumerate(label.values, 1)
     ]
-    if chi_ppm is None:
-        return {"parts": parts, "pieces": _pieces(drawing, affine, voxel_mm3)}
-    return {"parts": parts, "relative_ppb": _relative(scan, label, drawing, chi_ppm)}
+    found: dict[str, Any] = {"parts": parts}
+    if chi_ppm is not None:
+        found["relative_ppb"] = _relative(scan, label, drawing, chi_ppm)
+    if label.pieces:
+        found["pieces"] = _pieces(scan, label, drawing)
+    return found
 
 
-def _pieces(
-    drawing: NDArray[np.uint8], affine: NDArray[np.float64], voxel_mm3: float
-) -> list[dict[str, Any]]:
-    """Return the pieces that do not touch: a point in each (mm, world) and its volume."""
+def _pieces(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Return what is confirmed one by one: pieces of the drawing, or lesions by their numbers."""
+    _, affine = images.grid(scan.current(label.key))
+    voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
+    lesions = _label(scan, label.among) if label.among else None
+    # All pieces that are there are drawn; a lesion is, where a part of it is.
+    marked = set(np.unique(lesions[drawing > 0]).tolist()) if lesions is not None else None
     return [
-        {"mm": (affine @ (*voxel, 1.0))[:3].tolist(), "volume_mm3": count * voxel_mm3}
-        for voxel, count in tools.pieces(drawing)
+        {
+            "mm": (affine @ (*piece.voxel, 1.0))[:3].tolist(),
+            "volume_mm3": piece.n_voxels * voxel_mm3,
+            "number": piece.number,
+            "drawn": marked is None or piece.number in marked,
+        }
+        for piece in tools.pieces(drawing, lesions)
     ]
 
 
@@ -78,7 +89,7 @@ def _relative(
 
 def _label(scan: ScanMaps, key: str) -> NDArray[Any] | None:
     place = scan.current(key)
-    return images.mask(place).data if place.is_file() else None
+    return images.labels(place).data if place.is_file() else None
 
 
 def _mean_ppb(values: NDArray[Any], mask: NDArray[np.bool_]) -> float | None:

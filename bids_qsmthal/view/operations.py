@@ -24,6 +24,9 @@ ALONE: Final[dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
 }
 """Tools that need the drawing only."""
 
+WHOLE: Final = {"take": True, "leave": False}
+"""Whether a lesion belongs to the label afterwards."""
+
 VEIN: Final = "vein"
 """What contours are nudged off."""
 
@@ -37,7 +40,7 @@ def applied(
     ----------
     more
         What the tool needs: ``within`` a map and two limits in the unit of the screen, ``reject``
-        a point of the world in mm.
+        a point of the world in mm, ``take`` and ``leave`` the number of a lesion.
 
     Raises
     ------
@@ -67,6 +70,9 @@ def _made(
         _, affine = images.grid(scan.current(label.key))
         point = np.linalg.solve(affine, [*map(float, more), 1.0])[:3]
         return tools.without_piece(drawing, tuple(int(at) for at in np.rint(point)))
+    if tool in WHOLE and len(more) == 1 and label.among:
+        lesions = images.labels(scan.output(label.among)).data
+        return tools.with_lesion(drawing, lesions, int(more[0]), drawn=WHOLE[tool])
     raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import ndimage
@@ -100,18 +101,47 @@ def without_piece(drawing: NDArray[np.uint8], voxel: tuple[int, ...]) -> NDArray
     return made
 
 
-def pieces(drawing: NDArray[np.uint8]) -> list[tuple[tuple[int, ...], int]]:
-    """Return a voxel near the middle of each piece and its number of voxels, largest first."""
-    box = _box(drawing > 0)
-    part, _ = ndimage.label(drawing[box] > 0, TOUCHING)
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Voxels that belong together.
+
+    Attributes
+    ----------
+    voxel
+        One of them, the nearest to their middle.
+    """
+
+    number: int
+    voxel: tuple[int, ...]
+    n_voxels: int
+
+
+def pieces(drawing: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> list[Piece]:
+    """Return what is drawn and touches, or, given labels, the voxels of each number of theirs.
+
+    Largest first.
+    """
+    inside = drawing > 0 if labels is None else labels > 0
+    box = _box(inside)
+    part = ndimage.label(inside[box], TOUCHING)[0] if labels is None else labels[box]
     found = []
     for number, own in enumerate(ndimage.find_objects(part), 1):
+        if own is None:
+            # Not every number is a lesion on this grid.
+            continue
         # The middle of a curved piece may lie outside of it.
         members = np.argwhere(part[own] == number) + [one.start for one in own]
         nearest = ((members - members.mean(axis=0)) ** 2).sum(axis=1).argmin()
         voxel = tuple(int(at) + one.start for at, one in zip(members[nearest], box, strict=True))
-        found.append((voxel, len(members)))
-    return sorted(found, key=lambda piece: (-piece[1], piece[0]))
+        found.append(Piece(number, voxel, len(members)))
+    return sorted(found, key=lambda piece: (-piece.n_voxels, piece.voxel))
+
+
+def with_lesion(
+    drawing: NDArray[np.uint8], lesions: NDArray[Any], number: int, *, drawn: bool
+) -> NDArray[np.uint8]:
+    """Return a drawing with, or without, all voxels of one numbered lesion."""
+    return np.where(lesions == number, np.uint8(drawn), drawing).astype(np.uint8)
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

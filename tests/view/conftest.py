@@ -80,6 +80,57 @@ def write_t1w(root: Path, name: str) -> None:
         )
 
 
+WHOLE_LESIONS = (
+    box((2, 14, 2), (5, 17, 4))
+    + 2 * box((5, 14, 2), (7, 17, 4))
+    + 5 * box((15, 18, 12), (17, 20, 14))
+).astype(np.int32)
+"""Numbered lesions on the grid of the gradient echo: 1 and 2 touch, and there is no 3 and 4."""
+RIMS = (WHOLE_LESIONS == 2).astype(np.uint8)
+
+
+def write_rims(root: Path, name: str) -> None:
+    """Write the lesions one by one, and those with a rim."""
+    begin = root / name / "anat" / f"{name}_space-MEGRE"
+    nifti.save(Image(WHOLE_LESIONS, AFFINE), Path(f"{begin}_desc-lesions_dseg.nii.gz"))
+    nifti.save(Image(RIMS, AFFINE), Path(f"{begin}_label-rim_mask.nii.gz"))
+
+
+FLAIR_AFFINE = T1W_AFFINE + np.array([[0, 0, 0, 2.0]] + [[0] * 4] * 3)
+"""Another 2 mm further to the right."""
+ECHO_TIMES_S = (0.005, 0.0125)
+
+
+def write_raw(bids: Path, root: Path, name: str) -> None:
+    """Write a FLAIR and two echoes, and what the outputs say of them.
+
+    Voxels of the first echo are 100 more than those of T1w, of the second one 200, of FLAIR 300.
+    """
+    folder, out = bids / name / "anat", root / name / "anat"
+    folder.mkdir(parents=True)
+    bright = (1.0 + np.arange(SHAPE[0])[:, None, None] * np.ones(SHAPE)).astype(np.float32)
+    raw = {"FLAIR": (bright + 300, FLAIR_AFFINE, {})}
+    for number, time_s in enumerate(ECHO_TIMES_S, 1):
+        for part, data in (("mag", bright + 100 * number), ("phase", CHI_PPM)):
+            raw[f"echo-{number}_part-{part}_MEGRE"] = (data, AFFINE, {"EchoTime": time_s})
+    for ending, (data, affine, sidecar) in raw.items():
+        nifti.save(Image(data, affine), folder / f"{name}_{ending}.nii.gz")
+        (folder / f"{name}_{ending}.json").write_text(json.dumps(sidecar), "utf-8")
+    for product, names in (
+        ("Chimap", [one for one in raw if one != "FLAIR"]),
+        ("space-T1w_label-lesion_mask", ["T1w", "FLAIR"]),
+    ):
+        uris = [f"bids:raw:{name}/anat/{name}_{one}.nii.gz" for one in names]
+        (out / f"{name}_{product}.json").write_text(json.dumps({"Sources": uris}), "utf-8")
+    # T1w is among the sources of lesions and lies beside the others.
+    nifti.save(Image(bright, T1W_AFFINE), folder / f"{name}_T1w.nii.gz")
+    for begin, end, shift in (("FLAIR", "T1w", -2), ("T1w", "FLAIR", 2)):
+        numbers = f"1 0 0 0 1 0 0 0 1 {shift} 0 0"
+        (out / f"{name}_from-{begin}_to-{end}_mode-image_xfm.txt").write_text(
+            f"Parameters: {numbers}\nFixedParameters: 0 0 0\n", "utf-8"
+        )
+
+
 def write_tables(folder: Path, name: str, number: float) -> None:
     ids = (name.split("_", maxsplit=1)[0], "n/a", "n/a")
     rows = [(*ids, "chi_relative_csf", "thalamus", side, number, "ppb") for side in ("L", "LR")]
@@ -97,6 +148,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (1, 2, 3):
         write_scan(root, f"sub-0{number}", -30.0 + 10 * (number % 3))
     write_t1w(root, "sub-02")
+    write_rims(root, "sub-02")
+    write_raw(root.parent / "bids", root, "sub-02")
     (root / "logs").mkdir()
     (root / "logs" / "failures.json").write_text('{"sub-09": "<b>no GRE</b>"}', "utf-8")
     return root
@@ -105,6 +158,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def output_dir(finished: Path, tmp_path: Path) -> Path:
     (tmp_path / "secret.tsv").write_text("secret", "utf-8")
+    shutil.copytree(finished.parent / "bids", tmp_path / "bids")
     return Path(shutil.copytree(finished, tmp_path / "out"))
 
 
@@ -173,9 +227,11 @@ def remake() -> view.Command:
     return view.Command((sys.executable, "-c", RUN_AGAIN), dict(os.environ))
 
 
-def served(output_dir: Path, remake: view.Command) -> Iterator[Client]:
+def served(
+    output_dir: Path, remake: view.Command, bids_dir: Path | None = None
+) -> Iterator[Client]:
     """Serve a folder until the caller is done."""
-    with view.server_of(output_dir, ("127.0.0.1", 0), remake) as server:
+    with view.server_of(output_dir, ("127.0.0.1", 0), remake, bids_dir) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield Client(server)
@@ -186,3 +242,9 @@ def served(output_dir: Path, remake: view.Command) -> Iterator[Client]:
 @pytest.fixture
 def client(output_dir: Path, remake: view.Command) -> Iterator[Client]:
     yield from served(output_dir, remake)
+
+
+@pytest.fixture
+def with_raw(output_dir: Path, remake: view.Command) -> Iterator[Client]:
+    """The same with the BIDS folder named."""
+    yield from served(output_dir, remake, output_dir.parent / "bids")

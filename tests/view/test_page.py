@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core import nifti
-from tests.view.conftest import CHI_PPM, CSF, LESIONS, THALAMUS, write_tables
+from tests.view.conftest import AFFINE, CHI_PPM, CSF, LESIONS, THALAMUS, WHOLE_LESIONS, write_tables
 
 pytestmark = pytest.mark.slow
 
@@ -257,4 +257,62 @@ def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_d
     np.testing.assert_array_equal(nifti.load(next(folder.glob("*.nii.gz"))).data, kept)
     signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
     assert signed["Reason"] == "confirmed 1, rejected 1"
+    assert complaints(browser) == []
+
+
+def labelled(browser, label: str, scan: str = "sub-02") -> None:
+    """Open a scan of the table and choose a label."""
+    row = int(scan.removeprefix("sub-")) - 1
+    browser.value(f"document.querySelectorAll('#rows button')[{row}].click()")
+    wait(browser, f"{SHOWN} === '{scan} thalamus'")
+    choose(browser, "label", label)
+    wait(browser, f"{SHOWN} === '{scan} {label}' && {FOUND}")
+
+
+def choose(browser, name: str, value: str) -> None:
+    chosen = f"document.getElementById({json.dumps(name)})"
+    browser.value(
+        f"{chosen}.value = {json.dumps(value)}; {chosen}.dispatchEvent(new Event('change'))"
+    )
+
+
+def test_lesions_get_and_lose_a_rim_by_one_key(browser, client, output_dir) -> None:
+    opened(browser, client)
+    labelled(browser, "rim")
+    press(browser, "n")
+    mm3 = round(18 * abs(np.linalg.det(AFFINE[:3, :3])))
+    wait(browser, f"{STATUS} === 'Lesion 1 of 3: {mm3} mm³, not drawn'")
+    drawn = f"JSON.parse({FOUND}).pieces.filter(one => one.drawn).map(one => one.number).join()"
+    for key, numbers, then in (("c", "1,2", 2), ("x", "1", 3), ("x", "1", 1)):
+        press(browser, key)
+        wait(browser, f"{STATUS}.startsWith('Lesion {then} of 3') && {drawn} === '{numbers}'")
+    browser.value("document.getElementById('reader').value = 'AB'")
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    folder = output_dir / "edits" / "sub-02" / "anat"
+    saved = folder / "sub-02_space-MEGRE_label-rim_mask.nii.gz"
+    np.testing.assert_array_equal(nifti.load(saved).data, WHOLE_LESIONS == 1)
+    signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
+    assert signed["Reason"] == "confirmed 1, rejected 2"
+    assert complaints(browser) == []
+
+
+def test_flair_and_magnitude_are_shown_and_the_outlines_are_explained(browser, with_raw) -> None:
+    opened(browser, with_raw)
+    labelled(browser, "lesion")
+    for key, value in (("flair", 310), ("echo2", 210)):
+        choose(browser, "map", key)
+        wait(browser, f"bench.viewer.nv.volumes[1]?.name.startsWith('{key}')")
+        browser.value("bench.viewer.nv.scene.crosshairPos = bench.viewer.nv.vox2frac([10, 12, 8])")
+        browser.value("bench.viewer.nv.createOnLocationChange()")
+        said = browser.value("document.getElementById('place').textContent")
+        # The file's first axis runs to the left, NiiVue's to the right.
+        assert float(said.rsplit(maxsplit=1)[1]) == pytest.approx(value, abs=1.5)
+    press(browser, "o")
+    wait(browser, "bench.viewer.nv.volumes.length === 3")
+    legend = browser.value("document.getElementById('legend').innerText")
+    assert [line.removeprefix("■ ") for line in legend.splitlines()] == [
+        *("thalamus", "CSF reference", "veins", "T2 lesions (drawn)", "lesions with a rim"),
+    ]
+    assert browser.value("document.getElementById('raw').hidden")
     assert complaints(browser) == []

@@ -16,9 +16,11 @@ from tests.view.conftest import (
     CHI_PPM,
     CSF,
     LESIONS,
+    RIMS,
     SHAPE,
     T1W_AFFINE,
     THALAMUS,
+    WHOLE_LESIONS,
     Client,
     served,
     write_scan,
@@ -331,9 +333,9 @@ def test_the_agreement_of_two_readers_is_shown(client) -> None:
     assert rows["icc_volume"]["value"] is None
 
 
-def used(client, tool: str, drawing: np.ndarray, tmp_path, label: str = "thalamus") -> np.ndarray:
+def used(client, tool: str, drawing: np.ndarray, tmp_path, label: str = "sub-01/thalamus"):
     """Return what a tool made of a drawing."""
-    address = f"api/tool/sub-01/{label}/{tool}"
+    address = f"api/tool/{label}/{tool}"
     status, _, content = client.own("POST", address, packed(drawing))
     assert status == 200, content
     (tmp_path / "made.nii.gz").write_bytes(content)
@@ -415,6 +417,24 @@ def test_lesions_are_corrected_on_the_grid_of_t1w(client, output_dir) -> None:
     saved = output_dir / json.loads(content)["path"]
     assert saved.name == "sub-02_space-T1w_label-lesion_mask.nii.gz"
     np.testing.assert_array_equal(nifti.load(saved).data, none)
+
+
+def test_lesions_with_a_rim_are_confirmed_and_rejected_as_a_whole(client, tmp_path) -> None:
+    labels = {one["key"]: one for one in client.read("api/scan/sub-02")["labels"]}
+    assert labels["rim"]["whole"]
+    assert labels["lesion"]["pieces"]
+    assert not labels["lesion"]["whole"]
+    assert not labels["thalamus"]["pieces"]
+    found = json.loads(client.own("POST", "api/numbers/sub-02/rim", packed(RIMS))[2])["pieces"]
+    # Also those without one, since a reader can find what the score did not; largest first.
+    assert [(piece["number"], piece["drawn"]) for piece in found] == [
+        *((1, False), (2, True), (5, False)),
+    ]
+    taken = used(client, "take/5", RIMS, tmp_path, "sub-02/rim")
+    np.testing.assert_array_equal(taken, np.isin(WHOLE_LESIONS, (2, 5)))
+    left = used(client, "leave/2", taken, tmp_path, "sub-02/rim")
+    np.testing.assert_array_equal(left, WHOLE_LESIONS == 5)
+    assert client.own("POST", "api/tool/sub-02/thalamus/take/5", packed(THALAMUS))[0] == 404
 
 
 def test_maps_and_outlines_of_the_other_scan_come_where_they_lie(client, tmp_path) -> None:

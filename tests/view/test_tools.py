@@ -1,6 +1,7 @@
 import numpy as np
 
 from bids_qsmthal.view import tools
+from bids_qsmthal.view.tools import Piece
 
 SHAPE = (12, 12, 9)
 
@@ -64,9 +65,9 @@ def test_one_piece_is_rejected_with_all_that_touches_it() -> None:
     drawing[1:3, 1:3, 1] = 1
     drawing[3, 3, 2] = 1  # touches with a corner
     drawing[8:11, 8:11, 5] = 1
-    assert tools.pieces(drawing) == [((9, 9, 5), 9), ((2, 2, 1), 5)]
+    assert tools.pieces(drawing) == [Piece(2, (9, 9, 5), 9), Piece(1, (2, 2, 1), 5)]
     made = tools.without_piece(drawing, (2, 1, 1))
-    assert tools.pieces(made) == [((9, 9, 5), 9)]
+    assert tools.pieces(made) == [Piece(1, (9, 9, 5), 9)]
     for elsewhere in ((0, 0, 0), (11, 0, 8), (5, 5, 3)):
         np.testing.assert_array_equal(tools.without_piece(drawing, elsewhere), drawing)
 
@@ -74,9 +75,25 @@ def test_one_piece_is_rejected_with_all_that_touches_it() -> None:
 def test_the_voxel_that_stands_for_a_piece_is_one_of_it() -> None:
     ring = np.zeros(SHAPE, np.uint8)
     ring[..., 4] = disk(5) & ~disk(3)
-    ((voxel, count),) = tools.pieces(ring)
-    assert ring[voxel] == 1
-    assert count == ring.sum()
+    (piece,) = tools.pieces(ring)
+    assert ring[piece.voxel] == 1
+    assert piece.n_voxels == ring.sum()
+
+
+def test_numbered_lesions_are_pieces_also_where_they_touch_or_a_number_is_missing() -> None:
+    lesions = np.zeros(SHAPE, np.int32)
+    lesions[1:3, 1, 1], lesions[3:6, 1, 1], lesions[9, 9, 5] = 2, 4, 7
+    found = tools.pieces(np.zeros(SHAPE, np.uint8), lesions)
+    assert [(piece.number, piece.n_voxels) for piece in found] == [(4, 3), (2, 2), (7, 1)]
+
+
+def test_a_lesion_is_taken_and_left_as_a_whole_and_its_neighbour_stays() -> None:
+    lesions = np.zeros(SHAPE, np.int32)
+    lesions[1:3, 1, 1], lesions[3:6, 1, 1] = 2, 4
+    both = (lesions > 0).astype(np.uint8)
+    without = tools.with_lesion(both, lesions, 2, drawn=False)
+    np.testing.assert_array_equal(without, lesions == 4)
+    np.testing.assert_array_equal(tools.with_lesion(without, lesions, 2, drawn=True), both)
 
 
 def test_an_outline_is_one_voxel_wide_and_closed_at_the_edge_of_the_image() -> None:

@@ -34,6 +34,7 @@ const remake = new Remake(say, guarded(async (run) => {
 const load = async () => {
   const found = await read("api/participants");
   writable = found.writable;
+  element("raw").hidden = found.raw;
   files = found.files;
   table.fill(found.rows);
   element("tools").hidden = !writable;
@@ -86,12 +87,29 @@ const show = async (key, begin = "") => {
   const names = viewer.label.values.map((name, index) => [index + 1, `draw ${name}`]);
   options("pen", [...names, [0, "erase"]]);
   viewer.pen();
-  element("pieces").hidden = viewer.label.space === "MEGRE";
+  element("pieces").hidden = !viewer.label.pieces || !writable;
   document.querySelector("[data-tool=sides]").hidden = viewer.label.values.length !== 2;
   document.querySelector("[data-tool=nudge]").hidden = viewer.label.space !== "MEGRE" || key === "vein";
+  legend(key);
   windowed();
   say(`${row.name}: ${viewer.label.title}`);
   document.documentElement.dataset.shown = `${row.name} ${key}`;
+};
+
+// What the colours of the outlines mean.
+const legend = (own) => {
+  const lines = viewer.scan.labels.map((label) => {
+    const line = document.createElement("li");
+    line.textContent = label.key === own ? `${label.title} (drawn)` : label.title;
+    const mark = document.createElement("span");
+    mark.textContent = "■ ";
+    mark.style.color = label.color;
+    mark.ariaHidden = "true";
+    line.prepend(mark);
+    return line;
+  });
+  element("legend").replaceChildren(...lines);
+  element("legend").hidden = !element("outlines").checked;
 };
 
 const windowed = () => {
@@ -152,7 +170,10 @@ element("view").addEventListener("change", () => {
   const name = element("view").value === "all" ? "MULTIPLANAR" : element("view").value.toUpperCase();
   viewer.nv.setSliceType(niivue.SLICE_TYPE[name]);
 });
-element("outlines").addEventListener("change", guarded(() => viewer.layers()));
+element("outlines").addEventListener("change", guarded(() => {
+  element("legend").hidden = !element("outlines").checked;
+  return viewer.layers();
+}));
 element("mix").addEventListener("input", () => viewer.mix(Number(element("mix").value)));
 let blinking = 0;
 element("blink").addEventListener("change", () => {
@@ -166,7 +187,7 @@ for (const button of document.querySelectorAll("[data-tool]")) {
 }
 element("within").addEventListener("click", guarded(() => viewer.within()));
 element("piece").addEventListener("click", () => viewer.go(1));
-element("confirm").addEventListener("click", () => viewer.confirm());
+element("confirm").addEventListener("click", guarded(() => viewer.confirm()));
 element("reject").addEventListener("click", guarded(() => viewer.reject()));
 element("undo").addEventListener("click", () => viewer.nv.drawUndo());
 element("saving").addEventListener("submit", (event) => event.preventDefault());
@@ -190,7 +211,7 @@ const keys = {
   j: () => go(1), k: () => go(-1), Escape: close,
   u: () => viewer.nv.drawUndo(), p: () => viewer.mark(),
   o: () => element("outlines").click(), f: () => viewer.blink(),
-  n: () => viewer.go(1), c: () => viewer.confirm(), x: guarded(() => viewer.reject()),
+  n: () => viewer.go(1), c: guarded(() => viewer.confirm()), x: guarded(() => viewer.reject()),
 };
 // With the picture in focus these move the crosshair by a voxel.
 const steps = {

@@ -104,7 +104,7 @@ export class Viewer {
     this.pen();
     // Another beginning than what counts is a change, once it is saved.
     this.changed = begin !== "";
-    [this.piece, this.confirmed, this.rejected, this.pieces] = [-1, new Set(), 0, []];
+    [this.piece, this.confirmed, this.rejected, this.pieces] = [-1, new Set(), new Set(), []];
     // Numbers follow the image, which does not wait for them.
     this.measured = this.measure();
     if (element("outlines").checked) { await this.layers(); }
@@ -148,7 +148,7 @@ export class Viewer {
   async outlines(key) {
     const { content } = await bytes(`api/outlines/${this.row.name}/${key}.nii.gz`);
     const edges = await niivue.NVImage.loadFromUrl({ url: content, name: "outlines.nii" });
-    edges.setColormapLabel(table(this.scan.colors));
+    edges.setColormapLabel(table(this.scan.colors.map((one) => one.color)));
     return edges;
   }
 
@@ -192,35 +192,53 @@ export class Viewer {
 
   within() { return this.tool(`within/${this.shown}/${this.map.cal_min}/${this.map.cal_max}`); }
 
-  // Pieces of lesions, from the largest to the smallest.
+  // Pieces of lesions, or whole lesions, from the largest to the smallest.
   go(step) {
-    if (!this.pieces?.length) { return; }
-    this.piece = (this.piece + step + this.pieces.length) % this.pieces.length;
-    this.nv.scene.crosshairPos = this.nv.mm2frac(this.pieces[this.piece].mm);
+    const count = this.pieces?.length;
+    if (!count) { return; }
+    this.piece = (this.piece + step + count) % count;
+    const piece = this.pieces[this.piece];
+    this.nv.scene.crosshairPos = this.nv.mm2frac(piece.mm);
     this.nv.createOnLocationChange();
     this.nv.drawScene();
+    const known = this.label.whole ? (piece.drawn ? ", drawn" : ", not drawn") : "";
+    const confirmed = this.confirmed.has(String(piece.mm)) ? ", confirmed" : "";
+    this.said(`Lesion ${this.piece + 1} of ${count}: ${piece.volume_mm3.toFixed(0)} mm³${known}${confirmed}`);
   }
 
-  confirm() {
-    if (!this.pieces?.length) { return; }
-    this.confirmed.add(String(this.pieces[Math.max(0, this.piece)].mm));
-    this.go(1);
+  get here() { return this.pieces?.[Math.max(0, this.piece)]; }
+
+  async confirm() {
+    const piece = this.here;
+    if (!piece || !this.writable) { return; }
+    if (this.label.whole && !piece.drawn) { await this.tool(`take/${piece.number}`); }
+    this.confirmed.add(String(piece.mm));
+    this.rejected.delete(String(piece.mm));
+    await this.onward(1);
   }
 
   async reject() {
-    if (!this.pieces?.length || !this.writable) { return; }
-    const [x, y, z] = this.pieces[Math.max(0, this.piece)].mm;
-    this.confirmed.delete(String([x, y, z]));
-    await this.tool(`reject/${x.toFixed(3)}/${y.toFixed(3)}/${z.toFixed(3)}`);
-    this.rejected += 1;
-    // The next one took its place.
-    this.piece -= 1;
+    const piece = this.here;
+    if (!piece || !this.writable) { return; }
+    if (!this.label.whole) {
+      await this.tool(`reject/${piece.mm.map((at) => at.toFixed(3)).join("/")}`);
+    } else if (piece.drawn) {
+      await this.tool(`leave/${piece.number}`);
+    }
+    this.confirmed.delete(String(piece.mm));
+    this.rejected.add(String(piece.mm));
+    // A piece that is gone leaves its place to the next one.
+    await this.onward(this.label.whole ? 1 : 0);
+  }
+
+  async onward(step) {
+    this.piece = Math.max(0, this.piece);
     await this.measured;
-    this.go(1);
+    this.go(step);
   }
 
   get decided() {
-    const [yes, no] = [this.confirmed.size, this.rejected];
+    const [yes, no] = [this.confirmed.size, this.rejected.size];
     return yes || no ? `confirmed ${yes}, rejected ${no}` : "";
   }
 
@@ -258,8 +276,11 @@ export class Viewer {
       const relative = Object.entries(found.relative_ppb).map(([side, value]) => `${side} ${one(value, "ppb")}`);
       parts.push(`relative susceptibility of the thalamus: ${relative.join(", ")}`);
     }
-    if (found.pieces) { parts.push(`${found.pieces.length} lesions or pieces`); }
-    this.pieces = found.pieces;
+    if (found.pieces) {
+      const drawn = found.pieces.filter((piece) => piece.drawn).length;
+      parts.push(this.label.whole ? `${drawn} of ${found.pieces.length} lesions` : `${drawn} lesions or pieces`);
+    }
+    this.pieces = found.pieces ?? [];
     element("numbers").textContent = parts.join("; ");
     element("numbers").dataset.found = JSON.stringify(found);
   }
