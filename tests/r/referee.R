@@ -277,10 +277,20 @@ readers <- function(case, data) {
   list(icc = variance[["scan"]] / sum(variance), squares = squares)
 }
 
-arguments <- commandArgs(trailingOnly = TRUE)
-cases <- fromJSON(arguments[1], simplifyDataFrame = FALSE, simplifyMatrix = FALSE)
-answers <- lapply(cases, function(case) {
-  data <- if (is.null(case$data)) NULL else read.csv(case$data, stringsAsFactors = TRUE)
-  get(case$kind)(case, data)
-})
-write(toJSON(answers, digits = NA, na = "null", auto_unbox = TRUE, null = "null"), arguments[2])
+answered <- function(asked) {
+  cases <- fromJSON(asked$cases, simplifyDataFrame = FALSE, simplifyMatrix = FALSE)
+  answers <- lapply(cases, function(case) {
+    data <- if (is.null(case$data)) NULL else read.csv(case$data, stringsAsFactors = TRUE)
+    get(case$kind)(case, data)
+  })
+  write(toJSON(answers, digits = NA, na = "null", auto_unbox = TRUE, null = "null"), asked$answers)
+  "done"
+}
+
+# One process answers a whole test run, a line a question: loading packages takes seconds.
+input <- file("stdin", "r")
+while (length(line <- readLines(input, n = 1)) > 0) {
+  status <- tryCatch(answered(fromJSON(line)), error = function(e) conditionMessage(e))
+  cat(toJSON(list(referee = status), auto_unbox = TRUE), "\n", sep = "")
+  flush(stdout())
+}
