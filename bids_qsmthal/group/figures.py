@@ -17,7 +17,7 @@ from bids_qsmthal.group import plots
 from bids_qsmthal.group.plots import LineWithBand
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
-from bids_qsmthal.statistics import normality
+from bids_qsmthal.statistics import normality, quantile_residuals
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.regression import Fit
 
@@ -194,15 +194,28 @@ def residuals(fits: Sequence[tuple[Fit, str]]) -> Drawing:
     for place, (fit, outcome) in enumerate(fits):
         assert fit.design is not None  # noqa: S101 - the caller draws fitted models only
         left, right = panels[2 * place], panels[2 * place + 1]
+        fitted, rest = quantile_residuals.of_fit(fit)
+        of_outcome, of_fitted = _residual_titles(fit, plots.folded(outcome))
         left.set_title(f"Model {fit.model.name}, n = {count(fit.design.n)}", fontsize=8, loc="left")
-        plots.quantiles(left, fit.residuals)
+        plots.quantiles(left, rest)
         left.set_xlabel("Quantile of a normal distribution (standard deviations)", fontsize=8)
-        left.set_ylabel(f"Residual of\n{plots.folded(outcome)}", fontsize=8)
+        left.set_ylabel(of_outcome, fontsize=8)
         right.axhline(0, color=plots.GRAY, linewidth=1)
-        plots.cloud(right, fit.design.outcome - fit.residuals, fit.residuals)
-        right.set_xlabel(f"Fitted value of\n{plots.folded(outcome)}", fontsize=8)
-        right.set_ylabel("Residual", fontsize=8)
+        plots.cloud(right, fitted, rest)
+        right.set_xlabel(of_fitted, fontsize=8)
+        right.set_ylabel("Residual" if _is_linear(fit) else "Quantile residual (SD)", fontsize=8)
     return plots.finished(canvas, panels)
+
+
+def _residual_titles(fit: Fit, outcome: str) -> tuple[str, str]:
+    """Return what residuals and fitted values of a model are."""
+    if _is_linear(fit):
+        return f"Residual of\n{outcome}", f"Fitted value of\n{outcome}"
+    fitted = {"binomial": "Fitted probability of", "ordinal": "Linear predictor (log odds) of"}
+    return (
+        f"Quantile residual (SD) of\n{outcome}",
+        f"{fitted.get(fit.model.family, 'Fitted count of')}\n{outcome}",
+    )
 
 
 def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:

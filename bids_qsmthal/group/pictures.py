@@ -79,12 +79,22 @@ def of_models(
         figure(
             f"Residuals of {heading}",
             "Left: points near the line speak for normal residuals. Right: a funnel speaks against "
-            "equal variance, a bend against a straight relation.",
+            f"equal variance, a bend against a straight relation.{_quantile_note(models)}",
             f"Residual plots of the models of {wanted.name}; tests are in the diagnostics table.",
             figures.residuals(list(models.values())),
             tall=True,
         ),
     ]
+
+
+def _quantile_note(models: Mapping[str, tuple[Fit, str]]) -> str:
+    """Return what the residuals of odds, counts and levels are, where any are drawn."""
+    if all(fit.model.family == "gaussian" for fit, _ in models.values()):
+        return ""
+    return (
+        " Residuals of odds, counts and levels are randomized quantile residuals (Dunn & Smyth "
+        "1996): normal where the model is right."
+    )
 
 
 def specifications(analysis: Analysis, results: Results) -> Iterator[Figure]:

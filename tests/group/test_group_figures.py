@@ -138,6 +138,33 @@ def test_a_logistic_model_is_drawn_as_a_probability_and_has_no_partial_plot(
     assert not right.axison
 
 
+@pytest.mark.parametrize(
+    ("family", "outcome", "fitted_title"),
+    [
+        ("gaussian", "y", "Fitted value of\nY"),
+        ("binomial", "sex", "Fitted probability of\nY"),
+        ("poisson", "lesions", "Fitted count of\nY"),
+        ("ordinal", "level", "Linear predictor (log odds) of\nY"),
+    ],
+)
+def test_residuals_of_every_family_lie_along_the_line_of_a_normal_distribution(
+    family: str, outcome: str, fitted_title: str, drawn: list[Canvas]
+) -> None:
+    rng = np.random.default_rng(8)
+    frame = people(300, rng)
+    frame["lesions"] = rng.poisson(np.exp(0.1 * frame["x"])).astype(float)
+    frame["level"] = np.digitize(frame["x"] + rng.logistic(0, 3, 300), [5.0, 9.0, 14.0])
+    figures.residuals([(fitted(f"{outcome} ~ x + age", frame, family=family), "Y")])
+    left, right = drawn[0].axes
+    normal, found = np.asarray(left.collections[0].get_offsets()).T
+    assert len(found) == 300
+    assert np.corrcoef(normal, found)[0, 1] > 0.99
+    assert right.get_xlabel() == fitted_title
+    shown = np.asarray(right.collections[0].get_offsets())
+    np.testing.assert_allclose(np.sort(shown[:, 1]), found)
+    assert np.isfinite(shown).all()
+
+
 @pytest.mark.parametrize(("n", "kind"), [(499, PathCollection), (500, PolyCollection)])
 def test_from_500_participants_on_hexagons_count_everybody(
     n: int, kind: type, drawn: list[Canvas], rng: np.random.Generator
