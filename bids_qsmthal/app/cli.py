@@ -349,7 +349,7 @@ def _view(words: Sequence[str]) -> int:
 
         # Not the script: an interpreter knows its own place, whatever the PATH says.
         command = view.Command((sys.executable, "-m", "bids_qsmthal", "remake"), environment)
-        place = (chosen.host, chosen.port)
+        place = (chosen.host or view.address(), chosen.port)
         view.serve(
             *(chosen.output_dir, place, command),
             bids_dir=chosen.bids_dir,

@@ -324,9 +324,10 @@ def view_parser() -> Parser:
     _option(
         p,
         "--host",
-        default="127.0.0.1",
+        default=None,
         metavar="ADDRESS",
-        help="address to listen on; another one only inside a container (default: 127.0.0.1)",
+        help="address to listen on (default: 127.0.0.1; in a container with a network of its own "
+        "all of its addresses, where a port that docker run -p publishes arrives)",
     )
     _option(p, "--port", type=int, default=8765, metavar="N", help="default 8765; 0: a free one")
     _option(p, "--no-browser", action="store_true", help="print the address, open nothing")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.core.errors import OutputError
 from bids_qsmthal.view import application
 from bids_qsmthal.view.gate import Gate
+from bids_qsmthal.view.listening import address
 from bids_qsmthal.view.remaking import Command
 from bids_qsmthal.view.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Command", "serve", "server_of"]
+__all__ = ["Command", "address", "serve", "server_of"]
 
 
 def server_of(
@@ -65,9 +66,9 @@ def serve(
         As ``server_of``.
     """
     with server_of(output_dir, place, remake, bids_dir) as server:
-        address = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
-        sys.stdout.write(f"{address}\nCtrl-C stops it; the address works until then.\n")
+        page = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
+        sys.stdout.write(f"{page}\nCtrl-C stops it; the address works until then.\n")
         sys.stdout.flush()
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(page)
         server.serve_forever()
