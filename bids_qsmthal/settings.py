@@ -24,6 +24,8 @@ class Selection:
     ----------
     t1w_session
         Whose T1w the sessions without one are given; empty for none.
+    leaving_out
+        Roles of scans that are not looked for, as filter files name them.
     """
 
     participants: tuple[str, ...] = ()
@@ -31,6 +33,7 @@ class Selection:
     runs: tuple[str, ...] = ()
     filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     t1w_session: str = ""
+    leaving_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

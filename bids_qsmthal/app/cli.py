@@ -86,9 +86,9 @@ def _stopped_by_signal() -> Iterator[None]:
 
 def run(words: Sequence[str]) -> int:
     """Do what the words ask for and return the exit status."""
-    for option, printing in PRINTING.items():
-        if option in words or f"--{option[2:].replace('-', '_')}" in words:
-            return printing()
+    for name in options.PRINTING:
+        if f"--{name}" in words or f"--{name.replace('_', '-')}" in words:
+            return PRINTERS[name]()
     # Before the parser. A dataset in a folder of that name is ./demo.
     command = COMMANDS.get(words[0]) if words else None
     if command is not None:
@@ -116,6 +116,13 @@ def _print_analysis() -> int:
     return 0
 
 
+def _print_config() -> int:
+    from bids_qsmthal.app import configuration  # noqa: PLC0415
+
+    sys.stdout.write(configuration.template())
+    return 0
+
+
 def _print_descriptor() -> int:
     from bids_qsmthal.app.descriptor import describe  # noqa: PLC0415
 
@@ -123,12 +130,13 @@ def _print_descriptor() -> int:
     return 0
 
 
-PRINTING: dict[str, Callable[[], int]] = {
-    "--list-methods": _list_methods,
-    "--bids-exec-spec": _print_descriptor,
-    "--print-analysis": _print_analysis,
+PRINTERS: dict[str, Callable[[], int]] = {
+    "list_methods": _list_methods,
+    "bids_exec_spec": _print_descriptor,
+    "print_analysis": _print_analysis,
+    "print_config": _print_config,
 }
-"""Options that print something instead of running; they need no folders."""
+"""What each of ``options.PRINTING`` does; they need no folders."""
 
 
 def process(settings: Settings) -> int:
@@ -183,6 +191,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             runs=tuple(chosen.run_label),
             filters=_filters(chosen.bids_filter_file),
             t1w_session=chosen.t1w_session,
+            leaving_out=options.leaving_out(chosen),
         ),
         datasets=external.parse(chosen.derivatives),
         reconstruction=choices.reconstruction(

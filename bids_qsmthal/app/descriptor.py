@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 FILES = ("bids_dir", "bids_filter_file", "analysis", "config")
 """What has to be there before the app runs; other paths may be made by it."""
 
-COMMANDS = ("list_methods", "bids_exec_spec", "print_analysis")
-"""What prints something instead of running."""
-
 
 def describe(parser: argparse.ArgumentParser) -> str:
     """Return the descriptor (Boutiques 0.5, doi 10.1093/gigascience/giy016) as JSON."""
@@ -55,7 +52,8 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     shown = [
         action
         for action in parser._actions  # noqa: SLF001 - argparse has no other list of them
-        if action.dest not in COMMANDS and (action.nargs != 0 or isinstance(action.const, bool))
+        if action.dest not in options.PRINTING
+        and (action.nargs != 0 or isinstance(action.const, bool))
     ]
     yield from (action for action in shown if not action.option_strings)
     yield from (action for action in shown if action.option_strings)
@@ -74,7 +72,7 @@ def _input(action: argparse.Action) -> dict[str, Any]:
         # Boutiques has one type for whole and other numbers.
         described["integer"] = action.type is not float
     if action.option_strings:
-        described["command-line-flag"] = max(action.option_strings, key=len)
+        described["command-line-flag"] = f"--{action.dest.replace('_', '-')}"
         if described["type"] == "String" and action.nargs is None:
             # A value may begin with a dash itself, as those of --slurm-args do.
             described["command-line-flag-separator"] = "="

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("participant", "group")
 EXECUTORS = ("local", "dask", "slurm")
+PRINTING = ("list_methods", "bids_exec_spec", "print_analysis", "print_config")
+"""Options that print something instead of running, by the names of the parser's results."""
 
 OTHER_COMMANDS = """\
 other commands:
@@ -113,6 +116,11 @@ def main_parser() -> Parser:
         *("--print-analysis", "--print_analysis"),
         action="store_true",
         help="print the analysis of the group level that is used where --analysis is not given",
+    )
+    p.add_argument(
+        *("--print-config", "--print_config"),
+        action="store_true",
+        help="print a file for --config with every option, its meaning and its default",
     )
     _selection(p)
     _inputs(p)
@@ -334,10 +342,14 @@ def view_parser() -> Parser:
     return p
 
 
-def _option(parser: argparse._ActionsContainer, name: str, **kwargs: object) -> None:
-    """Add an option in both spellings: ``--participant-label`` and ``--participant_label``."""
-    both = dict.fromkeys((name, "--" + name[2:].replace("-", "_")))
-    parser.add_argument(*both, **kwargs)  # type: ignore[arg-type]
+def _option(parser: argparse._ActionsContainer, *names: str, **kwargs: object) -> None:
+    """Add an option in both spellings: ``--participant-label`` and ``--participant_label``.
+
+    The first name is the one that results and configuration files have; others are those of other
+    BIDS Apps.
+    """
+    every = (spelt for name in names for spelt in (name, "--" + name[2:].replace("-", "_")))
+    parser.add_argument(*dict.fromkeys(every), **kwargs)  # type: ignore[arg-type]
 
 
 def _selection(parser: Parser, *, dry_run: bool = True) -> None:
@@ -366,10 +378,45 @@ def _selection(parser: Parser, *, dry_run: bool = True) -> None:
         help="session whose T1w is used for the sessions of the same participant that have none "
         "(default: none; a session without T1w has no segmentation)",
     )
+    _only(group)
     if dry_run:
         _option(
             group, "--dry-run", action="store_true", help="say what would run on which files; stop"
         )
+
+
+def _only(group: argparse._ArgumentGroup) -> None:
+    either = group.add_mutually_exclusive_group()
+    _option(
+        either,
+        "--anat-only",
+        action="store_true",
+        help="leave out the gradient echo: volumes, lesions and cortical thickness alone",
+    )
+    _option(
+        either,
+        "--qsm-only",
+        action="store_true",
+        help="the gradient echo alone: maps of susceptibility and R2* without T1w and FLAIR",
+    )
+
+
+LEAVING_OUT = {"anat_only": ("gre",), "qsm_only": ("t1w", "t1w_gad", "flair")}
+"""Roles of scans that an option leaves out, by the name of the parser's result."""
+
+
+def leaving_out(chosen: argparse.Namespace) -> frozenset[str]:
+    """Return the roles of scans that are not wanted.
+
+    Raises
+    ------
+    UsageError
+        None is: one of the options is on the command line, the other in a configuration file.
+    """
+    asked = [roles for name, roles in LEAVING_OUT.items() if getattr(chosen, name)]
+    if len(asked) > 1:
+        raise UsageError("--anat-only and --qsm-only together leave nothing; choose one.")
+    return frozenset(role for roles in asked for role in roles)
 
 
 def _inputs(parser: Parser) -> None:
@@ -384,7 +431,13 @@ def _inputs(parser: Parser) -> None:
     )
     _atlases(group)
     _option(group, "--analysis", type=Path, metavar="FILE", help="YAML with group-level models")
-    _option(group, "--config", type=Path, metavar="FILE", help="YAML or TOML with any option")
+    _option(
+        group,
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML or TOML with any option, or logs/settings.json of an earlier run",
+    )
     _option(
         group,
         "--skip-bids-validation",
@@ -442,7 +495,11 @@ def _resources(parser: Parser) -> None:
         group, "--clean-workdir", action="store_true", help="empty it when a participant is done"
     )
     _option(
-        group, "--nprocs", type=count, metavar="N", help="cores of the whole run (default: all)"
+        group,
+        *("--nprocs", "--nthreads", "--n-cpus"),
+        type=count,
+        metavar="N",
+        help="cores of the whole run (default: all)",
     )
     _option(
         group,
@@ -453,10 +510,11 @@ def _resources(parser: Parser) -> None:
     )
     _option(
         group,
-        "--mem",
+        *("--mem", "--mem-mb"),
         type=size_bytes,
         metavar="SIZE",
-        help="memory of the whole run, such as 8G (default: what is available)",
+        help="memory of the whole run, such as 8G; a number alone is in MB (default: what is "
+        "available)",
     )
 
 
@@ -527,7 +585,13 @@ def _methods(parser: Parser) -> None:
         "(default: cpu)",
     )
     _separation(group)
-    _option(group, "--seed", type=int, default=20180301, help="seed of everything random")
+    _option(
+        group,
+        *("--seed", "--random-seed"),
+        type=int,
+        default=20180301,
+        help="seed of everything random (default: 20180301)",
+    )
 
 
 def _separation(group: argparse._ArgumentGroup) -> None:
@@ -627,8 +691,18 @@ def _behaviour(parser: Parser) -> None:
         help="remake pages and figures from the results in the work folder; compute nothing",
     )
     _option(group, "--stop-on-first-crash", action="store_true", help="start no other participant")
+    _option(
+        group,
+        "--notrack",
+        action="store_true",
+        help="taken for the sake of scripts that have it: nothing is ever sent anywhere",
+    )
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+
+
+SIZE = re.compile(r"(\d+(?:\.\d*)?)(?:([KMGTkmgt])[Bb]?)?")
+"""A number, and a unit where it is not MB."""
 
 
 def count(word: str) -> int:
@@ -640,9 +714,9 @@ def count(word: str) -> int:
 
 
 def size_bytes(word: str) -> int:
-    """Return the bytes of a size such as 8G, in powers of 1024."""
+    """Return the bytes of a size such as 8G or 8GB, in powers of 1024; of 8000, that many MB."""
     units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-    number, unit = word[:-1], word[-1:].upper()
-    if unit in units and number.replace(".", "", 1).isdigit():
-        return int(float(number) * units[unit])
-    raise argparse.ArgumentTypeError(f"{word!r} is not a size; write 800M, 8G or 1.5T")
+    found = SIZE.fullmatch(word)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a size; write 800M, 8G, 1.5T or 8000")
+    return int(float(found[1]) * units[(found[2] or "M").upper()])

@@ -6,7 +6,7 @@ import json
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bids_qsmthal.core.errors import DataError, MissingInputError
 
@@ -52,29 +52,45 @@ def last_run(output_dir: Path) -> LastRun:
     path = output_dir / "logs" / "settings.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        started_in = Path(content.get(STARTED_IN, "/"))
-        run = LastRun(
-            bids_dir=Path(content["bids_dir"]),
-            work_dir=Path(content["work_dir"]),
-            # Unknown or gone: whole paths, which most are, do not need it.
-            started_in=started_in if started_in.is_dir() else Path("/"),
-            words=tuple(map(str, content[WORDS][1:])),
-        )
     except FileNotFoundError as error:
         raise MissingInputError(
             f"{path}: no such file, so nobody knows how the run was started; run the participant "
             "on the command line."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not the settings of a run; run the participant on the command line."
-        ) from error
+    except ValueError as error:
+        raise _not_settings(path) from error
+    run = recorded(content, path)
     if not run.bids_dir.is_dir():
         raise MissingInputError(
             f"{run.bids_dir}: the BIDS folder of the last run is not there; mount it at this "
             "place, or run the participant on the command line with the place it has now."
         )
     return run
+
+
+def recorded(content: Any, path: Path) -> LastRun:  # noqa: ANN401 - whatever the file holds
+    """Return the run whose settings were read from a file.
+
+    Raises
+    ------
+    DataError
+        They are not settings that a run wrote.
+    """
+    try:
+        started_in = Path(content.get(STARTED_IN, "/"))
+        return LastRun(
+            bids_dir=Path(content["bids_dir"]),
+            work_dir=Path(content["work_dir"]),
+            # Unknown or gone: whole paths, which most are, do not need it.
+            started_in=started_in if started_in.is_dir() else Path("/"),
+            words=tuple(map(str, content[WORDS][1:])),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _not_settings(path) from error
+
+
+def _not_settings(path: Path) -> DataError:
+    return DataError(f"{path}: not the settings of a run; write the options on the command line.")
 
 
 def settings_of(

@@ -127,6 +127,8 @@ class Session:
         Scans that were found and cannot be used; each is ``None`` in its own place.
     unusable_gre
         The gradient echo, where it is one of them: outputs and logs keep the names it gives.
+    leaving_out
+        Roles of scans that were not looked for, because the user wants none.
     """
 
     root: Path
@@ -140,6 +142,7 @@ class Session:
     t1w_session: str | None = None
     unusable: tuple[UnusableScan, ...] = ()
     unusable_gre: GreFiles | None = None
+    leaving_out: frozenset[str] = frozenset()
 
     def without(self, scan: UnusableScan) -> Session:
         """Return the session as if a scan were not there, which it remembers."""
@@ -230,10 +233,14 @@ def find_sessions(
         *("session", selection.sessions, _folders(bids_dir, "sub-*/ses-*"), bids_dir),
         prefix="ses-",
     )
-    _warn_of_swi(bids_dir, subjects)
     layout = _index(bids_dir, database, selection.participants and sorted(subjects))
-    found = {role: _by_session(layout, role, selection.filters or {}) for role in ROLES}
-    _warn_of_phase(bids_dir, subjects - {subject for subject, _ in found["gre"]})
+    found = {
+        role: {} if role in selection.leaving_out else _by_session(layout, role, selection.filters)
+        for role in ROLES
+    }
+    if "gre" not in selection.leaving_out:
+        _warn_of_swi(bids_dir, subjects)
+        _warn_of_phase(bids_dir, subjects - {subject for subject, _ in found["gre"]})
     # pybids leaves its SQLite database open.
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
@@ -247,7 +254,9 @@ def find_sessions(
             result.extend(_sessions(bids_dir, subject, session or None, scans))
     result = _with_t1w_of(selection.t1w_session, result, found, bids_dir)
     # Before runs are chosen, so that a T1w of a scan that is left out is still mentioned.
-    result = _with_other_sessions(result)
+    if "t1w" not in selection.leaving_out:
+        result = _with_other_sessions(result)
+    result = [replace(session, leaving_out=selection.leaving_out) for session in result]
     without = sorted(subjects - {session.subject for session in result})
     result = _with_runs(result, selection.runs, bids_dir)
     if without and selection.participants and not selection.filters:

@@ -238,6 +238,7 @@ class LeftOutReason(Enum):
 
     ABSENT = "there is no {}"
     UNUSABLE = "the {} cannot be used"
+    UNWANTED = "no {} was asked for"
     EXTERNAL = "its result comes from {}"
     CARRIED_OVER = "its result is carried over from {}"
 
@@ -336,8 +337,9 @@ def plan(
     roles = [scan.keys[0] for scan, there in scans.items() if there is not None]
     available = frozenset((*roles, *external_files))
     # All stages, not only those that run: --dry-run and check say why one does not.
-    unusable = frozenset(scan.role for scan in session.unusable)
-    decided = {stage: _left_out(stage, available, unusable, external_files) for stage in considered}
+    reasons = dict.fromkeys(session.leaving_out, LeftOutReason.UNWANTED)
+    reasons |= {scan.role: LeftOutReason.UNUSABLE for scan in session.unusable}
+    decided = {stage: _left_out(stage, available, reasons, external_files) for stage in considered}
     return Plan(
         available=available,
         considered=considered,
@@ -349,13 +351,13 @@ def plan(
 def _left_out(
     stage: Stage,
     available: frozenset[str],
-    unusable: frozenset[str],
+    reasons: Mapping[str, LeftOutReason],
     external_files: Mapping[str, ExternalFile],
 ) -> StageLeftOut | None:
     # This order decides which reason is said. What nothing can replace comes first.
     for need in stage.needs:
         if not need.among(available):
-            return StageLeftOut(stage, _why_absent(need, unusable), need.name)
+            return StageLeftOut(stage, _why_absent(need, reasons), need.name)
     if stage.external in external_files:
         return StageLeftOut(
             stage, LeftOutReason.EXTERNAL, str(external_files[stage.external].source)
@@ -363,9 +365,9 @@ def _left_out(
     if stage.instead is not None and stage.instead.among(available):
         return StageLeftOut(stage, LeftOutReason.CARRIED_OVER, stage.instead.name)
     if stage.scan is not None and not stage.scan.among(available):
-        return StageLeftOut(stage, _why_absent(stage.scan, unusable), stage.scan.name)
+        return StageLeftOut(stage, _why_absent(stage.scan, reasons), stage.scan.name)
     return None
 
 
-def _why_absent(need: Input, unusable: frozenset[str]) -> LeftOutReason:
-    return LeftOutReason.UNUSABLE if need.among(unusable) else LeftOutReason.ABSENT
+def _why_absent(need: Input, reasons: Mapping[str, LeftOutReason]) -> LeftOutReason:
+    return next((reasons[key] for key in need.keys if key in reasons), LeftOutReason.ABSENT)

@@ -1,5 +1,6 @@
 """--config: every option by its name, and one line with the place of what is wrong."""
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 
 from bids_qsmthal.app import configuration, options
 from bids_qsmthal.app.cli import main, parse, settings_from
-from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.core.errors import DataError, UsageError
 from bids_qsmthal.qsm import CSF_REFERENCES, INVERSIONS
 from bids_qsmthal.qsm.field import OFFSETS
 from bids_qsmthal.settings import GIB
@@ -72,7 +73,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("deface: 1", 64, "line 1, column 9: deface: found 1, expected true or false."),
         ("run-label: 01", 64, "column 12: run_label: found 1, expected a list, in brackets."),
         ("run-label:\n- 01", 64, "line 2, column 3: run_label.0: found 1, expected text"),
-        ("mem: 8GB", 64, "mem: found '8GB', expected text that matches"),
+        ("mem: 8XB", 64, "mem: found '8XB', expected text that matches"),
         ("seed:", 64, "seed: found None, expected a whole number."),
         ("seed: 1\nmem: 8G\nseed: 2", 65, "line 3: seed is there twice"),
         ('work-dir: "a\\0b"', 65, "holds a null character"),
@@ -124,7 +125,7 @@ def test_editors_are_told_what_the_command_takes() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     assert validator.is_valid(yaml.safe_load(EVERYTHING))
-    for wrong in ({"sed": 1}, {"seed": "1"}, {"inversion": "magic"}, {"mem": "8GB"}):
+    for wrong in ({"sed": 1}, {"seed": "1"}, {"inversion": "magic"}, {"mem": "8XB"}):
         assert not validator.is_valid(wrong)
     known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
     assert {name.replace("-", "_") for name in schema["properties"]} == (
@@ -187,3 +188,81 @@ def test_the_offset_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
     assert set(OFFSETS) == set(
         next(a for a in options.main_parser()._actions if a.dest == "phase_offset").choices
     )
+
+
+def test_the_printed_configuration_is_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--print-config"]) == 0
+    printed = capsys.readouterr().out
+    lines = [line.removeprefix("# ") for line in printed.splitlines() if ": " in line]
+    options_of_it = [line for line in lines if not line.startswith("#")]
+    names = {line.partition(":")[0].replace("-", "_") for line in options_of_it}
+    usual = vars(parse([str(tmp_path), "out", "participant"]))
+    elsewhere = {"bids_dir", "output_dir", "analysis_level", "config", *options.PRINTING}
+    assert names == usual.keys() - elsewhere
+    # As it is printed, it sets nothing; with every # taken away, what is set anyway.
+    config = tmp_path / "config.yaml"
+    for text in (printed, "\n".join(line for line in options_of_it if "<" not in line)):
+        config.write_text(text)
+        chosen = vars(parse([str(tmp_path), "out", "participant", "--config", str(config)]))
+        assert chosen | {"config": None} == usual
+
+
+def test_the_settings_of_a_run_give_its_options_again(tmp_path: Path) -> None:
+    begun_in = tmp_path / "there"
+    begun_in.mkdir()
+    (begun_in / "config.yaml").write_text("seed: 7\ndeface: true\nphase-sign: '-1'\n")
+    words = ["b", "o", "participant", "--config", "config.yaml", "--phase-sign", "+1", "-v"]
+    words += ["-d", "mine=labels", "-w", "scratch", "--b0-direction", "0", "-0.1", "1"]
+    recorded = {
+        "bids_dir": "/b",
+        "work_dir": "/w",
+        "working_directory": str(begun_in),
+        "command_line": ["bids_qsmthal", *words],
+    }
+    again = tmp_path / "settings.json"
+    again.write_text(json.dumps(recorded))
+    chosen = parse([str(tmp_path), "out", "participant", "--config", str(again), "--seed", "9"])
+    assert (chosen.seed, chosen.deface, chosen.phase_sign, chosen.verbose) == (9, True, "+1", 1)
+    assert chosen.derivatives == [f"mine={begun_in / 'labels'}"]
+    assert chosen.work_dir == begun_in / "scratch"
+    assert chosen.b0_direction == [0.0, -0.1, 1.0]
+    # Folders and level are those of the new run.
+    assert chosen.bids_dir == tmp_path
+
+
+def test_settings_that_no_run_wrote_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"command_line": 3, "working_directory": "/"}))
+    with pytest.raises(DataError, match="not the settings of a run"):
+        parse(["b", "o", "participant", "--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("word", "size_bytes"),
+    [("8G", 8 * GIB), ("8gb", 8 * GIB), ("8000", 8000 * 2**20), ("1.5T", 1536 * GIB)],
+)
+def test_a_size_is_read_as_other_apps_do(word: str, size_bytes: int) -> None:
+    assert options.size_bytes(word) == size_bytes
+
+
+@pytest.mark.parametrize("word", ["0", "8X", "G", "-8G", "8 G", "", "1e3"])
+def test_what_is_no_size_is_refused(word: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a size"):
+        options.size_bytes(word)
+
+
+@pytest.mark.parametrize("alias", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
+def test_names_of_other_apps_are_taken(alias: str) -> None:
+    words = ["b", "o", "participant", alias, "3", "--mem-mb", "8000", "--random-seed", "5"]
+    chosen = parse([*words, "--notrack"])
+    assert (chosen.nprocs, chosen.mem, chosen.seed) == (3, 8000 * 2**20, 5)
+
+
+def test_nothing_is_left_where_both_halves_are_left_out(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("anat-only: true\n")
+    with pytest.raises(UsageError, match="leave nothing"):
+        settings(tmp_path, config, "--qsm-only")
+    assert settings(tmp_path, config).selection.leaving_out == {"gre"}

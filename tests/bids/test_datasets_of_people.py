@@ -324,3 +324,22 @@ def test_results_of_another_program_are_no_raw_dataset(tmp_path: Path) -> None:
     tiny.write_dataset(tmp_path, "sub-01")
     with pytest.raises(InvalidBidsError, match=r"derivative.*--derivatives"):
         find_sessions(tmp_path / "labels")
+
+
+def test_scans_that_are_not_wanted_are_not_looked_for(
+    bids_dir: Path, add_gre: AddGre, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_gre("sub-01_ses-a")
+    add_gre("sub-01_ses-b")
+    write_image(bids_dir / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_T1w.nii.gz")
+    (bids_dir / "sub-01" / "ses-a" / "swi").mkdir()
+    write_image(bids_dir / "sub-01" / "ses-a" / "swi" / "sub-01_ses-a_swi.nii.gz")
+    # Who has nothing else is left out; nothing is said of scans that nobody wants.
+    (only,) = find_sessions(bids_dir, Selection(leaving_out=frozenset({"gre"})))
+    assert (only.session, only.gre, only.leaving_out) == ("a", None, {"gre"})
+    assert only.t1w is not None
+    assert "swi" not in caplog.text
+    first, second = find_sessions(bids_dir, Selection(leaving_out=frozenset({"t1w", "flair"})))
+    assert (first.t1w, second.t1w) == (None, None)
+    assert first.gre is not None
+    assert second.skipped == ()

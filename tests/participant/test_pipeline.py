@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from bids_qsmthal.core.sources import EDITED, Source, dataset
 from bids_qsmthal.participant import input_checks, pipeline
 from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.participant.input_checks import LoadedInputs
-from bids_qsmthal.participant.pipeline import STAGES, Plan, Stage
+from bids_qsmthal.participant.pipeline import STAGES, LeftOutReason, Plan, Stage
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
@@ -370,3 +371,21 @@ def test_the_log_of_a_run_numbers_the_stages_of_its_dry_run(
     lines = [re.search(r"\[(.+)\] (.+) \.\.\.", record.getMessage()) for record in caplog.records]
     numbered = [(line.group(1), line.group(2)) for line in lines if line]
     assert numbered == [(f"{n}/{len(said)}", title) for n, title in enumerate(said, 1)]
+
+
+@pytest.mark.parametrize(
+    ("unwanted", "wanted"),
+    [
+        ({"gre"}, {"t1w", "t1w_gad", "flair"}),
+        ({"t1w", "t1w_gad", "flair"}, {"gre"}),
+    ],
+)
+def test_scans_that_nobody_asked_for_are_no_loss(
+    tmp_path: Path, unwanted: set[str], wanted: set[str]
+) -> None:
+    session = replace(session_of(tmp_path, tuple(wanted)), leaving_out=frozenset(unwanted))
+    made = pipeline.plan(session, {})
+    assert made.available == wanted
+    assert made.costs == ()
+    reasons = {one.reason for one in made.left_out} - {LeftOutReason.CARRIED_OVER}
+    assert reasons == {LeftOutReason.UNWANTED}

@@ -204,15 +204,18 @@ LEFT = {
     "seed": ("7",),  # of registrations, and there are none here
     "deface": (),
     "stop_on_first_crash": (),
+    "notrack": (),
     "verbose": (),
 }
 """Options that leave the results of stages as they are, all given at once."""
 
 ELSEWHERE = {
     *("help", "version", "bids_exec_spec", "print_analysis", "list_methods", "config"),
+    "print_config",
     *("bids_dir", "output_dir", "analysis_level", "work_dir", "dry_run", "reports_only", "quiet"),
     # Which scans are read: another scan is another content.
     *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
+    *("anat_only", "qsm_only"),
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
     *("atlas", "atlas_space", "atlas_threshold"),  # another one

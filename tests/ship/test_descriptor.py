@@ -57,7 +57,7 @@ def test_the_command_it_makes_means_what_was_asked(
 def test_every_option_is_in_it(descriptor: Path) -> None:
     ids = {item["id"] for item in json.loads(descriptor.read_text())["inputs"]}
     known = set(vars(options.main_parser().parse_args(["b", "o", "group"])))
-    commands = {"list_methods", "bids_exec_spec", "print_analysis"}
+    commands = {"list_methods", "bids_exec_spec", "print_analysis", "print_config"}
     assert known - ids == commands | {"verbose", "quiet"}
 
 
