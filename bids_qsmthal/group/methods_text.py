@@ -101,8 +101,10 @@ def _missing(analysis: Analysis, results: Results) -> str:
     how = analysis.imputation
     if how and len(results.imputation):
         text += (
-            f" Beside it, missing values were filled {how.datasets} times by predictive mean "
-            f"matching with chained equations ({how.cycles} cycles), and the estimates were pooled "
+            f" Beside it, missing values were filled {how.datasets} times by chained equations "
+            f"({how.cycles} cycles; scales by predictive mean matching, continuous variables by "
+            "their prediction with a drawn residual, variables of products compatibly with the "
+            "model, Bartlett et al. 2015), and the estimates were pooled "
             "by Rubin's rules with the degrees of freedom of Barnard and Rubin (1999)."
         )
     return text

@@ -38,7 +38,7 @@ def test_rubins_rules_agree_with_their_formulas_in_r(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_filled_values_undo_the_bias_of_complete_cases_and_say_how_unsure_they_are() -> None:
     complete, filled, covered = [], [], []
-    for seed in range(20):
+    for seed in range(40):
         frame = people(seed)
         fit = regression.fit(MODEL, frame)
         how = Imputation(datasets=10, cycles=1)
@@ -50,22 +50,33 @@ def test_filled_values_undo_the_bias_of_complete_cases_and_say_how_unsure_they_a
         assert row["n_imputed"] == frame["x"].isna().sum() == 150 - row["complete_n"]
     # Selection by the outcome pulls the slope of complete cases towards zero.
     assert np.mean(complete) < 0.93
-    assert np.mean(filled) == pytest.approx(1.0, abs=0.06)
-    assert np.mean(covered) >= 0.9
+    # Two standard errors of the mean of 40 cohorts.
+    assert np.mean(filled) == pytest.approx(1.0, abs=0.03)
+    assert np.mean(covered) >= 0.85
 
 
-def test_only_observed_values_are_filled_in_and_the_seed_decides() -> None:
+def test_only_values_that_can_be_are_filled_in_and_the_seed_decides() -> None:
     frame = people(3).assign(sex=np.arange(150) % 2.0, site=["a", "b", "c"] * 50)
     frame.loc[:20, "sex"] = np.nan
+    frame["years"] = np.round(40 + 10 * frame["age"])
+    frame["volume"] = np.clip(frame["x"].fillna(0) + 0.5, 0, None)  # zero in many
+    frame["length"] = np.exp(frame["age"] - 1)  # small beside its spread, never negative
+    frame["copy"] = 1000 * frame["length"]  # the same in another unit
+    gone = np.arange(150) % 4 == 1
+    frame.loc[gone, ["years", "volume", "length"]] = np.nan
     frame.loc[5, "site"] = None
-    names = ["y", "x", "age", "sex", "site"]
+    names = ["y", "x", "age", "sex", "site", "years", "volume", "length", "copy"]
     once, again, other = (
         imputation.imputed(frame, names, 3, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     pd.testing.assert_frame_equal(once, again)
     assert not once["x"].equals(other["x"])
     assert set(once["sex"]) == {0.0, 1.0}
-    assert set(once["x"]) <= set(frame["x"].dropna())
+    assert set(once["volume"]) <= set(frame["volume"].dropna())
+    assert (once["years"] == np.round(once["years"])).all()
+    assert once["length"].min() >= frame["length"].min() > 0
+    assert np.corrcoef(once["length"], frame["copy"])[0, 1] > 0.999
+    assert once[["years", "length", "x"]].notna().all(axis=None)
     known = frame["x"].notna()
     assert (once["x"][known] == frame["x"][known]).all()
     # A word is no number that could be matched.
@@ -98,7 +109,9 @@ def test_a_logarithm_is_filled_by_its_logarithm_and_only_with_what_others_have()
     def error(forms: imputation.Forms) -> float:
         draw = np.random.default_rng(1)
         made = imputation.imputed(frame, ["volume", "x"], 3, draw, forms)
-        assert set(made["volume"]) <= set(frame["volume"].dropna())
+        assert made["volume"].min() > 0
+        known = frame["volume"].notna()
+        assert (made["volume"][known] == frame["volume"][known]).all()
         return float(np.sqrt(np.mean((made["x"] - x)[gaps] ** 2)))
 
     assert error(imputation.Forms(logged=frozenset({"volume"}))) < 0.3
@@ -119,10 +132,10 @@ def test_an_interaction_tells_what_one_of_its_variables_was() -> None:
     names = ["y", "a", "b"]
     forms = imputation.forms_of([Model(name="m", formula="y ~ a * b")])
     made, without = (
-        imputation.imputed(frame, names, 1, np.random.default_rng(1), form)["a"][gaps]
+        imputation.imputed(frame, names, 5, np.random.default_rng(1), form)["a"][gaps]
         for form in (forms, imputation.Forms())
     )
-    assert np.corrcoef(made, a[gaps])[0, 1] > 0.95
+    assert np.corrcoef(made, a[gaps])[0, 1] > 0.9
     assert abs(np.corrcoef(without, a[gaps])[0, 1]) < 0.5
 
 
@@ -144,7 +157,28 @@ def test_intervals_of_a_logarithm_with_values_lost_by_it_hold_the_truth() -> Non
         covered.append(row["ci_low"] < 0.6 < row["ci_high"])
     # 95 % of 60 are 57, and 53 or fewer one time in thirty.
     assert sum(covered) >= 53
-    assert np.mean(estimates) == pytest.approx(0.6, abs=0.09)
+    # The mean of 60 cohorts has a standard error of .016; by values of others it is .55.
+    assert np.mean(estimates) == pytest.approx(0.6, abs=0.035)
+
+
+@pytest.mark.slow
+def test_intervals_of_an_interaction_with_values_lost_by_the_outcome_hold_the_truth() -> None:
+    model = Model(name="m", formula="y ~ a * b")
+    estimates, covered = [], []
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 7])
+        b = rng.normal(0, 1, 95)
+        a = 0.3 * b + rng.normal(0, 1, 95)
+        y = 0.3 * a + 0.3 * b + 0.5 * a * b + rng.normal(0, 1, 95)
+        frame = pd.DataFrame({"y": y, "b": b})
+        frame["a"] = np.where(rng.random(95) < 1 / (1 + np.exp(1 - y)), np.nan, a)
+        fit = regression.fit(model, frame)
+        row = imputation.explore([(fit, "a:b")], frame, Imputation(datasets=8), seed).iloc[0]
+        estimates.append(row["coefficient"])
+        covered.append(row["ci_low"] < 0.5 < row["ci_high"])
+    assert sum(covered) >= 53
+    # By a regression on the outcome and its products it is .43 or less.
+    assert np.mean(estimates) == pytest.approx(0.5, abs=0.045)
 
 
 def test_nothing_missing_gives_the_model_itself() -> None:
