@@ -102,9 +102,9 @@ def _missing(analysis: Analysis, results: Results) -> str:
     if how and len(results.imputation):
         text += (
             f" Beside it, missing values were filled {how.datasets} times by chained equations "
-            f"({how.cycles} cycles; scales by predictive mean matching, continuous variables by "
+            f"({how.cycles} cycles): scales by predictive mean matching, continuous variables by "
             "their prediction with a drawn residual, variables of products compatibly with the "
-            "model, Bartlett et al. 2015), and the estimates were pooled "
+            "model (Bartlett et al. 2015). The estimates were pooled "
             "by Rubin's rules with the degrees of freedom of Barnard and Rubin (1999)."
         )
     return text
