@@ -102,7 +102,7 @@ def specifications(analysis: Analysis, results: Results) -> Iterator[Figure]:
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
         # Partial correlations, since coefficients of other measures have other units. Rows of other
         # tests of the same estimate have none.
-        usable = _with_intervals(rows.dropna(subset=["partial_r"]))
+        usable = with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:
             title = f"{labels.label(str(term), analysis)} in {model}"
             yield figure(
@@ -260,15 +260,19 @@ def _forest_lines(wanted: ModelTable, results: Results) -> pd.DataFrame:
             r, df = float(found["partial_r"]), float(found["df_residual"])
             # partial_r is of least squares only, so logistic and robust models have no line here.
             if np.isfinite(r) and df > 1:
-                # Variance 1/(n - 3 - k) with k other terms (Fisher 1924); df is n - k - 2, so this
-                # is df - 1.
-                reach = 1.959964 / np.sqrt(df - 1)
-                low, high = np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)
+                low, high = fisher_interval(r, df)
                 lines.append((row.label, side, r, low, high, int(found["n"])))
     return pd.DataFrame(lines, columns=["label", "side", "estimate", "low", "high", "n"])
 
 
-def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
+def fisher_interval(r: float, df: float) -> tuple[float, float]:
+    """Return the 95% interval of a partial correlation with the degrees of freedom of its model."""
+    # Variance 1/(n - 3 - k) with k other terms (Fisher 1924); df is n - k - 2, so this is df - 1.
+    reach = 1.959964 / np.sqrt(df - 1)
+    return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
+
+
+def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """Add the interval of a partial correlation, in proportion to that of the coefficient."""
     # Not Fisher's standard error: this interval excludes 0 where that of the coefficient does.
     t = rows["coefficient"] / ((rows["ci_high"] - rows["ci_low"]) / 2)
