@@ -18,6 +18,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates
 from bids_qsmthal.participant import input_checks, pipeline
+from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.report import numbers, sentences
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_qsmthal.bids.external import ExternalFile
-    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.bids.gre_series import MagnitudeSeries
     from bids_qsmthal.core.scan_warnings import ScanWarning
-    from bids_qsmthal.participant.gre_signal import Signal
+    from bids_qsmthal.participant.gre_signal import MagnitudeSignal
+    from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.settings import Settings
 
 P = ParamSpec("P")
@@ -71,7 +73,7 @@ class Found:
     """
 
     session: Session
-    series: GreSeries | None = None
+    series: MagnitudeSeries | None = None
     external_files: Mapping[str, ExternalFile] = field(default_factory=dict)
     problems: tuple[Obstacle, ...] = ()
     gre: GreOverview | None = None
@@ -160,7 +162,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
         external_files=external_files or {},
         requested=pipeline.requested(settings),
     )
-    signal: Signal | None = None
+    signal: MagnitudeSignal | None = None
     head = _tried(problems, pipeline.T1W, input_checks.t1w_of, session) if voxels else None
     reading = input_checks.structural if voxels else nifti.shape_and_affine
     others = {
@@ -183,9 +185,14 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     found = replace(found, problems=tuple(dict.fromkeys(problems)))
     if series is None:
         return replace(found, doubts=session.warnings)
-    gre = gre_overview.overview(series, signal.report if signal else None, head)
+    gre = gre_overview.overview(series, _phase_report(signal), head)
     doubts = (*session.warnings, *(signal.warnings if signal else series.warnings))
     return replace(found, gre=gre, doubts=tuple(dict.fromkeys(doubts)))
+
+
+def _phase_report(signal: MagnitudeSignal | None) -> PhaseReport | None:
+    """Return what the phase of a scan says; None where it was not read or has none."""
+    return signal.report if isinstance(signal, Signal) else None
 
 
 def check_names(session: Session) -> None:

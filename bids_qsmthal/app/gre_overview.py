@@ -17,7 +17,7 @@ from bids_qsmthal.report.acquisition import Polarity, polarity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.bids.gre_series import MagnitudeSeries
     from bids_qsmthal.qsm.phase import PhaseReport
 
 
@@ -55,7 +55,7 @@ class GreOverview:
 
 
 def overview(
-    series: GreSeries, report: PhaseReport | None = None, head: Image | None = None
+    series: MagnitudeSeries, report: PhaseReport | None = None, head: Image | None = None
 ) -> GreOverview:
     """Describe a scan.
 

@@ -88,6 +88,11 @@ class GreFiles:
     entities: Entities
     paths: tuple[Path, ...]
 
+    @property
+    def magnitude_alone(self) -> bool:
+        """Whether there is neither phase nor real and imaginary part, by the names of the files."""
+        return _parts(self.paths) == {"mag"}
+
 
 @dataclass(frozen=True, slots=True)
 class UnusableScan:

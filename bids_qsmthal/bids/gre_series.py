@@ -19,18 +19,19 @@ from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.scan_warnings import (
     AcquiredInSlices,
     DistortionCorrectedApart,
+    PhaseMissing,
     ScanAfterContrast,
 )
 from bids_qsmthal.qsm import Acquisition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from bids_qsmthal.bids.orientation import B0
-    from bids_qsmthal.core.image import Affine
+    from bids_qsmthal.core.image import Affine, Image
     from bids_qsmthal.core.scan_warnings import ScanWarning
 
 AFFINE_TOLERANCE_MM = 0.1
@@ -61,17 +62,13 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GreSeries:
-    """A gradient-echo scan whose files are complete and whose timing is known.
+class MagnitudeSeries:
+    """The magnitude of a gradient-echo scan that has no phase; its timing is known.
 
     Attributes
     ----------
-    parts
-        ``("mag", "phase")`` or ``("real", "imag")``.
-    first, second
-        Magnitude and phase, or real and imaginary part, one for each echo.
-    phase_labels
-        What ``ImageType``, ``SeriesDescription`` and ``ScanOptions`` call the phase.
+    first
+        One image for each echo, in the order of the echo times.
     b0
         The main field in the world of the images.
     warnings
@@ -79,26 +76,65 @@ class GreSeries:
     """
 
     name: str
-    parts: tuple[str, str]
     first: tuple[Echo, ...]
-    second: tuple[Echo, ...]
     acquisition: Acquisition
     manufacturer: str | None
-    phase_units: str | None
-    phase_labels: tuple[str, ...]
     b0: B0
     warnings: tuple[ScanWarning, ...] = ()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What each echo has, in the words of BIDS."""
+        return ("mag",)
+
+    @property
+    def echoes(self) -> tuple[Echo, ...]:
+        """Every part of every echo."""
+        return self.first
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """Every file once, in the order of reading."""
-        return tuple(dict.fromkeys(echo.path for echo in (*self.first, *self.second)))
+        return tuple(dict.fromkeys(echo.path for echo in self.echoes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreSeries(MagnitudeSeries):
+    """A gradient-echo scan whose files are complete and whose timing is known.
+
+    Attributes
+    ----------
+    pair
+        ``("mag", "phase")`` or ``("real", "imag")``.
+    first, second
+        Magnitude and phase, or real and imaginary part, one for each echo.
+    phase_labels
+        What ``ImageType``, ``SeriesDescription`` and ``ScanOptions`` call the phase.
+    """
+
+    pair: tuple[str, str]
+    second: tuple[Echo, ...]
+    phase_units: str | None
+    phase_labels: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What each echo has, in the words of BIDS."""
+        return self.pair
+
+    @property
+    def echoes(self) -> tuple[Echo, ...]:
+        """Every part of every echo."""
+        return (*self.first, *self.second)
 
 
 def describe(
     files: GreFiles, root: Path, b0_direction: tuple[float, float, float] | None = None
-) -> GreSeries:
+) -> MagnitudeSeries:
     """Check that a scan is complete and read its timing, field and orientation.
+
+    A scan of magnitude alone is a ``MagnitudeSeries``; one of which susceptibility can be made is a
+    ``GreSeries``.
 
     Parameters
     ----------
@@ -118,31 +154,67 @@ def describe(
         main field is unknown.
     """
     name = files.paths[0].name
-    parts, first, second = echoes(files.paths, root)
-    for part, found in zip(parts, (first, second), strict=True):
+    if files.magnitude_alone:
+        by_part = _echoes_by_part(files.paths, root)
+        if len(by_part["mag"]) > 1:
+            _check_phase_not_misnamed(by_part, name)
+            return _magnitude_alone(by_part["mag"], name, b0_direction)
+    pair, first, second = echoes(files.paths, root)
+    for part, found in zip(pair, (first, second), strict=True):
         _check_no_gap(found, f"{files.paths[0].parent}: part-{part}")
-    _check_same_echoes(first, second, parts)
+    _check_same_echoes(first, second, pair)
     _check_same_grid([*first, *second])
-    described = [echo.metadata for echo in (*first, *second)]
     of_phase = [echo.metadata for echo in second]
+    described = _described(first, second, name, b0_direction)
+    return GreSeries(
+        name=name,
+        pair=pair,
+        first=first,
+        second=second,
+        acquisition=described.acquisition,
+        manufacturer=described.manufacturer,
+        phase_units=gre_metadata.one_word(of_phase, "Units", name),
+        phase_labels=gre_metadata.words(of_phase, *PHASE_LABELS),
+        b0=described.b0,
+        warnings=described.warnings,
+    )
+
+
+def _magnitude_alone(
+    echoes: list[Echo], name: str, b0_direction: tuple[float, float, float] | None
+) -> MagnitudeSeries:
+    """Describe a scan of two or more echoes that has no phase."""
+    first = _ordered(echoes, name)
+    _check_no_gap(first, f"{first[0].path.parent}: part-mag")
+    _check_same_grid(first)
+    described = _described(first, (), name, b0_direction)
+    return replace(described, warnings=(PhaseMissing(), *described.warnings))
+
+
+def _described(
+    first: tuple[Echo, ...],
+    second: tuple[Echo, ...],
+    name: str,
+    b0_direction: tuple[float, float, float] | None,
+) -> MagnitudeSeries:
+    """Return what sidecars and headers say of a scan, whatever its parts are."""
+    described = [echo.metadata for echo in (*first, *second)]
     acquisition, doubt = _acquisition(first, described, name)
-    b0 = orientation.main_field(second[0].path, second[0].metadata, b0_direction)
+    # That of the phase, where there is one: susceptibility is made from it.
+    source = (*second, *first)[0]
+    b0 = orientation.main_field(source.path, source.metadata, b0_direction)
     agent = gre_metadata.contrast_agent(described)
     sliced = gre_metadata.words(described, "MRAcquisitionType") == ("2D",)
     doubts = (
         *(doubt, b0.warning, ScanAfterContrast(agent) if agent else None),
         *(AcquiredInSlices() if sliced else None, _corrected_apart(first, second)),
-        *gre_metadata.geometry_doubts(described, _voxel_size_mm(second[0].path)),
+        *gre_metadata.geometry_doubts(described, _voxel_size_mm(source.path)),
     )
-    return GreSeries(
+    return MagnitudeSeries(
         name=name,
-        parts=parts,
         first=first,
-        second=second,
         acquisition=acquisition,
         manufacturer=gre_metadata.one_word(described, "Manufacturer", name),
-        phase_units=gre_metadata.one_word(of_phase, "Units", name),
-        phase_labels=gre_metadata.words(of_phase, *PHASE_LABELS),
         b0=b0,
         warnings=tuple(warning for warning in doubts if warning is not None),
     )
@@ -258,6 +330,16 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
             f"{name}: the scan has only {have}, expected part-mag with part-phase, or part-real "
             f"with part-imag; rename {' and '.join(renamed)}."
         )
+    _check_phase_not_misnamed(echoes, name)
+    raise MissingInputError(
+        f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
+        "or part-real with part-imag, and R2* two echoes or more. Export what is missing."
+    )
+
+
+def _check_phase_not_misnamed(echoes: dict[str, list[Echo]], name: str) -> None:
+    """Raise where what a scan lacks seems to lie beside it under another name."""
+    have = ", ".join(f"part-{part}" for part in sorted(echoes))
     lacking = {"mag": "phase", "phase": "mag", "real": "imag", "imag": "real"}
     elsewhere = [
         other
@@ -275,10 +357,6 @@ def _pair(echoes: dict[str, list[Echo]], name: str) -> tuple[str, str]:
             f"{name}: the scan has only part-mag, but {', '.join(similar)} look like its phase; "
             "rename them to the name of the magnitude with part-phase in place of part-mag."
         )
-    raise MissingInputError(
-        f"{name}: the scan has only {have}; susceptibility needs part-mag with part-phase, "
-        "or part-real with part-imag. Export the missing part."
-    )
 
 
 def _of_part(folder: Path, part: str) -> list[str]:
@@ -398,11 +476,24 @@ def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], A
     """
     # Each file once, although every echo of a 4-D file names it.
     images = {path: nifti.load(path) for path in series.paths}
-    first, second = (
-        np.stack([volume(images[echo.path].data, echo) for echo in part], axis=-1)
-        for part in (series.first, series.second)
-    )
+    first, second = (_stacked(part, images) for part in (series.first, series.second))
     return first, second, images[series.first[0].path].affine
+
+
+def load_magnitude(series: MagnitudeSeries) -> tuple[NDArray[np.float32], Affine]:
+    """Read the magnitude of every echo as stored, shape (x, y, z, echo), and its affine.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, or an echo holds nothing.
+    """
+    images = {path: nifti.load(path) for path in series.paths}
+    return _stacked(series.first, images), images[series.first[0].path].affine
+
+
+def _stacked(echoes: Sequence[Echo], images: Mapping[Path, Image]) -> NDArray[np.float32]:
+    return np.stack([volume(images[echo.path].data, echo) for echo in echoes], axis=-1)
 
 
 def volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from bids_qsmthal.qsm.separation import SliceStack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.bids.gre_series import MagnitudeSeries
     from bids_qsmthal.core.grid import Grid
 
 LONGEST_TR_S = 5.0
@@ -63,9 +63,9 @@ class AcquisitionProtocol:
     coil: str | None = None
 
 
-def read(series: GreSeries) -> AcquisitionProtocol:
+def read(series: MagnitudeSeries) -> AcquisitionProtocol:
     """Return how a scan was acquired."""
-    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    sidecars = [echo.metadata for echo in series.echoes]
     sequence = (_word(sidecars, key) for key in SEQUENCE_KEYS)
     dimensions = _word(sidecars, "MRAcquisitionType")
     return AcquisitionProtocol(
@@ -97,14 +97,14 @@ def read(series: GreSeries) -> AcquisitionProtocol:
     )
 
 
-def voxels_per_acquired(series: GreSeries, grid: Grid) -> float:
+def voxels_per_acquired(series: MagnitudeSeries, grid: Grid) -> float:
     """Return how many voxels of the image one acquired voxel was interpolated to; 1 if unsaid.
 
     By the acquired voxel size, else by the matrices: rows of k-space along the phase encoding
     (``AcquisitionMatrixPE`` of ``ReconMatrixPE``) and along the readout (``BaseResolution`` of the
     size of the image).
     """
-    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    sidecars = [echo.metadata for echo in series.echoes]
     size_mm = _sizes(sidecars, "AcquisitionVoxelSize")
     if size_mm is not None:
         return max(1.0, math.prod(size_mm) / grid.voxel_volume_mm3)
@@ -125,7 +125,7 @@ SAME_SIZE = 0.02
 """Relative difference of two sizes of a voxel that is rounding."""
 
 
-def slice_stack(series: GreSeries, grid: Grid) -> SliceStack | None:
+def slice_stack(series: MagnitudeSeries, grid: Grid) -> SliceStack | None:
     """Return how the slices of a 2-D scan lie; ``None`` where it is not known to be one.
 
     Across the axis that ``SliceEncodingDirection`` names; else the one axis whose voxels have the
@@ -135,7 +135,7 @@ def slice_stack(series: GreSeries, grid: Grid) -> SliceStack | None:
     found = read(series)
     if found.dimensions != "2D":
         return None
-    sidecars = [echo.metadata for echo in (*series.first, *series.second)]
+    sidecars = [echo.metadata for echo in series.echoes]
     named = str(_one(sidecars, "SliceEncodingDirection"))[:1]
     stated_mm = found.slice_spacing_mm or found.slice_thickness_mm
     fits = [

@@ -189,6 +189,11 @@ class NoGradientEcho(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseMissing(ScanWarning):
+    """The gradient echo has magnitude alone: R2* is measured, and no susceptibility."""
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSignUnknown(ScanWarning):
     """Neither data nor manufacturer tell whether phase grows with frequency."""
 

@@ -24,6 +24,7 @@ from bids_qsmthal.participant import (
 )
 from bids_qsmthal.participant.earlier_outputs import earlier_outputs
 from bids_qsmthal.participant.kept_results import shared_folders
+from bids_qsmthal.participant.relaxation import relaxation_results
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
@@ -72,23 +73,25 @@ def process(session: Session, settings: Settings) -> None:
     # T1w first: its brain, fluid and thalami are carried to the gradient echo.
     structural = structural_results(inputs, settings, runner)
     susceptibility = susceptibility_results(inputs, settings, runner, structural)
+    relaxation = relaxation_results(inputs, settings, runner, structural)
     measured = atlas_regions.measured(inputs.atlases, structural, susceptibility, runner)
-    checks = quality.checks(structural, susceptibility, session.unusable)
+    judged = (structural, susceptibility, session.unusable, relaxation)
     table = measures.collect(
-        *(session, structural, susceptibility),
-        quality.decision(structural, susceptibility, session.unusable),
-        measured,
+        *(session, structural, susceptibility, quality.decision(*judged), measured),
+        relaxation=relaxation,
     )
 
     shown = page.with_atlases(
-        page.contents(session, settings, structural, susceptibility, table, plan), measured
+        page.contents(
+            *(session, settings, structural, susceptibility, table, plan), relaxation=relaxation
+        ),
+        measured,
     )
     if not settings.reports_only:
         saving.save_structural(session, structural, settings, out)
-        if susceptibility is not None:
-            saving.save_susceptibility(session, susceptibility, settings, out)
+        saving.save_gradient_echo(session, susceptibility or relaxation, settings, out)
         saving.save_atlases(session, measured, out)
-        saving.save_tables(table, checks, shown.methods_run, out)
+        saving.save_tables(table, quality.checks(*judged), shown.methods_run, out)
     _write_page(shown, settings, out)
     # With --reports-only the images of the run before are still the valid ones.
     _finish(session, out, before if settings.reports_only else [])

@@ -16,10 +16,11 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import PhaseVoxelsBeyondTurn
-from bids_qsmthal.qsm import phase, scaling
+from bids_qsmthal.qsm import phase, scaling, storage
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,28 +34,30 @@ log = logging.getLogger(__name__)
 SIGNS: dict[str, Literal["auto", 1, -1]] = {"auto": "auto", "+1": 1, "-1": -1}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Signal:
-    """A gradient-echo scan ready for reconstruction.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MagnitudeSignal:
+    """The magnitude of a gradient-echo scan, ready for a fit of its decay.
 
     Attributes
     ----------
-    magnitude, phase_rad
-        Shape (x, y, z, echo); phase grows with a positive frequency offset.
-    report
-        Which conventions were found and undone.
+    magnitude
+        Shape (x, y, z, echo).
     warnings
         What headers and data leave in doubt.
-    scale
-        How the stored phase became radians; None for real and imaginary parts.
     """
 
-    series: gre_series.GreSeries
+    series: gre_series.MagnitudeSeries
     magnitude: Image
-    phase_rad: Image
-    report: PhaseReport
     warnings: tuple[ScanWarning, ...] = ()
-    scale: scaling.Scale | None = None
+
+    @property
+    def images(self) -> dict[str, Image]:
+        """What takes memory, by the names of the fields."""
+        return {"magnitude": self.magnitude}
+
+    def with_images(self, images: Mapping[str, Image]) -> MagnitudeSignal:
+        """Return the same scan with other images of the same names."""
+        return replace(self, magnitude=images["magnitude"])
 
     @property
     def combined(self) -> Image:
@@ -64,9 +67,38 @@ class Signal:
         return self.magnitude.like(data)
 
     @property
-    def loaded(self) -> Signal:
+    def loaded(self) -> MagnitudeSignal:
         """Itself: it is in memory."""
         return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Signal(MagnitudeSignal):
+    """A gradient-echo scan ready for reconstruction.
+
+    Attributes
+    ----------
+    phase_rad
+        Shape (x, y, z, echo); phase grows with a positive frequency offset.
+    report
+        Which conventions were found and undone.
+    scale
+        How the stored phase became radians; None for real and imaginary parts.
+    """
+
+    series: gre_series.GreSeries
+    phase_rad: Image
+    report: PhaseReport
+    scale: scaling.Scale | None = None
+
+    @property
+    def images(self) -> dict[str, Image]:
+        """What takes memory, by the names of the fields."""
+        return {"magnitude": self.magnitude, "phase_rad": self.phase_rad}
+
+    def with_images(self, images: Mapping[str, Image]) -> Signal:
+        """Return the same scan with other images of the same names."""
+        return replace(self, magnitude=images["magnitude"], phase_rad=images["phase_rad"])
 
 
 class SignalOnDisk:
@@ -76,40 +108,64 @@ class SignalOnDisk:
     add to the peak of a participant (48 MiB at 1.5 x 1.5 x 2 mm and five echoes).
     """
 
-    def __init__(self, signal: Signal, folder: Path) -> None:
+    def __init__(self, signal: MagnitudeSignal, folder: Path) -> None:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        images = (signal.magnitude, signal.phase_rad)
+        images = signal.images
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._file.close)
-        for image in images:
+        for image in images.values():
             # Raw bytes in C order, one array after the other; ``loaded`` reads them in the same
             # order.
             self._file.write(np.ascontiguousarray(image.data).reshape(-1).view(np.uint8).data)
         self._file.flush()
-        self._shapes = [(image.data.shape, image.data.dtype) for image in images]
-        empty = [replace(image, data=np.empty(0, image.data.dtype)) for image in images]
-        self._rest = replace(signal, magnitude=empty[0], phase_rad=empty[1])
+        self._shapes = {name: (one.data.shape, one.data.dtype) for name, one in images.items()}
+        empty = {
+            name: replace(image, data=np.empty(0, image.data.dtype))
+            for name, image in images.items()
+        }
+        self._rest = signal.with_images(empty)
 
     @property
-    def loaded(self) -> Signal:
+    def loaded(self) -> MagnitudeSignal:
         """The signal, read back."""
-        images = (self._rest.magnitude, self._rest.phase_rad)
         self._file.seek(0)
-        magnitude, phase_rad = (
-            replace(image, data=np.fromfile(self._file, dtype, math.prod(shape)).reshape(shape))
-            for image, (shape, dtype) in zip(images, self._shapes, strict=True)
-        )
-        return replace(self._rest, magnitude=magnitude, phase_rad=phase_rad)
+        images = {
+            name: replace(
+                image, data=np.fromfile(self._file, dtype, math.prod(shape)).reshape(shape)
+            )
+            for (name, image), (shape, dtype) in zip(
+                self._rest.images.items(), self._shapes.values(), strict=True
+            )
+        }
+        return self._rest.with_images(images)
 
 
-def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
-    """Read a scan and bring its phase into our convention.
+def read(series: gre_series.MagnitudeSeries, settings: Settings) -> MagnitudeSignal:
+    """Read a scan and bring its phase, where it has one, into our convention.
 
     Raises
     ------
     DataError
         A file is damaged, or the scale of the phase is unknown or contradicts the values.
     """
+    if isinstance(series, gre_series.GreSeries):
+        return _with_phase(series, settings)
+    stored, affine = gre_series.load_magnitude(series)
+    magnitude, overflowed = storage.repair_overflow(
+        np.where(np.isfinite(stored), stored, np.float32(0))
+    )
+    if overflowed:
+        log.info("magnitude: %d overflowed values mended", overflowed)
+    for warning in series.warnings:
+        log.warning("%s", sentences.sentence(warning))
+    return MagnitudeSignal(
+        series=series,
+        magnitude=Image(magnitude, affine, series.b0.direction),
+        warnings=series.warnings,
+    )
+
+
+def _with_phase(series: gre_series.GreSeries, settings: Settings) -> Signal:
     first, second, affine = gre_series.load(series)
     scale, doubts = in_radians(second, series, settings)
     if series.parts == ("real", "imag"):
@@ -128,12 +184,12 @@ def read(series: gre_series.GreSeries, settings: Settings) -> Signal:
     for warning in warnings:
         log.warning("%s", sentences.sentence(warning))
     return Signal(
-        series,
-        images.like(corrected.magnitude),
-        images.like(corrected.phase_rad),
-        corrected.report,
-        warnings,
-        scale,
+        series=series,
+        magnitude=images.like(corrected.magnitude),
+        phase_rad=images.like(corrected.phase_rad),
+        report=corrected.report,
+        warnings=warnings,
+        scale=scale,
     )
 
 

@@ -21,7 +21,7 @@ from bids_qsmthal.core.errors import (
 )
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.participant import gre_signal
-from bids_qsmthal.participant.gre_signal import Signal, SignalOnDisk
+from bids_qsmthal.participant.gre_signal import MagnitudeSignal, SignalOnDisk
 from bids_qsmthal.participant.pipeline import CE_T1W, FLAIR, GRE, T1W
 from bids_qsmthal.report import sentences
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import External, ExternalFile
-    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.bids.gre_series import MagnitudeSeries
     from bids_qsmthal.core.errors import QsmthalError
     from bids_qsmthal.participant.pipeline import Input
     from bids_qsmthal.settings import Settings
@@ -74,7 +74,7 @@ class LoadedInputs:
     exit_code
         That of the first scan that cannot be used.
     signal
-        The gradient echo.
+        The gradient echo; with phase, where it has one, it is a ``Signal``.
     external
         Results of other programs and a user's edits, by product.
     atlases
@@ -83,7 +83,7 @@ class LoadedInputs:
 
     session: Session
     exit_code: ExitCode = ExitCode.DONE
-    signal: Signal | SignalOnDisk | None = None
+    signal: MagnitudeSignal | SignalOnDisk | None = None
     t1w: Image | None = None
     flair: Image | None = None
     ce_t1w: Image | None = None
@@ -112,10 +112,10 @@ def read(
     t1w = scans.read(T1W, t1w_of, session)
     flair = scans.read(FLAIR, _structural_or_none, session.flair)
     ce_t1w = scans.read(CE_T1W, _structural_or_none, session.t1w_gad)
-    signal: Signal | SignalOnDisk | None = None
+    signal: MagnitudeSignal | SignalOnDisk | None = None
     if series is not None:
         signal = scans.read(GRE, gre_signal.read, series, settings)
-    if isinstance(signal, Signal) and t1w is not None:
+    if isinstance(signal, MagnitudeSignal) and t1w is not None:
         # Without T1w the reconstruction follows at once, and there is nothing to wait for.
         signal = SignalOnDisk(signal, settings.work_dir / session.name)
     usable = scans.session
@@ -180,7 +180,7 @@ class UsableScans:
         self.exit_code = self.exit_code or error.exit_code
 
 
-def described(session: Session, settings: Settings) -> GreSeries | None:
+def described(session: Session, settings: Settings) -> MagnitudeSeries | None:
     """Return what headers and sidecars say of the gradient echo; ``None`` where there is none.
 
     Raises
@@ -199,7 +199,7 @@ def _structural_or_none(path: Path | None) -> Image | None:
     return None if path is None else structural(path)
 
 
-def gradient_echo(series: GreSeries, settings: Settings) -> Signal:
+def gradient_echo(series: MagnitudeSeries, settings: Settings) -> MagnitudeSignal:
     """Read a gradient echo as a run does, and raise where it cannot be used.
 
     Raises
@@ -285,7 +285,7 @@ def structural(path: Path) -> Image:
     return image.like(data)
 
 
-def check_size(series: GreSeries) -> None:
+def check_size(series: MagnitudeSeries) -> None:
     """Raise unless a gradient echo is of the size of a head; no voxel is read.
 
     Raises

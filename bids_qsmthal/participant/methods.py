@@ -18,7 +18,7 @@ from bids_qsmthal.report import (
     RegionsRun,
     ScanRun,
 )
-from bids_qsmthal.report.methods_run import Uniform
+from bids_qsmthal.report.methods_run import MagnitudeRun, Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
+    from bids_qsmthal.participant.relaxation import Relaxation
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
@@ -48,18 +49,21 @@ def methods_run(
     structural: Structural,
     susceptibility: Susceptibility | None,
     session: Session | None = None,
+    *,
+    relaxation: Relaxation | None = None,
 ) -> MethodsRun:
     """Return what ran; ``session`` says which T1w it was."""
     sources = structural.sources
     enhancement = sources.get("enhancing", OURS) if structural.enhancement is not None else None
     return MethodsRun(
-        brains=_brains(structural, susceptibility),
+        brains=_brains(structural, susceptibility or relaxation),
         anatomy=_anatomy(structural, session) if structural.prepared is not None else None,
         scans_registered=any(
             (
                 structural.flair_to_t1w,
                 structural.ce_to_t1w,
                 susceptibility is not None and susceptibility.to_t1w,
+                relaxation is not None and relaxation.to_t1w,
             )
         ),
         external_labels={what: sources[key] for key, what in LABELS.items() if key in sources},
@@ -68,6 +72,7 @@ def methods_run(
         enhancement=enhancement,
         lesion_iron=_lesion_iron(settings, susceptibility),
         scan=_scan(settings, sources, susceptibility) if susceptibility is not None else None,
+        magnitude=None if relaxation is None else _magnitude(settings, sources, relaxation),
         regions=_regions(settings, structural, susceptibility),
     )
 
@@ -95,7 +100,20 @@ def atlases(measured: Sequence[MeasuredAtlas]) -> tuple[AtlasRun, ...]:
     )
 
 
-def _brains(structural: Structural, susceptibility: Susceptibility | None) -> dict[str, Source]:
+def _magnitude(
+    settings: Settings, sources: Mapping[str, Source], relaxation: Relaxation
+) -> MagnitudeRun:
+    series = relaxation.signal.series
+    return MagnitudeRun(
+        acquisition=series.acquisition,
+        grid=relaxation.combined.grid,
+        relaxation=settings.reconstruction.relaxation,
+        r2star=sources.get("r2star", OURS),
+        protocol=protocol.read(series),
+    )
+
+
+def _brains(structural: Structural, gre: Susceptibility | Relaxation | None) -> dict[str, Source]:
     """Return who made each brain mask; that of T1w is carried to the other scans."""
     sources = structural.sources
     brains: dict[str, Source] = {}
@@ -103,7 +121,7 @@ def _brains(structural: Structural, susceptibility: Susceptibility | None) -> di
         brains["T1w"] = sources.get("brain", OURS)
     elif structural.flair is not None and sources.get("lesion", OURS).maker in FOUND_ON_FLAIR:
         brains["FLAIR"] = OURS
-    if susceptibility is not None and (structural.prepared is None or "brain_gre" in sources):
+    if gre is not None and (structural.prepared is None or "brain_gre" in sources):
         brains["gradient echo"] = sources.get("brain_gre", OURS)
     return brains
 

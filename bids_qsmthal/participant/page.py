@@ -28,18 +28,21 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.pipeline import Plan
+    from bids_qsmthal.participant.relaxation import Relaxation
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
 
 
-def contents(
+def contents(  # noqa: PLR0913 - what came of each kind of scan
     session: Session,
     settings: Settings,
     structural: Structural,
     susceptibility: Susceptibility | None,
     table: pd.DataFrame,
     plan: Plan,
+    *,
+    relaxation: Relaxation | None = None,
 ) -> report.ParticipantReport:
     """Gather what the page shows."""
     regions = susceptibility.regions if susceptibility else None
@@ -49,12 +52,12 @@ def contents(
         session_id=f"ses-{session.session}" if session.session else "",
         run_id=f"run-{session.run}" if session.run else "",
         gre_name="_".join(f"{key}-{value}" for key, value in session.gre_entities),
-        verdict=_verdict(session, structural, susceptibility),
+        verdict=_verdict(session, structural, susceptibility, relaxation),
         measures=table,
-        quality=quality.checks(structural, susceptibility, session.unusable),
+        quality=quality.checks(structural, susceptibility, session.unusable, relaxation),
         sensitivity=regions.sensitivity if regions else None,
         samples_ppb=_samples(susceptibility),
-        gre=_gre(susceptibility),
+        gre=_gre(susceptibility) if relaxation is None else _magnitude(relaxation),
         regions=_regions(susceptibility),
         anatomy=_anatomy(structural),
         lesions=report.LesionMaps(
@@ -65,17 +68,19 @@ def contents(
             enhancing=structural.enhancement.mask if structural.enhancement else None,
         ),
         lesion_iron=_lesion_iron(settings, susceptibility),
-        registrations=tuple(_registrations(structural, susceptibility)),
+        registrations=tuple(_registrations(structural, susceptibility or relaxation)),
         warnings=tuple(
             sentences.notice(warning)
             for warning in (
                 *session.warnings,
                 *radiology.disagreement(session, structural.enhancement),
                 *structural.warnings,
-                *_susceptibility_warnings(session, susceptibility),
+                *_gre_warnings(session, susceptibility, relaxation),
             )
         ),
-        methods_run=methods.methods_run(settings, structural, susceptibility, session),
+        methods_run=methods.methods_run(
+            *(settings, structural, susceptibility, session), relaxation=relaxation
+        ),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources={key: str(source) for key, source in structural.sources.items()},
         stages=plan.outcomes,
@@ -118,14 +123,17 @@ def _region_table(measured: MeasuredAtlas) -> pd.DataFrame:
 
 
 def _verdict(
-    session: Session, structural: Structural, susceptibility: Susceptibility | None
+    session: Session,
+    structural: Structural,
+    susceptibility: Susceptibility | None,
+    relaxation: Relaxation | None,
 ) -> report.Verdict | None:
-    checks = quality.check_rows(structural, susceptibility, session.unusable)
+    judged = (structural, susceptibility, session.unusable, relaxation)
+    checks = quality.check_rows(*judged)
     if not checks:
         return None
     reasons = [check.reason for check in checks if check.decision is not Decision.INCLUDE]
-    decision = quality.decision(structural, susceptibility, session.unusable)
-    return report.Verdict(decision, tuple(reasons))
+    return report.Verdict(quality.decision(*judged), tuple(reasons))
 
 
 def _samples(susceptibility: Susceptibility | None) -> dict[str, NDArray[np.floating]]:
@@ -157,6 +165,15 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
         r2star_per_s=image(maps.r2star_hz) if maps.r2star_hz.any() else None,
         paramagnetic_ppm=None if apart is None else image(apart.sources.paramagnetic_ppm),
         diamagnetic_ppm=None if apart is None else image(apart.sources.diamagnetic_ppm),
+    )
+
+
+def _magnitude(relaxation: Relaxation) -> report.GreMaps:
+    return report.GreMaps(
+        magnitude=relaxation.signal.magnitude,
+        echo_times_s=relaxation.signal.series.acquisition.echo_times_s,
+        brain=relaxation.brain,
+        r2star_per_s=relaxation.r2star_hz,
     )
 
 
@@ -238,7 +255,7 @@ def _in_t1w_world(image: Image | None, rigid: Rigid | None) -> Image | None:
 
 
 def _registrations(
-    structural: Structural, susceptibility: Susceptibility | None
+    structural: Structural, gre: Susceptibility | Relaxation | None
 ) -> Iterable[report.Registration]:
     if structural.prepared is None:
         return
@@ -246,8 +263,8 @@ def _registrations(
         ("FLAIR to T1w", structural.flair, structural.flair_to_t1w),
         ("post-contrast T1w to T1w", structural.ce_t1w, structural.ce_to_t1w),
     ]
-    if susceptibility is not None:
-        moving.append(("MEGRE to T1w", susceptibility.combined, susceptibility.to_t1w))
+    if gre is not None:
+        moving.append(("MEGRE to T1w", gre.combined, gre.to_t1w))
     labels = structural.prepared.labels
     ventricles = labels.like(np.isin(labels.data, LATERAL_VENTRICLE).astype(np.uint8))
     # Two sharp borders, one outside and one inside: a reader sees a shift or a turn at them.
@@ -264,9 +281,12 @@ def _registrations(
             )
 
 
-def _susceptibility_warnings(
-    session: Session, susceptibility: Susceptibility | None
+def _gre_warnings(
+    session: Session, susceptibility: Susceptibility | None, relaxation: Relaxation | None
 ) -> list[ScanWarning]:
+    if relaxation is not None:
+        registered = relaxation.to_t1w
+        return [*relaxation.signal.warnings, *(registered.warnings if registered else ())]
     if susceptibility is None:
         # One that cannot be used has a warning of its own.
         return [] if session.unusable_gre else [NoGradientEcho()]

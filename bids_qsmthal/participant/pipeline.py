@@ -50,6 +50,8 @@ T1W = Input("T1w", ("t1w",))
 CE_T1W = Input("post-contrast T1w", ("t1w_gad",))
 FLAIR = Input("FLAIR", ("flair",))
 LESIONS = Input("FLAIR or lesion mask", ("flair", "lesion"))
+PHASE = Input("phase of the gradient echo", ("gre_phase",))
+"""What a gradient echo of magnitude alone lacks."""
 THALAMI = Input("T1w or labels of the thalamus", ("t1w", "deepgray", "deepgray_gre", "thalamus"))
 """What says where the thalamus is: T1w, or labels made by others."""
 
@@ -71,7 +73,7 @@ class Stage:
     instead
         Where this is there, the result comes from it and the stage is not needed.
     on_request
-        It is considered only where an option asks for it.
+        It is considered only where an option asks for it, or a scan of magnitude alone.
     makes
         Keys of the images in ``bids.products`` that come from it.
     share
@@ -171,9 +173,18 @@ BRAIN_IN_GRE = Stage(
     share=0.03,
     gives=(Image,),
 )
+RELAXATION = Stage(
+    title="R2* from the magnitude alone",
+    needs=(GRE,),
+    # In the place of the next stage, which fits R2* as well.
+    on_request=True,
+    makes=("r2star", "t2star"),
+    share=0.02,
+    gives=(Image,),
+)
 SUSCEPTIBILITY = Stage(
     title="field, background, susceptibility",
-    needs=(GRE,),
+    needs=(GRE, PHASE),
     makes=("chi", "r2star", "t2star", "local_field", "total_field", "noise", "qsm_mask"),
     share=0.05,
     lack="no maps of susceptibility and R2*",
@@ -181,14 +192,14 @@ SUSCEPTIBILITY = Stage(
 )
 VARIANTS = Stage(
     title="other backgrounds, split echoes",
-    needs=(GRE, THALAMI),
+    needs=(GRE, PHASE, THALAMI),
     external="chi",
     share=0.07,
     gives=(Variants,),
 )
 REGIONS = Stage(
     title="thalamus, veins, reference",
-    needs=(GRE, THALAMI),
+    needs=(GRE, PHASE, THALAMI),
     makes=("deepgray_gre", "thalamus", "csf_reference", "vein", "lesion_gre", "nuclei_gre"),
     share=0.09,
     lack="no susceptibility of the thalamus",
@@ -198,7 +209,7 @@ REGIONS = Stage(
 LESION_IRON = Stage(
     title="susceptibility and rims of lesions",
     # White matter, which lesions are compared with, is found on T1w.
-    needs=(GRE, T1W, LESIONS),
+    needs=(GRE, PHASE, T1W, LESIONS),
     makes=("lesion_labels", "lesion_labels_gre", "rim"),
     share=0.02,
     lack="no susceptibility of lesions",
@@ -206,7 +217,7 @@ LESION_IRON = Stage(
 )
 SEPARATION = Stage(
     title="paramagnetic and diamagnetic sources",
-    needs=(GRE,),
+    needs=(GRE, PHASE),
     # Its level depends on a rate that no gradient echo shows (qsm.separation).
     on_request=True,
     makes=("paramagnetic", "diamagnetic"),
@@ -228,9 +239,14 @@ ATLASES = Stage(
 STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
-    *(GRE_TO_T1W, BRAIN_IN_GRE, SUSCEPTIBILITY, VARIANTS, REGIONS, LESION_IRON, SEPARATION),
-    ATLASES,
+    *(GRE_TO_T1W, BRAIN_IN_GRE, RELAXATION, SUSCEPTIBILITY, VARIANTS, REGIONS, LESION_IRON),
+    *(SEPARATION, ATLASES),
 )
+
+NO_PHASE = (
+    f"no {PHASE.name}: no map of susceptibility, no susceptibility of the thalamus and of lesions"
+)
+"""What a user goes without where a gradient echo has magnitude alone; R2* is made."""
 
 
 class LeftOutReason(Enum):
@@ -295,7 +311,8 @@ class Plan:
     def costs(self) -> tuple[str, ...]:
         """For each scan that is missing what the user goes without."""
         missing = [scan for scan in SCANS if not scan.among(self.available)]
-        return tuple(self._cost(scan) for scan in missing if self._lacks(scan))
+        phase = (NO_PHASE,) if RELAXATION in self.stages else ()
+        return (*phase, *(self._cost(scan) for scan in missing if self._lacks(scan)))
 
     def _cost(self, scan: Input) -> str:
         return f"no {scan.name}: {', '.join(self._lacks(scan))}"
@@ -308,7 +325,10 @@ class Plan:
             if one.reason in {LeftOutReason.ABSENT, LeftOutReason.UNUSABLE} and one.stage.lack
             for need in one.stage.inputs
             # What serves alike may be there, and the stage be left out for another reason.
-            if scan.keys[0] in need.keys and not need.among(self.available)
+            if scan.keys[0] in need.keys
+            and not need.among(self.available)
+            # Without phase no other scan would help.
+            and not (RELAXATION in self.stages and PHASE in one.stage.needs)
         ]
 
 
@@ -327,9 +347,12 @@ def plan(
 
     ``requested`` are those of the stages on request that are wanted.
     """
-    considered = tuple(one for one in STAGES if one in requested or not one.on_request)
+    alone = session.gre is not None and session.gre.magnitude_alone
+    wanted = requested | ({RELAXATION} if alone else set())
+    considered = tuple(one for one in STAGES if one in wanted or not one.on_request)
     scans = {
         GRE: session.gre,
+        PHASE: None if alone else session.gre,
         T1W: session.t1w,
         CE_T1W: session.t1w_gad,
         FLAIR: session.flair,

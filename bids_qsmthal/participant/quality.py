@@ -23,6 +23,7 @@ from bids_qsmthal.core.scan_warnings import (
     OneEcho,
     PhaseCalledFiltered,
     PhaseLooksFiltered,
+    PhaseMissing,
     PhaseScaleUnconfirmed,
     PhaseSignUnknown,
     PhaseSignUnusual,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.dataset import UnusableScan
+    from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.participant.relaxation import Relaxation
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.roi import Check
@@ -80,6 +83,7 @@ def checks(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
+    relaxation: Relaxation | None = None,
 ) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
     rows = [
@@ -87,7 +91,7 @@ def checks(
             *(row.name, row.value, row.unit, row.threshold),
             *(row.decision.value, row.reason, row.source),
         )
-        for row in check_rows(structural, susceptibility, unusable)
+        for row in check_rows(structural, susceptibility, unusable, relaxation)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -96,9 +100,12 @@ def decision(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
+    relaxation: Relaxation | None = None,
 ) -> Decision:
     """Return the worst of all checks; without a number at all, look first."""
-    decisions = [row.decision for row in check_rows(structural, susceptibility, unusable)]
+    decisions = [
+        row.decision for row in check_rows(structural, susceptibility, unusable, relaxation)
+    ]
     if susceptibility is not None and susceptibility.regions is None:
         decisions.append(Decision.CHECK)
     return worst(decisions)
@@ -108,6 +115,7 @@ def check_rows(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
+    relaxation: Relaxation | None = None,
 ) -> tuple[CheckRow, ...]:
     """Return every check of a participant."""
     regions = susceptibility.regions if susceptibility is not None else None
@@ -116,7 +124,8 @@ def check_rows(
         *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
         *(_of_unusable(scan) for scan in unusable),
         *_scan(susceptibility),
-        *_registrations(structural, susceptibility),
+        *_without_phase(relaxation),
+        *_registrations(structural, susceptibility or relaxation),
         *_anatomy(structural),
     )
 
@@ -153,19 +162,30 @@ def _scan(susceptibility: Susceptibility | None) -> Iterator[CheckRow]:
     # The same warning once, in the order in which they came.
     for warning in dict.fromkeys(warnings):
         if isinstance(warning, DOUBTFUL_NUMBER):
-            yield CheckRow(
-                name="gradient_echo",
-                value=float("nan"),
-                unit="",
-                threshold="",
-                decision=Decision.CHECK,
-                reason=sentences.sentence(warning),
-                source="warning of the scan",
-            )
+            yield _of_warning(warning)
+
+
+def _without_phase(relaxation: Relaxation | None) -> Iterator[CheckRow]:
+    """Return what a reader must know of a gradient echo of magnitude alone."""
+    for warning in relaxation.signal.warnings if relaxation is not None else ():
+        if isinstance(warning, (PhaseMissing, ScanAfterContrast)):
+            yield _of_warning(warning)
+
+
+def _of_warning(warning: ScanWarning) -> CheckRow:
+    return CheckRow(
+        name="gradient_echo",
+        value=float("nan"),
+        unit="",
+        threshold="",
+        decision=Decision.CHECK,
+        reason=sentences.sentence(warning),
+        source="warning of the scan",
+    )
 
 
 def _registrations(
-    structural: Structural, susceptibility: Susceptibility | None
+    structural: Structural, gre: Susceptibility | Relaxation | None
 ) -> Iterator[CheckRow]:
     prepared = structural.prepared
     if prepared is not None and "template_correlation" in prepared.quality:
@@ -173,7 +193,7 @@ def _registrations(
     moving = {
         "registration_FLAIR": structural.flair_to_t1w,
         "registration_ceT1w": structural.ce_to_t1w,
-        REGISTRATION_OF_GRE: susceptibility.to_t1w if susceptibility else None,
+        REGISTRATION_OF_GRE: gre.to_t1w if gre else None,
     }
     for name, rigid in moving.items():
         if rigid is not None:

@@ -16,6 +16,7 @@ from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant import lesion_iron
 from bids_qsmthal.participant.measures import DICTIONARY
+from bids_qsmthal.participant.relaxation import Relaxation
 from bids_qsmthal.participant.separated import provenance
 from bids_qsmthal.report import acquisition, sentences
 
@@ -82,19 +83,53 @@ def save_structural(
     save_warp(structural.prepared, out)
 
 
+def save_gradient_echo(
+    session: Session, gre: Susceptibility | Relaxation | None, settings: Settings, out: Derivatives
+) -> None:
+    """Save what was made from the gradient echo, whatever its parts."""
+    if isinstance(gre, Relaxation):
+        save_relaxation(session, gre, settings, out)
+    elif gre is not None:
+        save_susceptibility(session, gre, settings, out)
+
+
+def save_relaxation(
+    session: Session, relaxation: Relaxation, settings: Settings, out: Derivatives
+) -> None:
+    """Save what was made from a gradient echo of magnitude alone."""
+    series = relaxation.signal.series
+    contents: list[Content] = [
+        ("r2star", relaxation.r2star_hz, np.float32),
+        ("t2star", relaxation.r2star_hz.like(_t2star_s(relaxation.r2star_hz.data)), np.float32),
+        ("brain_gre", relaxation.brain, np.uint8),
+    ]
+    method = {
+        "Relaxation": plain(settings.reconstruction.relaxation),
+        "Acquisition": plain(series.acquisition),
+        "Protocol": plain(protocol.read(series)),
+        "Warnings": [sentences.sentence(one) for one in relaxation.signal.warnings],
+    }
+    _save_all(contents, _uris(session, series.paths), method, out)
+    save_rigid("MEGRE", relaxation.to_t1w, out, space="MEGRE")
+
+
+def _t2star_s(r2star_hz: np.ndarray) -> np.ndarray:
+    """Return T2*: zero, not infinity, where nothing decays or nothing was fitted."""
+    t2star_s: np.ndarray = np.divide(
+        1, r2star_hz, out=np.zeros_like(r2star_hz), where=r2star_hz > 0
+    )
+    return t2star_s
+
+
 def save_susceptibility(
     session: Session, susceptibility: Susceptibility, settings: Settings, out: Derivatives
 ) -> None:
     """Save what was made from the gradient echo."""
     maps, image = susceptibility.maps, susceptibility.image
-    # Zero, not infinity, where nothing decays or nothing was fitted.
-    t2star_s = np.divide(
-        1, maps.r2star_hz, out=np.zeros_like(maps.r2star_hz), where=maps.r2star_hz > 0
-    )
     contents: list[Content] = [
         ("chi", image(maps.chi_ppm), np.float32),
         ("r2star", image(maps.r2star_hz), np.float32),
-        ("t2star", image(t2star_s), np.float32),
+        ("t2star", image(_t2star_s(maps.r2star_hz)), np.float32),
         ("local_field", image(maps.local_field_hz), np.float32),
         ("total_field", image(maps.total_field_hz), np.float32),
         ("noise", image(maps.noise), np.float32),
@@ -170,7 +205,7 @@ def save_tables(
     table: pd.DataFrame, checks: pd.DataFrame, run: MethodsRun, out: Derivatives
 ) -> None:
     """Save the measures with their dictionary, what was checked, and how the scan was made."""
-    if run.scan is not None:
+    if run.scan is not None or run.magnitude is not None:
         # The group level compares it between scans.
         write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), acquisition.table(run))
     if not checks.empty:

@@ -14,6 +14,7 @@ from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.participant.lesion_iron import MeasuredLesions, measured_lesions
 from bids_qsmthal.participant.pipeline import (
     BRAIN_IN_GRE,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.external import External
-    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.participant.input_checks import LoadedInputs
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.participant.structural import Structural
@@ -93,11 +93,16 @@ class Susceptibility:
 def susceptibility_results(
     inputs: LoadedInputs, settings: Settings, runner: Runner, structural: Structural
 ) -> Susceptibility | None:
-    """Return what the gradient echo gives, the numbers of the thalami included."""
-    if inputs.signal is None:
+    """Return what the gradient echo gives, the numbers of the thalami included.
+
+    ``None`` where there is none, and where it has magnitude alone (``relaxation_results``).
+    """
+    if inputs.signal is None or not runner.runs(SUSCEPTIBILITY):
         return None
     # Read back once: each access reads the whole scan from the disk again.
     signal, external = inputs.signal.loaded, inputs.external
+    if not isinstance(signal, Signal):
+        return None
     combined = signal.combined
     to_t1w = (
         registered(GRE_TO_T1W, structural.prepared, combined, settings, runner)
@@ -105,7 +110,7 @@ def susceptibility_results(
         else None
     )
     gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
-    brain = _brain(combined, structural, gre_to_t1w, runner, external)
+    brain = brain_of(combined, structural, gre_to_t1w, runner, external)
     fluid = _fluid_probability(combined, structural, to_t1w)
     settings, measured_in = _with_given_field(settings, signal, brain, external)
     maps = runner.run(
@@ -193,7 +198,7 @@ def _with_given_field(
     return replace(settings, reconstruction=reconstruction), brain.like(known)
 
 
-def _brain(
+def brain_of(
     combined: Image,
     structural: Structural,
     gre_to_t1w: Affine,

@@ -8,7 +8,7 @@ from bids_qsmthal.qsm.csf import CSF_REFERENCES
 from bids_qsmthal.qsm.device import Device
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
-from bids_qsmthal.qsm.relaxation import RELAXATIONS
+from bids_qsmthal.qsm.relaxation import RELAXATIONS, r2star_map
 from bids_qsmthal.qsm.spherical import (
     IteratedSphericalMean,
     LaplacianBoundaryValues,
@@ -43,6 +43,7 @@ __all__ = [
     "Reconstruction",
     "Variants",
     "ghost_to_signal",
+    "r2star_map",
     "reconstruct",
     "variants",
 ]

@@ -10,6 +10,7 @@ from numba import njit
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Mask
+    from bids_qsmthal.core.image import Image
 
 MOST_R2STAR_HZ = 1000.0
 """T2* of 1 ms: nothing decays faster that a gradient echo still shows."""
@@ -76,6 +77,13 @@ class Arlo:
             # Pure noise can make the denominator negative; such a voxel has no rate.
             rate = np.where(mask & (down > 0), up / down, 0)
         return cast("Array", np.clip(np.nan_to_num(rate), 0, MOST_R2STAR_HZ).astype(np.float32))
+
+
+def r2star_map(
+    magnitude: Image, brain: Image, echo_times_s: tuple[float, ...], method: Relaxation
+) -> Image:
+    """Return R2* in 1/s of a magnitude of shape (x, y, z, echo); zero outside the brain."""
+    return brain.like(method(magnitude.data, brain.data > 0, echo_times_s))
 
 
 RELAXATIONS: dict[str, type[Relaxation]] = {"exponential": WeightedExponential, "arlo": Arlo}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_qsmthal.qsm.phase import PhaseReport
-    from bids_qsmthal.report.methods_run import MethodsRun, RegionsRun, ScanRun
+    from bids_qsmthal.report.methods_run import MagnitudeRun, MethodsRun, RegionsRun, ScanRun
 
 Value = str | float | tuple[float, ...] | None
 
@@ -59,6 +59,9 @@ class Polarity(StrEnum):
 
 def parameters(run: MethodsRun) -> tuple[Parameter, ...]:
     """Return every parameter in the order of the consensus; none without a gradient echo."""
+    if run.magnitude is not None:
+        mask = Parameter("mask", _mask(run), "", Origin.RUN)
+        return (*_sequence(run.magnitude), *_grid(run.magnitude), mask)
     if run.scan is None:
         return ()
     return (*_acquired(run.scan), *_reconstructed(run, run.scan))
@@ -71,7 +74,14 @@ def table(run: MethodsRun) -> pd.DataFrame:
 
 
 def _acquired(scan: ScanRun) -> Iterator[Parameter]:
-    protocol, acquisition, grid = scan.protocol, scan.acquisition, scan.grid
+    yield from _sequence(scan)
+    # BIDS has no field for it: alternating echoes show in the phase.
+    yield Parameter("readout polarity", polarity(scan.phase), "", Origin.DATA)
+    yield from _grid(scan)
+
+
+def _sequence(scan: ScanRun | MagnitudeRun) -> Iterator[Parameter]:
+    protocol, acquisition = scan.protocol, scan.acquisition
     # BIDS has seconds; papers have milliseconds.
     times_ms = tuple(1000 * time for time in acquisition.echo_times_s)
     repetition = protocol.repetition_time_s
@@ -93,8 +103,10 @@ def _acquired(scan: ScanRun) -> Iterator[Parameter]:
         ("slice spacing", protocol.slice_spacing_mm, "mm"),
     ):
         yield Parameter(name, value, unit, Origin.SIDECAR)
-    # BIDS has no field for it: alternating echoes show in the phase.
-    yield Parameter("readout polarity", polarity(scan.phase), "", Origin.DATA)
+
+
+def _grid(scan: ScanRun | MagnitudeRun) -> Iterator[Parameter]:
+    grid = scan.grid
     for name, value, unit in (
         ("matrix", tuple(map(float, grid.shape)), "voxels"),
         ("voxel size", grid.voxel_size_mm, "mm"),
@@ -108,15 +120,10 @@ def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
     # Differs from the sidecar's where that is silent: then it follows from the field strength.
     frequency_mhz = 1e-6 * scan.acquisition.centre_frequency_hz
     yield Parameter("frequency that ppm are relative to", frequency_mhz, "MHz", Origin.RUN)
-    brain = run.brains.get("gradient echo")
-    mask = "brain of T1w" if brain is None else "brain of the magnitude"
-    external = brain is not None and brain.maker is not Maker.OURS
-    if brain is not None and external:
-        mask = origin(brain)
     inverted = scan.chi.maker is Maker.OURS
     ours = scan.total_field.maker is Maker.OURS
     for name, value in (
-        ("mask", mask),
+        ("mask", _mask(run)),
         ("phase offset", scan.offset if ours else origin(scan.total_field)),
         (
             "unwrapping",
@@ -129,6 +136,14 @@ def _reconstructed(run: MethodsRun, scan: ScanRun) -> Iterator[Parameter]:
         ("reference", None if run.regions is None else run.regions.reference.label),
     ):
         yield Parameter(name, value, "", Origin.RUN)
+
+
+def _mask(run: MethodsRun) -> str:
+    """Return whose brain mask the gradient echo had."""
+    brain = run.brains.get("gradient echo")
+    if brain is None:
+        return "brain of T1w"
+    return "brain of the magnitude" if brain.maker is Maker.OURS else origin(brain)
 
 
 def _left_out(regions: RegionsRun) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Grid
     from bids_qsmthal.qsm import Acquisition, Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.qsm.relaxation import Relaxation
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.qsm.separation import R2StarSeparation
     from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
@@ -106,6 +107,17 @@ class ScanRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MagnitudeRun:
+    """What was made from a gradient echo of magnitude alone: R2*, fitted by ``relaxation``."""
+
+    acquisition: Acquisition
+    grid: Grid
+    relaxation: Relaxation
+    r2star: Source = OURS
+    protocol: AcquisitionProtocol = field(default_factory=AcquisitionProtocol)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegionsRun:
     """What was measured.
 
@@ -194,6 +206,8 @@ class MethodsRun:
         Who made the masks.
     lesion_iron
         What was measured in single lesions.
+    scan, magnitude
+        What was made from the gradient echo, with its phase or from its magnitude alone.
     atlases
         Those of the user whose regions were measured.
     analysis
@@ -212,6 +226,7 @@ class MethodsRun:
     enhancement: Source | None = None
     lesion_iron: LesionIronRun | None = None
     scan: ScanRun | None = None
+    magnitude: MagnitudeRun | None = None
     regions: RegionsRun | None = None
     atlases: tuple[AtlasRun, ...] = ()
     analysis: str | None = None

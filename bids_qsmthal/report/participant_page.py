@@ -275,7 +275,8 @@ def _susceptibility(report: ParticipantReport) -> Section:
         ),
         *(make(report.gre) for make in gre_figures.STAGES),
     ]
-    return _section("Susceptibility mapping", blocks)
+    alone = report.methods_run.magnitude is not None
+    return _section("R2* mapping" if alone else "Susceptibility mapping", blocks)
 
 
 def _anatomy(report: ParticipantReport) -> Section:

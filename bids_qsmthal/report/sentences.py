@@ -153,6 +153,12 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "There is no gradient echo: no susceptibility.",
         MISSING,
     ),
+    of.PhaseMissing: Wording(
+        "The gradient echo has magnitude alone: R2* and T2* are measured; susceptibility needs the "
+        "phase.",
+        "If the scanner kept the phase, or real and imaginary parts, export them beside the "
+        "magnitude and run again.",
+    ),
     of.PhaseSignUnknown: Wording(
         "Neither the data nor the manufacturer tells the sign of the phase.",
         PHASE_SIGN,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.qsm import Reconstruction
     from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.qsm.relaxation import Relaxation
     from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.qsm.separation import R2StarSeparation
     from bids_qsmthal.report.methods_run import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AtlasRun,
         ExternalNumbers,
         LesionIronRun,
+        MagnitudeRun,
         MethodsRun,
         RegionsRun,
         ScanRun,
@@ -53,6 +55,7 @@ def steps(run: MethodsRun) -> Iterator[Step]:
     yield Step("app", "any", {"version": run.version})
     if run.scan is not None:
         yield from _scan(run.scan)
+    yield from _magnitude(run.magnitude)
     yield from _brains(run.brains)
     if run.anatomy is not None:
         yield from _anatomy(run.anatomy)
@@ -82,6 +85,12 @@ def origin(source: Source) -> str:
     if source.maker is Maker.READER:
         return "a file that a reader drew or corrected"
     return str(source)
+
+
+def _magnitude(run: MagnitudeRun | None) -> Iterator[Step]:
+    if run is not None:
+        yield Step("echoes", "magnitude", _acquisition_values(run))
+        yield _relaxation(run.relaxation, run)
 
 
 def _brains(brains: Mapping[str, Source]) -> Iterator[Step]:
@@ -176,10 +185,8 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     else:
         values = {"source": origin(run.total_field)}
         yield Step("field_fit", "external_one" if echoes == 1 else "external", values)
-    if run.r2star.maker is not Maker.OURS:
-        yield Step("relaxation", "external", {"source": origin(run.r2star)})
-    elif echoes > 1:
-        yield Step("relaxation", _relaxation(run))
+    if run.r2star.maker is not Maker.OURS or echoes > 1:
+        yield _relaxation(reconstruction.relaxation, run)
     if run.separation is not None:
         in_slices = run.protocol.dimensions == "2D"
         yield _separation(run.separation, in_slices=in_slices, r2=run.r2)
@@ -189,7 +196,7 @@ def _scan(run: ScanRun) -> Iterator[Step]:
         yield from _inversion(reconstruction, csf_held=run.csf_held)
 
 
-def _acquisition_values(run: ScanRun) -> dict[str, Value]:
+def _acquisition_values(run: ScanRun | MagnitudeRun) -> dict[str, Value]:
     times_ms = [1000 * time for time in run.acquisition.echo_times_s]
     return {
         "echoes": len(times_ms),
@@ -221,12 +228,13 @@ def _phase(report: PhaseReport) -> Iterator[Step]:
     yield Step("phase_sign", report.sign_source, {"negated": report.sign < 0})
 
 
-def _relaxation(run: ScanRun) -> str:
+def _relaxation(method: Relaxation, run: ScanRun | MagnitudeRun) -> Step:
     """Return what fitted R2*; ARLO gives way where echoes are few or uneven."""
-    method = run.reconstruction.relaxation
+    if run.r2star.maker is not Maker.OURS:
+        return Step("relaxation", "external", {"source": origin(run.r2star)})
     if isinstance(method, Arlo) and not method.fits(run.acquisition.echo_times_s):
         method = WeightedExponential()
-    return choices.name_of(method)
+    return Step("relaxation", choices.name_of(method))
 
 
 def _separation(method: R2StarSeparation, *, in_slices: bool, r2: Source | None) -> Step:
