@@ -108,8 +108,8 @@ def test_what_is_brought_spares_the_cost(
     assert "no FLAIR" not in text
 
 
-def no_phase(folder: Path) -> None:
-    for path in folder.glob("*part-phase*"):
+def no_magnitude(folder: Path) -> None:
+    for path in folder.glob("*part-mag*"):
         path.unlink()
 
 
@@ -131,7 +131,7 @@ def bad_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "says", "state"),
     [
-        (no_phase, 66, "has only part-mag", "WITHOUT GRE"),
+        (no_magnitude, 66, "has only part-phase", "WITHOUT GRE"),
         (truncated_flair, 65, "truncated or damaged", "WITHOUT FLAIR"),
         (wrong_units, 65, "correct Units", "WITHOUT GRE"),
         (bad_name, 16, "not a valid BIDS name", "PROBLEM"),
@@ -174,13 +174,13 @@ def test_every_name_that_run_and_check_judge_is_judged_alike(
 
 
 def test_the_table_is_written_for_programs(study: Path, tmp_path: Path) -> None:
-    no_phase(study / "sub-02" / "anat")
+    no_magnitude(study / "sub-02" / "anat")
     table = tmp_path / "check.tsv"
     assert main(["check", str(study), "-q", "--tsv", str(table)]) == 1
     found = pd.read_csv(table, sep="\t").set_index("participant_id")
     assert list(found.index) == ["sub-01", "sub-02", "sub-03"]
     assert list(found["exit_code"]) == [0, 66, 0]
-    assert "has only part-mag" in found.loc["sub-02", "problem"]
+    assert "has only part-phase" in found.loc["sub-02", "problem"]
     assert "no GRE" in found.loc["sub-03", "missing"]
     assert found.loc["sub-01", "t1w"] == "yes"
 

@@ -146,8 +146,8 @@ def test_methods_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str
     assert "doi:" in text
 
 
-def no_phase(folder: Path) -> None:
-    for path in folder.glob("*part-phase*"):
+def no_magnitude(folder: Path) -> None:
+    for path in folder.glob("*part-mag*"):
         path.unlink()
 
 
@@ -171,7 +171,7 @@ def no_images(folder: Path) -> None:
 
 
 BAD = [
-    (no_phase, 66, "has only part-mag"),
+    (no_magnitude, 66, "has only part-phase"),
     (no_echo_time, 66, "EchoTime in its sidecar is None"),
     (other_shape, 65, "shape (6, 5, 5) differs"),
     (truncated, 65, "not a readable NIfTI"),

@@ -94,7 +94,7 @@ def test_an_incomplete_scan_beside_a_complete_one_is_left_out(
 def test_an_incomplete_scan_alone_is_refused_with_what_it_lacks(
     bids_dir: Path, add_gre: AddGre
 ) -> None:
-    for path in add_gre().glob("*part-phase*"):
+    for path in add_gre().glob("*part-mag*"):
         path.unlink()
     with pytest.raises(MissingInputError, match="susceptibility needs part-mag with part-phase"):
         described(bids_dir)

@@ -58,10 +58,10 @@ def test_a_4d_file_has_an_echo_in_each_volume(bids_dir: Path) -> None:
     assert [echo.volume for echo in series.first] == [0, 1]
 
 
-def test_magnitude_without_phase_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
-    for path in add_gre().glob("*part-phase*"):
+def test_phase_without_magnitude_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    for path in add_gre().glob("*part-mag*"):
         path.unlink()
-    with pytest.raises(MissingInputError, match="has only part-mag; susceptibility needs"):
+    with pytest.raises(MissingInputError, match="has only part-phase; susceptibility needs"):
         describe(bids_dir)
 
 

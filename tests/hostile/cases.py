@@ -247,7 +247,6 @@ GRADIENT_ECHO = [
         66,
         ["no gradient echo", "expected names"],
     ),
-    Case("no phase", files("*part-phase*", Path.unlink), 66, ["has only part-mag", "Export"]),
     Case("no magnitude", files("*part-mag*", Path.unlink), 66, ["has only part-phase", "Export"]),
     Case(
         "an echo without its phase",
