@@ -17,7 +17,7 @@ from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, QsmthalError
 from bids_qsmthal.group import analysis_file, covariates
-from bids_qsmthal.participant import input_checks, pipeline
+from bids_qsmthal.participant import given_field, input_checks, pipeline
 from bids_qsmthal.participant.gre_signal import Signal
 from bids_qsmthal.report import numbers, sentences
 
@@ -186,7 +186,8 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     if series is None:
         return replace(found, doubts=session.warnings)
     gre = gre_overview.overview(series, _phase_report(signal), head)
-    doubts = (*session.warnings, *(signal.warnings if signal else series.warnings))
+    of_scan = signal.warnings if signal else series.warnings
+    doubts = (*session.warnings, *given_field.warnings(of_scan, found.external_files))
     return replace(found, gre=gre, doubts=tuple(dict.fromkeys(doubts)))
 
 

@@ -88,6 +88,7 @@ POLARITIES = {
     Polarity.ALTERNATING: "bipolar",
     Polarity.ONE_DIRECTION: "monopolar",
     Polarity.UNKNOWN: "unknown",
+    Polarity.NO_PHASE: "n/a",
 }
 """In a word, for a table; two echoes do not tell."""
 

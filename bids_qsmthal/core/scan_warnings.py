@@ -194,6 +194,11 @@ class PhaseMissing(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class FieldWithoutPhase(ScanWarning):
+    """Susceptibility comes from an external total field that no phase of the scan confirms."""
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSignUnknown(ScanWarning):
     """Neither data nor manufacturer tell whether phase grows with frequency."""
 

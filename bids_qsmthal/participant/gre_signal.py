@@ -81,14 +81,13 @@ class Signal(MagnitudeSignal):
     phase_rad
         Shape (x, y, z, echo); phase grows with a positive frequency offset.
     report
-        Which conventions were found and undone.
+        Which conventions were found and undone; None where there is no phase but a given field.
     scale
         How the stored phase became radians; None for real and imaginary parts.
     """
 
-    series: gre_series.GreSeries
     phase_rad: Image
-    report: PhaseReport
+    report: PhaseReport | None
     scale: scaling.Scale | None = None
 
     @property

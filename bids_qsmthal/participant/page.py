@@ -154,7 +154,8 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
     apart = susceptibility.separated
     return report.GreMaps(
         magnitude=susceptibility.signal.magnitude,
-        phase_rad=susceptibility.signal.phase_rad,
+        # Made from a given field, it is none to look at.
+        phase_rad=susceptibility.signal.phase_rad if susceptibility.signal.report else None,
         echo_times_s=susceptibility.signal.series.acquisition.echo_times_s,
         brain=susceptibility.brain,
         qsm_mask=image(maps.mask),

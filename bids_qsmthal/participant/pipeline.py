@@ -50,8 +50,8 @@ T1W = Input("T1w", ("t1w",))
 CE_T1W = Input("post-contrast T1w", ("t1w_gad",))
 FLAIR = Input("FLAIR", ("flair",))
 LESIONS = Input("FLAIR or lesion mask", ("flair", "lesion"))
-PHASE = Input("phase of the gradient echo", ("gre_phase",))
-"""What a gradient echo of magnitude alone lacks."""
+PHASE = Input("phase of the gradient echo", ("gre_phase", "total_field"))
+"""What a gradient echo of magnitude alone lacks; a total field of another program stands in."""
 THALAMI = Input("T1w or labels of the thalamus", ("t1w", "deepgray", "deepgray_gre", "thalamus"))
 """What says where the thalamus is: T1w, or labels made by others."""
 
@@ -348,7 +348,9 @@ def plan(
     ``requested`` are those of the stages on request that are wanted.
     """
     alone = session.gre is not None and session.gre.magnitude_alone
-    wanted = requested | ({RELAXATION} if alone else set())
+    # A total field of another program takes the place of the phase.
+    without_field = alone and not PHASE.among(frozenset(external_files))
+    wanted = requested | ({RELAXATION} if without_field else set())
     considered = tuple(one for one in STAGES if one in wanted or not one.on_request)
     scans = {
         GRE: session.gre,

@@ -12,6 +12,7 @@ from bids_qsmthal.core.decision import Decision, worst
 from bids_qsmthal.core.scan_warnings import (
     AlternationLeft,
     DistortionCorrectedApart,
+    FieldWithoutPhase,
     FrequencyOfAnotherField,
     FrequencyUnusable,
     InversionNotConverged,
@@ -58,6 +59,7 @@ DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
     *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
+    FieldWithoutPhase,
     *(PhaseLooksFiltered, DistortionCorrectedApart),
     *(MagnitudeDisplaced, MagnitudeDistorted, MagnitudeFlipped),
     *(MainFieldByAlignment, SliceStepsLeft, OneEcho, NoVentricularCsf, InversionNotConverged),

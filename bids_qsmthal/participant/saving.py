@@ -196,8 +196,10 @@ def save_atlases(session: Session, atlases: Sequence[MeasuredAtlas], out: Deriva
         out.save_labels(product, _names_table(one.atlas.names))
 
 
-def _phase(report: PhaseReport) -> dict[str, Any]:
-    """Return what was done to the phase, its warnings in words."""
+def _phase(report: PhaseReport | None) -> dict[str, Any] | None:
+    """Return what was done to the phase, its warnings in words; None where there is none."""
+    if report is None:
+        return None
     return report._asdict() | {"warnings": [sentences.sentence(one) for one in report.warnings]}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bids_qsmthal import qsm, roi
     from bids_qsmthal.anatomy import Anatomy, Rigid
     from bids_qsmthal.bids.external import External
-    from bids_qsmthal.bids.gre_series import GreSeries
+    from bids_qsmthal.bids.gre_series import MagnitudeSeries
     from bids_qsmthal.core.grid import Array, Mask
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.core.sources import Source
@@ -64,7 +64,7 @@ class SourceScan:
     """
 
     grid: Image
-    series: GreSeries
+    series: MagnitudeSeries
     external: Mapping[str, External]
     nuclei_names: Mapping[int, str]
     white: Mask | None = None

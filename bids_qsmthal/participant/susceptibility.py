@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +13,7 @@ from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.bids import protocol
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image, resample
-from bids_qsmthal.participant import external_labels
-from bids_qsmthal.participant.gre_signal import Signal
+from bids_qsmthal.participant import external_labels, given_field
 from bids_qsmthal.participant.lesion_iron import MeasuredLesions, measured_lesions
 from bids_qsmthal.participant.pipeline import (
     BRAIN_IN_GRE,
@@ -30,7 +29,7 @@ from bids_qsmthal.participant.separated import (
     white_matter,
 )
 from bids_qsmthal.participant.structural import registered
-from bids_qsmthal.qsm.field import GivenField, agreement
+from bids_qsmthal.qsm.field import GivenField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.external import External
+    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.participant.input_checks import LoadedInputs
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.participant.structural import Structural
@@ -95,13 +95,15 @@ def susceptibility_results(
 ) -> Susceptibility | None:
     """Return what the gradient echo gives, the numbers of the thalami included.
 
-    ``None`` where there is none, and where it has magnitude alone (``relaxation_results``).
+    ``None`` where there is none, and where it has magnitude alone and nobody gave a total field
+    (``relaxation_results``).
     """
     if inputs.signal is None or not runner.runs(SUSCEPTIBILITY):
         return None
     # Read back once: each access reads the whole scan from the disk again.
-    signal, external = inputs.signal.loaded, inputs.external
-    if not isinstance(signal, Signal):
+    external = inputs.external
+    signal = given_field.with_phase(inputs.signal.loaded, external)
+    if signal is None:
         return None
     combined = signal.combined
     to_t1w = (
@@ -112,7 +114,7 @@ def susceptibility_results(
     gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
     brain = brain_of(combined, structural, gre_to_t1w, runner, external)
     fluid = _fluid_probability(combined, structural, to_t1w)
-    settings, measured_in = _with_given_field(settings, signal, brain, external)
+    settings, measured_in = given_field.with_field(settings, signal, brain, external)
     maps = runner.run(
         SUSCEPTIBILITY,
         qsm.reconstruct,
@@ -165,37 +167,6 @@ def susceptibility_results(
         lesions=lesions,
         separated=separated,
     )
-
-
-def _with_given_field(
-    settings: Settings, signal: Signal, brain: Image, external: Mapping[str, External]
-) -> tuple[Settings, Image]:
-    """Put an external total field in the place of the fit, and where it is known that of the brain.
-
-    Raises
-    ------
-    DataError
-        It does not explain the phase of the echoes.
-    """
-    if "total_field" not in external:
-        return settings, brain
-    given = resample(external["total_field"].image, brain).data
-    # Programs write zero where they did not look.
-    known = brain.data & (given != 0)
-    scan = signal.magnitude.data, signal.phase_rad.data, known, signal.series.acquisition
-    fits = agreement(given, *scan) if known.any() else 0.0
-    if fits <= 0:
-        raise DataError(
-            f"{external['total_field'].file.path}: this field does not explain the phase of the "
-            f"echoes better than its negative, none, or the same as ppm or rad/s ({fits:.2f}, "
-            "expected above 0): give Hz, positive where the phase grows, of this scan; where it is "
-            "right, turn the phase with --phase-sign."
-        )
-    plain = settings.reconstruction.fitting
-    own = {item.name: getattr(plain, item.name) for item in fields(plain)}
-    fitting = GivenField(**own, frequency_hz=given)
-    reconstruction = replace(settings.reconstruction, fitting=fitting)
-    return replace(settings, reconstruction=reconstruction), brain.like(known)
 
 
 def brain_of(

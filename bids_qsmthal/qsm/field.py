@@ -176,24 +176,46 @@ class ComplexFit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GivenField(ComplexFit):
-    """A total field that another program made; the echoes say how noisy it is, voxel by voxel.
+    """A total field that another program made; the scan says how noisy it is, voxel by voxel.
 
     Attributes
     ----------
     frequency_hz
         The field, positive where protons precess faster, shape (x, y, z).
+    has_phase
+        Whether the scan has the phase that the field was made from: its fit shows the noise. Else
+        noise is what neighbouring voxels of the field show, spread as the magnitude says; a
+        program that smoothed its field hides it.
     """
 
     frequency_hz: Array
+    has_phase: bool = True
 
     def __call__(
         self, magnitude: Array, phase_rad: Array, mask: Mask, grid: Grid, acquisition: Acquisition
     ) -> FieldMap:
-        """Return the given field with the noise of the fit."""
+        """Return the given field with its noise."""
+        if not self.has_phase:
+            return self._alone(magnitude, mask, acquisition.echo_times_s)
         # By name: super() without arguments does not survive slots.
         fitted = ComplexFit.__call__(self, magnitude, phase_rad, mask, grid, acquisition)
         given = np.where(mask, self.frequency_hz, 0).astype(np.float32)
         return fitted._replace(frequency_hz=given, offset="external")
+
+    def _alone(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> FieldMap:
+        """Return the given field with the noise that it shows itself."""
+        times_s = np.asarray(echo_times_s, np.float32)
+        squares = magnitude[mask] ** 2
+        # With the phase at time zero known, the variance of a slope is sigma^2 / sum(A^2 t^2).
+        weight = np.sqrt(np.maximum((squares * times_s**2).sum(axis=-1), 1e-30))
+        last_s = times_s[-1]
+        evolved = (TWO_PI * last_s * self.frequency_hz).astype(np.float32)
+        sigma = _noise_from_neighbours(evolved, spread(weight / last_s, mask), mask)
+        energy = np.maximum(squares.sum(axis=-1), 1e-30)
+        nothing = np.zeros_like(energy)
+        slope = TWO_PI * self.frequency_hz[mask]
+        found = (slope, sigma / weight, nothing, energy, mask, (sigma, 1))
+        return field_map(*found, offset="external")
 
 
 def agreement(

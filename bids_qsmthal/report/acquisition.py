@@ -55,6 +55,7 @@ class Polarity(StrEnum):
     ALTERNATING = "alternating (bipolar)"
     ONE_DIRECTION = "one direction (monopolar)"
     UNKNOWN = "too few echoes to tell"
+    NO_PHASE = "no phase to tell"
 
 
 def parameters(run: MethodsRun) -> tuple[Parameter, ...]:
@@ -194,8 +195,10 @@ def _setting(key: str, value: float) -> str:
     return f"{key.replace('_', ' ')} {numbers.brief(value)}"
 
 
-def polarity(report: PhaseReport) -> Polarity:
-    """Return in which directions the echoes were read."""
+def polarity(report: PhaseReport | None) -> Polarity:
+    """Return in which directions the echoes were read; None stands for a scan without phase."""
+    if report is None:
+        return Polarity.NO_PHASE
     if report.bipolar_rad:
         return Polarity.ALTERNATING
     told = report.bipolar_left_rad is not None

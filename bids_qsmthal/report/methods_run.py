@@ -75,6 +75,8 @@ class ScanRun:
     ----------
     grid
         Of the scan, with the direction of B0.
+    phase
+        Which conventions were undone; None where the scan has no phase and the field was given.
     scale
         How the stored phase became radians; None for real and imaginary parts.
     offset
@@ -93,7 +95,7 @@ class ScanRun:
 
     acquisition: Acquisition
     grid: Grid
-    phase: PhaseReport
+    phase: PhaseReport | None
     scale: Scale | None
     reconstruction: Reconstruction
     offset: str

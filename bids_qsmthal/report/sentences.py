@@ -155,9 +155,15 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.PhaseMissing: Wording(
         "The gradient echo has magnitude alone: R2* and T2* are measured; susceptibility needs the "
-        "phase.",
+        "phase, or a total field that another program made from it.",
         "If the scanner kept the phase, or real and imaginary parts, export them beside the "
         "magnitude and run again.",
+    ),
+    of.FieldWithoutPhase: Wording(
+        "The gradient echo has magnitude alone: susceptibility comes from an external total field, "
+        "which no phase confirms.",
+        "If the scanner kept the phase, or real and imaginary parts, export them beside the "
+        "magnitude: unit, sign and scan of the field are then checked against it.",
     ),
     of.PhaseSignUnknown: Wording(
         "Neither the data nor the manufacturer tells the sign of the phase.",

@@ -176,15 +176,16 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     yield Step("echoes", "one" if echoes == 1 else "several", _acquisition_values(run))
     if run.chi.maker is not Maker.OURS:
         yield Step("external_susceptibility", "any", {"source": origin(run.chi)})
-    yield _scale(run.scale)
-    yield from _phase(run.phase)
+    if run.phase is not None:
+        yield _scale(run.scale)
+        yield from _phase(run.phase)
     if run.total_field.maker is Maker.OURS:
         yield Step("phase_offset", run.offset)
         yield Step("unwrapping", choices.name_of(reconstruction.fitting.unwrapping))
         yield Step("field_fit", "one_echo" if echoes == 1 else "nonlinear")
     else:
         values = {"source": origin(run.total_field)}
-        yield Step("field_fit", "external_one" if echoes == 1 else "external", values)
+        yield Step("field_fit", _noise_of_given_field(run), values)
     if run.r2star.maker is not Maker.OURS or echoes > 1:
         yield _relaxation(reconstruction.relaxation, run)
     if run.separation is not None:
@@ -194,6 +195,13 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:
         yield from _inversion(reconstruction, csf_held=run.csf_held)
+
+
+def _noise_of_given_field(run: ScanRun) -> str:
+    """Return the sentence of how the noise of an external total field was found."""
+    if run.phase is None:
+        return "external_alone"
+    return "external_one" if len(run.acquisition.echo_times_s) == 1 else "external"
 
 
 def _acquisition_values(run: ScanRun | MagnitudeRun) -> dict[str, Value]:

@@ -175,3 +175,15 @@ def test_a_given_field_takes_the_place_of_the_fit_and_keeps_its_noise() -> None:
     assert np.array_equal(found.frequency_hz, np.where(mask, hz + 5, 0).astype(np.float32))
     assert np.array_equal(found.noise_hz, fitted.noise_hz)
     assert (found.offset, found.snr) == ("external", fitted.snr)
+
+
+@pytest.mark.parametrize("times", [EVEN, UNEVEN, EVEN[:2]])
+def test_the_noise_of_a_field_without_phase_is_seen_in_the_field(times: tuple[float, ...]) -> None:
+    (magnitude, _), mask, hz, acquisition, sd_hz = scan(times, snr=30)
+    noisy = hz + np.random.default_rng(8).normal(0, sd_hz, hz.shape).astype(np.float32)
+    alone = GivenField(frequency_hz=noisy, has_phase=False)
+    found = alone(magnitude, np.zeros_like(magnitude), mask, GRID, acquisition)
+    assert np.array_equal(found.frequency_hz, np.where(mask, noisy, 0))
+    assert np.median(found.noise_hz[mask]) == pytest.approx(sd_hz, rel=0.15)
+    assert np.isinf(found.noise_hz[~mask]).all()
+    assert (found.offset, found.residual.max()) == ("external", 0)

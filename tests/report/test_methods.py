@@ -36,7 +36,7 @@ from bids_qsmthal.report import (
     methods,
     steps,
 )
-from bids_qsmthal.report.methods_run import Uniform
+from bids_qsmthal.report.methods_run import MagnitudeRun, Uniform
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
 
 PHASE = PhaseReport(
@@ -59,6 +59,10 @@ SCAN = ScanRun(
     reconstruction=Reconstruction(),
     offset="polynomial",
     csf_held=True,
+)
+
+MAGNITUDE = MagnitudeRun(
+    acquisition=SCAN.acquisition, grid=SCAN.grid, relaxation=Reconstruction().relaxation
 )
 
 THEIRS = {
@@ -122,6 +126,7 @@ def scans() -> Iterator[ScanRun]:
         yield replace(SCAN, scale=SCALE._replace(source=source))
     yield replace(SCAN, scale=None)
     yield replace(SCAN, total_field=PLAIN)
+    yield replace(SCAN, total_field=PLAIN, phase=None, scale=None, offset="external")
     alone = replace(SCAN.acquisition, echo_times_s=(0.02,))
     yield replace(SCAN, total_field=PLAIN, acquisition=alone, offset="external", csf_held=False)
     yield replace(SCAN, phase=PHASE._replace(echo_constant_rad=0.4))
@@ -251,6 +256,7 @@ def all_runs() -> Iterator[MethodsRun]:
     yield from anatomies()
     yield from lesions()
     yield from atlases()
+    yield MethodsRun(magnitude=MAGNITUDE)
     yield from (MethodsRun(analysis=name) for name in ("chiang2018", "my own"))
 
 
@@ -642,3 +648,9 @@ def test_an_atlas_of_the_user_is_named_with_how_its_regions_were_made() -> None:
     assert "above 0.25" in tracts
     assert "deformable registration" not in tracts
     assert not said(MethodsRun(), "user_atlas")[0]
+def test_a_field_without_phase_claims_nothing_of_a_phase() -> None:
+    run = replace(SCAN, total_field=PLAIN, phase=None, scale=None, offset="external")
+    names = {step.name for step in steps.steps(MethodsRun(scan=run))}
+    assert names.isdisjoint({"phase_scale", "phase_sign", "phase_offset", "unwrapping", "chop"})
+    (field,) = (step for step in steps.steps(MethodsRun(scan=run)) if step.name == "field_fit")
+    assert field.choice == "external_alone"
