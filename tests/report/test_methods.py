@@ -648,6 +648,8 @@ def test_an_atlas_of_the_user_is_named_with_how_its_regions_were_made() -> None:
     assert "above 0.25" in tracts
     assert "deformable registration" not in tracts
     assert not said(MethodsRun(), "user_atlas")[0]
+
+
 def test_a_field_without_phase_claims_nothing_of_a_phase() -> None:
     run = replace(SCAN, total_field=PLAIN, phase=None, scale=None, offset="external")
     names = {step.name for step in steps.steps(MethodsRun(scan=run))}
