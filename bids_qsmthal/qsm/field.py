@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core import robust
 from bids_qsmthal.qsm import echoes
+from bids_qsmthal.qsm.relaxation import WeightedExponential
 from bids_qsmthal.qsm.smooth import local_angles, robust_polynomial, wrapped
 from bids_qsmthal.qsm.unwrapping import Romeo, Unwrapping
 
@@ -184,8 +185,7 @@ class GivenField(ComplexFit):
         The field, positive where protons precess faster, shape (x, y, z).
     has_phase
         Whether the scan has the phase that the field was made from: its fit shows the noise. Else
-        noise is what neighbouring voxels of the field show, spread as the magnitude says; a
-        program that smoothed its field hides it.
+        it is what the decay of the magnitude leaves, or what neighbouring voxels of the field show.
     """
 
     frequency_hz: Array
@@ -203,14 +203,19 @@ class GivenField(ComplexFit):
         return fitted._replace(frequency_hz=given, offset="external")
 
     def _alone(self, magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> FieldMap:
-        """Return the given field with the noise that it shows itself."""
+        """Return the given field with the noise of the magnitude that it was made with."""
         times_s = np.asarray(echo_times_s, np.float32)
         squares = magnitude[mask] ** 2
         # With the phase at time zero known, the variance of a slope is sigma^2 / sum(A^2 t^2).
         weight = np.sqrt(np.maximum((squares * times_s**2).sum(axis=-1), 1e-30))
         last_s = times_s[-1]
         evolved = (TWO_PI * last_s * self.frequency_hz).astype(np.float32)
-        sigma = _noise_from_neighbours(evolved, spread(weight / last_s, mask), mask)
+        # Either is noise and something else (anatomy, a decay that is not exponential): the smaller
+        # one has less of that.
+        sigma = min(
+            _noise_from_neighbours(evolved, spread(weight / last_s, mask), mask),
+            _noise_of_decay(magnitude, mask, echo_times_s),
+        )
         energy = np.maximum(squares.sum(axis=-1), 1e-30)
         nothing = np.zeros_like(energy)
         slope = TWO_PI * self.frequency_hz[mask]
@@ -363,6 +368,20 @@ def _noise_from_neighbours(phase: Array, signal: Array, mask: Mask) -> float:
     # coefficients 1, 3, 3, 1 add up to 20.
     third = wrapped(phase[3:] - 3 * phase[2:-1] + 3 * phase[1:-2] - phase[:-3])[inside]
     return float(robust.spread(third * signal[2:-1][inside], 0.0) / np.sqrt(20))
+
+
+def _noise_of_decay(magnitude: Array, mask: Mask, echo_times_s: tuple[float, ...]) -> float:
+    """Return the noise that a fit of the decay leaves; infinity with fewer than three echoes."""
+    count = len(echo_times_s)
+    if count < 3:
+        return float("inf")
+    rate = WeightedExponential()(magnitude, mask, echo_times_s)[mask]
+    decay = np.exp(-rate[:, None] * np.asarray(echo_times_s, np.float32))
+    signal = magnitude[mask]
+    start = (signal * decay).sum(axis=-1) / (decay**2).sum(axis=-1)
+    left = np.sqrt(((signal - start[:, None] * decay) ** 2).sum(axis=-1))
+    # Above an SNR of about 3 the magnitude has the noise of one channel, as the phase has.
+    return noise_level(left, np.ones_like(left), count)
 
 
 def _noise_of_two_echoes(intercept: Array, moments: Array, mask: Mask) -> float:

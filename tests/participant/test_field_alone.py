@@ -151,6 +151,15 @@ def test_thalami_are_those_of_the_scan_with_phase_and_are_to_be_checked(
     anat = root / "out" / "sub-01" / "anat"
     table = pd.read_csv(anat / "sub-01_desc-qsmthal_measures.tsv", sep="\t")
     assert set(table["qc"]) == {"check"}
+    # Its noise is not the roughness of anatomy in voxels of 4.5 mm, which would exclude it.
+    (error_ppb,) = (
+        table.loc[
+            (table["measure"] == "chi_relative_csf_se") & (table["hemisphere"] == "LR"), "value"
+        ]
+        .where(table["region"] == "thalamus")
+        .dropna()
+    )
+    assert error_ppb < 5.85
     assert json.loads((anat / "sub-01_Chimap.json").read_text())["Phase"] is None
     page = (root / "out" / "sub-01.html").read_text()
     assert "which no phase confirms" in page
