@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
-    from bids_qsmthal.participant.relaxation import Relaxation
+    from bids_qsmthal.participant.relaxation import MagnitudeResults
     from bids_qsmthal.participant.separated import Separated
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
@@ -117,7 +117,7 @@ def collect(
     decision: Decision,
     atlases: Sequence[MeasuredAtlas] = (),
     *,
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> pd.DataFrame:
     """Return every number, one row each."""
     rows = [*_anatomy(structural), *_lesions(structural), *_enhancement(structural)]
@@ -354,7 +354,7 @@ def _rim_rows(table: pd.DataFrame, source: Source) -> Iterable[dict[str, Any]]:
     yield made("rim_assessed", "lesion", float(assessed.sum()), "1")
 
 
-def _r2star_of_brain(relaxation: Relaxation, source: Source) -> dict[str, Any]:
+def _r2star_of_brain(relaxation: MagnitudeResults, source: Source) -> dict[str, Any]:
     inside = relaxation.r2star_hz.data[relaxation.brain.data > 0]
     mean_hz = float(inside.mean(dtype=np.float64))
     return row("r2star_mean", "brain", mean_hz, "1/s", method="magnitude alone", source=source)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.core.sources import Source
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
-    from bids_qsmthal.participant.relaxation import Relaxation
+    from bids_qsmthal.participant.relaxation import MagnitudeResults
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
@@ -50,7 +50,7 @@ def methods_run(
     susceptibility: Susceptibility | None,
     session: Session | None = None,
     *,
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> MethodsRun:
     """Return what ran; ``session`` says which T1w it was."""
     sources = structural.sources
@@ -101,7 +101,7 @@ def atlases(measured: Sequence[MeasuredAtlas]) -> tuple[AtlasRun, ...]:
 
 
 def _magnitude(
-    settings: Settings, sources: Mapping[str, Source], relaxation: Relaxation
+    settings: Settings, sources: Mapping[str, Source], relaxation: MagnitudeResults
 ) -> MagnitudeRun:
     series = relaxation.signal.series
     return MagnitudeRun(
@@ -113,7 +113,9 @@ def _magnitude(
     )
 
 
-def _brains(structural: Structural, gre: Susceptibility | Relaxation | None) -> dict[str, Source]:
+def _brains(
+    structural: Structural, gre: Susceptibility | MagnitudeResults | None
+) -> dict[str, Source]:
     """Return who made each brain mask; that of T1w is carried to the other scans."""
     sources = structural.sources
     brains: dict[str, Source] = {}

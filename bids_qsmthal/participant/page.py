@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
     from bids_qsmthal.participant.pipeline import Plan
-    from bids_qsmthal.participant.relaxation import Relaxation
+    from bids_qsmthal.participant.relaxation import MagnitudeResults
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.settings import Settings
@@ -42,7 +42,7 @@ def contents(  # noqa: PLR0913 - what came of each kind of scan
     table: pd.DataFrame,
     plan: Plan,
     *,
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> report.ParticipantReport:
     """Gather what the page shows."""
     regions = susceptibility.regions if susceptibility else None
@@ -126,7 +126,7 @@ def _verdict(
     session: Session,
     structural: Structural,
     susceptibility: Susceptibility | None,
-    relaxation: Relaxation | None,
+    relaxation: MagnitudeResults | None,
 ) -> report.Verdict | None:
     judged = (structural, susceptibility, session.unusable, relaxation)
     checks = quality.check_rows(*judged)
@@ -169,7 +169,7 @@ def _gre(susceptibility: Susceptibility | None) -> report.GreMaps:
     )
 
 
-def _magnitude(relaxation: Relaxation) -> report.GreMaps:
+def _magnitude(relaxation: MagnitudeResults) -> report.GreMaps:
     return report.GreMaps(
         magnitude=relaxation.signal.magnitude,
         echo_times_s=relaxation.signal.series.acquisition.echo_times_s,
@@ -256,7 +256,7 @@ def _in_t1w_world(image: Image | None, rigid: Rigid | None) -> Image | None:
 
 
 def _registrations(
-    structural: Structural, gre: Susceptibility | Relaxation | None
+    structural: Structural, gre: Susceptibility | MagnitudeResults | None
 ) -> Iterable[report.Registration]:
     if structural.prepared is None:
         return
@@ -283,7 +283,7 @@ def _registrations(
 
 
 def _gre_warnings(
-    session: Session, susceptibility: Susceptibility | None, relaxation: Relaxation | None
+    session: Session, susceptibility: Susceptibility | None, relaxation: MagnitudeResults | None
 ) -> list[ScanWarning]:
     if relaxation is not None:
         registered = relaxation.to_t1w

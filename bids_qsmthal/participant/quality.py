@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.dataset import UnusableScan
     from bids_qsmthal.core.scan_warnings import ScanWarning
-    from bids_qsmthal.participant.relaxation import Relaxation
+    from bids_qsmthal.participant.relaxation import MagnitudeResults
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.roi import Check
@@ -85,7 +85,7 @@ def checks(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> pd.DataFrame:
     """Return one row a check: those of the number first, then registrations and anatomy."""
     rows = [
@@ -102,7 +102,7 @@ def decision(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> Decision:
     """Return the worst of all checks; without a number at all, look first."""
     decisions = [
@@ -117,7 +117,7 @@ def check_rows(
     structural: Structural,
     susceptibility: Susceptibility | None,
     unusable: Sequence[UnusableScan] = (),
-    relaxation: Relaxation | None = None,
+    relaxation: MagnitudeResults | None = None,
 ) -> tuple[CheckRow, ...]:
     """Return every check of a participant."""
     regions = susceptibility.regions if susceptibility is not None else None
@@ -167,7 +167,7 @@ def _scan(susceptibility: Susceptibility | None) -> Iterator[CheckRow]:
             yield _of_warning(warning)
 
 
-def _without_phase(relaxation: Relaxation | None) -> Iterator[CheckRow]:
+def _without_phase(relaxation: MagnitudeResults | None) -> Iterator[CheckRow]:
     """Return what a reader must know of a gradient echo of magnitude alone."""
     for warning in relaxation.signal.warnings if relaxation is not None else ():
         if isinstance(warning, (PhaseMissing, ScanAfterContrast)):
@@ -187,7 +187,7 @@ def _of_warning(warning: ScanWarning) -> CheckRow:
 
 
 def _registrations(
-    structural: Structural, gre: Susceptibility | Relaxation | None
+    structural: Structural, gre: Susceptibility | MagnitudeResults | None
 ) -> Iterator[CheckRow]:
     prepared = structural.prepared
     if prepared is not None and "template_correlation" in prepared.quality:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Relaxation:
+class MagnitudeResults:
     """What came out of a gradient echo without phase.
 
     Attributes
@@ -47,7 +47,7 @@ class Relaxation:
 
 def relaxation_results(
     inputs: LoadedInputs, settings: Settings, runner: Runner, structural: Structural
-) -> Relaxation | None:
+) -> MagnitudeResults | None:
     """Return R2* of a gradient echo of magnitude alone; ``None`` for any other."""
     if inputs.signal is None or not runner.runs(RELAXATION):
         return None
@@ -71,6 +71,6 @@ def relaxation_results(
     )
     if "r2star" in external:
         fitted = resample(external["r2star"].image, combined)
-    return Relaxation(
+    return MagnitudeResults(
         signal=signal, combined=combined, brain=brain, r2star_hz=fitted, to_t1w=to_t1w
     )

@@ -16,7 +16,7 @@ from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
 from bids_qsmthal.participant import lesion_iron
 from bids_qsmthal.participant.measures import DICTIONARY
-from bids_qsmthal.participant.relaxation import Relaxation
+from bids_qsmthal.participant.relaxation import MagnitudeResults
 from bids_qsmthal.participant.separated import provenance
 from bids_qsmthal.report import acquisition, sentences
 
@@ -84,17 +84,20 @@ def save_structural(
 
 
 def save_gradient_echo(
-    session: Session, gre: Susceptibility | Relaxation | None, settings: Settings, out: Derivatives
+    session: Session,
+    gre: Susceptibility | MagnitudeResults | None,
+    settings: Settings,
+    out: Derivatives,
 ) -> None:
     """Save what was made from the gradient echo, whatever its parts."""
-    if isinstance(gre, Relaxation):
+    if isinstance(gre, MagnitudeResults):
         save_relaxation(session, gre, settings, out)
     elif gre is not None:
         save_susceptibility(session, gre, settings, out)
 
 
 def save_relaxation(
-    session: Session, relaxation: Relaxation, settings: Settings, out: Derivatives
+    session: Session, relaxation: MagnitudeResults, settings: Settings, out: Derivatives
 ) -> None:
     """Save what was made from a gradient echo of magnitude alone."""
     series = relaxation.signal.series
