@@ -120,7 +120,8 @@ def main() -> None:
     summary(table)
     if options.fit:
         both = table["closed"] * table["explained"]
-        known = sm.add_constant(np.column_stack([table["closed"], both]).astype(float))
+        wall = table["surrounded_ppb"].clip(-RULE.most_ppb, RULE.most_ppb)
+        known = sm.add_constant(np.column_stack([wall, table["closed"], both]).astype(float))
         model = sm.GLM(table["rim"].to_numpy(float), known, family=sm.families.Binomial())
         print("weights", model.fit().params.round(4).tolist())
 

@@ -33,9 +33,8 @@ class RimRule:
     least_diameter_mm
         Of the ball of the lesion's volume; in smaller ones no inside is left beside a rim.
     least_voxels
-        Of that diameter, in mean voxel edges: with fewer the inside shares its voxels with the rim.
-        At 1.5 x 1.5 x 2 mm that is 7.4 mm; from there on the area under the ROC curve was .97 to
-        .98, from 6 mm on .92 to .96 (docs/lesion-iron.md).
+        Of that diameter, in mean voxel edges: 6 mm at 1.5 x 1.5 x 2 mm, the fewest that were tried
+        (docs/lesion-iron.md).
     edge_mm
         Depths between which a rim is looked for, positive inside; the border of a mask is right to
         about a voxel.
@@ -51,22 +50,25 @@ class RimRule:
     widths_mm
         Of the rims that are fitted.
     weights
-        Of the logistic model: constant, ``closed``, and ``closed`` times
-        ``explained``; fitted on 36 simulated
-        blocks and proved on 44 others (docs/lesion-iron.md).
+        Of the logistic model: constant, ``surrounded_ppb`` (no more than ``most_ppb`` to either
+        side), ``closed``, and ``closed`` times ``explained``; fitted on 60 simulated blocks and
+        proved on others (docs/lesion-iron.md).
+    most_ppb
+        Of ``surrounded_ppb`` that counts: a brighter border is no surer sign.
     threshold
         Probability from which a lesion is called one with a rim.
     """
 
     least_diameter_mm: float = 6.0
-    least_voxels: float = 4.5
+    least_voxels: float = 3.6
     edge_mm: tuple[float, float] = (-1.0, 2.5)
     core_share: float = 0.6
     around_mm: tuple[float, float] = (2.0, 5.0)
     vein_ppb: float = 110.0
     faintest_ppb: float = 20.0
     widths_mm: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
-    weights: tuple[float, float, float] = (-4.73, 12.03, 172.0)
+    weights: tuple[float, float, float, float] = (-5.23, 0.191, 6.98, 126.5)
+    most_ppb: float = 30.0
     threshold: float = 0.5
 
     def least_mm(self, voxel_size_mm: VoxelSize) -> float:
@@ -88,6 +90,9 @@ class RimShape(NamedTuple):
     explained
         Share of the misfit of a lesion that is the same throughout which a rim takes away; negative
         where the border is darker than the inside.
+    surrounded_ppb
+        By how much, from the point inside that is best walled in, the border rises above that point
+        and above the surroundings: reached in three quarters of all directions.
     core_ppb
         Inside less surroundings, high in a lesion that is solid; the model does not ask for it.
     """
@@ -95,6 +100,7 @@ class RimShape(NamedTuple):
     above_core_ppb: float
     closed: float
     explained: float
+    surrounded_ppb: float
     core_ppb: float
 
 
@@ -184,6 +190,7 @@ def rim_shape(shells: LesionShells, *, rule: RimRule) -> RimShape | None:
         above_core_ppb=float(np.median(brightest)) - inside,
         closed=float(np.mean(brightest > max(inside, outside) + rule.faintest_ppb / 2)),
         explained=explained_by_rim(shells, rule=rule),
+        surrounded_ppb=surrounded_ppb(shells, outside),
         core_ppb=inside - outside,
     )
 
@@ -210,6 +217,81 @@ def _brightest_by_direction(
     means = np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf)
     best = means.reshape(len(DIRECTIONS), deepest).max(axis=1)
     return np.asarray(best[np.isfinite(best)])
+
+
+_STEPS = np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)])
+RAYS = _STEPS[_STEPS.any(axis=1)] / np.linalg.norm(
+    _STEPS[_STEPS.any(axis=1)], axis=1, keepdims=True
+)
+"""Faces, edges and corners of a cube: twenty-six directions, looked along from each point."""
+
+DEEP_SHARE = 0.5
+"""Of the deepest point, from which on a point counts as inside: the border of a mask may be off by
+a voxel, so the darkest point need not be the deepest."""
+
+MOST_POINTS = 16
+"""Points inside that are tried; spread over the inside of large lesions."""
+
+BEYOND_MM = 1.2
+"""How far outside the border a rim may lie: its mask may be off by about a voxel."""
+
+CHOICE_PPB = 40.0
+"""Rise of a ray up to which it speaks for a point: half of the strongest rims."""
+
+RAY_STEP_MM = 0.5
+SEEN_SHARE = 0.5
+"""Of what is interpolated at a point of a ray that must be usable."""
+
+
+def surrounded_ppb(shells: LesionShells, outside_ppb: float) -> float:
+    """Return by how much a border walls in the point inside that is walled in best.
+
+    Rays run from each point to beyond the border, and the brightest place of each counts, wherever
+    it lies: neither the centre nor the depth of the mask needs to be right, which matters most
+    where a rim is one voxel wide. NaN where fewer than half of the rays are seen from any point.
+
+    Parameters
+    ----------
+    outside_ppb
+        Mean of the surroundings; a border no brighter than these is no wall.
+    """
+    deep = shells.usable & (shells.depth_mm >= DEEP_SHARE * shells.depth_mm.max())
+    points = np.argwhere(deep)
+    spread = np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).astype(int)
+    peaks = _peaks_ppb(shells, points[spread])
+    seen = np.isfinite(peaks)
+    enough = seen.sum(axis=1) >= len(RAYS) / 2
+    if not enough.any():
+        return float("nan")
+    inside_ppb = shells.chi_ppb[tuple(points[spread].T)].astype(np.float64)
+    rises = peaks - np.maximum(inside_ppb, outside_ppb)[:, None]
+    rises = np.where(seen, rises, np.nan)[enough]
+    # Bounded: one bright vein on the way must not choose the point.
+    best = np.nanmean(np.clip(rises, -CHOICE_PPB, CHOICE_PPB), axis=1).argmax()
+    return float(np.nanquantile(rises[best], 0.25))
+
+
+def _peaks_ppb(shells: LesionShells, points: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the brightest value of each ray from each point, shape (points, rays)."""
+    size_mm = np.array(shells.voxel_size_mm)
+    lesion_mm3 = float((shells.depth_mm > 0).sum() * np.prod(size_mm))
+    # Of an elongated lesion: its longest radius is less than twice that of the ball.
+    reach_mm = 1.8 * (3 * lesion_mm3 / (4 * np.pi)) ** (1 / 3) + 2
+    steps_mm = np.arange(RAY_STEP_MM, reach_mm, RAY_STEP_MM)
+    away = RAYS[:, None] * steps_mm[:, None] / size_mm
+    places = (points[:, None, None] + away).reshape(-1, 3).T
+    usable = shells.usable.astype(np.float32)
+    values, weights, depths_mm = (
+        ndimage.map_coordinates(one, places, order=1, mode="constant", cval=beyond)
+        for one, beyond in (
+            (np.where(shells.usable, shells.chi_ppb, 0), 0.0),
+            (usable, 0.0),
+            (shells.depth_mm, -np.inf),
+        )
+    )
+    on_way = (weights > SEEN_SHARE) & (depths_mm >= -BEYOND_MM)
+    values = np.where(on_way, values / np.maximum(weights, SEEN_SHARE), -np.inf)
+    return np.asarray(values.reshape(len(points), len(RAYS), -1).max(axis=2), dtype=np.float64)
 
 
 FIT_MM = 3.0
@@ -267,8 +349,10 @@ def rim_probability(shape: RimShape | None, *, rule: RimRule) -> float:
     """Return how likely a lesion of this shape has a rim; NaN where that cannot be said."""
     if shape is None:
         return float("nan")
-    constant, of_closed, of_both = rule.weights
+    constant, of_wall, of_closed, of_both = rule.weights
+    wall_ppb = float(np.clip(shape.surrounded_ppb, -rule.most_ppb, rule.most_ppb))
     # The fit alone would call a solid lesion whose mask is too small or too sharp: its border is
     # misfit, but it is not brighter than the inside.
-    score = constant + of_closed * shape.closed + of_both * shape.closed * shape.explained
+    together = (of_closed + of_both * shape.explained) * shape.closed
+    score = constant + of_wall * wall_ppb + together
     return float(expit(score))

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
+from bids_qsmthal.roi.rims import (
+    RimRule,
+    rim_probability,
+    rim_shape,
+    shells_of,
+    surrounded_ppb,
+)
 
 RULE = RimRule()
 SIZES = [(1.0, 1.0, 1.0), (1.5, 1.5, 2.0), (0.75, 0.75, 3.0)]
@@ -66,12 +72,46 @@ def test_a_rim_explains_what_a_lesion_that_is_even_does_not(size_mm):
 
 
 @pytest.mark.parametrize(
-    ("size_mm", "least_mm"), [((1.0, 1.0, 1.0), 6.0), ((1.5, 1.5, 2.0), 7.43), ((2.0,) * 3, 9.0)]
+    ("size_mm", "least_mm"), [((1.0, 1.0, 1.0), 6.0), ((1.5, 1.5, 2.0), 6.0), ((2.0,) * 3, 7.2)]
 )
 def test_coarse_voxels_ask_larger_lesions_alone(size_mm, least_mm):
     assert RULE.least_mm(size_mm) == pytest.approx(least_mm, abs=0.01)
     assert shape_of(size_mm, 0.45 * least_mm, "rim") is None
     assert shape_of(size_mm, 0.55 * least_mm, "rim") is not None
+
+
+@pytest.mark.parametrize("radius_mm", [3.2, 6.0])
+def test_a_rim_walls_its_inside_in_also_where_the_mask_is_a_voxel_off(radius_mm):
+    size_mm = SIZES[1]
+    for kind, low, high in (("rim", 15, 60), ("solid", -60, 8), ("plain", -15, 8)):
+        ball, chi, usable, _ = lesion(size_mm, radius_mm, kind)
+        moved = np.roll(ball, 1, axis=0)
+        shells = shells_of(moved, chi, usable, ~moved, size_mm, rule=RULE)
+        assert low < surrounded_ppb(shells, 0.0) < high, kind
+
+
+def test_a_vein_is_no_wall_for_it_is_bright_in_few_directions():
+    shells = shells_of(*lesion(SIZES[0], 6.0, "vein"), SIZES[0], rule=RULE)
+    assert surrounded_ppb(shells, 0.0) < 10
+
+
+def test_a_border_no_brighter_than_the_surroundings_is_no_wall():
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "rim")
+    # Surroundings as bright as the rim: only the inside is dark.
+    chi[~ball] += 50
+    shells = shells_of(ball, chi, usable, tissue, SIZES[0], rule=RULE)
+    assert surrounded_ppb(shells, 50.0) < 12
+
+
+def test_where_most_rays_are_lost_no_wall_is_known():
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "rim")
+    shells = shells_of(ball, chi, usable, tissue, SIZES[0], rule=RULE)
+    inside = shells.depth_mm >= 0.9 * shells.depth_mm.max()
+    lone = shells._replace(usable=inside & (np.cumsum(inside).reshape(inside.shape) == 1))
+    assert math.isnan(surrounded_ppb(lone, 0.0))
+    assert math.isnan(
+        rim_probability(rim_shape(shells, rule=RULE)._replace(surrounded_ppb=math.nan), rule=RULE)
+    )
 
 
 def test_what_lies_beyond_a_lesion_is_subtracted():
