@@ -124,5 +124,6 @@ def test_a_scanner_that_moves_the_number_is_seen_in_the_specifications(tmp_path:
     assert found["scanner as covariate"] == pytest.approx(by_hand.row("chi")["coefficient"])
     assert found["as in the table"] > found["scanner as covariate"] + 30
     assert acquisitions.SCANNER not in cohort.frame
-    reason = own.loc["number of lesions with a rim as covariate", "note"]
-    assert "no participant has the measure rim_count" in reason
+    for row, measure in (("number of lesions", "rim_count"), ("any lesion", "rim_present")):
+        reason = own.loc[f"{row} with a rim as covariate", "note"]
+        assert f"no participant has the measure {measure}" in reason
