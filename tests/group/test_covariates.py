@@ -471,7 +471,9 @@ def test_what_only_rows_of_the_specifications_need_is_no_warning(
 ) -> None:
     with caplog.at_level("WARNING"):
         cohort = assembly.assemble(*study, analysis_file.read(None), strict=False)
-    assert {"rim_count", "any_rim", "lesion_chi", "intracranial_volume", "edss"} <= set(cohort.absent)
+    assert {"rim_count", "any_rim", "lesion_chi", "intracranial_volume", "edss"} <= set(
+        cohort.absent
+    )
     texts = " ".join([concern.text for concern in cohort.concerns] + caplog.messages)
     assert "no column edss" in texts
     for measure in ("rim_count", "rim_present", "chi_relative_nawm", "intracranial"):
