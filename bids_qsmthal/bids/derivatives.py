@@ -56,6 +56,7 @@ CITATION.*
 **/*_lesions.tsv
 **/*_lesions.json
 **/*_quality.tsv
+**/*_quality.json
 **/*_acquisition.tsv
 **/*_sensitivity.tsv
 """

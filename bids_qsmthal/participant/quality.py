@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -36,7 +36,7 @@ from bids_qsmthal.core.scan_warnings import (
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bids_qsmthal.anatomy import Rigid
     from bids_qsmthal.bids.dataset import UnusableScan
@@ -50,6 +50,20 @@ REGISTRATION_OF_GRE = "registration_MEGRE"
 
 COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
 """Of the table of checks."""
+
+DICTIONARY: Mapping[str, Any] = {
+    "name": {"Description": "What was measured or looked for."},
+    "value": {"Description": "The measured value; n/a where it is no number."},
+    "unit": {"Description": "Unit of the value."},
+    "threshold": {"Description": "The limits of the value, and what follows beyond them."},
+    "verdict": {
+        "Description": "What follows for the scan; the worst one is that of the participant.",
+        "Levels": {"include": "use", "check": "look first", "exclude": "do not use"},
+    },
+    "reason": {"Description": "Why, where it is not include."},
+    "source": {"Description": "Where the limits come from."},
+}
+"""The columns of the table of checks, for its sidecar."""
 
 REGISTRATION_RULE = "failure rule of the registration"
 """Where the limits of registrations come from."""

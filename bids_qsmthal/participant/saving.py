@@ -14,7 +14,7 @@ from bids_qsmthal.bids.products import of_atlas
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import save_field
-from bids_qsmthal.participant import lesion_iron
+from bids_qsmthal.participant import lesion_iron, quality
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.participant.relaxation import MagnitudeResults
 from bids_qsmthal.participant.separated import provenance
@@ -215,6 +215,7 @@ def save_tables(
         write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), acquisition.table(run))
     if not checks.empty:
         write_tsv(out.path("desc-qsmthal_quality", ".tsv"), checks)
+        write_json(out.path("desc-qsmthal_quality", ".json"), dict(quality.DICTIONARY))
     write_tsv(out.path("desc-qsmthal_measures", ".tsv"), table)
     write_json(out.path("desc-qsmthal_measures", ".json"), DICTIONARY)
 
@@ -274,7 +275,7 @@ def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) 
         (name, "T1w"): np.linalg.inv(rigid.matrix).astype(np.float64),
         ("T1w", name): rigid.matrix,
     }
-    quality = {
+    checks = {
         **rigid.quality,
         "failed": rigid.failed,
         "warnings": [sentences.sentence(warning) for warning in rigid.warnings],
@@ -282,7 +283,7 @@ def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) 
     for (source, target), matrix in both.items():
         ending = _xfm(source, target)
         write_text(out.path(ending, ".txt", space=space), itk_affine_text(matrix))
-        _save_xfm_sidecar(source, target, "rigid", quality, out.path(ending, ".json", space=space))
+        _save_xfm_sidecar(source, target, "rigid", checks, out.path(ending, ".json", space=space))
 
 
 def save_warp(prepared: Prepared | None, out: Derivatives) -> None:

@@ -1,0 +1,136 @@
+"""Write the reference pages of the documentation from the code: python tools/write_reference.py.
+
+Sphinx runs it before it reads the pages (docs/conf.py), so no page can be older than the code. The
+pages go to docs/reference/, which git ignores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_qsmthal import choices
+from bids_qsmthal.app import options, step_options
+from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.core.errors import ExitCode
+from bids_qsmthal.participant import lesion_iron, measures, quality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+COMMANDS: Mapping[str, options.Parser] = {
+    "bids_qsmthal BIDS_DIR OUTPUT_DIR {participant,group}": options.main_parser(),
+    "bids_qsmthal check": options.check_parser(),
+    "bids_qsmthal demo": options.demo_parser(),
+    "bids_qsmthal simulate": options.simulate_parser(),
+    "bids_qsmthal verify": options.verify_parser(),
+    "bids_qsmthal remake": options.remake_parser(),
+    "bids_qsmthal view": options.view_parser(),
+    "bids_qsmthal unwrap": step_options.unwrap_parser(),
+    "bids_qsmthal background": step_options.background_parser(),
+    "bids_qsmthal invert": step_options.invert_parser(),
+    "bids_qsmthal r2star": step_options.r2star_parser(),
+}
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", r"\|").replace("\n", " ")
+
+
+def command_line() -> str:
+    """Return every option of every command, with its default."""
+    parts = ["# Command line", "`--config FILE` takes any option of a run by its name."]
+    for title, parser in COMMANDS.items():
+        parts += [f"## `{title}`", str(parser.description)]
+        for group in parser._action_groups:  # noqa: SLF001 - argparse has no other list of them
+            actions = [one for one in group._group_actions if one.dest != "help"]  # noqa: SLF001
+            if actions:
+                what = str(group.title).capitalize()
+                parts += [f"**{what}**", table(("option", "meaning"), map(_option, actions))]
+    return "\n\n".join(parts)
+
+
+def _option(action: argparse.Action) -> tuple[str, str]:
+    names = [name for name in action.option_strings if "_" not in name] or [action.dest]
+    values = f" One of {', '.join(f'`{one}`' for one in action.choices)}." if action.choices else ""
+    return " ".join(f"`{name}`" for name in names), f"{action.help}.{values}"
+
+
+def exit_statuses() -> str:
+    """Return the exit statuses with what to do."""
+    rows = [(int(code), code.meaning, code.advice) for code in ExitCode]
+    return "\n\n".join(
+        ["# Exit status", table(("status", "meaning", "what to do"), rows), options.SAME_FAILURE]
+    )
+
+
+def outputs() -> str:
+    """Return every image with its unit and meaning."""
+    rows = [
+        (f"`*_{one.ending}.nii.gz`", one.space, one.units or "", one.description)
+        for one in PRODUCTS.values()
+    ]
+    return "\n\n".join(
+        [
+            "# Images",
+            "In `OUTPUT_DIR/sub-01/anat/`; each has a sidecar with what it is made from.",
+            table(("file", "grid of", "unit", "what it is"), rows),
+        ]
+    )
+
+
+def dictionary(title: str, said: str, columns: Mapping[str, Any]) -> str:
+    """Return a page of a table's columns, their units and levels."""
+    rows = [
+        (f"`{name}`", column.get("Units", ""), column["Description"])
+        for name, column in columns.items()
+    ]
+    parts = [f"# {title}", said, table(("column", "unit", "meaning"), rows)]
+    for name, column in columns.items():
+        if levels := column.get("Levels"):
+            rows_of = [(f"`{level}`", meaning) for level, meaning in levels.items()]
+            parts += [f"## {name}", table(("value", "meaning"), rows_of)]
+    return "\n\n".join(parts)
+
+
+PAGES = {
+    "command-line": command_line,
+    "methods": lambda: f"# Methods\n\n```text\n{choices.describe_all()}\n```",
+    "exit-status": exit_statuses,
+    "images": outputs,
+    "measures": lambda: dictionary(
+        "Measures",
+        "`sub-01_desc-qsmthal_measures.tsv`: every number of a participant, one row each.",
+        measures.DICTIONARY,
+    ),
+    "lesion-table": lambda: dictionary(
+        "Table of lesions",
+        "`sub-01_desc-qsmthal_lesions.tsv`: one row for each distinct T2 lesion.",
+        lesion_iron.DICTIONARY,
+    ),
+    "quality-table": lambda: dictionary(
+        "Table of quality",
+        "`sub-01_desc-qsmthal_quality.tsv`: what was measured to judge a scan.",
+        quality.DICTIONARY,
+    ),
+}
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write every page."""
+    folder.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / f"{name}.md").write_text(page() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
