@@ -3,8 +3,8 @@
 import hashlib
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +12,9 @@ import pytest
 
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.core import files
+from bids_qsmthal.core.errors import ExitCode
 from tests import cohorts
-
-# Writes the group level of an analysis without figures, and kills itself before the n-th time
-# that it touches the output folder. 0 never comes; the count of all times is printed.
-RUN = """
-import os, signal, sys
-from pathlib import Path
-root, analysis, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-from bids_qsmthal import group
-import pandas, yaml
-touched = 0
-def watch(event, arguments):
-    global touched
-    # What is removed within a folder is named without it.
-    if event in REMOVED or (event in WATCHED and str(root / "out") in str(arguments)):
-        touched += 1
-        if touched == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-WATCHED = {"open", "os.rename", "os.mkdir"}
-REMOVED = {"os.remove", "os.rmdir"}
-sys.addaudithook(watch)
-group.process(root / "bids", root / "out", analysis=analysis)
-print(touched)
-"""
+from tests.restart.victims import AtTouch, Counted, Server
 
 ANALYSIS = """
 Name: {name}
@@ -68,41 +47,99 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(root: Path, name: str, last: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", RUN, str(root), str(root / f"{name}.yaml"), str(last)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as forking:
+        yield forking
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study whose group level there is, and what another analysis puts in its place."""
+
+    server: Server
+    before: Path
+    old: dict[str, str]
+    new: dict[str, str]
+    touches: int
+    """How often the second one touches the output folder."""
+
+    @property
+    def root(self) -> Path:
+        return self.before.with_name("root")
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    def again(self) -> None:
+        """Put the old set back."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self.before, self.root)
+
+    def replaced(self, *moments: int) -> list[int]:
+        """Let commands replace the old set at one time, each killed at a moment, 0 for never."""
+        words = command(self.root, "new")
+        return self.server.at_once([(words, "group", AtTouch(self.out, int(n))) for n in moments])
+
+    def read(self) -> dict[str, str]:
+        """Return what a reader sees, where it is what the manifest lists."""
+        for entry in manifest.read_of(self.out, "group"):
+            assert entry.sha256 == manifest.digest(self.out / entry.path)
+        return written(self.out / "group")
+
+
+def command(root: Path, name: str) -> list[str]:
+    analysis = str(root / f"{name}.yaml")
+    return [str(root / "bids"), str(root / "out"), "group", "--analysis", analysis]
+
+
+@pytest.fixture(scope="module")
+def case(study: Path, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    assert server.run(command(study, "old"), "group", AtTouch(study, 0)) == 0
+    old = written(study / "out" / "group")
+    place = tmp_path_factory.mktemp("case")
+    before = Path(shutil.copytree(study, place / "before"))
+    counted = Counted(study / "out", place / "count")
+    assert server.run(command(study, "new"), "group", counted) == 0
+    new = written(study / "out" / "group")
+    assert old != new
+    return Case(server, before, old, new, int(counted.into.read_text()))
 
 
 @pytest.mark.slow
-def test_a_reader_sees_the_old_set_or_the_new_one_whenever_the_run_is_killed(
-    study: Path, tmp_path: Path
-) -> None:
-    root = Path(shutil.copytree(study, tmp_path / "root"))
-    run(root, "old")
-    group = root / "out" / "group"
-    old = written(group)
-    before = Path(shutil.copytree(root, tmp_path / "before"))
-    done = run(root, "new")
-    assert done.returncode == 0, done.stderr
-    new = written(group)
-    assert old != new
-    rng, last = np.random.default_rng(8), int(done.stdout)
+def test_a_reader_sees_the_old_set_or_the_new_one_whenever_the_run_is_killed(case: Case) -> None:
+    rng = np.random.default_rng(8)
     # Half of them anywhere, half while the folders change places and the old one is removed.
-    anywhere = rng.choice(last - LATE, size=5, replace=False) + 1
-    moments = [*anywhere, *(last - rng.choice(LATE, size=5, replace=False))]
+    anywhere = rng.choice(case.touches - LATE, size=5, replace=False) + 1
+    moments = [*anywhere, *(case.touches - rng.choice(LATE, size=5, replace=False))]
     seen = []
-    for moment in [*moments, last]:
-        shutil.rmtree(root)
-        shutil.copytree(before, root)
-        killed = run(root, "new", int(moment))
-        assert killed.returncode == -signal.SIGKILL
-        seen.append(written(group))
-        assert seen[-1] in (old, new), moment
-        assert all(
-            entry.sha256 == manifest.digest(root / "out" / entry.path)
-            for entry in manifest.read_of(root / "out", "group")
-        )
-    assert old in seen
-    assert new in seen
-    files.sweep_folders(group)
-    assert not list((root / "out").glob(".group.*"))
+    for moment in [*moments, case.touches]:
+        case.again()
+        assert case.replaced(moment) == [-signal.SIGKILL]
+        seen.append(case.read())
+        assert seen[-1] in (case.old, case.new), moment
+    assert case.old in seen
+    assert case.new in seen
+    check_that_nothing_is_left(case)
+
+
+@pytest.mark.slow
+def test_a_reader_sees_the_old_set_or_the_new_one_whoever_of_eight_is_killed(case: Case) -> None:
+    """Eight at once, of which six are killed, three times."""
+    rng = np.random.default_rng(9)
+    for _ in range(3):
+        case.again()
+        killed = rng.choice(case.touches, size=6, replace=False) + 1
+        ended = case.replaced(*killed, 0, 0)
+        assert set(ended) <= {0, ExitCode.TEMPORARY, -signal.SIGKILL}
+        assert -signal.SIGKILL in ended
+        assert case.read() in (case.old, case.new)
+        assert case.replaced(0) == [0]
+        assert case.read() == case.new
+        check_that_nothing_is_left(case)
+
+
+def check_that_nothing_is_left(case: Case) -> None:
+    files.sweep_folders(case.out / "group")
+    assert not list(case.out.glob(".group.*"))

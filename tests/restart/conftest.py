@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bids_qsmthal.bids import manifest
 from tests import tiny
+from tests.restart import victims
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,13 @@ def undisturbed(dataset: Path) -> dict[str, str]:
     done = run(tiny.words(dataset, out="undisturbed"))
     assert done.returncode == 0, done.stderr
     return outputs(dataset / "undisturbed")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[victims.Server]:
+    """What forks processes that are to be killed."""
+    with victims.Server() as forking:
+        yield forking
 
 
 def command(words: Sequence[str]) -> list[str]:
@@ -77,9 +85,9 @@ def leftovers(out: Path) -> list[Path]:
     return [path for path in out.rglob(".*.part") if "sub-" in path.name]
 
 
-def log_of(out: Path, name: str) -> str:
-    """The last log of a participant."""
-    return max(out.glob(f"logs/{name}_2*.log")).read_text()
+def said_in_logs(out: Path, words: str) -> int:
+    """Count how often the logs of participants say something."""
+    return sum(path.read_text().count(words) for path in out.glob("logs/sub-*.log"))
 
 
 def forget(root: Path, out: str) -> None:

@@ -12,9 +12,8 @@ from bids_qsmthal.bids import manifest
 from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.core.files import sweep_folders
 from bids_qsmthal.participant import pipeline
-from tests.restart import victims
 from tests.restart.conftest import leftovers, outputs
-from tests.restart.victims import AtTouch, InStage, Moment, NoRoom
+from tests.restart.victims import AtTouch, InStage, Level, Moment, NoRoom, Server
 from tests.seam import NAME, Study
 
 SEED = 1906
@@ -49,16 +48,16 @@ tables and masks fit, but not the maps."""
 class Folders:
     """Output and work folder of a participant that is killed again and again."""
 
-    def __init__(self, study: Study, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._study, self._root, self._patch = study, root, monkeypatch
+    def __init__(self, study: Study, root: Path, server: Server) -> None:
+        self._study, self._root, self._server = study, root, server
         self.out, self.work = root / "out", root / "work" / NAME
         self.kept = study.root / "work" / NAME
         made = outputs(study.out)
         self.wanted = {name: made[name] for name in made if name not in OF_THE_COMMAND}
 
-    def ended(self, level: str, moment: Moment) -> int:
+    def ended(self, level: Level, moment: Moment) -> int:
         words = [str(self._study.bids), str(self.out), "participant", "group", "--nprocs", "1"]
-        return victims.run([*words, "-w", str(self.work.parent)], level, moment, self._patch)
+        return self._server.run([*words, "-w", str(self.work.parent)], level, moment)
 
     def check_that_all_is_whole(self) -> None:
         """What is there under a final name is what it is in a run that nothing happens to."""
@@ -89,10 +88,10 @@ def _sums(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_killed_in_every_stage_while_saving_and_at_the_group_level_the_bytes_are_the_same(
-    seam_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seam_study: Study, tmp_path: Path, server: Server
 ) -> None:
     rng = random.Random(SEED)  # noqa: S311 - moments, no secrets
-    run = Folders(seam_study, tmp_path, monkeypatch)
+    run = Folders(seam_study, tmp_path, server)
     for number, stage in enumerate(STAGES, 1):
         assert run.ended("participant", InStage(number, rng.uniform(0.01, LONGEST_CPU_S))) < 0
         run.check_that_all_is_whole()

@@ -1,29 +1,36 @@
 """Processes that end in the middle of their work, as by SIGKILL: nothing of Python runs after it.
 
-They are forked from a server that has imported everything, so that a kill costs no start.
+They are forked from a process that has imported everything, so that a kill costs no start.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
+import pickle
 import resource
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import pytest
-
-from bids_qsmthal.execution.worker import thread_limits, work
+from bids_qsmthal.execution.worker import thread_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.context import ForkServerContext
-    from multiprocessing.queues import Queue
-    from multiprocessing.synchronize import Barrier
+
+    Request = tuple[list[str], "Level", "Moment"]
+
+ROOT = Path(__file__).parents[2]
+PRELOADED = ("bids_qsmthal.app.levels", "bids_qsmthal.group")
+
+LONGEST_S = 600.0
+"""After this a victim hangs: the slowest one takes minutes on a busy machine."""
 
 WATCHED = {"open", "os.rename", "os.mkdir"}
 REMOVED = {"os.remove", "os.rmdir"}
@@ -63,80 +70,132 @@ class NoRoom:
     largest_bytes: int
 
 
-Moment = InStage | AtTouch | InWork | NoRoom
+@dataclass(frozen=True)
+class Counted:
+    """Never: how often a folder was touched is written to a file at the end."""
+
+    folder: Path
+    into: Path
 
 
-def run(words: list[str], level: str, moment: Moment, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run one of the levels that the words name, and return how its process ended.
+@dataclass(frozen=True)
+class Heard:
+    """Never: what the command says goes to a file."""
 
-    What the app refuses has its exit status.
+    into: Path
+
+
+Moment = InStage | AtTouch | InWork | NoRoom | Counted | Heard
+
+Level = Literal["participant", "group", "locked", "command"]
+"""A level alone, its participants with lock and log, or the whole command."""
+
+
+class Server:
+    """A process that has imported everything and forks victims.
+
+    It is used in a ``with`` statement.
     """
-    context = _server(monkeypatch)
-    process = context.Process(target=_work, args=(words, level, moment))
-    process.start()
-    process.join(600)
-    assert process.exitcode is not None
-    return process.exitcode
+
+    def __init__(self) -> None:
+        # Numerical libraries read their number of threads when they are imported.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            env={**os.environ, **thread_limits(1)},
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, words: list[str], level: Level, moment: Moment) -> int:
+        """Run one of the levels that the words name, and return how its process ended.
+
+        What the app refuses has its exit status.
+        """
+        (ended,) = self.at_once([(words, level, moment)])
+        return ended
+
+    def at_once(self, requests: list[Request]) -> list[int]:
+        """Run some side by side, and return how each ended."""
+        sent, said = self._process.stdin, self._process.stdout
+        assert sent
+        assert said
+        pickle.dump(requests, sent)
+        sent.flush()
+        return [int(code) for code in said.readline().split()]
 
 
-def at_once(number: int, words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let some processes work on every participant at one time; return how each ended for each."""
-    context = _server(monkeypatch)
-    ready, ended = context.Barrier(number), context.Queue()
-    processes = [
-        context.Process(target=_join_in, args=(words, ready, ended)) for _ in range(number)
-    ]
-    for process in processes:
-        process.start()
-    codes = [code for _ in processes for code in ended.get(timeout=600)]
-    for process in processes:
-        process.join()
-    return codes
+def serve() -> None:
+    """Fork victims for the requests on the standard input, and print how they ended."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    context = multiprocessing.get_context("fork")
+    with os.fdopen(os.dup(1), "w") as said:
+        os.dup2(2, 1)  # what victims print must not be taken for an answer
+        while True:
+            try:
+                requests = pickle.load(sys.stdin.buffer)  # noqa: S301 - the test sent it
+            except EOFError:
+                return
+            victims = [context.Process(target=_work, args=request) for request in requests]
+            for victim in victims:
+                victim.start()
+            for victim in victims:
+                victim.join(LONGEST_S)
+                if victim.exitcode is None:
+                    victim.kill()
+                    raise TimeoutError(f"{victim.name} does not end")
+            print(*(victim.exitcode for victim in victims), file=said, flush=True)
 
 
-def _join_in(words: list[str], ready: Barrier, ended: Queue[list[int]]) -> None:
-    from bids_qsmthal import participant  # noqa: PLC0415
-    from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
-    from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
+def _work(words: list[str], level: Level, moment: Moment) -> None:
+    from bids_qsmthal.app.cli import main  # noqa: PLC0415
+    from bids_qsmthal.core.errors import QsmthalError, of_system  # noqa: PLC0415
 
-    settings = settings_from(parse(words), words)
-    sessions = find_sessions(settings.bids_dir, settings.selection)
-    ready.wait(600)
-    ended.put([work(session, settings, participant.process).exit_code for session in sessions])
-
-
-def _server(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
-    for name, value in thread_limits(1).items():
-        monkeypatch.setenv(name, value)  # the server hands on what it was started with
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bids_qsmthal.app.levels", "bids_qsmthal.group", __name__])
-    return context
+    _prepare(moment)
+    if level == "command":
+        sys.exit(main(words))
+    try:
+        _do(words, level)
+    except (QsmthalError, OSError) as error:  # as the worker of a run and the command do
+        said = error if isinstance(error, QsmthalError) else of_system(error)
+        sys.exit(said.exit_code)
 
 
-def _work(words: list[str], level: str, moment: Moment) -> None:
+def _do(words: list[str], level: Level) -> None:
     from bids_qsmthal import group, participant  # noqa: PLC0415
     from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
     from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
-    from bids_qsmthal.core.errors import QsmthalError, of_system  # noqa: PLC0415
+    from bids_qsmthal.execution.worker import work  # noqa: PLC0415
 
     settings = settings_from(parse(words), words)
+    if level == "group":
+        group.run(settings)
+        return
+    sessions = find_sessions(settings.bids_dir, settings.selection)
+    if level == "locked":
+        sys.exit(max(work(one, settings, participant.process).exit_code for one in sessions))
+    for session in sessions:
+        participant.process(session, settings)
+
+
+def _prepare(moment: Moment) -> None:
     if isinstance(moment, InStage | NoRoom):
         log = logging.getLogger("bids_qsmthal")
         log.setLevel(logging.INFO)
         log.addHandler(_Clock(moment) if isinstance(moment, InStage) else _Limit(moment))
     elif isinstance(moment, InWork):
         signal.setitimer(signal.ITIMER_PROF, moment.cpu_s)
+    elif isinstance(moment, Heard):
+        os.dup2(os.open(moment.into, os.O_WRONLY | os.O_CREAT, 0o600), 2)
     else:
         sys.addaudithook(_counter(moment))
-    try:
-        if level == "group":
-            group.run(settings)
-            return
-        for session in find_sessions(settings.bids_dir, settings.selection):
-            participant.process(session, settings)
-    except (QsmthalError, OSError) as error:  # as the worker of a run and the command do
-        said = error if isinstance(error, QsmthalError) else of_system(error)
-        sys.exit(said.exit_code)
 
 
 class _Clock(logging.Handler):
@@ -170,15 +229,21 @@ class _Limit(logging.Handler):
             self._set(step["number"])
 
 
-def _counter(moment: AtTouch) -> Callable[[str, tuple[object, ...]], None]:
-    touched = 0
+def _counter(moment: AtTouch | Counted) -> Callable[[str, tuple[object, ...]], None]:
+    touched, folder = 0, str(moment.folder)
+    last = moment.number if isinstance(moment, AtTouch) else 0
+    if isinstance(moment, Counted):
+        # A process that was forked does not come to atexit.
+        multiprocessing.util.Finalize(
+            None, lambda: moment.into.write_text(str(touched)), exitpriority=1
+        )
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal touched
         # What is removed within a folder is named without it.
-        if event in REMOVED or (event in WATCHED and str(moment.folder) in str(arguments)):
+        if event in REMOVED or (event in WATCHED and folder in str(arguments)):
             touched += 1
-            if touched == moment.number:
+            if touched == last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return watch
