@@ -203,3 +203,9 @@ def test_the_band_of_a_change_is_the_interval_of_its_slope(drawn: list[Canvas]) 
 def test_the_forest_of_a_table_has_fishers_interval() -> None:
     # 95 people and no other term: what R's cor.test prints for r = .3.
     assert pictures.fisher_interval(0.3, 93.0) == pytest.approx((0.1048, 0.4730), abs=1e-4)
+
+
+def test_each_form_of_a_figure_is_written_under_its_own_ending() -> None:
+    made = pictures.figure("A: b", "C", "D", drawing.Drawing(svg=b"s", pdf=b"p", png=b"g"))
+    assert made.name == "a_b"
+    assert dict(made.copies) == {"pdf": b"p", "png": b"g"}

@@ -197,3 +197,20 @@ def test_a_variable_that_hardly_anybody_has_is_not_filled() -> None:
     made = imputation.imputed(frame, ["y", "x", "age"], 2, np.random.default_rng(1))
     assert made["age"].isna().sum() == 142
     assert made["x"].notna().all()
+
+
+def test_data_sets_differ_by_as_much_as_the_coefficients_are_unsure() -> None:
+    rng = np.random.default_rng(8)
+    n = 2000
+    x = rng.normal(0, 1, n)
+    y = 2 * x + rng.normal(0, 1, n)
+    known = np.arange(n) < 60
+    frame = pd.DataFrame({"x": x, "y": np.where(known, y, np.nan)})
+    slopes = []
+    for seed in range(60):
+        made = imputation.imputed(frame, ["x", "y"], 1, np.random.default_rng(seed))
+        slopes.append(np.polyfit(x[~known], made["y"][~known], 1)[0])
+    # Of 60 people with residuals of 1 the slope has an error of 1 / sqrt(60); residuals that are
+    # drawn anew add 1 / sqrt(1940) only. 60 draws know a spread to 9 %.
+    error = np.hypot(1 / np.sqrt(60), 1 / np.sqrt(1940))
+    assert np.std(slopes) == pytest.approx(error, rel=0.3)
