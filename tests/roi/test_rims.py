@@ -103,6 +103,16 @@ def test_a_border_no_brighter_than_the_surroundings_is_no_wall():
     assert surrounded_ppb(shells, 50.0) < 12
 
 
+def test_a_wall_on_one_side_or_beyond_the_border_is_none():
+    ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "plain")
+    away_mm = ndimage.distance_transform_edt(~ball)
+    right = np.indices(ball.shape)[0] > ball.shape[0] / 2
+    for bright in ((away_mm <= 1) & ~ball & right, (away_mm > 3) & (away_mm < 5)):
+        beside = np.where(bright, chi + 60, chi)
+        shells = shells_of(ball, beside, usable, tissue, SIZES[0], rule=RULE)
+        assert surrounded_ppb(shells, 0.0) < 12
+
+
 def test_where_most_rays_are_lost_no_wall_is_known():
     ball, chi, usable, tissue = lesion(SIZES[0], 6.0, "rim")
     shells = shells_of(ball, chi, usable, tissue, SIZES[0], rule=RULE)
