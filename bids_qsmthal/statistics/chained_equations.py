@@ -58,7 +58,7 @@ def grain_of(known: Floats, *, logged: bool) -> Grain:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Table:
+class Incomplete:
     """What is filled, and what is known of it."""
 
     values: Floats
@@ -71,7 +71,7 @@ class Table:
     products: Sequence[Product] = ()
 
 
-def filled(table: Table, cycles: int, rng: np.random.Generator) -> Floats:
+def filled(table: Incomplete, cycles: int, rng: np.random.Generator) -> Floats:
     """Return the columns with their missing values filled."""
     missing = np.isnan(table.values)
     values = table.values.copy()
@@ -107,7 +107,7 @@ def _multiplied(values: Floats, products: Sequence[Product]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Regression:
+class DrawnRegression:
     """A least-squares fit with a draw of its coefficients and of its residual spread."""
 
     mean: Floats
@@ -116,7 +116,7 @@ class Regression:
     residuals: Floats
 
 
-def _regression(predictors: Floats, outcome: Floats, rng: np.random.Generator) -> Regression:
+def _regression(predictors: Floats, outcome: Floats, rng: np.random.Generator) -> DrawnRegression:
     """Draw a regression from its posterior distribution.
 
     The uncertainty of the model is part of what is not known (Rubin 1987, 5.3).
@@ -128,7 +128,7 @@ def _regression(predictors: Floats, outcome: Floats, rng: np.random.Generator) -
     df = max(len(outcome) - predictors.shape[1], 1)
     sigma = float(np.sqrt(residuals @ residuals / rng.chisquare(df)))
     noise = np.linalg.cholesky(inverse) @ rng.standard_normal(predictors.shape[1])
-    return Regression(mean, mean + sigma * noise, sigma, residuals)
+    return DrawnRegression(mean, mean + sigma * noise, sigma, residuals)
 
 
 def _standardised(columns: Floats) -> Floats:
@@ -139,7 +139,7 @@ def _standardised(columns: Floats) -> Floats:
 
 
 def _predicted(
-    table: Table, column: int, gaps: NDArray[np.bool_], rng: np.random.Generator
+    table: Incomplete, column: int, gaps: NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
     """Return the missing values of a column, by what all others predict.
 
@@ -181,7 +181,7 @@ def _nearest(wanted: Floats, expected: Floats, number: int) -> NDArray[np.intp]:
 
 
 def _compatible(
-    table: Table, column: int, gaps: NDArray[np.bool_], rng: np.random.Generator
+    table: Incomplete, column: int, gaps: NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
     """Return the missing values of a variable that is part of a product.
 
@@ -213,7 +213,7 @@ def _compatible(
 
 
 def _candidates(
-    table: Table,
+    table: Incomplete,
     column: int,
     gaps: NDArray[np.bool_],
     outcomes: set[int],
@@ -235,7 +235,7 @@ def _candidates(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class Expected:
     """What an outcome is expected to be: base plus slope times a variable, for everybody."""
 
     base: Floats
@@ -243,8 +243,8 @@ class Line:
 
 
 def _expected(
-    table: Table, column: int, outcome: int, partners: Sequence[int], rng: np.random.Generator
-) -> tuple[Line, float]:
+    table: Incomplete, column: int, outcome: int, partners: Sequence[int], rng: np.random.Generator
+) -> tuple[Expected, float]:
     """Return how an outcome goes with a variable that is multiplied with others, and its spread."""
     values = table.values - table.values.mean(axis=0)
     own, centre = values[:, [column]], table.values[:, column].mean()
@@ -264,4 +264,4 @@ def _expected(
     drawn = found.drawn / lengths
     n_own = 1 + len(partners)
     slope = drawn[0] + values[:, partners] @ drawn[1:n_own]
-    return Line(x[:, n_own:] @ drawn[n_own:] - slope * centre, slope), found.sigma
+    return Expected(x[:, n_own:] @ drawn[n_own:] - slope * centre, slope), found.sigma

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bids_qsmthal.statistics import chained_equations, design, formulas, regression
-from bids_qsmthal.statistics.chained_equations import Table
+from bids_qsmthal.statistics.chained_equations import Incomplete
 from bids_qsmthal.statistics.regression import Fit, Model
 
 Floats = NDArray[np.float64]
@@ -171,7 +171,7 @@ def imputed(
         chained_equations.grain_of(known[~np.isnan(known[:, place]), place], logged=logged[place])
         for place in range(len(numbers))
     ]
-    table = Table(values=values, dummies=dummies, grains=grains, products=products)
+    table = Incomplete(values=values, dummies=dummies, grains=grains, products=products)
     filled = chained_equations.filled(table, cycles, rng)
     for place, grain in enumerate(grains):
         if not grain.continuous:
