@@ -5,7 +5,8 @@ python benchmarks/view.py [--shape X Y Z] [--participants N]
 Serves an output folder of made-up participants (smooth maps with noise, the study's matrix) and
 opens it in a Chromium without a graphics card: a desk's browser with one draws faster. Printed
 are the seconds of every request and of the page from click to image, and how many frames a second
-are drawn while a line is drawn with the mouse, the median of three.
+are drawn while a line is drawn with the mouse, the median of three. Beside each are the seconds of
+processor time that the browser and the server took, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from bids_qsmthal import view
 from bids_qsmthal.core import nifti
@@ -35,6 +37,7 @@ from tests.report.browser import Browser, executable
 
 STUDY = (448, 448, 64)
 VOXEL_MM = (0.5, 0.5, 2.0)
+FRAMES = 40
 DRAWN = """new Promise(done => {
   const times = [], canvas = document.getElementById('canvas');
   const place = canvas.getBoundingClientRect();
@@ -93,6 +96,20 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def processor_s(browser: Browser) -> float:
+    """Return the processor time so far of a browser with its processes, and of the server here."""
+    own = psutil.Process(browser.process.pid)
+    times = [one.cpu_times() for one in (own, *own.children(recursive=True), psutil.Process())]
+    return sum(one.user + one.system for one in times)
+
+
+def measured(name: str, browser: Browser, work: Callable[[], Any]) -> None:
+    """Print how long something takes, on the clock and of the processors."""
+    before = processor_s(browser)
+    clock = seconds(work)
+    print(f"{name:40} {clock:6.2f} s, {processor_s(browser) - before:6.2f} s of processor time")
+
+
 def wait(browser: Browser, script: str) -> None:
     """Return once a script of the page is true."""
     while not browser.value(script):
@@ -120,24 +137,27 @@ def page(address: str) -> None:
         return
     browser = Browser(program)
     try:
-        opened = seconds(
-            lambda: (
-                browser.open(SimpleNamespace(as_uri=lambda: address), 1280),
-                wait(browser, "document.querySelectorAll('#rows tr').length"),
-            )
+        rows = "document.querySelectorAll('#rows tr').length"
+        place = SimpleNamespace(as_uri=lambda: address)
+        measured(
+            *("page and table", browser),
+            lambda: (browser.open(place, 1280), wait(browser, rows)),
         )
-        print(f"{'page and table':40} {opened:6.2f} s")
         for number in (1, 2):
             shown = f"document.documentElement.dataset.shown === 'sub-{number} thalamus'"
             browser.value("document.getElementById('close').click()")
             click = f"document.querySelectorAll('#rows button')[{number - 1}].click()"
-            first = seconds(lambda: (browser.value(click), wait(browser, shown)))  # noqa: B023
-            print(f"{f'sub-{number}: from click to image':40} {first:6.2f} s")
-        measured = "document.getElementById('numbers').dataset.found"
-        numbers = seconds(lambda: wait(browser, measured))
-        print(f"{'then to the first numbers':40} {numbers:6.2f} s")
+            name = f"sub-{number}: from click to image"
+            measured(name, browser, lambda: (browser.value(click), wait(browser, shown)))  # noqa: B023
+        found = "document.getElementById('numbers').dataset.found"
+        measured("then to the first numbers", browser, lambda: wait(browser, found))
+        before = processor_s(browser)
         frames = [browser.value(DRAWN) for _ in range(3)]
-        print(f"{'drawing, all views':40} {float(np.median(frames)):6.1f} frames a second")
+        each_ms = 1e3 * (processor_s(browser) - before) / (3 * FRAMES)
+        print(
+            f"{'drawing, all views':40} {float(np.median(frames)):6.1f} frames a second, "
+            f"{each_ms:.0f} ms of processor time each"
+        )
     finally:
         browser.close()
 

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core import nifti
-from tests.view.conftest import AFFINE, CHI_PPM, CSF, LESIONS, THALAMUS, WHOLE_LESIONS, write_tables
+from tests.report.browser import Browser, executable
+from tests.view.conftest import (
+    AFFINE,
+    CHI_PPM,
+    CSF,
+    LEFT,
+    LESIONS,
+    RIGHT,
+    THALAMUS,
+    WHOLE_LESIONS,
+    write_tables,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +39,9 @@ def wait(browser, script: str, seconds: float = 60.0):
 
 
 def opened(browser, client, width: int = 1280) -> None:
-    # Browser.open takes what has an address.
-    browser.open(SimpleNamespace(as_uri=lambda: client.address), width)
+    # Browser.open takes what has an address. A low window: without a graphics card every pixel of
+    # the picture costs.
+    browser.open(SimpleNamespace(as_uri=lambda: client.address), width, height=600)
     wait(browser, "document.querySelectorAll('#rows tr').length")
 
 
@@ -125,6 +137,17 @@ def test_a_label_is_corrected_with_the_mouse_measured_and_saved(
     wait(browser, f"{FOUND} === {json.dumps(before)}")
 
 
+def mark(browser, mask: np.ndarray) -> None:
+    """Mark the first voxel of a mask with the pen, by the keyboard."""
+    x, y, z = np.argwhere(mask)[0]
+    # NiiVue's first axis runs to the right, that of the file to the left.
+    browser.value(
+        "bench.viewer.nv.scene.crosshairPos = "
+        f"bench.viewer.nv.vox2frac([{mask.shape[0] - 1 - x}, {y}, {z}])"
+    )
+    press(browser, "p")
+
+
 def picture(browser, first: str) -> str:
     """Return what the canvas shows after something was asked of the viewer."""
     script = f"bench.viewer.nv.{first}; document.getElementById('canvas').toDataURL()"
@@ -189,6 +212,19 @@ def test_a_participant_is_remade_and_what_changed_is_shown_after_a_reload(
         browser,
         f"{RUNS} === 'sub-01 is being remade.' && document.getElementById('remake').disabled",
     )
+    # Corrected and saved meanwhile; what is drawn after that stays when the run ends.
+    click(browser, "#rows button")
+    wait(browser, f"{SHOWN} && {FOUND}")
+    browser.value("document.getElementById('pen').value = '0'; bench.viewer.pen()")
+    mark(browser, LEFT)
+    browser.value("document.getElementById('reader').value = 'AB'")
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    folder = output_dir / "edits" / "sub-01" / "anat"
+    saved = nifti.load(next(folder.glob("*.nii.gz"))).data
+    assert np.count_nonzero(saved != THALAMUS) == 1
+    mark(browser, RIGHT)
+    found = wait(browser, f"JSON.parse({FOUND}).parts[1].voxels === 63 && {FOUND}")
     (output_dir / "order.part").write_text('{"status": 0, "old": "-20.0", "new": "-12.5"}', "utf-8")
     (output_dir / "order.part").rename(output_dir / "order.json")
     wait(browser, f"{STATUS} === 'sub-01 was remade.'")
@@ -198,6 +234,7 @@ def test_a_participant_is_remade_and_what_changed_is_shown_after_a_reload(
         *("-20", "-12.5", "ppb"),
     ]
     assert "-12.5" in browser.value("document.getElementById('rows').textContent")
+    assert browser.value(FOUND) == found
     assert complaints(browser) == []
 
 
@@ -308,6 +345,9 @@ def test_flair_and_magnitude_are_shown_and_the_outlines_are_explained(browser, w
         said = browser.value("document.getElementById('place').textContent")
         # The file's first axis runs to the left, NiiVue's to the right.
         assert float(said.rsplit(maxsplit=1)[1]) == pytest.approx(value, abs=1.5)
+        # The drawing lies over every map: it is seen while one looks at another one.
+        press(browser, "n")
+        assert picture(browser, "setDrawOpacity(0)") != picture(browser, "setDrawOpacity(1)")
     press(browser, "o")
     wait(browser, "bench.viewer.nv.volumes.length === 3")
     legend = browser.value("document.getElementById('legend').innerText")
@@ -316,3 +356,163 @@ def test_flair_and_magnitude_are_shown_and_the_outlines_are_explained(browser, w
     ]
     assert browser.value("document.getElementById('raw').hidden")
     assert complaints(browser) == []
+
+
+def erased(browser, mask: np.ndarray, said: str) -> None:
+    """Take the first voxel of a mask away, save, and wait for what the page says."""
+    browser.value("document.getElementById('pen').value = '0'; bench.viewer.pen()")
+    mark(browser, mask)
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('{said}')")
+
+
+def test_of_two_browsers_the_later_one_is_told_and_no_edit_is_lost(
+    browser, client, output_dir
+) -> None:
+    second = Browser(executable())
+    try:
+        for one, reader in ((browser, "AB"), (second, "CD")):
+            opened(one, client)
+            click(one, "#rows button")
+            wait(one, f"{SHOWN} && {FOUND}")
+            one.value(f"document.getElementById('reader').value = '{reader}'")
+        erased(browser, LEFT, "Saved edits/")
+        erased(second, RIGHT, "somebody saved the thalamus of sub-01 meanwhile")
+        kept = output_dir / "edits" / "versions" / "sub-01" / "anat"
+        assert [path.name for path in sorted(kept.rglob("*.nii.gz"))] == ["0000_AB.nii.gz"]
+        # As it says: loaded again, the change repeated.
+        choose(second, "label", "vein")
+        wait(second, f"{SHOWN} === 'sub-01 vein'")
+        choose(second, "label", "thalamus")
+        wait(second, f"{SHOWN} === 'sub-01 thalamus' && {FOUND}")
+        erased(second, RIGHT, "Saved edits/")
+        names = sorted(kept.rglob("*.nii.gz"))
+        assert [path.name for path in names] == ["0000_AB.nii.gz", "0001_CD.nii.gz"]
+        changed = [np.argwhere(nifti.load(path).data != THALAMUS).tolist() for path in names]
+        left, right = np.argwhere(LEFT)[0].tolist(), np.argwhere(RIGHT)[0].tolist()
+        assert changed == [[left], [right, left]]
+        # Refused with 412: the browser says so in its console, and nothing else.
+        assert [one for one in complaints(second) if "412" not in one] == []
+    finally:
+        second.close()
+
+
+FOCUSED = "document.activeElement"
+
+
+def tab_to(browser, what: str) -> None:
+    """Press Tab until a script about the focused element is true, as a reader does."""
+    for _ in range(80):
+        browser.press("Tab")
+        if browser.value(f"Boolean({FOCUSED}.{what})"):
+            return
+    pytest.fail(f"the keyboard does not reach {what}")
+
+
+def arrow(browser, key: str) -> None:
+    code = {"ArrowDown": 40, "ArrowUp": 38, "PageUp": 33}[key]
+    for kind in ("keyDown", "keyUp"):
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
+        )
+
+
+def test_a_label_is_corrected_and_saved_by_the_keyboard_alone(browser, client, output_dir) -> None:
+    opened(browser, client)
+    tab_to(browser, "textContent === 'sub-02'")
+    browser.press("Enter")
+    wait(browser, f"{SHOWN} === 'sub-02 thalamus' && {FOUND}")
+    assert browser.value(f"{FOCUSED}.id") == "close"
+    tab_to(browser, "id === 'pen'")
+    arrow(browser, "ArrowDown")
+    assert browser.value(f"{FOCUSED}.value") == "2"
+    tab_to(browser, "id === 'canvas'")
+    for key in ("ArrowUp", "PageUp"):
+        arrow(browser, key)
+    press(browser, "p")
+    wait(browser, f"JSON.parse({FOUND}).parts[1].voxels === 65")
+    tab_to(browser, "id === 'reader'")
+    browser.call("Input.insertText", text="AB")
+    tab_to(browser, "id === 'save'")
+    browser.press("Enter")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    saved = nifti.load(next((output_dir / "edits/sub-02/anat").glob("*.nii.gz"))).data
+    assert np.count_nonzero(saved == 2) == 65
+    browser.press("Escape")
+    # Back on the line that was left.
+    assert browser.value(f"{FOCUSED}.textContent") == "sub-02"
+    assert complaints(browser) == []
+
+
+NAMELESS = {
+    *("button", "combobox", "textbox", "searchbox", "checkbox", "slider", "spinbutton"),
+    *("link", "image", "Canvas", "table", "region"),
+}
+"""Roles whose elements say nothing without a name (WAI-ARIA 1.2)."""
+
+PALE = """(() => {
+  const light = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((one) => one / 255)
+    .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (one) => {
+    const own = getComputedStyle(one).backgroundColor;
+    return own !== 'rgba(0, 0, 0, 0)' ? own : one.parentElement ? ground(one.parentElement) : own;
+  };
+  const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll('body *')]
+    .filter((one) => one.checkVisibility() && own(one) && !one.disabled && !one.ariaHidden)
+    .map((one) => {
+      const pair = [light(getComputedStyle(one).color), light(ground(one))].sort((a, b) => b - a);
+      return [one.tagName, one.textContent.slice(0, 30), (pair[0] + 0.05) / (pair[1] + 0.05)];
+    })
+    .filter(([, , ratio]) => !(ratio >= 4.5));
+})()"""
+"""Text on a ground that is too much like it: below 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+
+SMALL = """[...document.querySelectorAll('button, select, input, a')]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => (one.closest('label') ?? one).getBoundingClientRect().height < 24)
+  .map((one) => one.id || one.textContent)"""
+"""What is hard to hit: below 24 px (WCAG 2.2, 2.5.8)."""
+
+
+def nameless(browser) -> list[str]:
+    """Return the roles of what a screen reader cannot name."""
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    return [
+        node["role"]["value"]
+        for node in nodes
+        if not node["ignored"]
+        and node["role"]["value"] in NAMELESS
+        and not node.get("name", {}).get("value", "").strip()
+    ]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_all_has_a_name_is_seen_and_can_be_hit_and_hostile_words_stay_words(
+    browser, client, output_dir, width
+) -> None:
+    markup = "<img src=x onerror=\"document.title='taken'\">"
+    table = output_dir / "sub-02" / "anat" / "sub-02_desc-qsmthal_quality.tsv"
+    table.write_text(f"name\tverdict\treason\na\tcheck\t{markup}{'w' * 300}\n", "utf-8")
+    opened(browser, client, width)
+    for state in ("the table", "a scan"):
+        assert nameless(browser) == [], state
+        assert browser.value(PALE) == [], state
+        assert browser.value(SMALL) == [], state
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        if state == "the table":
+            labelled(browser, "lesion")
+            press(browser, "o")
+            wait(browser, "bench.viewer.nv.volumes.length === 2")
+    assert markup in browser.value("document.getElementById('warnings').textContent")
+    assert browser.value("document.title") == "bids_qsmthal: sub-02"
+    assert complaints(browser) == []
+
+
+def test_without_the_token_a_browser_shows_nothing_of_the_participants(browser, client) -> None:
+    address = client.address.replace(client.server.gate.token, "x" * 43)
+    browser.open(SimpleNamespace(as_uri=lambda: address), 1280)
+    text = browser.value("document.documentElement.textContent")
+    assert "lacks the token" in text
+    assert "sub-" not in text

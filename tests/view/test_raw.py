@@ -93,22 +93,33 @@ def sources(output_dir: Path, names: list[str]) -> None:
     place.write_text(json.dumps({"Sources": names}), "utf-8")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../secret.nii.gz", "sub-02/../../secret.nii.gz", "link.nii.gz", "sub-02/anat/gone.nii.gz"],
-)
-def test_no_name_and_no_link_leads_out_of_the_bids_folder(with_raw, output_dir, name) -> None:
-    secret = output_dir.parent / "secret.nii.gz"
-    nifti.save(Image(np.ones(SHAPE, np.float32), FLAIR_AFFINE), secret)
-    (output_dir.parent / "secret.json").write_text('{"EchoTime": 0.01}', "utf-8")
-    (output_dir.parent / "bids" / "link.nii.gz").symlink_to(secret)
-    (output_dir.parent / "bids" / "link.json").write_text('{"EchoTime": 0.01}', "utf-8")
-    sources(output_dir, [f"bids:raw:{name}"] * 2)
-    assert keys(with_raw) == [*MAPS, "flair"]
-    place = output_dir / "sub-02" / "anat" / "sub-02_space-T1w_label-lesion_mask.json"
-    flair = name.replace(".nii.gz", "_FLAIR.nii.gz")
-    place.write_text(json.dumps({"Sources": [f"bids:raw:{flair}"]}), "utf-8")
+@pytest.mark.parametrize("folder", ["../", "sub-02/../../", "links/"])
+def test_no_name_and_no_link_leads_out_of_the_bids_folder(with_raw, output_dir, folder) -> None:
+    bids = output_dir.parent / "bids"
+    (bids / "links").mkdir()
+    words = []
+    for ending in ("part-mag_MEGRE", "part-phase_MEGRE", "FLAIR"):
+        secret = output_dir.parent / f"secret_{ending}.nii.gz"
+        nifti.save(Image(np.ones(SHAPE, np.float32), FLAIR_AFFINE), secret)
+        (bids / "links" / secret.name).symlink_to(secret)
+        for place in (output_dir.parent, bids / "links"):
+            (place / f"secret_{ending}.json").write_text('{"EchoTime": 0.01}', "utf-8")
+        words.append(f"bids:raw:{folder}{secret.name}")
+    sources(output_dir, words[:2])
+    lesions = output_dir / "sub-02" / "anat" / "sub-02_space-T1w_label-lesion_mask.json"
+    lesions.write_text(json.dumps({"Sources": words[2:]}), "utf-8")
     assert keys(with_raw) == MAPS
+    # The same files in the folder itself would be shown.
+    for word in words:
+        place = bids / word.rsplit("/", maxsplit=1)[1]
+        place.write_bytes((output_dir.parent / place.name).read_bytes())
+        place.with_name(place.name.replace(".nii.gz", ".json")).write_text(
+            '{"EchoTime": 0.01}', "utf-8"
+        )
+    inside = [word.replace(folder, "") for word in words]
+    sources(output_dir, inside[:2])
+    lesions.write_text(json.dumps({"Sources": inside[2:]}), "utf-8")
+    assert keys(with_raw) == [*MAPS, "flair", "echo1"]
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"Sources": 3}', '{"Sources": [{}, null]}'])

@@ -2,7 +2,7 @@
 import { Remake } from "./remake.js";
 import { read, send } from "./requests.js";
 import { Table } from "./table.js";
-import { Viewer } from "./viewer.js";
+import { Viewer, colors } from "./viewer.js";
 
 const element = (id) => document.getElementById(id);
 let writable = false;
@@ -96,19 +96,22 @@ const show = async (key, begin = "") => {
   document.documentElement.dataset.shown = `${row.name} ${key}`;
 };
 
-// What the colours of the outlines mean.
+// What the colours of the outlines and of the drawing mean.
 const legend = (own) => {
-  const lines = viewer.scan.labels.map((label) => {
-    const line = document.createElement("li");
-    line.textContent = label.key === own ? `${label.title} (drawn)` : label.title;
-    const mark = document.createElement("span");
+  const lines = viewer.scan.labels.flatMap((label) => {
+    if (label.key !== own) { return [[label.title, label.color]]; }
+    const names = label.values.length > 1 ? label.values.map((name) => `${label.title}, ${name}`) : [label.title];
+    return names.map((name, at) => [`${name} (drawn)`, colors(label)[at]]);
+  });
+  element("legend").replaceChildren(...lines.map(([text, color]) => {
+    const [line, mark] = [document.createElement("li"), document.createElement("span")];
+    line.textContent = text;
     mark.textContent = "■ ";
-    mark.style.color = label.color;
+    mark.style.color = color;
     mark.ariaHidden = "true";
     line.prepend(mark);
     return line;
-  });
-  element("legend").replaceChildren(...lines);
+  }));
   element("legend").hidden = !element("outlines").checked;
 };
 
@@ -121,6 +124,8 @@ const close = () => {
   element("participant").hidden = true;
   element("list").hidden = false;
   document.title = "bids_qsmthal: participants";
+  // Back to where the keyboard was.
+  if (row) { table.focus(row.name); }
 };
 
 const go = guarded(async (step) => {

@@ -1,4 +1,4 @@
-// What NiiVue does more often than this page needs (measured: benchmarks/view.py).
+// What NiiVue does otherwise or more often than this page needs (times: benchmarks/view.py).
 
 // NiiVue makes the gradients of every new map for its volume rendering, which this page has not:
 // without a graphics card they take twice as long as all the rest. Triangles outside of the view
@@ -34,4 +34,16 @@ export const withSmallSteps = (nv) => {
     gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, slice, dims[1], dims[2], 1, gl.RED, gl.UNSIGNED_BYTE, voxels);
     if (drawn) { nv.drawScene(); }
   };
+};
+
+// NiiVue blends the drawing with the lowest map, and other maps cover both: who draws on FLAIR would
+// not see the label. Here the drawing comes last.
+export const withDrawingOnTop = (nv) => {
+  const { gl, sliceMMShader: { program } } = nv;
+  const sources = gl.getAttachedShaders(program).map((shader) => gl.getShaderSource(shader));
+  const blend = "color.rgb = mix(color.rgb, dcolor.rgb, dcolor.a);";
+  const end = /color\.a = a;\s*\}\s*$/;
+  const fragment = sources.find((source) => source.includes(blend) && end.test(source));
+  if (!fragment) { throw new Error("This NiiVue draws in another way; the page must be adapted to it."); }
+  nv.setCustomSliceShader(fragment.replace(blend, "").replace(end, `color.a = a;\n${blend}\n}\n`));
 };

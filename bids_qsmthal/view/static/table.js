@@ -42,6 +42,15 @@ export class Table {
     return this.shown[here + step];
   }
 
+  // To the line of a scan, on the page of rows that it is on now.
+  focus(name) {
+    const here = this.shown.findIndex((row) => row.name === name);
+    if (here < 0) { return; }
+    this.first = here - (here % ROWS);
+    this.draw();
+    element("rows").rows[here - this.first].querySelector("button").focus();
+  }
+
   refresh(first = 0) {
     const [word, verdict, rated] = ["find", "verdict", "rated"].map((id) => element(id).value);
     const kept = (row) =>

@@ -1,21 +1,22 @@
 // The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
 import { bytes, packed, read, send } from "./requests.js";
-import { withoutGradients, withSmallSteps } from "./speed.js";
+import { withDrawingOnTop, withoutGradients, withSmallSteps } from "./speed.js";
 
 const element = (id) => document.getElementById(id);
 
-// Sides that are told apart: the label's colour, and a light blue for the second one.
-const lookup = (color, count) => table([color, "#56B4E9"].slice(0, count));
+// Sides that are told apart: the label's colour, and for the second one that of the brain's outline,
+// which is never near.
+export const colors = (label) => [label.color, "#CC79A7"].slice(0, label.values.length);
 
 // A table of colours for the numbers from 1; 0 is seen through.
 const table = (given) => {
   const part = (hex, start) => parseInt(hex.slice(start, start + 2), 16);
-  const colors = ["#000000", ...given];
-  const of = (start) => colors.map((hex) => part(hex, start));
+  const all = ["#000000", ...given];
+  const of = (start) => all.map((hex) => part(hex, start));
   return {
     R: of(1), G: of(3), B: of(5),
-    A: colors.map((_, value) => (value ? 255 : 0)),
-    I: colors.map((_, value) => value), labels: colors.map((_, value) => String(value)),
+    A: all.map((_, value) => (value ? 255 : 0)),
+    I: all.map((_, value) => value), labels: all.map((_, value) => String(value)),
   };
 };
 
@@ -62,6 +63,7 @@ export class Viewer {
     await this.nv.attachTo("canvas");
     withoutGradients(this.nv);
     withSmallSteps(this.nv);
+    withDrawingOnTop(this.nv);
     this.nv.setInterpolation(true);
     this.nv.setDrawOpacity(Number(element("opacity").value));
   }
@@ -117,11 +119,11 @@ export class Viewer {
   }
 
   colored(label) {
-    const name = `${label.color} ${label.values.length}`;
+    const name = String(colors(label));
     if (name === this.lut) { return; }
     // Every map is drawn anew for another table of colours, so only where it is another one.
     this.lut = name;
-    this.nv.setDrawColormap(lookup(label.color, label.values.length));
+    this.nv.setDrawColormap(table(colors(label)));
   }
 
   async choose(key) {
