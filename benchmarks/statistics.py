@@ -3,9 +3,9 @@
 ``python benchmarks/statistics.py coverage`` fits the models of the study to simulated cohorts of
 known coefficients; the 95 % intervals must contain the truth in 93 to 97 % of them.
 ``python benchmarks/statistics.py speed`` runs the group level on 10,000 participants with 50
-measures each (45 CPU-seconds and 1 GB are what is aimed at), ``speed --participants 95 --measures 7`` on
-the size of the study (10 CPU-seconds). A machine at work on other things counts more CPU-seconds for the same work,
-so a piece of work that never changes is timed beside it.
+measures each (45 CPU-seconds and 1 GB are what is aimed at), ``speed --participants 95
+--measures 7`` on the size of the study (10 CPU-seconds). A machine at work on other things counts
+more CPU-seconds for the same work, so a piece of work that never changes is timed beside it.
 """
 
 from __future__ import annotations
