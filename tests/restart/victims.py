@@ -186,9 +186,9 @@ def _do(words: list[str], level: Level) -> None:
 
 
 def _prepare(moment: Moment) -> None:
+    log = logging.getLogger("bids_qsmthal")
+    log.setLevel(logging.INFO)  # as the command has it: stages are told at this level
     if isinstance(moment, InStage | NoRoom):
-        log = logging.getLogger("bids_qsmthal")
-        log.setLevel(logging.INFO)
         log.addHandler(_Clock(moment) if isinstance(moment, InStage) else _Limit(moment))
     elif isinstance(moment, InWork):
         signal.setitimer(signal.ITIMER_PROF, moment.cpu_s)
