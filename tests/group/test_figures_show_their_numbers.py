@@ -201,7 +201,7 @@ def test_the_band_of_a_change_is_the_interval_of_its_slope(drawn: list[Canvas]) 
 
 
 def test_the_forest_of_a_table_has_fishers_interval() -> None:
-    # 95 people and no other term: what R's cor.test prints for r = .3.
+    # 95 people and no other term: atanh(.3) = .3095, its error 1 / sqrt(95 - 3) = .1043.
     assert pictures.fisher_interval(0.3, 93.0) == pytest.approx((0.1048, 0.4730), abs=1e-4)
 
 
