@@ -123,6 +123,8 @@ class Settings:
         Derivative datasets that replace stages, by name.
     atlases
         Whose regions are measured besides ours.
+    longitudinal
+        Whether the visits of a participant are compared after they are finished.
     b0_direction
         The main field along the voxel axes of the gradient echo, where its header does not say.
     started
@@ -147,6 +149,7 @@ class Settings:
     rims: roi.RimRule = field(default_factory=roi.RimRule)
     separation: R2StarSeparation | None = None
     atlases: tuple[AtlasFile, ...] = ()
+    longitudinal: bool = False
     analysis: Path | None = None
     database: Path | None = None
     phase_sign: Literal["auto", "+1", "-1"] = "auto"

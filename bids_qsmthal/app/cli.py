@@ -208,6 +208,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         ),
         separation=SEPARATIONS[chosen.separation],
         atlases=atlases.parse(chosen.atlas, chosen.atlas_space, chosen.atlas_threshold),
+        longitudinal=chosen.longitudinal == "auto",
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,

@@ -13,7 +13,7 @@ from bids_qsmthal.app.remake import STARTED_IN
 from bids_qsmthal.bids import derivatives
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.files import write_json, write_tsv
-from bids_qsmthal.participant import pipeline
+from bids_qsmthal.participant import change, pipeline
 from bids_qsmthal.report import citation
 
 if TYPE_CHECKING:
@@ -59,9 +59,17 @@ def _participants(settings: Settings) -> int:
     if not settings.reports_only:  # what made the results stays their provenance
         _describe(settings)
     outcomes = execution.run(sessions, settings, participant.process)
+    if settings.longitudinal and not settings.reports_only:
+        # After all: what is compared are finished visits, wherever and whenever they were made.
+        outcomes += _compared(change.people(sessions, settings), settings)
     citation.write_dataset(settings.output_dir)
     _sum_up(outcomes, settings)
     return execution.exit_code(outcomes)
+
+
+def _compared(people: Sequence[Session], settings: Settings) -> list[Outcome]:
+    """Compare the visits of each person who has several."""
+    return execution.run(people, settings, change.process) if people else []
 
 
 def _announce(sessions: Sequence[Session]) -> None:

@@ -587,6 +587,14 @@ def _methods(parser: Parser) -> None:
     _separation(group)
     _option(
         group,
+        "--longitudinal",
+        choices=("auto", "off"),
+        default="off",
+        help="auto: where a participant has several finished sessions, the change of volumes and "
+        "susceptibility between them, in one frame (default: off)",
+    )
+    _option(
+        group,
         *("--seed", "--random-seed"),
         type=int,
         default=20180301,

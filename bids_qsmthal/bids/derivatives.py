@@ -59,6 +59,8 @@ CITATION.*
 **/*_quality.json
 **/*_acquisition.tsv
 **/*_sensitivity.tsv
+**/*_change.tsv
+**/*_change.json
 """
 
 

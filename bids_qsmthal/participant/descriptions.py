@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal import anatomy, lesions, qsm, roi
+from bids_qsmthal.anatomy.visits import HalfWay, VisitFrame
+from bids_qsmthal.anatomy.volume_change import VolumeChange
 from bids_qsmthal.core import scan_warnings
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
@@ -37,6 +39,7 @@ CLASSES: Mapping[str, type] = {
         *(Image, Decision, *WARNINGS),
         *(anatomy.Prepared, anatomy.Anatomy, anatomy.Rigid, anatomy.Warp),
         *(anatomy.CarriedAtlas, anatomy.CarriedAtlases),
+        *(VisitFrame, HalfWay, VolumeChange),
         *(lesions.Lesions, lesions.Enhancement),
         *(qsm.Maps, qsm.Variants, Sources),
         *(roi.RegionResults, roi.Check, roi.Limit, roi.ReferenceLevel, roi.ReferenceRegion),

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.anatomy import Anatomy, CarriedAtlases, Prepared, Rigid
+from bids_qsmthal.anatomy.visits import VisitFrame
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import Enhancement, Lesions
 from bids_qsmthal.qsm import Maps, Variants
@@ -247,6 +248,19 @@ NO_PHASE = (
     f"no {PHASE.name}: no map of susceptibility, no susceptibility of the thalamus and of lesions"
 )
 """What a user goes without where a gradient echo has magnitude alone; R2* is made."""
+
+VISIT_FRAME = Stage(
+    title="visits in one frame",
+    share=0.08,
+    gives=(VisitFrame,),
+)
+VOLUME_CHANGE = Stage(
+    title="change of volumes",
+    share=0.01,
+    gives=(tuple,),
+)
+VISIT_STAGES = (VISIT_FRAME, VOLUME_CHANGE)
+"""What is done with a person after the single visits."""
 
 
 class LeftOutReason(Enum):

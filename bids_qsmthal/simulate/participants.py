@@ -19,6 +19,7 @@ from bids_qsmthal.simulate.head_model import NOTHING_GIVEN, Given, Head
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.parameters import Parameters, Vendor
 from bids_qsmthal.simulate.poses import draw_poses, rigid, scan_affine
+from bids_qsmthal.simulate.progression import NO_PROGRESSION, Progression, progressed
 from bids_qsmthal.simulate.structural import (
     WHITE_LEVEL,
     flair_grid,
@@ -78,6 +79,7 @@ def participant(
     effects: Effects = PLAIN,
     given: Given = NOTHING_GIVEN,
     visit: int = 0,
+    progression: Progression = NO_PROGRESSION,
 ) -> Participant:
     """Make a digital participant; the same arguments give the same bytes.
 
@@ -91,9 +93,11 @@ def participant(
         What of the person is not drawn.
     visit
         Counted from 0. Another visit has another position and other noise; the person is the same.
+    progression
+        What of the person has changed since the first visit.
     """
     anatomy, tissue, (poses, gre, structural) = _of_visit(seed, visit)
-    head = draw_head(parameters, anatomy, given)
+    head = progressed(draw_head(parameters, anatomy, given), progression)
     pose = draw_poses(parameters.motion, poses)
     gre_scans, gre_truth = _gradient_echo(head, pose["gre"], parameters, effects, (gre, tissue))
     scans, truth = _structural(head, pose, parameters, structural)

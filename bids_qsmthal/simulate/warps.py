@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,6 +105,13 @@ def random_warp(
         if strength < 0.2:
             systematic = systematic * np.float32(0.9)
     return RandomWarp(stretch, (strength * random + systematic).astype(np.float32), affine)
+
+
+def more_atrophy(warp: RandomWarp, templates: Templates, atrophy: float) -> RandomWarp:
+    """Return the same anatomy with more atrophy than it had, in parts of full atrophy."""
+    # Atrophy moves points in proportion to what it has above 0.2.
+    moved = _atrophy_displacement(templates, 0.2 + atrophy, warp.affine, warp.stretch)
+    return replace(warp, displacement_mm=(warp.displacement_mm + moved).astype(np.float32))
 
 
 def _random_displacement(deformation_mm: float, generator: np.random.Generator) -> Float:

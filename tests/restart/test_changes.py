@@ -218,6 +218,7 @@ ELSEWHERE = {
     *("anat_only", "qsm_only"),
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
+    *("longitudinal",),  # after all stages of all sessions
     *("atlas", "atlas_space", "atlas_threshold"),  # another one
     *("medi_csf",),  # refused with the inversion that is used here
 }

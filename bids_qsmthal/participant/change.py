@@ -1,0 +1,235 @@
+"""The change of one person over several visits, from what their finished sessions left.
+
+A step over the participant, after its sessions: nothing of a session is made anew or overwritten.
+All pairs of neighbours in time are compared, and the last visit with the first.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bids_qsmthal.anatomy import read_itk_affine_text
+from bids_qsmthal.anatomy.visits import VisitFrame, VisitScan, visit_frame
+from bids_qsmthal.anatomy.volume_change import SharedBorders, volume_changes
+from bids_qsmthal.bids import manifest, visits
+from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.bids.derivatives import Derivatives
+from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
+from bids_qsmthal.participant.change_rows import DICTIONARY, VisitPair, chi_rows, volume_rows
+from bids_qsmthal.participant.pipeline import VISIT_FRAME, VISIT_STAGES, VOLUME_CHANGE, Plan
+from bids_qsmthal.participant.runner import Runner
+from bids_qsmthal.roi.change import GreVisit, chi_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bids_qsmthal.bids.visits import FinishedVisit
+    from bids_qsmthal.core.image import Affine, Image
+    from bids_qsmthal.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ENDING = "desc-qsmthal_change"
+
+FEWEST_VISITS = 2
+
+
+def people(sessions: Iterable[Session], settings: Settings) -> list[Session]:
+    """Return those with several finished visits, each as a session without a label."""
+    named = {one.subject: one.root for one in sessions if one.session}
+    return [
+        Session(root=root, subject=subject)
+        for subject, root in named.items()
+        if len(_wanted(visits.session_labels(settings.output_dir, subject), settings))
+        >= FEWEST_VISITS
+    ]
+
+
+def process(person: Session, settings: Settings) -> None:
+    """Compare the finished visits of a person and write the table of change.
+
+    Raises
+    ------
+    DataError
+        A visit shows another head than the others, or fewer than two have a T1w of their own.
+    """
+    out = Derivatives(
+        output_dir=settings.output_dir,
+        entities=person.entities,
+        gre_entities=(),
+        references={},
+    )
+    check_inside(out.output_dir, out.output_dir / "logs", out.folder)
+    sweep(out.name, out.output_dir / "logs", out.folder)
+    # Until it finishes, nobody takes an earlier table for that of these visits.
+    manifest.begin(out.output_dir, out.session_name, person.name)
+    finished = visits.finished_visits(out.output_dir, person.root, person.subject)
+    wanted = _wanted([one.session for one in finished], settings)
+    found = _own_t1w([one for one in finished if one.session in wanted])
+    _check_number(person, found)
+    plan = Plan(available=frozenset(), stages=VISIT_STAGES, considered=VISIT_STAGES, left_out=())
+    runner = Runner(settings.work_dir / person.name, plan)
+    frame = runner.run(VISIT_FRAME, visit_frame, [_scan(one) for one in found])
+    _check_one_head(person, found, frame)
+    table = _table(person, found, frame, runner)
+    write_tsv(out.path(ENDING, ".tsv"), table)
+    write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
+    manifest.finish(out.output_dir, out.session_name, person.name, out.made)
+
+
+def _wanted(labels: Iterable[str], settings: Settings) -> list[str]:
+    """Return those of some sessions that the command line asks for; all where it names none."""
+    asked = settings.selection.sessions
+    return [label for label in labels if not asked or label in asked]
+
+
+def _own_t1w(found: Sequence[FinishedVisit]) -> list[FinishedVisit]:
+    """Return visits with a T1w of their own: one that was borrowed shows no change."""
+    kept: dict[str, FinishedVisit] = {}
+    for one in found:
+        digest = manifest.digest(one.files[visits.T1W])
+        if digest in kept:
+            log.warning(
+                "ses-%s is left out: its T1w is that of ses-%s.", one.session, kept[digest].session
+            )
+        kept.setdefault(digest, one)
+    return list(kept.values())
+
+
+def _check_number(person: Session, found: Sequence[FinishedVisit]) -> None:
+    if len(found) < FEWEST_VISITS:
+        names = ", ".join(f"ses-{one.session}" for one in found) or "none"
+        raise DataError(
+            f"{person.name}: visits with a finished T1w: {names}; expected two or more. Look at "
+            "what the sessions said, or run with --longitudinal off."
+        )
+    undated = [f"ses-{one.session}" for one in found if one.time is None]
+    if undated:
+        log.warning(
+            "no acq_time of %s: visits are in the order of their labels, and no change is given "
+            "per year; add acq_time to sessions.tsv or scans.tsv.",
+            ", ".join(undated),
+        )
+
+
+def _check_one_head(person: Session, found: Sequence[FinishedVisit], frame: VisitFrame) -> None:
+    strange = [f"ses-{found[number].session}" for number in frame.strangers()]
+    if strange:
+        raise DataError(
+            f"{person.name}: {', '.join(strange)} does not match the other visits (correlation "
+            f"{min(frame.correlations):.2f}, expected {frame.settings.min_correlation:g}): another "
+            "person, or T1w of another contrast. Check the labels; choose visits with "
+            "--session-label."
+        )
+
+
+def _scan(visit: FinishedVisit) -> VisitScan:
+    brain = _image(visit, "space-T1w_desc-brain_mask")
+    return VisitScan(_image(visit, "desc-preproc_T1w"), brain.like(brain.data > 0))
+
+
+def _image(visit: FinishedVisit, name: str) -> Image:
+    return nifti.load(visit.files[f"{name}.nii.gz"])
+
+
+def _table(
+    person: Session, found: Sequence[FinishedVisit], frame: VisitFrame, runner: Runner
+) -> pd.DataFrame:
+    """Return the rows of all pairs of neighbours, and of the first and the last visit."""
+    last = len(found) - 1
+    pairs = [(number, number + 1) for number in range(last)]
+    pairs += [(0, last)] if last > 1 else []
+    even = [frame.even(_image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
+    # One set of borders for all pairs: the steps from visit to visit add up.
+    shared = _shared(found, frame)
+    rows: list[dict[str, object]] = []
+    for first, second in pairs:
+        names = [f"ses-{found[number].session}" for number in (first, second)]
+        pair = VisitPair(
+            participant_id=f"sub-{person.subject}",
+            session_from=names[0],
+            session_to=names[1],
+            years=visits.years_between(found[first], found[second]),
+        )
+        changes = runner.run(VOLUME_CHANGE, volume_changes, even[first], even[second], shared)
+        rows += volume_rows(pair, changes)
+        rows += _of_chi(pair, found, frame, (first, second))
+    return pd.DataFrame(rows, columns=list(DICTIONARY))
+
+
+def _shared(found: Sequence[FinishedVisit], frame: VisitFrame) -> SharedBorders:
+    """Return the mean of all visits' tissues and structures, in the frame."""
+    tissues = {
+        name: _mean(
+            [_image(one, f"space-T1w_label-{name.upper()}_probseg") for one in found], frame
+        )
+        for name in ("gm", "wm", "csf")
+    }
+    labels = [_image(one, "space-T1w_desc-deepgray_dseg") for one in found]
+    sides = {
+        index: _mean([one.like((one.data == index).astype(np.float32)) for one in labels], frame)
+        for index in (*THALAMUS, *LATERAL_VENTRICLE)
+    }
+    return SharedBorders(
+        brain=frame.brain,
+        **tissues,
+        thalamus=(sides[THALAMUS[0]], sides[THALAMUS[1]]),
+        ventricles=(sides[LATERAL_VENTRICLE[0]], sides[LATERAL_VENTRICLE[1]]),
+    )
+
+
+def _mean(images: Sequence[Image], frame: VisitFrame) -> Image:
+    carried = [frame.sampled(image, number, order=1).data for number, image in enumerate(images)]
+    return frame.brain.like(np.asarray(np.mean(carried, axis=0), np.float32))
+
+
+CHI = ("Chimap", "space-MEGRE_label-thalamus_desc-final_mask")
+REFERENCE = "space-MEGRE_label-CSF_desc-reference_mask"
+GRE_TO_T1W = "from-T1w_to-MEGRE_mode-image_xfm.txt"
+"""Resamples T1w onto the gradient echo: it takes points of the gradient echo to T1w."""
+
+
+def _of_chi(
+    pair: VisitPair, found: Sequence[FinishedVisit], frame: VisitFrame, which: tuple[int, int]
+) -> list[dict[str, object]]:
+    """Return the rows of susceptibility; none where a visit has no map."""
+    needed = (*(f"{name}.nii.gz" for name in (*CHI, REFERENCE)), GRE_TO_T1W, MEASURES)
+    for number in which:
+        lacking = [name for name in needed if name not in found[number].files]
+        if lacking:
+            log.info("ses-%s has no %s: no change of chi.", found[number].session, lacking[0])
+            return []
+    scans = [_gre(found[number], frame.to_visits[number]) for number in which]
+    errors = [_errors_ppb(found[number].files[MEASURES]) for number in which]
+    both = {side: float(np.hypot(errors[0][side], errors[1][side])) for side in errors[0]}
+    return chi_rows(pair, chi_changes(*scans), both)
+
+
+def _gre(visit: FinishedVisit, frame_to_t1w: Affine) -> GreVisit:
+    gre_to_t1w = read_itk_affine_text(visit.files[GRE_TO_T1W].read_text(encoding="utf-8"))
+    chi, thalamus, reference = (_image(visit, name) for name in (*CHI, REFERENCE))
+    way: Affine = np.linalg.inv(frame_to_t1w) @ gre_to_t1w
+    return GreVisit(chi_ppm=chi, thalamus=thalamus, reference=reference, to_frame=way)
+
+
+MEASURES = "desc-qsmthal_measures.tsv"
+
+
+def _errors_ppb(path: Path) -> dict[str, float]:
+    """Return the standard error of each single measurement, by hemisphere.
+
+    Both together are taken for that of the change, as if nothing of their errors were shared: on
+    the safe side, for slow errors of the field and of the borders recur.
+    """
+    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    wanted = table[(table["measure"] == "chi_relative_csf_se") & (table["region"] == "thalamus")]
+    found = dict(zip(wanted["hemisphere"], wanted["value"], strict=True))
+    return {side: float(found.get(side, np.nan)) for side in ("L", "R", "LR")}

@@ -1,0 +1,121 @@
+"""The table of change: one row a number and pair of visits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bids_qsmthal.anatomy.volume_change import VolumeChange
+    from bids_qsmthal.roi.change import ChiChange
+
+Z = float(stats.norm.ppf(0.975))
+"""Of a 95 % interval; beyond it a change is called reliable (Jacobson and Truax 1991, doi
+10.1037/0022-006X.59.1.12)."""
+
+DICTIONARY: Mapping[str, Any] = {
+    "participant_id": {"Description": "Participant."},
+    "session_from": {"Description": "The earlier visit."},
+    "session_to": {"Description": "The later visit."},
+    "years": {"Description": "Time between them, by acq_time; n/a without.", "Units": "year"},
+    "measure": {
+        "Description": "What changed.",
+        "Levels": {
+            "volume": "volume, by the movement of its borders",
+            "chi_relative_csf": "mean susceptibility less that of the CSF reference, in the voxels "
+            "that both visits chose",
+        },
+    },
+    "region": {"Description": "Structure, as in the table of measures."},
+    "hemisphere": {"Description": "L, R, or LR together; n/a where it has no sides."},
+    "value": {"Description": "Mean of both visits."},
+    "change": {"Description": "Later visit less earlier."},
+    "unit": {"Description": "Of value, change and their errors."},
+    "change_se": {"Description": "Standard error of the change."},
+    "change_ci_low": {"Description": "Lower end of the 95 % interval of the change."},
+    "change_ci_high": {"Description": "Upper end of it."},
+    "change_percent": {
+        "Description": "Change in shares of the value; n/a for susceptibility, whose zero is a "
+        "choice.",
+        "Units": "%",
+    },
+    "change_per_year": {"Description": "Change over years; n/a within a day or without dates."},
+    "change_per_year_se": {"Description": "Its standard error."},
+    "reliable": {
+        "Description": "Whether the 95 % interval of the change leaves out zero.",
+        "Levels": {"yes": "it does", "no": "it does not", "n/a": "not measured"},
+    },
+}
+"""The columns in their order, as BIDS describes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitPair:
+    """Two visits of a person."""
+
+    participant_id: str
+    session_from: str
+    session_to: str
+    years: float
+
+
+def volume_rows(pair: VisitPair, changes: Iterable[VolumeChange]) -> list[dict[str, object]]:
+    """Return the rows of volumes."""
+    rows = []
+    for one in changes:
+        place = ("volume", one.region, one.hemisphere)
+        row = _row(pair, place, one.change_mm3, one.standard_error_mm3)
+        percent = 100 * one.change_mm3 / one.volume_mm3 if one.volume_mm3 else math.nan
+        rows.append(row | {"value": one.volume_mm3, "unit": "mm3", "change_percent": percent})
+    return rows
+
+
+def chi_rows(
+    pair: VisitPair, changes: Iterable[ChiChange], errors: Mapping[str, float]
+) -> list[dict[str, object]]:
+    """Return the rows of susceptibility.
+
+    Parameters
+    ----------
+    pair, changes
+        What was measured.
+    errors
+        Standard error (ppb) of the change of each hemisphere.
+    """
+    rows = []
+    for one in changes:
+        place = ("chi_relative_csf", "thalamus", one.hemisphere)
+        change = one.second_ppb - one.first_ppb
+        row = _row(pair, place, change, errors.get(one.hemisphere, math.nan))
+        mean = (one.first_ppb + one.second_ppb) / 2
+        rows.append(row | {"value": mean, "unit": "ppb", "change_percent": math.nan})
+    return rows
+
+
+def _row(
+    pair: VisitPair, place: tuple[str, str, str], change: float, error: float
+) -> dict[str, object]:
+    measure, region, hemisphere = place
+    known = math.isfinite(change) and math.isfinite(error)
+    certain = "yes" if abs(change) > Z * error else "no"
+    return {
+        "participant_id": pair.participant_id,
+        "session_from": pair.session_from,
+        "session_to": pair.session_to,
+        "years": pair.years,
+        "measure": measure,
+        "region": region,
+        "hemisphere": hemisphere,
+        "change": change,
+        "change_se": error,
+        "change_ci_low": change - Z * error,
+        "change_ci_high": change + Z * error,
+        "change_per_year": change / pair.years,
+        "change_per_year_se": error / pair.years,
+        "reliable": certain if known else "n/a",
+    }
