@@ -1,5 +1,6 @@
 """Finished visits in the order of time."""
 
+import gzip
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +28,8 @@ def _finished(out, session, endings):
     for ending in endings:
         made.append(out / "sub-01" / f"ses-{session}" / "anat" / f"{name}_{ending}")
         made[-1].parent.mkdir(parents=True, exist_ok=True)
-        made[-1].write_text(session)
+        # A manifest looks into what is compressed.
+        made[-1].write_bytes(gzip.compress(session.encode()))
     (out / "logs").mkdir(exist_ok=True)
     manifest.finish(out, name, name, made)
 
