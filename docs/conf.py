@@ -20,6 +20,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 highlight_language = "text"
+smartquotes = False  # --option stays two dashes
 html_title = f"bids_qsmthal {version}"
 # Pages link to headings of each other, as they do on GitHub.
 myst_heading_anchors = 3
