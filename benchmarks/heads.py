@@ -29,10 +29,14 @@ from lesions import ENHANCING_RADIUS_MM, each, score
 from scipy import ndimage
 
 from bids_qsmthal import anatomy, lesions, simulate
+from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
+from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.files import write_tsv
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.core.labels import TissueClass
+from bids_qsmthal.core.labels import TABLE, TissueClass
 from bids_qsmthal.participant.structural import lesion_context
+from bids_qsmthal.simulate import label_maps
+from bids_qsmthal.simulate.labelled import SOFT_MM
 
 LESION_ML = (0.0, 3.0, 8.0, 16.0, 40.0)
 FLAIR_MM = (1, 3, 5)
@@ -68,6 +72,7 @@ BARS = (
     Bar("ventricles_%", "mean absolute", 4.0),
     Bar("brain_dice", "mean", 0.965, most=False),
     Bar("intracranial_%", "mean absolute", 3.0),
+    Bar("thickness_error_mm", "mean absolute", 0.15),
     Bar("lesion_dice_1_mm", "mean", 0.88, most=False),
     Bar("lesion_dice_3_mm", "mean", 0.82, most=False),
     Bar("lesion_dice_5_mm", "mean", 0.72, most=False),
@@ -138,6 +143,7 @@ def images(head: Head) -> dict[str, object]:
         "head": _name(head.path),
         "flair_mm": head.person.parameters.flair_thickness,
         **_anatomy_errors(segmented, made.truth),
+        "thickness_error_mm": segmented.thickness_mean_mm["whole"] - true_thickness_mm(head.path),
         **_lesion_errors(found.mask, enhanced.mask, made.truth, head.person.parameters),
     }
 
@@ -170,6 +176,28 @@ def _anatomy_errors(found: anatomy.Anatomy, truth: simulate.Truth) -> dict[str, 
         "ventricles_%": percent(ours, true["ventricle_lateral"]),
         "intracranial_%": percent(found.volumes_mm3["intracranial"], true["intracranial"]),
     }
+
+
+def true_thickness_mm(path: Path) -> float:
+    """Return the mean thickness of the labelled cortex, between the borders that are simulated.
+
+    The distances are the app's own (``tests/anatomy/test_thickness.py`` holds them against cortices
+    of known thickness): what differs from the app's figure is where the borders were found. The
+    nearest point of a pial mesh would not do, for in labels of 1 mm the banks of a sulcus touch.
+    """
+    head = label_maps.read(path)
+    inside = np.where(head.brain, head.labels.data, 0)
+    cortex = np.isin(inside, TABLE.pair("cerebral_cortex"))
+    # The whole cerebrum inside its cortex; cerebellum, brainstem and free fluid are outside of it.
+    outer = (*TABLE.pair("cerebellar_cortex"), *TABLE.pair("cerebellar_white_matter"))
+    outer += (TABLE.index("brainstem"), TABLE.index("fourth_ventricle"), TABLE.index("csf"))
+    enclosed = head.brain & (inside > 0) & ~cortex & ~np.isin(inside, outer)
+    gray, white = (
+        ndimage.gaussian_filter(mask.astype(np.float32), SOFT_MM) for mask in (cortex, enclosed)
+    )
+    x, y, z = voxel_sizes_mm(head.labels.affine).tolist()
+    thickness = thickness_map(gray, white, cortex, (x, y, z), Thickness())
+    return mean_thickness_mm(thickness, gray, cortex)
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -1,0 +1,34 @@
+"""What the fluid of the ventricles encloses is no lesion."""
+
+import numpy as np
+import pytest
+
+from bids_qsmthal.lesions.evidence import _within_ventricles
+from tests.lesions.evidence import BOX, SHAPE, block
+
+CENTRE = (30, 25, 20)
+TEMPLATE = np.where(block(CENTRE, (8, 10, 4)), 4, 0)
+
+
+def test_plexus_in_a_ventricle_that_is_wider_than_the_templates_is_within_it() -> None:
+    # Beyond the template's 8 mm, fluid on all sides but one, as plexus hangs on a wall.
+    plexus = block((35, 25, 20), (2, 4, 2))
+    fluid = block(CENTRE, (14, 14, 8)) & ~plexus
+
+    found = _within_ventricles(TEMPLATE, fluid, BOX)
+
+    assert found[plexus].all()
+
+
+@pytest.mark.parametrize("gap", [3, 5])
+def test_white_matter_between_a_ventricle_and_a_sulcus_is_not(gap) -> None:
+    """The corpus callosum: within four millimetres there is fluid on both of its sides."""
+    ventricle = block(CENTRE, (8, 10, 4))
+    sulcus = np.zeros(SHAPE, bool)
+    sulcus[34 + gap :] = True
+    between = block((30, 25, 20), (60, 10, 4)) & ~ventricle & ~sulcus
+    between[:34] = False
+
+    found = _within_ventricles(TEMPLATE, ventricle | sulcus, BOX)
+
+    assert not found[between].any()
