@@ -172,9 +172,9 @@ def measured(found: Scanned, scan: Scan, seed: int, *, t1w: bool) -> list[dict[s
     signal = phase.corrected(
         *(np.abs(echoes), np.angle(echoes), brain.grid, acquisition, conventions)
     )
-    arrays = signal.magnitude, signal.phase_rad, brain.data, brain.grid, acquisition
-    known = {"fluid_probability": fluid if t1w else None}
-    maps, others = qsm.reconstruct(*arrays, **known), qsm.variants(*arrays, **known)
+    echoes, scan = (signal.magnitude, signal.phase_rad), (brain.grid, acquisition)
+    maps = qsm.reconstruct(*echoes, brain.data, *scan, fluid_probability=fluid if t1w else None)
+    others = qsm.variants(*echoes, maps, *scan)
     half = others.half_difference_ppm
     inputs = roi.Inputs(
         chi_ppm=brain.like(maps.chi_ppm),

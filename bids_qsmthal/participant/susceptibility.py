@@ -139,7 +139,7 @@ def susceptibility_results(
         # After an external map nothing is varied: other backgrounds would be those of another
         # method.
         if runner.runs(VARIANTS):
-            measured = _with_variants(measured, signal, measured_in, fluid, settings, runner)
+            measured = _with_variants(measured, signal, maps, settings, runner)
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     lesions = measured_lesions(
         *(structural, maps, regions, gre_to_t1w),
@@ -263,8 +263,7 @@ def _region_inputs(
 def _with_variants(
     inputs: roi.Inputs,
     signal: Signal,
-    brain: Image,
-    fluid: NDArray[np.float32] | None,
+    maps: qsm.Maps,
     settings: Settings,
     runner: Runner,
 ) -> roi.Inputs:
@@ -274,11 +273,10 @@ def _with_variants(
         qsm.variants,
         signal.magnitude.data,
         signal.phase_rad.data,
-        brain.data,
+        maps,
         inputs.chi_ppm.grid,
         signal.series.acquisition,
         settings=settings.reconstruction,
-        fluid_probability=fluid,
     )
     # A given field has no halves: its noise is not seen in odd and even echoes.
     given = isinstance(settings.reconstruction.fitting, GivenField)

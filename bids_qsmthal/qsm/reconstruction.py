@@ -102,6 +102,10 @@ class Maps:
         What the user must know.
     offset
         How the phase at echo time zero was modelled; see ``field.FieldMap``.
+    noise_ppm
+        Standard deviation of the total field where it is believed, infinite elsewhere.
+    sound
+        The mask that background removal was given.
     """
 
     chi_ppm: Array
@@ -115,6 +119,22 @@ class Maps:
     converged: bool
     warnings: tuple[ScanWarning, ...]
     offset: str
+    noise_ppm: Array
+    sound: Mask
+
+    def measurement(self, magnitude: Array, acquisition: Acquisition) -> Measurement:
+        """Return the total field as it was before any background was removed.
+
+        With it ``variants`` need no second fit. ``magnitude`` of the echoes, finite, shape
+        (x, y, z, echo).
+        """
+        return Measurement(
+            field_ppm=self.total_field_hz * _ppm_per_hz(acquisition),
+            noise_ppm=self.noise_ppm,
+            magnitude=_combined(magnitude),
+            mask=self.sound,
+            csf=self.csf_mask,
+        )
 
 
 def reconstruct(  # noqa: PLR0913 - a scan, where it is, and what else is known
@@ -175,6 +195,8 @@ def reconstruct(  # noqa: PLR0913 - a scan, where it is, and what else is known
         converged=local.converged and found.converged,
         warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
         offset=total.offset,
+        noise_ppm=seen.field.noise_ppm,
+        sound=seen.field.mask,
     )
 
 
@@ -200,7 +222,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
 ) -> Observed:
     """Return the total field with what is known of it; see ``reconstruct`` for the arguments."""
     _check(magnitude, phase_rad, mask, grid, acquisition)
-    magnitude, phase_rad = _finite(magnitude, phase_rad)
+    magnitude, phase_rad = finite(magnitude, phase_rad)
     # Scanners write zero where they masked: such an echo has no phase.
     measured = mask & (magnitude > 0).all(axis=-1)
     if not measured.any():
@@ -225,18 +247,27 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     # Only where the phase is believed: an outlier in the reference would shift the zero.
     csf = settings.csf(fluid.mask, trusted, grid)
     # Field in ppm is free of the field strength: lambda and limits mean the same at 1.5, 3 and 7 T.
-    ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
+    ppm_per_hz = _ppm_per_hz(acquisition)
     # A misfit beyond the noise is noise, too: the model does not hold in that voxel.
     noise_hz = np.where(trusted, total.noise_hz * np.maximum(total.reduced_residual, 1), np.inf)
     seen = Measurement(
         field_ppm=total.frequency_hz * ppm_per_hz,
         noise_ppm=(noise_hz * ppm_per_hz).astype(np.float32),
-        # Root sum of squares over the echoes: edges of short and of long T2* both show in it.
-        magnitude=np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude)),
+        magnitude=_combined(magnitude),
         mask=_sound(trusted, measured),
         csf=csf,
     )
     return Observed(total, r2star, seen, ppm_per_hz, fluid)
+
+
+def _ppm_per_hz(acquisition: Acquisition) -> np.float32:
+    return np.float32(1e6 / acquisition.centre_frequency_hz)
+
+
+def _combined(magnitude: Array) -> Array:
+    # Root sum of squares over the echoes: edges of short and of long T2* both show in it.
+    combined: Array = np.sqrt(np.einsum("xyze,xyze->xyz", magnitude, magnitude))
+    return combined
 
 
 def _noise(magnitude: Array, measured: Mask, total: FieldMap) -> float:
@@ -278,7 +309,7 @@ def _check(
         )
 
 
-def _finite(magnitude: Array, phase_rad: Array) -> tuple[Array, Array]:
+def finite(magnitude: Array, phase_rad: Array) -> tuple[Array, Array]:
     """Return contiguous float32 arrays; voxels that are not finite get no signal."""
     good = np.isfinite(magnitude) & np.isfinite(phase_rad)
     if good.all():

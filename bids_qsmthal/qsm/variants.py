@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from bids_qsmthal.qsm.background import JointDipoleFields, ProjectionOntoDipoleFields
-from bids_qsmthal.qsm.reconstruction import Reconstruction, observe, solved
+from bids_qsmthal.qsm.reconstruction import Reconstruction, finite, solved
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bids_qsmthal.core.grid import Array, Grid, Mask
+    from bids_qsmthal.core.grid import Array, Grid
     from bids_qsmthal.qsm.acquisition import Acquisition
     from bids_qsmthal.qsm.background import Background
-    from bids_qsmthal.qsm.reconstruction import Observed
+    from bids_qsmthal.qsm.measurement import Measurement
+    from bids_qsmthal.qsm.reconstruction import Maps
 
 log = logging.getLogger(__name__)
 
@@ -52,31 +53,28 @@ class Variants:
     half_difference_ppm: Array | None = None
 
 
-def variants(  # noqa: PLR0913 - a scan, where it is, and what else is known
+def variants(
     magnitude: Array,
     phase_rad: Array,
-    mask: Mask,
+    maps: Maps,
     grid: Grid,
     acquisition: Acquisition,
     *,
     settings: Reconstruction | None = None,
-    fluid_probability: Array | None = None,
 ) -> Variants:
     """Return the maps of other background removals and the repeat on split echoes.
 
-    The arguments are those of ``reconstruct``, whose map is the one compared with.
-
-    Raises
-    ------
-    DataError
-        If shapes disagree or the mask is empty.
+    Parameters
+    ----------
+    magnitude, phase_rad, grid, acquisition, settings
+        Those of ``reconstruct``.
+    maps
+        What it returned for them: the map to compare with, and the total field of all echoes.
     """
     chosen = settings or Reconstruction()
-    seen = observe(
-        *(magnitude, phase_rad, mask, grid, acquisition),
-        settings=chosen,
-        fluid_probability=fluid_probability,
-    )
+    # Voxels that are not finite count as not measured.
+    signal = finite(magnitude, phase_rad)
+    seen = maps.measurement(signal[0], acquisition)
     others = {
         name: _susceptibility(seen, grid, replace(chosen, background=rival))
         for name, rival in RIVALS.items()
@@ -84,23 +82,26 @@ def variants(  # noqa: PLR0913 - a scan, where it is, and what else is known
     }
     if len(acquisition.echo_times_s) < FEWEST_ECHOES:
         return Variants(backgrounds=others)
-    signal = magnitude, phase_rad
+    ppm_per_hz = np.float32(1e6 / acquisition.centre_frequency_hz)
     # Noise of the two halves is independent, so half of their difference has the noise of their
     # mean.
     odd, even = (
         _susceptibility(
-            _with_field(seen, half_field(signal, seen, grid, acquisition, chosen, n)),
+            # Mask, weights and reference stay, so only noise moves.
+            seen._replace(field_ppm=field_hz * ppm_per_hz),
             grid,
             chosen,
         )
-        for n in (0, 1)
+        for field_hz in (
+            half_field(signal, maps, grid, acquisition, chosen, first) for first in (0, 1)
+        )
     )
     return Variants(backgrounds=others, half_difference_ppm=(odd - even) / 2)
 
 
 def half_field(
     signal: tuple[Array, Array],
-    seen: Observed,
+    maps: Maps,
     grid: Grid,
     acquisition: Acquisition,
     chosen: Reconstruction,
@@ -116,17 +117,12 @@ def half_field(
     times_s = acquisition.echo_times_s[half]
     magnitude, phase_rad = (np.ascontiguousarray(array[..., half]) for array in signal)
     own = replace(acquisition, echo_times_s=times_s)
-    found = chosen.fitting(magnitude, phase_rad, seen.field.mask, grid, own).frequency_hz
+    found = chosen.fitting(magnitude, phase_rad, maps.sound, grid, own).frequency_hz
     turn_hz = np.float32(1 / np.diff(times_s).min())
     # A turn of the halved sampling is a smaller step in Hz than that of all echoes.
-    turns = np.round((seen.total.frequency_hz - found) / turn_hz)
-    return cast("Array", np.where(seen.field.mask, found + turns * turn_hz, 0).astype(np.float32))
+    turns = np.round((maps.total_field_hz - found) / turn_hz)
+    return cast("Array", np.where(maps.sound, found + turns * turn_hz, 0).astype(np.float32))
 
 
-def _with_field(seen: Observed, field_hz: Array) -> Observed:
-    """Return the scan with another field: mask, weights and reference stay, so only noise moves."""
-    return seen._replace(field=seen.field._replace(field_ppm=field_hz * seen.ppm_per_hz))
-
-
-def _susceptibility(seen: Observed, grid: Grid, chosen: Reconstruction) -> Array:
-    return solved(seen.field, grid, chosen)[1].chi_ppm
+def _susceptibility(seen: Measurement, grid: Grid, chosen: Reconstruction) -> Array:
+    return solved(seen, grid, chosen)[1].chi_ppm

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_qsmthal.anatomy import deformation
 from bids_qsmthal.anatomy.deformation import Deformation, deform, inverted
 from bids_qsmthal.anatomy.warping import Warp, vectors_at, world_points
 from bids_qsmthal.core.image import Image
@@ -73,6 +74,73 @@ def test_the_inverse_leads_back(rng):
     again = there + vectors_at(forward, there)
     middle = (slice(None), slice(8, -8), slice(8, -8), slice(8, -8))
     assert np.abs(again - points)[middle].max() < 0.05
+
+
+@pytest.fixture(scope="module")
+def framed():
+    """A textured ball in a wide empty frame, and the same warped."""
+    generator = np.random.default_rng(5)
+    index = np.indices((64, 72, 56))
+    middle = np.array([30.0, 38, 26]).reshape(3, 1, 1, 1)
+    ball = ((index - middle) ** 2).sum(0) < 15**2
+    texture = 0.5 + 2 * ndimage.gaussian_filter(generator.normal(size=ball.shape), 2.0)
+    moving = np.where(ball, texture, 0).astype(np.float32)
+    bump = 2.5 * np.exp(-((index - middle) ** 2).sum(0) / 12**2)
+    fixed = ndimage.map_coordinates(
+        moving, index + bump * np.array([1, -1, 0.5]).reshape(3, 1, 1, 1)
+    )
+    fixed[fixed < 0.05] = 0
+    return tuple(Image(data.astype(np.float32), _affine()) for data in (fixed, moving))
+
+
+QUICK = Deformation(levels=((2, 12), (1, 6)))
+
+
+def test_the_empty_frame_that_is_left_out_would_not_have_changed_the_head(framed, monkeypatch):
+    found = deform(*framed, QUICK).data
+    spans = deformation._reached(framed[0].data, framed[1].data, QUICK)
+    assert np.diff(spans, axis=-1).sum() < 0.6 * framed[0].data.size
+
+    def everywhere(target, *_):
+        whole = np.zeros((*target.shape[:2], 2), np.int32)
+        whole[..., 1] = target.shape[2]
+        return whole
+
+    monkeypatch.setattr(deformation, "_reached", everywhere)
+    whole = deform(*framed, QUICK).data
+
+    inside = framed[0].data > 0
+    assert np.linalg.norm(whole[inside], axis=-1).mean() > 0.5
+    np.testing.assert_allclose(found[inside], whole[inside], atol=2e-3)
+
+
+def test_the_number_of_threads_changes_no_bit(framed, monkeypatch):
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(deformation.numba, "get_num_threads", lambda n=threads: n)
+        found.append(deform(*framed, QUICK))
+
+    np.testing.assert_array_equal(found[0].data, found[1].data)
+    monkeypatch.setattr(deformation.numba, "get_num_threads", lambda: 1)
+    np.testing.assert_array_equal(inverted(found[0]).data, inverted(found[1]).data)
+
+
+def test_an_inverse_on_a_coarser_grid_leads_back_as_well(rng):
+    affine = _affine()
+    affine[:3, :3] *= 0.6 / 1.5
+    smooth = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 8.0) for _ in range(3)]
+    data = np.stack([part / np.abs(part).max() * 1.6 for part in smooth], axis=-1)
+    forward = Image(data.astype(np.float32), affine)
+
+    back = inverted(forward, spacing_mm=1.2)
+
+    assert back.shape == (24, 26, 22)
+    points = world_points(forward.like(np.zeros(SHAPE, np.float32)))
+    there = points + vectors_at(back, points)
+    again = there + vectors_at(forward, there)
+    middle = (slice(None), slice(6, -6), slice(6, -6), slice(6, -6))
+    assert np.abs(data[middle[1:]]).max() > 1.0
+    assert np.abs(again - points)[middle].max() < 0.02
 
 
 def test_equal_images_stay_where_they_are(rng):

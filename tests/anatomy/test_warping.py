@@ -3,10 +3,11 @@
 import ants
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_qsmthal.anatomy import Warp, fields
 from bids_qsmthal.anatomy.deformation import inverted
-from bids_qsmthal.anatomy.warping import sample_images
+from bids_qsmthal.anatomy.warping import sample_images, world_points
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 
@@ -98,3 +99,39 @@ def test_fields_reach_beyond_the_images_they_serve(warp, t1w, template):
 def test_a_way_back_that_was_not_computed_is_an_error(template):
     with pytest.raises(ValueError, match="way back"):
         Warp(np.eye(4), ()).t1w_points(template)
+
+
+def test_sampling_is_that_of_scipy_also_at_the_border_and_outside(t1w):
+    generator = np.random.default_rng(3)
+    volume = t1w.like(generator.normal(size=t1w.shape).astype(np.float32))
+    labels = t1w.like(generator.integers(0, 99, t1w.shape).astype(np.uint8))
+    # Read-only, as the atlas is.
+    volume.data.setflags(write=False)
+    # Part of the points lie outside.
+    index = generator.uniform(-8, 65, (3, 40, 30, 20)).astype(np.float32)
+    points = np.einsum("ij,jxyz->ixyz", t1w.affine[:3, :3], index) + t1w.affine[:3, 3].reshape(
+        3, 1, 1, 1
+    )
+    points = points.astype(np.float32)
+    inverse = np.linalg.inv(t1w.affine)
+    there = np.einsum("ij,jxyz->ixyz", inverse[:3, :3], points.astype(float))
+    there += inverse[:3, 3].reshape(3, 1, 1, 1)
+
+    smooth = sample_images([volume, volume], points)
+    hard = sample_images([labels], points, order=0)[0]
+
+    expected = ndimage.map_coordinates(volume.data, there, np.float32, order=1, cval=0)
+    assert 0.2 < (expected != 0).mean() < 0.9
+    for found in smooth:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    nearest = ndimage.map_coordinates(labels.data, there, np.uint8, order=0, cval=0)
+    np.testing.assert_array_equal(hard, nearest)
+    assert hard.dtype == np.uint8
+
+
+def test_every_voxel_of_an_image_is_sampled_as_it_is_the_last_ones_too(template):
+    image = template.like(np.random.default_rng(1).normal(size=template.shape).astype(np.float32))
+
+    found = sample_images([image], world_points(image))[0]
+
+    np.testing.assert_allclose(found, image.data, atol=1e-5)
