@@ -129,7 +129,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     for name in ("quality.checks", "quality.decision", "measures.collect", "saving.save_tables"):
         monkeypatch.setattr(f"{room}.{name}", nothing)
     page = type("Page", (), {"stem": "", "methods_run": None})
-    monkeypatch.setattr(f"{room}.page.contents", lambda session, *_: _page(page, session))
+    monkeypatch.setattr(f"{room}.page.contents", lambda session, *_, **__: _page(page, session))
     monkeypatch.setattr(f"{room}.page.with_atlases", lambda shown, _: shown)
     monkeypatch.setattr(f"{room}.saving.save_structural", saved)
     monkeypatch.setattr(f"{room}.report.write_participant", written)

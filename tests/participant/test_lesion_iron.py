@@ -198,7 +198,7 @@ def test_without_lesions_there_is_no_rim_and_no_susceptibility(found: MeasuredLe
 
 def test_the_stage_says_what_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "sub-01_T1w.nii.gz"
-    echoes = GreFiles((), (path,))
+    echoes = GreFiles((), (tmp_path / "sub-01_part-phase_MEGRE.nii.gz",))
     mask = {"lesion": ExternalFile(path, EDITED)}
     for scans, external, outcome in (
         ({}, {}, "left out, there is no GRE"),

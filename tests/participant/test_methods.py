@@ -69,6 +69,7 @@ def susceptibility(**parts: Any) -> Any:
                 acquisition=Acquisition(echo_times_s=(0.005, 0.01), field_strength_t=3),
                 first=(),
                 second=(),
+                echoes=(),
             ),
             report=PHASE,
             warnings=(),
@@ -214,15 +215,15 @@ def test_the_page_has_the_warnings_of_maps_registration_and_regions(tmp_path) ->
     session = Session(tmp_path, "01", gre=GreFiles((), ()))
     shifted = rigid()
     shifted.warnings = (RegistrationNotSharp(4.0),)
-    said = page._susceptibility_warnings(session, susceptibility(to_t1w=shifted))
+    said = page._gre_warnings(session, susceptibility(to_t1w=shifted), None)
     assert said == [InversionNotConverged(), RegistrationNotSharp(4.0), NoR2StarMap()]
     contradicted = susceptibility()
     unusual = PhaseSignUnusual(1, 0.4, "GE", -1)
     contradicted.signal.warnings = (unusual,)
-    assert unusual in page._susceptibility_warnings(session, contradicted)
+    assert unusual in page._gre_warnings(session, contradicted, None)
     unknown = susceptibility(regions=None)
-    assert page._susceptibility_warnings(session, unknown)[-1] == ThalamusUnknown()
-    assert page._susceptibility_warnings(Session(tmp_path, "01"), None) == [NoGradientEcho()]
+    assert page._gre_warnings(session, unknown, None)[-1] == ThalamusUnknown()
+    assert page._gre_warnings(Session(tmp_path, "01"), None, None) == [NoGradientEcho()]
 
 
 def test_a_map_without_a_number_is_to_be_looked_at() -> None:

@@ -188,7 +188,7 @@ def test_white_matter_is_carried_from_t1w_where_the_registration_held() -> None:
 
 def scan_of(external: dict[str, Any]) -> Any:
     acquisition = Acquisition(echo_times_s=(0.005, 0.01, 0.02), field_strength_t=3.0)
-    series = SimpleNamespace(acquisition=acquisition, first=(), second=())
+    series = SimpleNamespace(acquisition=acquisition, first=(), second=(), echoes=())
     grid = Image(np.zeros((3, 3, 3), np.float32), np.eye(4))
     return SourceScan(grid=grid, series=cast("Any", series), external=external, nuclei_names={})
 

@@ -109,7 +109,7 @@ def test_a_scan_that_is_left_out_keeps_the_names_of_its_run() -> None:
     left = session.without(UnusableScan("gre", "GRE", "it is damaged"))
     assert (left.name, left.run, left.gre) == (session.name, "2", None)
     assert "it is damaged" in sentences.sentence(left.warnings[0])
-    assert not page._susceptibility_warnings(left, None)
+    assert not page._gre_warnings(left, None, None)
 
 
 def test_who_lacks_a_scan_has_finished_and_the_status_says_it(tmp_path: Path) -> None:
