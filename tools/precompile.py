@@ -36,16 +36,20 @@ def main(folder: Path) -> int:
 
 
 def register() -> None:
-    """Bring one box of noise to another."""
+    """Bring one box of noise to another, and the atlas along."""
     import numpy as np  # noqa: PLC0415 - after the environment
 
-    from bids_qsmthal.anatomy import deformation  # noqa: PLC0415
+    from bids_qsmthal.anatomy import deformation, preparation, warping  # noqa: PLC0415
     from bids_qsmthal.core.image import Image  # noqa: PLC0415
 
     boxes = np.random.default_rng(0).random((2, 24, 24, 24), dtype=np.float32)
     fixed, moving = (Image(box, np.eye(4)) for box in boxes)
-    settings = deformation.Deformation()
-    deformation.inverted(deformation.deform(fixed, moving, settings))
+    field = deformation.deform(fixed, moving, deformation.Deformation())
+    warp = warping.Warp(np.eye(4), (field,), deformation.inverted(field))
+    # As many images at once as a run samples: each number is compiled by itself.
+    preparation.carry(warp, fixed)
+    warping.sample_images([fixed], warping.Warp(np.eye(4), ()).template_points(fixed))
+    warp.t1w_points(fixed)
 
 
 def write_participant(raw: Path, brought: Path) -> None:
