@@ -8,7 +8,8 @@ import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal import roi
+from bids_qsmthal import anatomy, roi
+from bids_qsmthal.anatomy.output_spaces import RESOLUTIONS, OutputSpace
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.qsm import (
     BACKGROUNDS,
@@ -23,7 +24,7 @@ from bids_qsmthal.qsm.field import OFFSETS
 from bids_qsmthal.qsm.inversion import Medi
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_qsmthal.qsm.field import Offset
 
@@ -150,6 +151,25 @@ def regions(
             default.thalamus, remove_rim=rim == "remove", exclude_lesions=lesions == "remove"
         ),
     )
+
+
+def output_spaces(words: Sequence[str]) -> tuple[OutputSpace, ...]:
+    """Return the spaces that a user wants images in, each once.
+
+    Raises
+    ------
+    UsageError
+        A space or a resolution is not known.
+    """
+    template = anatomy.atlas.SPACE
+    known = {"T1w": OutputSpace("T1w"), template: OutputSpace(template, 1)}
+    known |= {f"{template}:res-{mm}": OutputSpace(template, mm) for mm in RESOLUTIONS}
+    if unknown := [word for word in words if word not in known]:
+        raise UsageError(
+            f"--output-spaces {unknown[0]}: expected {', '.join(known)}; no other template is in "
+            "the package."
+        )
+    return tuple(dict.fromkeys(known[word] for word in words))
 
 
 def name_of(method: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bids_qsmthal import anatomy, roi
+from bids_qsmthal.anatomy.output_spaces import OutputSpace
 from bids_qsmthal.lesions import FlairLesions
 from bids_qsmthal.qsm import Reconstruction
 from bids_qsmthal.qsm.separation import R2StarSeparation
@@ -125,6 +126,8 @@ class Settings:
         Whose regions are measured besides ours.
     longitudinal
         Whether the visits of a participant are compared after they are finished.
+    output_spaces
+        Grids on which maps and masks are wanted besides their own.
     b0_direction
         The main field along the voxel axes of the gradient echo, where its header does not say.
     started
@@ -149,6 +152,7 @@ class Settings:
     rims: roi.RimRule = field(default_factory=roi.RimRule)
     separation: R2StarSeparation | None = None
     atlases: tuple[AtlasFile, ...] = ()
+    output_spaces: tuple[OutputSpace, ...] = ()
     longitudinal: bool = False
     analysis: Path | None = None
     database: Path | None = None

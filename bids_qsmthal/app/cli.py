@@ -209,6 +209,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
         separation=SEPARATIONS[chosen.separation],
         atlases=atlases.parse(chosen.atlas, chosen.atlas_space, chosen.atlas_threshold),
         longitudinal=chosen.longitudinal == "auto",
+        output_spaces=choices.output_spaces(chosen.output_spaces),
         analysis=chosen.analysis,
         database=chosen.bids_database_dir,
         phase_sign=chosen.phase_sign,

@@ -430,6 +430,7 @@ def _inputs(parser: Parser) -> None:
         help="datasets with segmentations, masks or maps that replace a stage",
     )
     _atlases(group)
+    _output_spaces(group)
     _option(group, "--analysis", type=Path, metavar="FILE", help="YAML with group-level models")
     _option(
         group,
@@ -478,6 +479,19 @@ def _atlases(group: argparse._ArgumentGroup) -> None:
         metavar="X",
         help="probability above which a voxel belongs to a region, in the unit of the file "
         "(default: 0.5, which keeps volumes)",
+    )
+
+
+def _output_spaces(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--output-spaces",
+        nargs="+",
+        default=[],
+        metavar="SPACE",
+        help="spaces in which maps and masks are written besides their own: T1w, "
+        "MNI152NLin2009cAsym (1 mm), MNI152NLin2009cAsym:res-2 (2 mm; to res-4); each is "
+        "interpolated once",
     )
 
 
@@ -709,7 +723,7 @@ def _behaviour(parser: Parser) -> None:
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
 
 
-SIZE = re.compile(r"(\d+(?:\.\d*)?)(?:([KMGTkmgt])[Bb]?)?")
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(?:([KMGTkmgt])[Bb]?)?")
 """A number, and a unit where it is not MB."""
 
 

@@ -147,7 +147,7 @@ class Derivatives:
         path = self.path(product.ending, ".nii.gz", space=product.space)
         # Image before sidecar: a sidecar without image would vouch for something that is not there.
         # An output in a template's world must not pass for one in the scanner's.
-        nifti.save(image, path, dtype=dtype, code=self.code(product.space))
+        nifti.save(image, path, dtype=dtype, code=self.code(product.grid or product.space))
         sidecar = self._sidecar(product, sources, method or {})
         write_json(self.path(product.ending, ".json", space=product.space), sidecar)
         return path
@@ -169,7 +169,7 @@ class Derivatives:
             content["Units"] = product.units
         # BIDS wants SpatialReference where a name has space-.
         if product.entities.startswith("space-"):
-            content["SpatialReference"] = self.references[product.space]
+            content["SpatialReference"] = self.references[product.grid or product.space]
         content["Sources"] = list(sources)
         return content | ({"Method": dict(method)} if method else {})
 

@@ -19,7 +19,7 @@ class Product:
     Attributes
     ----------
     space
-        The scan whose grid it is on.
+        The scan it is made from, whose grid it is on.
     entities
         Entities between those of the participant and the suffix; empty for native maps.
     suffix
@@ -28,6 +28,10 @@ class Product:
         Unit of the voxel values, as BIDS writes it; ``None`` for masks and labels.
     description
         One sentence for the sidecar.
+    grid
+        The space whose grid it is on, where that is not the one of the scan.
+    resolution
+        Of that grid, in words; empty where the space has one only.
     """
 
     space: Space
@@ -35,10 +39,16 @@ class Product:
     suffix: str
     units: str | None
     description: str
+    grid: str = ""
+    resolution: str = ""
 
     @property
     def required(self) -> dict[str, str | bool]:
         """Metadata that BIDS asks of this kind of image."""
+        return self._of_suffix | ({"Resolution": self.resolution} if self.resolution else {})
+
+    @property
+    def _of_suffix(self) -> dict[str, str | bool]:
         if self.suffix == "mask":
             return {"Type": MASK_TYPES.get(self.entities.rsplit("-", 1)[-1], "ROI")}
         # BIDS asks for SkullStripped of derivatives of anatomical images; maps are zero outside the
@@ -155,6 +165,26 @@ def of_atlas(name: str) -> Product:
         *("T1w", f"space-T1w_desc-atlas{name}", "dseg", None),
         f"Regions of the atlas {name}; where regions overlap the most probable.",
     )
+
+
+def in_space(key: str, space: str, entities: str, resolution_mm: int | None) -> Product:
+    """Return an image of the catalogue as it is on the grid of another space.
+
+    Parameters
+    ----------
+    key
+        Its row in ``PRODUCTS``.
+    space, entities
+        The space, and how names of files say it: ``space-MNI152NLin2009cAsym_res-2``.
+    resolution_mm
+        Voxel size of its grid, where there are several.
+    """
+    native = PRODUCTS[key]
+    others = [one for one in native.entities.split("_") if one and not one.startswith("space-")]
+    named = "_".join((entities, *others))
+    said = f"{native.description} Carried to {space}."
+    resolution = "" if resolution_mm is None else f"{resolution_mm} mm, isotropic"
+    return Product(native.space, named, native.suffix, native.units, said, space, resolution)
 
 
 REPLACEABLE = (

@@ -59,6 +59,8 @@ FORMATS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 
 NUMBERS = "biuf"
 """Kinds of types that hold one real number a voxel."""
+MNI_CODE = 4
+"""Of an affine to MNI space (NIfTI-1)."""
 
 
 def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:

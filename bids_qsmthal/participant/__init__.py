@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bids_qsmthal import report
+from bids_qsmthal import anatomy, report
 from bids_qsmthal.bids import external, manifest
 from bids_qsmthal.bids.derivatives import Derivatives, raw_uri
 from bids_qsmthal.core import nifti
@@ -17,6 +17,7 @@ from bids_qsmthal.participant import (
     atlas_regions,
     input_checks,
     measures,
+    output_spaces,
     page,
     pipeline,
     quality,
@@ -91,6 +92,9 @@ def process(session: Session, settings: Settings) -> None:
         saving.save_structural(session, structural, settings, out)
         saving.save_gradient_echo(session, susceptibility or relaxation, settings, out)
         saving.save_atlases(session, measured, out)
+        output_spaces.save(
+            session, settings.output_spaces, structural, susceptibility or relaxation, out
+        )
         saving.save_tables(table, quality.checks(*judged), shown.methods_run, out)
     _write_page(shown, settings, out)
     # With --reports-only the images of the run before are still the valid ones.
@@ -152,8 +156,10 @@ def outputs(session: Session, settings: Settings) -> Derivatives:
         _places(session, settings),
         references={
             space: raw_uri(path, session.root) if path else "n/a" for space, path in scans.items()
-        },
-        codes={space: nifti.world_code(path) for space, path in scans.items() if path},
+        }
+        | {anatomy.atlas.SPACE: anatomy.atlas.SPACE},
+        codes={space: nifti.world_code(path) for space, path in scans.items() if path}
+        | {anatomy.atlas.SPACE: nifti.MNI_CODE},
     )
 
 

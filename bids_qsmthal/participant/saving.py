@@ -13,7 +13,7 @@ from bids_qsmthal.bids.derivatives import plain, raw_uri
 from bids_qsmthal.bids.products import of_atlas
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
-from bids_qsmthal.core.nifti import save_field
+from bids_qsmthal.core.nifti import MNI_CODE, save_field
 from bids_qsmthal.participant import lesion_iron, quality
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.participant.relaxation import MagnitudeResults
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.report import MethodsRun
     from bids_qsmthal.settings import Settings
-
-MNI = 4
-"""Code of an affine to MNI space in NIfTI-1."""
 
 Content = tuple[str, "Image | None", "type[np.generic]"]
 """Key of the product, the image, and the type it is stored in."""
@@ -295,7 +292,7 @@ def save_warp(prepared: Prepared | None, out: Derivatives) -> None:
     for (source, target), field in zip(ways, both, strict=True):
         ending = _xfm(source, target)
         # A field lies on the grid of its target.
-        code = out.code("T1w") if target == "T1w" else MNI
+        code = out.code("T1w") if target == "T1w" else MNI_CODE
         save_field(field, out.path(ending, ".nii.gz", space="T1w"), code=code)
         place = out.path(ending, ".json", space="T1w")
         _save_xfm_sidecar(source, target, "affine and deformation", prepared.quality, place)

@@ -247,7 +247,7 @@ def test_a_size_is_read_as_other_apps_do(word: str, size_bytes: int) -> None:
     assert options.size_bytes(word) == size_bytes
 
 
-@pytest.mark.parametrize("word", ["0", "8X", "G", "-8G", "8 G", "", "1e3"])
+@pytest.mark.parametrize("word", ["0", "8X", "G", "-8G", "8 G", "", "1e3", "9" * 400])
 def test_what_is_no_size_is_refused(word: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a size"):
         options.size_bytes(word)

@@ -216,6 +216,7 @@ ELSEWHERE = {
     # Which scans are read: another scan is another content.
     *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
     *("anat_only", "qsm_only"),
+    *("output_spaces",),  # of results that are there
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
     *("longitudinal",),  # after all stages of all sessions
