@@ -47,9 +47,6 @@ STEP_MM = 0.5
 OFFSET_ROUNDS = 10
 """Of expectation maximisation."""
 
-LEAST_CORE = 0.1
-"""Fraction of a thalamus that tells its intensity, where it is too thin for a core."""
-
 INTENSITIES = 20
 """Bins of what occurs beside the thalamus."""
 
@@ -260,7 +257,7 @@ def _densities(
     values: Double, signed_mm: Double, voxel_mm: tuple[float, float, float], how: Border
 ) -> Double:
     """Density of each voxel's intensity for each of ``FRACTIONS``, shape (fractions, x, y, z)."""
-    inside = signed_mm >= _core_mm(signed_mm, float(np.mean(voxel_mm)), how)
+    inside = signed_mm >= how.sure_mm
     plane, spread = _plane(values, inside, voxel_mm)
     # Not beyond where it was fitted: the lateral thalamus brightens towards the capsule.
     nearest = ndimage.distance_transform_edt(
@@ -278,14 +275,6 @@ def _densities(
                 values, mixed, float(np.hypot(spread, (1 - fraction) * bin_width / 2))
             )
     return density
-
-
-def _core_mm(signed_mm: Double, size_mm: float, how: Border) -> float:
-    """Return the depth from which on everything is thalamus, wherever the border is moved to."""
-    # White matter within a border that lies too far out would tilt the plane towards itself, and
-    # then be taken for thalamus: of two real heads (labels of others) 7.9 and 3.6 % too large.
-    deepest = float(np.quantile(signed_mm[signed_mm > 0], 1 - LEAST_CORE))
-    return min(how.reach_mm + size_mm, deepest)
 
 
 def _beside(values: Double, beside: Mask, near_voxels: tuple[float, ...]) -> tuple[Double, Double]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.thalamus import Border, _core_mm, refined_thalami
+from bids_qsmthal.anatomy.thalamus import Border, refined_thalami
 from bids_qsmthal.anatomy.tissue import Fractions
 from tests.anatomy.phantoms import radius, shares
 
@@ -107,26 +107,3 @@ def test_without_an_atlas_label_there_is_no_thalamus(rng):
     t1w, prior, _ = _scene(rng, 10.0, 10.0)
 
     assert not left_of(t1w, 0 * prior).any()
-
-
-def test_the_intensity_is_that_of_voxels_which_no_border_that_is_tried_leaves_out():
-    border, size_mm = Border(), 1.0
-    truth = shares(lambda x, y, z: radius(x, y, z) < 8, SHAPE) > 0.5
-    # An atlas as far off as the border can be moved: white matter lies within it.
-    outline = ndimage.distance_transform_edt(~truth) < border.reach_mm
-    signed_mm = np.where(outline, ndimage.distance_transform_edt(outline) - 0.5, -1.0)
-
-    core = signed_mm >= _core_mm(signed_mm, size_mm, border)
-
-    assert (outline & ~truth).sum() > 1000
-    assert not (core & ~truth).any()
-    assert core.sum() > 300
-
-
-def test_a_thin_thalamus_shows_its_intensity_in_its_deepest_tenth():
-    signed_mm = np.where(np.arange(40) < 20, np.arange(40) % 4 - 0.5, -3.0)
-
-    depth_mm = _core_mm(signed_mm, 1.0, Border())
-
-    assert depth_mm == 2.5
-    assert (signed_mm >= depth_mm).sum() == 5
