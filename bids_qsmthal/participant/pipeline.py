@@ -79,7 +79,7 @@ class Stage:
         Keys of the images in ``bids.products`` that come from it.
     share
         CPU time, as a share of that of a participant with all four scans (measured: a simulated
-        head of 1.5 x 1.5 x 2 mm; images and pages counted with the last stage). Other matrices
+        head of 1.5 x 1.5 x 2 mm; images and pages counted with the last two). Other matrices
         shift it, and with it the estimate of the time left. Stages on request come on top.
     lack
         What a user goes without where it cannot run.
@@ -114,7 +114,7 @@ PREPARE_T1W = Stage(
 FLAIR_TO_T1W = Stage(
     title="FLAIR to T1w",
     needs=(T1W, FLAIR),
-    share=0.09,
+    share=0.03,
     gives=(Rigid,),
 )
 BRAIN_IN_FLAIR = Stage(
@@ -130,7 +130,7 @@ T2_LESIONS = Stage(
     scan=FLAIR,
     external="lesion",
     makes=("lesion", "lesion_probability", "lesion_flair"),
-    share=0.06,
+    share=0.11,
     lack="no T2 lesions",
     # An image where lesions are grown from seeds.
     gives=(Lesions, Image),
@@ -146,7 +146,7 @@ SEGMENT_T1W = Stage(
 CE_T1W_TO_T1W = Stage(
     title="post-contrast T1w to T1w",
     needs=(T1W, CE_T1W),
-    share=0.11,
+    share=0.04,
     gives=(Rigid,),
 )
 ENHANCING_LESIONS = Stage(
@@ -155,14 +155,14 @@ ENHANCING_LESIONS = Stage(
     scan=CE_T1W,
     external="enhancing",
     makes=("enhancing",),
-    share=0.03,
+    share=0.04,
     lack="no enhancing lesions",
     gives=(Enhancement,),
 )
 GRE_TO_T1W = Stage(
     title="gradient echo to T1w",
     needs=(GRE, T1W),
-    share=0.09,
+    share=0.04,
     gives=(Rigid,),
 )
 BRAIN_IN_GRE = Stage(
@@ -187,7 +187,7 @@ SUSCEPTIBILITY = Stage(
     title="field, background, susceptibility",
     needs=(GRE, PHASE),
     makes=("chi", "r2star", "t2star", "local_field", "total_field", "noise", "qsm_mask"),
-    share=0.05,
+    share=0.07,
     lack="no maps of susceptibility and R2*",
     gives=(Maps,),
 )
@@ -195,14 +195,14 @@ VARIANTS = Stage(
     title="other backgrounds, split echoes",
     needs=(GRE, PHASE, THALAMI),
     external="chi",
-    share=0.07,
+    share=0.13,
     gives=(Variants,),
 )
 REGIONS = Stage(
     title="thalamus, veins, reference",
     needs=(GRE, PHASE, THALAMI),
     makes=("deepgray_gre", "thalamus", "csf_reference", "vein", "lesion_gre", "nuclei_gre"),
-    share=0.09,
+    share=0.10,
     lack="no susceptibility of the thalamus",
     gives=(RegionResults,),
 )
@@ -212,7 +212,7 @@ LESION_IRON = Stage(
     # White matter, which lesions are compared with, is found on T1w.
     needs=(GRE, PHASE, T1W, LESIONS),
     makes=("lesion_labels", "lesion_labels_gre", "rim"),
-    share=0.02,
+    share=0.05,
     lack="no susceptibility of lesions",
     gives=(LesionIron,),
 )
