@@ -37,7 +37,10 @@ CLASSES = {
 """Methods as sidecars name them; MEDI is MEDI+0 where it keeps CSF uniform."""
 
 
-@pytest.fixture(params=["tiny", pytest.param("seam", marks=pytest.mark.slow)])
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["tiny", "seam"])
 def study(request: pytest.FixtureRequest) -> Study:
     made: Study = request.getfixturevalue(f"{request.param}_study")
     return made

@@ -33,6 +33,7 @@ def test_one_side_is_never_surer_than_both() -> None:
             assert one > both
 
 
+@pytest.mark.slow
 def test_zero_filling_does_not_make_the_number_surer(head) -> None:
     metrics = {"field_noise_ppb": 1.0}
     plain = roi.measure(head.inputs(metrics=metrics))
