@@ -182,6 +182,7 @@ def test_a_failed_registration_of_a_scan_is_a_flag_and_a_warning(good, name):
     assert apart in head.warnings
 
 
+@pytest.mark.slow
 def test_a_failed_registration_to_the_template_is_a_flag_and_a_warning(monkeypatch):
     t1w = phantom.t1w(phantom.grid())
     monkeypatch.setattr(preparation, "bias_corrected", lambda image, *_, **__: image)

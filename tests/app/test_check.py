@@ -50,6 +50,7 @@ def test_a_dataset_is_told_by_participant(study: Path, capsys: pytest.CaptureFix
     assert "3 of 3 ready" in text
 
 
+@pytest.mark.slow
 def test_a_gradient_echo_has_its_row(study: Path, tmp_path: Path) -> None:
     for path in (study / "sub-01" / "anat").glob("*MEGRE.json"):
         content = json.loads(path.read_text())
@@ -69,6 +70,7 @@ def test_a_gradient_echo_has_its_row(study: Path, tmp_path: Path) -> None:
     assert found.loc["sub-03", "gre_field"] == "n/a"
 
 
+@pytest.mark.slow
 def test_a_phase_that_a_run_would_refuse_for_its_values_is_found(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +99,7 @@ def test_what_is_missing_is_told_with_its_cost(
     assert "no T1w" not in text
 
 
+@pytest.mark.slow
 def test_what_is_brought_spares_the_cost(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +131,7 @@ def bad_name(folder: Path) -> None:
     path.rename(path.with_name("sub-01_mod-x_FLAIR.nii.gz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "code", "says", "state"),
     [
@@ -164,6 +168,7 @@ def test_headers_alone_do_not_show_damaged_voxels(
     assert "1 of 3" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_name_that_run_and_check_judge_is_judged_alike(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +178,7 @@ def test_every_name_that_run_and_check_judge_is_judged_alike(
     assert "not a valid" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_table_is_written_for_programs(study: Path, tmp_path: Path) -> None:
     no_magnitude(study / "sub-02" / "anat")
     table = tmp_path / "check.tsv"
@@ -198,6 +204,7 @@ def test_the_group_level_is_told_of_columns_it_lacks(
     assert "participants.tsv does not list sub-03" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ids", "says"),
     [
@@ -217,6 +224,7 @@ def test_ids_that_a_spreadsheet_cut_are_matched_as_at_group_level(
     assert ("does not list" in text) is ("does not list" in says)
 
 
+@pytest.mark.slow
 def test_nothing_is_written(study: Path) -> None:
     before = sorted(study.rglob("*"))
     main(["check", str(study), "-q"])
@@ -229,6 +237,7 @@ def test_a_folder_that_is_no_dataset_has_its_code(tmp_path: Path) -> None:
     assert main(["check"]) == 64
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_stages_and_files_and_writes_nothing(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +254,7 @@ def test_a_dry_run_names_stages_and_files_and_writes_nothing(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_what_is_brought_takes_the_place_of_its_stage(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +269,7 @@ def test_what_is_brought_takes_the_place_of_its_stage(
     assert "no enhancing lesions" not in text
 
 
+@pytest.mark.slow
 def test_labels_that_are_brought_say_where_the_thalamus_is(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +284,7 @@ def test_labels_that_are_brought_say_where_the_thalamus_is(
     assert "would run: thalamus, veins, reference" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_brought_labels_that_miss_the_scan_are_a_problem(study: Path, tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "manual", "sub-01")
     assert main(["check", str(study), "-q", "-d", f"manual={tmp_path / 'manual'}"]) == 0

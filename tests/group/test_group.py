@@ -113,11 +113,13 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_without_any_participant_the_level_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LevelUnavailableError, match="run the participant level first"):
         group.process(tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_three_participants_give_flagged_rows_and_no_crash(tmp_path: Path) -> None:
     bids_dir, output_dir, _ = small(tmp_path, 3)
     result = group.process(bids_dir, output_dir)
@@ -131,6 +133,7 @@ def test_three_participants_give_flagged_rows_and_no_crash(tmp_path: Path) -> No
     assert unadjusted["note"].str.contains("do not rely on it").all()
 
 
+@pytest.mark.slow
 def test_a_covariate_that_nobody_has_leaves_out_the_models_that_need_it(tmp_path: Path) -> None:
     bids_dir, output_dir, _ = small(tmp_path)
     path = bids_dir / "participants.tsv"
@@ -142,6 +145,7 @@ def test_a_covariate_that_nobody_has_leaves_out_the_models_that_need_it(tmp_path
     assert models.loc["chi_age", "coefficient"].notna().all()
 
 
+@pytest.mark.slow
 def test_a_column_the_users_analysis_asks_for_must_be_there(tmp_path: Path) -> None:
     bids_dir, output_dir, _ = small(tmp_path)
     path = bids_dir / "participants.tsv"
@@ -158,6 +162,7 @@ def break_participants(bids_dir: Path, change: tuple[str, str]) -> None:
     path.write_text(path.read_text().replace(*change, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -178,6 +183,7 @@ def test_wrong_participants_tables_are_refused_with_the_place(
     assert "participants.tsv" in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_participant_with_unusable_images_is_excluded_with_the_reason(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -192,6 +198,7 @@ def test_a_participant_with_unusable_images_is_excluded_with_the_reason(tmp_path
     assert flow["excluded: quality control: chi_relative_csf_thalamus_LR"] == 1
 
 
+@pytest.mark.slow
 def test_an_unusable_lesion_mask_costs_only_the_lesion_models(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -201,6 +208,7 @@ def test_an_unusable_lesion_mask_costs_only_the_lesion_models(tmp_path: Path) ->
     assert (models.loc["thickness_unadjusted", "n"] == 30).all()
 
 
+@pytest.mark.slow
 def test_the_users_decision_wins_over_quality_control(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -220,6 +228,7 @@ def test_the_users_decision_wins_over_quality_control(tmp_path: Path) -> None:
     assert "sub-0002" not in used
 
 
+@pytest.mark.slow
 def test_volumes_in_mixed_units_are_brought_to_one(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -230,6 +239,7 @@ def test_volumes_in_mixed_units_are_brought_to_one(tmp_path: Path) -> None:
     assert wide["thalamic_volume"].iloc[0] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_unit_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -238,6 +248,7 @@ def test_a_unit_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
         group.process(bids_dir, output_dir)
 
 
+@pytest.mark.slow
 def test_several_runs_are_averaged_and_the_first_session_is_used(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     values = cohort.iloc[0].to_dict()
@@ -253,6 +264,7 @@ def test_several_runs_are_averaged_and_the_first_session_is_used(tmp_path: Path)
     assert read(folder, "flow").set_index("step").loc["in the analysis", "n"] == 30
 
 
+@pytest.mark.slow
 def test_the_presence_of_enhancement_comes_from_the_images_where_the_table_lacks_it(
     tmp_path: Path,
 ) -> None:
@@ -272,6 +284,7 @@ def test_the_presence_of_enhancement_comes_from_the_images_where_the_table_lacks
     assert wide["enhancing_source"].iloc[1] == "participants.tsv: enhancing_lesions"
 
 
+@pytest.mark.slow
 def test_codes_are_read_through_the_data_dictionary(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path)
     path = bids_dir / "participants.tsv"
@@ -292,6 +305,7 @@ def test_the_page_names_each_participants_report_and_loads_nothing_from_outside(
     assert 'src="http' not in text
 
 
+@pytest.mark.slow
 def test_failed_checks_of_a_scan_decide_and_give_the_reason(tmp_path: Path) -> None:
     bids_dir, output_dir, _ = small(tmp_path)
     header = "name\tvalue\tunit\tthreshold\tverdict\treason\tsource\n"
@@ -308,6 +322,7 @@ def test_failed_checks_of_a_scan_decide_and_give_the_reason(tmp_path: Path) -> N
     assert wide.loc["sub-0002", "quality"] == "check"
 
 
+@pytest.mark.slow
 def test_other_choices_of_a_scan_enter_the_sensitivity_analysis(tmp_path: Path) -> None:
     bids_dir, output_dir, cohort = small(tmp_path, 20)
     header = "choice\tvariant\themisphere\tvalue\tdifference\tunit\tn_voxels\n"
@@ -405,6 +420,7 @@ def test_sessions_make_a_longitudinal_model(tmp_path: Path) -> None:
     assert "Change over time" in (folder / "group.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_lesion_model_without_the_old_keeps_those_who_are_just_fifty(tmp_path: Path) -> None:
     cohort = cohorts.simulated(40, np.random.default_rng(5), {})
     cohort.loc[:1, "age"] = [50.0, 50.1]
@@ -418,6 +434,7 @@ def test_the_lesion_model_without_the_old_keeps_those_who_are_just_fifty(tmp_pat
     assert outside == f"{40 - young} outside the filter"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_participants_get_tables_without_models(tmp_path: Path, n: int) -> None:
     bids_dir, output_dir = cohorts.write(cohorts.published().head(n), tmp_path)

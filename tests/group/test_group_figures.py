@@ -30,6 +30,7 @@ def boxes(axes: Axes, which: str):
     return [label.get_window_extent() for label in shown if label.get_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3, 6.5e5, 1.4e6])
 def test_labels_of_small_panels_do_not_overlap(scale: float, rng: np.random.Generator) -> None:
     canvas, panels = plots.grid(6, columns=2, height_inches=2.6)

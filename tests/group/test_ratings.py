@@ -96,6 +96,7 @@ def test_no_ratings_are_an_empty_table(tmp_path: Path) -> None:
     assert ratings.read(tmp_path / "edits").empty
 
 
+@pytest.mark.slow
 def test_a_click_on_the_page_reaches_the_group_analysis(
     browser,  # noqa: F811
     study: tuple[Path, Path],

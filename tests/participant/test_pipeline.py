@@ -195,6 +195,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"bids_qsmthal.participant.{name}", lambda *_: ())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("scans", list(subsets(SCANS)), ids="+".join)
 def test_a_run_does_exactly_the_stages_of_a_dry_run(

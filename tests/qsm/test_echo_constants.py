@@ -41,6 +41,7 @@ def test_a_scan_without_constants_is_left_alone(times, frequency_hz) -> None:
     assert mended is moved
 
 
+@pytest.mark.slow
 def test_constants_are_found_before_the_sign_and_reported() -> None:
     scan = head()
     magnitude, angle = scan.signal(snr=60)

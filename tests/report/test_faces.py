@@ -80,6 +80,7 @@ def test_nothing_of_the_face_is_left_and_the_rim_of_the_brain_is(gre: Image, t1w
         assert away_mm[shown].max() < FACE_MM - STEP_MM, name
 
 
+@pytest.mark.slow
 def test_no_picture_shows_the_face(tmp_path) -> None:
     """The face shines twice as bright as the rest: it would be the brightest of every picture."""
     shown, hidden = (tmp_path / name for name in ("shown", "hidden"))

@@ -81,6 +81,7 @@ def test_files_to_correct_are_named_as_the_next_run_looks_for_them(page) -> None
     assert f"{folder}space-MEGRE_label-thalamus_desc-final_mask.nii.gz" in text
 
 
+@pytest.mark.slow
 def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(
     full_report, written, tmp_path
 ) -> None:

@@ -30,6 +30,7 @@ def with_atlas(full_report: ParticipantReport) -> ParticipantReport:
     return replace(full_report, atlases=(atlas_of(4, full_report.anatomy.t1w),))
 
 
+@pytest.mark.slow
 def test_each_atlas_has_a_section_with_its_picture_and_its_table(
     with_atlas: ParticipantReport,
 ) -> None:
@@ -44,6 +45,7 @@ def test_each_atlas_has_a_section_with_its_picture_and_its_table(
     assert titles.index("Atlas own") < titles.index("Measures")
 
 
+@pytest.mark.slow
 def test_without_an_atlas_the_page_has_no_section_for_one(full_report: ParticipantReport) -> None:
     titles = [one.title for one in participant_page(full_report).sections]
     assert not any(title.startswith("Atlas") for title in titles)

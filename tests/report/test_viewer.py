@@ -111,6 +111,7 @@ def test_a_region_can_be_hidden(browser, viewer_file, tmp_path) -> None:
     assert not np.array_equal(*pictures)
 
 
+@pytest.mark.slow
 def test_report_and_viewer_link_to_each_other(browser, viewer_file) -> None:
     browser.open(viewer_file, 1280)
     browser.follow("header a")

@@ -42,6 +42,7 @@ def test_the_answer_does_not_depend_on_the_shape_of_the_voxels(head_of, size_mm)
     assert result.reference.region is roi.ReferenceRegion.ATRIA
 
 
+@pytest.mark.slow
 def test_more_iron_is_a_larger_number_and_an_offset_of_the_map_is_none(head, measured):
     more = head.chi_ppm.data + np.where(labelled(measured) > 0, 0.02, 0).astype(np.float32)
     shifted = head.chi_ppm.data + np.float32(0.5)
