@@ -147,6 +147,6 @@ def _save(
         found = grid.value(one.image, from_t1w, order=one.order)
         if one.inside is not None:
             found = found.like(np.where(grid.mask(one.inside, from_t1w), found.data, 0))
-        method = {"Interpolation": SPLINES[one.order], "Interpolations": 1}
+        method = {"Interpolation": SPLINES[one.order]}
         dtype = np.float32 if one.order else np.int16
         destination.out.save(product, found, sources=sources, method=method, dtype=dtype)
