@@ -411,7 +411,7 @@ def leaving_out(chosen: argparse.Namespace) -> frozenset[str]:
     Raises
     ------
     UsageError
-        None is: one of the options is on the command line, the other in a configuration file.
+        Nothing is left: one option is on the command line, the other in a configuration file.
     """
     asked = [roles for name, roles in LEAVING_OUT.items() if getattr(chosen, name)]
     if len(asked) > 1:
