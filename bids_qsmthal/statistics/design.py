@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import functools
+import operator
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
@@ -131,8 +133,9 @@ def build(
             )
     # The filter comes first: who is outside it is not counted as missing. Incomplete rows go before
     # the formula is evaluated, so that center, scale and splines see only the people of the model.
-    passed = frame[expressions.keep(filter, frame, levels)]
-    complete = passed.dropna(subset=list(variables))
+    # Only the columns of the model: a cohort's table has hundreds, and each would be copied.
+    passed = frame.loc[expressions.keep(filter, frame, levels), list(variables)]
+    complete = passed.dropna()
     # After the rows are chosen: a level that nobody of them has would be a column of zeros.
     complete = _with_references(complete, levels)
     _check_columns(parsed, complete)
@@ -323,6 +326,8 @@ def _evaluate(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:
     if values.empty:
         return _empty(formula)
+    if all(part.text in part.variables and is_plain(values[part.text]) for part in formula.factors):
+        return _products(formula, values)
     try:
         # log(0) and sqrt(-1) are not errors here: the rows are found by isfinite and counted.
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -340,6 +345,37 @@ def _evaluate(
     indices = made.rhs.model_spec.term_indices
     terms = {str(term): tuple(columns) for term, columns in indices.items()}
     return made.lhs, made.rhs, terms
+
+
+def is_plain(column: pd.Series[Any]) -> bool:
+    """Return whether a variable is a column of the design as it is: a number, no word, no yes."""
+    return isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf"
+
+
+@functools.lru_cache(maxsize=512)
+def _library_terms(text: str) -> tuple[formulaic.parser.types.Term, ...]:
+    """Return the terms of the predictors in the library's order, the intercept as ``1``."""
+    return tuple(formulaic.Formula(text).rhs)
+
+
+def _products(
+    formula: Formula, values: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:
+    """Return the columns of a formula of plain numbers, each a product of variables.
+
+    The same numbers and names as the library's, which takes eight milliseconds a model: a page
+    with fifty regions has five hundred models.
+    """
+    columns = {}
+    for term in _library_terms(formula.text):
+        parts = [values[factor.expr] for factor in term.factors if factor.expr != "1"]
+        name = str(term) if parts else INTERCEPT
+        columns[name] = functools.reduce(operator.mul, parts, np.ones(len(values)))
+    outcome = formula.outcome.text
+    terms: dict[str, tuple[int, ...]] = {
+        "1" if name == INTERCEPT else name: (place,) for place, name in enumerate(columns)
+    }
+    return values[[outcome]], pd.DataFrame(columns, index=values.index), terms
 
 
 def _empty(formula: Formula) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, tuple[int, ...]]]:

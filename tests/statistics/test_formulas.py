@@ -131,6 +131,32 @@ def test_a_filter_of_any_size_is_answered_in_one_line(text: str) -> None:
     assert len(str(raised.value)) < 300
 
 
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ x", "y ~ age + x", "y ~ x * age * sex", "y ~ sex:x + age", "y ~ x + age - 1",
+        "y ~ (x + age + sex)**2 - x:age", "y ~ 1", "y ~ x / age", "count ~ x:count2 + count2",
+    ],
+)  # fmt: skip
+def test_plain_numbers_give_the_columns_and_names_of_the_library(formula: str) -> None:
+    frame = people().assign(count=np.arange(24), count2=np.arange(24) % 5)
+    found = design.build(formula, frame)
+    expected = formulaic.model_matrix(formula, frame, output="pandas")
+    assert found.names == tuple(expected.rhs.columns)
+    assert found.outcome_name == expected.lhs.columns[0]
+    np.testing.assert_array_equal(found.predictors, expected.rhs.to_numpy(dtype=float))
+    np.testing.assert_array_equal(found.outcome, expected.lhs.to_numpy(dtype=float)[:, 0])
+    indices = expected.rhs.model_spec.term_indices
+    assert found.terms == {str(term): tuple(columns) for term, columns in indices.items()}
+
+
+def test_words_and_categories_of_numbers_are_compared_with_a_reference() -> None:
+    frame = people().assign(kind=lambda given: pd.Categorical(given["sex"]))
+    assert design.build("y ~ x + arm", frame).names == ("Intercept", "x", "arm[T.none]")
+    assert design.build("y ~ x + kind", frame).names == ("Intercept", "x", "kind[T.1.0]")
+    assert design.build("y ~ x + C(sex)", frame).names == ("Intercept", "x", "C(sex)[T.1.0]")
+
+
 def test_the_variables_of_a_formula_are_found_in_order() -> None:
     assert formulas.variables("log(y) ~ b + a:c + bs(d, df=3) - 1") == ("y", "b", "a", "c", "d")
 

@@ -215,3 +215,34 @@ def test_a_huber_fit_that_stops_at_its_limit_says_so(monkeypatch: pytest.MonkeyP
     assert regression.fit(model, frame).row("x")["note"] == ""
     monkeypatch.setattr(regression, "MOST_STEPS", 2)
     assert regression.fit(model, frame).row("x")["note"] == regression.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("kind", ["nonrobust", "HC3"])
+def test_least_squares_are_those_of_statsmodels_beside_volumes_in_mm3(kind: str) -> None:
+    rng = np.random.default_rng(23)
+    # Nearly collinear columns whose sizes differ by seven orders of magnitude.
+    volume = rng.normal(1.4e6, 1e5, 60)
+    area = volume * 0.01 + rng.normal(0, 10, 60)
+    x = np.column_stack([np.ones(60), volume, area, volume > 1.4e6])
+    y = x @ [3.0, -1e-5, 2e-3, 4.0] + rng.normal(0, np.where(x[:, 3] > 0, 1, 3))
+    found = regression.least_squares(y, x, robust=kind == "HC3")
+    lengths = np.linalg.norm(x, axis=0)
+    expected = sm.OLS(y, x / lengths).fit(cov_type=kind, use_t=True)
+    np.testing.assert_allclose(found.params * lengths, expected.params, rtol=1e-9)
+    errors = np.sqrt(np.diag(found.covariance)) * lengths
+    np.testing.assert_allclose(errors, expected.bse, rtol=1e-9)
+    assert found.scale == pytest.approx(expected.scale)
+    assert found.df_residual == 56
+
+
+def test_draws_of_the_bootstrap_have_as_many_rows_as_the_cohort() -> None:
+    # The mean of draws is the coefficient and their spread HC0's, which whole draws alone give.
+    rng = np.random.default_rng(5)
+    x = np.column_stack([np.ones(400), rng.normal(size=400)])
+    y = x @ [1.0, 2.0] + rng.normal(size=400) * (1 + np.abs(x[:, 1]))
+    drawn = resampling.bootstrap(y, x, 1, Resampling(seed=1))
+    hc0 = sm.OLS(y, x).fit(cov_type="HC0")
+    assert len(drawn) == 4000
+    # Four standard errors of a mean and of an SD of 4,000 draws, and a bias of the order 1/n.
+    assert drawn.mean() == pytest.approx(hc0.params[1], abs=0.08 * hc0.bse[1])
+    assert drawn.std() == pytest.approx(hc0.bse[1], rel=0.06)
