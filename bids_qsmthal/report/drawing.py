@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image as Picture
 
+from bids_qsmthal.report.recording import Recorded
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
@@ -57,13 +59,13 @@ class Drawing:
 
 def to_files(canvas: Canvas) -> Drawing:
     """Return a figure in every form, the same bytes every time."""
-    # The layout costs as much as a drawing and is the same for all three.
-    if layout := canvas.get_layout_engine():
-        layout.execute(canvas)
-        canvas.set_layout_engine("none")
-    svg, png = _svg(canvas, fonts="none"), _png(canvas)
+    drawn = Recorded(canvas)
+    svg, png = _svg(drawn, fonts="none"), _png(drawn)
     # Last, as it changes the fonts of the canvas.
-    return Drawing(svg, _pdf(canvas), png)
+    for text in canvas.findobj(Text):
+        # Letters that the small font lacks (Cyrillic, say) come from the whole one.
+        text.set_fontfamily([_small_font(), "DejaVu Sans"])
+    return Drawing(svg, _pdf(drawn), png)
 
 
 def to_svg(canvas: Canvas) -> bytes:
@@ -82,9 +84,6 @@ def _svg(canvas: Canvas, *, fonts: str) -> bytes:
 
 def _pdf(canvas: Canvas) -> bytes:
     stream = io.BytesIO()
-    for text in canvas.findobj(Text):
-        # Letters that the small font lacks (Cyrillic, say) come from the whole one.
-        text.set_fontfamily([_small_font(), "DejaVu Sans"])
     with mpl.rc_context({"pdf.fonttype": TRUETYPE}):
         canvas.savefig(stream, format="pdf", metadata={"CreationDate": None})
     return stream.getvalue()
