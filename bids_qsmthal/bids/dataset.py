@@ -169,6 +169,13 @@ class Session:
         return any(scan is not None for scan in (self.gre, self.t1w, self.flair))
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every image that is read, from the root of the dataset, sorted."""
+        echoes = self.gre.paths if self.gre else ()
+        scans = (self.t1w, *self.inversions, self.t1w_gad, self.flair, *echoes)
+        return tuple(sorted(str(scan.relative_to(self.root)) for scan in scans if scan))
+
+    @property
     def inversions(self) -> tuple[Path, ...]:
         """Both inversion images of MP2RAGE, where T1w is its uniform image and they are there."""
         return t1w.inversions(self.t1w) if self.t1w and t1w.is_uniform(self.t1w) else ()

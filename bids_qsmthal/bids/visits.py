@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest
@@ -13,7 +15,8 @@ from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+
+    from bids_qsmthal.bids.dataset import Session
 
 DAYS_A_YEAR = 365.25
 
@@ -119,6 +122,25 @@ def _ending(name: str) -> str:
         if not part.startswith(("sub-", "ses-", "acq-", "run-", "rec-", "dir-", "ce-"))
     ]
     return "_".join(kept)
+
+
+def scanned_on(session: Session) -> str:
+    """Return the day of a session's scans by the ``acq_time`` of their table, such as 2020-03-01.
+
+    Empty where there is none. It is shown and decides nothing, so that a table or a cell which
+    cannot be read is passed over here.
+    """
+    folder = session.root / "/".join(f"{key}-{value}" for key, value in session.entities)
+    name = "_".join(f"{key}-{value}" for key, value in session.entities)
+    table = folder / f"{name}_scans.tsv"
+    files = {Path(path).name for path in session.inputs}
+    days = set()
+    with suppress(DataError):
+        for row in _rows(table):
+            cell = row.get("acq_time") or "n/a"
+            if Path(row.get("filename") or "").name in files and cell != "n/a":
+                days.add(_read(cell, table).date().isoformat())
+    return " and ".join(sorted(days))
 
 
 def _time(folder: Path, session: str) -> datetime | None:

@@ -10,10 +10,12 @@ import pandas as pd
 
 from bids_qsmthal import __version__, report
 from bids_qsmthal.anatomy import atlas
+from bids_qsmthal.anatomy.warping import sample_images
+from bids_qsmthal.bids import visits
 from bids_qsmthal.bids.derivatives import package_versions
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.core.labels import LATERAL_VENTRICLE
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.scan_warnings import NoGradientEcho, ScanWarning, ThalamusUnknown
 from bids_qsmthal.participant import measures, methods, quality, radiology
 from bids_qsmthal.participant.lesion_iron import Rim
@@ -68,6 +70,7 @@ def contents(  # noqa: PLR0913 - what came of each kind of scan
             enhancing=structural.enhancement.mask if structural.enhancement else None,
         ),
         lesion_iron=_lesion_iron(settings, susceptibility),
+        template=_template(structural),
         registrations=tuple(_registrations(structural, susceptibility or relaxation)),
         warnings=tuple(
             sentences.notice(warning)
@@ -85,6 +88,8 @@ def contents(  # noqa: PLR0913 - what came of each kind of scan
         sources={key: str(source) for key, source in structural.sources.items()},
         stages=plan.outcomes,
         command=settings.shown_command,
+        scanned_on=visits.scanned_on(session),
+        inputs=session.inputs,
         links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
     )
 
@@ -253,6 +258,28 @@ def _in_t1w_world(image: Image | None, rigid: Rigid | None) -> Image | None:
         return None
     # Voxel to the scan's world, then to that of T1w.
     return Image(image.data, rigid.matrix @ image.affine)
+
+
+def _template(structural: Structural) -> report.Registration | None:
+    """Return T1w and the template bent onto its grid."""
+    prepared = structural.prepared
+    if prepared is None:
+        return None
+    points = prepared.to_template.template_points(prepared.t1w)
+    (bent,) = sample_images([atlas.template("T1w")], points)
+    labels = prepared.labels
+    return report.Registration(
+        name="T1w to template",
+        fixed=prepared.t1w,
+        moving=prepared.t1w.like(bent.reshape(prepared.t1w.shape)),
+        matrix=np.eye(4),
+        outlines={
+            "brain": prepared.brain,
+            "ventricles of the atlas": labels.like(np.isin(labels.data, LATERAL_VENTRICLE)),
+            "thalami of the atlas": labels.like(np.isin(labels.data, THALAMUS)),
+            "white matter of the template": labels.like(prepared.prior_wm.data > 0.5),
+        },
+    )
 
 
 def _registrations(

@@ -65,7 +65,7 @@ DICTIONARY: Mapping[str, Any] = {
 }
 """The columns of the table of checks, for its sidecar."""
 
-REGISTRATION_RULE = "failure rule of the registration"
+REGISTRATION_RULE = "the rule by which a registration counts as failed"
 """Where the limits of registrations come from."""
 
 

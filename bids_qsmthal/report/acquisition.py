@@ -74,6 +74,39 @@ def table(run: MethodsRun) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["parameter", "value", "unit", "from"])
 
 
+BOX = (
+    ("Scanner", ("scanner", "field strength")),
+    ("Sequence", ("sequence", "dimensions")),
+    ("TE", ("echo times",)),
+    ("TR", ("repetition time",)),
+    ("Flip angle", ("flip angle",)),
+    ("Voxel", ("voxel size",)),
+    ("Acquired voxel", ("acquired voxel size",)),
+    ("Matrix", ("matrix",)),
+)
+"""What a reader wants to know of a scan at first sight, and the parameters that say it."""
+
+
+def box(run: MethodsRun) -> list[tuple[str, str]]:
+    """Return the scan in a few words: label and text, without what nobody says."""
+    known = {one.name: one for one in parameters(run) if one.value is not None}
+    rows = []
+    for label, names in BOX:
+        parts = [known[name] for name in names if name in known]
+        texts = [f"{_short(one)} {one.unit}".strip() for one in parts]
+        if texts:
+            rows.append((label, ", ".join(texts)))
+    return rows
+
+
+def _short(one: Parameter) -> str:
+    """Return a value with three digits; sizes as 1 x 1 x 2, echoes as a list."""
+    if isinstance(one.value, tuple):
+        sign = ", " if one.unit == "ms" else " \N{MULTIPLICATION SIGN} "
+        return sign.join(numbers.brief(part) for part in one.value)
+    return numbers.brief(one.value) if isinstance(one.value, float | int) else str(one.value)
+
+
 def _acquired(scan: ScanRun) -> Iterator[Parameter]:
     yield from _sequence(scan)
     # BIDS has no field for it: alternating echoes show in the phase.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core.labels import TABLE, THALAMUS, region
-from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.report import drawing, panels, words
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
 
@@ -46,7 +47,9 @@ def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
     if anatomy.tissue is not None:
         overlays.append(Overlay(anatomy.tissue, "gray matter", drawing.SKY, value=1, filled=True))
     overlays += panels.sides(anatomy.deep_gray, *THALAMUS)
-    thalami = anatomy.deep_gray.like(np.isin(anatomy.deep_gray.data, THALAMUS))
+    thalami = anatomy.deep_gray.like(
+        np.where(np.isin(anatomy.deep_gray.data, THALAMUS), anatomy.deep_gray.data, 0)
+    )
     where = cut(anatomy.t1w, show=anatomy.brain, through=thalami, count=6)
     strip = Strip(
         where, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=3
@@ -100,26 +103,57 @@ def thickness(anatomy: AnatomyMaps) -> Figure | None:
 
 
 def labels(
-    anatomy: AnatomyMaps, image: Image | None, names: Mapping[int, str], title: str, name: str
+    anatomy: AnatomyMaps,
+    image: Image | None,
+    names: Mapping[int, str],
+    title: str,
+    name: str,
+    *,
+    spelled: Callable[[str], str] = words.plain,
 ) -> Figure | None:
     """Show a label image on the T1-weighted image, one colour a structure of both sides."""
     if anatomy.t1w is None or image is None or not np.any(image.data):
         return None
-    close = cut(anatomy.t1w, show=image, through=image, count=8)
-    overlays = _label_overlays(image, names)
+    # Ventricles and brainstem reach far beyond the nuclei, which are what is looked at.
+    wanted = _without(image, names, BACKGROUND)
+    close = cut(anatomy.t1w, show=wanted, through=wanted, count=8)
+    overlays = _label_overlays(image, names, spelled)
     strip = Strip(
         close, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=4
     )
-    return panels.figure([strip], title, name, "One colour for each structure, both sides alike.")
+    return panels.figure(
+        [strip],
+        title,
+        name,
+        "One colour for each structure, both sides alike; its border has the colour of the legend, "
+        "its inside lets the image through. The slices are those in which the structures are "
+        "largest.",
+    )
 
 
-def _label_overlays(image: Image, names: Mapping[int, str]) -> list[Overlay]:
+BACKGROUND = frozenset(
+    ("lateral_ventricle", "third_ventricle", "fourth_ventricle", "brainstem", "cerebellum")
+)
+"""Structures that are drawn where they are met, and choose no slice."""
+
+
+def _without(image: Image, names: Mapping[int, str], regions: frozenset[str]) -> Image:
+    """Return a label image without some regions; as it is where nothing else would be left."""
+    values = [int(value) for value in np.unique(image.data) if value > 0]
+    others = [value for value in values if region(value, names).name not in regions]
+    kept = image.like(np.where(np.isin(image.data, others), image.data, 0))
+    return kept if others else image
+
+
+def _label_overlays(
+    image: Image, names: Mapping[int, str], spelled: Callable[[str], str]
+) -> list[Overlay]:
     """Return a tint for each label; left and right of a structure share colour and name."""
     values = [int(value) for value in np.unique(image.data) if value > 0]
     regions = {value: region(value, names).name for value in values}
     colors = _colors(dict.fromkeys(regions.values()))
     return [
-        Overlay(image, name.replace("_", " "), colors[name], value=value, filled=True)
+        Overlay(image, spelled(name), colors[name], value=value, filled=True, edged=True)
         for value, name in regions.items()
     ]
 
@@ -142,7 +176,10 @@ def deep_gray(anatomy: AnatomyMaps) -> Figure | None:
 def nuclei(anatomy: AnatomyMaps) -> Figure | None:
     """Show the nuclei of the thalamus."""
     title, name = "Nuclei of the thalamus", "desc-nuclei_dseg"
-    return labels(anatomy, anatomy.nuclei, anatomy.nuclei_names, title, name)
+    named = anatomy.nuclei_names
+    among = {region(value, named).name for value in named}
+    spelled = partial(words.nucleus, among=among)
+    return labels(anatomy, anatomy.nuclei, named, title, name, spelled=spelled)
 
 
 NAMED = 24

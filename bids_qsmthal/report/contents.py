@@ -234,12 +234,18 @@ class ParticipantReport:
         ``hemisphere`` and ``value`` (ppb); the first variant is the number reported.
     samples_ppb
         Susceptibility of the voxels of regions, by name, for the histogram.
+    template
+        T1w and the template bent onto it, where the atlas was carried by it.
     methods_run
         What ran.
     sources
         Where external numbers and images come from, by what they are.
     stages
         Title of every stage in order, and whether it was done or why not.
+    scanned_on
+        Date of the scan as the dataset gives it; empty where it gives none.
+    inputs
+        Raw files that were read, from the dataset's root.
     """
 
     participant_id: str
@@ -257,6 +263,7 @@ class ParticipantReport:
     lesions: LesionMaps = field(default_factory=LesionMaps)
     lesion_iron: LesionIronMaps | None = None
     atlases: Sequence[AtlasMaps] = ()
+    template: Registration | None = None
     registrations: Sequence[Registration] = ()
     warnings: Sequence[Notice] = ()
     methods_run: MethodsRun = field(default_factory=MethodsRun)
@@ -264,6 +271,8 @@ class ParticipantReport:
     sources: Mapping[str, str] = field(default_factory=dict)
     stages: Sequence[tuple[str, str]] = ()
     command: str = ""
+    scanned_on: str = ""
+    inputs: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()
 
     @property

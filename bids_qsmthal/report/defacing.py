@@ -36,6 +36,9 @@ def defaced(report: ParticipantReport) -> ParticipantReport:
         gre=_gre(report.gre),
         anatomy=_cut_all(report.anatomy, near),
         lesions=_cut_all(report.lesions, near),
+        template=None
+        if report.template is None or near is None
+        else _registration(report.template, near),
         registrations=tuple(
             _registration(pair, near) for pair in report.registrations if near is not None
         ),

@@ -11,8 +11,6 @@ from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.slices import Cut, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.report.contents import GreMaps, RegionMasks
     from bids_qsmthal.report.page import Figure
@@ -175,8 +173,7 @@ def thalamus_on_chi(gre: GreMaps, regions: RegionMasks) -> Figure | None:
     if gre.chi_ppm is None or regions.thalamus is None:
         return None
     chi_ppb = in_ppb(gre.chi_ppm)
-    masks = [regions.thalamus, regions.csf_reference]
-    through = _union([mask for mask in masks if mask is not None])
+    through = _measured_regions(regions.thalamus, regions.csf_reference)
     overlays = _region_overlays(regions)
     close = cut(chi_ppb, show=through, through=through, count=12)
     strip = Strip(_widened(close, AROUND_MM), CHI_WINDOW, overlays, columns=4)
@@ -234,14 +231,13 @@ def _round_up(value: float) -> float:
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value))
 
 
-def _union(images: Sequence[Image]) -> Image:
-    first = images[0]
-    inside = first.data > 0
-    for image in images[1:]:
-        # A mask on another grid cannot be joined voxel by voxel; it is drawn all the same.
-        if image.shape == first.shape:
-            inside = inside | (image.data > 0)
-    return first.like(inside)
+def _measured_regions(thalamus: Image, reference: Image | None) -> Image:
+    """Return the thalami, 1 and 2, and the reference, 3, as one label image."""
+    labels = thalamus.data.astype(np.uint8)
+    # A mask on another grid cannot be joined voxel by voxel; it is drawn all the same.
+    if reference is not None and reference.shape == thalamus.shape:
+        labels = np.where((labels == 0) & (reference.data > 0), np.uint8(3), labels)
+    return thalamus.like(labels)
 
 
 def _region_overlays(regions: RegionMasks) -> list[Overlay]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from scipy import ndimage
 
 from bids_qsmthal.report import drawing, numbers
 from bids_qsmthal.report.slices import SIDES, Cut
@@ -28,7 +29,12 @@ WIDTH_INCH = 11.0
 BAR_INCH = 1.05
 LEGEND_ROW_INCH = 0.24
 LEGEND_COLUMNS = 6
+LEGEND_SIGN_INCH, LEGEND_LETTER_INCH = 0.55, 0.07
+"""Width of a sign with its gaps, and of a letter of 9 points on average (measured)."""
 GAP_PIXELS = 2
+TINT = 0.5
+MIDDLE_GRAY = 0.6
+"""Of gray matter on T1w between black and white."""
 PLATE = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 0.8}
 """What stands behind a label, so that it can be read on bright tissue."""
 
@@ -51,7 +57,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
-    """A mask (or one value of a label image) drawn on top, as an outline or a tint."""
+    """A mask (or one value of a label image) drawn on top, as an outline or a tint.
+
+    A tint that is ``edged`` has its own colour, undiluted, along its border: the colour of the
+    legend is then in the picture, whatever gray lies below.
+    """
 
     image: Image
     name: str
@@ -59,6 +69,7 @@ class Overlay:
     value: int | None = None
     line: Literal["-", "--", ":"] = "-"
     filled: bool = False
+    edged: bool = False
 
     def tiles(self, where: Cut) -> NDArray[np.float32]:
         """Return the share of the mask at each voxel shown."""
@@ -168,7 +179,10 @@ def _picture(strip: Strip) -> NDArray[np.uint8]:
             mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
             # Half colour, half image: the anatomy stays visible below.
             tint = np.array(to_rgb(overlay.color)) * 255
-            share = (0.5 * (mask > 0.5))[..., None]
+            inside = mask > 0.5
+            share = TINT * inside[..., None]
+            if overlay.edged:
+                share[inside & ~ndimage.binary_erosion(inside)] = 1.0
             picture = ((1 - share) * picture + share * tint).astype(np.uint8)
     return picture
 
@@ -224,7 +238,7 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
     handles: dict[str, Artist] = {}
     for overlay in (overlay for strip in strips for overlay in strip.overlays):
         if overlay.filled:
-            handles[overlay.name] = Patch(color=overlay.color, label=overlay.name)
+            handles[overlay.name] = _swatch(overlay)
         else:
             handles[overlay.name] = Line2D(
                 [], [], color=overlay.color, linestyle=overlay.line, label=overlay.name
@@ -233,7 +247,7 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
         canvas.legend(
             handles=list(handles.values()),
             loc="lower left",
-            ncols=LEGEND_COLUMNS,
+            ncols=_legend_columns(handles),
             fontsize=9,
             frameon=False,
             labelcolor="white",
@@ -243,10 +257,24 @@ def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
         )
 
 
+def _swatch(overlay: Overlay) -> Patch:
+    """Return the sign of a tint in a legend: as it looks on tissue of middle brightness."""
+    face = TINT * np.array(to_rgb(overlay.color)) + (1 - TINT) * MIDDLE_GRAY
+    edge = overlay.color if overlay.edged else tuple(face)
+    return Patch(facecolor=tuple(face), edgecolor=edge, linewidth=1.6, label=overlay.name)
+
+
 def _foot(strips: Sequence[Strip]) -> float:
     """Return the height in inches that the legend needs."""
     names = {overlay.name for strip in strips for overlay in strip.overlays}
-    return 0.05 + LEGEND_ROW_INCH * -(-len(names) // LEGEND_COLUMNS)
+    return 0.05 + LEGEND_ROW_INCH * -(-len(names) // _legend_columns(names))
+
+
+def _legend_columns(names: Iterable[str]) -> int:
+    """Return how many columns of the longest name have room side by side."""
+    longest = max((len(name) for name in names), default=0)
+    room = WIDTH_INCH / (LEGEND_SIGN_INCH + LEGEND_LETTER_INCH * longest)
+    return int(min(LEGEND_COLUMNS, max(room, 1)))
 
 
 def _aspect(strip: Strip) -> float:

@@ -104,7 +104,8 @@ class Table:
 
     ``status_column`` names a column whose words (include, check, exclude, pass, warn, fail) are
     marked with a sign and a colour; ``folded`` shows only the title until it is opened; ``links``
-    are other forms of the table beside the page.
+    are other forms of the table beside the page. ``shown`` is the table in the reader's words,
+    where the one that is saved has keys for programs.
     """
 
     template: ClassVar[str] = "table.html"
@@ -116,6 +117,7 @@ class Table:
     status_column: str = ""
     folded: bool = False
     links: Sequence[tuple[str, str]] = ()
+    shown: pd.DataFrame | None = None
 
     @property
     def uri(self) -> str:
@@ -125,17 +127,21 @@ class Table:
     @property
     def columns(self) -> list[tuple[str, bool]]:
         """The name of each column, and whether it holds numbers."""
-        kinds = self.frame.dtypes
+        kinds = self._read.dtypes
         return [
             (str(name), pd.api.types.is_numeric_dtype(kind))
-            for name, kind in zip(self.frame.columns, kinds, strict=True)
+            for name, kind in zip(self._read.columns, kinds, strict=True)
         ]
+
+    @property
+    def _read(self) -> pd.DataFrame:
+        return self.frame if self.shown is None else self.shown
 
     @property
     def rows(self) -> list[list[str]]:
         """The cells as the reader sees them, and may copy them into a spreadsheet."""
         # Spreadsheets run cells that begin with = or +; labels come from the user's tables.
-        columns = (column.map(defused) for _, column in self.frame.items())
+        columns = (column.map(defused) for _, column in self._read.items())
         texts = [[numbers.text(value) for value in column] for column in columns]
         return [list(row) for row in zip(*texts, strict=True)]
 
@@ -168,7 +174,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A form with which the reader decides about a scan and saves that as a row of a TSV file."""
+    """A form with which the reader decides about a scan and saves that as a row of a TSV file.
+
+    ``artefacts`` are what may be ticked, by the word that the file has for each.
+    """
 
     template: ClassVar[str] = "rating.html"
 
@@ -178,6 +187,7 @@ class Rating:
     proposed: Decision
     name: str
     destination: str
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +224,17 @@ class Notice:
     level: Level = "warning"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """From what a page was made: the command, and the raw files from the dataset's root."""
+
+    command: str = ""
+    inputs: Sequence[str] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole report."""
+    """A whole report; ``facts`` are labels and texts that stand in one box below the numbers."""
 
     title: str
     subtitle: str = ""
@@ -226,6 +244,8 @@ class Page:
     warnings: Sequence[Notice] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     links: Sequence[tuple[str, str]] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    origins: Origins = field(default_factory=Origins)
 
 
 def render(page: Page) -> str:

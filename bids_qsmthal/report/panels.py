@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.report import drawing, mosaic, numbers
@@ -34,6 +35,11 @@ def bright(image: Image, mask: Image | None, label: str, *, percentile: float = 
     same = mask is not None and mask.shape == image.shape and bool(np.any(mask.data))
     # The brain alone: skull and fat are brighter than what is looked at.
     values = data[mask.data > 0] if same and mask is not None else data[data > 0]
+    return bright_values(values, label, percentile=percentile)
+
+
+def bright_values(values: NDArray[np.floating], label: str, *, percentile: float = 99.5) -> Window:
+    """Return a window from zero to a percentile of values."""
     # Not the maximum, which is a vessel or an artefact.
     top = float(np.percentile(values, percentile)) if values.size else 1.0
     return Window(0.0, top if top > 0 else 1.0, f"{label} (a.u.)")

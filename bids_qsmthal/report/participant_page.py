@@ -19,12 +19,14 @@ from bids_qsmthal.report import (
     lesion_figures,
     numbers,
     scan_figures,
+    words,
 )
 from bids_qsmthal.report.page import (
     Block,
     Figure,
     Listing,
     Notice,
+    Origins,
     Page,
     Prose,
     Rating,
@@ -76,6 +78,7 @@ def participant_page(report: ParticipantReport) -> Page:
         _lesions(report),
         *_atlases(report),
         _measures(report),
+        _errors(report),
         _correction(report),
         citation.section(report.methods_run),
     )
@@ -88,22 +91,28 @@ def participant_page(report: ParticipantReport) -> Page:
         warnings=(*report.warnings, *_missing(report)),
         versions=report.versions,
         links=report.links,
+        facts=_facts(report),
+        origins=Origins(command=report.command, inputs=report.inputs),
     )
+
+
+def _facts(report: ParticipantReport) -> list[tuple[str, str]]:
+    """Return the gradient echo in a few words, with the day of the scan where it is known."""
+    day = [("Scanned on", report.scanned_on)] if report.scanned_on else []
+    return [*day, *acquisition.box(report.methods_run)]
 
 
 def _tiles(report: ParticipantReport) -> list[Tile]:
     find = Lookup(report.measures)
     value = find("chi_relative_csf", "thalamus", "LR")
-    low, high = _interval(find)
     # A number against the whole brain must not pass for one against CSF.
     reference = "CSF" if _region(report) is not ReferenceRegion.BRAIN else "whole brain"
-    note = f"thalamus \N{MINUS SIGN} {reference}, both sides"
-    if not math.isnan(low):
-        note += f"; 95 % interval {numbers.fixed(low, 1)} to {numbers.fixed(high, 1)} ppb"
+    note = f"thalamus \N{MINUS SIGN} {reference}, both sides{_interval_in_words(find, 'LR')}"
     tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), note)]
     for side, name in (("L", "Left"), ("R", "Right")):
         text = numbers.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
-        tiles.append(Tile(f"{name} thalamus", text, "relative susceptibility"))
+        note = f"relative susceptibility{_interval_in_words(find, side)}"
+        tiles.append(Tile(f"{name} thalamus", text, note))
     for label, measure, region, unit, decimals, scale in (
         # Tables have mm3; 1e-3 makes mL of it.
         ("Thalamic volume", "volume", "thalamus", "mL", 2, 1e-3),
@@ -119,9 +128,16 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     return tiles
 
 
-def _interval(find: Lookup) -> tuple[float, float]:
-    low, high = (find(f"chi_relative_csf_ci_{end}", "thalamus", "LR") for end in ("low", "high"))
+def _interval(find: Lookup, side: str = "LR") -> tuple[float, float]:
+    low, high = (find(f"chi_relative_csf_ci_{end}", "thalamus", side) for end in ("low", "high"))
     return low, high
+
+
+def _interval_in_words(find: Lookup, side: str) -> str:
+    low, high = _interval(find, side)
+    if math.isnan(low):
+        return ""
+    return f"; 95 % interval {numbers.fixed(low, 1)} to {numbers.fixed(high, 1)} ppb"
 
 
 def _lesion_tile(find: Lookup) -> Tile:
@@ -243,7 +259,7 @@ def _sensitivity(report: ParticipantReport) -> list[Block]:
         "svg",
         "desc-sensitivity_chart",
     )
-    name = f"{report.stem}_desc-sensitivity"
+    name = f"{report.stem}_desc-qsmthal_sensitivity"
     return [figure, Table("The number under other choices", table, "", name, folded=True)]
 
 
@@ -253,9 +269,11 @@ def _checks(report: ParticipantReport) -> Section:
     table = Table(
         "Checks",
         report.quality,
-        "Each measure with its threshold. The verdict follows from these; your own rating wins.",
-        f"{report.stem}_desc-quality",
+        "Each check with its limit. The worst of them is the verdict above; your own decision "
+        "(below, Correct and rate) counts more.",
+        f"{report.stem}_desc-qsmthal_quality",
         status_column="verdict",
+        shown=words.checks_table(report.quality),
     )
     return Section("Quality control", (table,))
 
@@ -270,7 +288,7 @@ def _susceptibility(report: ParticipantReport) -> Section:
             parameters,
             "What the consensus asks to report (doi 10.1002/mrm.30006); n/a: the sidecars are "
             "silent, or differ between echoes.",
-            f"{report.stem}_acquisition",
+            f"{report.stem}_desc-qsmthal_acquisition",
             folded=True,
         ),
         *(make(report.gre) for make in gre_figures.STAGES),
@@ -285,7 +303,9 @@ def _anatomy(report: ParticipantReport) -> Section:
 
 
 def _registrations(report: ParticipantReport) -> Section:
-    return _section("Registration", [scan_figures.registration(r) for r in report.registrations])
+    first = [] if report.template is None else [scan_figures.template(report.template)]
+    others = [scan_figures.registration(pair) for pair in report.registrations]
+    return _section("Registration", [*first, *others])
 
 
 def _lesions(report: ParticipantReport) -> Section:
@@ -363,8 +383,16 @@ def _measures(report: ParticipantReport) -> Section:
     wanted = ["measure", "region", "hemisphere", "value", "unit", "n_voxels", "n_lost", "method"]
     present = [name for name in (*wanted, "source", "qc") if name in report.measures]
     name = f"{report.stem}_desc-qsmthal_measures"
+    kept = report.measures[present]
     blocks: list[Block] = [
-        Table("All measures", report.measures[present], "", name, folded=len(report.measures) > 30)
+        Table(
+            "All measures",
+            kept,
+            "",
+            name,
+            folded=len(kept) > 30,
+            shown=words.measures_table(kept),
+        )
     ]
     if report.sources:
         rows = pd.DataFrame(list(report.sources.items()), columns=["what", "taken from"])
@@ -375,6 +403,16 @@ def _measures(report: ParticipantReport) -> Section:
         rows = pd.DataFrame(list(report.stages), columns=["stage", "what became of it"])
         blocks.append(Table("Stages", rows, "In order.", f"{report.stem}_stages", folded=True))
     return Section("Measures", blocks)
+
+
+def _errors(report: ParticipantReport) -> Section:
+    """Say what could not be done, or that all was."""
+    errors = [notice for notice in report.warnings if notice.level == "error"]
+    if not errors:
+        return Section("Errors", (Prose("None: every scan that was found was used."),))
+    rows = [(notice.text, notice.action) for notice in errors]
+    table = pd.DataFrame(rows, columns=["what failed", "what to do"])
+    return Section("Errors", (Table("What failed", table, "", f"{report.stem}_errors"),))
 
 
 def _correction(report: ParticipantReport) -> Section:
@@ -404,6 +442,7 @@ def _correction(report: ParticipantReport) -> Section:
             proposed,
             f"{report.stem}_rating.tsv",
             "OUTPUT_DIR/edits/",
+            words.ARTEFACTS,
         )
     )
     return Section("Correct and rate", blocks)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
+from bids_qsmthal.anatomy import RigidRegistration
 from bids_qsmthal.report import drawing, panels
-from bids_qsmthal.report.mosaic import Overlay, Strip
+from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Flicker
-from bids_qsmthal.report.slices import Axis, Cut, cut
+from bids_qsmthal.report.slices import Axis, Cut, cut, profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.report.contents import LesionMaps, Registration
@@ -30,7 +34,8 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
     if maps.flair is None:
         return None
     has_lesions = maps.lesions is not None and bool(np.any(maps.lesions.data))
-    through = maps.lesions if has_lesions else None
+    # Each lesion by itself: small ones would else be passed over for the largest.
+    through = _numbered(maps.lesions) if maps.lesions is not None and has_lesions else None
     overlays = []
     if maps.lesions is not None:
         overlays.append(Overlay(maps.lesions, "lesion", drawing.VERMILION))
@@ -40,13 +45,27 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
     # Each half with and without outlines, one below the other: the eye compares close by.
     for half in _halves(where):
         strips += [Strip(half, window, (), "FLAIR"), Strip(half, window, overlays, "outlined")]
-    remark = "" if has_lesions else " No lesion was found."
+    remark = " No lesion was found." if through is None else _passed(where, through)
     return panels.figure(
         strips,
         "Lesions on FLAIR",
         "desc-lesion_FLAIR",
-        "Each slice is shown without and with the outlines of the lesions." + remark,
+        "The same slices without and with outlines. Look for lesions that were missed, at the "
+        "cortex and in the posterior fossa above all, and for outlines around what is no lesion: "
+        "choroid plexus, the septum, flow at the ventricles." + remark,
     )
+
+
+def _numbered(mask: Image) -> Image:
+    """Return a mask with a number for each piece of it; pieces may touch at a corner."""
+    return mask.like(ndimage.label(mask.data, np.ones((3, 3, 3)))[0].astype(np.int32))
+
+
+def _passed(where: Cut, lesions: Image) -> str:
+    """Say how many of the lesions these slices pass through."""
+    counts = profile(where.base, lesions, where.axis)
+    shown = int((counts[:, list(where.indices)] > 0).any(axis=1).sum())
+    return f" These slices pass through {shown} of the {len(counts)} pieces that are outlined."
 
 
 def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
@@ -56,7 +75,7 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     some = maps.enhancing is not None and bool(np.any(maps.enhancing.data))
     through = maps.enhancing if some else maps.lesions
     # Slices cannot pass through an empty mask: then the whole brain is shown.
-    through = through if through is not None and np.any(through.data) else None
+    through = _numbered(through) if through is not None and np.any(through.data) else None
     overlays = []
     if maps.enhancing is not None:
         overlays.append(Overlay(maps.enhancing, "enhancing", drawing.VERMILION))
@@ -76,57 +95,92 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
         strips,
         "Enhancement",
         "desc-enhancing_T1w",
-        "Vessels and the choroid plexus enhance in everybody." + remark,
+        "Vessels, dura and choroid plexus enhance in everybody; a lesion is bright after contrast "
+        "agent alone, and lies on a lesion of the FLAIR." + remark,
     )
 
 
 MEASURED = {
     "shift_mm": "moved by {:.1f} mm",
     "rotation_deg": "turned by {:.1f} degrees",
-    "overlap": "the brains overlap by {:.0%}",
-    "information_start": "information that the scans share (1 none, 2 all): {:.2f} before",
-    "information": "{:.2f} now",
-    "sharpness": "at least {:.0%} of it lost when shifted",
 }
-"""How the figures of a registration are written, in the order in which they are."""
+"""How the figures of a registration are written, in the order in which they are. Mutual information
+decides whether it failed, but its size says nothing to a reader."""
 
 
 def _measured(quality: Mapping[str, float]) -> str:
-    figures = [words.format(quality[name]) for name, words in MEASURED.items() if name in quality]
-    figures += [f"{name} {value:.3g}" for name, value in quality.items() if name not in MEASURED]
-    text = ", ".join(figures)
-    return f" {text[0].upper()}{text[1:]}." if text else ""
+    moved = [words.format(quality[name]) for name, words in MEASURED.items() if name in quality]
+    text = f" The scan was {' and '.join(moved)} to fit." if moved else ""
+    if "overlap" not in quality:
+        return text
+    least = RigidRegistration().min_overlap
+    return f"{text} Brain masks agree to {quality['overlap']:.0%}; expected: {least:.0%} and more."
 
 
 def registration(pair: Registration) -> Flicker:
     """Show two scans of one head in one place, the outlines of the fixed one on both."""
-    show = next(iter(pair.outlines.values()), None)
-    colors = (drawing.ORANGE, drawing.SKY, drawing.YELLOW)
-    overlays = [
-        Overlay(image, name, color)
-        for (name, image), color in zip(pair.outlines.items(), colors, strict=False)
-    ]
-    cuts = [cut(pair.fixed, show=show, through=None, axis=axis, count=6) for axis in AXES]
-    plain = pair.name.lower().replace(" ", "")
-    pictures = []
-    # Both are drawn on the voxels of the fixed image. The matrix takes the moving world to the
-    # fixed one, and sampling asks for the way from fixed to moving.
-    for role, image, world in (
-        ("fixed", None, None),
-        ("moving", pair.moving, np.asarray(np.linalg.inv(pair.matrix), np.float64)),
-    ):
-        # No mask: the brain is known on the grid of the fixed scan only.
-        window = panels.bright(pair.fixed if image is None else image, None, "signal")
-        strips = [Strip(where, window, overlays, other=image, other_world=world) for where in cuts]
-        picture = panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{role}_reg", "")
-        pictures.append(picture)
+    first, second = _both(pair, ("fixed", "moving"))
     return Flicker(
         f"Registration: {pair.name}",
-        "The outlines belong to the fixed image and should fit both. Switch, or let it flicker, "
-        "and watch the ventricles and the brain's surface." + _measured(pair.quality),
-        pictures[0],
-        pictures[1],
+        "The outlines are those of the fixed scan and should fit both. Let it flicker and watch "
+        "the walls of the ventricles and the brain's surface: neither should jump."
+        + _measured(pair.quality),
+        first,
+        second,
     )
+
+
+def template(pair: Registration) -> Flicker:
+    """Show T1w and the template that was bent onto it, the outlines of the atlas on both."""
+    first, second = _both(pair, ("T1w of the participant", "template, bent to fit"))
+    return Flicker(
+        "Registration: template to T1w",
+        "Every region of the atlas rests on this. The outlines are those of the template, bent to "
+        "fit, and should follow the ventricles, the thalami and white matter of the participant; "
+        "gyri of the cortex need not agree. Wide ventricles and large lesions are where it fails.",
+        first,
+        second,
+    )
+
+
+def _both(pair: Registration, roles: tuple[str, str]) -> tuple[Figure, Figure]:
+    """Return the fixed and the moving image on the same slices with the same outlines."""
+    show = next(iter(pair.outlines.values()), None)
+    overlays = [
+        Overlay(image, name, color)
+        for (name, image), color in zip(pair.outlines.items(), OUTLINES, strict=False)
+    ]
+    cuts = [cut(pair.fixed, show=show, through=None, axis=axis, count=6) for axis in AXES]
+    # Both are drawn on the voxels of the fixed image. The matrix takes the moving world to the
+    # fixed one, and sampling asks for the way from fixed to moving.
+    world = np.asarray(np.linalg.inv(pair.matrix), np.float64)
+    drawn = []
+    for role, suffix, image in (
+        (roles[0], "fixed", None),
+        (roles[1], "moving", pair.moving),
+    ):
+        shown = [Strip(where, WHOLE, overlays, other=image, other_world=world) for where in cuts]
+        window = _window_of_brain(shown, show)
+        strips = [replace(strip, window=window) for strip in shown]
+        plain = re.sub("[^a-z0-9]", "", pair.name.lower())
+        drawn.append(panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{suffix}_reg", ""))
+    return drawn[0], drawn[1]
+
+
+OUTLINES = (drawing.ORANGE, drawing.SKY, drawing.YELLOW, drawing.GREEN)
+
+WHOLE = Window(0.0, 1.0, "signal")
+"""Of strips whose window is found from what they show."""
+
+
+def _window_of_brain(strips: Sequence[Strip], brain: Image | None) -> Window:
+    """Return the window of the brain in the slices shown; fat of the scalp would darken it."""
+    values = np.concatenate([strip.values().ravel() for strip in strips])
+    if brain is not None:
+        inside = [strip.where.tiles(brain.like(brain.data > 0), order=0) for strip in strips]
+        within = np.concatenate([tile.ravel() for tile in inside]) > 0
+        values = values[within] if within.any() else values
+    return panels.bright_values(values[values > 0], "signal")
 
 
 def _halves(where: Cut) -> list[Cut]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_qsmthal.core.scan_warnings import ScanWarning
+    from bids_qsmthal.report.page import Level
     from bids_qsmthal.roi import Limit
 
 
@@ -426,8 +427,10 @@ def notice(warning: ScanWarning) -> Notice:
     wording = LIMITS[warning.measure] if isinstance(warning, of.BeyondLimit) else None
     text = sentence(warning)
     advice = (wording or WARNINGS[type(warning)]).advice
+    # A scan that is there and was not used is no remark on a result: a result is missing.
+    level: Level = "error" if isinstance(warning, of.ScanUnusable) else "warning"
     # capitalize() would make small letters of T1w and CSF.
-    return Notice(f"{text[:1].upper()}{text[1:]}", advice)
+    return Notice(f"{text[:1].upper()}{text[1:]}", advice, level)
 
 
 def threshold(limit: Limit) -> str:

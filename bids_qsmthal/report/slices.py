@@ -125,19 +125,82 @@ def cut(
     axis
         Stack along x, y or z.
     count
-        At most so many slices, evenly spaced.
+        At most so many slices: evenly spaced, or those that show most of ``through``.
     """
     # Axes nearest to R, A, S: the left of a picture is the participant's left in every scan.
     base = reoriented(image)
     box = bounds(base, show)
-    target = bounds(base, show if through is None else through, margin_mm=0.0)
+    if through is not None and np.any(through.data):
+        return Cut(base, box, axis, telling(profile(base, through, axis), count))
+    target = bounds(base, show, margin_mm=0.0)
     first, last = target.slices[axis].start, target.slices[axis].stop - 1
-    if through is None:  # the outermost slices of a brain show little
-        spare = (last - first) / (count + 1)
-        first, last = first + spare, last - spare
+    # The outermost slices of a brain show little.
+    spare = (last - first) / (count + 1)
     # Fewer slices than asked for: each is shown once.
-    indices = np.unique(np.linspace(first, last, count).round().astype(int))
+    indices = np.unique(np.linspace(first + spare, last - spare, count).round().astype(int))
     return Cut(base, box, axis, tuple(indices.tolist()))
+
+
+def profile(base: Image, labels: Image, axis: Axis) -> NDArray[np.int_]:
+    """Return how many voxels of each label lie in each slice of a grid, shape (labels, slices)."""
+    data = np.asarray(labels.data)
+    inside = data > 0
+    voxels = np.argwhere(inside).T
+    along = apply_to_columns(between(base.affine, labels.affine), voxels)[axis]
+    places = np.clip(along.round().astype(int), 0, base.shape[axis] - 1)
+    values, numbers = np.unique(data[inside], return_inverse=True)
+    counts = np.zeros((values.size, base.shape[axis]), int)
+    np.add.at(counts, (numbers, places), 1)
+    return counts
+
+
+def telling(counts: NDArray[np.int_], most: int) -> tuple[int, ...]:
+    """Choose slices in which every label is seen near its largest, then those in between.
+
+    Equal spacing between the first and the last slice of a region shows its two tips, and misses
+    a nucleus that lies between two of them.
+
+    Parameters
+    ----------
+    counts
+        Voxels of each label in each slice, shape (labels, slices); each label is somewhere.
+    most
+        So many slices, or fewer where fewer hold anything.
+    """
+    sizes = counts / counts.max(axis=1, keepdims=True)
+    seen = np.zeros(len(counts))
+    chosen: list[int] = []
+    while len(chosen) < most:
+        gains = np.maximum(sizes - seen[:, None], 0.0).sum(axis=0)
+        best = int(gains.argmax())
+        # Every label has been seen well: the other places are for what lies between.
+        if gains[best] < WELL_SEEN:
+            break
+        chosen.append(best)
+        seen = np.maximum(seen, sizes[:, best])
+    return tuple(sorted([*chosen, *_between(counts, chosen, most - len(chosen))]))
+
+
+WELL_SEEN = 0.25
+"""A further slice that shows a label by a quarter of its largest size better is worth its place."""
+
+
+def _between(counts: NDArray[np.int_], chosen: list[int], more: int) -> list[int]:
+    """Return further slices: where most of the labels lies, far from those that are chosen."""
+    # Each label counts alike, else a large one would take every place.
+    share = (counts / counts.sum(axis=1, keepdims=True)).sum(axis=0)
+    middles = (np.arange(more + len(chosen)) + 0.5) / (more + len(chosen)) * share.sum()
+    wanted = set(np.searchsorted(np.cumsum(share), middles).tolist())
+    others = set(np.flatnonzero(share).tolist())
+    added: list[int] = []
+    for candidates in (wanted, others):
+        free = sorted(candidates - set(chosen) - set(added))
+        while free and len(added) < more:
+            there = np.array([*chosen, *added])
+            # The one farthest from all that are shown; the first of equals.
+            gaps = [np.abs(there - one).min() if there.size else 0 for one in free]
+            added.append(free.pop(int(np.argmax(gaps))))
+    return added
 
 
 def tilt_degrees(image: Image) -> float:

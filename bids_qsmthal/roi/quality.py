@@ -82,7 +82,7 @@ LIMITS: tuple[Limit, ...] = (
         unit="fraction",
         check=(-np.inf, 0.05),
         exclude=(-np.inf, 0.5),
-        source="the thalamus lies 4 cm inside the brain: only gross failure reaches it",
+        source="the thalami lie 4 cm inside the brain: the map ends there only after a gross error",
     ),
     Limit(
         name="thalamus_to_slab_end_mm",
@@ -109,7 +109,7 @@ LIMITS: tuple[Limit, ...] = (
         name="reference_step",
         unit="1",
         check=(0, 2),
-        source="written ladder of the reference: steps 0-2 are the atria",
+        source="the order in which regions are tried: 0 to 2 lie in the atria",
     ),
     Limit(
         name="reference_holds_csf",

@@ -2,11 +2,13 @@
 
 import gzip
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bids_qsmthal.bids import manifest
+from bids_qsmthal.bids import manifest, visits
+from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.visits import (
     T1W,
     FinishedVisit,
@@ -71,3 +73,20 @@ def test_a_time_that_is_none_is_named_with_its_table(tmp_path):
     (bids / "sub-01/sub-01_sessions.tsv").write_text("session_id\tacq_time\nses-1\tMay 2020\n")
     with pytest.raises(DataError, match=r"sub-01_sessions\.tsv, column 'acq_time': 'May 2020'"):
         finished_visits(out, bids, "01")
+
+
+def test_the_day_of_a_scan_is_that_of_its_row_and_a_cell_that_is_no_time_stops_nobody(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    t1w = folder / "sub-01_T1w.nii.gz"
+    t1w.touch()
+    session = Session(root=tmp_path, subject="01", t1w=t1w)
+    assert visits.scanned_on(session) == ""
+    table = tmp_path / "sub-01" / "sub-01_scans.tsv"
+    head = "filename\tacq_time\n"
+    rows = "anat/sub-01_T2w.nii.gz\t2019-01-01T10:00:00\nanat/sub-01_T1w.nii.gz\t{}\n"
+    for cell, expected in (("2020-03-01T09:30:00", "2020-03-01"), ("n/a", ""), ("spring", "")):
+        table.write_text(head + rows.format(cell))
+        assert visits.scanned_on(session) == expected

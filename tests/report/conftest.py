@@ -93,7 +93,7 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
         session_id="ses-1",
         verdict=Verdict(Decision.CHECK, (f"signal to noise is low {hostile}",)),
         measures=measures,
-        quality=pd.DataFrame({"check": [hostile], "value": [1.5], "verdict": ["check"]}),
+        quality=pd.DataFrame({"name": [hostile], "value": [1.5], "verdict": ["check"]}),
         sensitivity=pd.DataFrame(
             {
                 "choice": ["default", "default", "veins"],
@@ -160,6 +160,13 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
                 outlines={"brain": head["brain"]},
                 quality={"mutual information": 0.83},
             ),
+        ),
+        template=Registration(
+            name="T1w to template",
+            fixed=head["bright"],
+            moving=head["bright"],
+            matrix=np.eye(4),
+            outlines={"brain": head["brain"]},
         ),
         warnings=(Notice("Phase was turned.", "Look at the veins."),),
         methods_run=MethodsRun(lesions=OURS, enhancement=OURS),

@@ -1,6 +1,7 @@
 """Pages in a real browser."""
 
 import base64
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_every_picture_is_there_and_described(browser, report_file) -> None:
     pictures = browser.value(
         "[...document.querySelectorAll('main img')].map(i => [i.naturalWidth, i.alt])"
     )
-    assert len(pictures) == 21
+    assert len(pictures) == 23
     assert all(width > 100 and alt for width, alt in pictures)
 
 
@@ -42,7 +43,7 @@ def test_every_picture_is_seen_whole(browser, report_file, width) -> None:
           .map(i => [i.getBoundingClientRect(), i.parentElement.getBoundingClientRect()])
           .map(([i, p]) => [i.left, i.right, i.width, i.height, p.left, p.right])"""
     )
-    assert len(places) == 20  # one of the two that flicker is hidden
+    assert len(places) == 21  # of each pair that flickers one is hidden
     for left, right, wide, high, least, most in places:
         assert left >= least - 1
         assert right <= most + 1
@@ -92,10 +93,10 @@ def test_a_picture_is_enlarged_and_put_back_with_the_keyboard(browser, report_fi
 def test_registration_is_switched_with_the_keyboard(browser, report_file) -> None:
     browser.open(report_file, 1280)
     shown = "document.querySelector('.layer.shown .layer-name').textContent"
-    assert browser.value(shown) == "MEGRE to T1w: fixed"
+    assert browser.value(shown) == "T1w to template: T1w of the participant"
     browser.value("document.querySelector('.switch').focus()")
     browser.press(" ")
-    assert browser.value(shown) == "MEGRE to T1w: moving"
+    assert browser.value(shown) == "T1w to template: template, bent to fit"
     heights = browser.value(
         "[...document.querySelectorAll('.layer')].map(l => l.getBoundingClientRect().top)"
     )
@@ -110,16 +111,26 @@ def test_the_decision_is_saved_as_the_group_level_reads_it(browser, report_file)
           form.elements.decision.value = 'exclude';
           form.elements.reason.value = 'moved\\ta "lot"';
           form.elements.rater.value = 'AB';
+          form.querySelector('[value=motion]').click();
+          form.querySelector('[value=streaks]').click();
           URL.createObjectURL = blob => { blob.text().then(done); return 'blob:none'; };
           HTMLAnchorElement.prototype.click = () => {};
           form.querySelector('.save-rating').click();
         })"""
     )
     assert re.fullmatch(
-        "participant_id\tsession_id\trun_id\tdecision\treason\trater\trated_at\n"
-        r"sub-01\tses-1\tn/a\texclude\tmoved a lot\tAB\t\d{4}-\d\d-\d\dT[\d:.]+Z\n",
+        "participant_id\tsession_id\trun_id\tdecision\treason\tartefacts\trater\trated_at\n"
+        r"sub-01\tses-1\tn/a\texclude\tmoved a lot\tmotion, streaks\tAB"
+        r"\t\d{4}-\d\d-\d\dT[\d:.]+Z\n",
         saved,
     )
+
+
+def test_the_page_says_when_its_file_was_written(browser, report_file) -> None:
+    # The date is the file's, not the page's: equal runs give equal bytes.
+    os.utime(report_file, (1_600_000_000, 1_600_000_000))
+    browser.open(report_file, 1280)
+    assert "13 September 2020" in browser.value("document.querySelector('.written').innerText")
 
 
 def test_the_browser_runs_no_script_but_ours(browser, report_file, tmp_path) -> None:

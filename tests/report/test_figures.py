@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -55,9 +57,24 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
         quality={**quality, "cost": 0.5},
     )
     assert scan_figures.registration(pair).caption.endswith(
-        " Moved by 2.1 mm, the brains overlap by 98%, information that the scans share (1 none, 2 "
-        "all): 1.05 before, 1.14 now, cost 0.5."
+        " The scan was moved by 2.1 mm to fit. Brain masks agree to 98%; expected: 85% and more."
     )
+
+
+def test_fat_of_the_scalp_darkens_no_brain_of_a_registration(head) -> None:
+    bright, brain = head["bright"], head["brain"]
+    scalp = bright.like(np.where(brain.data > 0, bright.data, 100 * bright.data.max()))
+    pair = Registration(
+        name="a to b",
+        fixed=scalp,
+        moving=scalp,
+        matrix=np.eye(4),
+        outlines={"brain": brain},
+    )
+    least = np.percentile(bright.data[brain.data > 0], 90)
+    for figure in (both := scan_figures.registration(pair)).first, both.second:
+        top = float(re.search(r"Shown: 0 to ([\d,.]+), signal", figure.caption).group(1))
+        assert least < top <= 1.01 * bright.data.max()
 
 
 def test_left_and_right_of_a_structure_share_a_colour_and_a_name(head) -> None:

@@ -65,6 +65,20 @@ def test_a_tint_and_a_heat_map_colour_their_voxels_alone(ramp) -> None:
         assert not coloured[:, 11:].any()
 
 
+def test_the_border_of_an_edged_tint_has_the_colour_of_the_legend(ramp) -> None:
+    # Over black and over white: a tint alone would be another colour in either.
+    mask = ramp.like((np.indices(ramp.shape)[0] < 10).astype(np.uint8))
+    where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)
+    for level in (0.0, 1e6):
+        shown = ramp.like(np.full_like(ramp.data, level))
+        overlay = Overlay(mask, "left", "#56B4E9", filled=True, edged=True)
+        pixels = embedded(mosaic.draw([Strip(where, WINDOW, (overlay,), other=shown)]))
+        true = (pixels == [0x56, 0xB4, 0xE9]).all(axis=-1)
+        assert true.any()
+        # Inside, the image is seen through it.
+        assert not true[10, 5]
+
+
 def test_an_outline_of_one_label_leaves_the_others_out(ramp) -> None:
     labels = ramp.like(np.where(np.indices(ramp.shape)[0] < 10, 10, 49).astype(np.int16))
     where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)

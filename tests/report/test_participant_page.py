@@ -1,7 +1,9 @@
+import base64
 import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_qsmthal.report import (
@@ -16,7 +18,7 @@ from bids_qsmthal.report import (
     render,
     write_participant,
 )
-from bids_qsmthal.report.page import Table
+from bids_qsmthal.report.page import Notice, Table
 from bids_qsmthal.report.participant_page import participant_page
 from bids_qsmthal.report.saving import pictures
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
@@ -41,6 +43,64 @@ def test_the_summary_says_the_number_with_its_interval(page) -> None:
     assert tiles["Enhancing lesions"][0] == "0"
 
 
+def test_each_side_has_its_interval_and_lends_none_to_the_other(full_report, measures) -> None:
+    row = {"region": "thalamus", "hemisphere": "L", "unit": "ppb"}
+    ends = [
+        {"measure": "chi_relative_csf_ci_low", "value": -20.5, **row},
+        {"measure": "chi_relative_csf_ci_high", "value": -14.0, **row},
+    ]
+    table = pd.concat([measures, pd.DataFrame(ends)], ignore_index=True)
+    page = participant_page(replace(full_report, measures=table))
+    notes = {tile.label: tile.note for tile in page.summary}
+    assert notes["Left thalamus"].endswith("95 % interval \u221220.5 to \u221214.0 ppb")
+    assert "interval" not in notes["Right thalamus"]
+
+
+def test_a_scan_that_failed_stands_under_errors_and_else_it_is_said_that_none_did(
+    full_report,
+) -> None:
+    failed = Notice("The FLAIR cannot be used.", "Mend the scan.", "error")
+    page = participant_page(replace(full_report, warnings=(failed,)))
+    (errors,) = (section for section in page.sections if section.title == "Errors")
+    assert errors.blocks[0].frame.iloc[0].tolist() == [
+        "The FLAIR cannot be used.",
+        "Mend the scan.",
+    ]
+    (none,) = (one for one in participant_page(full_report).sections if one.title == "Errors")
+    assert none.blocks[0].text.startswith("None")
+
+
+def test_the_page_says_from_what_it_was_made(full_report) -> None:
+    made = replace(
+        full_report,
+        command="bids_qsmthal BIDS_DIR OUTPUT_DIR participant",
+        inputs=("sub-01/anat/sub-01_T1w.nii.gz",),
+        scanned_on="2020-03-01",
+    )
+    text = render(participant_page(made))
+    about = text[text.index('id="about"') :]
+    assert "bids_qsmthal BIDS_DIR OUTPUT_DIR participant" in about
+    assert "sub-01/anat/sub-01_T1w.nii.gz" in about
+    assert "<dt>Scanned on</dt><dd>2020-03-01</dd>" in text
+
+
+def test_tables_are_read_in_words_and_saved_with_their_keys(page) -> None:
+    tables = {
+        block.title: block
+        for section in page.sections
+        for block in section.blocks
+        if isinstance(block, Table)
+    }
+    measured = tables["All measures"]
+    assert measured.rows[0][:3] == [
+        "relative susceptibility (less CSF reference)",
+        "thalamus",
+        "left",
+    ]
+    saved = base64.b64decode(measured.uri.partition(",")[2]).decode()
+    assert saved.splitlines()[1].startswith("chi_relative_csf\tthalamus\tL\t")
+
+
 def test_a_report_of_nothing_says_what_is_missing_and_claims_no_number() -> None:
     page = participant_page(ParticipantReport(participant_id="sub-9"))
     assert {tile.value for tile in page.summary} == {"n/a"}
@@ -56,7 +116,7 @@ def test_every_stage_has_its_picture_with_a_description_and_a_name(page) -> None
     assert len(shown) == len(pictures(page))
     wanted = "magnitude phase brain total local chi r2star thalamus tissue deepgray nuclei "
     wanted += "thickness lesion enhancing lesionchi rims megretot1wfixed megretot1wmoving "
-    wanted += "regions sensitivity"
+    wanted += "regions sensitivity t1wtotemplatefixed t1wtotemplatemoving"
     named = {re.match(r"desc-(\w+)_", name).group(1) for name in shown}
     assert named == set(wanted.split())
     assert all(picture.alt.strip() for picture in shown.values())
@@ -87,7 +147,7 @@ def test_a_page_and_its_pictures_are_written_and_repeat_to_the_byte(
 ) -> None:
     figures = tmp_path / "sub-01" / "ses-1" / "figures"
     again = write_participant(full_report, tmp_path / "sub-01_ses-1.html", figures)
-    assert len(written) == 23
+    assert len(written) == 25
     assert (figures / "sub-01_ses-1_desc-chi_Chimap.svg").stat().st_size > 1000
     for one, other in zip(written, again, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report.slices import cut, tilt_degrees
+from bids_qsmthal.report.slices import cut, profile, tilt_degrees
 from tests.report.conftest import OBLIQUE
 
 TILTED = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
@@ -91,3 +91,44 @@ def test_tilt_is_the_angle_to_the_nearest_axis() -> None:
     assert tilt_degrees(stored_as((1, 0, 2), (1, -1, 1), np.eye(3))) == pytest.approx(0, abs=1e-6)
     assert tilt_degrees(stored_as((1, 0, 2), (1, -1, 1), TILTED)) == pytest.approx(16.26, abs=0.01)
     assert tilt_degrees(Image(np.zeros((2, 2, 2)), OBLIQUE)) > 5
+
+
+def labelled(*slices: tuple[int, int, int, int]) -> Image:
+    """Return labels in a box of 40 slices: number, first and last slice, width."""
+    data = np.zeros((20, 20, 40), np.uint8)
+    for number, (value, first, last, width) in enumerate(slices):
+        data[: width + 1, 5 * number : 5 * number + 3, first : last + 1] = value
+    return Image(data, np.eye(4))
+
+
+def test_a_small_structure_between_two_even_slices_is_shown() -> None:
+    # Two slices of a nucleus lie where eight evenly spaced ones would pass it by.
+    image = labelled((10, 2, 38, 15), (17, 12, 13, 3))
+    where = cut(image, show=None, through=image, count=8)
+    assert len(where.indices) == 8
+    assert {12, 13} & set(where.indices)
+
+
+def test_a_long_tip_takes_no_slice_from_where_the_structure_is() -> None:
+    data = np.zeros((20, 20, 40), np.uint8)
+    data[5:15, 5:15, 20:32] = 1
+    data[5, 5, 0:20] = 1  # a thread one voxel wide, as at the rim of a segmentation
+    where = cut(Image(data, np.eye(4)), show=None, through=Image(data, np.eye(4)), count=6)
+    assert len(where.indices) == 6
+    assert min(where.indices) >= 18
+
+
+def test_every_lesion_is_passed_where_there_are_slices_enough() -> None:
+    image = labelled((1, 3, 4, 2), (2, 20, 21, 2), (3, 35, 36, 2))
+    where = cut(image, show=None, through=image, count=3)
+    counts = profile(where.base, image, 2)
+    assert (counts[:, list(where.indices)] > 0).any(axis=1).all()
+
+
+def test_labels_of_another_grid_are_found_in_their_slices() -> None:
+    fine = labelled((1, 10, 13, 6))
+    coarse = Image(fine.data[:, :, 10:14:2], fine.affine @ np.diag([1, 1, 2, 1]))
+    coarse.affine[2, 3] = 10.5
+    base = Image(np.zeros((20, 20, 40), np.float32), np.eye(4))
+    counts = profile(base, coarse, 2)
+    assert set(np.flatnonzero(counts[0])) <= {10, 11, 12, 13}

@@ -64,9 +64,10 @@ for (const form of document.querySelectorAll("form.rating")) {
     const guarded = (text) => (/^'*[=+@-]/.test(text) && isNaN(text) ? "'" + text : text);
     const clean = (text) => guarded(text.replace(/[\s"]+/g, " ").trim()) || "n/a";
     const data = new FormData(form);
-    const header = ["participant_id", "session_id", "run_id", "decision", "reason", "rater", "rated_at"];
+    const header = ["participant_id", "session_id", "run_id", "decision", "reason", "artefacts", "rater", "rated_at"];
     const { participant, session, run } = form.dataset;
-    const said = ["decision", "reason", "rater"].map((name) => data.get(name));
+    const artefacts = data.getAll("artefact").join(", ");
+    const said = [data.get("decision"), data.get("reason"), artefacts, data.get("rater")];
     const row = [participant, session, run, ...said, new Date().toISOString()];
     const line = (cells) => cells.map((cell) => clean(String(cell || ""))).join("\t") + "\n";
     const text = line(header) + line(row);
@@ -79,6 +80,13 @@ for (const form of document.querySelectorAll("form.rating")) {
   };
   form.querySelector(".save-rating").addEventListener("click", save);
   form.addEventListener("submit", (event) => { event.preventDefault(); save(); });
+}
+
+// When the file was written: a date inside it would make every run's page another one.
+for (const written of document.querySelectorAll(".written")) {
+  const time = new Date(document.lastModified);
+  written.querySelector("time").textContent = time.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "short" });
+  written.hidden = false;
 }
 
 // The contents: mark the section that is in view.

@@ -1,0 +1,37 @@
+import pandas as pd
+
+from bids_qsmthal.participant import measures
+from bids_qsmthal.report import words
+from bids_qsmthal.roi import LIMITS
+
+
+def test_every_limit_and_every_measure_of_the_dictionary_has_a_reader_s_words() -> None:
+    assert {limit.name for limit in LIMITS} <= set(words.CHECKS)
+    listed = set(measures.DICTIONARY["measure"]["Levels"]) - {"qsm_*"}
+    assert listed <= set(words.MEASURES)
+    # A key in disguise is no word of a reader.
+    assert not [text for text in (*words.CHECKS.values(), *words.MEASURES.values()) if "_" in text]
+
+
+def test_regions_are_spelled_out_and_those_of_a_user_stay_as_named() -> None:
+    table = pd.DataFrame(
+        {
+            "measure": ["chi_mean", "volume", "volume"],
+            "region": ["thalamus_av", "caudate", "tracts:CST_left"],
+            "hemisphere": ["L", "LR", "n/a"],
+        }
+    )
+    shown = words.measures_table(table)
+    assert shown["region"].tolist() == [
+        "thalamus, AV: anteroventral",
+        "caudate",
+        "tracts:CST_left",
+    ]
+    assert shown["side"].tolist() == ["left", "both", "n/a"]
+    assert table["measure"].tolist()[0] == "chi_mean"
+
+
+def test_the_pulvinar_of_freesurfer_is_its_lateral_part() -> None:
+    assert words.nucleus("pul") == "Pul: pulvinar"
+    assert words.nucleus("pul", {"pul", "pum"}) == "PuL: lateral pulvinar"
+    assert words.region("thalamus_pul", {"thalamus_pum"}) == "thalamus, PuL: lateral pulvinar"
