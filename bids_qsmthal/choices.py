@@ -15,9 +15,12 @@ from bids_qsmthal.qsm import (
     BACKGROUNDS,
     CSF_REFERENCES,
     INVERSIONS,
+    MASKS,
     RELAXATIONS,
     UNWRAPPINGS,
     Device,
+    MaskChoice,
+    PhaseQuality,
     Reconstruction,
 )
 from bids_qsmthal.qsm.field import OFFSETS
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bids_qsmthal.qsm.field import Offset
+    from bids_qsmthal.qsm.phase_mask import MaskName
 
 CHOICES: dict[str, Mapping[str, type[Any]]] = {
     "--unwrap": UNWRAPPINGS,
@@ -103,6 +107,30 @@ def _with_fluid(chosen: Reconstruction, medi_csf: str | None) -> Reconstruction:
             f"--medi-csf {medi_csf} goes with --inversion medi, not with {name_of(method)}."
         )
     return replace(chosen, csf=CSF_REFERENCES[medi_csf]())
+
+
+def mask(name: MaskName = "brain", threshold: float | None = None) -> MaskChoice:
+    """Return in which voxels susceptibility is reconstructed.
+
+    Raises
+    ------
+    UsageError
+        The threshold is no quality of a phase, or has nothing to be the threshold of.
+    """
+    chosen = MaskChoice(name=name)
+    if threshold is None:
+        return chosen
+    if not chosen.by_phase:
+        raise UsageError(
+            f"--mask-threshold is that of the quality of the phase, which --mask {name} does not "
+            "ask for; choose --mask brain+phase or phase."
+        )
+    # NaN fails the comparison, too.
+    if not 0.5 < threshold < 1:
+        raise UsageError(
+            f"--mask-threshold {threshold:g}: expected above 0.5 (noise) and below 1 (no noise)."
+        )
+    return replace(chosen, reliable=PhaseQuality(threshold=threshold))
 
 
 REFERENCES = {
@@ -193,6 +221,7 @@ def describe_all() -> str:
             lines.append(textwrap.indent(inspect.getdoc(method) or "", "      "))
             lines.append("")
     lines += _described("--phase-offset", OFFSETS, default.fitting.offset)
+    lines += _described("--mask", MASKS, "brain")
     fluids = {name: inspect.getdoc(kind) or "" for name, kind in CSF_REFERENCES.items()}
     lines += _described(
         "--medi-csf", fluids | {PLAIN_MEDI: "Plain MEDI: no term of the CSF."}, "global"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bids_qsmthal import anatomy, roi
 from bids_qsmthal.anatomy.output_spaces import OutputSpace
 from bids_qsmthal.lesions import FlairLesions
-from bids_qsmthal.qsm import Reconstruction
+from bids_qsmthal.qsm import MaskChoice, Reconstruction
 from bids_qsmthal.qsm.separation import R2StarSeparation
 
 GIB = 2**30
@@ -124,6 +124,8 @@ class Settings:
         Derivative datasets that replace stages, by name.
     atlases
         Whose regions are measured besides ours.
+    mask
+        In which voxels susceptibility is reconstructed.
     longitudinal
         Whether the visits of a participant are compared after they are finished.
     output_spaces
@@ -148,6 +150,7 @@ class Settings:
     segmentation: anatomy.SegmentationSettings = field(default_factory=anatomy.SegmentationSettings)
     lesions: FlairLesions = field(default_factory=FlairLesions)
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
+    mask: MaskChoice = field(default_factory=MaskChoice)
     regions: roi.RegionSettings = field(default_factory=roi.RegionSettings)
     rims: roi.RimRule = field(default_factory=roi.RimRule)
     separation: R2StarSeparation | None = None

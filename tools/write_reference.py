@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, options.Parser] = {
     "bids_qsmthal background": step_options.background_parser(),
     "bids_qsmthal invert": step_options.invert_parser(),
     "bids_qsmthal r2star": step_options.r2star_parser(),
+    "bids_qsmthal dicom": step_options.dicom_parser(),
 }
 
 

@@ -200,6 +200,7 @@ def settings_from(chosen: Namespace, words: Sequence[str]) -> Settings:
             medi_csf=chosen.medi_csf,
             device=chosen.device,
         ),
+        mask=choices.mask(chosen.mask, chosen.mask_threshold),
         regions=choices.regions(
             chosen.csf_reference,
             rim=chosen.thalamus_rim,
@@ -431,6 +432,18 @@ def _step(words: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
+def _dicom(words: Sequence[str]) -> int:
+    """Write images as DICOM series."""
+    from bids_qsmthal.app import step_options  # noqa: PLC0415
+
+    chosen = step_options.dicom_parser().parse_args(words[1:])
+    log.setLevel(log_level(chosen))
+    from bids_qsmthal.app import dicom_export  # noqa: PLC0415
+
+    dicom_export.export(chosen.images, chosen.out, chosen.participant_label)
+    return ExitCode.DONE
+
+
 COMMANDS: Final = {
     "demo": _demo,
     "simulate": _simulate,
@@ -442,6 +455,7 @@ COMMANDS: Final = {
     "background": _step,
     "invert": _step,
     "r2star": _step,
+    "dicom": _dicom,
 }
 """What the first word may be in place of a dataset."""
 

@@ -39,6 +39,9 @@ other commands:
   bids_qsmthal {unwrap,background,invert,r2star} FILE ... --out FILE
                             take one step of the reconstruction on plain NIfTI files (see
                             bids_qsmthal invert --help)
+  bids_qsmthal dicom FILE ... --out DIR
+                            write maps, masks and labels as DICOM series (see bids_qsmthal dicom
+                            --help)
 """
 
 PRESETS: Mapping[str, Mapping[str, str]] = {
@@ -588,6 +591,7 @@ def _methods(parser: Parser) -> None:
         help="which CSF medi keeps uniform: all below the rim of the brain, that of the "
         "ventricles, or none, which is plain MEDI (default: global)",
     )
+    _mask(group)
     _regions(group)
     _conventions(group)
     _option(
@@ -613,6 +617,26 @@ def _methods(parser: Parser) -> None:
         type=int,
         default=20180301,
         help="seed of everything random (default: 20180301)",
+    )
+
+
+def _mask(group: argparse._ArgumentGroup) -> None:
+    _option(
+        group,
+        "--mask",
+        choices=("brain", "magnitude", "phase", "brain+phase"),
+        default="brain",
+        help="where susceptibility is reconstructed: in the brain that a network finds on T1w (on "
+        "the magnitude without T1w, or with magnitude), where the phase is reliable, or both "
+        "(default: brain; voxels whose echoes disagree are always left out at the rim)",
+    )
+    _option(
+        group,
+        "--mask-threshold",
+        type=float,
+        metavar="Q",
+        help="least quality of the phase, from 0.5 (noise) to 1 (smooth), for phase and "
+        "brain+phase (default: 0.75)",
     )
 
 

@@ -60,6 +60,32 @@ def r2star_parser() -> Parser:
     return p
 
 
+def dicom_parser() -> Parser:
+    """Describe ``bids_qsmthal dicom FILE ...``."""
+    p = Parser(
+        prog="bids_qsmthal dicom",
+        description="Write maps, masks and labels (NIfTI) as DICOM series for viewers and "
+        "archives: one folder for each image. Of a person they hold the label of BIDS and "
+        "nothing else. Needs bids_qsmthal[dicom].",
+        epilog="Values are whole numbers of 16 bits times a slope: a map is rounded to 1/65534 of "
+        "its range, labels are exact. For research, not for diagnosis.",
+        allow_abbrev=False,
+    )
+    p.add_argument("images", type=Path, nargs="+", metavar="FILE", help="images, one volume each")
+    p.add_argument(
+        *("-o", "--out"), type=Path, required=True, metavar="DIR", help="where the folders go"
+    )
+    p.add_argument(
+        *("--participant-label", "--participant_label"),
+        default="",
+        metavar="LABEL",
+        help="whose images they are (default: as their names say)",
+    )
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more; may be repeated")
+    p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    return p
+
+
 def _parser(name: str, description: str) -> Parser:
     p = Parser(prog=f"bids_qsmthal {name}", description=description, allow_abbrev=False)
     p.add_argument(

@@ -56,7 +56,9 @@ def methods_run(
     sources = structural.sources
     enhancement = sources.get("enhancing", OURS) if structural.enhancement is not None else None
     return MethodsRun(
-        brains=_brains(structural, susceptibility or relaxation),
+        brains=_brains(
+            *(structural, susceptibility or relaxation), on_gre=settings.mask.name == "magnitude"
+        ),
         anatomy=_anatomy(structural, session) if structural.prepared is not None else None,
         scans_registered=any(
             (
@@ -114,16 +116,19 @@ def _magnitude(
 
 
 def _brains(
-    structural: Structural, gre: Susceptibility | MagnitudeResults | None
+    structural: Structural, gre: Susceptibility | MagnitudeResults | None, *, on_gre: bool
 ) -> dict[str, Source]:
-    """Return who made each brain mask; that of T1w is carried to the other scans."""
+    """Return who made each brain mask; that of T1w is carried to the other scans.
+
+    ``on_gre`` says that the gradient echo was given one of its own.
+    """
     sources = structural.sources
     brains: dict[str, Source] = {}
     if structural.prepared is not None:
         brains["T1w"] = sources.get("brain", OURS)
     elif structural.flair is not None and sources.get("lesion", OURS).maker in FOUND_ON_FLAIR:
         brains["FLAIR"] = OURS
-    if gre is not None and (structural.prepared is None or "brain_gre" in sources):
+    if gre is not None and (structural.prepared is None or on_gre or "brain_gre" in sources):
         brains["gradient echo"] = sources.get("brain_gre", OURS)
     return brains
 
@@ -174,6 +179,7 @@ def _scan(
         reconstruction=settings.reconstruction,
         offset=maps.offset,
         csf_held=bool(maps.csf_mask.any()),
+        mask=settings.mask,
         chi=sources.get("chi", OURS),
         r2star=sources.get("r2star", OURS),
         total_field=sources.get("total_field", OURS),

@@ -53,6 +53,7 @@ FLAIR = Input("FLAIR", ("flair",))
 LESIONS = Input("FLAIR or lesion mask", ("flair", "lesion"))
 PHASE = Input("phase of the gradient echo", ("gre_phase", "total_field"))
 """What a gradient echo of magnitude alone lacks; a total field of another program stands in."""
+MEASURED_PHASE = Input("measured phase", ("gre_phase",))
 THALAMI = Input("T1w or labels of the thalamus", ("t1w", "deepgray", "deepgray_gre", "thalamus"))
 """What says where the thalamus is: T1w, or labels made by others."""
 
@@ -174,6 +175,14 @@ BRAIN_IN_GRE = Stage(
     share=0.03,
     gives=(Image,),
 )
+PHASE_MASK = Stage(
+    title="mask by the quality of the phase",
+    needs=(GRE, MEASURED_PHASE),
+    on_request=True,
+    # It goes into the mask of the reconstruction, which is saved with the maps.
+    share=0.01,
+    gives=(Image,),
+)
 RELAXATION = Stage(
     title="R2* from the magnitude alone",
     needs=(GRE,),
@@ -240,7 +249,8 @@ ATLASES = Stage(
 STAGES = (
     *(PREPARE_T1W, FLAIR_TO_T1W, BRAIN_IN_FLAIR, T2_LESIONS, SEGMENT_T1W),
     *(CE_T1W_TO_T1W, ENHANCING_LESIONS),
-    *(GRE_TO_T1W, BRAIN_IN_GRE, RELAXATION, SUSCEPTIBILITY, VARIANTS, REGIONS, LESION_IRON),
+    *(GRE_TO_T1W, BRAIN_IN_GRE, PHASE_MASK, RELAXATION, SUSCEPTIBILITY, VARIANTS),
+    *(REGIONS, LESION_IRON),
     *(SEPARATION, ATLASES),
 )
 
@@ -348,7 +358,12 @@ class Plan:
 
 def requested(settings: Settings) -> frozenset[Stage]:
     """Return the stages that the options ask for beyond the usual ones."""
-    asked = {SEPARATION: settings.separation is not None, ATLASES: bool(settings.atlases)}
+    asked = {
+        BRAIN_IN_GRE: settings.mask.name == "magnitude",
+        PHASE_MASK: settings.mask.by_phase,
+        SEPARATION: settings.separation is not None,
+        ATLASES: bool(settings.atlases),
+    }
     return frozenset(stage for stage, wanted in asked.items() if wanted)
 
 
@@ -378,7 +393,10 @@ def plan(
     # All stages, not only those that run: --dry-run and check say why one does not.
     reasons = dict.fromkeys(session.leaving_out, LeftOutReason.UNWANTED)
     reasons |= {scan.role: LeftOutReason.UNUSABLE for scan in session.unusable}
-    decided = {stage: _left_out(stage, available, reasons, external_files) for stage in considered}
+    decided = {
+        stage: _left_out(stage, available, reasons, external_files, wanted=stage in wanted)
+        for stage in considered
+    }
     return Plan(
         available=available,
         considered=considered,
@@ -392,6 +410,8 @@ def _left_out(
     available: frozenset[str],
     reasons: Mapping[str, LeftOutReason],
     external_files: Mapping[str, ExternalFile],
+    *,
+    wanted: bool,
 ) -> StageLeftOut | None:
     # This order decides which reason is said. What nothing can replace comes first.
     for need in stage.needs:
@@ -401,7 +421,8 @@ def _left_out(
         return StageLeftOut(
             stage, LeftOutReason.EXTERNAL, str(external_files[stage.external].source)
         )
-    if stage.instead is not None and stage.instead.among(available):
+    # What was asked for is made, though another scan would serve.
+    if not wanted and stage.instead is not None and stage.instead.among(available):
         return StageLeftOut(stage, LeftOutReason.CARRIED_OVER, stage.instead.name)
     if stage.scan is not None and not stage.scan.among(available):
         return StageLeftOut(stage, _why_absent(stage.scan, reasons), stage.scan.name)

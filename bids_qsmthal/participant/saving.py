@@ -147,6 +147,8 @@ def save_susceptibility(
         "Phase": _phase(susceptibility.signal.report),
         "Converged": maps.converged,
     }
+    if settings.mask.name != "brain":
+        method["Mask"] = plain(settings.mask)
     sources = _uris(session, susceptibility.signal.series.paths)
     if len(susceptibility.signal.series.first) == 1:
         # With one echo these maps are zero everywhere, which would look like a measurement.

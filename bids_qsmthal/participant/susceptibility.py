@@ -18,6 +18,7 @@ from bids_qsmthal.participant.lesion_iron import MeasuredLesions, measured_lesio
 from bids_qsmthal.participant.pipeline import (
     BRAIN_IN_GRE,
     GRE_TO_T1W,
+    PHASE_MASK,
     REGIONS,
     SUSCEPTIBILITY,
     VARIANTS,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.input_checks import LoadedInputs
     from bids_qsmthal.participant.runner import Runner
     from bids_qsmthal.participant.structural import Structural
+    from bids_qsmthal.qsm import MaskChoice
     from bids_qsmthal.settings import Settings
 
 OUR_CHI = "QSM"
@@ -57,7 +59,7 @@ class Susceptibility:
     combined
         Root sum of squares of the echoes.
     brain
-        The mask that was handed to the reconstruction.
+        Of the gradient echo; the reconstruction is given it, or the part whose phase is reliable.
     to_t1w
         ``None`` without T1w.
     regions
@@ -112,9 +114,13 @@ def susceptibility_results(
         else None
     )
     gre_to_t1w = to_t1w.matrix if to_t1w else np.eye(4)
-    brain = brain_of(combined, structural, gre_to_t1w, runner, external)
+    where = settings.mask
+    brain = brain_of(
+        *(combined, structural, gre_to_t1w, runner, external), required=where.name != "phase"
+    )
+    brain, handed = _reliable(signal, brain, where, runner)
     fluid = _fluid_probability(combined, structural, to_t1w)
-    settings, measured_in = given_field.with_field(settings, signal, brain, external)
+    settings, measured_in = given_field.with_field(settings, signal, handed, external)
     maps = runner.run(
         SUSCEPTIBILITY,
         qsm.reconstruct,
@@ -126,7 +132,7 @@ def susceptibility_results(
         settings=settings.reconstruction,
         fluid_probability=fluid,
     )
-    maps = _with_external_maps(maps, combined, external)
+    maps = _with_external_maps(_judged_by_brain(maps, brain, handed), combined, external)
     # One namespace: roi.LIMITS looks measures up by their names, whoever took them.
     metrics = maps.quality | _motion(signal, brain) | (to_t1w.quality if to_t1w else {})
     segmentation = _segmentation(structural, gre_to_t1w, external)
@@ -175,12 +181,20 @@ def brain_of(
     gre_to_t1w: Affine,
     runner: Runner,
     external: Mapping[str, External],
+    *,
+    required: bool = True,
 ) -> Image:
-    """Return the brain on the grid of the gradient echo: external, carried over, or found in it."""
+    """Return the brain on the grid of the gradient echo: external, carried over, or found in it.
+
+    Raises
+    ------
+    DataError
+        It is ``required``, and empty.
+    """
     given = external_labels.mask("brain_gre", external, combined)
     if given is not None:
         brain = given
-    elif structural.prepared is not None:
+    elif structural.prepared is not None and not runner.runs(BRAIN_IN_GRE):
         on_t1w = structural.prepared.brain
         fraction = on_t1w.like(on_t1w.data.astype(np.float32))
         carried = resample(fraction, combined, world=gre_to_t1w)
@@ -189,12 +203,38 @@ def brain_of(
     else:
         brain = runner.run(BRAIN_IN_GRE, anatomy.brain_mask, combined)
     inside = brain.data > 0
-    if not inside.any():
+    if required and not inside.any():
         raise DataError(
             "The brain mask is empty on the grid of the gradient echo; check that both scans show "
             "the same head, or give a mask with --derivatives."
         )
     return brain.like(inside)
+
+
+def _reliable(
+    signal: Signal, brain: Image, choice: MaskChoice, runner: Runner
+) -> tuple[Image, Image]:
+    """Return the brain, and the mask that the reconstruction is given."""
+    if not runner.runs(PHASE_MASK):
+        return brain, brain
+    reliable = runner.run(
+        PHASE_MASK,
+        qsm.reliable_mask,
+        signal.magnitude,
+        signal.phase_rad,
+        None if choice.name == "phase" else brain,
+        choice.reliable,
+    )
+    # In a phantom no network finds a brain: the rest of the chain then looks at all of it.
+    return (brain if brain.data.any() else reliable), reliable
+
+
+def _judged_by_brain(maps: qsm.Maps, brain: Image, handed: Image) -> qsm.Maps:
+    """Return maps whose share of lost mask counts what the mask by phase left out of the brain."""
+    if handed is brain:
+        return maps
+    lost = float((brain.data & ~maps.mask).sum()) / float(brain.data.sum())
+    return replace(maps, quality=maps.quality | {"mask_lost_fraction": lost})
 
 
 def _fluid_probability(

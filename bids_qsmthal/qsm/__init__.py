@@ -7,6 +7,7 @@ from bids_qsmthal.qsm.background import Background, JointDipoleFields, Projectio
 from bids_qsmthal.qsm.csf import CSF_REFERENCES
 from bids_qsmthal.qsm.device import Device
 from bids_qsmthal.qsm.inversion import INVERSIONS
+from bids_qsmthal.qsm.phase_mask import MASKS, MaskChoice, PhaseQuality, reliable_mask
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
 from bids_qsmthal.qsm.relaxation import RELAXATIONS, r2star_map
 from bids_qsmthal.qsm.spherical import (
@@ -32,6 +33,7 @@ __all__ = [
     "CSF_REFERENCES",
     "GYROMAGNETIC_RATIO_HZ_PER_T",
     "INVERSIONS",
+    "MASKS",
     "RELAXATIONS",
     "UNWRAPPINGS",
     "Acquisition",
@@ -40,10 +42,13 @@ __all__ = [
     "Grid",
     "Maps",
     "Mask",
+    "MaskChoice",
+    "PhaseQuality",
     "Reconstruction",
     "Variants",
     "ghost_to_signal",
     "r2star_map",
     "reconstruct",
+    "reliable_mask",
     "variants",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.protocol import AcquisitionProtocol
 from bids_qsmthal.core.sources import OURS, Source
+from bids_qsmthal.qsm import MaskChoice
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Grid
@@ -83,6 +84,8 @@ class ScanRun:
         How the phase at echo time zero was modelled, as in ``qsm.field.FieldMap``.
     csf_held
         Whether there was CSF for MEDI+0 to keep uniform.
+    mask
+        In which voxels susceptibility was reconstructed.
     chi, r2star, total_field
         Who made the maps that were measured, and the total field.
     protocol
@@ -100,6 +103,7 @@ class ScanRun:
     reconstruction: Reconstruction
     offset: str
     csf_held: bool
+    mask: MaskChoice = field(default_factory=MaskChoice)
     chi: Source = OURS
     r2star: Source = OURS
     total_field: Source = OURS

@@ -191,6 +191,9 @@ def _scan(run: ScanRun) -> Iterator[Step]:
     if run.separation is not None:
         in_slices = run.protocol.dimensions == "2D"
         yield _separation(run.separation, in_slices=in_slices, r2=run.r2)
+    # A field that was given without a phase has no quality of the phase.
+    if run.mask.by_phase and run.phase is not None:
+        yield Step("mask", run.mask.name, {"threshold": f"{run.mask.reliable.threshold:g}"})
     yield Step("background", choices.name_of(reconstruction.background))
     # An external map was made by a method that we do not know.
     if run.chi.maker is Maker.OURS:

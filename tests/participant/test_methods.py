@@ -25,7 +25,7 @@ from bids_qsmthal.participant import measures, page, quality
 from bids_qsmthal.participant.methods import methods_run
 from bids_qsmthal.participant.morphometry import Method, Number
 from bids_qsmthal.participant.structural import Structural
-from bids_qsmthal.qsm import Acquisition, Reconstruction
+from bids_qsmthal.qsm import Acquisition, MaskChoice, Reconstruction
 from bids_qsmthal.qsm.separation import R2StarSeparation
 from bids_qsmthal.report import ExternalNumbers, ScanRun
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion, RegionSettings
@@ -37,6 +37,7 @@ SETTINGS: Any = SimpleNamespace(
     reconstruction=Reconstruction(),
     regions=RegionSettings(),
     separation=R2StarSeparation(),
+    mask=MaskChoice(),
 )
 
 

@@ -28,6 +28,7 @@ from bids_qsmthal.participant.separated import (
     separate,
     white_matter,
 )
+from bids_qsmthal.qsm import MaskChoice
 from bids_qsmthal.qsm.acquisition import Acquisition
 from bids_qsmthal.qsm.separation import (
     SEPARATIONS,
@@ -49,6 +50,7 @@ def settings_of(separation: R2StarSeparation | None) -> Settings:
         work_dir=Path("work"),
         resources=Resources(cores=1, threads=1, memory_bytes=2**30),
         separation=separation,
+        mask=MaskChoice(),
     )
 
 

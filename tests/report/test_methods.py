@@ -125,6 +125,7 @@ def scans() -> Iterator[ScanRun]:
     for source in ("units", "manufacturer", "range", "user"):
         yield replace(SCAN, scale=SCALE._replace(source=source))
     yield replace(SCAN, scale=None)
+    yield from (replace(SCAN, mask=qsm.MaskChoice(name=name)) for name in qsm.MASKS)
     yield replace(SCAN, total_field=PLAIN)
     yield replace(SCAN, total_field=PLAIN, phase=None, scale=None, offset="external")
     alone = replace(SCAN.acquisition, echo_times_s=(0.02,))
@@ -656,3 +657,16 @@ def test_a_field_without_phase_claims_nothing_of_a_phase() -> None:
     assert names.isdisjoint({"phase_scale", "phase_sign", "phase_offset", "unwrapping", "chop"})
     (field,) = (step for step in steps.steps(MethodsRun(scan=run)) if step.name == "field_fit")
     assert field.choice == "external_alone"
+
+
+def test_the_mask_is_said_where_the_phase_has_a_say() -> None:
+    text = {}
+    for name in qsm.MASKS:
+        scan = replace(SCAN, mask=qsm.MaskChoice(name=name))
+        text[name] = methods.describe(MethodsRun(scan=scan)).markdown
+        lone = methods.describe(MethodsRun(scan=replace(scan, phase=None))).markdown
+        assert "a quality of at least" not in lone
+    assert "the part of the brain where the phase is reliable" in text["brain+phase"]
+    assert "whatever the tissue" in text["phase"]
+    for name in ("brain", "magnitude"):
+        assert "a quality of at least" not in text[name]

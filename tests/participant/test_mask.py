@@ -1,0 +1,109 @@
+"""--mask on a whole participant of a few voxels whose phase is noise in a part of the brain."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_qsmthal import choices
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.errors import UsageError
+from bids_qsmthal.participant import pipeline
+from bids_qsmthal.participant.pipeline import BRAIN_IN_GRE, PHASE_MASK
+from bids_qsmthal.qsm import MASKS, MaskChoice
+from bids_qsmthal.settings import Resources, Settings
+from tests import tiny
+from tests.participant.test_pipeline import session_of
+
+BRAIN, MAP = "desc-brain", "desc-qsm"
+
+WITHOUT_PHASE = np.s_[:, 30:]
+"""The front of the head, as beside a sinus."""
+
+
+def settings_of(name: str, folder: Path) -> Settings:
+    resources = Resources(cores=1, threads=1, memory_bytes=2**30)
+    folders = {key: folder / key for key in ("bids_dir", "output_dir", "work_dir")}
+    return Settings(**folders, resources=resources, mask=MaskChoice(name=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "scans", "stages"),
+    [
+        ("brain", ("gre", "t1w"), set()),
+        ("brain", ("gre",), {BRAIN_IN_GRE}),
+        ("magnitude", ("gre", "t1w"), {BRAIN_IN_GRE}),
+        ("phase", ("gre", "t1w"), {PHASE_MASK}),
+        ("brain+phase", ("gre",), {BRAIN_IN_GRE, PHASE_MASK}),
+        ("brain+phase", ("t1w",), set()),
+    ],
+)
+def test_the_mask_decides_which_stages_run(
+    tmp_path: Path, name: str, scans: tuple[str, ...], stages: set[pipeline.Stage]
+) -> None:
+    wanted = pipeline.requested(settings_of(name, tmp_path))
+    plan = pipeline.plan(session_of(tmp_path, scans), {}, wanted)
+    assert {BRAIN_IN_GRE, PHASE_MASK}.intersection(plan.stages) == stages
+
+
+def test_a_threshold_goes_with_a_phase_and_lies_between_noise_and_none() -> None:
+    assert choices.mask("phase", 0.8).reliable.threshold == 0.8
+    for name, threshold in (("brain", 0.8), ("phase", 0.5), ("phase", 1.0), ("phase", np.nan)):
+        with pytest.raises(UsageError, match="--mask-threshold"):
+            choices.mask(name, threshold)
+    assert choices.mask() == MaskChoice(name="brain")
+    for name in MASKS:
+        assert f"  {name}" in choices.describe_all()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mask")
+    tiny.write_dataset(root, "sub-01")
+    rng = np.random.default_rng(8)
+    for path in sorted((root / "bids" / "sub-01" / "anat").glob("*part-phase*.nii.gz")):
+        image = nib.load(path)
+        phase = image.get_fdata(dtype=np.float32)
+        phase[WITHOUT_PHASE] = rng.uniform(-np.pi, np.pi, phase[WITHOUT_PHASE].shape)
+        nib.save(tiny.scanner(phase, image.affine), path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def out(root: Path) -> Path:
+    # PDF takes nothing away at the border of the mask.
+    assert main(tiny.words(root, "--mask", "brain+phase", "--background", "pdf")) == 0
+    return root / "out"
+
+
+def voxels(out: Path, name: str) -> np.ndarray:
+    image = nib.load(out / "sub-01" / "anat" / f"sub-01_space-MEGRE_{name}_mask.nii.gz")
+    return np.asarray(image.dataobj) > 0
+
+
+@pytest.mark.slow
+def test_the_map_has_the_part_of_the_brain_with_a_phase_and_the_rest_counts_as_lost(
+    out: Path,
+) -> None:
+    brain, kept = tiny.scan()[0].mask, voxels(out, MAP)
+    assert not (kept & ~brain).any()
+    assert kept[:, :28].sum() > 0.95 * brain[:, :28].sum()
+    # Voxels 30 and 31 are the border, which a block of three voxels blurs.
+    assert not kept[:, 32:].any()
+    # The brain itself, for pages and measures, stays that of the user.
+    np.testing.assert_array_equal(voxels(out, BRAIN), brain)
+    table = pd.read_csv(out / "sub-01" / "anat" / "sub-01_desc-qsmthal_quality.tsv", sep="\t")
+    lost = table.set_index("name").loc["mask_lost_fraction", "value"]
+    assert float(lost) == pytest.approx((brain & ~kept).sum() / brain.sum(), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_sidecar_and_methods_name_the_mask(out: Path) -> None:
+    sidecar = json.loads((out / "sub-01" / "anat" / "sub-01_Chimap.json").read_text())
+    assert sidecar["Method"]["Mask"]["name"] == "brain+phase"
+    assert sidecar["Method"]["Mask"]["reliable"]["threshold"] == 0.75
+    page = (out / "sub-01.html").read_text()
+    assert "in the part of the brain where the phase is reliable" in page
