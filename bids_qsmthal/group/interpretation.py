@@ -157,7 +157,7 @@ def read_direction(
     return DIRECTION.format(
         ours=numbers.quantity(mean, "ppb", 1),
         theirs=numbers.quantity(-mean, "ppb", 1),
-        n=len(known),
+        n=count(len(known)),
     ) + (associations if signs else "")
 
 
@@ -190,8 +190,8 @@ def read_normality(results: pd.DataFrame, analysis: Analysis) -> str:
             else "the values as they are depart from a normal distribution"
         )
         lines.append(
-            f"{label}: {verdict} (p {p_value(p)}, n = {int(identity['n'])}); nearest to normal on "
-            f"the ladder is {best}."
+            f"{label}: {verdict} (p {p_value(p)}, n = {count(int(identity['n']))}); nearest to "
+            f"normal on the ladder is {best}."
         )
     lines.append(
         "A regression needs residuals, not outcomes, that are near normal; with few participants "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import digits
 from bids_qsmthal.group.digits import chance, correlation, p_value
 from bids_qsmthal.report import numbers
@@ -73,6 +74,11 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
 def read_evidence(lines: pd.DataFrame, bound: float) -> str:
     """Return one sentence a row of the tables, from the adjusted model where it has a result."""
     known = lines[lines["verdict"].fillna("") != ""]
+    if known.empty and lines["per_sd"].notna().any():
+        return (
+            "There are too few participants to weigh an effect against chance: a model needs at "
+            "least two more than it has coefficients. The table has sizes alone."
+        )
     if known.empty:
         return "No model has an estimate to weigh."
     # Adjusted lines come after unadjusted ones of the same table.
@@ -170,7 +176,7 @@ def _beside(value: Value, compared: pd.DataFrame) -> str:
     )  # fmt: skip
     text = (
         f"{value.place}: published {printed(value)}, here {here} (95% CI {low} to {high}, "
-        f"n = {int(line['n'])}); difference {apart} ({apart_low} to {apart_high}), "
+        f"n = {count(int(line['n']))}); difference {apart} ({apart_low} to {apart_high}), "
         f"z = {numbers.fixed(line['z'], 2)}"
     )
     if Reading.TURNED in rows:

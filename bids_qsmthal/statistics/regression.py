@@ -613,7 +613,8 @@ def _note(made: Design, kept: list[int], aliased: list[int], term: str) -> str:
         notes += _alias_notes(made, kept, aliased, made.names.index(term))
     df = made.n - len(kept)
     if df < FEW_DEGREES_OF_FREEDOM:
-        notes.append(f"only {made.n} participants for {len(kept)} coefficients: do not rely on it")
+        some = "1 coefficient" if len(kept) == 1 else f"{len(kept)} coefficients"
+        notes.append(f"only {made.n} participants for {some}: do not rely on it")
     if made.losses.n_not_finite:
         notes.append(
             f"{made.losses.n_not_finite} left out: the formula cannot take their value "

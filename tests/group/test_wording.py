@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bids_qsmthal.group import analysis_file, figures, interpretation, labels, pictures
+from bids_qsmthal.group import (
+    analysis_file,
+    figures,
+    interpretation,
+    labels,
+    pictures,
+    study_words,
+)
 from bids_qsmthal.report import drawing
 from bids_qsmthal.statistics import cohort as summary
-from bids_qsmthal.statistics import regression, tables
+from bids_qsmthal.statistics import normality, published, regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from tests import cohorts
 
@@ -134,3 +141,45 @@ def test_the_numbers_of_a_line_of_the_cohort_have_the_same_decimals() -> None:
     assert list(printed.loc["age"])[1:] == [f"45.2 {plus} 5.8", "40.0 to 51.5"]
     assert list(printed.loc["volume"])[1:] == [f"20,000 {plus} 10,000", "10,000 to 30,000"]
     assert list(printed.loc["one"])[1:] == [f"2.5 {plus} 0.0", "2.5 to 2.5"]
+
+
+def test_sizes_without_a_verdict_are_said_to_be_of_too_few_participants() -> None:
+    lines = pd.DataFrame({"verdict": ["", ""], "per_sd": [-581.5, np.nan]})
+    text = study_words.read_evidence(lines, 0.28)
+    assert text.startswith("There are too few participants to weigh an effect")
+    assert "The table has sizes alone." in text
+    assert "no model has" not in text.lower()
+    nothing = study_words.read_evidence(lines.assign(per_sd=np.nan), 0.28)
+    assert nothing == "No model has an estimate to weigh."
+
+
+def test_large_numbers_of_participants_are_written_alike_wherever_they_stand(
+    analysis: Analysis,
+) -> None:
+    # Twelve thousand lines: the published cohort again and again.
+    frame = pd.concat([cohorts.published()] * 127, ignore_index=True)
+    n = "12,065"
+    numbers = numbers_of(analysis, frame)
+    fits = {model.name: regression.fit(model, frame) for model in analysis.models}
+    (study,) = analysis.published
+    compared = published.compare(analysis.published, fits)
+    texts = [
+        interpretation.read_direction(analysis, frame, numbers),
+        study_words.read_study(study, compared),
+        interpretation.read_normality(normality.ladder(frame["chi"]), analysis),
+    ]
+    for text in texts:
+        assert n in text
+        assert n.replace(",", "") not in text
+
+
+def test_one_coefficient_is_one() -> None:
+    frame = pd.DataFrame({"y": [1.0, 2.0, 4.0], "x": [0.0, 0.0, 0.0], "z": [1.0, 5.0, 2.0]})
+    notes = [
+        regression.fit(regression.Model(name="m", formula=formula), frame).row("Intercept")["note"]
+        for formula in ("y ~ x", "y ~ z")
+    ]
+    assert notes == [
+        "only 3 participants for 1 coefficient: do not rely on it",
+        "only 3 participants for 2 coefficients: do not rely on it",
+    ]
