@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import execution, group, participant
-from bids_qsmthal.app import check
+from bids_qsmthal.app import check, failure_pages
 from bids_qsmthal.app.remake import STARTED_IN
 from bids_qsmthal.bids import derivatives
 from bids_qsmthal.bids.dataset import find_sessions
@@ -63,6 +63,7 @@ def _participants(settings: Settings) -> int:
         # After all: what is compared are finished visits, wherever and whenever they were made.
         outcomes += _compared(change.people(sessions, settings), settings)
     citation.write_dataset(settings.output_dir)
+    failure_pages.write(outcomes, settings)
     _sum_up(outcomes, settings)
     return execution.exit_code(outcomes)
 

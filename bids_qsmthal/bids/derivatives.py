@@ -262,10 +262,11 @@ def _joined(entities: Entities) -> str:
 README = """\
 Derivatives of bids_qsmthal.
 
-sub-*.html               a report for each participant: look at these first
+sub-*.html               a report for each participant: look at these first;
+                         sub-*_failed.html says what went wrong
 CITATION.md, .bib        how to cite, and the methods text of what ran
 sub-*/anat/              images (BIDS names; units in each sidecar) and *_desc-qsmthal_measures.tsv
-group/                   group tables and group.html
+group/                   group tables, group.html, and quality.html: all scans at a glance
 logs/                    one log for each participant and run, settings.json
 edits/sub-*/...          put a corrected file here under the same name as the output it replaces,
                          and run the same command again: it wins, and what depends on it is remade

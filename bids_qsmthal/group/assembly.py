@@ -21,6 +21,7 @@ from bids_qsmthal.group import (
     finished,
     flow,
     measures,
+    overview,
     participant_tables,
     questionable,
     ratings,
@@ -31,6 +32,7 @@ from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.covariates import CovariateSource, VariableValues
 from bids_qsmthal.group.finished import FinishedTables
 from bids_qsmthal.group.flow import FlowStep, Line
+from bids_qsmthal.group.overview import Overview
 from bids_qsmthal.group.questionable import Questionable
 from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.settings import Selection
@@ -70,6 +72,9 @@ class Cohort:
 
     scans: dict[str, list[str]]
     """Names of the scans of each participant, as their reports are called."""
+
+    overview: Overview
+    """Results and quality measures of every scan."""
 
     n_found: int
     """Participants with a table of measures, believed or not."""
@@ -166,6 +171,7 @@ def assemble(
         flow=_flow(scans, sources, chosen, _filtered(analysis, everybody, rows)),
         units=scans.units,
         scans=scans.names,
+        overview=overview.gather(scans.checks, scans.tidy, scans.decided),
         n_found=len(scans.with_results),
         absent=values.absent,
         disagreements=disagreements(analysis, rows, wide, scans.units),
@@ -200,6 +206,7 @@ class _Scans:
     tidy: pd.DataFrame
     units: dict[str, str]
     choices: pd.DataFrame
+    checks: pd.DataFrame
     decided: pd.DataFrame
     usable: pd.DataFrame
     n_unusable: int
@@ -239,8 +246,9 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
     # analysis can name them like any other.
     tidy, units = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
     gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
-    checks = participant_tables.failed_checks(tables.quality)
-    decided = exclusions.decisions(tidy, checks, gates, ratings.read(output_dir / EDITS))
+    checks = participant_tables.checks(tables.quality)
+    failed = participant_tables.failed_checks(checks)
+    decided = exclusions.decisions(tidy, failed, gates, ratings.read(output_dir / EDITS))
     usable, n_unusable = exclusions.usable_measures(tidy, decided)
     left_out = exclusions.of_left_out(tables.left_out)
     return _Scans(
@@ -248,6 +256,7 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
         tidy=tidy,
         units=units,
         choices=choices,
+        checks=checks,
         decided=pd.concat([decided, left_out], ignore_index=True) if len(left_out) else decided,
         usable=usable,
         n_unusable=n_unusable,

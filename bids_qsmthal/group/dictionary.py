@@ -19,7 +19,16 @@ FILES = frozenset(
         *("acquisition", "choices", "cohort", "diagnostics", "disagreements", "evidence"),
         *("exclusions", "flow", "harmonisation", "imputation", "longitudinal", "measures"),
         *("mediation", "models", "normality", "power", "published", "questionable"),
-        *("readers", "sensitivity", "sites", "strobe", "group", "group_citation", "figures"),
+        *(
+            "quality",
+            "readers",
+            "sensitivity",
+            "sites",
+            "strobe",
+            "group",
+            "group_citation",
+            "figures",
+        ),
     }
 )
 """How files and folders of the group level begin: a table of the analysis has another name."""

@@ -16,6 +16,7 @@ from bids_qsmthal.group import (
     interpretation,
     labels,
     methods_text,
+    overview,
     pictures,
     printing,
     questionable,
@@ -53,12 +54,13 @@ MANY_SCANS = 500
 def write(
     folder: Path, analysis: Analysis, cohort: Cohort, results: Results, how: Resampling
 ) -> Path:
-    """Write ``group.html`` and each figure beside it."""
+    """Write ``group.html``, each figure beside it, and the overview of quality."""
     page = make(analysis, cohort, results, how)
     for section in page.sections:
         for block in section.blocks:
             for name, content in block.files.items() if isinstance(block, Figure) else ():
                 write_whole(folder / "figures" / name, content)
+    overview.write(folder, cohort.overview)
     path = folder / NAME
     write_text(path, render(page))
     return path
@@ -131,7 +133,8 @@ def _links(cohort: Cohort) -> list[tuple[str, str]]:
             for scan in cohort.scans.get(who, [])
             # A browser has to lay out each link; exclusions.tsv beside the page has them all.
         ][:MANY_SCANS]
-    return [*tables_beside, *((scan, f"../{scan}.html") for scan in scans)]
+    every = ("Quality of all scans", overview.NAME)
+    return [every, *tables_beside, *((scan, f"../{scan}.html") for scan in scans)]
 
 
 def _heading(name: str) -> str:

@@ -66,12 +66,16 @@ def joined(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFra
     return frame.assign(scan=scans)
 
 
-def failed_checks(paths: Sequence[Path]) -> pd.DataFrame:
-    """Return the checks that some scan did not pass: scan, verdict and reason."""
+def checks(paths: Sequence[Path]) -> pd.DataFrame:
+    """Return every check of every scan, as text, with the name of the scan."""
     columns = ["name", "value", "unit", "threshold", "verdict", "reason", "source"]
-    frame = joined(paths, finished.QUALITY, columns)
-    return frame.loc[
-        frame["verdict"].isin([Decision.CHECK, Decision.EXCLUDE]), ["scan", "verdict", "reason"]
+    return joined(paths, finished.QUALITY, columns)
+
+
+def failed_checks(every: pd.DataFrame) -> pd.DataFrame:
+    """Return the checks that some scan did not pass: scan, verdict and reason."""
+    return every.loc[
+        every["verdict"].isin([Decision.CHECK, Decision.EXCLUDE]), ["scan", "verdict", "reason"]
     ]
 
 

@@ -33,7 +33,7 @@ QUOTED = {ord(sign): quote(sign) for sign in '%#"<>\n\r\t'}
 """What would end an address, or its attribute; the rest of a drawing may stand as it is."""
 
 # No colon in the last form: javascript: and data: are addresses that run code.
-HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+$)", re.IGNORECASE)
+HARMLESS_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+(#[\w-]+)?$)", re.IGNORECASE)
 """A link goes to the web, to a mail, into the page, or to a file beside it."""
 
 
