@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bids_qsmthal.app.options import Parser
 
-SIGN = "Fields are in Hz, positive where the phase grows."
+SIGN = "Fields are positive where the phase grows, in Hz unless --field-units says ppm."
 
 
 def unwrap_parser() -> Parser:
@@ -24,7 +24,7 @@ def unwrap_parser() -> Parser:
 def background_parser() -> Parser:
     """Describe ``bids_qsmthal background FIELD``."""
     p = _parser("background", f"Take the field of sources outside a mask away. {SIGN}")
-    p.add_argument("field", type=Path, help="total field in Hz")
+    p.add_argument("field", type=Path, help="total field")
     _mask(p)
     _field_strength(p)
     _noise(p)
@@ -35,7 +35,7 @@ def background_parser() -> Parser:
 def invert_parser() -> Parser:
     """Describe ``bids_qsmthal invert FIELD``."""
     p = _parser("invert", f"Turn a local field into susceptibility in ppm. {SIGN}")
-    p.add_argument("field", type=Path, help="local field in Hz")
+    p.add_argument("field", type=Path, help="local field")
     _mask(p)
     _field_strength(p)
     _magnitude(p, required=False)
@@ -122,6 +122,12 @@ def _times(p: Parser) -> None:
 
 def _field_strength(p: Parser) -> None:
     p.add_argument("--field-strength", type=float, required=True, metavar="T", help="in tesla")
+    p.add_argument(
+        "--field-units",
+        choices=("Hz", "ppm"),
+        default="Hz",
+        help="of the fields that are read and written; ppm is that of the main field (default: Hz)",
+    )
 
 
 def _mask(p: Parser) -> None:
@@ -130,7 +136,7 @@ def _mask(p: Parser) -> None:
 
 def _noise(p: Parser) -> None:
     p.add_argument(
-        "--noise", type=Path, metavar="FILE", help="standard deviation of the field in Hz"
+        "--noise", type=Path, metavar="FILE", help="standard deviation of the field, in its unit"
     )
 
 

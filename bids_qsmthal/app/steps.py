@@ -1,13 +1,14 @@
 """One step of the reconstruction on plain NIfTI files: for rankings of methods, and for trying one.
 
 Each command reads images, runs the same code as a participant, and writes one map with a sidecar.
-Fields are in Hz, positive where the phase grows; susceptibility is in ppm.
+Fields are in Hz, or in ppm of the main field, positive where the phase grows; susceptibility is in
+ppm.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,6 +87,31 @@ class StepResult:
         return [(what, files) for what, files in self.made_from.items() if files]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldUnit:
+    """The unit of field maps that are read and written, and how many ppm it is."""
+
+    name: str
+    ppm: np.float32
+
+
+def field_unit(name: str, field_strength_t: float) -> FieldUnit:
+    """Return the unit ``Hz`` or ``ppm`` at a field strength.
+
+    Raises
+    ------
+    UsageError
+        No scanner has this field.
+    """
+    low, high = FIELDS_T
+    if not low <= field_strength_t <= high:
+        raise UsageError(
+            f"--field-strength {field_strength_t:g}: expected tesla, {low:g} to {high:g}."
+        )
+    ppm_per_hz = np.float32(1e6 / (GYROMAGNETIC_RATIO_HZ_PER_T * field_strength_t))
+    return FieldUnit(name=name, ppm=np.float32(1) if name == "ppm" else ppm_per_hz)
+
+
 def _check_place(path: Path) -> Path:
     """Return the sidecar's place; raise where anything would be overwritten."""
     if not path.name.endswith(".nii.gz"):
@@ -112,16 +138,20 @@ def taken(name: str, chosen: Namespace, b0_direction: Direction | None) -> None:
                 unwrapping=chosen.method,
                 b0_direction=b0_direction,
             )
+            if chosen.field_units == "ppm":
+                made = _in_ppm(made, field_unit("Hz", chosen.field_strength))
         case "background":
             made = local_field(
-                *(chosen.field, chosen.mask, chosen.field_strength),
+                *(chosen.field, chosen.mask),
+                field_unit(chosen.field_units, chosen.field_strength),
                 background=chosen.method,
                 noise=chosen.noise,
                 b0_direction=b0_direction,
             )
         case "invert":
             made = susceptibility(
-                *(chosen.field, chosen.mask, chosen.field_strength),
+                *(chosen.field, chosen.mask),
+                field_unit(chosen.field_units, chosen.field_strength),
                 inversion=chosen.method,
                 beside=Beside(magnitude=chosen.magnitude, noise=chosen.noise, csf=chosen.csf),
                 b0_direction=b0_direction,
@@ -129,6 +159,11 @@ def taken(name: str, chosen: Namespace, b0_direction: Direction | None) -> None:
         case _:
             raise ValueError(name)
     made.write(chosen.out)
+
+
+def _in_ppm(made: StepResult, hz: FieldUnit) -> StepResult:
+    """Return a field in Hz as one in ppm of the main field."""
+    return replace(made, image=made.image.like(made.image.data * hz.ppm), units="ppm")
 
 
 def _acquisition(chosen: Namespace) -> Acquisition:
@@ -205,13 +240,13 @@ def total_field(
 def local_field(
     field: Path,
     mask: Path,
-    field_strength_t: float,
+    unit: FieldUnit,
     *,
     background: str | None = None,
     noise: Path | None = None,
     b0_direction: Direction | None = None,
 ) -> StepResult:
-    """Return the field in Hz of the sources inside a mask, from the total field in Hz.
+    """Return the field of the sources inside a mask from the total field, both in one unit.
 
     Raises
     ------
@@ -219,16 +254,15 @@ def local_field(
         The images do not belong together.
     """
     total = _loaded(field, b0_direction)
-    ppm_per_hz = _ppm_per_hz(field_strength_t)
-    seen = _measurement(total, _mask(mask, total), ppm_per_hz, noise=noise)
+    seen = _measurement(total, _mask(mask, total), unit.ppm, noise=noise)
     method = choices.reconstruction(background=background).background
     with transforms_on_all_threads():
         local = method(seen, total.grid)
     if not local.converged:
         log.warning("%s: background removal did not converge", field)
     return StepResult(
-        image=total.like(local.field_ppm / ppm_per_hz),
-        units="Hz",
+        image=total.like(local.field_ppm / unit.ppm),
+        units=unit.name,
         method=method,
         made_from={"field": [field], "mask": [mask], "noise": [noise] if noise else []},
     )
@@ -243,7 +277,7 @@ class Beside:
     magnitude
         Shows the edges that MEDI keeps; echoes are added as squares.
     noise
-        Standard deviation of the field in Hz.
+        Standard deviation of the field, in its unit.
     csf
         The fluid that MEDI+0 keeps uniform, and at zero.
     """
@@ -256,13 +290,13 @@ class Beside:
 def susceptibility(
     field: Path,
     mask: Path,
-    field_strength_t: float,
+    unit: FieldUnit,
     *,
     inversion: str | None = None,
     beside: Beside = Beside(),
     b0_direction: Direction | None = None,
 ) -> StepResult:
-    """Return susceptibility in ppm from the local field in Hz.
+    """Return susceptibility in ppm from the local field.
 
     Raises
     ------
@@ -271,12 +305,11 @@ def susceptibility(
     UsageError
         The method needs an image that was not given.
     """
-    ppm_per_hz = _ppm_per_hz(field_strength_t)
     local = _loaded(field, b0_direction)
     method = choices.reconstruction(inversion=inversion).inversion
     if isinstance(method, Medi) and not beside.magnitude:
         raise UsageError("--inversion medi takes its edges from the magnitude; give --magnitude.")
-    seen = _measurement(local, _mask(mask, local), ppm_per_hz, noise=beside.noise)
+    seen = _measurement(local, _mask(mask, local), unit.ppm, noise=beside.noise)
     if beside.magnitude:
         echoes = _stacked(beside.magnitude)
         _check_same(local, echoes, beside.magnitude[0])
@@ -305,17 +338,8 @@ def susceptibility(
     )
 
 
-def _ppm_per_hz(field_strength_t: float) -> np.float32:
-    low, high = FIELDS_T
-    if not low <= field_strength_t <= high:
-        raise UsageError(
-            f"--field-strength {field_strength_t:g}: expected tesla, {low:g} to {high:g}."
-        )
-    return np.float32(1e6 / (GYROMAGNETIC_RATIO_HZ_PER_T * field_strength_t))
-
-
 def _measurement(
-    field: Image, mask: Mask, ppm_per_hz: np.float32, *, noise: Path | None
+    field: Image, mask: Mask, ppm_per_unit: np.float32, *, noise: Path | None
 ) -> Measurement:
     """Return a field and how well it is known: equally well everywhere where nothing is given."""
     known = mask & np.isfinite(field.data)
@@ -326,8 +350,8 @@ def _measurement(
         # Zero is what programs write where they did not look.
         deviation = np.where(given.data > 0, given.data, np.inf).astype(np.float32)
     return Measurement(
-        field_ppm=np.where(known, field.data, 0).astype(np.float32) * ppm_per_hz,
-        noise_ppm=np.where(known, deviation, np.inf).astype(np.float32) * ppm_per_hz,
+        field_ppm=np.where(known, field.data, 0).astype(np.float32) * ppm_per_unit,
+        noise_ppm=np.where(known, deviation, np.inf).astype(np.float32) * ppm_per_unit,
         magnitude=np.ones(field.shape, np.float32),
         mask=known,
         csf=np.zeros(field.shape, np.bool_),
