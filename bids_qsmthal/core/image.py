@@ -17,7 +17,7 @@ from scipy import ndimage
 from bids_qsmthal.core.affine import Affine, between, directions, voxel_sizes_mm
 from bids_qsmthal.core.grid import Grid
 
-__all__ = ["Affine", "Image", "reoriented", "resample"]
+__all__ = ["Affine", "Image", "reoriented", "resample", "turned"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +105,11 @@ def resample(
     return replace(onto, data=np.ascontiguousarray(sampled))
 
 
-def reoriented(image: Image) -> Image:
-    """Return the same image with axes nearest to R, A, S: flips and swaps only, no resampling."""
+def turned(image: Image) -> Image:
+    """Return the same image with axes nearest to R, A, S: a view of the same data, not a copy.
+
+    Flips and swaps only, no resampling.
+    """
     order = _nearest_axes(directions(image.affine))
     data = np.moveaxis(image.data, order, (0, 1, 2))
     # Column j of the permutation says which old axis the new axis j is.
@@ -122,7 +125,13 @@ def reoriented(image: Image) -> Image:
             data = np.flip(data, axis)
             affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
             affine[:3, axis] *= -1
-    return Image(np.ascontiguousarray(data), affine, image.b0_direction)
+    return Image(data, affine, image.b0_direction)
+
+
+def reoriented(image: Image) -> Image:
+    """Return the same image with axes nearest to R, A, S, its data contiguous."""
+    made = turned(image)
+    return made.like(np.ascontiguousarray(made.data))
 
 
 def _nearest_axes(direction: NDArray[np.float64]) -> tuple[int, int, int]:

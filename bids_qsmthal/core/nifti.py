@@ -63,8 +63,14 @@ MNI_CODE = 4
 """Of an affine to MNI space (NIfTI-1)."""
 
 
-def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
+def load(path: Path, *, dtype: DTypeLike = np.float32, as_stored: bool = False) -> Image:
     """Read an image; scale factors of the header applied, data C-contiguous.
+
+    Parameters
+    ----------
+    as_stored
+        Leave the voxels in the order of the file, the first axis fastest: who only looks at an
+        image has it a third sooner.
 
     Raises
     ------
@@ -85,8 +91,9 @@ def load(path: Path, *, dtype: DTypeLike = np.float32) -> Image:
         raise DataError(
             f"{path}: the file is truncated or damaged ({_words(error)}); copy or export it again."
         ) from error
-    data = data.reshape(_without_single(data.shape))
-    return Image(np.ascontiguousarray(data), _affine(image.affine, path))
+    data = data.reshape(_without_single(data.shape), order="A")
+    data = data if as_stored else np.ascontiguousarray(data)
+    return Image(data, _affine(image.affine, path))
 
 
 def load_volume(path: Path, number: int) -> Image:
@@ -306,24 +313,48 @@ def packed(
 
     ``level`` is that of the compression; what ``save`` writes has the default.
     """
-    data = image.data if dtype is None else image.data.astype(dtype)
-    if data.dtype == np.bool_:
-        data = data.astype(np.uint8)
-    content = nib.Nifti1Image(data, image.affine)
-    content.header.set_xyzt_units("mm", "sec")
-    content.header.set_intent(intent)
-    # Both affines, as readers differ in which one they prefer.
-    content.set_sform(image.affine, code=code)
-    content.set_qform(image.affine, code=code)
-    whole = bytearray(content.to_bytes())
-    if slope != 1.0:
-        # nibabel would divide the data by a slope set in the header; these are stored values.
-        whole[112:116] = np.float32(slope).astype("<f4").tobytes()
     compressed = io.BytesIO()
+    whole = content(image, dtype=dtype, scaling=(slope, 0.0), intent=intent, code=code)
     # Time zero and no file name in the header: equal images must give equal bytes.
     with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=level, mtime=0) as stream:
         stream.write(whole)
     return compressed.getvalue()
+
+
+def content(
+    image: Image,
+    *,
+    dtype: DTypeLike | None = None,
+    scaling: tuple[float, float] = (1.0, 0.0),
+    intent: str = "none",
+    code: int = 1,
+    window: tuple[float, float] = (0.0, 0.0),
+) -> bytearray:
+    """Return the bytes of a NIfTI file, not compressed.
+
+    Parameters
+    ----------
+    scaling
+        Readers multiply the stored values by the first one and add the second one.
+    window
+        What programs show as black and as white (``cal_min`` and ``cal_max``), in scaled values;
+        equal ones say nothing of it.
+    """
+    data = image.data if dtype is None else image.data.astype(dtype)
+    if data.dtype == np.bool_:
+        data = data.astype(np.uint8)
+    made = nib.Nifti1Image(data, image.affine)
+    made.header.set_xyzt_units("mm", "sec")
+    made.header.set_intent(intent)
+    made.header["cal_min"], made.header["cal_max"] = window
+    # Both affines, as readers differ in which one they prefer.
+    made.set_sform(image.affine, code=code)
+    made.set_qform(image.affine, code=code)
+    whole = bytearray(made.to_bytes())
+    if scaling != (1.0, 0.0):
+        # nibabel would divide the data by a slope set in the header; these are stored values.
+        whole[112:120] = np.array(scaling, "<f4").tobytes()
+    return whole
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped

@@ -42,6 +42,7 @@ STATIC: Final = {
     "table.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
     "remake.js": "text/javascript; charset=utf-8",
+    "drawing.js": "text/javascript; charset=utf-8",
     "speed.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
 }
@@ -98,18 +99,15 @@ def bench(output_dir: Path, gate: Gate, remake: Command, bids_dir: Path | None =
 def routes(of: Bench) -> tuple[Route, ...]:
     """Return every kind of request that is answered."""
     name, key = r"(?P<name>[\w.+-]+)", r"(?P<key>\w+)"
+    # Which version of a label; without one that which counts.
+    which = r"(?P<of>(?:/(?:run|\d{4}_[A-Za-z0-9-]+))?)\.nii\.gz"
     return (
         _route("GET", "", partial(_static, name="index.html")),
         _route("GET", r"static/(?P<name>[\w.]+)", _static),
         _route("GET", "api/participants", partial(_participants, of)),
         _route("GET", f"api/scan/{name}", partial(_scan, of)),
-        _route("GET", rf"api/map/{name}/{key}/(?P<space>\w+)\.nii\.gz", partial(_map, of)),
-        _route("GET", rf"api/label/{name}/{key}\.nii\.gz", partial(_label, of)),
-        _route(
-            "GET",
-            rf"api/label/{name}/{key}/(?P<of>run|\d{{4}}_[A-Za-z0-9-]+)\.nii\.gz",
-            partial(_label, of),
-        ),
+        _route("GET", rf"api/map/{name}/{key}/(?P<below>\w+){which}", partial(_map, of)),
+        _route("GET", rf"api/label/{name}/{key}{which}", partial(_label, of)),
         _route("GET", f"api/versions/{name}/{key}", partial(_versions, of)),
         _route("GET", "api/agreement", partial(_agreement, of)),
         _route("POST", f"api/numbers/{name}/{key}", partial(_numbers, of), drawn.MOST_BYTES),
@@ -160,12 +158,13 @@ def _scan(of: Bench, request: Request) -> Response:
 
 def _map(of: Bench, request: Request) -> Response:
     parts = request.parts
-    content = images.map_on(_of(of, request), parts["key"], parts["space"])
+    which = parts["of"].removeprefix("/")
+    content = images.map_on(_of(of, request), parts["key"], parts["below"], which)
     return Response(content, NIFTI, headers=GZIPPED)
 
 
 def _label(of: Bench, request: Request) -> Response:
-    which = request.parts.get("of", "")
+    which = request.parts["of"].removeprefix("/")
     content, version = images.label_of(_of(of, request), request.parts["key"], which)
     return Response(content, NIFTI, headers={"ETag": f'"{version}"', **GZIPPED})
 
@@ -190,7 +189,7 @@ def _finite(row: dict[Hashable, object]) -> dict[str, object]:
 def _numbers(of: Bench, request: Request) -> Response:
     scan, label = _of(of, request), images.label(request.parts["key"])
     drawing = drawn.read(request.body, scan.current(label.key), label)
-    return answer(live.numbers(scan, label, drawing))
+    return answer(live.numbers(scan, label, drawing.voxels))
 
 
 def _tool(of: Bench, request: Request) -> Response:
@@ -218,7 +217,7 @@ def _save(of: Bench, request: Request) -> Response:
             HTTPStatus.PRECONDITION_REQUIRED, "which version was changed? Load the page again."
         )
     drawing = drawn.read(request.body, scan.current(label.key), label)
-    saved = edits.save(scan, label, drawing, version, signed)
+    saved = edits.save(scan, label, drawing.voxels, version, signed)
     where = scan.edit(label.key).relative_to(of.output_dir).as_posix()
     return answer({"version": saved, "path": where})
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from bids_qsmthal.core.errors import DataError
-from bids_qsmthal.view import images
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.view import images, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,54 +27,97 @@ MOST_BYTES: Final = 2**24
 """Of a compressed drawing: more than a byte for every voxel of a head of 256 x 256 x 200."""
 
 
-def read(body: bytes, place: Path, label: Label) -> NDArray[np.uint8]:
+SMALLEST_MM3: Final = 1e-6
+"""No voxel of a head is smaller; a volume of 0 is that of no grid."""
+
+
+class Unpacking(Protocol):
+    """What zlib unpacks with; its own type has no name."""
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """What was given and not unpacked yet."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return at most so many bytes more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a browser drew.
+
+    Attributes
+    ----------
+    voxels
+        On the grid of the label's file; zero where nothing was sent.
+    box
+        What was sent of it, with axes to R, A and S.
+    """
+
+    voxels: NDArray[np.uint8]
+    box: shown.Box
+
+
+def read(body: bytes, place: Path, label: Label) -> Drawing:
     """Return the voxels of a drawing, on the grid of the label that was drawn on.
 
     Parameters
     ----------
     body
-        A NIfTI file of one byte a voxel in the order of the grid, gzipped.
+        A NIfTI file of one byte a voxel, gzipped: a box of the grid, axes in any order, that holds
+        all that is drawn.
     place
         The file of the label.
 
     Raises
     ------
     DataError
-        It has another grid, or values that the label has not.
+        It lies on another grid, or has values that the label has not.
     """
-    expected, affine = images.grid(place)
-    content = _unpacked(body, HEADER_BYTES + math.prod(expected))
-    shape = np.frombuffer(content, "<i2", 4, offset=40)
-    if tuple(shape) != (3, *expected) or not np.allclose(_sform(content), affine[:3], atol=1e-3):
+    shape, affine = images.grid(place)
+    sent = _image(body, shape)
+    voxels = np.zeros(shape, np.uint8)
+    box = shown.put(Image(voxels, affine), sent)
+    if box is None:
         raise DataError(
-            f"the drawing has the shape {shape[1:].tolist()} or lies elsewhere; expected the grid "
-            f"{list(expected)} of the {label.title}; load the participant again."
+            f"the drawing has the shape {list(sent.shape)} or lies elsewhere; expected a part of "
+            f"the grid {list(shape)} of the {label.title}; load the participant again."
         )
-    voxels = np.frombuffer(content, np.uint8, offset=HEADER_BYTES)
-    # NIfTI's first axis runs fastest.
-    drawing = np.ascontiguousarray(voxels.reshape(expected, order="F"))
-    if drawing.max() > len(label.values):
+    if sent.data.max() > len(label.values):
         raise DataError(
-            f"the drawing has the value {drawing.max()}; expected 0 to {len(label.values)} in the "
-            f"{label.title}; draw with the labels of the page."
+            f"the drawing has the value {sent.data.max()}; expected 0 to {len(label.values)} in "
+            f"the {label.title}; draw with the labels of the page."
         )
-    return drawing
+    return Drawing(voxels, box)
 
 
-def _unpacked(body: bytes, size: int) -> bytes:
-    """Return what was compressed, which has exactly this size; no more is ever unpacked."""
+def _image(body: bytes, most: tuple[int, ...]) -> Image:
+    """Return what was sent; no more is unpacked than its header says, nor than the grid has."""
     unpacking = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacking.decompress(body, size + 1)
-    except zlib.error as error:
-        raise DataError(f"the drawing cannot be unpacked ({error}); save it again.") from error
+    header = _unpacked(unpacking, body, HEADER_BYTES)
+    axes, *shape = np.frombuffer(header, "<i2", 4, offset=40).tolist()
+    size = math.prod(shape)
+    if axes != 3 or min(shape) < 1 or size > math.prod(most):
+        raise DataError(
+            f"the drawing has the shape {shape}; expected a part of the grid {list(most)}; load "
+            "the participant again."
+        )
+    content = _unpacked(unpacking, unpacking.unconsumed_tail, size + 1)
     if len(content) != size or not unpacking.eof:
         raise DataError(
-            f"the drawing has not the {size} bytes of its grid; load the participant again."
+            f"the drawing has not the {size} bytes of its shape; load the participant again."
         )
-    return content
+    # NIfTI's first axis runs fastest.
+    voxels = np.frombuffer(content, np.uint8).reshape(shape, order="F")
+    affine = np.eye(4)
+    affine[:3] = np.frombuffer(header, "<f4", 12, offset=280).reshape(3, 4)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < SMALLEST_MM3:
+        raise DataError("the drawing lies nowhere (its affine); load the participant again.")
+    return Image(voxels, affine)
 
 
-def _sform(content: bytes) -> NDArray[Any]:
-    """Return the upper three rows of the affine in a header."""
-    return np.frombuffer(content, "<f4", 12, offset=280).reshape(3, 4)
+def _unpacked(unpacking: Unpacking, packed: bytes, most: int) -> bytes:
+    try:
+        return unpacking.decompress(packed, most)
+    except zlib.error as error:
+        raise DataError(f"the drawing cannot be unpacked ({error}); save it again.") from error

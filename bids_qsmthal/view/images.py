@@ -16,7 +16,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.report import drawing, gre_figures
-from bids_qsmthal.view import raw
+from bids_qsmthal.view import raw, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,22 +26,18 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.view.participants import ParticipantRow
 
-FAST: Final = 1
-"""Level of compression of what is seen once: four times as fast as a file's, a tenth larger."""
-
 SCALES: Final = {"ppm": 1000.0}
 """From the unit of a file to that on the screen: susceptibility is shown in ppb."""
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A map to look at; ``low`` and ``high`` are black and white, ``None`` by its values."""
+    """A map to look at; ``limits`` are black and white, ``None`` by its values."""
 
     key: str
     title: str
     unit: str = ""
-    low: float | None = None
-    high: float | None = None
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,8 @@ class Label:
 _CHI, _R2STAR = gre_figures.CHI_WINDOW, gre_figures.R2STAR_WINDOW
 
 MAPS: Final = (
-    Map("chi", "QSM", "ppb", _CHI.low, _CHI.high),
-    Map("r2star", "R2*", "1/s", _R2STAR.low, _R2STAR.high),
+    Map("chi", "QSM", "ppb", (_CHI.low, _CHI.high)),
+    Map("r2star", "R2*", "1/s", (_R2STAR.low, _R2STAR.high)),
     Map("t1w", "T1w"),
 )
 
@@ -220,17 +216,12 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
             "key": one.key,
             "title": one.title,
             "unit": one.unit,
-            "scale": scale(one.key),
-            "low": one.low,
-            "high": one.high,
             "space": PRODUCTS[one.key].space,
         }
         for one in maps
     ]
     described += [
-        {"key": one.key, "title": one.title, "unit": "", "scale": 1.0, "low": None, "high": None}
-        | {"space": one.space}
-        for one in scan.raw()
+        {"key": one.key, "title": one.title, "unit": "", "space": one.space} for one in scan.raw()
     ]
     colors = [{"color": one.color, "title": one.title} for one in LABELS]
     return {
@@ -241,22 +232,44 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
     }
 
 
-def map_on(scan: ScanMaps, key: str, space: str) -> bytes:
-    """Return a map on the grid of a space as a gzipped NIfTI file, in the unit of its file.
+BRAINS: Final[Mapping[str, str]] = {"MEGRE": "brain_gre", "T1w": "brain"}
+"""The label whose box is shown of the scans of a space."""
+
+
+def shown_box(scan: ScanMaps, key: str, of: str = "") -> shown.Box:
+    """Return the part of a label's grid that the page shows: the brain, and all of the label.
+
+    The whole one where the brain is the label, or is not known.
+    """
+    brain = BRAINS[PRODUCTS[label(key).key].space]
+    if key == brain or not scan.output(brain).is_file():
+        return shown.WHOLE
+    boxes = (_extent(scan.current(brain), shown.MARGIN_MM), _extent(version_file(scan, key, of)))
+    known = [box for box in boxes if box is not None]
+    return shown.around(known) if known else shown.WHOLE
+
+
+def map_on(scan: ScanMaps, key: str, below: str, of: str = "") -> bytes:
+    """Return a map as it is seen below a label, as a gzipped NIfTI file in the unit of the screen.
+
+    Parameters
+    ----------
+    below, of
+        The label, and which version of it (``label_of``).
 
     Raises
     ------
     MissingInputError
         There is no such map, or nothing that relates the two scans.
     """
-    if key in PRODUCTS and PRODUCTS[_map(key)].space == space:
-        # As it lies there: to unpack and pack the study's matrix again takes a second.
-        return _read(scan.output(key))
-    return nifti.packed(resampled(scan, key, space), dtype=np.float32, level=FAST)
+    box = shown_box(scan, below, of)
+    found = resampled(scan, key, PRODUCTS[below].space, box)
+    known = {one.key: one.limits for one in MAPS}.get(key)
+    return shown.packed_map(found, known or shown.window(found.data), scale(key))
 
 
-def resampled(scan: ScanMaps, key: str, space: str) -> Image:
-    """Return a map on the grid of a space, in the unit of its file.
+def resampled(scan: ScanMaps, key: str, space: str, box: shown.Box = shown.WHOLE) -> Image:
+    """Return a map on a box of the grid of a space, axes to R, A and S, in the unit of its file.
 
     Raises
     ------
@@ -264,12 +277,11 @@ def resampled(scan: ScanMaps, key: str, space: str) -> Image:
         There is no such map, or nothing that relates the two scans.
     """
     image, own = _found(scan, key)
-    if space not in BACKGROUNDS:
-        raise MissingInputError(f"{space}: no such space.")
     shape, affine = grid(scan.output(BACKGROUNDS[space]))
     if own == space and image.shape == shape and np.allclose(image.affine, affine, atol=1e-3):
-        return image
-    onto = volume(scan.output(BACKGROUNDS[space]))
+        return shown.part(image, box)
+    # Of no size: nothing of it is read but its grid.
+    onto = shown.part(Image(np.broadcast_to(np.float32(0), shape), affine), box)
     return resample(image, onto, world=between(scan, own, space))
 
 
@@ -317,13 +329,6 @@ def _map(key: str) -> str:
     return key
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path.name}: no such image in the output folder.") from error
-
-
 OF_RUN: Final = "run"
 """Stands for a label as the run made it, among the names of versions."""
 
@@ -336,12 +341,17 @@ def label_of(scan: ScanMaps, key: str, of: str = "") -> tuple[bytes, str]:
     of
         Which one: ``OF_RUN``, the name of a version, or empty for the one that counts.
     """
-    place = scan.current(label(key).key)
     # The version first: where the file is replaced in between, a save is refused, not taken.
-    state = version(place)
-    if of:
-        place = scan.output(key) if of == OF_RUN else scan.versions(key) / f"{of}.nii.gz"
-    return nifti.packed(mask(place), level=FAST), state
+    state = version(scan.current(label(key).key))
+    seen = shown.part(mask(version_file(scan, key, of)), shown_box(scan, key, of))
+    return shown.packed_label(seen), state
+
+
+def version_file(scan: ScanMaps, key: str, of: str) -> Path:
+    """Return the file of a label, ``of`` as in ``label_of``."""
+    if not of:
+        return scan.current(key)
+    return scan.output(key) if of == OF_RUN else scan.versions(key) / f"{of}.nii.gz"
 
 
 def versions_of(scan: ScanMaps, key: str) -> list[dict[str, str]]:
@@ -382,11 +392,20 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _extent(path: Path, margin_mm: float = 0.0) -> shown.Box | None:
+    return _kept_extent(path, margin_mm, *_state(path))
+
+
+@lru_cache(maxsize=256)
+def _kept_extent(path: Path, margin_mm: float, *_state: int) -> shown.Box | None:
+    return shown.extent(mask(path), margin_mm)
+
+
 # Those of two participants: the one that is looked at and the one before; at the study's matrix
 # a map has 51 MB.
 @lru_cache(maxsize=12)
 def _volume(path: Path, dtype: type[np.generic], *_state: int) -> Image:
-    image = nifti.load(path, dtype=dtype)
+    image = nifti.load(path, dtype=dtype, as_stored=True)
     image.data.setflags(write=False)
     return image
 

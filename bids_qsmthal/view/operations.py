@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bids_qsmthal.bids.products import PRODUCTS
-from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
-from bids_qsmthal.core.image import resample
-from bids_qsmthal.view import images, tools
+from bids_qsmthal.core.image import Image, resample, turned
+from bids_qsmthal.view import images, shown, tools
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_qsmthal.view.drawn import Drawing
     from bids_qsmthal.view.images import Label, ScanMaps
 
 ALONE: Final[dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
@@ -32,9 +32,9 @@ VEIN: Final = "vein"
 
 
 def applied(
-    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], tool: str, more: Sequence[str]
+    scan: ScanMaps, label: Label, drawing: Drawing, tool: str, more: Sequence[str]
 ) -> bytes:
-    """Return what a tool makes of a drawing, as a gzipped NIfTI file on the grid of its label.
+    """Return what a tool makes of a drawing, as a gzipped NIfTI file of the box that was sent.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ def applied(
     DataError
         The tool does not fit the label.
     """
-    made = _made(scan, label, drawing, tool, more)
-    return nifti.packed(images.mask(scan.current(label.key)).like(made), level=images.FAST)
+    made = _made(scan, label, drawing.voxels, tool, more)
+    _, affine = images.grid(scan.current(label.key))
+    return shown.packed_label(shown.part(Image(made, affine), drawing.box), len(label.values))
 
 
 def _made(
@@ -63,9 +64,7 @@ def _made(
     if tool == "sides" and not more and len(label.values) == 2:
         return tools.sides(drawing, images.grid(scan.current(label.key))[1])
     if tool == "within" and len(more) == 3:
-        image = images.resampled(scan, more[0], PRODUCTS[label.key].space)
-        scale = images.scale(more[0])
-        return tools.within(drawing, image.data, float(more[1]) / scale, float(more[2]) / scale)
+        return _within(scan, label, drawing, more)
     if tool == "reject" and len(more) == 3:
         _, affine = images.grid(scan.current(label.key))
         point = np.linalg.solve(affine, [*map(float, more), 1.0])[:3]
@@ -74,6 +73,19 @@ def _made(
         lesions = images.labels(scan.output(label.among)).data
         return tools.with_lesion(drawing, lesions, int(more[0]), drawn=WHOLE[tool])
     raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
+
+
+def _within(
+    scan: ScanMaps, label: Label, drawing: NDArray[np.uint8], more: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Return a drawing without what is outside of two limits (unit of the screen) in a map."""
+    limits = [float(limit) / images.scale(more[0]) for limit in more[1:]]
+    image = images.resampled(scan, more[0], PRODUCTS[label.key].space)
+    made = drawing.copy()
+    # The map has its axes to R, A and S; this is the drawing so, in the same memory.
+    seen = turned(Image(made, images.grid(scan.current(label.key))[1])).data
+    seen[...] = tools.within(seen, image.data, limits[0], limits[1])
+    return made
 
 
 def _veins(scan: ScanMaps, label: Label) -> NDArray[np.bool_]:
@@ -89,28 +101,31 @@ def outlines(scan: ScanMaps, key: str) -> bytes:
     A voxel has the place of its label in ``images.LABELS``, from 1; smaller labels lie over
     larger ones.
     """
-    space = PRODUCTS[images.label(key).key].space
-    onto = images.volume(scan.output(images.BACKGROUNDS[space]))
-    made = np.zeros(onto.shape, np.uint8)
+    box = images.shown_box(scan, key)
+    space = PRODUCTS[key].space
+    shape, affine = images.grid(scan.output(images.BACKGROUNDS[space]))
+    onto = shown.part(Image(np.broadcast_to(np.uint8(0), shape), affine), box)
     masks = {
-        number: _mask_on(scan, label.key, space)
+        number: _mask_on(scan, label.key, onto, space, box)
         for number, label in enumerate(images.LABELS, 1)
         if label.key != key and scan.output(label.key).is_file()
     }
+    made = np.zeros(onto.shape, np.uint8)
     for number in sorted(masks, key=lambda number: -np.count_nonzero(masks[number])):
         made[tools.outline(masks[number])] = number
-    return nifti.packed(onto.like(made), level=images.FAST)
+    return shown.packed_label(onto.like(made), len(images.LABELS))
 
 
-def _mask_on(scan: ScanMaps, key: str, space: str) -> NDArray[np.bool_]:
+def _mask_on(
+    scan: ScanMaps, key: str, onto: Image, space: str, box: shown.Box
+) -> NDArray[np.bool_]:
+    """Return a label on what is shown of a space."""
     mask = images.mask(scan.current(key))
     own = PRODUCTS[key].space
-    if own != space:
-        mask = resample(
-            mask,
-            images.volume(scan.output(images.BACKGROUNDS[space])),
-            world=images.world(scan.transform(own, space)),
-            order=0,
-        )
-    inside: NDArray[np.bool_] = mask.data > 0
+    seen = (
+        shown.part(mask, box)
+        if own == space
+        else resample(mask, onto, world=images.world(scan.transform(own, space)), order=0)
+    )
+    inside: NDArray[np.bool_] = seen.data > 0
     return inside

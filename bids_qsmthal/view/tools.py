@@ -24,7 +24,7 @@ def smooth(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return what most of the nine voxels around each in its slice are; as it was where tied."""
     values = np.arange(int(drawing.max(initial=0)) + 1)
     made = drawing.copy()
-    box = _box(drawing > 0)
+    box = around(drawing)
     part = drawing[box]
     votes = np.stack(
         [
@@ -90,7 +90,7 @@ def sides(drawing: NDArray[np.uint8], affine: NDArray[np.float64]) -> NDArray[np
 
 def without_piece(drawing: NDArray[np.uint8], voxel: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return a drawing without the piece at a voxel; as it was where nothing is drawn there."""
-    box = _box(drawing > 0)
+    box = around(drawing)
     part, _ = ndimage.label(drawing[box] > 0, TOUCHING)
     local = tuple(at - one.start for at, one in zip(voxel, box, strict=True))
     inside = all(0 <= at < n for at, n in zip(local, part.shape, strict=True))
@@ -122,7 +122,7 @@ def pieces(drawing: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> li
     Largest first.
     """
     inside = drawing > 0 if labels is None else labels > 0
-    box = _box(inside)
+    box = around(inside)
     part = ndimage.label(inside[box], TOUCHING)[0] if labels is None else labels[box]
     found = []
     for number, own in enumerate(ndimage.find_objects(part), 1):
@@ -147,17 +147,19 @@ def with_lesion(
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the voxels of a mask that touch its outside in their slice."""
     sides_only = ndimage.generate_binary_structure(2, 1)[..., None]
+    edge = np.zeros_like(mask)
+    box = around(mask)
     # Beyond the image is outside.
-    edge: NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, sides_only)
+    edge[box] = mask[box] & ~ndimage.binary_erosion(mask[box], sides_only)
     return edge
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the box of a mask and one voxel around it within the image."""
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if not boxes:
+def around(mask: NDArray[Any]) -> tuple[slice, ...]:
+    """Return the box of what is not zero and one voxel around it within the image."""
+    lines = [np.flatnonzero(np.any(mask, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not lines[0].size:
         return tuple(slice(0, 1) for _ in mask.shape)
     return tuple(
-        slice(max(0, one.start - 1), min(n, one.stop + 1))
-        for one, n in zip(boxes[0], mask.shape, strict=True)
+        slice(max(0, int(line[0]) - 1), min(n, int(line[-1]) + 2))
+        for line, n in zip(lines, mask.shape, strict=True)
     )

@@ -142,6 +142,25 @@ def write_tables(folder: Path, name: str, number: float) -> None:
     pd.DataFrame(checks).to_csv(folder / f"{name}_desc-qsmthal_quality.tsv", sep="\t", index=False)
 
 
+def as_filed(content: bytes, tmp_path: Path, affine: np.ndarray = AFFINE) -> np.ndarray:
+    """Return what the page got, each voxel where that of a file with this affine is.
+
+    The page has axes to R, A and S. Asserted is that no voxel lies between those of the file.
+    """
+    (tmp_path / "got.nii.gz").write_bytes(content)
+    got = nifti.load(tmp_path / "got.nii.gz")
+    assert (np.diag(got.affine)[:3] > 0).all()
+    points = np.reshape(np.indices(SHAPE), (3, -1))
+    step = np.linalg.solve(got.affine, affine)
+    at = step[:3, :3] @ points + step[:3, 3:]
+    np.testing.assert_allclose(at, np.rint(at), atol=1e-3)
+    inside = ((np.rint(at) >= 0) & (np.rint(at) < np.reshape(got.shape, (3, 1)))).all(axis=0)
+    assert np.count_nonzero(inside) == got.data.size
+    made = np.zeros(SHAPE, got.data.dtype)
+    made.reshape(-1)[inside] = got.data[tuple(np.rint(at[:, inside]).astype(int))]
+    return made
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished") / "out"

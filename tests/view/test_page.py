@@ -154,30 +154,37 @@ def picture(browser, first: str) -> str:
     return browser.value(script)
 
 
-def test_a_stroke_is_seen_as_it_is_drawn(browser, client) -> None:
+STROKE = """(async () => {
+  const canvas = document.getElementById('canvas');
+  const place = canvas.getBoundingClientRect();
+  const at = (kind, x) => canvas.dispatchEvent(new MouseEvent(kind, {
+    clientX: place.left + place.width / 2 + x, clientY: place.top + place.height / 2 + x / 3,
+    button: 0, buttons: 1, bubbles: true,
+  }));
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  at('mousedown', -40);
+  for (let step = -30; step < 40; step += 10) {
+    at('mousemove', step);
+    // In the next picture but one it is drawn.
+    await frame();
+    await frame();
+  }
+  return canvas.toDataURL();
+})()"""
+
+
+@pytest.mark.parametrize("plane", ["AXIAL", "CORONAL", "SAGITTAL"])
+def test_a_stroke_is_seen_as_it_is_drawn(browser, client, plane) -> None:
     opened(browser, client)
     click(browser, "#rows button")
     wait(browser, f"{SHOWN} && {FOUND}")
-    browser.value("bench.viewer.nv.setSliceType(niivue.SLICE_TYPE.AXIAL)")
-    before = picture(browser, "drawScene()")
-    browser.value(
-        """(() => {
-          const canvas = document.getElementById('canvas');
-          const place = canvas.getBoundingClientRect();
-          const at = (kind, x) => canvas.dispatchEvent(new MouseEvent(kind, {
-            clientX: x, clientY: place.top + place.height / 2,
-            button: 0, buttons: 1, bubbles: true,
-          }));
-          at('mousedown', place.left + place.width / 2 - 40);
-          for (let step = -39; step < 40; step += 1) {
-            at('mousemove', place.left + place.width / 2 + step);
-          }
-          bench.viewer.nv.drawPenLocation = [NaN, NaN, NaN];
-        })()"""
-    )
-    # Only the slice went to the graphics card; the whole head, sent again, looks the same.
-    during = picture(browser, "drawScene()")
+    browser.value(f"bench.viewer.nv.setSliceType(niivue.SLICE_TYPE.{plane})")
+    before = picture(browser, "opts.crosshairWidth = 0; bench.viewer.nv.drawScene()")
+    # Of each picture only what is near the pen is drawn, and only the slice is sent.
+    during = browser.value(STROKE)
     assert during != before
+    browser.value("bench.viewer.nv.drawPenLocation = [NaN, NaN, NaN]")
+    assert picture(browser, "drawScene()") == during
     assert picture(browser, "refreshDrawing(true)") == during
 
 

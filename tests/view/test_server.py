@@ -10,6 +10,7 @@ from bids_qsmthal.app import cli
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.group import ratings
+from bids_qsmthal.report import gre_figures
 from bids_qsmthal.view import application
 from tests.view.conftest import (
     AFFINE,
@@ -22,6 +23,7 @@ from tests.view.conftest import (
     THALAMUS,
     WHOLE_LESIONS,
     Client,
+    as_filed,
     served,
     write_scan,
     write_tables,
@@ -141,24 +143,26 @@ def test_a_request_that_is_too_long_is_not_read(client) -> None:
     assert b"8192" in content
 
 
-def test_a_drawing_that_unpacks_to_more_than_its_grid_is_refused(client, output_dir) -> None:
-    bomb = gzip.compress(bytes(10**7))
-    headers = {"If_Match": version(client), "X_Reader": "AB"}
-    status, _, content = client.own("PUT", LABEL, bomb, **headers)
-    assert status == 422
-    assert str(352 + THALAMUS.size).encode() in content
+@pytest.mark.parametrize("more", [b"", bytes(10**7)])
+def test_a_drawing_that_unpacks_to_more_than_its_shape_is_refused(client, output_dir, more) -> None:
+    whole = gzip.decompress(packed(THALAMUS))
+    nowhere = whole[:280] + bytes(48) + whole[328:]
+    for bomb in (whole + more + b"0", bytes(10**7), whole[:-1], whole[:300], nowhere):
+        headers = {"If_Match": version(client), "X_Reader": "AB"}
+        status, _, content = client.own("PUT", LABEL, gzip.compress(bomb), **headers)
+        assert status == 422
+        assert b"load the participant again" in content
     assert not (output_dir / "edits").exists()
 
 
-def test_maps_come_as_they_are_with_the_scale_of_the_screen(client, tmp_path) -> None:
-    (chi,) = [one for one in client.read("api/scan/sub-01")["maps"] if one["key"] == "chi"]
-    status, headers, content = client.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")
+def test_maps_come_in_the_unit_and_with_the_window_of_the_screen(client, tmp_path) -> None:
+    status, headers, content = client.own("GET", "api/map/sub-01/chi/thalamus.nii.gz")
     assert status == 200
     assert headers["Content-Encoding"] == "gzip"
-    (tmp_path / "map.nii.gz").write_bytes(content)
-    image = nifti.load(tmp_path / "map.nii.gz")
-    np.testing.assert_allclose(chi["scale"] * image.data, 1e3 * CHI_PPM, rtol=1e-6)
-    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
+    # To a part of a ppb, of which the page says one decimal.
+    np.testing.assert_allclose(as_filed(content, tmp_path), 1e3 * CHI_PPM, atol=0.06)
+    window = np.frombuffer(gzip.decompress(content), "<f4", 2, offset=124)
+    assert window.tolist() == [gre_figures.CHI_WINDOW.high, gre_figures.CHI_WINDOW.low]
 
 
 def test_live_numbers_are_those_of_the_table_of_measures(client) -> None:
@@ -239,7 +243,9 @@ def test_a_correction_of_another_program_is_kept(client, output_dir) -> None:
 @pytest.mark.parametrize(
     ("drawing", "affine", "said"),
     [
-        (THALAMUS[:-1], AFFINE, b"bytes of its grid"),
+        (np.zeros((21, *SHAPE[1:])), AFFINE, b"a part of the grid"),
+        (THALAMUS, AFFINE + np.eye(4, 4, 3) * 2, b"lies elsewhere"),
+        (THALAMUS, 1.5 * AFFINE, b"lies elsewhere"),
         (THALAMUS, AFFINE + np.diag([0.1, 0, 0, 0]), b"lies elsewhere"),
         (3 * (THALAMUS > 0), AFFINE, b"expected 0 to 2"),
         (0 * THALAMUS, AFFINE, b"is empty"),
@@ -312,8 +318,7 @@ def test_a_reader_can_begin_with_the_run_s_own_and_every_version(client, tmp_pat
     for which, expected in (("run", THALAMUS), ("0000_AB", first)):
         status, headers, content = client.own("GET", f"{begin}/{which}.nii.gz")
         assert status == 200
-        (tmp_path / "label.nii.gz").write_bytes(content)
-        np.testing.assert_array_equal(nifti.load(tmp_path / "label.nii.gz").data, expected)
+        np.testing.assert_array_equal(as_filed(content, tmp_path), expected)
         # What is saved then replaces what counts now.
         assert headers["ETag"] == version(client)
     assert client.own("GET", f"{begin}/0001_AB.nii.gz")[0] == 404
@@ -338,8 +343,7 @@ def used(client, tool: str, drawing: np.ndarray, tmp_path, label: str = "sub-01/
     address = f"api/tool/{label}/{tool}"
     status, _, content = client.own("POST", address, packed(drawing))
     assert status == 200, content
-    (tmp_path / "made.nii.gz").write_bytes(content)
-    return nifti.load(tmp_path / "made.nii.gz").data
+    return as_filed(content, tmp_path)
 
 
 def test_tools_change_a_drawing_and_nothing_on_the_disk(client, output_dir, tmp_path) -> None:
@@ -381,18 +385,12 @@ def test_veins_are_not_nudged_off_themselves(client) -> None:
 def test_outlines_are_of_all_other_labels(client, tmp_path) -> None:
     status, _, content = client.own("GET", "api/outlines/sub-01/vein.nii.gz")
     assert status == 200
-    (tmp_path / "outlines.nii.gz").write_bytes(content)
-    found = nifti.load(tmp_path / "outlines.nii.gz").data
+    found = as_filed(content, tmp_path)
     thalamus = found == 1
     # The four voxels in the middle of each slice of a side are no outline.
     assert np.count_nonzero(thalamus) == np.count_nonzero(THALAMUS) - 2 * 4 * 4
     assert (THALAMUS[thalamus] > 0).all()
     np.testing.assert_array_equal(found == 2, CSF)
-
-
-def read_back(content: bytes, tmp_path) -> Image:
-    (tmp_path / "image.nii.gz").write_bytes(content)
-    return nifti.load(tmp_path / "image.nii.gz")
 
 
 def test_lesions_are_corrected_on_the_grid_of_t1w(client, output_dir) -> None:
@@ -439,11 +437,11 @@ def test_lesions_with_a_rim_are_confirmed_and_rejected_as_a_whole(client, tmp_pa
 
 def test_maps_and_outlines_of_the_other_scan_come_where_they_lie(client, tmp_path) -> None:
     # The two scans have the same voxels: what was registered lies voxel on voxel.
-    chi = read_back(client.own("GET", "api/map/sub-02/chi/T1w.nii.gz")[2], tmp_path)
-    np.testing.assert_allclose(chi.affine, T1W_AFFINE, atol=1e-5)
-    np.testing.assert_allclose(chi.data[1:-1, 1:-1, 1:-1], CHI_PPM[1:-1, 1:-1, 1:-1], atol=1e-6)
-    edges = read_back(client.own("GET", "api/outlines/sub-02/thalamus.nii.gz")[2], tmp_path)
-    lesions = edges.data == 5
+    content = client.own("GET", "api/map/sub-02/chi/lesion.nii.gz")[2]
+    chi = as_filed(content, tmp_path, T1W_AFFINE)[1:-1, 1:-1, 1:-1]
+    np.testing.assert_allclose(chi, 1e3 * CHI_PPM[1:-1, 1:-1, 1:-1], atol=0.06)
+    edges = as_filed(client.own("GET", "api/outlines/sub-02/thalamus.nii.gz")[2], tmp_path)
+    lesions = edges == 5
     assert np.count_nonzero(lesions) == 2 * 8 + 2 * 4
     assert (LESIONS[lesions] > 0).all()
 
@@ -457,7 +455,7 @@ def read_only(output_dir, remake, monkeypatch) -> Iterator[Client]:
 
 def test_a_folder_that_cannot_be_written_is_looked_at(read_only, output_dir) -> None:
     assert read_only.read("api/participants")["writable"] is False
-    assert read_only.own("GET", "api/map/sub-01/chi/MEGRE.nii.gz")[0] == 200
+    assert read_only.own("GET", "api/map/sub-01/chi/vein.nii.gz")[0] == 200
     assert read_only.own("POST", "api/numbers/sub-01/thalamus", packed(THALAMUS))[0] == 200
     form = json.dumps({"reader": "AB", "decision": "check"}).encode()
     for status, _, content in (

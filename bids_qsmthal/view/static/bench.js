@@ -20,7 +20,6 @@ const guarded = (work) => async (...given) => {
 
 const viewer = new Viewer(say);
 const table = new Table(guarded((chosen) => open(chosen)));
-let attached = false;
 // Slow enough not to disturb those who react to flashes (WCAG 2.3.1: at most three a second).
 const BLINK_MS = 500;
 const remake = new Remake(say, guarded(async (run) => {
@@ -69,7 +68,6 @@ const open = async (chosen) => {
   for (const id of ["drawing", "tools"]) { element(id).hidden = !writable || !row.folder; }
   if (!row.folder) { return say("This run failed: there is no image."); }
   say("Loading the images.");
-  if (!attached) { await viewer.attach(); attached = true; }
   const scan = await viewer.open(row, writable);
   options("label", scan.labels.map((label) => [label.key, label.title + (label.edited ? " (corrected)" : "")]));
   if (!scan.labels.length) { return say("There is no label to show."); }
@@ -237,4 +235,5 @@ globalThis.bench = { viewer };
 guarded(async () => {
   await load();
   await remake.look();
+  await viewer.attach();
 })();

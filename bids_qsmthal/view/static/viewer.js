@@ -1,6 +1,9 @@
 // The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
+import { Drawing } from "./drawing.js";
 import { bytes, packed, read, send } from "./requests.js";
-import { withDrawingOnTop, withoutGradients, withSmallSteps } from "./speed.js";
+import {
+  drawnOnce, loadVoxels, withDrawingOnTop, withGivenWindow, withLastingCanvas, withoutGradients, withSmallSteps,
+} from "./speed.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -20,19 +23,15 @@ const table = (given) => {
   };
 };
 
-// From the unit of the file to that of the screen: the slope in the header (NIfTI-1, byte 112).
-const scaled = (content, scale) => {
-  const header = new DataView(content);
-  const slope = header.getFloat32(112, true) || 1;
-  header.setFloat32(112, slope * scale, true);
-};
+// Which label, and which version of it, as in the addresses of the server.
+const which = (key, begin) => (begin ? `${key}/${begin}` : key);
 
-const image = async (row, scan, key, space) => {
-  const map = scan.maps.find((one) => one.key === key);
-  const { content } = await bytes(`api/map/${row.name}/${key}/${space}.nii.gz`);
-  scaled(content, map.scale);
-  const range = map.low === null ? {} : { cal_min: map.low, cal_max: map.high };
-  return niivue.NVImage.loadFromUrl({ url: content, name: `${key}.nii`, colormap: "gray", ...range });
+const nifti = (content, name) => niivue.NVImage.new(content, `${name}.nii`, "gray");
+
+// A map as it is seen below a label: of the grid and the part of it that this has.
+const image = async (row, key, below) => {
+  const { content } = await bytes(`api/map/${row.name}/${key}/${below}.nii.gz`);
+  return nifti(content, key);
 };
 
 export class Viewer {
@@ -59,7 +58,12 @@ export class Viewer {
     this.nv.onLocationChange = (place) => this.tell(place);
   }
 
-  async attach() {
+  // Once: while a reader still looks at the table, or when the first scan is opened.
+  attach() { return (this.attached ??= this.attachment()); }
+
+  async attachment() {
+    withLastingCanvas(element("canvas"));
+    withGivenWindow(niivue.NVImage);
     await this.nv.attachTo("canvas");
     withoutGradients(this.nv);
     withSmallSteps(this.nv);
@@ -85,25 +89,29 @@ export class Viewer {
     const own = scan.backgrounds[label.space];
     // The map below stays where the next label is of the same grid.
     const same = this.scan === scan && this.label?.space === label.space;
-    const path = begin ? `${key}/${begin}` : key;
-    const [background, mask] = await Promise.all([
-      same ? null : image(row, scan, own, label.space), bytes(`api/label/${row.name}/${path}.nii.gz`),
+    const below = which(key, begin);
+    let [background, { content, version }] = await Promise.all([
+      same ? null : image(row, own, below), bytes(`api/label/${row.name}/${below}.nii.gz`),
     ]);
-    const drawing = await niivue.NVImage.loadFromUrl({ url: mask.content, name: "label.nii" });
+    const drawing = new Drawing(content);
+    if (!background && !drawing.lieson(this.drawing)) { background = await image(row, own, below); }
+    await this.attach();
     if (turn !== this.turn) { return false; }
     this.asked += 1;
     element("numbers").textContent = "";
     delete element("numbers").dataset.found;
-    Object.assign(this, { row, scan, label, version: mask.version });
-    if (!same) { this.clear(); }
-    this.colored(label);
-    if (!same) {
-      this.nv.addVolume(background);
-      [this.shown, this.over] = [own, null];
-    }
-    if (!this.nv.loadDrawing(drawing)) { throw new Error("The label has another grid than the map."); }
-    this.nv.setDrawingEnabled(this.writable);
-    this.pen();
+    Object.assign(this, { row, scan, label, version, drawing, below });
+    await drawnOnce(this.nv, () => {
+      if (background) { this.clear(); }
+      this.colored(label);
+      if (background) {
+        this.nv.addVolume(background);
+        [this.shown, this.over] = [own, null];
+      }
+      loadVoxels(this.nv, drawing.voxels);
+      this.nv.setDrawingEnabled(this.writable);
+      this.pen();
+    });
     // Another beginning than what counts is a change, once it is saved.
     this.changed = begin !== "";
     [this.piece, this.confirmed, this.rejected, this.pieces] = [-1, new Set(), new Set(), []];
@@ -137,7 +145,7 @@ export class Viewer {
   async layers() {
     const { key, space } = this.label;
     const other = this.shown !== this.scan.backgrounds[space];
-    if (other) { this.over ??= await image(this.row, this.scan, this.shown, space); }
+    if (other) { this.over ??= await image(this.row, this.shown, this.below); }
     const edges = element("outlines").checked ? await this.outlines(key) : null;
     while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.top); }
     if (this.over) {
@@ -149,7 +157,7 @@ export class Viewer {
 
   async outlines(key) {
     const { content } = await bytes(`api/outlines/${this.row.name}/${key}.nii.gz`);
-    const edges = await niivue.NVImage.loadFromUrl({ url: content, name: "outlines.nii" });
+    const edges = await nifti(content, "outlines");
     edges.setColormapLabel(table(this.scan.colors.map((one) => one.color)));
     return edges;
   }
@@ -171,9 +179,8 @@ export class Viewer {
   // The server's tools take the drawing as it is; what they make can be undone like a stroke.
   async tool(path) {
     const address = `api/tool/${this.row.name}/${this.label.key}/${path}`;
-    const { content } = await bytes(address, { method: "POST", body: await this.drawn() });
-    const made = await niivue.NVImage.loadFromUrl({ url: content, name: "label.nii" });
-    this.nv.drawBitmap.set(made.img2RAS());
+    const { content } = await bytes(address, { method: "POST", body: await this.drawn(true) });
+    this.nv.drawBitmap.set(new Drawing(content).voxels);
     this.drew();
   }
 
@@ -249,8 +256,9 @@ export class Viewer {
     this.nv.opts.penSize = Number(element("size").value) || 1;
   }
 
-  async drawn() {
-    return packed(await this.nv.saveImage({ filename: "", isSaveDrawing: true }));
+  // The file that the server takes: of all slices, or of those on which something is drawn.
+  drawn(whole = false) {
+    return packed(this.drawing.file(this.nv.drawBitmap, this.label.values.length, whole));
   }
 
   async measure() {
