@@ -36,6 +36,34 @@ def relative(root: Path, out: str, measure: str = "chi_relative_csf") -> pd.Seri
     return rows.iloc[0]
 
 
+def test_every_table_of_a_participant_has_a_dictionary_of_its_columns_and_levels(
+    processed: Path,
+) -> None:
+    tables = sorted((processed / "out" / "sub-01" / "anat").glob("*_desc-qsmthal_*.tsv"))
+    kinds = {path.stem.rpartition("_")[2] for path in tables}
+    assert {"acquisition", "measures", "quality", "sensitivity"} <= kinds
+    for path in tables:
+        table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        described = json.loads(path.with_suffix(".json").read_text())
+        assert set(table.columns) <= set(described), path.name
+        for column, entry in described.items():
+            # A level with a star stands for many; the other regions are named by their label.
+            if column in table and "Levels" in entry and "*:*" not in entry["Levels"]:
+                assert set(table[column]) <= {*entry["Levels"], "n/a"}, (path.name, column)
+
+
+def test_sidecar_and_page_say_where_the_zero_of_the_map_lies(processed: Path) -> None:
+    anat = processed / "out" / "sub-01" / "anat"
+    chi = np.asarray(nib.load(anat / "sub-01_Chimap.nii.gz").dataobj)
+    zero = json.loads((anat / "sub-01_Chimap.json").read_text())["Method"]["Zero"]
+    for key, mask in (("Mask", "desc-qsm"), ("Reference", "label-CSF_desc-reference")):
+        path = anat / f"sub-01_space-MEGRE_{mask}_mask.nii.gz"
+        inside = np.asarray(nib.load(path).dataobj) > 0
+        assert zero[f"MeanOf{key}_ppb"] == pytest.approx(1000 * chi[inside].mean(), abs=2e-3)
+    page = (processed / "out" / "sub-01.html").read_text()
+    assert f"The mean of all voxels is {zero['MeanOfMask_ppb']:+.1f} ppb" in page
+
+
 def reference(root: Path, out: str) -> str:
     table = pd.read_csv(root / out / TABLE, sep="\t", keep_default_na=False)
     rows = table[(table["region"] == "csf_reference") & (table["hemisphere"] == "LR")]

@@ -32,35 +32,46 @@ BIDS_VERSION = "1.10.0"
 PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")
 
 IGNORED = """\
-# Beside BIDS: pages, figures, logs, group tables, manual edits, and kinds of file that BIDS
-# derivatives do not name yet.
+# What lies beside the data, or has no name in BIDS.
+
+# Pages, and the figures they show.
 *.html
 **/figures
 **/figures/**
+# What the runs said.
 logs
 logs/**
+# Tables, figures and page of the group level: BIDS has no level of the dataset for derivatives.
 group
 group/**
+# What readers corrected and rated.
 edits
 edits/**
+# How to cite the methods: CITATION.cff is that of the dataset itself.
 CITATION.*
+# Tables of a participant: derivatives in anat/ have no suffix for measurements.
 **/*_measures.tsv
 **/*_measures.json
-**/*_fieldmap.nii.gz
-**/*_fieldmap.json
-**/*_morph.nii.gz
-**/*_morph.json
-**/*_xfm.txt
-**/*_xfm.json
-**/*_xfm.nii.gz
 **/*_lesions.tsv
 **/*_lesions.json
 **/*_quality.tsv
 **/*_quality.json
 **/*_acquisition.tsv
+**/*_acquisition.json
 **/*_sensitivity.tsv
+**/*_sensitivity.json
 **/*_change.tsv
 **/*_change.json
+# Field maps on the grid of a gradient echo: fmap/ is for maps that correct other scans.
+**/*_fieldmap.nii.gz
+**/*_fieldmap.json
+# Cortical thickness in voxels: the specification has it for surfaces alone.
+**/*_morph.nii.gz
+**/*_morph.json
+# Transforms: their names are a proposal (BEP014).
+**/*_xfm.txt
+**/*_xfm.json
+**/*_xfm.nii.gz
 """
 
 

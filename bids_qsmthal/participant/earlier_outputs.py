@@ -41,7 +41,7 @@ SHARED = re.compile(
                 for extension in EXTENSIONS
                 if product.space != "MEGRE"
             ),
-            r"label-(lesion|enhancing)_lesions\.tsv",
+            r"label-(lesion|enhancing)_lesions\.(tsv|json)",
             r"space-T1w_desc-atlas[A-Za-z0-9]+_dseg\.(nii\.gz|json|tsv)",
             # Transforms of the gradient echo belong to one scan, hence the look-ahead.
             r"from-(?!MEGRE)\w+_to-(?!MEGRE)\w+_mode-image_xfm\.(txt|json|nii\.gz)",

@@ -12,6 +12,7 @@ import pandas as pd
 from bids_qsmthal.core.sources import OURS, dataset
 from bids_qsmthal.lesions import LOCATIONS
 from bids_qsmthal.participant.lesion_iron import Rim
+from bids_qsmthal.report import words
 from bids_qsmthal.roi import MaskSource
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ DICTIONARY: dict[str, Any] = {
             "rim_assessed": "number of distinct lesions in which a rim was looked for",
             "enhancing_count": "number of gadolinium-enhancing lesions",
             "enhancing_present": "1 if any lesion enhances, 0 if none",
-            "qsm_*": "figures of the reconstruction: signal to noise, noise of the field, share of "
-            "the mask lost, convergence",
+            **{key: text for key, text in words.MEASURES.items() if key.startswith("qsm_")},
         },
     },
     "region": {

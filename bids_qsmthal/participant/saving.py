@@ -14,7 +14,7 @@ from bids_qsmthal.bids.products import of_atlas
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import MNI_CODE, save_field
-from bids_qsmthal.participant import lesion_iron, quality
+from bids_qsmthal.participant import dictionaries, lesion_iron, quality
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.participant.relaxation import MagnitudeResults
 from bids_qsmthal.participant.separated import provenance
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
+    from bids_qsmthal.qsm import Maps
     from bids_qsmthal.qsm.phase import PhaseReport
     from bids_qsmthal.report import MethodsRun
+    from bids_qsmthal.roi import RegionResults
     from bids_qsmthal.settings import Settings
 
 Content = tuple[str, "Image | None", "type[np.generic]"]
@@ -75,6 +77,8 @@ def save_structural(
     for label, lesions in (("lesion", structural.lesions), ("enhancing", structural.enhancement)):
         if lesions is not None:
             write_tsv(out.path(f"label-{label}_lesions", ".tsv", space="T1w"), lesions.table)
+            described = dictionaries.lesions(lesions.table.columns)
+            write_json(out.path(f"label-{label}_lesions", ".json", space="T1w"), described)
     for name, rigid in (("FLAIR", structural.flair_to_t1w), ("ceT1w", structural.ce_to_t1w)):
         save_rigid(name, rigid, out, space="T1w")
     save_warp(structural.prepared, out)
@@ -127,7 +131,6 @@ def save_susceptibility(
     """Save what was made from the gradient echo."""
     maps, image = susceptibility.maps, susceptibility.image
     contents: list[Content] = [
-        ("chi", image(maps.chi_ppm), np.float32),
         ("r2star", image(maps.r2star_hz), np.float32),
         ("t2star", image(_t2star_s(maps.r2star_hz)), np.float32),
         ("local_field", image(maps.local_field_hz), np.float32),
@@ -153,6 +156,8 @@ def save_susceptibility(
     if len(susceptibility.signal.series.first) == 1:
         # With one echo these maps are zero everywhere, which would look like a measurement.
         contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
+    chi: Content = ("chi", image(maps.chi_ppm), np.float32)
+    _save_all([chi], sources, method | {"Zero": _zero(maps, susceptibility.regions)}, out)
     _save_all(contents, sources, method, out)
     if susceptibility.separated is not None:
         apart = susceptibility.separated.sources
@@ -198,6 +203,20 @@ def save_atlases(session: Session, atlases: Sequence[MeasuredAtlas], out: Deriva
         out.save_labels(product, _names_table(one.atlas.names))
 
 
+def _zero(maps: Maps, regions: RegionResults | None) -> dict[str, str | float]:
+    """Return where the zero of a map of susceptibility lies."""
+
+    def mean_ppb(mask: np.ndarray) -> float:
+        return round(1000 * float(maps.chi_ppm[mask].mean(dtype=np.float64)), 3)
+
+    found: dict[str, str | float] = {"Description": sentences.ZERO_OF_THE_MAP}
+    if maps.mask.any():
+        found["MeanOfMask_ppb"] = mean_ppb(maps.mask)
+    if regions is not None and (reference := regions.masks["reference"].data > 0).any():
+        found["MeanOfReference_ppb"] = mean_ppb(reference)
+    return found
+
+
 def _phase(report: PhaseReport | None) -> dict[str, Any] | None:
     """Return what was done to the phase, its warnings in words; None where there is none."""
     if report is None:
@@ -212,6 +231,7 @@ def save_tables(
     if run.scan is not None or run.magnitude is not None:
         # The group level compares it between scans.
         write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), acquisition.table(run))
+        write_json(out.path("desc-qsmthal_acquisition", ".json"), dict(dictionaries.ACQUISITION))
     if not checks.empty:
         write_tsv(out.path("desc-qsmthal_quality", ".tsv"), checks)
         write_json(out.path("desc-qsmthal_quality", ".json"), dict(quality.DICTIONARY))
@@ -240,6 +260,7 @@ def _save_regions(
     if "nuclei" in masks:
         out.save_labels("nuclei_gre", _names_table(susceptibility.nuclei_names))
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
+    write_json(out.path("desc-qsmthal_sensitivity", ".json"), dict(dictionaries.SENSITIVITY))
 
 
 def _lesion_contents(structural: Structural) -> list[Content]:

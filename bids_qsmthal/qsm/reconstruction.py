@@ -82,7 +82,8 @@ class Maps:
     Attributes
     ----------
     chi_ppm
-        Susceptibility; zero outside ``mask``. With MEDI+0, CSF is at about zero.
+        Susceptibility; zero outside ``mask``. Its own zero is about the mean of the mask, also
+        with MEDI+0, which keeps CSF uniform but moves nothing.
     local_field_hz, total_field_hz
         Field of the sources inside the mask, and of everything; the local field is zero also
         where the echoes do not agree with one frequency.

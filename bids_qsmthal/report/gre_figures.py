@@ -122,7 +122,19 @@ def susceptibility(gre: GreMaps) -> Figure | None:
         "Susceptibility",
         "desc-chi_Chimap",
         "Bright is paramagnetic: iron in the basal ganglia, blood in veins. Streaks and broad "
-        "shadows are artefacts.",
+        f"shadows are artefacts.{_zero(gre.chi_ppm, gre.qsm_mask)}",
+    )
+
+
+def _zero(chi_ppm: Image, mask: Image | None) -> str:
+    """Say where the zero of a map lies."""
+    inside = None if mask is None else mask.data > 0
+    if inside is None or not inside.any():
+        return ""
+    mean_ppb = 1000 * float(chi_ppm.data[inside].mean(dtype=np.float64))
+    return (
+        f" The mean of all voxels is {mean_ppb:+.1f} ppb, which says where the zero of the "
+        "map lies: only differences between regions count."
     )
 
 

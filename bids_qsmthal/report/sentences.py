@@ -30,6 +30,10 @@ class Wording:
     advice: str = ""
 
 
+ZERO_OF_THE_MAP = (
+    "A field tells susceptibility up to a constant, so only differences between regions count. "
+    "The map is not shifted; relative susceptibilities in tables are less that of the reference."
+)
 MASK = "If an outline is wrong, correct its file (see 'Correct and rate') and run again."
 OTHER_ECHOES = "Nothing can be done about it afterwards: export the other echoes if there were any."
 THALAMUS = f"Look at the thalamus on T1w and on the map. {MASK}"
@@ -388,7 +392,7 @@ LIMITS: Mapping[str, Wording] = {
         "coarse voxels, noise, or a reference that disagrees with itself",
         f"A difference below the interval is none. {CHOICES}",
     ),
-    "csf_purity": Wording("the CSF that is the zero of the map holds tissue", REFERENCE),
+    "csf_purity": Wording("the CSF that is kept uniform holds tissue", REFERENCE),
     "pallidum_relative_csf_ppb": Wording(
         "the pallidum is not paramagnetic as it should be: is the sign of the phase right?",
         PHASE_SIGN,

@@ -69,13 +69,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         phase = image.get_fdata(dtype=np.float32)
         phase[WITHOUT_PHASE] = rng.uniform(-np.pi, np.pi, phase[WITHOUT_PHASE].shape)
         nib.save(tiny.scanner(phase, image.affine), path)
+    t1w = root / "bids" / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    nib.save(tiny.scanner(tiny.scan()[2][..., 0], image.affine), t1w)
     return root
 
 
 @pytest.fixture(scope="module")
 def out(root: Path) -> Path:
-    # PDF takes nothing away at the border of the mask.
-    assert main(tiny.words(root, "--mask", "brain+phase", "--background", "pdf")) == 0
+    # PDF takes nothing away at the border of the mask; T1w is there, and not asked for.
+    words = ("--mask", "brain+phase", "--background", "pdf", "--qsm-only")
+    assert main(tiny.words(root, *words)) == 0
     return root / "out"
 
 
@@ -107,3 +110,11 @@ def test_sidecar_and_methods_name_the_mask(out: Path) -> None:
     assert sidecar["Method"]["Mask"]["reliable"]["threshold"] == 0.75
     page = (out / "sub-01.html").read_text()
     assert "in the part of the brain where the phase is reliable" in page
+
+
+@pytest.mark.slow
+def test_the_gradient_echo_alone_leaves_t1w_unread(out: Path) -> None:
+    made = {path.name for path in (out / "sub-01" / "anat").iterdir()}
+    assert "sub-01_Chimap.nii.gz" in made
+    assert not [name for name in made if "T1w" in name]
+    assert "no T1w was asked for" in (out / "sub-01.html").read_text()
