@@ -1,7 +1,7 @@
 """Write what is made from the schemas: python tools/write_schemas.py.
 
-JSON schemas of what people write into the package, and the keys of an analysis file into
-docs/analysis-file.md.
+JSON schemas of what people write into the package, the keys of an analysis file into
+docs/analysis-file.md, and the Boutiques descriptor into boutiques.json.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bids_qsmthal.app import configuration
+from bids_qsmthal.app import configuration, descriptor, options
 from bids_qsmthal.group import analysis_file
 from bids_qsmthal.statistics import schema
 
@@ -87,3 +87,5 @@ if __name__ == "__main__":
     (FOLDER / "config.schema.json").write_text(configuration.schema(), encoding="utf-8")
     (FOLDER / "analysis.schema.json").write_text(analysis_file.schema_text(), encoding="utf-8")
     PAGE.write_text(with_grammar(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    stored = descriptor.describe(options.main_parser())
+    (ROOT / "boutiques.json").write_text(stored, encoding="utf-8")

@@ -22,7 +22,7 @@ HARDENED = (
 )
 
 
-SLOW = {"docker", "scheduler", "sif", "slurm"}
+SLOW = {"datalad", "docker", "scheduler", "sif", "slurm"}
 """Fixtures of tools that take their time: the tests that use them are marked slow."""
 
 
@@ -86,6 +86,15 @@ def sif() -> Path:
     path = Path(os.environ.get("BIDS_QSMTHAL_SIF", ""))
     if not path.is_file():
         missing("the image for Apptainer (BIDS_QSMTHAL_SIF)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def datalad() -> Path:
+    """The programs of DataLad, git-annex and BABS, in an environment of their own."""
+    path = Path(os.environ.get("BIDS_QSMTHAL_DATALAD", ""))
+    if not (path / "datalad").is_file():
+        missing("DataLad with BABS (BIDS_QSMTHAL_DATALAD)")
     return path
 
 

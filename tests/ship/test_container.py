@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_qsmthal import __version__
 from tests.ship.conftest import HARDENED, IMAGE, ROOT
 from tests.ship.test_locks import locked, normal
 
@@ -78,7 +79,7 @@ def test_the_image_is_small_labelled_and_lists_what_is_in_it() -> None:
     assert inspected["Config"]["User"] == "1000"
     labels = inspected["Config"]["Labels"]
     assert labels["org.opencontainers.image.licenses"] == "MIT"
-    assert labels["org.opencontainers.image.version"]
+    assert labels["org.opencontainers.image.version"] == __version__
     bill = json.loads(
         subprocess.check_output(
             [

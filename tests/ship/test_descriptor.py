@@ -10,6 +10,7 @@ import pytest
 
 from bids_qsmthal.app import options
 from bids_qsmthal.app.cli import main
+from tools import write_schemas
 
 
 @pytest.fixture
@@ -18,6 +19,11 @@ def descriptor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     path = tmp_path / "descriptor.json"
     path.write_text(capsys.readouterr().out)
     return path
+
+
+def test_the_stored_one_is_of_this_version(descriptor: Path) -> None:
+    stored = write_schemas.ROOT / "boutiques.json"
+    assert stored.read_text() == descriptor.read_text(), "run python tools/write_schemas.py"
 
 
 def test_boutiques_takes_it(descriptor: Path) -> None:
