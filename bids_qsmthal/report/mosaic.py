@@ -31,6 +31,7 @@ LEGEND_ROW_INCH = 0.24
 LEGEND_COLUMNS = 6
 LEGEND_SIGN_INCH, LEGEND_LETTER_INCH = 0.55, 0.07
 """Width of a sign with its gaps, and of a letter of 9 points on average (measured)."""
+POINTS_PER_INCH = 72
 GAP_PIXELS = 2
 TINT = 0.5
 MIDDLE_GRAY = 0.6
@@ -136,11 +137,11 @@ def draw(strips: Sequence[Strip]) -> bytes:
     height = sum(heights) + _foot(strips)
     canvas = Canvas(figsize=(WIDTH_INCH, height), facecolor="black")
     top = height
-    for strip, block in zip(strips, heights, strict=True):
+    for number, (strip, block) in enumerate(zip(strips, heights, strict=True)):
         top -= block
         picture = inner * _aspect(strip)
         axes = canvas.add_axes((0, top / height, inner / WIDTH_INCH, picture / height))
-        _draw_strip(axes, strip)
+        _draw_strip(axes, strip, number)
         if strip.title:
             y = (top + picture + 0.07) / height
             canvas.text(0.01, y, strip.title, color="white", fontsize=11, va="bottom")
@@ -150,7 +151,12 @@ def draw(strips: Sequence[Strip]) -> bytes:
     return drawing.to_svg(canvas)
 
 
-def _draw_strip(axes: Axes, strip: Strip) -> None:
+def _draw_strip(axes: Axes, strip: Strip, number: int) -> None:
+    if SIDES[strip.where.axis] == ("L", "R"):
+        # The page mirrors each column of these by itself, for readers who want the right side on
+        # the left: their number and width in hundredths of a point are all it needs to know.
+        width = round(100 * POINTS_PER_INCH * (WIDTH_INCH - BAR_INCH) / strip.layout[1])
+        axes.set_gid(f"mirror-{strip.layout[1]}-{width}-{number}")
     picture = _picture(strip)
     rows, columns = picture.shape[:2]
     width_mm, height_mm = strip.where.pixel_mm
@@ -166,7 +172,7 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
                 x, y, mask, [0.5], colors=[overlay.color], linewidths=1.3, linestyles=[overlay.line]
             )
     axes.set_axis_off()
-    _write_labels(axes, strip, extent)
+    _write_labels(axes, strip, extent, number)
 
 
 def _picture(strip: Strip) -> NDArray[np.uint8]:
@@ -187,7 +193,9 @@ def _picture(strip: Strip) -> NDArray[np.uint8]:
     return picture
 
 
-def _write_labels(axes: Axes, strip: Strip, extent: tuple[float, float, float, float]) -> None:
+def _write_labels(
+    axes: Axes, strip: Strip, extent: tuple[float, float, float, float], strip_number: int
+) -> None:
     rows, columns = strip.layout
     tile_width, tile_height = extent[1] / columns, extent[3] / rows
     left, right = SIDES[strip.where.axis]
@@ -195,10 +203,14 @@ def _write_labels(axes: Axes, strip: Strip, extent: tuple[float, float, float, f
         row, column = divmod(number, columns)
         x, y = column * tile_width, extent[3] - (row + 1) * tile_height
         style: dict[str, Any] = {"color": "white", "fontsize": 8, "bbox": PLATE}
-        axes.text(x + 0.02 * tile_width, y + 0.02 * tile_height, label, va="bottom", **style)
+        name = f"{strip_number}-{number}"
+        place = axes.text(x + 0.02 * tile_width, y + 0.02 * tile_height, label, **style)
+        place.set(va="bottom", gid=f"place-{name}")
         middle = y + tile_height / 2
-        axes.text(x + 0.01 * tile_width, middle, left, va="center", **style)
-        axes.text(x + 0.99 * tile_width, middle, right, va="center", ha="right", **style)
+        first = axes.text(x + 0.01 * tile_width, middle, left, va="center", **style)
+        first.set_gid(f"first-{name}")
+        second = axes.text(x + 0.99 * tile_width, middle, right, va="center", ha="right", **style)
+        second.set_gid(f"second-{name}")
 
 
 def _draw_bar(canvas: Canvas, window: Window, place: tuple[float, float], height: float) -> None:

@@ -126,6 +126,46 @@ def test_the_decision_is_saved_as_the_group_level_reads_it(browser, report_file)
     )
 
 
+MIRRORED = """(async () => {
+  const drawn = async (source) => {
+    const image = new Image(); image.src = source; await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+    const pen = canvas.getContext("2d"); pen.drawImage(image, 0, 0);
+    return pen.getImageData(0, 0, canvas.width, canvas.height);
+  };
+  const side = sides.find(one => one.own.includes("mirror-4-"));
+  const own = await drawn(side.own);
+  document.getElementById("radiological").click();
+  const other = await drawn(side.image.src);
+  const width = Math.round(own.width * (11 - 1.05) / 11 / 4);
+  let same = 0, turned = 0, count = 0;
+  for (let column = 0; column < 4; column += 1) {
+    for (let y = 20; y < 60; y += 1) {
+      for (let x = Math.round(0.15 * width); x < 0.85 * width; x += 1) {
+        const at = (picture, place) => picture.data[4 * (y * own.width + column * width + place)];
+        same += Math.abs(at(own, x) - at(other, x));
+        turned += Math.abs(at(own, width - 1 - x) - at(other, x));
+        count += 1;
+      }
+    }
+  }
+  document.getElementById("radiological").click();
+  return [same / count, turned / count, side.image.src === side.own];
+})()"""
+
+
+def test_the_radiological_view_mirrors_each_slice_in_its_place_and_goes_back(
+    browser, report_file
+) -> None:
+    browser.open(report_file, 1280)
+    same, turned, back = browser.value(MIRRORED)
+    # Grays; outlines are drawn between pixels, so that no mirror is exact.
+    assert turned < 0.3 * same
+    assert same > 3
+    assert back
+    assert browser.complaints() == []
+
+
 def test_the_page_says_when_its_file_was_written(browser, report_file) -> None:
     # The date is the file's, not the page's: equal runs give equal bytes.
     os.utime(report_file, (1_600_000_000, 1_600_000_000))

@@ -23,6 +23,56 @@ for (const image of document.querySelectorAll(".picture img, .layer img")) {
 }
 largeImage.addEventListener("click", () => enlarged.close());
 
+// Radiological view: each column of slices is mirrored by itself, the letters change places.
+const LETTER = 6; // points: a letter of the figures with its plate
+function mirrored(source) {
+  const drawing = new DOMParser().parseFromString(source, "image/svg+xml");
+  const make = (name, attributes, parent) => {
+    const made = drawing.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) { made.setAttribute(key, value); }
+    return parent.appendChild(made);
+  };
+  for (const strip of drawing.querySelectorAll("g[id^=mirror-]")) {
+    const [, columns, hundredths] = strip.id.split("-").map(Number);
+    const width = hundredths / 100;
+    const letters = [...strip.querySelectorAll("g[id^=place-], g[id^=first-], g[id^=second-]")];
+    const content = make("g", { id: "content-" + strip.id }, make("defs", {}, strip));
+    for (const child of [...strip.childNodes]) {
+      if (child !== content.parentNode && !letters.includes(child)) { content.append(child); }
+    }
+    for (let column = 0; column < columns; column += 1) {
+      const name = "column-" + column + "-" + strip.id;
+      const clip = make("clipPath", { id: name }, content.parentNode);
+      make("rect", { x: column * width, y: -1e4, width, height: 2e4 }, clip);
+      const turn = "translate(" + (2 * column + 1) * width + ",0) scale(-1,1)";
+      const part = make("g", { "clip-path": "url(#" + name + ")" }, strip);
+      make("use", { href: "#" + content.id, transform: turn }, part);
+    }
+    for (const letter of letters) {
+      const far = { first: 0.98 * width - LETTER, second: LETTER - 0.98 * width }[letter.id.split("-")[0]];
+      if (far) { letter.setAttribute("transform", "translate(" + far + ",0)"); }
+      strip.append(letter);
+    }
+  }
+  return new XMLSerializer().serializeToString(drawing);
+}
+const radiological = document.getElementById("radiological");
+const DRAWING = "data:image/svg+xml,";
+const sides = [...document.querySelectorAll(".picture img, .layer img")]
+  .filter((image) => image.src.startsWith(DRAWING) && image.src.includes("mirror-"))
+  .map((image) => ({ image, own: image.src, other: "" }));
+if (radiological && sides.length) {
+  radiological.closest("p").hidden = false;
+  radiological.addEventListener("change", () => {
+    for (const side of sides) {
+      if (!side.other) {
+        side.other = DRAWING + encodeURIComponent(mirrored(decodeURIComponent(side.own.slice(DRAWING.length))));
+      }
+      side.image.src = radiological.checked ? side.other : side.own;
+    }
+  });
+}
+
 // Two pictures in one place: switched by hand, or by a clock.
 for (const figure of document.querySelectorAll(".flicker")) {
   const layers = [...figure.querySelectorAll(".layer")];

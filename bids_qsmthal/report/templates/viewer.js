@@ -89,6 +89,10 @@
     viewer.setInterpolation(!event.target.checked);
   });
 
+  document.getElementById("radiological").addEventListener("change", (event) => {
+    viewer.setRadiologicalConvention(event.target.checked);
+  });
+
   viewer.onLocationChange = (place) => {
     const mm = [...place.mm].slice(0, 3).map((value) => value.toFixed(1)).join(", ");
     const values = images.map((image, number) => [image, place.values[number].value]);
