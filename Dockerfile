@@ -32,10 +32,12 @@ RUN /opt/venv/bin/python tools/precompile.py /opt/venv/share/bids_qsmthal/caches
 FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="bids_qsmthal" \
       org.opencontainers.image.description="Thalamic iron in multiple sclerosis: a BIDS App" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
