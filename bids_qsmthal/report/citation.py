@@ -24,8 +24,8 @@ Morris E, Wang Y, Gauthier SA. Quantitative susceptibility mapping of the thalam
 with thalamic volume, total gray matter volume, and T2 lesion burden. AJNR Am J Neuroradiol
 2018;39(3):467-472. doi:10.3174/ajnr.A5537.
 
-What follows was made from what ran, and is free to be used word for word. BibTeX of all that is
-cited is in CITATION.bib.
+What follows describes the steps of this run, and is free to be used word for word. BibTeX of all
+that is cited is in CITATION.bib.
 """
 
 

@@ -39,7 +39,7 @@ OTHER_ECHOES = "Nothing can be done about it afterwards: export the other echoes
 THALAMUS = f"Look at the thalamus on T1w and on the map. {MASK}"
 LOST_SIGNAL = (
     "Look at the masks and the magnitude: a wrong brain mask can be corrected; signal lost near "
-    "air cannot be brought back."
+    "air cannot be restored."
 )
 REFERENCE = (
     "Look at the CSF reference on the map: it should lie in plain fluid, without plexus. Correct "
@@ -176,7 +176,7 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.PhaseSignUnusual: Wording(
         "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
-        "{manufacturer} usually has {usual_sign:+d}; the data were believed. Override if wrong.",
+        "{manufacturer} usually has {usual_sign:+d}; the sign of the data was taken.",
         PHASE_SIGN,
     ),
     of.MainFieldAssumed: Wording(
@@ -212,7 +212,7 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.ScanUnusable: Wording(
         "The {scan} cannot be used, so nothing that needs it was made: {reason}",
-        "Mend the scan, then run the same command again: the rest is kept.",
+        "Correct the scan, then run the same command again: the rest is kept.",
     ),
     of.UniformWithNoise: Wording(
         "T1w is the uniform image of MP2RAGE (UNIT1), whose air is noise, and the two inversion "

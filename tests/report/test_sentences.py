@@ -27,8 +27,8 @@ EXAMPLES = {
 SENTENCES = [
     "the GRE magnitude is noisy (snr = 12.35 1)",
     "intracranial volume 612 mL, expected 900 to 2200.5 mL",
-    "The data say that the phase sign is +1 (evidence +0.46), but GE usually has -1; the data were "
-    "believed. Override if wrong.",
+    "The data say that the phase sign is +1 (evidence +0.46), but GE usually has -1; the sign of "
+    "the data was taken.",
     "20% of the brain mask was lost on the way to the local field.",
     "the thalami of fs and of the registered atlas overlap by 13 %, expected at least 50 %: one of "
     "them is not where the thalami of this T1w are",
