@@ -51,8 +51,8 @@ SENTENCES = {
         "Correct the table, or declare codes, words and ranges in the analysis file.",
     ),
     Kind.ORDERED_BY_NAME: (
-        "Several sessions without a date for each ({0}): first and last are told by name.",
-        "Add acq_time to sessions.tsv or to the scans.tsv of the sessions.",
+        "Several sessions that no dates put in order ({0}): first and last are told by name.",
+        "Give each session an acq_time of its own in sessions.tsv or in its scans.tsv.",
     ),
     Kind.NOT_FINITE: (
         "{0} has no value for {1} (zero has no logarithm: people without lesions, say). They are "

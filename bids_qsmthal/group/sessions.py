@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.group.finished import SessionLeftOut
 from bids_qsmthal.group.reasons import Code, Reason, shortened
 from bids_qsmthal.group.table_reading import by_session
@@ -29,7 +30,7 @@ class ChosenSessions:
     frame: pd.DataFrame
     left_out: tuple[SessionLeftOut, ...]
     ordered_by_name: tuple[str, ...]
-    """Participants with several sessions of which not all have a date."""
+    """Participants with several sessions that dates do not put in order."""
 
 
 def natural_key(label: str) -> tuple[tuple[int, int | str], ...]:
@@ -46,7 +47,8 @@ def natural_key(label: str) -> tuple[tuple[int, int | str], ...]:
 def in_time_order(times: pd.Series[Any]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Return the sessions of each participant, the earliest first, and who was sorted by name.
 
-    By ``acq_time`` where all sessions of the participant have one, else by name.
+    By ``acq_time`` where all sessions of the participant have one, else by name; by name also
+    among sessions of the same time (dates that were removed are often all one day).
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ def in_time_order(times: pd.Series[Any]) -> tuple[dict[str, list[str]], tuple[st
     for who, sessions in of_each.items():
         # All or nothing: a session without a date has no place among dated ones.
         dated = all(pd.notna(time) for time, _ in sessions)
-        if not dated and len(sessions) > 1:
+        n_told_apart = len({time for time, _ in sessions}) if dated else 1
+        if n_told_apart < len(sessions):
             by_name.append(who)
         ordered = sorted(sessions, key=lambda one: natural_key(one[1]))
         if dated:
@@ -85,7 +88,18 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
         When each known session was, those that cannot be used included.
     wanted
         One of ``WORDS``, or the label of a session.
+
+    Raises
+    ------
+    MissingInputError
+        Nobody has a session of that label.
     """
+    labels = sorted(set(times.index.get_level_values("session_id")), key=natural_key)
+    if wanted not in WORDS and labels and f"ses-{wanted}" not in labels:
+        raise MissingInputError(
+            f"'Session: {wanted}' of the analysis: nobody has results of ses-{wanted}. There are: "
+            f"{', '.join(labels)}. Name one of them, or first or last."
+        )
     order, by_name = in_time_order(times)
     rows = list(sessions[KEY].itertuples(index=False, name=None))
     usable = set(rows)
@@ -109,8 +123,8 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
     frame = sessions[chosen].sort_values(KEY).reset_index(drop=True)
     if by_name and wanted in WORDS:
         log.warning(
-            "%s: several sessions, not all with an acq_time in sessions.tsv or scans.tsv: ordered "
-            "by name.",
+            "%s: several sessions, not each with an acq_time of its own in sessions.tsv or "
+            "scans.tsv: ordered by name.",
             shortened(by_name),
         )
     return ChosenSessions(frame=frame, left_out=tuple(left_out), ordered_by_name=by_name)

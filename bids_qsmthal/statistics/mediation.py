@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_qsmthal.statistics import design, formulas
 from bids_qsmthal.statistics.design import Floats
-from bids_qsmthal.statistics.levels import Vocabulary
+from bids_qsmthal.statistics.levels import Vocabulary, word_of
 from bids_qsmthal.statistics.resampling import Resampling
 
 COLUMNS = [
@@ -93,11 +93,25 @@ def fit(
         return not_fitted(path, f"collinear or constant: {named}" if aliased and kept else few)
     estimates = _paths(made.outcome, made.predictors, mediator, cause)
     table = pd.DataFrame({"path": PATHS, "coefficient": estimates, "n": made.n})
+    remark = f"{_compared(path, made, cause, frame)}{CAUTION}"
     if harmonised:
-        return _named(table, path, f"{NO_INTERVAL}; {CAUTION}")
+        return _named(table, path, f"{NO_INTERVAL}; {remark}")
     low, high = _interval(made, mediator, cause, how)
     note = "percentile bootstrap" if np.isfinite(low).all() else FAILED_DRAWS
-    return _named(table.assign(ci_low=low, ci_high=high), path, f"{note}; {CAUTION}")
+    return _named(table.assign(ci_low=low, ci_high=high), path, f"{note}; {remark}")
+
+
+def _compared(path: Mediation, made: design.Design, cause: int, frame: pd.DataFrame) -> str:
+    """Return which of two levels of the cause is compared with which; nothing for numbers."""
+    variable = formulas.factor(path.cause).variables[0]
+    _, is_level, level = made.names[cause].removesuffix("]").partition("[T.")
+    if not is_level:
+        return ""
+    words = path.levels.get(variable, {})
+    present = frame.loc[made.rows, variable].unique()
+    one = next(word_of(value, words) for value in present if str(value) == level)
+    other = next(word_of(value, words) for value in present if str(value) != level)
+    return f"{variable}: {one} compared with {other}; "
 
 
 def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -> Floats:

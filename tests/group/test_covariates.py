@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.group import (
     analysis_file,
     assembly,
@@ -19,6 +19,7 @@ from bids_qsmthal.group import (
     sessions,
 )
 from bids_qsmthal.group.assembly import Cohort
+from bids_qsmthal.group.concerns import Kind
 from bids_qsmthal.group.questionable import Problem
 from bids_qsmthal.group.sessions import natural_key
 from bids_qsmthal.statistics.analysis import Variable
@@ -420,6 +421,32 @@ def test_sessions_are_in_the_order_of_time_then_of_their_numbers(
     assert list(cohort.frame["chi"]) == [chi]
     label = list(times)[int(chi) - 1]
     assert f"in the analysis with {label}" in set(flow.table(cohort.flow)["step"])
+
+
+@pytest.mark.parametrize(
+    ("times", "is_said"),
+    [
+        (("2021-01-01", "2021-01-01"), True),  # days that were removed for privacy
+        (("2021-01-01T09:00:00", "2021-01-01T09:30:00"), False),
+        (("2021-01-01T09:00:00+02:00", "2021-01-01T07:00:00Z"), True),
+        (("2021-01-01", "n/a"), True),
+    ],
+)
+def test_sessions_that_dates_do_not_put_in_order_are_said(
+    tmp_path: Path, times: tuple[str, str], *, is_said: bool
+) -> None:
+    dates = dict(zip(("ses-pre", "ses-post"), times, strict=True))
+    cohort = assembled(visits(tmp_path, dates, "sessions"))
+    said = [one for one in cohort.concerns if one.kind is Kind.ORDERED_BY_NAME]
+    assert bool(said) == is_said
+    # By name: post goes before pre. By time: pre, whose chi is 1.
+    assert list(cohort.frame["chi"]) == [2.0 if is_said else 1.0]
+
+
+def test_a_session_that_nobody_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    study = visits(tmp_path, PRE_POST, "sessions")
+    with pytest.raises(MissingInputError, match=r"nobody has results of ses-week4.*ses-post, ses-"):
+        assembled(study, more="Session: week4")
 
 
 def test_a_first_session_that_is_excluded_is_not_replaced_unless_that_is_asked_for(

@@ -16,7 +16,7 @@ from bids_qsmthal.statistics import (
     sensitivity,
     tables,
 )
-from bids_qsmthal.statistics.levels import Level
+from bids_qsmthal.statistics.levels import Level, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
 from bids_qsmthal.statistics.regression import Model
@@ -205,6 +205,31 @@ def test_a_cause_of_two_words_is_the_difference_between_them() -> None:
     table = mediation.fit(path, frame, SMALL).set_index("path")
     means = frame.groupby("arm")["y"].mean()
     assert table.loc["total (c)", "coefficient"] == pytest.approx(means["b"] - means["a"])
+
+
+@pytest.mark.parametrize(
+    ("cause", "reference", "said", "sign"),
+    [
+        ("arm", "", "arm: b compared with a; ", 1),
+        ("arm", "b", "arm: a compared with b; ", -1),
+        ("C(sex)", "", "sex: male compared with female; ", 1),
+        ("sex", "", "", 1),
+    ],
+)
+def test_a_mediation_says_which_level_of_its_cause_is_compared_with_which(
+    cause: str, reference: str, said: str, sign: int
+) -> None:
+    frame = people().assign(arm=lambda d: np.where(d["sex"] == 1, "b", "a"))
+    levels: Vocabulary = {
+        "arm": {w: Level(w, (w,), is_reference=w == reference) for w in ("a", "b")},
+        "sex": {"female": Level(0.0, ("f",)), "male": Level(1.0, ("m",))},
+    }
+    path = Mediation(name="m", cause=cause, mediator="x", outcome="y", levels=levels)
+    table = mediation.fit(path, frame, SMALL).set_index("path")
+    means = frame.groupby("sex")["y"].mean()
+    total = table.loc["total (c)", "coefficient"]
+    assert total == pytest.approx(sign * (means[1.0] - means[0.0]))
+    assert set(table["note"]) == {f"percentile bootstrap; {said}{mediation.CAUTION}"}
 
 
 def test_a_random_slope_on_words_is_refused_in_one_line() -> None:
