@@ -22,6 +22,7 @@ FILES = frozenset(
         *(
             "quality",
             "readers",
+            "reliable_change",
             "sensitivity",
             "sites",
             "strobe",
@@ -169,6 +170,21 @@ LONGITUDINAL = {
     "random": "Random part, as lme4 writes it",
     "filter": COEFFICIENT["filter"],
     "note": COEFFICIENT["note"],
+}
+
+RELIABLE_CHANGE = {
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "participant_id": "Participant",
+    "session_from": "First session in the model that has a date",
+    "session_to": "Last session in the model that has a date",
+    "years": "Time between them",
+    "change": "Value of the last less that of the first, in the unit of the outcome",
+    "change_se": "Its standard error: root of 2 times the SD of the model's residuals",
+    "index": "Change over its standard error (Jacobson & Truax 1991)",
+    "reliable": "increase or decrease where the index is beyond 1.96 (1 in 20 people without any "
+    "change is), no where it is not",
+    "note": "What a reader must know of the model",
 }
 
 MEDIATION = {

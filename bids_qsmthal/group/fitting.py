@@ -27,6 +27,7 @@ from bids_qsmthal.statistics import (
     power,
     published,
     regression,
+    reliable_change,
     sensitivity,
     tables,
 )
@@ -58,6 +59,9 @@ class Results:
     diagnostics: pd.DataFrame
     sensitivity: pd.DataFrame
     longitudinal: pd.DataFrame
+    reliable_change: pd.DataFrame
+    """The change of each participant with an index; empty without models of all sessions."""
+
     mediation: pd.DataFrame
     sites: pd.DataFrame
     """The coefficients of the tables at each site and together; empty where not asked for."""
@@ -83,6 +87,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     analysed = groups.analysed(analysis, cohort, cohort.frame)
     fits = _fits(analysis, cohort)
     who = cohort.frame["participant_id"]
+    repeated = _longitudinal(analysis, cohort)
     examined = [diagnostics.examine(fit, who) for fit in fits.values()]
     return Results(
         fits=fits,
@@ -98,7 +103,8 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         # Also of models without a fit: their row says why there is nothing to examine.
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
         sensitivity=_sensitivity(analysis, cohort, fits, how),
-        longitudinal=_longitudinal(analysis, cohort),
+        longitudinal=repeated,
+        reliable_change=_reliable_change(analysis, cohort, repeated),
         mediation=_mediation(analysis, cohort, analysed, how),
         sites=site.forests(by_site, cohort, cohort.frame),
         imputation=_imputation(analysis, cohort, analysed, fits, how.seed),
@@ -272,6 +278,19 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
             parts.append(longitudinal.fit(model, cohort.sessions))
     columns = longitudinal.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _reliable_change(analysis: Analysis, cohort: Cohort, fitted: pd.DataFrame) -> pd.DataFrame:
+    """Return who changed beyond the scatter of their sessions, for each model of all sessions."""
+    empty = pd.DataFrame(columns=reliable_change.COLUMNS)
+    parts = [
+        reliable_change.of_everyone(model, fitted[fitted["model"] == model.name], cohort.sessions)
+        for model in analysis.longitudinal
+        # Its row says why there is no fit; a design of absent variables cannot be made.
+        if not set(model.variables) & set(cohort.absent)
+    ]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def _imputation(

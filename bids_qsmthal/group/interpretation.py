@@ -11,7 +11,7 @@ from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import labels
 from bids_qsmthal.group.digits import correlation, p_value
 from bids_qsmthal.report import numbers
-from bids_qsmthal.statistics import normality, tables
+from bids_qsmthal.statistics import normality, reliable_change, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import ModelTable, Row
 
@@ -224,6 +224,23 @@ def read_diagnostics(results: pd.DataFrame) -> str:
     lines = [f"{row.model}: {row.advice}." for row in remarkable.itertuples()]
     quiet = len(examined) - len(remarkable)
     lines.append(f"Models examined: {len(examined)}; nothing stands out in {quiet} of them.")
+    return "\n\n".join(lines)
+
+
+def read_reliable_change(rows: pd.DataFrame) -> str:
+    """Return how many changed beyond the scatter of their sessions, beside what chance gives."""
+    lines = []
+    for model, here in rows.groupby("model", sort=False):
+        found = reliable_change.counts(here)
+        n = len(here)
+        people = "1 participant" if n == 1 else f"{count(n)} participants"
+        lines.append(
+            f"{model}: of {people} with two dated sessions or more, "
+            f"{count(found[reliable_change.INCREASE])} increased and "
+            f"{count(found[reliable_change.DECREASE])} decreased by more than the scatter of "
+            f"sessions explains (index beyond 1.96); if nobody changed, about "
+            f"{numbers.fixed(reliable_change.LEVEL * n, 1)} would."
+        )
     return "\n\n".join(lines)
 
 

@@ -143,6 +143,11 @@ def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
         sentences.append(
             f"Repeated sessions were analysed by linear mixed models (REML; {models})."
         )
+    if len(results.reliable_change):
+        sentences.append(
+            "Changes of single participants were divided by their standard error, the root of 2 "
+            "times the standard deviation of the residuals (Jacobson & Truax 1991)."
+        )
     if analysis.mediation:
         paths = "; ".join(
             f"{path.cause} by {path.mediator} to {path.outcome}" for path in analysis.mediation

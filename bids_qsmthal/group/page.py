@@ -315,10 +315,33 @@ def _further(analysis: Analysis, cohort: Cohort, results: Results) -> list[Secti
         "longitudinal": pictures.changes_of(analysis, cohort, results),
         "sites": pictures.sites_of(analysis, results),
     }
+    more = {"longitudinal": _reliable_change(results)}
     return [
-        Section(title, [*drawn.get(name, ()), _detail(title, frame, name, analysis)])
+        Section(
+            title,
+            [*drawn.get(name, ()), _detail(title, frame, name, analysis), *more.get(name, ())],
+        )
         for title, frame, name in parts
         if len(frame)
+    ]
+
+
+def _reliable_change(results: Results) -> list[Block]:
+    """Return who changed beyond the scatter of their sessions, in words and as a table."""
+    rows = results.reliable_change
+    if rows.empty:
+        return []
+    return [
+        Prose(interpretation.read_reliable_change(rows)),
+        Table(
+            "Change of each participant",
+            rows,
+            caption="From the first session to the last. Index: change divided by its standard "
+            "error, the root of 2 times the standard deviation of the model's residuals (Jacobson "
+            "& Truax 1991, doi 10.1037/0022-006X.59.1.12).",
+            name="reliable_change",
+            folded=True,
+        ),
     ]
 
 

@@ -45,6 +45,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     ]
     optional = [
         ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
+        ("reliable_change", results.reliable_change, dictionary.RELIABLE_CHANGE),
         ("sites", results.sites, dictionary.SITES),
         ("imputation", results.imputation, dictionary.IMPUTATION),
         ("mediation", results.mediation, dictionary.MEDIATION),

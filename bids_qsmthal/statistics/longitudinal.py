@@ -22,6 +22,9 @@ COLUMNS = [
     "p", "n_participants", "n_sessions", "log_likelihood", "formula", "random", "filter", "note",
 ]  # fmt: skip
 
+RESIDUALS = "SD of residuals"
+"""The row of a person's scatter about the course of the model."""
+
 FEWEST_REPEATED = 5
 """Below this many participants with two sessions the variance between them cannot be told
 (Bolker 2015, Ecological statistics, chapter 13: five to six levels of a random effect)."""
@@ -292,7 +295,7 @@ def _random(results: Any, model: MixedModel, scale: float) -> pd.DataFrame:  # n
     rows = pd.DataFrame({"kind": "random", "term": names, "coefficient": spread})
     residual = {
         "kind": "random",
-        "term": "SD of residuals",
+        "term": RESIDUALS,
         "coefficient": float(np.sqrt(results.scale)) * scale,
     }
     return pd.concat([rows, pd.DataFrame([residual])], ignore_index=True)

@@ -70,3 +70,13 @@ def test_the_same_estimate_counts_once() -> None:
     )
     assert len(rows) == 7
     assert "2 different estimates" in interpretation.read_sensitivity(rows, ANALYSIS)
+
+
+def test_who_changed_stands_beside_what_chance_would_give() -> None:
+    rows = pd.DataFrame({"model": ["a"] * 40 + ["b"], "reliable": ["no"] * 41})
+    rows.loc[:2, "reliable"] = "increase"
+    rows.loc[3, "reliable"] = "decrease"
+    text = interpretation.read_reliable_change(rows)
+    assert "a: of 40 participants with two dated sessions or more, 3 increased and 1 de" in text
+    assert "if nobody changed, about 2.0 would" in text
+    assert "b: of 1 participants" not in text
