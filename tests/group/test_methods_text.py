@@ -13,6 +13,7 @@ from bids_qsmthal.report import MethodsRun, methods
 from bids_qsmthal.statistics import power, regression
 from bids_qsmthal.statistics.analysis import Analysis, HeadSize, Sensitivity
 from bids_qsmthal.statistics.imputation import Imputation
+from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sites import Site
 from tests import cohorts
@@ -40,8 +41,8 @@ def results(analysis: Analysis) -> Any:
     return SimpleNamespace(
         flow=FLOW, fits=fits, cohort=table, analysed=frame,
         sensitivity=pd.DataFrame({"specification": ["a", "b", "b"]}),
-        power=power.table({"chi_age": (95, 0)}), longitudinal=(), mediation=(), evidence=(),
-        published=(), imputation=(),
+        power=power.table({"chi_age": (95, 0)}), longitudinal=(), reliable_change=(),
+        mediation=(), evidence=(), published=(), imputation=(),
     )  # fmt: skip
 
 
@@ -101,6 +102,14 @@ def test_filled_values_are_told_only_where_they_were_filled(
     text = methods_text.describe(asked, filled, how)["Missing values"]
     assert "filled 37 times" in text
     assert "(4 cycles)" in text
+
+
+def test_changes_of_single_participants_are_told_where_there_are_any(results: Any) -> None:
+    asked = replace(analysis_file.read(None), longitudinal=(MixedModel(name="a", formula="y ~ 1"),))
+    how = Resampling(n_bootstraps=10, seed=7)
+    assert "Jacobson" not in methods_text.describe(asked, results, how)["Inference"]
+    changed = SimpleNamespace(**{**vars(results), "reliable_change": ("a row",)})
+    assert "Jacobson & Truax 1991" in methods_text.describe(asked, changed, how)["Inference"]
 
 
 def test_the_texts_of_the_group_stand_in_the_methods_with_their_headings() -> None:
