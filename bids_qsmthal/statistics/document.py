@@ -67,8 +67,17 @@ class DocumentContext:
         with self.at(*keys):
             names = expressions.filter_variables(text)
             _check_known(names, [*self.variables, *COMPUTED], "no variable")
-            expressions.check(text, self.levels)
+            expressions.check(text, self.levels, self._numbers)
         return text.strip()
+
+    @property
+    def _numbers(self) -> set[str]:
+        """Variables that can hold nothing but numbers."""
+        return {
+            name
+            for name, one in self.variables.items()
+            if one.unit or one.range or one.top_coded or (one.measure and not one.columns)
+        }
 
     def formula(self, text: str, *keys: str | int) -> str:
         """Return a formula as it is printed from its checked tree."""

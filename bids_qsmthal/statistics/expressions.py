@@ -11,7 +11,7 @@ import ast
 import functools
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +95,11 @@ def filter_variables(expression: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_names(parse(expression))))
 
 
-def check(expression: str, levels: Vocabulary) -> None:
+def check(expression: str, levels: Vocabulary, numbers: Collection[str] = ()) -> None:
     """See that a filter can be read and compares variables that have levels with known ones.
+
+    ``numbers`` are variables that hold numbers whatever the table says, as they have a unit or a
+    range.
 
     Raises
     ------
@@ -110,6 +113,10 @@ def check(expression: str, levels: Vocabulary) -> None:
         # values of their column (_of_column).
         if comparison.variable in levels:
             _translated(comparison, levels, expression)
+        elif comparison.variable in numbers:
+            for literal in comparison.literals:
+                if isinstance(literal, str):
+                    raise _of_other_kind(comparison.variable, "numbers", literal, expression)
 
 
 def keep(expression: str, frame: pd.DataFrame, levels: Vocabulary = NOTHING) -> pd.Series[bool]:
@@ -308,6 +315,13 @@ def _translated(comparison: Comparison, levels: Vocabulary, whole: str) -> tuple
     return tuple(values)
 
 
+def _of_other_kind(variable: str, holds: str, literal: Value, whole: str) -> UsageError:
+    return UsageError(
+        f"Filter '{shown(whole)}': a number is compared with a word: {variable} holds {holds}, not "
+        f"{_quoted(literal)}."
+    )
+
+
 def _of_column(comparison: Comparison, column: pd.Series[Any], whole: str) -> tuple[Value, ...]:
     """Return the literals where they are of the kind that a column without levels holds."""
     known = column.dropna()
@@ -315,10 +329,7 @@ def _of_column(comparison: Comparison, column: pd.Series[Any], whole: str) -> tu
     for literal in comparison.literals if len(known) else ():
         if isinstance(literal, str) != words:
             holds = f"words ({_few(known)})" if words else "numbers"
-            raise UsageError(
-                f"Filter '{shown(whole)}': a number is compared with a word: "
-                f"{comparison.variable} holds {holds}, not {_quoted(literal)}."
-            )
+            raise _of_other_kind(comparison.variable, holds, literal, whole)
         # A misspelled word would silently keep nobody (==) or everybody (!=).
         if words and literal not in set(known):
             raise UsageError(

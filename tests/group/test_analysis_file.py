@@ -91,6 +91,16 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
         (("  age:\n", "  log:\n"), "Label: Age", "the name has a meaning of its own"),
         (("cr(age, df=3", "cr(agee, df=3"), '"cr(agee', "no variable 'agee'"),
         (
+            ("Filter: age <= 50", "Filter: age <= '50'"),
+            "age <= '50'",
+            "a number is compared with a word: age holds numbers, not '50'",
+        ),
+        (
+            ("Filter: age <= 50", "Filter: not chi == 'low'"),
+            "not chi",
+            "a number is compared with a word: chi holds numbers, not 'low'",
+        ),
+        (
             (
                 "Filter: age <= 50",
                 "Contrasts: [{Name: a, ConditionList: [age], Weights: [1]}, {Name: a, "
