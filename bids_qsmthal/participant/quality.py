@@ -34,6 +34,7 @@ from bids_qsmthal.core.scan_warnings import (
     TemplateRegistrationFailed,
 )
 from bids_qsmthal.report import sentences
+from bids_qsmthal.roi import quality as roi_quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,16 +135,25 @@ def check_rows(
     relaxation: MagnitudeResults | None = None,
 ) -> tuple[CheckRow, ...]:
     """Return every check of a participant."""
-    regions = susceptibility.regions if susceptibility is not None else None
     return (
         # The order of the table: what bears on the number stands first.
-        *(_of_limit(check) for check in (regions.checks if regions is not None else ())),
+        *(_of_limit(check) for check in _measured(susceptibility)),
         *(_of_unusable(scan) for scan in unusable),
         *_scan(susceptibility),
         *_without_phase(relaxation),
         *_registrations(structural, susceptibility or relaxation),
         *_anatomy(structural),
     )
+
+
+def _measured(susceptibility: Susceptibility | None) -> tuple[Check, ...]:
+    """Return the measures with limits: with the thalamus, or of the reconstruction alone."""
+    if susceptibility is None:
+        return ()
+    if susceptibility.regions is not None:
+        return susceptibility.regions.checks
+    # A map without T1w or labels is used as well: noise must not pass for one.
+    return roi_quality.checks(susceptibility.maps.quality)
 
 
 def _of_limit(check: Check) -> CheckRow:
@@ -171,8 +181,8 @@ def _of_unusable(scan: UnusableScan) -> CheckRow:
 
 
 def _scan(susceptibility: Susceptibility | None) -> Iterator[CheckRow]:
-    """Return what makes the number of a gradient echo doubtful."""
-    if susceptibility is None or susceptibility.regions is None:
+    """Return what makes the number of a gradient echo, and its map, doubtful."""
+    if susceptibility is None:
         return
     warnings = (*susceptibility.signal.warnings, *susceptibility.maps.warnings)
     # The same warning once, in the order in which they came.

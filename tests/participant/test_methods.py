@@ -63,7 +63,10 @@ def susceptibility(**parts: Any) -> Any:
     )
     defaults = {
         "maps": SimpleNamespace(
-            csf_mask=np.ones(3, bool), offset="voxel", warnings=(InversionNotConverged(),)
+            csf_mask=np.ones(3, bool),
+            offset="voxel",
+            warnings=(InversionNotConverged(),),
+            quality={"snr": 80.0, "outlier_fraction": 0.01, "mask_lost_fraction": 0.02},
         ),
         "signal": SimpleNamespace(
             series=SimpleNamespace(
@@ -233,6 +236,18 @@ def test_a_map_without_a_number_is_to_be_looked_at() -> None:
     converged.maps.warnings = ()
     assert quality.decision(structural(), converged) is Decision.INCLUDE
     assert quality.decision(structural(), None) is Decision.INCLUDE
+
+
+def test_a_map_of_noise_is_excluded_also_where_nothing_says_where_the_thalamus_is() -> None:
+    found = susceptibility(regions=None)
+    verdicts = {row.name: row.decision for row in quality.check_rows(structural(), found)}
+    assert verdicts["snr"] is verdicts["outlier_fraction"] is Decision.INCLUDE
+    assert verdicts["gradient_echo"] is Decision.CHECK  # the inversion has not converged
+    found.maps.quality = {"snr": 2.0, "outlier_fraction": 0.87, "mask_lost_fraction": 1.0}
+    verdicts = {row.name: row.decision for row in quality.check_rows(structural(), found)}
+    for name in found.maps.quality:
+        assert verdicts[name] is Decision.EXCLUDE
+    assert quality.decision(structural(), found) is Decision.EXCLUDE
 
 
 def test_each_region_is_named_by_the_source_of_its_own_mask() -> None:
