@@ -38,7 +38,7 @@ UNCOMPARED = frozenset({"logs", "edits"})
 
 
 COMMANDS = (
-    re.compile(rb'<pre[^>]*aria-label="Run again"[^>]*>.*?</pre>', re.DOTALL),
+    re.compile(rb'<pre[^>]*aria-label="(?:Run again|Command)"[^>]*>.*?</pre>', re.DOTALL),
     re.compile(rb'"CommandLine": "(?:[^"\\]|\\.)*"'),
 )
 """Where pages and dataset_description.json name the command."""

@@ -28,7 +28,8 @@ def pair(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
     nib.save(image, root / IMAGE)
     (root / TABLE).write_text("measure\tvalue\nchi\t1.5\nr2\t2\n")
     (root / SIDECAR).write_text(json.dumps({"Units": "ppm", "Method": {"a": [1, 2]}}))
-    (root / PAGE).write_text('<p>1.5</p>\n<pre tabindex="0" aria-label="Run again">run A</pre>')
+    commands = [f'<pre aria-label="{name}">run A</pre>' for name in ("Run again", "Command")]
+    (root / PAGE).write_text("\n".join(["<p>1.5</p>", *commands]))
     (root / DESCRIPTION).write_text('{"Name": "x", "CommandLine": "run \\"A\\""}')
     manifest.write_of(root, "sub-01", root / "sub-01", [root / PAGE])
     return root, Path(shutil.copytree(root, tmp_path / "b"))

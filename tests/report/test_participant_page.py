@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_qsmthal.bids import manifest
 from bids_qsmthal.report import (
     AnatomyMaps,
     GreMaps,
@@ -70,7 +71,7 @@ def test_a_scan_that_failed_stands_under_errors_and_else_it_is_said_that_none_di
     assert none.blocks[0].text.startswith("None")
 
 
-def test_the_page_says_from_what_it_was_made(full_report) -> None:
+def test_the_page_says_from_what_it_was_made(full_report, tmp_path) -> None:
     made = replace(
         full_report,
         command="bids_qsmthal BIDS_DIR OUTPUT_DIR participant",
@@ -81,6 +82,13 @@ def test_the_page_says_from_what_it_was_made(full_report) -> None:
     about = text[text.index('id="about"') :]
     assert "bids_qsmthal BIDS_DIR OUTPUT_DIR participant" in about
     assert "sub-01/anat/sub-01_T1w.nii.gz" in about
+    # Commands that differ in folders and cores alone give pages of equal content.
+    other = replace(made, command="bids_qsmthal BIDS_DIR OUTPUT_DIR participant --nprocs 2")
+    pages = [tmp_path / "one.html", tmp_path / "other.html"]
+    for page, report in zip(pages, (made, other), strict=True):
+        page.write_text(render(participant_page(report)))
+    assert pages[0].read_bytes() != pages[1].read_bytes()
+    assert manifest.content(pages[0]) == manifest.content(pages[1])
     assert "<dt>Scanned on</dt><dd>2020-03-01</dd>" in text
 
 
