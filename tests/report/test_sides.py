@@ -174,7 +174,7 @@ def tiles(figure: pictures.Figure) -> list[Tile]:
 
 TINTED = {
     "sub-01_desc-deepgray_dseg": ("caudate", "thalamus"),
-    "sub-01_desc-nuclei_dseg": ("av", "pul"),
+    "sub-01_desc-nuclei_dseg": ("AV: anteroventral", "Pul: pulvinar"),
 }
 """Pictures with more than one tint: that of the blob, and the other."""
 
