@@ -355,6 +355,22 @@ def test_flair_and_magnitude_are_shown_and_the_outlines_are_explained(browser, w
         # The drawing lies over every map: it is seen while one looks at another one.
         press(browser, "n")
         assert picture(browser, "setDrawOpacity(0)") != picture(browser, "setDrawOpacity(1)")
+    # Where a map is black nothing of the map below it is seen.
+    for name, value in (("low", "5000"), ("high", "5001")):
+        choose(browser, name, value)
+    pixel = browser.value(
+        """(() => {
+          const { nv } = bench.viewer;
+          Object.assign(nv.opts, { crosshairWidth: 0 });
+          nv.setDrawOpacity(0);
+          nv.setSliceType(niivue.SLICE_TYPE.AXIAL);
+          const [made, { gl }] = [new Uint8Array(4), nv];
+          const middle = [gl.canvas.width / 2, gl.canvas.height / 2];
+          gl.readPixels(...middle, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, made);
+          return [...made];
+        })()"""
+    )
+    assert pixel == [0, 0, 0, 255]
     press(browser, "o")
     wait(browser, "bench.viewer.nv.volumes.length === 3")
     legend = browser.value("document.getElementById('legend').innerText")

@@ -26,7 +26,9 @@ const table = (given) => {
 // Which label, and which version of it, as in the addresses of the server.
 const which = (key, begin) => (begin ? `${key}/${begin}` : key);
 
-const nifti = (content, name) => niivue.NVImage.new(content, `${name}.nii`, "gray");
+// NiiVue's gray is seen through where it is black: of a map over another one, that below would be seen.
+const GRAY = { R: [0, 255], G: [0, 255], B: [0, 255], A: [255, 255], I: [0, 255] };
+const nifti = (content, name) => niivue.NVImage.new(content, `${name}.nii`, "opaque");
 
 // A map as it is seen below a label: of the grid and the part of it that this has.
 const image = async (row, key, below) => {
@@ -64,6 +66,7 @@ export class Viewer {
   async attachment() {
     withLastingCanvas(element("canvas"));
     withGivenWindow(niivue.NVImage);
+    this.nv.addColormap("opaque", GRAY);
     await this.nv.attachTo("canvas");
     withoutGradients(this.nv);
     withSmallSteps(this.nv);
