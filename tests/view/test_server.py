@@ -155,6 +155,16 @@ def test_a_drawing_that_unpacks_to_more_than_its_shape_is_refused(client, output
     assert not (output_dir / "edits").exists()
 
 
+def test_a_drawing_that_says_to_be_larger_than_the_grid_is_not_unpacked(client) -> None:
+    whole = gzip.decompress(packed(THALAMUS))
+    large = whole[:42] + np.array([400, 400, 400], "<i2").tobytes() + whole[48:]
+    address = "api/numbers/sub-01/thalamus"
+    status, _, content = client.own("POST", address, gzip.compress(large))
+    assert status == 422
+    # Refused by its header; where it lies was never asked.
+    assert b"[400, 400, 400]; expected a part of the grid" in content
+
+
 def test_maps_come_in_the_unit_and_with_the_window_of_the_screen(client, tmp_path) -> None:
     status, headers, content = client.own("GET", "api/map/sub-01/chi/thalamus.nii.gz")
     assert status == 200
@@ -356,6 +366,12 @@ def test_tools_change_a_drawing_and_nothing_on_the_disk(client, output_dir, tmp_
     # The map has 1 ppb more in every slice; the thalami lie in slices 6 to 9.
     kept = used(client, "within/chi/6.5/8.5", THALAMUS, tmp_path)
     np.testing.assert_array_equal(np.unique(np.nonzero(kept)[2]), [7, 8])
+    # T1w is brighter in every plane of its first axis, from 1; the lesions begin at 2 and at 12.
+    bright = client.own(
+        "POST", "api/tool/sub-02/lesion/within/t1w/1/8", packed(LESIONS, T1W_AFFINE)
+    )[2]
+    first = np.arange(SHAPE[0])[:, None, None] < 8
+    np.testing.assert_array_equal(as_filed(bright, tmp_path, T1W_AFFINE), LESIONS * first)
     world_x = np.einsum("j,j...->...", AFFINE[0, :3], np.indices(SHAPE)) + AFFINE[0, 3]
     sided = np.where(THALAMUS > 0, np.where(world_x < 0, 1, 2), 0)
     np.testing.assert_array_equal(used(client, "sides", THALAMUS, tmp_path), sided)
