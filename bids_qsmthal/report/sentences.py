@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.core import scan_warnings as of
 from bids_qsmthal.core.decision import Decision
+from bids_qsmthal.report import words
 from bids_qsmthal.report.page import Notice
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "The dipole inversion did not converge.",
         STREAKS,
     ),
-    of.BeyondLimit: Wording("{reason} ({measure} = {value:.4g} {unit})"),
+    of.BeyondLimit: Wording("{reason} ({called}: {quantity})"),
     of.NoR2StarMap: Wording(
         "There is no R2* map (single echo): veins and choroid plexus are told by susceptibility "
         "and magnitude alone.",
@@ -454,7 +455,13 @@ def threshold(limit: Limit) -> str:
 def _derived(warning: ScanWarning) -> dict[str, str]:
     """Return the words of a sentence that are no field of its warning."""
     if isinstance(warning, of.BeyondLimit):
-        return {"reason": LIMITS[warning.measure].text}
+        # A ratio or a count has no unit that a reader would say.
+        unit = "" if warning.unit in ("1", "fraction") else f" {warning.unit}"
+        return {
+            "reason": LIMITS[warning.measure].text,
+            "called": words.within(words.check(warning.measure)),
+            "quantity": f"{warning.value:.4g}{unit}",
+        }
     if isinstance(warning, of.EnhancementReadDifferently):
         table = "present" if warning.present_in_table else "none"
         return {"table": table, "images": str(warning.count_in_images or "none")}

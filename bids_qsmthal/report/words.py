@@ -186,6 +186,11 @@ def region(name: str, among: Collection[str] = ()) -> str:
     return name if ":" in name else REGIONS.get(name, plain(name))
 
 
+def within(text: str) -> str:
+    """Return a heading as it stands within a sentence; CSF stays CSF."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
 def plain(name: str) -> str:
     """Return a key with spaces for its underscores."""
     return name.replace("_", " ")

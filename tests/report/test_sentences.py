@@ -25,7 +25,7 @@ EXAMPLES = {
 }
 
 SENTENCES = [
-    "the GRE magnitude is noisy (snr = 12.35 1)",
+    "the GRE magnitude is noisy (signal-to-noise ratio of the first echo: 12.35)",
     "intracranial volume 612 mL, expected 900 to 2200.5 mL",
     "The data say that the phase sign is +1 (evidence +0.46), but GE usually has -1; the sign of "
     "the data was taken.",

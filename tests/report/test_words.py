@@ -31,6 +31,13 @@ def test_regions_are_spelled_out_and_those_of_a_user_stay_as_named() -> None:
     assert table["measure"].tolist()[0] == "chi_mean"
 
 
+def test_a_heading_within_a_sentence_keeps_its_abbreviations() -> None:
+    assert words.within("Share of the thalami taken for vein") == (
+        "share of the thalami taken for vein"
+    )
+    assert words.within("CSF reference, left less right") == "CSF reference, left less right"
+
+
 def test_the_pulvinar_of_freesurfer_is_its_lateral_part() -> None:
     assert words.nucleus("pul") == "Pul: pulvinar"
     assert words.nucleus("pul", {"pul", "pum"}) == "PuL: lateral pulvinar"
