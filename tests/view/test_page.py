@@ -355,6 +355,14 @@ def test_flair_and_magnitude_are_shown_and_the_outlines_are_explained(browser, w
         # The drawing lies over every map: it is seen while one looks at another one.
         press(browser, "n")
         assert picture(browser, "setDrawOpacity(0)") != picture(browser, "setDrawOpacity(1)")
+    # Another label has its own map, and the value at the crosshair is of that.
+    choose(browser, "label", "thalamus")
+    wait(browser, f"{SHOWN} === 'sub-02 thalamus' && {FOUND}")
+    assert ": QSM" in browser.value("document.getElementById('place').textContent")
+    choose(browser, "label", "lesion")
+    wait(browser, f"{SHOWN} === 'sub-02 lesion' && {FOUND}")
+    choose(browser, "map", "flair")
+    wait(browser, "bench.viewer.nv.volumes[1]?.name.startsWith('flair')")
     # Where a map is black nothing of the map below it is seen.
     for name, value in (("low", "5000"), ("high", "5001")):
         choose(browser, name, value)

@@ -115,6 +115,8 @@ export class Viewer {
       this.nv.setDrawingEnabled(this.writable);
       this.pen();
     });
+    // The value at the crosshair is of this map now.
+    this.nv.createOnLocationChange();
     // Another beginning than what counts is a change, once it is saved.
     this.changed = begin !== "";
     [this.piece, this.confirmed, this.rejected, this.pieces] = [-1, new Set(), new Set(), []];
