@@ -10,7 +10,7 @@ from bids_qsmthal.app.options import main_parser
 from bids_qsmthal.choices import CHOICES
 from bids_qsmthal.core import scan_warnings
 from bids_qsmthal.core.scan_warnings import BeyondLimit, ScanWarning
-from bids_qsmthal.report import sentences
+from bids_qsmthal.report import sentences, words
 from bids_qsmthal.roi import LIMITS
 
 EXAMPLES = {
@@ -58,13 +58,19 @@ def test_every_kind_of_warning_has_words_and_there_are_no_others() -> None:
     assert set(sentences.LIMITS) == {limit.name for limit in LIMITS}
 
 
+DERIVED = {
+    scan_warnings.EnhancementReadDifferently: {"table", "images"},
+    scan_warnings.BeyondLimit: {"reason", "called", "quantity"},
+}
+"""Words of a sentence that are made from the values of its warning."""
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_sentence_holds_every_value_of_its_warning(kind: type[ScanWarning]) -> None:
     assert "{" not in sentences.sentence(example(kind))
     named = set(re.findall(r"\{(\w+)", sentences.WARNINGS[kind].text))
     own = {item.name for item in dataclasses.fields(kind)}
-    derived = {"table", "images"} if kind is scan_warnings.EnhancementReadDifferently else own
-    assert derived <= named
+    assert DERIVED.get(kind, own) <= named
 
 
 @pytest.mark.parametrize(
@@ -87,8 +93,11 @@ def test_every_check_that_fails_comes_with_its_reason_and_what_to_do(limit) -> N
     notice = sentences.notice(BeyondLimit(limit.name, 1.0, limit.unit))
     reason = sentences.LIMITS[limit.name].text
     assert notice.text[0].isupper()
-    wanted = f"{reason} ({limit.name} = 1 {limit.unit})"
+    unit = "" if limit.unit in ("1", "fraction") else f" {limit.unit}"
+    wanted = f"{reason} ({words.check(limit.name)}: 1{unit})"
     assert notice.text.lower() == wanted.lower()
+    # What a reader sees has no key of a table in it.
+    assert "_" not in notice.text
     assert notice.action
 
 
