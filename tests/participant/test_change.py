@@ -31,7 +31,7 @@ def _image(data):
     return Image(np.asarray(data, np.float32), lattice(1.0, (0.0, 0.0, 0.0)))
 
 
-def _write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre=True):
+def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre=True):
     """Write the outputs of one session: a head of balls, and its manifest."""
     name = f"sub-01_ses-{session}"
     folder = out / "sub-01" / f"ses-{session}" / "anat"
@@ -117,9 +117,9 @@ def _changes(settings):
 
 def test_visits_are_compared_in_the_order_of_time_with_truth_in_every_row(study):
     out = study.output_dir
-    _write_visit(out, "b", 1, ventricle_mm=5.0, chi_ppb=-20.0)
-    _write_visit(out, "c", 2, ventricle_mm=5.2, chi_ppb=-16.0)
-    _write_visit(out, "a", 3, ventricle_mm=5.4, chi_ppb=-8.0)
+    write_visit(out, "b", 1, ventricle_mm=5.0, chi_ppb=-20.0)
+    write_visit(out, "c", 2, ventricle_mm=5.2, chi_ppb=-16.0)
+    write_visit(out, "a", 3, ventricle_mm=5.4, chi_ppb=-8.0)
     table = _changes(study)
     pairs = list(dict.fromkeys(zip(table["session_from"], table["session_to"], strict=True)))
     assert pairs == [("ses-b", "ses-c"), ("ses-c", "ses-a"), ("ses-b", "ses-a")]
@@ -149,7 +149,7 @@ def test_visits_are_compared_in_the_order_of_time_with_truth_in_every_row(study)
 def test_without_dates_nothing_is_given_per_year(study, caplog):
     (study.bids_dir / "sub-01" / "sub-01_sessions.tsv").unlink()
     for session, seed in (("10", 1), ("2", 2)):
-        _write_visit(study.output_dir, session, seed, with_gre=False)
+        write_visit(study.output_dir, session, seed, with_gre=False)
     table = _changes(study)
     assert set(zip(table["session_from"], table["session_to"], strict=True)) == {
         ("ses-2", "ses-10")
@@ -161,7 +161,7 @@ def test_without_dates_nothing_is_given_per_year(study, caplog):
 
 def test_another_person_under_the_label_is_named(study, monkeypatch):
     for session in "abc":
-        _write_visit(study.output_dir, session, 1 + ord(session), with_gre=False)
+        write_visit(study.output_dir, session, 1 + ord(session), with_gre=False)
 
     def stranger(scans):
         frame = _same_place(scans)
@@ -181,7 +181,7 @@ def test_another_person_under_the_label_is_named(study, monkeypatch):
 
 def test_a_borrowed_t1w_is_no_visit(study):
     for session in "ab":
-        _write_visit(study.output_dir, session, 7, with_gre=False)
+        write_visit(study.output_dir, session, 7, with_gre=False)
     with pytest.raises(DataError, match="visits with a finished T1w: ses-b; expected two"):
         _changes(study)
 
@@ -193,7 +193,7 @@ def test_who_is_compared_has_two_finished_visits_that_are_asked_for(study):
     ]
     assert change.people(sessions, study) == []
     for session in "ab":
-        _write_visit(study.output_dir, session, 7, with_gre=False)
+        write_visit(study.output_dir, session, 7, with_gre=False)
     (found,) = change.people(sessions, study)
     assert (found.name, found.session) == ("sub-01", None)
     asked = Settings(

@@ -1,0 +1,50 @@
+"""Visits of one person that are compared: killed in each stage and while it saves."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bids_qsmthal.app.cli import main
+from bids_qsmthal.bids import manifest
+from bids_qsmthal.participant import pipeline
+from tests.participant.test_change import write_visit
+from tests.restart.conftest import leftovers, outputs
+from tests.restart.victims import AtTouch, InStage, Moment, Server
+
+SOON_CPU_S = 0.01
+SAVING = range(2, 12)
+"""Touches of the output folder: the table, its dictionary, the manifest before and after."""
+
+WHO = "sub-01"
+
+
+@pytest.mark.slow
+def test_killed_while_visits_are_compared_the_bytes_are_the_same(
+    tmp_path: Path, server: Server
+) -> None:
+    (tmp_path / "bids" / WHO).mkdir(parents=True)
+    for number, session in enumerate("ab"):
+        write_visit(tmp_path / "killed", session, number, ventricle_mm=5.0 + 0.3 * number)
+    shutil.copytree(tmp_path / "killed", tmp_path / "whole")
+
+    def ended(out: str, moment: Moment) -> int:
+        words = [str(tmp_path / "bids"), str(tmp_path / out), "participant", "--nprocs", "1"]
+        return server.run([*words, "-w", str(tmp_path / f"work-{out}")], "visits", moment)
+
+    before = outputs(tmp_path / "whole")
+    assert ended("whole", AtTouch(tmp_path, 0)) == 0
+    wanted = outputs(tmp_path / "whole")
+    assert wanted.keys() > before.keys()
+    moments = [InStage(number, SOON_CPU_S) for number in range(1, len(pipeline.VISIT_STAGES) + 1)]
+    for moment in (*moments, *(AtTouch(tmp_path / "killed", touch) for touch in SAVING)):
+        assert ended("killed", moment) < 0
+        there = outputs(tmp_path / "killed")
+        assert {name: wanted[name] for name in there} == there
+        # The table is vouched for at the very end; those of the visits are, all the time.
+        assert manifest.read_of(tmp_path / "killed", WHO) == []
+        assert manifest.read_of(tmp_path / "killed", f"{WHO}_ses-a")
+    assert ended("killed", AtTouch(tmp_path, 0)) == 0
+    assert outputs(tmp_path / "killed") == wanted
+    assert not leftovers(tmp_path / "killed")
+    assert main(["verify", str(tmp_path / "killed")]) == 0
