@@ -238,6 +238,16 @@ def another_array(work: Path) -> None:
     rewritten(work, result=json.loads(path.read_text().replace(name, "0" * 64))["result"])
 
 
+def array_of_other_numbers(work: Path) -> None:
+    """Whole, under its own checksum; but the result was of another: only its own checksum tells."""
+    content = bytearray(data_file(work).read_bytes())
+    content[-5] ^= 1
+    name = hashlib.sha256(content).hexdigest()
+    path = only(work / "results", "*.json")
+    path.write_text(path.read_text().replace(data_file(work).stem, name))
+    (work / "arrays" / f"{name}.npy").write_bytes(content)
+
+
 def link_out(work: Path) -> None:
     path = only(work / "results", "*.json")
     outside = work.parent / "outside.json"
@@ -295,7 +305,15 @@ def pickle_in_an_array(work: Path) -> None:
 
 FAULTS = (
     *(bit_of_an_array, header_of_an_array, bit_of_the_json, cut, emptied, array_cut, array_gone),
-    *(another_result, another_array, link_out, link_of_an_array, another_version, another_type),
+    *(
+        another_result,
+        another_array,
+        array_of_other_numbers,
+        link_out,
+        link_of_an_array,
+        another_version,
+        another_type,
+    ),
     *(class_from_elsewhere, fields_of_another, deep, fifo, pickle_in_an_array),
 )
 
