@@ -87,8 +87,8 @@ class Heard:
 
 Moment = InStage | AtTouch | InWork | NoRoom | Counted | Heard
 
-Level = Literal["participant", "group", "locked", "command"]
-"""A level alone, its participants with lock and log, or the whole command."""
+Level = Literal["participant", "group", "locked", "visits", "command"]
+"""A level alone, its participants with lock and log, visits of one, or the whole command."""
 
 
 class Server:
@@ -171,12 +171,16 @@ def _work(words: list[str], level: Level, moment: Moment) -> None:
 def _do(words: list[str], level: Level) -> None:
     from bids_qsmthal import group, participant  # noqa: PLC0415
     from bids_qsmthal.app.cli import parse, settings_from  # noqa: PLC0415
-    from bids_qsmthal.bids.dataset import find_sessions  # noqa: PLC0415
+    from bids_qsmthal.bids.dataset import Session, find_sessions  # noqa: PLC0415
     from bids_qsmthal.execution.worker import work  # noqa: PLC0415
+    from bids_qsmthal.participant import change  # noqa: PLC0415
 
     settings = settings_from(parse(words), words)
     if level == "group":
         group.run(settings)
+        return
+    if level == "visits":
+        change.process(Session(root=settings.bids_dir, subject="01"), settings)
         return
     sessions = find_sessions(settings.bids_dir, settings.selection)
     if level == "locked":
