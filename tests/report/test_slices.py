@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report.slices import cut, profile, tilt_degrees
+from bids_qsmthal.report.slices import cut, profile, telling, tilt_degrees
 from tests.report.conftest import OBLIQUE
 
 TILTED = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
@@ -132,3 +132,9 @@ def test_labels_of_another_grid_are_found_in_their_slices() -> None:
     base = Image(np.zeros((20, 20, 40), np.float32), np.eye(4))
     counts = profile(base, coarse, 2)
     assert set(np.flatnonzero(counts[0])) <= {10, 11, 12, 13}
+
+
+def test_the_slice_in_which_a_structure_is_largest_is_among_those_chosen() -> None:
+    # Most of it lies in its tail: places by volume alone would pass its largest slice by.
+    counts = np.array([[60] * 30 + [100]])
+    assert 30 in telling(counts, 2)
