@@ -43,7 +43,7 @@ class Unpacking(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class SentDrawing:
     """What a browser drew.
 
     Attributes
@@ -58,7 +58,7 @@ class Drawing:
     box: shown.Box
 
 
-def read(body: bytes, place: Path, label: Label) -> Drawing:
+def read(body: bytes, place: Path, label: Label) -> SentDrawing:
     """Return the voxels of a drawing, on the grid of the label that was drawn on.
 
     Parameters
@@ -88,7 +88,7 @@ def read(body: bytes, place: Path, label: Label) -> Drawing:
             f"the drawing has the value {sent.data.max()}; expected 0 to {len(label.values)} in "
             f"the {label.title}; draw with the labels of the page."
         )
-    return Drawing(voxels, box)
+    return SentDrawing(voxels, box)
 
 
 def _image(body: bytes, most: tuple[int, ...]) -> Image:

@@ -55,7 +55,7 @@ SIDES: Final = {"L": (1,), "R": (2,), "LR": (1, 2)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
+class _LabelSums:
     """Of each number of a label: its voxels, and the susceptibility of all of them together."""
 
     voxels: tuple[int, ...]
@@ -67,7 +67,7 @@ class _Sums:
         return 1e3 * sum(self.chi_ppm[value] for value in values) / count if count else None
 
 
-def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _Sums:
+def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _LabelSums:
     """Return the sums in double precision, as the table of measures has its means.
 
     Only the box of the mask is read: of a thalamus it is a hundredth of the head, and a reader
@@ -78,7 +78,7 @@ def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _Sums:
     voxels = np.bincount(numbers, minlength=3)
     weights = None if chi_ppm is None else chi_ppm[box].ravel()
     sums = np.bincount(numbers, weights, minlength=3)
-    return _Sums(tuple(voxels.tolist()), tuple(sums.astype(float).tolist()))
+    return _LabelSums(tuple(voxels.tolist()), tuple(sums.astype(float).tolist()))
 
 
 def _pieces(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> list[dict[str, Any]]:

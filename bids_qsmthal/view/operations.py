@@ -15,7 +15,7 @@ from bids_qsmthal.view import images, shown, tools
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_qsmthal.view.drawn import Drawing
+    from bids_qsmthal.view.drawn import SentDrawing
     from bids_qsmthal.view.images import Label, ScanMaps
 
 ALONE: Final[dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
@@ -32,7 +32,7 @@ VEIN: Final = "vein"
 
 
 def applied(
-    scan: ScanMaps, label: Label, drawing: Drawing, tool: str, more: Sequence[str]
+    scan: ScanMaps, label: Label, drawing: SentDrawing, tool: str, more: Sequence[str]
 ) -> bytes:
     """Return what a tool makes of a drawing, as a gzipped NIfTI file of the box that was sent.
 
