@@ -42,7 +42,7 @@ DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strip:
+class ParticipantStrip:
     """One measure of all scans.
 
     Attributes
@@ -72,7 +72,7 @@ class Overview:
         Of every scan that has measures, whether it is used.
     """
 
-    strips: tuple[Strip, ...]
+    strips: tuple[ParticipantStrip, ...]
     decisions: Mapping[str, str]
 
 
@@ -112,7 +112,7 @@ def write(folder: Path, shown: Overview) -> Path:
     return path
 
 
-def _results(measures: pd.DataFrame) -> Iterator[Strip]:
+def _results(measures: pd.DataFrame) -> Iterator[ParticipantStrip]:
     sides = measures["hemisphere"].fillna("n/a")
     for measure, region, side, title, factor, unit in RESULTS:
         rows = measures[
@@ -124,7 +124,7 @@ def _results(measures: pd.DataFrame) -> Iterator[Strip]:
         yield _strip(title, unit, "", dict(zip(rows["scan"], values, strict=True)), {})
 
 
-def _checks(checks: pd.DataFrame) -> Iterator[Strip]:
+def _checks(checks: pd.DataFrame) -> Iterator[ParticipantStrip]:
     # A name may stand twice for one scan: notes of the anatomy have no number anyway.
     numbered = checks.assign(
         value=table_reading.numbers(checks["value"], "quality.tsv", checks["scan"])
@@ -141,10 +141,10 @@ def _checks(checks: pd.DataFrame) -> Iterator[Strip]:
 
 def _strip(
     title: str, unit: str, limit: str, values: dict[str, float], flagged: dict[str, str]
-) -> Strip:
+) -> ParticipantStrip:
     known = {
         scan: float(f"{value:.{DIGITS}g}")
         for scan, value in values.items()
         if not math.isnan(value)
     }
-    return Strip(title=title, unit=unit, limit=limit, by_scan=known, flagged=flagged)
+    return ParticipantStrip(title=title, unit=unit, limit=limit, by_scan=known, flagged=flagged)

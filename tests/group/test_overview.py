@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.group import overview
-from bids_qsmthal.group.overview import Overview, Strip
+from bids_qsmthal.group.overview import Overview, ParticipantStrip
 from tests.report.browser import Browser, executable
 
 PEOPLE = 5000
@@ -61,7 +61,7 @@ def test_each_result_and_each_check_with_a_number_is_a_strip_and_no_number_stand
 
 def test_a_label_cannot_end_the_data_of_the_page(tmp_path: Path) -> None:
     hostile = "</script><script>document.title = 'taken'</script>"
-    strip = Strip(title=hostile, unit="", limit="", by_scan={"sub-1": 1.0}, flagged={})
+    strip = ParticipantStrip(title=hostile, unit="", limit="", by_scan={"sub-1": 1.0}, flagged={})
     path = overview.write(tmp_path, Overview(strips=(strip,), decisions={"sub-1": "include"}))
     text = path.read_text()
     assert text.count("</script>") == 2
@@ -91,7 +91,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn[0][7], drawn[0][2500] = 2500.0, 7.0
     drawn[0][4000] = 9999.0  # alone: a mouse has whole pixels, and others lie three to a pixel
     strips = [
-        Strip(
+        ParticipantStrip(
             title=f"measure {number}",
             unit="ppb",
             limit="check > 0",
