@@ -200,7 +200,7 @@ class MediationEntry(Entry):
 
 
 class HarmonisationEntry(Entry):
-    """Measures of several scanners brought to one scale (ComBat)."""
+    """Measures of several scanners on one scale (ComBat)."""
 
     site: str = Field(description="Variable that tells the sites.")
     variables: list[str] = Field(min_length=1, description="Measures that are harmonised.")
