@@ -204,6 +204,19 @@ class PhaseSignUnknown(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseIsNoise(ScanWarning):
+    """The phase of neighbouring voxels differs as noise does, in every echo.
+
+    Attributes
+    ----------
+    quality
+        0.5 for noise, 1 for a smooth phase.
+    """
+
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSignUnusual(ScanWarning):
     """The data say another sign of the phase than the manufacturer is known for.
 

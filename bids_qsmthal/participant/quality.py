@@ -23,6 +23,7 @@ from bids_qsmthal.core.scan_warnings import (
     NoVentricularCsf,
     OneEcho,
     PhaseCalledFiltered,
+    PhaseIsNoise,
     PhaseLooksFiltered,
     PhaseMissing,
     PhaseScaleUnconfirmed,
@@ -72,7 +73,7 @@ REGISTRATION_RULE = "the rule by which a registration counts as failed"
 
 DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
-    *(PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
+    *(PhaseIsNoise, PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
     FieldWithoutPhase,
     *(PhaseLooksFiltered, DistortionCorrectedApart),

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.scan_warnings import (
     AlternationLeft,
+    PhaseIsNoise,
     PhaseSignUnknown,
     PhaseSignUnusual,
     ScanWarning,
@@ -37,6 +38,7 @@ from bids_qsmthal.qsm.measurement import (
     coarser_grid,
     complex_signal,
 )
+from bids_qsmthal.qsm.phase_mask import NOISE_QUALITY, best_quality
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
@@ -307,6 +309,13 @@ def corrected(
     if not_finite:
         magnitude, phase_rad = np.where(bad, 0, magnitude), np.where(bad, 0, phase_rad)
     magnitude, overflowed = storage.repair_overflow(magnitude)
+    inside = brain_like(magnitude) if mask is None else mask
+    quality = best_quality(phase_rad, inside)
+    if quality < NOISE_QUALITY:
+        # In noise each detector below would find something.
+        taken = _as_it_is(conventions, quality, overflowed, not_finite)
+        phase_rad = unchop(phase_rad) if taken.chopped else phase_rad
+        return Corrected(magnitude, phase_rad if taken.sign > 0 else -phase_rad, taken)
     # Order matters: chopped slices look like a field with steps, and sign and echoes are judged on
     # smooth phase only.
     chopped = conventions.chop == "yes"
@@ -314,7 +323,6 @@ def corrected(
         chopped = detect_chop(magnitude, phase_rad)
     if chopped:
         phase_rad = unchop(phase_rad)
-    inside = brain_like(magnitude) if mask is None else mask
     even = slices.corrected(magnitude, phase_rad, inside, acquisition)
     phase_rad = even.phase_rad
     apart = displacement.check_aligned(magnitude[..., 0], phase_rad[..., 0])
@@ -349,6 +357,25 @@ def corrected(
         slice_step_rad=even.step_rad,
     )
     return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
+
+
+def _as_it_is(
+    conventions: Conventions, quality: float, overflowed: int, not_finite: int
+) -> PhaseReport:
+    """Return the report of a phase in which nothing can be looked for."""
+    sign, source, _ = _decide(0.0, conventions.manufacturer)
+    if conventions.sign != "auto":
+        sign, source = conventions.sign, "user"
+    return PhaseReport(
+        sign=sign,
+        sign_source=source,
+        sign_evidence=0.0,
+        chopped=conventions.chop == "yes",
+        chop_source="data" if conventions.chop == "auto" else "user",
+        overflowed=overflowed,
+        not_finite=not_finite,
+        warnings=(PhaseIsNoise(quality),),
+    )
 
 
 class _Echoes(NamedTuple):

@@ -91,6 +91,23 @@ class PhaseQuality:
         return filled
 
 
+NOISE_QUALITY = 0.6
+"""Less, in the mean over the head, is noise: an SNR of 1.5, at which no convention of the phase can
+be told from chance."""
+
+
+def best_quality(phase_rad: Array, inside: Mask) -> float:
+    """Return the mean quality of the phase inside, of the echo where it is smoothest.
+
+    ``phase_rad`` has shape (x, y, z, echo). Noise has 0.5, and a phase without noise 1; without a
+    voxel inside it is 1, as nothing speaks against it.
+    """
+    if not inside.any():
+        return 1.0
+    echoes = range(phase_rad.shape[3])
+    return max(float(_smoothness(phase_rad[..., echo])[inside].mean()) for echo in echoes)
+
+
 def _smoothness(phase_rad: Array) -> Array:
     """Return 1 - |second difference| / pi, the mean over the axes that have three voxels."""
     total = np.zeros(phase_rad.shape, np.float32)

@@ -175,6 +175,13 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "Neither the data nor the manufacturer tells the sign of the phase.",
         PHASE_SIGN,
     ),
+    of.PhaseIsNoise: Wording(
+        "The phase differs from voxel to voxel as noise does (quality {quality:.2f}; noise has "
+        "0.50, a smooth phase 1.00), so its sign and its readouts could not be looked at. Field "
+        "and susceptibility mean nothing.",
+        "Look at the phase image: a scale that is wrong, a conversion with loss or a phase of "
+        "another scan looks like this. Export the phase again from the scanner.",
+    ),
     of.PhaseSignUnusual: Wording(
         "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
         "{manufacturer} usually has {usual_sign:+d}; the sign of the data was taken.",

@@ -27,6 +27,7 @@ def scan(*warnings: of.ScanWarning, of_maps: tuple[of.ScanWarning, ...] = ()) ->
 @pytest.mark.parametrize(
     "warning",
     [
+        of.PhaseIsNoise(quality=0.5),
         of.PhaseSignUnknown(),
         of.PhaseScaleUnconfirmed(turns=0.4),
         of.PhaseCalledFiltered(labels="M_SWI"),

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from bids_qsmthal.core.scan_warnings import PhaseIsNoise
 from bids_qsmthal.qsm import Grid, phase
+from bids_qsmthal.qsm.phase_mask import best_quality
 from tests.qsm.phantoms import head
 
 
@@ -68,3 +70,34 @@ def test_a_head_without_its_air_is_found_whole(snr) -> None:
     for given in (magnitude, masked):
         found = phase.brain_like(given)
         assert 2 * (found & scan.mask).sum() / (found.sum() + scan.mask.sum()) > 0.93
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_found_in_a_phase_of_noise(seed) -> None:
+    scan = head()
+    magnitude, angle = scan.signal()
+    noise = np.random.default_rng(seed).uniform(-np.pi, np.pi, angle.shape).astype(np.float32)
+    found = phase.corrected(
+        magnitude, noise, scan.grid, scan.acquisition, phase.Conventions(manufacturer="GE")
+    )
+    (warning,) = found.report.warnings
+    assert isinstance(warning, PhaseIsNoise)
+    assert warning.quality == pytest.approx(0.5, abs=0.02)
+    assert (found.report.sign, found.report.sign_source) == (-1, "manufacturer")
+    assert not found.report.chopped
+    np.testing.assert_array_equal(found.phase_rad, -noise)
+
+
+@pytest.mark.parametrize("snr", [3, 8])
+def test_a_noisy_phase_is_not_noise(snr) -> None:
+    scan = head()
+    magnitude, angle = scan.signal(snr=snr)
+    found = phase.corrected(magnitude, angle, scan.grid, scan.acquisition, phase.Conventions())
+    assert not any(isinstance(one, PhaseIsNoise) for one in found.report.warnings)
+
+
+def test_one_good_echo_of_four_is_enough_to_look_at_the_phase() -> None:
+    scan = head()
+    _, angle = scan.signal()
+    angle[..., 1:] = np.random.default_rng(1).uniform(-np.pi, np.pi, angle[..., 1:].shape)
+    assert best_quality(angle, scan.mask) > 0.9
