@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.app.cli import main
+from bids_qsmthal.report.numbers import fixed
 from tests import tiny
 from tests.conftest import write_json
 
@@ -61,7 +62,7 @@ def test_sidecar_and_page_say_where_the_zero_of_the_map_lies(processed: Path) ->
         inside = np.asarray(nib.load(path).dataobj) > 0
         assert zero[f"MeanOf{key}_ppb"] == pytest.approx(1000 * chi[inside].mean(), abs=2e-3)
     page = (processed / "out" / "sub-01.html").read_text()
-    assert f"The mean of all voxels is {zero['MeanOfMask_ppb']:+.1f} ppb" in page
+    assert f"The mean of all voxels is {fixed(zero['MeanOfMask_ppb'], 1)} ppb" in page
 
 
 def reference(root: Path, out: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bids_qsmthal.report import drawing, panels
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
+from bids_qsmthal.report.numbers import fixed
 from bids_qsmthal.report.slices import Cut, cut
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _zero(chi_ppm: Image, mask: Image | None) -> str:
         return ""
     mean_ppb = 1000 * float(chi_ppm.data[inside].mean(dtype=np.float64))
     return (
-        f" The mean of all voxels is {mean_ppb:+.1f} ppb, which says where the zero of the "
+        f" The mean of all voxels is {fixed(mean_ppb, 1)} ppb, which says where the zero of the "
         "map lies: only differences between regions count."
     )
 

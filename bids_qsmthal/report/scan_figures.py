@@ -114,7 +114,8 @@ def _measured(quality: Mapping[str, float]) -> str:
     if "overlap" not in quality:
         return text
     least = RigidRegistration().min_overlap
-    return f"{text} Brain masks agree to {quality['overlap']:.0%}; expected: {least:.0%} and more."
+    found, expected = (f"{100 * share:.0f} %" for share in (quality["overlap"], least))
+    return f"{text} Brain masks agree to {found}; expected: {expected} and more."
 
 
 def registration(pair: Registration) -> Flicker:

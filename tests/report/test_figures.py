@@ -57,7 +57,7 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
         quality={**quality, "cost": 0.5},
     )
     assert scan_figures.registration(pair).caption.endswith(
-        " The scan was moved by 2.1 mm to fit. Brain masks agree to 98%; expected: 85% and more."
+        " The scan was moved by 2.1 mm to fit. Brain masks agree to 98 %; expected: 85 % and more."
     )
 
 
