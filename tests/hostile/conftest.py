@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_qsmthal.app import failure_pages
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.errors import QsmthalError
@@ -56,7 +57,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outputs(root: Path) -> dict[str, str]:
-    """Checksums of everything that was written, but for logs and the last command line."""
+    """Checksums of everything that was written, but for logs, the last command line and failures.
+
+    A participant that fails gets a page that says why, beside what an earlier run made.
+    """
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((root / "out").rglob("*"))
@@ -64,6 +68,7 @@ def outputs(root: Path) -> dict[str, str]:
         and "logs" not in path.parts
         and "edits" not in path.parts
         and path.name != "dataset_description.json"
+        and not path.name.endswith(failure_pages.ENDING)
     }
 
 
