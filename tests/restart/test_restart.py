@@ -109,7 +109,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
     assert "No space left" in last
     assert "free space" in last
     for name, checksum in outputs(disk / "out").items():
-        assert undisturbed[name] == checksum, name
+        assert name == "sub-01_failed.html" or undisturbed[name] == checksum, name
     resize(disk, "64m")
     # The whole command: it also writes what describes the output folder.
     again = run(words)
