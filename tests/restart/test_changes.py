@@ -179,7 +179,6 @@ REMAKING: dict[str, tuple[tuple[str, ...], pipeline.Stage]] = {
     "phase_sign": (("-1",), pipeline.SUSCEPTIBILITY),
     "gre_chop": (("yes",), pipeline.SUSCEPTIBILITY),
     "b0_direction": (("0", "0.5", "1"), pipeline.SUSCEPTIBILITY),
-    "mask": (("phase",), pipeline.PHASE_MASK),
     "csf_reference": (("brain",), pipeline.REGIONS),
     "thalamus_rim": (("keep",), pipeline.REGIONS),
     "thalamus_lesions": (("keep",), pipeline.REGIONS),
@@ -217,7 +216,10 @@ ELSEWHERE = {
     # Which scans are read: another scan is another content.
     *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
     *("anat_only", "qsm_only"),
-    *("mask_threshold",),  # for a mask by the phase alone
+    *(
+        "mask",
+        "mask_threshold",
+    ),  # a stage of its own, before these (tests/participant/test_mask.py)
     *("output_spaces",),  # of results that are there
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
