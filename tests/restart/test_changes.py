@@ -216,10 +216,8 @@ ELSEWHERE = {
     # Which scans are read: another scan is another content.
     *("session_label", "run_label", "bids_filter_file", "t1w_session", "bids_database_dir"),
     *("anat_only", "qsm_only"),
-    *(
-        "mask",
-        "mask_threshold",
-    ),  # a stage of its own, before these (tests/participant/test_mask.py)
+    # A stage of its own, before these (tests/participant/test_mask.py).
+    *("mask", "mask_threshold"),
     *("output_spaces",),  # of results that are there
     *("slurm_args",),  # for --executor slurm alone
     *("separation",),  # a stage of its own, after these
