@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal import execution, group, participant
 from bids_qsmthal.app import check, failure_pages
 from bids_qsmthal.app.remake import STARTED_IN
-from bids_qsmthal.bids import derivatives
+from bids_qsmthal.bids import derivatives, provenance
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.files import write_json, write_tsv
 from bids_qsmthal.participant import change, pipeline
@@ -136,7 +136,7 @@ def _describe(settings: Settings) -> None:
         settings.output_dir, settings.bids_dir, {"CommandLine": settings.shown_command}
     )
     # Relative paths among the words mean something only with the folder that they start from.
-    content = derivatives.plain(settings) | {STARTED_IN: str(Path.cwd())}
+    content = provenance.plain(settings) | {STARTED_IN: str(Path.cwd())}
     write_json(settings.output_dir / "logs" / "settings.json", content)
 
 

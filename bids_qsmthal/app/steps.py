@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import __version__, choices
-from bids_qsmthal.bids.derivatives import plain
+from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, OutputError, UsageError
 from bids_qsmthal.core.files import write_json

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os.path
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from bids_qsmthal import __version__
 from bids_qsmthal.bids.products import PRODUCTS, Product
@@ -19,7 +15,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -32,46 +28,33 @@ BIDS_VERSION = "1.10.0"
 PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")
 
 IGNORED = """\
-# What lies beside the data, or has no name in BIDS.
+# What lies beside the data, or has no name in BIDS; one pattern for each, valid at any depth.
 
 # Pages, and the figures they show.
 *.html
-**/figures
-**/figures/**
-# What the runs said.
-logs
-logs/**
+figures
 # Tables, figures and page of the group level: BIDS has no level of the dataset for derivatives.
 group
-group/**
 # What readers corrected and rated.
 edits
-edits/**
 # How to cite the methods: CITATION.cff is that of the dataset itself.
 CITATION.*
-# Tables of a participant: derivatives in anat/ have no suffix for measurements.
-**/*_measures.tsv
-**/*_measures.json
-**/*_lesions.tsv
-**/*_lesions.json
-**/*_quality.tsv
-**/*_quality.json
-**/*_acquisition.tsv
-**/*_acquisition.json
-**/*_sensitivity.tsv
-**/*_sensitivity.json
-**/*_change.tsv
-**/*_change.json
+# Tables of a participant and their dictionaries: derivatives in anat/ have no suffix for numbers.
+# Every measure, and its change between visits.
+*_measures.*
+*_change.*
+# Each lesion.
+*_lesions.*
+# What a scan was judged by, how it was acquired, and how the number moves with each choice.
+*_quality.*
+*_acquisition.*
+*_sensitivity.*
 # Field maps on the grid of a gradient echo: fmap/ is for maps that correct other scans.
-**/*_fieldmap.nii.gz
-**/*_fieldmap.json
+*_fieldmap.*
 # Cortical thickness in voxels: the specification has it for surfaces alone.
-**/*_morph.nii.gz
-**/*_morph.json
+*_morph.*
 # Transforms: their names are a proposal (BEP014).
-**/*_xfm.txt
-**/*_xfm.json
-**/*_xfm.nii.gz
+*_xfm.*
 """
 
 
@@ -244,26 +227,6 @@ def package_versions() -> dict[str, str]:
 def raw_uri(path: Path, bids_dir: Path) -> str:
     """Name a raw file as a BIDS URI."""
     return f"bids:raw:{path.relative_to(bids_dir).as_posix()}"
-
-
-def plain(value: object) -> Any:  # noqa: ANN401 - JSON
-    """Turn settings, methods and their parameters into what JSON can hold.
-
-    A method is a frozen dataclass: its class is its name, its fields are its parameters.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        named = {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-        return {"Name": type(value).__name__, **named}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    # JSON has no NaN and no infinity; other readers refuse Python's.
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _joined(entities: Entities) -> str:

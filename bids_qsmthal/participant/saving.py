@@ -9,12 +9,13 @@ import pandas as pd
 
 from bids_qsmthal.anatomy import atlas, fields, itk_affine_text
 from bids_qsmthal.bids import protocol
-from bids_qsmthal.bids.derivatives import plain, raw_uri
+from bids_qsmthal.bids.derivatives import raw_uri
 from bids_qsmthal.bids.products import of_atlas
+from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import MNI_CODE, save_field
-from bids_qsmthal.participant import dictionaries, lesion_iron, quality
+from bids_qsmthal.participant import dictionaries, image_methods, lesion_iron, quality
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.participant.relaxation import MagnitudeResults
 from bids_qsmthal.participant.separated import provenance
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.derivatives import Derivatives
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
+    from bids_qsmthal.participant.image_methods import Methods
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
@@ -47,10 +49,7 @@ def save_structural(
 ) -> None:
     """Save what was made from T1w, FLAIR and post-contrast T1w."""
     sources = _uris(session, (session.t1w, *session.inversions, session.flair))
-    method = {
-        "Preparation": plain(settings.preparation),
-        "Segmentation": plain(settings.segmentation),
-    }
+    how = image_methods.with_makers(image_methods.structural(settings), structural.sources)
     segmented = structural.anatomy
     contents: list[Content] = []
     if segmented is not None:
@@ -70,10 +69,10 @@ def save_structural(
         out.save_labels("deepgray", _label_table(segmented.deepgray))
         out.save_labels("nuclei", _names_table(segmented.nuclei_names))
     for contents_now in (contents, _lesion_contents(structural)):
-        _save_all(contents_now, sources, method, out)
+        _save_all(contents_now, sources, how, out)
     if structural.enhancement is not None:
         ce = _uris(session, (session.t1w, session.t1w_gad))
-        _save_all([("enhancing", structural.enhancement.mask, np.uint8)], ce, {}, out)
+        _save_all([("enhancing", structural.enhancement.mask, np.uint8)], ce, how, out)
     for label, lesions in (("lesion", structural.lesions), ("enhancing", structural.enhancement)):
         if lesions is not None:
             write_tsv(out.path(f"label-{label}_lesions", ".tsv", space="T1w"), lesions.table)
@@ -87,18 +86,30 @@ def save_structural(
 def save_gradient_echo(
     session: Session,
     gre: Susceptibility | MagnitudeResults | None,
+    structural: Structural,
     settings: Settings,
     out: Derivatives,
 ) -> None:
     """Save what was made from the gradient echo, whatever its parts."""
+    if gre is None:
+        return
+    makers = structural.sources
+    methods = image_methods.with_makers(image_methods.gradient_echo(settings), makers)
     if isinstance(gre, MagnitudeResults):
-        save_relaxation(session, gre, settings, out)
-    elif gre is not None:
-        save_susceptibility(session, gre, settings, out)
+        save_relaxation(session, gre, methods, out)
+    else:
+        if gre.separated is not None:
+            how = {"Separation": provenance(settings.separation, gre.separated.r2)}
+            methods |= {key: methods[key] | how for key in ("paramagnetic", "diamagnetic")}
+        save_susceptibility(session, gre, methods, out)
+        rules = image_methods.with_makers(image_methods.regions(settings), makers)
+        _save_regions(gre, rules, _uris(session, gre.signal.series.paths), out)
+        if gre.lesions is not None:
+            _save_lesions(session, gre.lesions, rules, out)
 
 
 def save_relaxation(
-    session: Session, relaxation: MagnitudeResults, settings: Settings, out: Derivatives
+    session: Session, relaxation: MagnitudeResults, methods: Methods, out: Derivatives
 ) -> None:
     """Save what was made from a gradient echo of magnitude alone."""
     series = relaxation.signal.series
@@ -107,13 +118,13 @@ def save_relaxation(
         ("t2star", relaxation.r2star_hz.like(_t2star_s(relaxation.r2star_hz.data)), np.float32),
         ("brain_gre", relaxation.brain, np.uint8),
     ]
-    method = {
-        "Relaxation": plain(settings.reconstruction.relaxation),
+    scan = {
         "Acquisition": plain(series.acquisition),
         "Protocol": plain(protocol.read(series)),
         "Warnings": [sentences.sentence(one) for one in relaxation.signal.warnings],
     }
-    _save_all(contents, _uris(session, series.paths), method, out)
+    methods = image_methods.on_scan(methods, scan)
+    _save_all(contents, _uris(session, series.paths), methods, out)
     save_rigid("MEGRE", relaxation.to_t1w, out, space="MEGRE")
 
 
@@ -126,7 +137,7 @@ def _t2star_s(r2star_hz: np.ndarray) -> np.ndarray:
 
 
 def save_susceptibility(
-    session: Session, susceptibility: Susceptibility, settings: Settings, out: Derivatives
+    session: Session, susceptibility: Susceptibility, methods: Methods, out: Derivatives
 ) -> None:
     """Save what was made from the gradient echo."""
     maps, image = susceptibility.maps, susceptibility.image
@@ -139,8 +150,7 @@ def save_susceptibility(
         ("brain_gre", susceptibility.brain, np.uint8),
         ("qsm_mask", image(maps.mask), np.uint8),
     ]
-    method = {
-        "Reconstruction": plain(settings.reconstruction),
+    scan = {
         "Acquisition": plain(susceptibility.signal.series.acquisition),
         "Protocol": plain(protocol.read(susceptibility.signal.series)),
         "MainField": {
@@ -150,32 +160,26 @@ def save_susceptibility(
         "Phase": _phase(susceptibility.signal.report),
         "Converged": maps.converged,
     }
-    if settings.mask.name != "brain":
-        method["Mask"] = plain(settings.mask)
+    methods = image_methods.on_scan(methods, scan)
+    methods["chi"]["Zero"] = _zero(maps, susceptibility.regions)
     sources = _uris(session, susceptibility.signal.series.paths)
     if len(susceptibility.signal.series.first) == 1:
         # With one echo these maps are zero everywhere, which would look like a measurement.
         contents = [item for item in contents if item[0] not in {"r2star", "t2star"}]
     chi: Content = ("chi", image(maps.chi_ppm), np.float32)
-    _save_all([chi], sources, method | {"Zero": _zero(maps, susceptibility.regions)}, out)
-    _save_all(contents, sources, method, out)
+    _save_all([chi, *contents], sources, methods, out)
     if susceptibility.separated is not None:
         apart = susceptibility.separated.sources
         maps_apart: list[Content] = [
             ("paramagnetic", image(apart.paramagnetic_ppm), np.float32),
             ("diamagnetic", image(apart.diamagnetic_ppm), np.float32),
         ]
-        how = provenance(settings.separation, susceptibility.separated.r2)
-        _save_all(maps_apart, sources, method | {"Separation": how}, out)
-    if susceptibility.regions is not None:
-        _save_regions(susceptibility, settings, sources, out)
-    if susceptibility.lesions is not None:
-        _save_lesions(session, susceptibility.lesions, settings, out)
+        _save_all(maps_apart, sources, methods, out)
     save_rigid("MEGRE", susceptibility.to_t1w, out, space="MEGRE")
 
 
 def _save_lesions(
-    session: Session, measured: MeasuredLesions, settings: Settings, out: Derivatives
+    session: Session, measured: MeasuredLesions, methods: Methods, out: Derivatives
 ) -> None:
     """Save the lesions one by one: their labels, those with a rim, and their table."""
     structural = _uris(session, (session.t1w, *session.inversions, session.flair))
@@ -187,8 +191,8 @@ def _save_lesions(
     ):
         _save_all([(key, image, np.int16)], sources, {}, out)
         out.save_labels(key, _names_table(names))
-    method = {"Rims": plain(settings.rims), "RimsBy": str(measured.rim_source)}
-    _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], method, out)
+    found = {"rim": methods["rim"] | {"RimsBy": str(measured.rim_source)}}
+    _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], found, out)
     write_tsv(out.path("desc-qsmthal_lesions", ".tsv"), measured.table)
     write_json(out.path("desc-qsmthal_lesions", ".json"), dict(lesion_iron.DICTIONARY))
 
@@ -240,7 +244,7 @@ def save_tables(
 
 
 def _save_regions(
-    susceptibility: Susceptibility, settings: Settings, sources: Sequence[str], out: Derivatives
+    susceptibility: Susceptibility, methods: Methods, sources: Sequence[str], out: Derivatives
 ) -> None:
     regions = susceptibility.regions
     if regions is None:
@@ -254,7 +258,7 @@ def _save_regions(
         ("lesion_gre", masks.get("lesions"), np.uint8),
         ("nuclei_gre", masks.get("nuclei"), np.int16),
     ]
-    _save_all(contents, sources, {"Regions": plain(settings.regions)}, out)
+    _save_all(contents, sources, methods, out)
     if "deepgray" in masks:
         out.save_labels("deepgray_gre", _label_table(masks["deepgray"]))
     if "nuclei" in masks:
@@ -276,12 +280,13 @@ def _lesion_contents(structural: Structural) -> list[Content]:
 def _save_all(
     contents: Iterable[Content],
     sources: Sequence[str],
-    method: Mapping[str, Any],
+    methods: Methods,
     out: Derivatives,
 ) -> None:
     for key, image, dtype in contents:
         if image is not None:
-            out.save(key, image, sources=sources, method=method, dtype=dtype)
+            how = methods.get(key, {})
+            out.save(key, image, sources=sources, method=how, dtype=dtype)
 
 
 def save_rigid(name: str, rigid: Rigid | None, out: Derivatives, *, space: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.bids import protocol
-from bids_qsmthal.bids.derivatives import plain
+from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core.image import resample
 from bids_qsmthal.core.labels import MIDLINE, TABLE, of_thalamus, region
 from bids_qsmthal.participant.pipeline import SEPARATION

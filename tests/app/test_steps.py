@@ -73,7 +73,7 @@ def test_r2star_is_that_of_the_phantom(files: Path, head: phantoms.Head) -> None
         assert made[region].mean() == pytest.approx(head.r2star_hz[region].mean(), abs=0.5)
     assert sidecar["Units"] == "1/s"
     assert sidecar["Inputs"] == {"magnitude": ["magnitude.nii.gz"]}
-    assert sidecar["Method"]["Name"] == "WeightedExponential"
+    assert sidecar["Method"]["Name"] == "weighted exponential fit"
 
 
 @pytest.mark.slow
