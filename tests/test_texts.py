@@ -74,6 +74,56 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(path:
     assert broken == []
 
 
+FORM_OF_DOI = re.compile(r"10\.\d{4,9}/[!-~]*[A-Za-z0-9)]")
+"""Prefix of a registrant, and printable ASCII that does not end with a sign of the sentence."""
+
+WRITTEN = [
+    *PAGES,
+    Path("CITATION.cff"),
+    *(
+        path.relative_to(ROOT)
+        for pattern in ("*.py", "*.yaml", "*.bib")
+        for path in sorted((ROOT / "bids_qsmthal").rglob(pattern))
+    ),
+]
+
+
+def dois(text: str) -> list[str]:
+    """Return what stands where a DOI is announced, without the signs of its sentence."""
+    announced = re.findall(r"(?:doi\.org/|\bdoi:? *)(10[^\s\"'`,|}\]]*)", text)
+    found = []
+    for word in announced:
+        bare = word.rstrip(".;:*")
+        while bare.endswith(")") and bare.count(")") > bare.count("("):
+            bare = bare[:-1].rstrip(".;:*")
+        found.append(bare)
+    return found
+
+
+def test_every_doi_has_the_form_of_one() -> None:
+    wrong = [
+        f"{path}: {doi}"
+        for path in WRITTEN
+        for doi in dois((ROOT / path).read_text(encoding="utf-8"))
+        if not FORM_OF_DOI.fullmatch(doi)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_every_address_of_the_web_is_whole_and_encrypted(path: Path) -> None:
+    # Whether it answers is asked before a release (CONTRIBUTING.md), not at every test.
+    text = prose(ROOT / path)
+    targets = re.findall(r"\]\(([a-z]+:[^)\s]*)\)", text) + re.findall(r"<(http[^>\s]*)>", text)
+    form = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/\S*)?", re.IGNORECASE)
+    assert [target for target in targets if not form.fullmatch(target)] == []
+
+
+def test_a_doi_ends_where_the_sentence_goes_on() -> None:
+    text = "(doi 10.1002/mrm.3), https://doi.org/10.1/x. doi: 10.1016/S1053-8119(03)00001-2."
+    assert dois(text) == ["10.1002/mrm.3", "10.1/x", "10.1016/S1053-8119(03)00001-2"]
+
+
 def test_a_heading_has_the_anchor_that_links_use() -> None:
     assert slug("Pages without a new computation") == "pages-without-a-new-computation"
     assert slug("R2\\*, `--atlas` and [this](x.md)") == "r2---atlas-and-this"

@@ -7,6 +7,7 @@ pages go to docs/reference/, which git ignores.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from bids_qsmthal.app import options, step_options
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.participant import lesion_iron, measures, quality
+from bids_qsmthal.report import words
+from bids_qsmthal.roi.quality import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -103,16 +106,69 @@ def dictionary(title: str, said: str, columns: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def unit(measure: str) -> str:
+    """Return the unit of a measure; 1 for counts, ratios and what is yes or no."""
+    known = {f"qsm_{name}": one for name, one in measures.UNITS.items()}
+    known |= measures.UNITS_OF_REGIONS
+    if measure in known:
+        return known[measure]
+    return "ppb" if measure.startswith("chi_") else "1"
+
+
+def numbers() -> str:
+    """Return the columns of the measures, and each measure with unit and formula."""
+    page = dictionary(
+        "Measures",
+        "`sub-01_desc-qsmthal_measures.tsv`: every number of a participant, one row each.",
+        {name: column for name, column in measures.DICTIONARY.items() if name != "measure"},
+    )
+    levels = measures.DICTIONARY["measure"]["Levels"]
+    rows = [(f"`{name}`", unit(name), formula) for name, formula in levels.items()]
+    return "\n\n".join([page, "## measure", table(("measure", "unit", "formula or meaning"), rows)])
+
+
+def quality_checks() -> str:
+    """Return every check of a scan with its limits and their source."""
+    rows = [
+        (
+            *(f"`{one.name}`", words.check(one.name), one.unit),
+            *(_range(*one.check), _range(*one.exclude), one.source),
+        )
+        for one in LIMITS
+    ]
+    limited = {one.name for one in LIMITS}
+    others = [(f"`{name}`", said) for name, said in words.CHECKS.items() if name not in limited]
+    return "\n\n".join(
+        [
+            "# Quality checks",
+            "A value outside of *unsuspicious* is `check`, one outside of *usable* is `exclude`. "
+            "[Where the limits come from](../quality.md).",
+            table(("name", "what", "unit", "unsuspicious", "usable", "source"), rows),
+            "These are rated by what stage or file they are about, without a limit of this list:",
+            table(("name", "what"), others),
+        ]
+    )
+
+
+def _range(low: float, high: float) -> str:
+    """Return a range in words; empty where every value lies in it."""
+    match math.isfinite(low), math.isfinite(high):
+        case True, True:
+            return f"{low:g} to {high:g}"
+        case True, False:
+            return f"from {low:g}"
+        case False, True:
+            return f"up to {high:g}"
+    return ""
+
+
 PAGES = {
     "command-line": command_line,
     "methods": lambda: f"# Methods\n\n```text\n{choices.describe_all()}\n```",
     "exit-status": exit_statuses,
     "images": outputs,
-    "measures": lambda: dictionary(
-        "Measures",
-        "`sub-01_desc-qsmthal_measures.tsv`: every number of a participant, one row each.",
-        measures.DICTIONARY,
-    ),
+    "measures": numbers,
+    "quality-checks": quality_checks,
     "lesion-table": lambda: dictionary(
         "Table of lesions",
         "`sub-01_desc-qsmthal_lesions.tsv`: one row for each distinct T2 lesion.",

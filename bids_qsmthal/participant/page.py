@@ -300,7 +300,7 @@ def _registrations(
         ("post-contrast T1w to T1w", structural.ce_t1w, structural.ce_to_t1w),
     ]
     if gre is not None:
-        moving.append(("MEGRE to T1w", gre.combined, gre.to_t1w))
+        moving.append(("gradient echo to T1w", gre.combined, gre.to_t1w))
     labels = structural.prepared.labels
     ventricles = labels.like(np.isin(labels.data, LATERAL_VENTRICLE).astype(np.uint8))
     # Two sharp borders, one outside and one inside: a reader sees a shift or a turn at them.

@@ -197,7 +197,7 @@ class Registration:
     Attributes
     ----------
     name
-        ``MEGRE to T1w``, say.
+        ``gradient echo to T1w``, say.
     matrix
         4x4: a point of the moving world (mm) to the fixed world.
     outlines

@@ -120,11 +120,11 @@ def _measured(quality: Mapping[str, float]) -> str:
 
 def registration(pair: Registration) -> Flicker:
     """Show two scans of one head in one place, the outlines of the fixed one on both."""
-    first, second = _both(pair, ("fixed", "moving"))
+    first, second = _both(pair, ("the scan that stays", "the scan moved to fit"))
     return Flicker(
         f"Registration: {pair.name}",
-        "The outlines are those of the fixed scan and should fit both. Let it flicker and watch "
-        "the walls of the ventricles and the brain's surface: neither should jump."
+        "The outlines are those of the scan that stays and should fit both. Let it flicker and "
+        "watch the walls of the ventricles and the brain's surface: neither should jump."
         + _measured(pair.quality),
         first,
         second,

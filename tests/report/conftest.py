@@ -153,7 +153,7 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
         ),
         registrations=(
             Registration(
-                name="MEGRE to T1w",
+                name="gradient echo to T1w",
                 fixed=head["bright"],
                 moving=head["chi"],
                 matrix=np.eye(4),

@@ -56,7 +56,10 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
         matrix=np.eye(4),
         quality={**quality, "cost": 0.5},
     )
-    assert scan_figures.registration(pair).caption.endswith(
+    shown = scan_figures.registration(pair)
+    titles = (shown.first.title, shown.second.title)
+    assert titles == ("a to b: the scan that stays", "a to b: the scan moved to fit")
+    assert shown.caption.endswith(
         " The scan was moved by 2.1 mm to fit. Brain masks agree to 98 %; expected: 85 % and more."
     )
 

@@ -123,8 +123,8 @@ def test_every_stage_has_its_picture_with_a_description_and_a_name(page) -> None
     shown = {picture.name: picture for picture in pictures(page)}
     assert len(shown) == len(pictures(page))
     wanted = "magnitude phase brain total local chi r2star thalamus tissue deepgray nuclei "
-    wanted += "thickness lesion enhancing lesionchi rims megretot1wfixed megretot1wmoving "
-    wanted += "regions sensitivity t1wtotemplatefixed t1wtotemplatemoving"
+    wanted += "thickness lesion enhancing lesionchi rims gradientechotot1wfixed "
+    wanted += "gradientechotot1wmoving regions sensitivity t1wtotemplatefixed t1wtotemplatemoving"
     named = {re.match(r"desc-(\w+)_", name).group(1) for name in shown}
     assert named == set(wanted.split())
     assert all(picture.alt.strip() for picture in shown.values())
