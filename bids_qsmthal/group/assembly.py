@@ -63,6 +63,9 @@ class Cohort:
     exclusions: pd.DataFrame
     """One row a participant, session and run: decision, reason in words, who decided."""
 
+    measured: pd.DataFrame
+    """The sessions as measured; other than ``sessions`` where these were harmonised."""
+
     harmonised: pd.DataFrame
     """What was done to each measure at each site; empty where nothing was asked."""
 
@@ -164,6 +167,7 @@ def assemble(
     problems = values.problems_of(set(chosen.frame["participant_id"]))
     questionable.log_problems(problems)
     return Cohort(
+        measured=passing,
         harmonised=harmonised,
         sessions=rows,
         frame=chosen.frame,

@@ -20,6 +20,7 @@ from bids_qsmthal.statistics import (
     evidence,
     expressions,
     formulas,
+    harmonised_draws,
     imputation,
     longitudinal,
     mediation,
@@ -32,7 +33,8 @@ from bids_qsmthal.statistics import (
     tables,
 )
 from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity, model_variables
-from bids_qsmthal.statistics.harmonisation import SUFFIX
+from bids_qsmthal.statistics.harmonisation import FEWEST_FOR_SHRINKAGE, SUFFIX
+from bids_qsmthal.statistics.harmonised_draws import Redrawn
 from bids_qsmthal.statistics.regression import Fit, Model
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Specification
@@ -88,6 +90,7 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     fits = _fits(analysis, cohort)
     who = cohort.frame["participant_id"]
     repeated = _longitudinal(analysis, cohort)
+    redrawn = _redrawn(analysis, cohort, fits, how)
     examined = [diagnostics.examine(fit, who) for fit in fits.values()]
     return Results(
         fits=fits,
@@ -102,10 +105,10 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         flow=(*cohort.flow, *flow.of_models(fits, cohort.frame)),
         # Also of models without a fit: their row says why there is nothing to examine.
         diagnostics=pd.DataFrame(examined, columns=diagnostics.COLUMNS),
-        sensitivity=_sensitivity(analysis, cohort, fits, how),
+        sensitivity=_sensitivity(analysis, cohort, fits, how, redrawn),
         longitudinal=repeated,
         reliable_change=_reliable_change(analysis, cohort, repeated),
-        mediation=_mediation(analysis, cohort, analysed, how),
+        mediation=_mediation(analysis, cohort, analysed, how, redrawn),
         sites=site.forests(by_site, cohort, cohort.frame),
         imputation=_imputation(analysis, cohort, analysed, fits, how.seed),
         evidence=evidence.weigh(
@@ -168,8 +171,31 @@ def _without_people(analysis: Analysis, fits: Mapping[str, Fit]) -> dict[str, Fi
     }
 
 
-def _sensitivity(
+def _redrawn(
     analysis: Analysis, cohort: Cohort, fits: Mapping[str, Fit], how: Resampling
+) -> Redrawn | None:
+    """Return the cohort drawn again and harmonised anew, where an interval needs it."""
+    asked = [path.variables for path in analysis.mediation]
+    if analysis.sensitivity:
+        rows = [row for table in analysis.tables for row in table.rows]
+        asked += [model_variables(fits[row.adjusted or row.unadjusted].model) for row in rows]
+    names = {name for variables in asked for name in variables}
+    wanted = analysis.harmonisation
+    if wanted is None or not _are_harmonised(sorted(names), analysis, cohort):
+        return None
+    # Measures that share a prior are harmonised together, asked for or not.
+    if len(wanted.variables) < FEWEST_FOR_SHRINKAGE:
+        wanted = replace(wanted, variables=tuple(v for v in wanted.variables if v in names))
+    log.info("Participants are drawn again and harmonised anew, for intervals.")
+    return harmonised_draws.redrawn(cohort.measured, wanted, cohort.frame, how)
+
+
+def _sensitivity(
+    analysis: Analysis,
+    cohort: Cohort,
+    fits: Mapping[str, Fit],
+    how: Resampling,
+    redrawn: Redrawn | None,
 ) -> pd.DataFrame:
     """Return the adjusted coefficient of every line of every table under other choices."""
     if analysis.sensitivity is None:
@@ -195,7 +221,7 @@ def _sensitivity(
     if head and not {head.variable, *head.outcomes} & set(cohort.absent):
         analysed = groups.analysed(analysis, cohort, frame).index
         frame = frame.join(head_size.columns(frame, head, analysed))
-    return sensitivity.explore(possible, frame, specifications, how)
+    return sensitivity.explore(possible, frame, specifications, how, redrawn)
 
 
 def _question(
@@ -319,7 +345,11 @@ def _imputation(
 
 
 def _mediation(
-    analysis: Analysis, cohort: Cohort, frame: pd.DataFrame, how: Resampling
+    analysis: Analysis,
+    cohort: Cohort,
+    frame: pd.DataFrame,
+    how: Resampling,
+    redrawn: Redrawn | None,
 ) -> pd.DataFrame:
     parts = []
     for path in analysis.mediation:
@@ -328,7 +358,8 @@ def _mediation(
             parts.append(mediation.not_fitted(path, reason))
         else:
             harmonised = _are_harmonised(path.variables, analysis, cohort)
-            parts.append(mediation.fit(path, frame, how, harmonised=harmonised))
+            anew = redrawn if harmonised else None
+            parts.append(mediation.fit(path, frame, how, harmonised=harmonised, redrawn=anew))
     columns = mediation.COLUMNS
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 

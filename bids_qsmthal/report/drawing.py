@@ -84,7 +84,9 @@ def _svg(canvas: Canvas, *, fonts: str) -> bytes:
 
 def _pdf(canvas: Canvas) -> bytes:
     stream = io.BytesIO()
-    with mpl.rc_context({"pdf.fonttype": TRUETYPE}):
+    # matplotlib 3.11 sizes the parts of a font for PDF by the type that PostScript would have: at 3
+    # every minus sign brings a second copy of the font.
+    with mpl.rc_context({"pdf.fonttype": TRUETYPE, "ps.fonttype": TRUETYPE}):
         canvas.savefig(stream, format="pdf", metadata={"CreationDate": None})
     return stream.getvalue()
 

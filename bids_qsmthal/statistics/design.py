@@ -268,7 +268,7 @@ def _check_columns(formula: Formula, complete: pd.DataFrame) -> None:
             raise UsageError(
                 f"Formula '{formula.text}': '{part.text}' needs numbers; {words[0]} holds words."
             )
-        if words or _is_counted(part):
+        if words or is_counted(part):
             # Full dummy coding, one column more than there will be: the bound has to hold without
             # an intercept, too.
             n_levels[part.text] = max(int(complete[part.variables[0]].nunique()), 1)
@@ -280,7 +280,7 @@ def holds_words(column: pd.Series[Any]) -> bool:
     return not pd.api.types.is_numeric_dtype(column) and bool(column.notna().any())
 
 
-def _is_counted(part: Factor) -> bool:
+def is_counted(part: Factor) -> bool:
     """Return whether a factor has a column for each level although it may hold numbers: C(x)."""
     # 0 columns is also the mark of a plain variable, whose text is its own name.
     return part.n_columns == 0 and part.text not in part.variables

@@ -100,6 +100,20 @@ def harmonise(
     return made, pd.concat(summaries, ignore_index=True)
 
 
+def values(frame: pd.DataFrame, how: Harmonisation) -> pd.DataFrame:
+    """Return the harmonised variables of a table alone, as ``harmonise`` does.
+
+    Raises
+    ------
+    UsageError
+        As ``harmonise``.
+    """
+    known = _with_levels(frame.dropna(subset=[how.site, *how.keep]), how)
+    return pd.DataFrame(
+        {name: _one(known, how, name, name)[0].reindex(frame.index) for name in how.variables}
+    )
+
+
 def _with_levels(known: pd.DataFrame, how: Harmonisation) -> pd.DataFrame:
     """Return the rows with every level of words known, so that any part has the same columns."""
     # get_dummies makes columns of the categories, so _kept has the same ones for any part of the

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.statistics import design, formulas
+from bids_qsmthal.statistics import design, formulas, harmonised_draws
 from bids_qsmthal.statistics.design import Floats
+from bids_qsmthal.statistics.harmonised_draws import Drawn, Redrawn
 from bids_qsmthal.statistics.levels import Vocabulary, word_of
 from bids_qsmthal.statistics.resampling import Resampling
 
@@ -65,12 +66,17 @@ class Mediation:
 
 
 def fit(
-    path: Mediation, frame: pd.DataFrame, how: Resampling, *, harmonised: bool = False
+    path: Mediation,
+    frame: pd.DataFrame,
+    how: Resampling,
+    *,
+    harmonised: bool = False,
+    redrawn: Redrawn | None = None,
 ) -> pd.DataFrame:
     """Return one row a path, with bootstrap intervals; total = direct + indirect exactly.
 
-    There are no intervals where a variable was harmonised: its values depend on all participants,
-    so that drawing some of them would have to harmonise again.
+    Where a variable was harmonised its values depend on all participants: intervals need the
+    cohort drawn again and harmonised anew (``redrawn``), and are missing without.
 
     References
     ----------
@@ -94,28 +100,33 @@ def fit(
     estimates = _paths(made.outcome, made.predictors, mediator, cause)
     table = pd.DataFrame({"path": PATHS, "coefficient": estimates, "n": made.n})
     remark = f"{_compared(path, made, cause, frame)}{CAUTION}"
-    if harmonised:
+    if harmonised and redrawn is None:
         return _named(table, path, f"{NO_INTERVAL}; {remark}")
-    low, high = _interval(made, mediator, cause, how)
+    if redrawn is None:
+        drawn = _drawn(made, mediator, cause, how)
+    else:
+        drawn = _harmonised_anew(path, frame, made.names, (mediator, cause), redrawn.bootstrap)
+    low, high = _interval(drawn)
     note = "percentile bootstrap" if np.isfinite(low).all() else FAILED_DRAWS
     return _named(table.assign(ci_low=low, ci_high=high), path, f"{note}; {remark}")
 
 
 def _compared(path: Mediation, made: design.Design, cause: int, frame: pd.DataFrame) -> str:
     """Return which of two levels of the cause is compared with which; nothing for numbers."""
-    variable = formulas.factor(path.cause).variables[0]
-    _, is_level, level = made.names[cause].removesuffix("]").partition("[T.")
-    if not is_level:
+    part = formulas.factor(path.cause)
+    variable = part.variables[0]
+    if not (design.is_counted(part) or design.holds_words(frame[variable])):
         return ""
     words = path.levels.get(variable, {})
-    present = frame.loc[made.rows, variable].unique()
-    one = next(word_of(value, words) for value in present if str(value) == level)
-    other = next(word_of(value, words) for value in present if str(value) != level)
+    # The column is 1 for the level that is compared, and 0 for the other one.
+    compared = made.predictors[:, cause] == 1
+    values = frame.loc[made.rows, variable].to_numpy()
+    one, other = (word_of(values[rows][0], words) for rows in (compared, ~compared))
     return f"{variable}: {one} compared with {other}; "
 
 
-def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -> Floats:
-    """Return the percentiles of each path over draws of participants."""
+def _drawn(made: design.Design, mediator: int, cause: int, how: Resampling) -> Floats:
+    """Return each path in draws of participants, NaN where it has no solution."""
     rng = np.random.default_rng(how.seed)
     drawn = np.full((how.bootstraps(made.n), len(PATHS)), np.nan)
     for draw in range(len(drawn)):
@@ -123,6 +134,28 @@ def _interval(made: design.Design, mediator: int, cause: int, how: Resampling) -
         rows = rng.integers(0, made.n, made.n)
         if len(design.independent_columns(made.predictors[rows])[1]) == 0:
             drawn[draw] = _paths(made.outcome[rows], made.predictors[rows], mediator, cause)
+    return drawn
+
+
+def _harmonised_anew(
+    path: Mediation,
+    frame: pd.DataFrame,
+    names: tuple[str, ...],
+    columns: tuple[int, int],
+    cohorts: Drawn,
+) -> Floats:
+    """Return each path in cohorts that were drawn and then harmonised."""
+    drawn = np.full((cohorts.n, len(PATHS)), np.nan)
+    table, which = cohorts.table(frame, path.variables)
+    for place, made, rows in harmonised_draws.designs(path.design, table, which):
+        x = made.predictors[rows]
+        if made.names == names and not design.independent_columns(x)[1]:
+            drawn[place] = _paths(made.outcome[rows], x, *columns)
+    return drawn
+
+
+def _interval(drawn: Floats) -> Floats:
+    """Return the percentiles of each path over draws of participants."""
     # As for BCa intervals: draws fail where a level is rare, and the rest would be a biased sample.
     if np.isnan(drawn[:, 0]).mean() > MOST_FAILED:
         return np.full((2, len(PATHS)), np.nan)

@@ -13,12 +13,14 @@ import pandas as pd
 from bids_qsmthal.statistics import (
     design,
     formulas,
+    harmonised_draws,
     measurement_error,
     refits,
     regression,
     resampling,
 )
 from bids_qsmthal.statistics.batches import Refits
+from bids_qsmthal.statistics.harmonised_draws import Redrawn
 from bids_qsmthal.statistics.regression import Family, Fit, Method, Model
 from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
@@ -46,6 +48,7 @@ ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
+ANEW = "each harmonised anew"
 SAME_AT_A_SITE = "not given: the same for everybody at a site, so nothing can change places"
 
 BOOTSTRAP = "bootstrap (BCa)"
@@ -101,10 +104,12 @@ def explore(
     frame: pd.DataFrame,
     specifications: Sequence[Specification],
     how: Resampling,
+    redrawn: Redrawn | None = None,
 ) -> pd.DataFrame:
     """Return one row a coefficient and specification; what cannot be fitted says why.
 
-    ``partial_r`` compares specifications whose coefficients have different units.
+    ``partial_r`` compares specifications whose coefficients have different units. ``redrawn`` is
+    the cohort drawn again and harmonised anew, for questions about harmonised variables.
     """
     rows: list[dict[str, object]] = []
     mains = [regression.fit(question.adjusted, frame) for question in questions]
@@ -121,7 +126,7 @@ def explore(
         rows += _of_the_same_people(question, main, everywhere, frame)
         rows += _of_zeros(question, main, frame)
         rows += _calibrated(question, main, frame)
-        rows += _inference(question, main, frame, how)
+        rows += _inference(question, main, frame, how, redrawn)
         for specification in specifications:
             row = _changed(question, specification, frame, main)
             rows += [row] if row else []
@@ -310,7 +315,7 @@ def _calibrated(question: Question, main: Fit, frame: pd.DataFrame) -> list[dict
 
 
 def _inference(
-    question: Question, main: Fit, frame: pd.DataFrame, how: Resampling
+    question: Question, main: Fit, frame: pd.DataFrame, how: Resampling, redrawn: Redrawn | None
 ) -> list[dict[str, object]]:
     """Return the same model under other ways to estimate and to test.
 
@@ -334,8 +339,7 @@ def _inference(
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
     if question.harmonised:
-        return [*rows, *(base | {"specification": name, "coefficient": np.nan, "note": HARMONISED}
-                         for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT))]  # fmt: skip
+        return [*rows, *(base | row for row in _harmonised_anew(question, main, frame, redrawn))]
     again = refits.of(main.model, main.design)
     outcome = main.design.outcome
     left = _without_each(again, outcome, predictors, column, how)
@@ -356,6 +360,33 @@ def _inference(
     name = f"{PERMUTATION} ({again.permutation})"
     rows.append(base | {"specification": name, "p": p, "note": note})
     return [*rows, base | _left_out(main, left, frame)]
+
+
+def _harmonised_anew(
+    question: Question, main: Fit, frame: pd.DataFrame, redrawn: Redrawn | None
+) -> list[dict[str, object]]:
+    """Return intervals from cohorts that were drawn and then harmonised; no permutation.
+
+    Exchanged residuals have no values as measured, which harmonisation would begin with.
+    """
+    nothing = {"coefficient": np.nan, "note": HARMONISED}
+    permuted: dict[str, object] = {"specification": PERMUTATION, **nothing}
+    if redrawn is None or main.design is None:
+        return [{"specification": BOOTSTRAP, **nothing}, permuted,
+                {"specification": LEAVE_OUT, **nothing}]  # fmt: skip
+    drawn = harmonised_draws.refitted(main, question.term, frame, redrawn.bootstrap)
+    everybody = harmonised_draws.refitted(main, question.term, frame, redrawn.without_each)
+    # Of those whom the model has: without others only the harmonisation changes.
+    places = frame.index.get_indexer(main.design.rows)
+    left = LeaveOneOut(everybody.coefficients[places], everybody.p[places])
+    estimate = float(main.row(question.term)["coefficient"])
+    low, high = resampling.bca_interval(drawn.coefficients, estimate, left.coefficients)
+    note = f"{redrawn.bootstrap.n} draws of participants within sites, {ANEW}"
+    if np.isnan(low):
+        note = f"{note}: too many without an estimate"
+    bootstrap: dict[str, object] = {"specification": BOOTSTRAP, "ci_low": low, "ci_high": high}
+    without = _left_out(main, left, frame)
+    return [bootstrap | {"note": note}, permuted, without | {"note": f"{without['note']}; {ANEW}"}]
 
 
 def _without_each(

@@ -46,7 +46,7 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     analysis = analysis_file.read(own)
 
     made = assembly.assemble(bids_dir, output_dir, analysis, strict=True)
-    rows = fitting.fit_all(analysis, made, Resampling()).sensitivity.set_index("specification")
+    rows = fitting.fit_all(analysis, made, Resampling(n_bootstraps=30)).sensitivity.set_index("specification")
 
     plain = cohort.assign(site=np.where(there, "b", "a"), thickness=cohort["cortical_thickness"])
     how = Harmonisation(site="site", variables=("thalamic_volume", "thickness"), keep=("age",))
@@ -56,5 +56,8 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     assert rows.loc["volume instead", "coefficient"] == pytest.approx(slope, rel=1e-6)
     raw = regression.fit(model, plain).row("thalamic_volume")["coefficient"]
     assert slope != pytest.approx(raw, rel=0.05)
-    assert rows.loc["bootstrap (BCa)", "note"].startswith("not given: harmonised values")
+    boot, estimate = rows.loc["bootstrap (BCa)"], rows.loc["as in the table", "coefficient"]
+    assert boot["note"] == "30 draws of participants within sites, each harmonised anew"
+    assert boot["ci_low"] < estimate < boot["ci_high"]
+    assert rows.loc["permutation", "note"].startswith("not given: harmonised values")
     assert set(made.harmonised["variable"]) == {"chi", "thickness", "volume_thalamus_LR"}
