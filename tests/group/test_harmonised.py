@@ -46,7 +46,8 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     analysis = analysis_file.read(own)
 
     made = assembly.assemble(bids_dir, output_dir, analysis, strict=True)
-    rows = fitting.fit_all(analysis, made, Resampling(n_bootstraps=30)).sensitivity.set_index("specification")
+    results = fitting.fit_all(analysis, made, Resampling(n_bootstraps=30))
+    rows = results.sensitivity.set_index("specification")
 
     plain = cohort.assign(site=np.where(there, "b", "a"), thickness=cohort["cortical_thickness"])
     how = Harmonisation(site="site", variables=("thalamic_volume", "thickness"), keep=("age",))
