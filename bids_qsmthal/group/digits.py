@@ -3,13 +3,15 @@
 - p: as in the tables (``tables.print_p``), with its sign of relation.
 - Correlations and other values that cannot exceed 1: two decimals, no zero before the point.
 - Estimates with their interval: three significant digits each.
-- Per cent: no blank before the sign, as in the tables.
+- Per cent: no blank before the sign, as in the tables; change and interval with the same decimals.
 
 Coefficients of the tables have the digits of their row (``tables.rounded``); everything else on the
 page follows ``core.digits``.
 """
 
 from __future__ import annotations
+
+import math
 
 import pandas as pd
 
@@ -37,11 +39,13 @@ def correlation(value: float) -> str:
 
 
 def chance(value: float) -> str:
-    """Return a probability in per cent.
+    """Return a probability in per cent, or ``n/a``.
 
     >>> chance(0.683), chance(0.9991)
     ('68%', 'more than 99%')
     """
+    if pd.isna(value):
+        return digits.MISSING
     # 100% would promise what no test can.
     return f"{100 * value:.0f}%" if value < 0.995 else "more than 99%"
 
@@ -62,6 +66,21 @@ def correlation_with_interval(estimate: float, low: float, high: float) -> str:
     '.23 (.10 to .50)'
     """
     return _interval([correlation(value) for value in (estimate, low, high)])
+
+
+def alike(estimate: float, low: float, high: float) -> tuple[str, str, str]:
+    """Return an estimate and the ends of its interval with the same decimals.
+
+    Two significant digits of half the interval decide: more would be of the noise.
+
+    >>> alike(2.57, 0.16, 5.23), alike(0.14, 3.0, 79.1)
+    (('2.6', '0.2', '5.2'), ('0', '3', '79'))
+    """
+    half = (high - low) / 2
+    known = math.isfinite(half) and half > 0
+    decimals = max(0, 1 - math.floor(math.log10(half))) if known else 2
+    first, second, third = (digits.fixed(value, decimals) for value in (estimate, low, high))
+    return first, second, third
 
 
 def _interval(texts: list[str]) -> str:

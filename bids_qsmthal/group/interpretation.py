@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import labels
-from bids_qsmthal.group.digits import correlation, p_value
+from bids_qsmthal.group.digits import alike, correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, reliable_change, tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -102,7 +102,7 @@ def _in_percent(subject: str, values: tuple[float, float, float], p: float) -> t
 
     The ratio of geometric means is exp(b), so the change is 100 (exp(b) - 1) per cent.
     """
-    change, low, high = (numbers.significant(100 * math.expm1(value), 2) for value in values)
+    change, low, high = alike(*(100 * math.expm1(value) for value in values))
     interval = f"{low}% to {high}%"
     if p < tables.SIGNIFICANT:
         way = "larger" if values[0] > 0 else "smaller"
@@ -256,7 +256,8 @@ def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
         main = estimates.iloc[0]
         same_sign = int((estimates * main > 0).sum())
         below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
-        named = f"{labels.label(str(term), analysis)} in {model}"
+        outcome = str(rows["outcome"].iloc[0])
+        named = labels.question(str(term), outcome, str(model), analysis)
         if len(tried) == 1:
             lines.append(f"{named}: no other specification gives another estimate.")
             continue

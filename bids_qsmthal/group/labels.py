@@ -105,6 +105,12 @@ def label(name: str, analysis: Analysis) -> str:
     return name if inner is None else f"Logarithm of {within_sentence(inner.label)}"
 
 
+def question(term: str, outcome_name: str, model: str, analysis: Analysis) -> str:
+    """Return which association is asked about, with the model that answers."""
+    asked = within_sentence(label(term, analysis))
+    return f"{label(outcome_name, analysis)} by {asked} (model {model})"
+
+
 def within_sentence(text: str) -> str:
     """Return a label as it stands within a sentence; abbreviations keep their capitals.
 

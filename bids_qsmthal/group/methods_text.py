@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pandas as pd
 
 from bids_qsmthal.core.digits import count
-from bids_qsmthal.group import study_words
+from bids_qsmthal.group import labels, plots, study_words
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
 from bids_qsmthal.statistics.analysis import Analysis
@@ -192,7 +192,8 @@ def _of_values(analysis: Analysis) -> Iterator[str]:
     yield f"The analysis is '{analysis.name}'."
     variables = analysis.variables.values()
     limited = [
-        f"{one.label} ({one.range[0]:g} to {one.range[1]:g}{f' {one.unit}' if one.unit else ''})"
+        f"{one.label} ({' to '.join(plots.tick_text(end) for end in one.range)}"
+        f"{f' {labels.UNITS.get(one.unit, one.unit)}' if one.unit else ''})"
         for one in variables
         if one.range
     ]

@@ -104,7 +104,8 @@ def specifications(analysis: Analysis, results: Results) -> Iterator[Figure]:
         # tests of the same estimate have none.
         usable = with_intervals(rows.dropna(subset=["partial_r"]))
         if len(usable) > 1:
-            title = f"{labels.label(str(term), analysis)} in {model}"
+            outcome = str(usable["outcome"].iloc[0])
+            title = labels.question(str(term), outcome, str(model), analysis)
             yield figure(
                 f"Specification curve: {title}",
                 "The same question under every choice that could be tried; the square is the one "

@@ -38,6 +38,9 @@ WIDTH_INCHES = 7.2
 LEFT_INCHES, BOTTOM_INCHES, TOP_INCHES = 0.95, 0.68, 0.42
 """Borders of a panel: a title of three lines and seven digits, one of three lines, one of two."""
 
+RIGHT_INCHES = 0.25
+"""Half of the number at a tick that stands at the very end of an axis: six digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class LineWithBand:
@@ -56,10 +59,10 @@ def grid(n: int, *, columns: int, height_inches: float) -> tuple[Canvas, list[Ax
     rows = -(-n // columns)
     height = height_inches * rows
     canvas = Canvas(figsize=(WIDTH_INCHES, height))
-    inner = WIDTH_INCHES - columns * LEFT_INCHES - 0.1
+    inner = WIDTH_INCHES - columns * LEFT_INCHES - RIGHT_INCHES
     canvas.subplots_adjust(
         left=LEFT_INCHES / WIDTH_INCHES,
-        right=1 - 0.1 / WIDTH_INCHES,
+        right=1 - RIGHT_INCHES / WIDTH_INCHES,
         bottom=BOTTOM_INCHES / height,
         top=1 - TOP_INCHES / height,
         wspace=LEFT_INCHES * columns / inner,

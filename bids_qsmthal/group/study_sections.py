@@ -72,7 +72,7 @@ def printed_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
             "Per SD (95% CI)": _as_read(row, "per_sd"),
             "Per 10 ppb (95% CI)": _as_read(row, "per_10_ppb"),
             "Partial r (95% CI)": digits.correlation_with_interval(*_ends(row, "partial_r")),
-            "Equivalence p": digits.significant(row["p_equivalence"], 2),
+            "Equivalence p": tables.print_p(row["p_equivalence"]).removesuffix("*"),
             "Excluded beyond": digits.correlation(row["excluded_beyond"]),
             "BF10": digits.significant(row["bf10"], 2),
         }
@@ -139,8 +139,8 @@ def printed_study(study: Study, lines: pd.DataFrame) -> pd.DataFrame:
                 "n": numbers.text(here["n"]),
                 "z": digits.fixed(here["z"], 2),
                 "z, sign turned": digits.fixed(rows.get(Reading.TURNED, {}).get("z"), 2),
-                "Power there": digits.correlation(here["power_there"]),
-                "Power here": digits.correlation(here["power_here"]),
+                "Power there": digits.chance(here["power_there"]),
+                "Power here": digits.chance(here["power_here"]),
             }
         )
     return pd.DataFrame(shown)

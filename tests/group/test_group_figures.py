@@ -315,3 +315,13 @@ def test_each_line_of_a_forest_has_its_participants(drawn: list[Canvas]) -> None
     figures.forest(lines)
     names = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
     assert names == ["Sex\n(n = 95)", "Age\n(n = 1200 and 95)"]
+
+
+@pytest.mark.parametrize("largest", [650_000.0, 42_000.0, 15_000.0])
+def test_the_number_at_the_end_of_an_axis_is_inside_the_figure(largest: float) -> None:
+    canvas, panels = plots.grid(2, columns=2, height_inches=2.9)
+    for axes in panels:
+        axes.set_xlim(0.9 * largest, largest)
+    canvas.draw_without_rendering()
+    last = max(box.x1 for axes in panels for box in boxes(axes, "x"))
+    assert last <= canvas.bbox.width

@@ -69,7 +69,8 @@ def test_the_same_estimate_counts_once() -> None:
         Resampling(n_permutations=99, n_bootstraps=1000),
     )
     assert len(rows) == 7
-    assert "2 different estimates" in interpretation.read_sensitivity(rows, ANALYSIS)
+    text = interpretation.read_sensitivity(rows, ANALYSIS)
+    assert "by age (model m): 2 different estimates" in text
 
 
 def test_who_changed_stands_beside_what_chance_would_give() -> None:

@@ -80,7 +80,8 @@ def test_the_methods_tell_of_every_choice_of_the_analysis_file(
     )  # fmt: skip
     text = methods_text.describe(asked, results, Resampling(seed=7))["Choices"]
     for part in (
-        "The analysis is 'chiang2018'.", "Age (18 to 80 year)",
+        "The analysis is 'chiang2018'.", "Age (18 to 80 years)",
+        "Total gray matter volume (150,000 to 1,500,000 mm\N{SUPERSCRIPT THREE})",
         "Top-coded values were taken as their limit: Age.",
         "left out of everything: Relative susceptibility of the thalami.",
         "The site (scanner) was accounted for by fitting each site alone",

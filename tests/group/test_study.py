@@ -12,7 +12,14 @@ from scipy import stats
 
 from bids_qsmthal.core.documents import parse
 from bids_qsmthal.core.errors import UsageError
-from bids_qsmthal.group import analysis_file, dictionary, study_figure, study_sections, study_words
+from bids_qsmthal.group import (
+    analysis_file,
+    dictionary,
+    labels,
+    study_figure,
+    study_sections,
+    study_words,
+)
 from bids_qsmthal.statistics import evidence, published, regression, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.regression import Fit, Model
@@ -253,3 +260,24 @@ def test_another_unit_than_the_papers_is_refused_and_not_compared() -> None:
 def test_a_printed_number_without_quotes_is_refused() -> None:
     with pytest.raises(UsageError, match=r"text \(in quotes"):
         read(SMALL + STUDY.replace('"0.2"', "0.2"))
+
+
+def test_p_and_power_in_printed_tables_are_written_as_in_sentences(study: dict[str, Fit]) -> None:
+    small = weighed(study).assign(p_equivalence=[1e-106, 0.0261, *[np.nan] * 16])
+    shown = study_sections.printed_evidence(small)["Equivalence p"]
+    assert list(shown[:3]) == ["<.001", ".026", "n/a"]
+    certain = compared(study).assign(power_there=0.0712, power_here=0.99999)
+    printed = study_sections.printed_study(ANALYSIS.published[0], certain)
+    assert set(printed["Power there"]) == {"7%"}
+    assert set(printed["Power here"]) == {"more than 99%"}
+    unknown = study_sections.printed_study(
+        ANALYSIS.published[0], certain.assign(power_there=np.nan)
+    )
+    assert set(unknown["Power there"]) == {"n/a"}
+
+
+def test_questions_are_named_in_words_and_models_of_one_question_told_apart() -> None:
+    asked = "Logarithm of white matter T2 lesion volume by relative susceptibility of the thalami"
+    for model in ("lesion_adjusted", "lesion_adjusted_age_50"):
+        named = labels.question("chi", "log(lesion_volume)", model, ANALYSIS)
+        assert named == f"{asked} (model {model})"

@@ -59,7 +59,7 @@ def test_a_difference_of_logarithms_reads_as_a_change_in_per_cent(analysis: Anal
     line = numbers.iloc[analysis.tables[0].rows.index(row)]
     text = interpretation.read_row(replace(row, adjusted=""), line, analysis)
     # 100 (exp(b) - 1) of the published .026 (.0016 to .051).
-    assert "white matter T2 lesion volume was 2.6% larger on average (95% CI 0.16% to 5.2%" in text
+    assert "white matter T2 lesion volume was 2.6% larger on average (95% CI 0.2% to 5.2%" in text
     assert "coefficient of the natural logarithm 0.026, 95% CI 0.0016 to 0.051" in text
 
 
