@@ -49,7 +49,7 @@ def measured(n: int = 48) -> pd.DataFrame:
     frame["ill"] = (rng.random(2 * n) < 0.5).astype(float)
     # In no model, yet it moves what harmonisation does to the others.
     frame.loc[7, "volume"] = np.nan
-    frame.loc[7, "chi"] += 90
+    frame.loc[7, "chi"] += 900
     return frame
 
 
