@@ -4,13 +4,14 @@
 
 The dataset holds the names and headers of real scans; their voxels are zeros that take no room.
 With ``--like``, the output folder of a run with one participant (its first is taken), everybody
-has the tables of that one under an own name, with a manifest, and the group level is
-measured, too.
+has the tables of that one under an own name, with measures that scatter by a tenth about its own
+and a manifest, and the group level is measured, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -27,6 +28,7 @@ from bids_qsmthal.bids import manifest
 
 ECHO_TIMES_S = (0.005, 0.010, 0.015, 0.020)
 SCANS = ("T1w", "ce-gadolinium_T1w", "FLAIR")
+MEASURES = "_measures.tsv"
 LINKS = 60_000
 """To one file; ext4 takes 65,000."""
 
@@ -44,9 +46,11 @@ def write_study(root: Path, participants: int, sessions: int) -> int:
             (root / name).write_text(json.dumps(sidecar))
     endings = [Path(path.name).stem for path in sorted(root.glob("*_MEGRE.json"))]
     linked = 0
-    rows = ["participant_id\tage\tsex"]
+    rows = ["participant_id\tage\tsex\tdisease_duration\tdmt"]
     for who in range(1, participants + 1):
-        rows.append(f"sub-{who:05d}\t40\tF")
+        # Any values that are not a combination of each other: 7, 11, 5 and 3 have no common factor.
+        age, sex, years, treated = 20 + who % 11 * 4, "FM"[who % 5 > 2], who % 7, int(who % 3 > 0)
+        rows.append(f"sub-{who:05d}\t{age}\t{sex}\t{years}\t{treated}")
         for visit in range(1, sessions + 1):
             name = f"sub-{who:05d}_ses-{visit}"
             folder = root / f"sub-{who:05d}" / f"ses-{visit}" / "anat"
@@ -63,6 +67,7 @@ def write_study(root: Path, participants: int, sessions: int) -> int:
 
 def write_results(out: Path, like: Path, participants: int, sessions: int) -> None:
     """Give every participant and session the tables of the first one in ``like``."""
+    rng = np.random.default_rng(20_000)
     source = min(like.glob("sub-*/anat"))
     theirs = source.parent.name
     texts = {
@@ -77,9 +82,21 @@ def write_results(out: Path, like: Path, participants: int, sessions: int) -> No
             folder.mkdir(parents=True)
             name = f"{subject}_{session}"
             for ending, text in texts.items():
-                rows = text.replace(f"{theirs}\tn/a\t", f"{subject}\t{session}\t")
+                rows = scattered(text, rng) if ending.endswith(MEASURES) else text
+                rows = rows.replace(f"{theirs}\tn/a\t", f"{subject}\t{session}\t")
                 (folder / f"{name}{ending}").write_text(rows.replace(theirs, name))
             manifest.write_of(out, name, folder)
+
+
+def scattered(table: str, rng: np.random.Generator) -> str:
+    """Return a table of measures with values that differ by a tenth, as those of people do."""
+    head, *lines = table.splitlines()
+    place = head.split("\t").index("value")
+    rows = [line.split("\t") for line in lines]
+    for row, factor in zip(rows, rng.normal(1.0, 0.1, len(rows)), strict=True):
+        with contextlib.suppress(ValueError):  # n/a is no number
+            row[place] = f"{float(row[place]) * factor:.6g}"
+    return "\n".join([head, *("\t".join(row) for row in rows), ""])
 
 
 def measure(words: list[str]) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.seam import seam_study, tiny_study  # noqa: F401 - fixtures of every room
+from tests.surroundings import locales  # noqa: F401 - the same
 
 ECHO_TIMES_S = (0.005, 0.010, 0.015)
 

@@ -1,6 +1,7 @@
 """Whole participants with known truth through the command: made once, shared by all tests.
 
 ``seam_study``: four oblique scans, each in a world of its own, through both levels; minutes.
+An atlas is measured, and maps are written in other spaces, too.
 ``tiny_study``: a gradient echo with labels, through both levels; seconds.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,6 +28,7 @@ from scipy.spatial.transform import Rotation
 
 NAME = "sub-01"
 SEED = 7
+SPACE = "MNI152NLin2009cAsym"
 
 TURNS = {
     # Angles (degrees, about x, y, z) and shift (mm) of the world of a scan: 5 to 10 degrees and
@@ -160,6 +164,25 @@ def write(root: Path, seed: int) -> None:
     (root / "truth" / "cohort.json").write_text(json.dumps(receipt))  # as the demo leaves it
 
 
+def asked_for(root: Path) -> tuple[str, ...]:
+    """Return the options of the participant: regions of an atlas, maps in other spaces."""
+    atlas = f"halves={root / 'atlas' / f'tpl-{SPACE}_dseg.nii.gz'}"
+    return ("--atlas", atlas, "--output-spaces", "T1w", f"{SPACE}:res-4")
+
+
+def write_atlas(folder: Path) -> None:
+    """Write an atlas in the space of the template: a box of 24 mm deep in each hemisphere."""
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = (-78.0, -112.0, -70.0)
+    labels = np.zeros((40, 48, 40), np.int16)
+    labels[12:18, 20:26, 16:22], labels[21:27, 20:26, 16:22] = 1, 2
+    image = nib.Nifti1Image(labels, affine)
+    image.set_sform(affine, code=4)
+    folder.mkdir()
+    nib.save(image, folder / f"tpl-{SPACE}_dseg.nii.gz")
+    (folder / f"tpl-{SPACE}_dseg.tsv").write_text("index\tname\n1\tleft\n2\tright\n")
+
+
 def motion(scan: str) -> np.ndarray:
     """Return the rigid motion of the world of a scan, 4x4 on RAS points."""
     angles_deg, shift_mm = TURNS[scan]
@@ -186,8 +209,15 @@ def run(root: Path, *more: str) -> int:
 
 
 def make_seam(root: Path) -> int:
+    """Process the participant on Dask, so that whatever is compared with it compares executors."""
     write(root, SEED)
-    return run(root)
+    write_atlas(root / "atlas")
+    # One thread, as in every run that it is compared with: sums of more are in another order.
+    budget = ("--nprocs", "2", "--omp-nthreads", "1")
+    words = [str(root / "bids"), str(root / "derivatives"), "participant", "group", *budget]
+    words += ["--executor", "dask", *asked_for(root)]
+    # A process of its own: what Dask leaves behind is no matter of the test that asked first.
+    return subprocess.run([sys.executable, "-m", "bids_qsmthal", *words], check=False).returncode
 
 
 def make_tiny(root: Path) -> int:

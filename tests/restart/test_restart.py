@@ -20,7 +20,7 @@ from tests.restart.victims import AtTouch, Heard, InWork, Server
 from tests.seam import Study
 from tests.ship.conftest import missing
 
-KILLS, CLEAN_EVERY = 25, 5
+KILLS, CLEAN_EVERY = 15, 5
 SEED = 20180301
 
 
@@ -40,7 +40,7 @@ def kill_the_command(root: Path, out: str, delay_s: float) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_25_times_ends_as_if_nothing_had_happened(
+def test_a_run_that_is_killed_15_times_ends_as_if_nothing_had_happened(
     dataset: Path, undisturbed: dict[str, str], server: Server
 ) -> None:
     """Kills go on from what the one before left; after every five the run may finish.

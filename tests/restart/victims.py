@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from bids_qsmthal.execution.worker import thread_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     Request = tuple[list[str], "Level", "Moment"]
 
@@ -92,16 +92,22 @@ Level = Literal["participant", "group", "locked", "visits", "command"]
 
 
 class Server:
-    """A process that has imported everything and forks victims.
+    """A process that has imported everything, with an environment of its own, and forks victims.
 
-    It is used in a ``with`` statement.
+    It is used in a ``with`` statement, and started ``through`` another command, if there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
+        through: Sequence[str] = (),
+    ) -> None:
         # Numerical libraries read their number of threads when they are imported.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
-            env={**os.environ, **thread_limits(1)},
+            [*through, sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            env={**os.environ, **thread_limits(1), **(environment or {})},
+            umask=umask,
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
