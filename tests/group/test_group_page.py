@@ -1,27 +1,13 @@
 """The group page in a real browser."""
 
 import base64
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bids_qsmthal import group
 from tests import cohorts
-from tests.report.browser import Browser, executable
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = executable()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    opened = Browser(program)
-    yield opened
-    opened.close()
+from tests.report.browser import Browser
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The overview of quality: each measure's distribution, with each person findable."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 
 from bids_qsmthal.group import overview
 from bids_qsmthal.group.overview import Overview, ParticipantStrip
-from tests.report.browser import Browser, executable
+from tests.report.browser import Browser
 
 PEOPLE = 5000
 
@@ -67,18 +65,6 @@ def test_a_label_cannot_end_the_data_of_the_page(tmp_path: Path) -> None:
     assert text.count("</script>") == 2
     data = text.partition('id="data">')[2].partition("</script>")[0]
     assert json.loads(data)["strips"][0]["title"] == hostile
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = executable()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    opened = Browser(program)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")
