@@ -40,6 +40,7 @@ STATIC: Final = {
     "bench.css": "text/css; charset=utf-8",
     "bench.js": "text/javascript; charset=utf-8",
     "table.js": "text/javascript; charset=utf-8",
+    "maps.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
     "remake.js": "text/javascript; charset=utf-8",
     "drawing.js": "text/javascript; charset=utf-8",
@@ -158,9 +159,11 @@ def _scan(of: Bench, request: Request) -> Response:
 
 def _map(of: Bench, request: Request) -> Response:
     parts = request.parts
-    which = parts["of"].removeprefix("/")
-    content = images.map_on(_of(of, request), parts["key"], parts["below"], which)
-    return Response(content, NIFTI, headers=GZIPPED)
+    asked = (_of(of, request), parts["key"], parts["below"], parts["of"].removeprefix("/"))
+    tag = {"ETag": f'"{images.map_version(*asked)}"'}
+    if request.headers.get("if-none-match") == tag["ETag"]:
+        return Response(b"", NIFTI, HTTPStatus.NOT_MODIFIED, tag)
+    return Response(images.map_on(*asked), NIFTI, headers=tag | GZIPPED)
 
 
 def _label(of: Bench, request: Request) -> Response:

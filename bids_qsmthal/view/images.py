@@ -268,6 +268,28 @@ def map_on(scan: ScanMaps, key: str, below: str, of: str = "") -> bytes:
     return shown.packed_map(found, known or shown.window(found.data), scale(key))
 
 
+def map_version(scan: ScanMaps, key: str, below: str, of: str = "") -> str:
+    """Return what changes with a map below a label: its files and the part that is shown.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such map.
+    """
+    below_it = scan.output(BACKGROUNDS[PRODUCTS[label(below).key].space])
+    transforms = sorted((scan.output_dir / scan.row.folder).glob("*_xfm.txt"))
+    files = (*_files(scan, key), below_it, *transforms)
+    state = (shown_box(scan, below, of), [(str(path), *_state(path)) for path in files])
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:32]
+
+
+def _files(scan: ScanMaps, key: str) -> tuple[Path, ...]:
+    """Return the files that a map or a raw image is made of."""
+    if key in PRODUCTS:
+        return (scan.output(_map(key)),)
+    return tuple(part.path for one in scan.raw() if one.key == key for part in one.parts)
+
+
 def resampled(scan: ScanMaps, key: str, space: str, box: shown.Box = shown.WHOLE) -> Image:
     """Return a map on a box of the grid of a space, axes to R, A and S, in the unit of its file.
 

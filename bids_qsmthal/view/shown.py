@@ -131,9 +131,15 @@ def packed_map(image: Image, limits: tuple[float, float], scale: float = 1.0) ->
 def _rounded(values: NDArray[np.floating], middle: float, step: float) -> NDArray[np.int16]:
     """Return how many steps values are from a middle; none where one is no number."""
     low, high = middle - MOST * step, middle + MOST * step
-    # Clipped first: what is infinite, or no value of a head, becomes a number all the same.
-    known = np.where(np.isnan(values), np.float32(middle), values).clip(low, high)
-    steps = np.rint((known - middle) / step).clip(-MOST, MOST)
+    # Clipped first: what is infinite, or no value of a head, becomes a number all the same. Then in
+    # place: a slice is gone through as seldom as can be.
+    steps = values.clip(low, high)
+    steps -= middle
+    steps *= 1 / step
+    np.rint(steps, out=steps).clip(-MOST, MOST, out=steps)
+    # The sum of numbers is one; it is sooner made than each of them is looked at.
+    if np.isnan(steps.sum()):
+        steps[np.isnan(steps)] = 0
     rounded: NDArray[np.int16] = steps.astype(np.int16)
     return rounded
 

@@ -92,6 +92,8 @@ const show = async (key, begin = "") => {
   windowed();
   say(`${row.name}: ${viewer.label.title}`);
   document.documentElement.dataset.shown = `${row.name} ${key}`;
+  // Not before all of this one is there; it is the one for `j`.
+  viewer.measured.then(() => expect(table.neighbour(row.name, 1)));
 };
 
 // What the colours of the outlines and of the drawing mean.
@@ -125,6 +127,18 @@ const close = () => {
   // Back to where the keyboard was.
   if (row) { table.focus(row.name); }
 };
+
+// A reader who looks through a table goes over lines that he does not open.
+const RESTED_MS = 100;
+let resting = 0;
+// It is no mistake of what is looked at if a scan cannot be had ahead: opening it says why.
+const expect = (next) => viewer.expect(next).catch(() => {});
+const rested = (event) => {
+  const row = table.at(event.target.closest("tr"));
+  clearTimeout(resting);
+  resting = setTimeout(() => expect(row), RESTED_MS);
+};
+for (const kind of ["pointerover", "focusin"]) { element("rows").addEventListener(kind, rested); }
 
 const go = guarded(async (step) => {
   const other = row && table.neighbour(row.name, step);
@@ -236,4 +250,5 @@ guarded(async () => {
   await load();
   await remake.look();
   await viewer.attach();
+  await expect(table.shown[0]);
 })();

@@ -8,8 +8,12 @@ const checked = async (response) => {
 
 export const read = async (address) => (await checked(await fetch(address))).json();
 
+// No content: it is still that of the version that was named (If-None-Match).
+const SAME = 304;
 export const bytes = async (address, asked = {}) => {
-  const response = await checked(await fetch(address, asked));
+  const answered = await fetch(address, asked);
+  if (answered.status === SAME) { return { content: null, version: answered.headers.get("ETag") }; }
+  const response = await checked(answered);
   const content = await response.arrayBuffer();
   return { content, version: response.headers.get("ETag") };
 };

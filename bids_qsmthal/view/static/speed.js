@@ -8,6 +8,59 @@ export const withoutGradients = (nv) => {
     make(old, unit, textures.includes(unit) ? [dims[0], 1, 1, dims[3]] : dims, ...more);
 };
 
+// NIfTI's number for numbers of 16 bits with a sign, of which there are so many.
+export const DT_INT16 = 4;
+const [NUMBERS, LOWEST] = [2 ** 16, -(2 ** 15)];
+
+// A byte for every voxel: how bright it is between black and white.
+const grays = ({ img, hdr, cal_min: black, cal_max: white }) => {
+  // Rounded and clamped by the kind of the array.
+  const table = new Uint8ClampedArray(NUMBERS);
+  const [slope, first] = [hdr.scl_slope, hdr.scl_inter + LOWEST * hdr.scl_slope - black];
+  const bright = 255 / (white - black);
+  for (let at = 0; at < NUMBERS; at += 1) { table[at] = (first + at * slope) * bright; }
+  const made = new Uint8Array(img.length);
+  for (let at = 0; at < made.length; at += 1) { made[at] = table[img[at] - LOWEST]; }
+  return made;
+};
+
+const grayTexture = (gl, old, [, ...shape], voxels) => {
+  if (old) { gl.deleteTexture(old); }
+  const made = gl.createTexture();
+  gl.activeTexture(gl.TEXTURE0);
+  gl.bindTexture(gl.TEXTURE_3D, made);
+  // Not that with which a texture begins, which needs smaller copies of it; NiiVue chooses another
+  // where voxels are to be seen as such.
+  for (const end of ["MIN", "MAG"]) { gl.texParameteri(gl.TEXTURE_3D, gl[`TEXTURE_${end}_FILTER`], gl.LINEAR); }
+  for (const axis of ["R", "S", "T"]) { gl.texParameteri(gl.TEXTURE_3D, gl[`TEXTURE_WRAP_${axis}`], gl.CLAMP_TO_EDGE); }
+  gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+  gl.texImage3D(gl.TEXTURE_3D, 0, gl.LUMINANCE, ...shape, 0, gl.LUMINANCE, gl.UNSIGNED_BYTE, voxels);
+  return made;
+};
+
+// NiiVue makes the colours of the lowest map by drawing it slice by slice: without a graphics card
+// half a second at the study's matrix, with every change of its window. Maps of the server are gray,
+// axes as on the screen, in numbers of 16 bits: their grays are looked up in a table, in a tenth of
+// the time, and take a fourth of the memory.
+export const withTableOfGrays = (nv) => {
+  const refresh = nv.refreshLayers.bind(nv);
+  nv.refreshLayers = (map, layer) => {
+    const known = map.hdr.datatypeCode === DT_INT16 && map.colormap === "opaque" && String(map.permRAS) === "1,2,3";
+    if (layer > 0 || !known) { return refresh(map, layer); }
+    const { gl, rgbaTex } = nv;
+    const [voxels, nothing] = [grays(map), () => {}];
+    nv.rgbaTex = (old, unit, dims, ...more) =>
+      (unit === gl.TEXTURE0 ? grayTexture(gl, old, dims, voxels) : rgbaTex(old, unit, dims, ...more));
+    Object.assign(gl, { drawArrays: nothing, texSubImage3D: nothing });
+    try { refresh(map, layer); } finally {
+      nv.rgbaTex = rgbaTex;
+      // Those of the kind of the context are seen again.
+      delete gl.drawArrays;
+      delete gl.texSubImage3D;
+    }
+  };
+};
+
 // The server says in the header what is black and white. NiiVue reads every voxel all the same, for
 // limits that nobody asks for.
 export const withGivenWindow = (nvImage) => {

@@ -42,6 +42,9 @@ export class Table {
     return this.shown[here + step];
   }
 
+  // The scan of a line.
+  at(line) { return this.shown[this.first + line.sectionRowIndex]; }
+
   // To the line of a scan, on the page of rows that it is on now.
   focus(name) {
     const here = this.shown.findIndex((row) => row.name === name);

@@ -1,8 +1,10 @@
 // The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
 import { Drawing } from "./drawing.js";
+import { GRAY, Maps, nifti, smallest } from "./maps.js";
 import { bytes, packed, read, send } from "./requests.js";
 import {
-  drawnOnce, loadVoxels, withDrawingOnTop, withGivenWindow, withLastingCanvas, withoutGradients, withSmallSteps,
+  drawnOnce, loadVoxels, withDrawingOnTop, withGivenWindow, withLastingCanvas, withoutGradients,
+  withSmallSteps, withTableOfGrays,
 } from "./speed.js";
 
 const element = (id) => document.getElementById(id);
@@ -26,21 +28,12 @@ const table = (given) => {
 // Which label, and which version of it, as in the addresses of the server.
 const which = (key, begin) => (begin ? `${key}/${begin}` : key);
 
-// NiiVue's gray is seen through where it is black: of a map over another one, that below would be seen.
-const GRAY = { R: [0, 255], G: [0, 255], B: [0, 255], A: [255, 255], I: [0, 255] };
-const nifti = (content, name) => niivue.NVImage.new(content, `${name}.nii`, "opaque");
-
-// A map as it is seen below a label: of the grid and the part of it that this has.
-const image = async (row, key, below) => {
-  const { content } = await bytes(`api/map/${row.name}/${key}/${below}.nii.gz`);
-  return nifti(content, key);
-};
-
 export class Viewer {
   constructor(said) {
     this.said = said;
     this.asked = 0;
     this.turn = 0;
+    this.maps = new Maps();
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairWidth: 0.6,
@@ -69,14 +62,39 @@ export class Viewer {
     this.nv.addColormap("opaque", GRAY);
     await this.nv.attachTo("canvas");
     withoutGradients(this.nv);
+    withTableOfGrays(this.nv);
     withSmallSteps(this.nv);
     withDrawingOnTop(this.nv);
     this.nv.setInterpolation(true);
     this.nv.setDrawOpacity(Number(element("opacity").value));
+    await this.rehearse();
+  }
+
+  // What draws a map and a label is compiled when it is first used: here for eight voxels of nothing,
+  // not when a reader waits for a scan.
+  async rehearse() {
+    const map = await smallest();
+    await drawnOnce(this.nv, () => {
+      this.nv.addVolume(map);
+      loadVoxels(this.nv, new Uint8Array(map.nVox3D));
+    });
+    this.clear();
+  }
+
+  // What opens quickly if it is the next.
+  async expect(row) {
+    if (!row?.folder || row.name === this.row?.name) { return; }
+    const wish = this.wish = row.name;
+    const scan = await read(`api/scan/${row.name}`);
+    // Something was opened, or is expected, instead.
+    if (wish !== this.wish || !scan.labels.length) { return; }
+    const [{ key, space }] = scan.labels;
+    this.maps.ahead(row, scan.backgrounds[space], key);
   }
 
   // What comes next; what is shown stays whole until that is loaded.
   async open(row, writable) {
+    this.wish = null;
     const scan = await read(`api/scan/${row.name}`);
     this.next = { row, scan };
     this.writable = writable;
@@ -94,10 +112,10 @@ export class Viewer {
     const same = this.scan === scan && this.label?.space === label.space;
     const below = which(key, begin);
     let [background, { content, version }] = await Promise.all([
-      same ? null : image(row, own, below), bytes(`api/label/${row.name}/${below}.nii.gz`),
+      same ? null : this.maps.image(row, own, below), bytes(`api/label/${row.name}/${below}.nii.gz`),
     ]);
     const drawing = new Drawing(content);
-    if (!background && !drawing.lieson(this.drawing)) { background = await image(row, own, below); }
+    if (!background && !drawing.lieson(this.drawing)) { background = await this.maps.image(row, own, below); }
     await this.attach();
     if (turn !== this.turn) { return false; }
     this.asked += 1;
@@ -150,7 +168,7 @@ export class Viewer {
   async layers() {
     const { key, space } = this.label;
     const other = this.shown !== this.scan.backgrounds[space];
-    if (other) { this.over ??= await image(this.row, this.shown, this.below); }
+    if (other) { this.over ??= await this.maps.image(this.row, this.shown, this.below); }
     const edges = element("outlines").checked ? await this.outlines(key) : null;
     while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.top); }
     if (this.over) {
@@ -257,8 +275,11 @@ export class Viewer {
   }
 
   pen() {
-    this.nv.setPenValue(Number(element("pen").value), element("fill").checked);
-    this.nv.opts.penSize = Number(element("size").value) || 1;
+    // Not by NiiVue's function, which draws the picture anew.
+    Object.assign(this.nv.opts, {
+      penValue: Number(element("pen").value), isFilledPen: element("fill").checked,
+      penSize: Number(element("size").value) || 1,
+    });
   }
 
   // The file that the server takes: of all slices, or of those on which something is drawn.
