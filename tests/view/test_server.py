@@ -132,6 +132,18 @@ def test_another_page_cannot_change_anything(client, output_dir, headers) -> Non
     assert not (output_dir / "edits").exists()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9999", "localhost:9999"])
+def test_through_a_tunnel_with_another_port_it_is_read_and_changed(client, host) -> None:
+    # What `ssh -L 9999:127.0.0.1:8765` brings: the browser names the port of its own machine.
+    through = {"Host": host, "Origin": f"http://{host}", "Sec_Fetch_Site": "same-origin"}
+    assert client.own("GET", "api/participants", Host=host)[0] == 200
+    rating = json.dumps({"reader": "AB", "reason": "", "decision": "include"}).encode()
+    assert client.own("POST", "api/rating/sub-01", rating, **through)[0] == 200
+    # A page that this machine itself serves at the port of the server is another one.
+    other = through | {"Origin": f"http://127.0.0.1:{client.port}"}
+    assert client.own("POST", "api/rating/sub-01", rating, **other)[0] == 403
+
+
 def test_a_name_that_is_pointed_at_this_machine_is_refused(client) -> None:
     assert client.own("GET", "api/participants", Host="evil.example:80")[0] == 403
     assert client.own("GET", "api/participants", Host="localhost:9000")[0] == 200
