@@ -203,6 +203,7 @@ def read(file: AtlasFile, path: Path) -> UserAtlas:
         in_template=file.space == "template",
         threshold=threshold,
     )
+    _warn_of_empty(found)
     if found.in_template and found.inside < MIN_INSIDE:
         raise DataError(
             f"{path}: {100 * found.inside:.0f} % of its regions lie in the brain of {TEMPLATE}, "
@@ -210,6 +211,22 @@ def read(file: AtlasFile, path: Path) -> UserAtlas:
             "has lost its origin."
         )
     return found
+
+
+def _warn_of_empty(found: UserAtlas) -> None:
+    """Log the regions of probabilities that lie below the threshold everywhere."""
+    if found.labelled:
+        return
+    most = found.image.data.max(axis=(0, 1, 2)).tolist()
+    empty = {name: most[number - 1] for number, name in found.names.items()}
+    empty = {name: value for name, value in empty.items() if not value > found.threshold}
+    if empty:
+        log.warning(
+            "Atlas %s: %d of %d regions have no voxel above %g and stay empty: %s; choose an "
+            "--atlas-threshold below their largest value.",
+            *(found.name, len(empty), len(found.names), found.threshold),
+            ", ".join(f"{name} (up to {value:g})" for name, value in empty.items()),
+        )
 
 
 def _image(path: Path, threshold: float | None) -> tuple[Image, float]:

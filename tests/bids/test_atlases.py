@@ -52,6 +52,21 @@ def test_volumes_are_counted_from_nought_or_from_one(tmp_path: Path, first: int)
     assert found.image.data[..., 1].sum() == (labels() == 70).sum()
 
 
+def test_a_region_that_no_voxel_of_is_above_the_threshold_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = np.stack([60 * (labels() == 3), 19 * (labels() == 70)], axis=-1).astype(np.uint8)
+    table = "index\tname\n0\twide\n1\tthin\n"
+    path = write(tmp_path / "a_probseg.nii.gz", data, table=table)
+    read(path, threshold=25)
+    assert "1 of 2 regions have no voxel above 25" in caplog.text
+    assert "thin (up to 19)" in caplog.text
+    assert "wide" not in caplog.text
+    caplog.clear()
+    read(path, threshold=18)
+    assert caplog.text == ""
+
+
 def test_hostile_names_become_harmless_and_stay_distinct(tmp_path: Path) -> None:
     table = 'index\tname\n3\t=HYPERLINK("x")<script>\n70\t\u202e=HYPERLINK(x)|<script\n'
     found = read(write(tmp_path / "a_dseg.nii.gz", labels(), table=table))
