@@ -51,7 +51,7 @@ NAMES = {
     49: "Right-Thalamus", 11: "Left-Caudate", 50: "Right-Caudate", 12: "Left-Putamen",
     51: "Right-Putamen", 13: "Left-Pallidum", 52: "Right-Pallidum", 14: "3rd-Ventricle",
     15: "4th-Ventricle", 16: "Brain-Stem", 17: "Left-Hippocampus", 53: "Right-Hippocampus",
-    18: "Left-Amygdala", 54: "Right-Amygdala",
+    18: "Left-Amygdala", 54: "Right-Amygdala", 5: "Left-Inf-Lat-Vent", 44: "Right-Inf-Lat-Vent",
 }  # fmt: skip
 REGIONS = {1: "left cerebrum", 2: "right cerebrum", 3: "left cerebellum", 4: "right cerebellum",
            5: "brainstem"}  # fmt: skip
@@ -89,6 +89,8 @@ class Builder:
             self._write(f"label-{name}_probseg", 255 * probability, step=5)
         for side in ("L", "R"):
             self._write(f"hemi-{side}_label-thalamus_probseg", 255 * thalamus[side])
+        horns = temporal_horns(labels, csf, self.template.affine)
+        labels[horns > 0] = horns[horns > 0]
         self._write("desc-deepgray_dseg", labels)
         self._table("desc-deepgray_dseg", NAMES)
         self._write("desc-regions_dseg", self._regions(soft))
@@ -317,6 +319,29 @@ class Builder:
     def _table(self, name: str, names: dict[int, str]) -> None:
         rows = ["index\tname", *(f"{index}\t{text}" for index, text in sorted(names.items()))]
         (self.atlas / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+
+
+def temporal_horns(labels: np.ndarray, csf: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return the temporal horns of the lateral ventricles: 5 left, 44 right.
+
+    In the template they are a seam of partial fluid round the outer side of hippocampus and
+    amygdala: more than an eighth of fluid within 2.5 mm of them, in front of the atria (y > -37
+    MNI mm). The choroid fissure on the inner side is left out: 28 mm from the midline, 24 mm in
+    front of y = -18, where the horn bends inwards over the head of the hippocampus.
+    """
+    x, y = (
+        affine[axis, axis] * np.arange(labels.shape[axis]) + affine[axis, 3] for axis in (0, 1)
+    )
+    outer = np.abs(x)[:, None] >= np.where(y < -18, 28, 24)[None, :]
+    place = (outer & (y > -37)[None, :])[:, :, None]
+    # A voxel of the atrium's wall is the atrium's.
+    free = (labels == 0) & ~ndimage.binary_dilation(np.isin(labels, (4, 43)), ball(1))
+    found = np.zeros_like(labels)
+    for index, beside in ((5, (17, 18)), (44, (53, 54))):
+        near = ndimage.distance_transform_edt(~np.isin(labels, beside)) <= 2.5
+        parts, _ = ndimage.label(place & free & near & (csf > 0.125), np.ones((3, 3, 3)))
+        found[parts == np.bincount(parts.ravel())[1:].argmax() + 1] = index
+    return found
 
 
 def ball(radius: int) -> np.ndarray:

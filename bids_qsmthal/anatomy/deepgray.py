@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.anatomy import atlas
-from bids_qsmthal.anatomy.structures import VENTRICLES
+from bids_qsmthal.anatomy.structures import LATERAL_VENTRICLES, VENTRICLES
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, SIDES, parsed
 
 Float = NDArray[np.float32]
@@ -49,7 +49,7 @@ def refined_ventricles(
         warped == 0, sampling=voxel_mm, return_indices=True
     )
     owner = warped[tuple(nearest)]
-    lateral = np.isin(owner, LATERAL_VENTRICLE)
+    lateral = np.isin(owner, LATERAL_VENTRICLES)
     # The midline ventricles open into cisterns, which have no wall to stop at.
     reach = np.where(lateral, how.reach_mm, 1.0)
     fluid = (csf > 0.5) & (distance <= reach)

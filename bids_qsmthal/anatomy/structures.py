@@ -19,6 +19,8 @@ GRAY_NUCLEI: Final = tuple(
 
 BESIDE_VENTRICLES: Final = ATLAS.indices(Group.BESIDE_VENTRICLES)
 VENTRICLES: Final = ATLAS.indices(Group.VENTRICLES)
+LATERAL_VENTRICLES: Final = ATLAS.indices(Group.LATERAL_VENTRICLES)
+"""With the temporal horns."""
 BRAINSTEM: Final = ATLAS.index("brainstem")
 INSIDE_CORTEX: Final = ATLAS.indices(Group.INSIDE_CORTEX)
 

@@ -373,8 +373,11 @@ ROWS: Final = (
         label="Inf-Lat-Vent",
         indices=(5, 44),
         tissue=_FLUID,
-        parents=_LATERAL,
+        parents=(*_LATERAL, Group.INSIDE_CORTEX),
         spellings=("inflatvent", "inferiorlateralventricle"),
+        color="#FFC2E2",
+        atlas=True,
+        measured=True,
     ),
     Structure(
         name="substantia_nigra",

@@ -33,6 +33,7 @@ from bids_qsmthal.lesions.growth import components, grow_to_half_height
 from bids_qsmthal.lesions.settings import EnhancingLesions
 from bids_qsmthal.lesions.table import lesion_table
 from bids_qsmthal.lesions.tissue import polynomials
+from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
 
 log = logging.getLogger(__name__)
 
@@ -262,8 +263,9 @@ def _enhancing_mask(
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
+    template, own = _ventricles(context, uptake.fluid & uptake.brain, box)
     # Only seeds are bound to T2 lesions; growth may leave them, and ``_is_lesion`` judges how far.
-    seeds = bright & searched & inner & ~_ventricles(context, box)
+    seeds = bright & searched & inner & ~template
     grown = grow_to_half_height(
         seeds,
         uptake.excess,
@@ -277,7 +279,11 @@ def _enhancing_mask(
     for number, crop in around_each(labels, margin=(1, 1, 1)):
         near = crop.slices
         lesion = labels[near] == number
-        kept[number] = _is_lesion(lesion, searched[near], uptake.fluid[near], box, settings)
+        # A plexus fills what the ventricles enclose; a lesion at their wall lies mostly outside.
+        plexus = own[near][lesion].mean() > 0.5
+        kept[number] = not plexus and _is_lesion(
+            lesion, searched[near], uptake.fluid[near], box, settings
+        )
     mask: Mask = kept[labels]
     # Labelled again as ``lesion_table`` does it: heights and rows must have one order.
     labels, count = components(mask)
@@ -285,17 +291,20 @@ def _enhancing_mask(
     return mask, [float(height) for height in heights]
 
 
-def _ventricles(context: Context, box: BrainBox) -> Mask:
-    """Return ventricles, which hold the choroid plexus."""
+def _ventricles(context: Context, fluid: Mask, box: BrainBox) -> tuple[Mask, Mask]:
+    """Return the template's ventricles, and with them what the head's own enclose: the plexus."""
     if context.labels is None:
-        return np.zeros(box.crop.shape, bool)
-    return np.asarray(np.isin(box.crop.cut(context.labels.data), VENTRICLES))
+        nowhere = np.zeros(box.crop.shape, bool)
+        return nowhere, nowhere
+    atlas = box.crop.cut(context.labels.data)
+    template = np.isin(atlas, VENTRICLES)
+    return template, template | enclosed_by_ventricles(atlas, fluid, box)
 
 
 def _is_lesion(
     lesion: Mask, searched: Mask, fluid: Mask, box: BrainBox, settings: EnhancingLesions
 ) -> bool:
-    """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and plexus (wet)."""
+    """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and what is wet."""
     extents = np.sort(_extents_mm(lesion, box))
     volume_mm3 = lesion.sum() * float(np.prod(box.voxel_size_mm))
     # Half of the ball of the smallest extent: growth to half of the height may shave a small one.

@@ -20,7 +20,6 @@ from bids_qsmthal.lesions.context import (
     BRAINSTEM,
     CEREBELLUM,
     DEEP_GRAY,
-    LATERAL_VENTRICLES,
     LIMBIC,
     VENTRICLES,
     BrainBox,
@@ -28,7 +27,6 @@ from bids_qsmthal.lesions.context import (
     Mask,
     Volume,
 )
-from bids_qsmthal.lesions.growth import components
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.tissue import (
     CSF,
@@ -41,9 +39,9 @@ from bids_qsmthal.lesions.tissue import (
     fit_tissue,
     gain_field,
 )
+from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
 
 _TEMPLATE_ERROR_MM = 2.0  # of a registered template's ventricles and gyri
-_VENTRICLE_MM = 4.0  # how far wide ventricles reach beyond the template's, as anatomy has it
 _LOCAL_MM = 12.0  # normal white matter is compared with that around it
 _HEIGHTS_SD = 10.0  # lesions reach about 10 noise levels of white matter above gray matter
 _NOISY_SHARE = 0.15  # spread of white matter on FLAIR, of its mean, that hides small lesions
@@ -305,24 +303,7 @@ def _excluded(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box
     limbic = box.dilate(np.isin(atlas, LIMBIC), _TEMPLATE_ERROR_MM)
     folia = np.isin(atlas, CEREBELLUM) & (gray > 0.5)
     fat = t1w > model.mean[WM, 0] + 3 * model.spread[WM, 0]
-    return np.asarray(limbic | folia | fat | _within_ventricles(atlas, t1w < border, box))
-
-
-def _within_ventricles(atlas: Volume, fluid: Mask, box: BrainBox, gap_mm: float = 8.0) -> Mask:
-    """Return what lies between the fluid of the lateral ventricles: septum, fornix and plexus.
-
-    The template's ventricles together with the fluid that the image shows in and beside them: wide
-    ventricles hold a plexus where the template has white matter.
-    """
-    lateral = np.isin(atlas, LATERAL_VENTRICLES)
-    parts, _ = components(fluid & box.dilate(lateral, _VENTRICLE_MM))
-    # Fluid of a sulcus beside the ventricle does not touch the template's: closing the gap between
-    # both would take the corpus callosum in.
-    own = np.unique(parts[lateral & fluid])
-    known = lateral | np.isin(parts, own[own > 0])
-    wide = box.dilate(known, gap_mm / 2)
-    # A closing by two distances, which are balls in mm and not cubes of voxels.
-    return np.asarray((box.distance_mm(~wide) > gap_mm / 2) & ~lateral)
+    return np.asarray(limbic | folia | fat | enclosed_by_ventricles(atlas, t1w < border, box))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,8 +105,8 @@ def templates() -> Templates:
         f"ventricle_{side}": smoothed(labels == index)
         for side, index in zip(SIDES, LATERAL_VENTRICLE, strict=True)
     }
-    midline = set(ATLAS.indices(Group.VENTRICLES)) - set(LATERAL_VENTRICLE)
-    ventricles["ventricle_M"] = smoothed(np.isin(labels, sorted(midline)))
+    midline = [ATLAS.index(name) for name in ("third_ventricle", "fourth_ventricle")]
+    ventricles["ventricle_M"] = smoothed(np.isin(labels, midline))
     return Templates(
         affine=t1w.affine,
         gray=gray,

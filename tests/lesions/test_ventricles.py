@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.lesions.evidence import _within_ventricles
+from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
 from tests.lesions.evidence import BOX, SHAPE, block
 
 CENTRE = (30, 25, 20)
@@ -15,7 +15,7 @@ def test_plexus_in_a_ventricle_that_is_wider_than_the_templates_is_within_it() -
     plexus = block((35, 25, 20), (2, 4, 2))
     fluid = block(CENTRE, (14, 14, 8)) & ~plexus
 
-    found = _within_ventricles(TEMPLATE, fluid, BOX)
+    found = enclosed_by_ventricles(TEMPLATE, fluid, BOX)
 
     assert found[plexus].all()
 
@@ -29,6 +29,6 @@ def test_white_matter_between_a_ventricle_and_a_sulcus_is_not(gap) -> None:
     between = block((30, 25, 20), (60, 10, 4)) & ~ventricle & ~sulcus
     between[:34] = False
 
-    found = _within_ventricles(TEMPLATE, ventricle | sulcus, BOX)
+    found = enclosed_by_ventricles(TEMPLATE, ventricle | sulcus, BOX)
 
     assert not found[between].any()
