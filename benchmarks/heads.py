@@ -79,7 +79,7 @@ BARS = (
     Bar("lesion_%", "mean absolute", 15.0),
     Bar("lesion_%", "mean", 5.0),
     Bar("false_lesion_ml", "worst", 0.1),
-    Bar("enhancing_missed", "mean", 0.15),
+    Bar("enhancing_missed", "mean", 0.05),
     Bar("enhancing_false", "mean", 0.05),
 )
 

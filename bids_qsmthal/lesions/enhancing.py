@@ -279,11 +279,8 @@ def _enhancing_mask(
     for number, crop in around_each(labels, margin=(1, 1, 1)):
         near = crop.slices
         lesion = labels[near] == number
-        # A plexus fills what the ventricles enclose; a lesion at their wall lies mostly outside.
-        plexus = own[near][lesion].mean() > 0.5
-        kept[number] = not plexus and _is_lesion(
-            lesion, searched[near], uptake.fluid[near], box, settings
-        )
+        dry = _is_lesion(lesion, searched[near], uptake.fluid[near], box, settings)
+        kept[number] = dry and not _is_plexus(lesion, own[near], uptake.fluid[near])
     mask: Mask = kept[labels]
     # Labelled again as ``lesion_table`` does it: heights and rows must have one order.
     labels, count = components(mask)
@@ -319,6 +316,16 @@ def _is_lesion(
     slender = extents[-1] > settings.slenderness * extents[-2]
     vessel = slender and extents[-2] < settings.vessel_width_mm
     return bool(fluid[shell].mean() < 0.5 and not vessel)
+
+
+def _is_plexus(lesion: Mask, ventricles: Mask, fluid: Mask) -> bool:
+    """Tell plexus, which lies in a ventricle and hangs in its fluid, from a lesion at its wall.
+
+    On five simulated heads (anatomies that others segmented) plexus lay in the ventricles
+    by 68 to 78 % and had 39 to 47 % of its surface in fluid, lesions 0 to 36 and 0 to 10 %.
+    """
+    shell = ndimage.binary_dilation(lesion) & ~lesion
+    return bool(ventricles[lesion].mean() > 0.5 and fluid[shell].mean() > 0.2)
 
 
 def _extents_mm(lesion: Mask, box: BrainBox) -> NDArray[np.float64]:
