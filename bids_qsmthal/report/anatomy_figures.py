@@ -132,7 +132,10 @@ def labels(
 
 
 BACKGROUND = frozenset(
-    ("lateral_ventricle", "third_ventricle", "fourth_ventricle", "brainstem", "cerebellum")
+    (
+        *("lateral_ventricle", "inferior_lateral_ventricle", "third_ventricle"),
+        *("fourth_ventricle", "brainstem", "cerebellum"),
+    )
 )
 """Structures that are drawn where they are met, and choose no slice."""
 

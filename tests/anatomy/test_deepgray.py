@@ -1,5 +1,7 @@
 import numpy as np
+from scipy import ndimage
 
+from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.anatomy.deepgray import (
     Ventricles,
     refined_atria,
@@ -92,3 +94,34 @@ def test_nuclei_fill_the_refined_thalamus_and_nothing_else():
     assert set(np.unique(found[~left])) == {0, 7}
     assert found[9, 12, 12] == 4
     assert found[16, 12, 12] == 10
+
+
+def test_a_temporal_horn_is_followed_to_its_own_reach_and_not_into_the_choroid_fissure():
+    """The horn is a seam in the atlas; an old head holds ten times as much fluid there."""
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[30, 20:34, 18:22] = 44
+    csf = np.zeros(SHAPE, dtype=np.float32)
+    csf[28:34, 19:35, 17:23] = 1
+    # Fluid on the other side of the hippocampus, 6 mm away and no part of a ventricle.
+    csf[20:24, 18:36, 16:24] = 1
+
+    found = refined_ventricles(labels, csf, VOXEL_MM, Ventricles())
+
+    assert (found[28:34, 19:35, 17:23] == 44).all()
+    assert not found[:26].any()
+
+
+def test_the_atlas_has_temporal_horns_at_the_outer_side_of_hippocampus_and_amygdala():
+    template = atlas.template("desc-deepgray_dseg")
+    for horn, beside, body, side in ((5, (17, 18), 4, -1), (44, (53, 54), 43, 1)):
+        x, y, _ = template.affine[:3, :3] @ np.argwhere(template.data == horn).T + (
+            template.affine[:3, 3, None]
+        )
+        away_mm = ndimage.distance_transform_edt(~np.isin(template.data, beside))
+
+        # 28 mm: outside of the choroid fissure; -37: in front of the atria (MNI mm).
+        assert (side * x >= np.where(y < -18, 28, 24)).all()
+        assert y.min() > -37
+        assert away_mm[template.data == horn].max() <= 2.5
+        # A seam of some tenths of a millilitre; the body of the ventricle holds ten times as much.
+        assert 200 < x.size < 0.1 * (template.data == body).sum()

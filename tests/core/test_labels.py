@@ -46,11 +46,11 @@ SETS = {
     "lateral ventricles": (labels.LATERAL_VENTRICLE, (4, 43)),
     "atlas": (
         ATLAS.indices(),
-        (4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 43, 49, 50, 51, 52, 53, 54),
+        (4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 43, 44, 49, 50, 51, 52, 53, 54),
     ),
     "measured": (
         MEASURED.indices(),
-        (4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 43, 49, 50, 51, 52, 53, 54, 58),
+        (4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 43, 44, 49, 50, 51, 52, 53, 54, 58),
     ),
     "gray": (TABLE.of_tissue(TissueClass.GRAY), GRAY),
     "white": (TABLE.of_tissue(TissueClass.WHITE), WHITE),
@@ -63,14 +63,15 @@ SETS = {
         structures.BESIDE_VENTRICLES,
         (10, 49, 11, 17, 18, 50, 53, 54),
     ),
-    "anatomy, ventricles": (structures.VENTRICLES, (4, 43, 14, 15)),
+    "anatomy, ventricles": (structures.VENTRICLES, (4, 43, 5, 44, 14, 15)),
+    "anatomy, lateral ventricles": (structures.LATERAL_VENTRICLES, (4, 43, 5, 44)),
     "anatomy, inside the cortex": (
         structures.INSIDE_CORTEX,
-        (10, 49, 11, 12, 13, 50, 51, 52, 4, 43, 14),
+        (10, 49, 11, 12, 13, 50, 51, 52, 4, 43, 5, 44, 14),
     ),
     "anatomy, no cortex": (
         structures.NOT_CORTEX,
-        (10, 49, 11, 12, 13, 50, 51, 52, 4, 43, 14, 15, 16, 17, 18, 53, 54),
+        (10, 49, 11, 12, 13, 50, 51, 52, 4, 43, 5, 44, 14, 15, 16, 17, 18, 53, 54),
     ),
     "anatomy, cerebrum": (structures.CEREBRUM, (1, 2)),
     "anatomy, cerebellum": (structures.CEREBELLUM, (3, 4)),
@@ -80,7 +81,7 @@ SETS = {
     "lesions, deep gray": (context.DEEP_GRAY, (10, 11, 12, 13, 26, 49, 50, 51, 52, 58)),
     "lesions, limbic": (context.LIMBIC, (17, 18, 53, 54)),
     "lesions, cerebellum": (context.CEREBELLUM, (6, 7, 8, 45, 46, 47)),
-    "rois, ventricles": (regions.VENTRICLES, (4, 43, 14, 15)),
+    "rois, ventricles": (regions.VENTRICLES, (4, 43, 5, 44, 14, 15)),
 }
 """What each room derives, and the numbers of FreeSurfer's look-up table that this must be."""
 
@@ -145,6 +146,7 @@ def test_measured_rows_keep_the_order_of_tables_of_volumes():
     assert [row.name for row in MEASURED.rows] == [
         *("thalamus", "lateral_ventricle", "caudate", "putamen", "pallidum", "hippocampus"),
         *("amygdala", "third_ventricle", "fourth_ventricle", "brainstem", "accumbens"),
+        "inferior_lateral_ventricle",
     ]
 
 

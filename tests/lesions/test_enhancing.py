@@ -53,6 +53,19 @@ def test_a_vein_through_a_lesion_and_the_plexus_do_not_count(head, found) -> Non
     assert find_enhancing(head.t1w, ce, found, head.context).count == 0
 
 
+def test_an_enhancing_lesion_at_the_wall_of_a_ventricle_is_no_plexus(head, found, dice) -> None:
+    labels, count = ndimage.label(head.lesions)
+    ventricle = head.context.labels.data == 4
+    (wall,) = [
+        labels == number
+        for number in range(1, count + 1)
+        if (ndimage.binary_dilation(labels == number, iterations=2) & ventricle).any()
+    ]
+    result = find_enhancing(head.t1w, after_contrast(head, (wall, 40)), found, head.context)
+    assert result.count == 1
+    assert dice(result.mask.data, wall) > 0.85
+
+
 def test_uptake_away_from_lesions_does_not_count(head, found) -> None:
     inside = ndimage.distance_transform_edt(~(head.lesions | head.plexus)) > 6
     deep = ndimage.distance_transform_edt(head.context.brain.data) > 12

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bids_qsmthal.lesions.enhancing import _is_plexus
 from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
 from tests.lesions.evidence import BOX, SHAPE, block
 
@@ -18,6 +19,17 @@ def test_plexus_in_a_ventricle_that_is_wider_than_the_templates_is_within_it() -
     found = enclosed_by_ventricles(TEMPLATE, fluid, BOX)
 
     assert found[plexus].all()
+
+
+def test_plexus_at_the_wall_of_a_wide_ventricle_is_told_from_a_lesion_in_that_wall() -> None:
+    ventricle = block(CENTRE, (14, 14, 8))
+    # Both are 4 mm thick and touch the wall at x = 37; the template ends 3 mm before it.
+    plexus, lesion = block((35, 25, 20), (4, 6, 3)), block((39, 25, 20), (4, 6, 3))
+
+    for mask, expected in ((plexus, True), (lesion, False)):
+        fluid = ventricle & ~mask
+        enclosed = enclosed_by_ventricles(TEMPLATE, fluid, BOX) | (TEMPLATE > 0)
+        assert _is_plexus(mask, enclosed, fluid) is expected
 
 
 @pytest.mark.parametrize("gap", [3, 5])
