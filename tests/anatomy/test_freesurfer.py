@@ -87,6 +87,7 @@ def test_synthseg_rows_are_found_by_the_name_of_the_scan(tmp_path):
         *("cerebral cortex", "cerebellum cortex", "cerebral white matter"),
         *("cerebellum white matter", "thalamus", "caudate", "putamen", "pallidum"),
         *("hippocampus", "amygdala", "accumbens area", "lateral ventricle"),
+        "inferior lateral ventricle",
     )
     names = [f"{side} {name}" for side in ("left", "right") for name in structures]
     numbers = [float(10 * index) for index in range(1, len(names) + 1)]
