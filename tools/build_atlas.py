@@ -329,9 +329,7 @@ def temporal_horns(labels: np.ndarray, csf: np.ndarray, affine: np.ndarray) -> n
     MNI mm). The choroid fissure on the inner side is left out: 28 mm from the midline, 24 mm in
     front of y = -18, where the horn bends inwards over the head of the hippocampus.
     """
-    x, y = (
-        affine[axis, axis] * np.arange(labels.shape[axis]) + affine[axis, 3] for axis in (0, 1)
-    )
+    x, y = (affine[axis, axis] * np.arange(labels.shape[axis]) + affine[axis, 3] for axis in (0, 1))
     outer = np.abs(x)[:, None] >= np.where(y < -18, 28, 24)[None, :]
     place = (outer & (y > -37)[None, :])[:, :, None]
     # A voxel of the atrium's wall is the atrium's.

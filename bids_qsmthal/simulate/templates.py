@@ -15,7 +15,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply_to_columns
 from bids_qsmthal.core.crop import Crop, around
 from bids_qsmthal.core.image import Affine, Image
-from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, Group, TissueClass
+from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, TissueClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -114,8 +114,9 @@ def test_a_temporal_horn_is_followed_to_its_own_reach_and_not_into_the_choroid_f
 def test_the_atlas_has_temporal_horns_at_the_outer_side_of_hippocampus_and_amygdala():
     template = atlas.template("desc-deepgray_dseg")
     for horn, beside, body, side in ((5, (17, 18), 4, -1), (44, (53, 54), 43, 1)):
-        x, y, _ = template.affine[:3, :3] @ np.argwhere(template.data == horn).T + (
-            template.affine[:3, 3, None]
+        x, y, _ = (
+            template.affine[:3, :3] @ np.argwhere(template.data == horn).T
+            + (template.affine[:3, 3, None])
         )
         away_mm = ndimage.distance_transform_edt(~np.isin(template.data, beside))
 
