@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from tests.seam import NAME, Study, places, voxels
+from tests.seam import NAME, SPACE, Study, places, voxels
 
 pytestmark = pytest.mark.slow
 
@@ -56,11 +56,18 @@ def study(request: pytest.FixtureRequest) -> Study:
     return made
 
 
-def images(study: Study) -> Iterator[tuple[str, nib.Nifti1Image]]:
-    """Yield every image but the displacement fields, by what follows the participant."""
+def images(study: Study, *, carried: bool = False) -> Iterator[tuple[str, nib.Nifti1Image]]:
+    """Yield images where they were made, or those carried to the spaces of ``--output-spaces``.
+
+    By what follows the participant, without displacement fields. Which were carried is told by the
+    interpolation in their sidecar.
+    """
     for path in sorted(study.anat.glob("*.nii.gz")):
-        if not path.name.endswith("_xfm.nii.gz"):
-            yield path.name.removeprefix(f"{NAME}_").removesuffix(".nii.gz"), nib.load(path)
+        ending = path.name.removeprefix(f"{NAME}_").removesuffix(".nii.gz")
+        if ending.endswith("_xfm"):
+            continue
+        if ("Interpolation" in study.sidecar(ending).get("Method", {})) is carried:
+            yield ending, nib.load(path)
 
 
 def space(ending: str) -> str:
@@ -97,6 +104,31 @@ def test_an_image_has_the_grid_of_its_scan_in_both_forms_of_the_header(study: St
 def test_a_quantity_has_its_unit_and_nothing_else_has_one(study: Study) -> None:
     for ending, _ in images(study):
         assert study.sidecar(ending).get("Units") == UNITS.get(ending), ending
+
+
+def test_a_carried_image_says_where_it_is_and_what_it_still_is(seam_study: Study) -> None:
+    """Of maps, masks and shares in T1w space, and of all in template space at 4 mm."""
+    t1w = seam_study.raw("T1w")
+    seen = {"T1w": 0, SPACE: 0}
+    for ending, image in images(seam_study, carried=True):
+        sidecar, own = seam_study.sidecar(ending), re.sub(r"space-\w+?_(res-\d+_)?", "", ending)
+        where = space(ending)
+        seen[where] += 1
+        assert sidecar.get("Units") == UNITS.get(own), ending
+        assert sidecar.get("Type") == (TYPES[own] if own.endswith("mask") else None), ending
+        if where == "T1w":
+            assert image.shape == t1w.shape, ending
+            np.testing.assert_allclose(image.affine, t1w.affine, atol=2e-3, err_msg=ending)
+            assert sidecar["SpatialReference"] == f"bids:raw:{NAME}/anat/{NAME}_T1w.nii.gz", ending
+        else:
+            np.testing.assert_allclose(np.abs(image.affine[:3, :3]), 4 * np.eye(3), err_msg=ending)
+            assert int(image.header["sform_code"]) == 4, ending  # NIfTI's number of MNI space
+            assert sidecar["SpatialReference"] == SPACE, ending
+        assert voxels(image).any(), ending
+        for source in sidecar["Sources"]:
+            assert (seam_study.bids / source.removeprefix("bids:raw:")).is_file(), source
+    assert seen["T1w"] >= 5
+    assert seen[SPACE] >= 10
 
 
 def test_values_are_of_the_size_that_the_unit_makes_them(study: Study) -> None:
@@ -148,6 +180,9 @@ def test_sources_are_the_scans_that_an_image_is_made_from(study: Study) -> None:
                 f"{NAME}_T1w.nii.gz",
                 f"{NAME}_ce-gadolinium_T1w.nii.gz",
             ]
+        elif "atlas" in ending:
+            # The template goes to T1w; where lesions lie changes nothing.
+            assert kinds == {"T1w"}, ending
         else:
             assert kinds == {"T1w", "FLAIR"}, ending
 
@@ -176,7 +211,8 @@ def test_labels_are_named_in_a_table_and_the_sides_are_where_their_names_say(stu
         }
         pairs = {name: other_side(name) for name in across if other_side(name) in across}
         without_sides = ending == "space-T1w_dseg" or ending.endswith("desc-lesions_dseg")
-        assert len(pairs) >= 2 or without_sides, ending
+        # A reader's atlas names its regions as it likes.
+        assert len(pairs) >= 2 or without_sides or "atlas" in ending, ending
         for left, right in pairs.items():
             assert across[left] < across[right], (ending, left)
 
@@ -222,10 +258,18 @@ def test_each_image_holds_what_its_name_says(study: Study) -> None:
 
 def test_settings_of_the_reconstruction_are_in_the_sidecar(study: Study) -> None:
     settings = json.loads((study.out / "logs" / "settings.json").read_text())
-    method = study.sidecar("Chimap")["Method"]
-    assert method["Reconstruction"] == settings["reconstruction"]
+    method, chosen = study.sidecar("Chimap")["Method"], settings["reconstruction"]
+    for step, choice in (
+        *(("Field", "fitting"), ("Relaxation", "relaxation"), ("Background", "background")),
+        *(("Fluid", "fluid"), ("CsfReference", "csf"), ("Inversion", "inversion")),
+    ):
+        assert method[step] == chosen[choice], step
+    assert method["Weights"] == {key: chosen[key] for key in ("most_residual_rad", "most_excess")}
     sent = study.sidecar("space-MEGRE_label-thalamus_desc-final_mask")["Method"]
-    assert sent["Regions"] == settings["regions"]
+    assert sent == {
+        "Veins": settings["regions"]["veins"],
+        "Thalamus": settings["regions"]["thalamus"],
+    }
     times = sorted(
         json.loads(path.read_text())["EchoTime"] for path in study.bids.rglob("*_MEGRE.json")
     )
