@@ -507,6 +507,7 @@ def test_synthseg_is_known_by_its_labels_and_its_table(root: Path) -> None:
         *("cerebral cortex", "cerebellum cortex", "cerebral white matter"),
         *("cerebellum white matter", "thalamus", "caudate", "putamen", "pallidum"),
         *("hippocampus", "amygdala", "accumbens area", "lateral ventricle"),
+        "inferior lateral ventricle",
     )
     names = [f"{side} {name}" for side in ("left", "right") for name in parts]
     for scan in ("sub-01_T1w", "sub-011_T1w"):
