@@ -28,11 +28,11 @@ WORKS = {
 }
 """By step and method: who described it."""
 
-CLASSES = {
-    "Romeo": "romeo",
-    "JointDipoleFields": "joint",
-    "SphericalMean": "v-sharp",
-    "ThresholdedDivision": "tkd",
+NAMES = {
+    "ROMEO": "romeo",
+    "joint sources inside and outside the mask": "joint",
+    "V-SHARP": "v-sharp",
+    "TKD": "tkd",
 }
 """Methods as sidecars name them; MEDI is MEDI+0 where it keeps CSF uniform."""
 
@@ -52,13 +52,13 @@ def cited(study: Study, name: str) -> set[str]:
 
 
 def test_what_the_sidecar_says_ran_is_cited_and_nothing_else(study: Study) -> None:
-    ran = study.sidecar("Chimap")["Method"]["Reconstruction"]
-    inversion = ran["inversion"]
+    ran = study.sidecar("Chimap")["Method"]
+    inversion = ran["Inversion"]
     medi = "medi0" if inversion.get("csf_regularisation", 0) > 0 else "medi"
     used = {
-        "unwrapping": CLASSES[ran["fitting"]["unwrapping"]["Name"]],
-        "background": CLASSES[ran["background"]["Name"]],
-        "inversion": medi if inversion["Name"] == "Medi" else CLASSES[inversion["Name"]],
+        "unwrapping": NAMES[ran["Field"]["unwrapping"]["Name"]],
+        "background": NAMES[ran["Background"]["Name"]],
+        "inversion": medi if inversion["Name"] == "MEDI" else NAMES[inversion["Name"]],
     }
     wanted = set().union(*(WORKS[step][method] for step, method in used.items()))
     others = set().union(*(works for known in WORKS.values() for works in known.values()))
@@ -66,7 +66,7 @@ def test_what_the_sidecar_says_ran_is_cited_and_nothing_else(study: Study) -> No
     assert wanted <= found
     # The nonlinear fit of the field is of one of the works on MEDI; the solver by splitting is that
     # of total variation.
-    solver = {"bilgic2014"} if inversion.get("solver", {}).get("Name") == "SplitBregman" else set()
+    solver = {"bilgic2014"} if inversion.get("solver", {}).get("Name") == "split Bregman" else set()
     assert found & others <= wanted | {"liu2013"} | solver
     page = (study.out / f"{NAME}.html").read_text()
     text = (study.out / "logs" / f"{NAME}_CITATION.md").read_text()
