@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.seam import seam_study, tiny_study  # noqa: F401 - fixtures of every room
+from tests.report.browser import browser  # noqa: F401 - a fixture of every room
+from tests.seam import seam_study, tiny_study  # noqa: F401 - the same
 from tests.surroundings import locales  # noqa: F401 - the same
 
 ECHO_TIMES_S = (0.005, 0.010, 0.015)

@@ -279,8 +279,9 @@ def _enhancing_mask(
     for number, crop in around_each(labels, margin=(1, 1, 1)):
         near = crop.slices
         lesion = labels[near] == number
-        dry = _is_lesion(lesion, searched[near], uptake.fluid[near], box, settings)
-        kept[number] = dry and not _is_plexus(lesion, own[near], uptake.fluid[near])
+        wet = _wet(lesion, uptake.fluid[near])
+        plexus = _is_plexus(lesion, own[near], wet)
+        kept[number] = not plexus and _is_lesion(lesion, searched[near], wet, box, settings)
     mask: Mask = kept[labels]
     # Labelled again as ``lesion_table`` does it: heights and rows must have one order.
     labels, count = components(mask)
@@ -299,7 +300,7 @@ def _ventricles(context: Context, fluid: Mask, box: BrainBox) -> tuple[Mask, Mas
 
 
 def _is_lesion(
-    lesion: Mask, searched: Mask, fluid: Mask, box: BrainBox, settings: EnhancingLesions
+    lesion: Mask, searched: Mask, wet: float, box: BrainBox, settings: EnhancingLesions
 ) -> bool:
     """Tell a lesion from noise (small), vessels (slender, leaving the lesion) and what is wet."""
     extents = np.sort(_extents_mm(lesion, box))
@@ -311,21 +312,25 @@ def _is_lesion(
         return False
     if extents[-1] < settings.minimum_extent_mm or (lesion & searched).sum() < 0.5 * lesion.sum():
         return False
-    shell = ndimage.binary_dilation(lesion) & ~lesion
     # A vessel is long in one direction only; a sheet (dura) and a ball (lesion) are not.
     slender = extents[-1] > settings.slenderness * extents[-2]
     vessel = slender and extents[-2] < settings.vessel_width_mm
-    return bool(fluid[shell].mean() < 0.5 and not vessel)
+    return bool(wet < 0.5 and not vessel)
 
 
-def _is_plexus(lesion: Mask, ventricles: Mask, fluid: Mask) -> bool:
+def _wet(lesion: Mask, fluid: Mask) -> float:
+    """Return the share of the voxels next to a lesion that are fluid."""
+    shell = ndimage.binary_dilation(lesion) & ~lesion
+    return float(fluid[shell].mean())
+
+
+def _is_plexus(lesion: Mask, ventricles: Mask, wet: float) -> bool:
     """Tell plexus, which lies in a ventricle and hangs in its fluid, from a lesion at its wall.
 
     On five simulated heads (anatomies that others segmented) plexus lay in the ventricles
     by 68 to 78 % and had 39 to 47 % of its surface in fluid, lesions 0 to 36 and 0 to 10 %.
     """
-    shell = ndimage.binary_dilation(lesion) & ~lesion
-    return bool(ventricles[lesion].mean() > 0.5 and fluid[shell].mean() > 0.2)
+    return bool(ventricles[lesion].mean() > 0.5 and wet > 0.2)
 
 
 def _extents_mm(lesion: Mask, box: BrainBox) -> NDArray[np.float64]:

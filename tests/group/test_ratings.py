@@ -12,7 +12,6 @@ from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.group import assembly, ratings
 from bids_qsmthal.group.analysis_file import read as read_analysis
 from tests import cohorts
-from tests.report.conftest import browser  # noqa: F401 - a fixture
 
 HEADER = "participant_id\tsession_id\trun_id\tdecision\treason\trater\trated_at\n"
 
@@ -98,7 +97,7 @@ def test_no_ratings_are_an_empty_table(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_click_on_the_page_reaches_the_group_analysis(
-    browser,  # noqa: F811
+    browser,
     study: tuple[Path, Path],
 ) -> None:
     output_dir = study[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.lesions.enhancing import _is_plexus
+from bids_qsmthal.lesions.enhancing import _is_plexus, _wet
 from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
 from tests.lesions.evidence import BOX, SHAPE, block
 
@@ -29,7 +29,7 @@ def test_plexus_at_the_wall_of_a_wide_ventricle_is_told_from_a_lesion_in_that_wa
     for mask, expected in ((plexus, True), (lesion, False)):
         fluid = ventricle & ~mask
         enclosed = enclosed_by_ventricles(TEMPLATE, fluid, BOX) | (TEMPLATE > 0)
-        assert _is_plexus(mask, enclosed, fluid) is expected
+        assert _is_plexus(mask, enclosed, _wet(mask, fluid)) is expected
 
 
 @pytest.mark.parametrize("gap", [3, 5])

@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 SWITCHES = (
     "--headless=new",
@@ -169,3 +172,16 @@ class Browser:
             self.rest += more
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a real browser, whose absence CI does not forgive."""
+    program = executable()
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    opened = Browser(program)
+    yield opened
+    opened.close()

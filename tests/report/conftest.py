@@ -1,6 +1,5 @@
 """A small head whose contents are known, and reports made from it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from bids_qsmthal.report import (
     Verdict,
     write_participant,
 )
-from tests.report.browser import Browser, executable
 
 OBLIQUE = np.array(
     [[-1.9, 0.3, 0.0, 35.0], [0.3, 1.9, 0.2, -40.0], [0.0, -0.1, 2.0, -20.0], [0, 0, 0, 1.0]]
@@ -181,15 +179,3 @@ def written(full_report: ParticipantReport, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("report")
     figures = folder / "sub-01" / "ses-1" / "figures"
     return write_participant(full_report, folder / "sub-01_ses-1.html", figures)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    program = executable()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    opened = Browser(program)
-    yield opened
-    opened.close()

@@ -18,7 +18,6 @@ from bids_qsmthal import view
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.view.server import Server
-from tests.report.conftest import browser  # noqa: F401 - the one Chromium of the tests
 
 SHAPE = (20, 24, 16)
 AFFINE = np.array(
