@@ -158,9 +158,9 @@ def test_the_way_of_the_study_is_said_and_the_default_stands_beside_it(processed
     sidecar = json.loads(
         (folder / "sub-01_space-MEGRE_label-thalamus_desc-final_mask.json").read_text()
     )
-    rules = sidecar["Method"]["Regions"]
-    assert rules["thalamus"]["remove_rim"] is False
-    assert rules["veins"]["large_only"] is True
+    rules = sidecar["Method"]
+    assert rules["Thalamus"]["remove_rim"] is False
+    assert rules["Veins"]["large_only"] is True
     page = (processed / out / "sub-01.html").read_text(encoding="utf-8")
     assert "large veins along its border" in page
     assert "its rim" in page

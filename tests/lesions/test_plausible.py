@@ -10,6 +10,7 @@ from tests.lesions.evidence import BOX, NOWHERE, SIZE_MM, block, evidence_of
 
 SETTINGS = FlairLesions()
 CENTRE = (30, 25, 20)
+DRY = 0.0  # the share of a surface that lies in fluid
 
 
 def kept(part: np.ndarray, **known: np.ndarray) -> np.ndarray:
@@ -50,12 +51,12 @@ def test_an_enhancing_lesion_has_half_the_ball_of_three_millimetres_at_least() -
     everywhere, settings = np.ones_like(NOWHERE), EnhancingLesions()
     settings = replace(settings, minimum_voxels=1)
     small, enough = block(CENTRE, (1, 1, 2)), block(CENTRE, (2, 1, 2))  # 4.8 and 9.6 mm3
-    assert not _is_lesion(small, everywhere, NOWHERE, BOX, settings)
-    assert _is_lesion(enough, everywhere, NOWHERE, BOX, settings)
+    assert not _is_lesion(small, everywhere, DRY, BOX, settings)
+    assert _is_lesion(enough, everywhere, DRY, BOX, settings)
 
 
 def test_an_enhancing_lesion_has_two_voxels_along_each_axis_on_average() -> None:
     everywhere, settings = np.ones_like(NOWHERE), EnhancingLesions()
     small, enough = block(CENTRE, (3, 2, 1)), block(CENTRE, (2, 2, 2))
-    assert not _is_lesion(small, everywhere, NOWHERE, BOX, settings)
-    assert _is_lesion(enough, everywhere, NOWHERE, BOX, settings)
+    assert not _is_lesion(small, everywhere, DRY, BOX, settings)
+    assert _is_lesion(enough, everywhere, DRY, BOX, settings)

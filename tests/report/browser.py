@@ -92,6 +92,9 @@ class Browser:
             self.events.append(answer)
 
     def open(self, path: Path, width: int, height: int = 900) -> None:
+        # What an earlier page still asks for ends with it: an answer that comes late, such as the
+        # refusal of its icon, is no complaint of this page.
+        self._go("about:blank")
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -100,7 +103,10 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        loader = self.call("Page.navigate", url=path.as_uri())["loaderId"]
+        self._go(path.as_uri())
+
+    def _go(self, address: str) -> None:
+        loader = self.call("Page.navigate", url=address)["loaderId"]
         while not any(
             event.get("method") == "Page.lifecycleEvent"
             and event["params"]["loaderId"] == loader
@@ -146,7 +152,7 @@ class Browser:
         for event in self.events:
             method, given = event.get("method", ""), event.get("params", {})
             if method == "Log.entryAdded" and is_serious(given["entry"]):
-                found.append(given["entry"]["text"])
+                found.append(f"{given['entry']['text']} {given['entry'].get('url', '')}".strip())
             if method == "Runtime.exceptionThrown":
                 found.append(str(given["exceptionDetails"]))
             if method == "Runtime.consoleAPICalled" and given["type"] in {"error", "warning"}:

@@ -16,7 +16,7 @@ from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.core.files import sweep
 from tests import tiny
 from tests.restart.conftest import forget, kill, leftovers, outputs, run, said_in_logs, start
-from tests.restart.victims import AtTouch, Heard, InWork, Server
+from tests.restart.victims import AtTouch, Heard, InStage, InWork, Server
 from tests.seam import Study
 from tests.ship.conftest import missing
 
@@ -45,8 +45,8 @@ def test_a_run_that_is_killed_15_times_ends_as_if_nothing_had_happened(
 ) -> None:
     """Kills go on from what the one before left; after every five the run may finish.
 
-    One of the five hits the command anywhere from its start, the others the work, which takes two
-    or three seconds of CPU time.
+    Of the five one hits the command anywhere from its start, one the second stage, so that there is
+    something to go on from, the others the work, which takes two or three seconds of CPU time.
     """
     words = tiny.words(dataset, *ONE, out="killed")
     rng = random.Random(SEED)  # noqa: S311 - moments, no secrets
@@ -58,7 +58,9 @@ def test_a_run_that_is_killed_15_times_ends_as_if_nothing_had_happened(
         if number % CLEAN_EVERY == 1:
             kill_the_command(dataset, "killed", 2 * moment_s)
         else:
-            ended = server.run(words, "participant", InWork(moment_s))
+            second = number % CLEAN_EVERY == 2
+            moment = InStage(2, moment_s / 10) if second else InWork(moment_s)
+            ended = server.run(words, "participant", moment)
             killed += ended == -signal.SIGPROF
         for name, checksum in outputs(dataset / "killed").items():
             assert undisturbed[name] == checksum, (number, moment_s, name)
