@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -386,17 +387,22 @@ def versions_of(scan: ScanMaps, key: str) -> list[dict[str, str]]:
 
 def volume(path: Path) -> Image:
     """Return an image, read again only where the file changed; its data must not be written."""
-    return _volume(path, np.float32, *_state(path))
+    return _read(path, "float32")
 
 
 def mask(path: Path) -> Image:
     """Return an image of small whole numbers, as ``volume`` does, a byte a voxel."""
-    return _volume(path, np.uint8, *_state(path))
+    return _read(path, "uint8")
 
 
 def labels(path: Path) -> Image:
     """Return an image of whole numbers, as ``volume`` does."""
-    return _volume(path, np.int32, *_state(path))
+    return _read(path, "int32")
+
+
+def _read(path: Path, dtype: str) -> Image:
+    with _alone(path):
+        return _volume(path, dtype, *_state(path))
 
 
 def grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
@@ -414,8 +420,18 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+# A map and a label are asked for at once, and both need the same masks: the second request waits
+# for the first one's, instead of reading them besides.
+_READING: Final[dict[Path, RLock]] = {}
+
+
+def _alone(path: Path) -> RLock:
+    return _READING.setdefault(path, RLock())
+
+
 def _extent(path: Path, margin_mm: float = 0.0) -> shown.Box | None:
-    return _kept_extent(path, margin_mm, *_state(path))
+    with _alone(path):
+        return _kept_extent(path, margin_mm, *_state(path))
 
 
 @lru_cache(maxsize=256)
@@ -426,7 +442,7 @@ def _kept_extent(path: Path, margin_mm: float, *_state: int) -> shown.Box | None
 # Those of two participants: the one that is looked at and the one before; at the study's matrix
 # a map has 51 MB.
 @lru_cache(maxsize=12)
-def _volume(path: Path, dtype: type[np.generic], *_state: int) -> Image:
+def _volume(path: Path, dtype: str, *_state: int) -> Image:
     image = nifti.load(path, dtype=dtype, as_stored=True)
     image.data.setflags(write=False)
     return image

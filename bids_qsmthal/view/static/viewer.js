@@ -83,7 +83,7 @@ export class Viewer {
 
   // What opens quickly if it is the next.
   async expect(row) {
-    if (!row?.folder || row.name === this.row?.name) { return; }
+    if (!row?.folder || row.name === this.opened) { return; }
     const wish = this.wish = row.name;
     const scan = await read(`api/scan/${row.name}`);
     // Something was opened, or is expected, instead.
@@ -94,7 +94,7 @@ export class Viewer {
 
   // What comes next; what is shown stays whole until that is loaded.
   async open(row, writable) {
-    this.wish = null;
+    [this.wish, this.opened] = [null, row.name];
     const scan = await read(`api/scan/${row.name}`);
     this.next = { row, scan };
     this.writable = writable;
