@@ -508,34 +508,86 @@ SMALL = """[...document.querySelectorAll('button, select, input, a')]
 
 
 def nameless(browser) -> list[str]:
-    """Return the roles of what a screen reader cannot name."""
+    """Return what a screen reader cannot name: of roles that need it, and whatever takes focus."""
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     return [
-        node["role"]["value"]
+        f"{node['role']['value']} {node.get('description', {}).get('value', '')}"
         for node in nodes
         if not node["ignored"]
-        and node["role"]["value"] in NAMELESS
+        and (node["role"]["value"] in NAMELESS or takes_focus(node))
         and not node.get("name", {}).get("value", "").strip()
     ]
 
 
+def takes_focus(node: dict) -> bool:
+    given = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
+    # The page itself takes the focus where nothing else has it, and has the title as its name.
+    return bool(given.get("focusable"))
+
+
+CONTROLS = """[...document.querySelectorAll('a[href], button, input, select, textarea, [tabindex]')]
+  .filter((one) => one.checkVisibility() && !one.disabled)"""
+
+
+def unreached(browser) -> list[str]:
+    """Return the controls that Tab does not come to, from the beginning of the page."""
+    browser.value(f"globalThis.left = new Set({CONTROLS}); {FOCUSED}.blur(); scrollTo(0, 0)")
+    browser.value("getSelection().setPosition(document.body, 0)")
+    for _ in range(browser.value("globalThis.left.size") + 10):
+        browser.press("Tab")
+        browser.value(f"globalThis.left.delete({FOCUSED})")
+    return browser.value("[...globalThis.left].map((one) => one.id || one.textContent)")
+
+
+def agreement(browser) -> None:
+    click(browser, "#agree")
+    wait(browser, "document.querySelectorAll('#agreement tbody tr').length")
+
+
+def outlined(browser) -> None:
+    labelled(browser, "lesion")
+    browser.value("document.activeElement.blur()")
+    press(browser, "o")
+    wait(browser, "bench.viewer.nv.volumes.length === 2")
+
+
+def running(browser) -> None:
+    click(browser, "#remake")
+    wait(browser, f"{RUNS} === 'sub-02 is being remade.'")
+
+
+def ran(browser, output_dir) -> None:
+    (output_dir / "order.part").write_text('{"status": 0, "old": "-10.0", "new": "-12.5"}', "utf-8")
+    (output_dir / "order.part").rename(output_dir / "order.json")
+    wait(browser, "document.querySelectorAll('#changes tbody tr').length")
+    wait(browser, f"{SHOWN} === 'sub-02 thalamus' && {FOUND}")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
-def test_all_has_a_name_is_seen_and_can_be_hit_and_hostile_words_stay_words(
+def test_all_has_a_name_is_reached_seen_and_can_be_hit_and_hostile_words_stay_words(
     browser, client, output_dir, width
 ) -> None:
     markup = "<img src=x onerror=\"document.title='taken'\">"
     table = output_dir / "sub-02" / "anat" / "sub-02_desc-qsmthal_quality.tsv"
     table.write_text(f"name\tverdict\treason\na\tcheck\t{markup}{'w' * 300}\n", "utf-8")
+    # Two readers, so that the table of their agreement has a line.
+    for reader in ("AB", "CD"):
+        form = json.dumps({"reader": reader, "reason": "", "decision": "check"}).encode()
+        assert client.own("POST", "api/rating/sub-02", form)[0] == 200
     opened(browser, client, width)
-    for state in ("the table", "a scan"):
+    for state, reached in (
+        ("the table", lambda: None),
+        ("the agreement of readers", lambda: agreement(browser)),
+        ("a scan", lambda: outlined(browser)),
+        ("a run", lambda: running(browser)),
+        ("a run that ended", lambda: ran(browser, output_dir)),
+    ):
+        reached()
         assert nameless(browser) == [], state
+        assert unreached(browser) == [], state
         assert browser.value(PALE) == [], state
         assert browser.value(SMALL) == [], state
-        assert browser.value("document.documentElement.scrollWidth") <= width
-        if state == "the table":
-            labelled(browser, "lesion")
-            press(browser, "o")
-            wait(browser, "bench.viewer.nv.volumes.length === 2")
+        assert browser.value("document.documentElement.scrollWidth") <= width, state
     assert markup in browser.value("document.getElementById('warnings').textContent")
     assert browser.value("document.title") == "bids_qsmthal: sub-02"
     assert complaints(browser) == []

@@ -167,7 +167,7 @@ element("agree").addEventListener("click", guarded(async () => {
     for (const cell of cells) { line.appendChild(document.createElement("td")).textContent = cell; }
     return line;
   });
-  element("agreement").hidden = !rows.length;
+  element("agreement").parentElement.hidden = !rows.length;
   element("agreement").tBodies[0].replaceChildren(...lines);
   say(rows.length ? "" : "No two readers corrected or rated the same scan.");
 }));

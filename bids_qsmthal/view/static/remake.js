@@ -46,7 +46,7 @@ export class Remake {
   }
 
   table(changes) {
-    element("changes").hidden = !changes.length;
+    element("changes").parentElement.hidden = !changes.length;
     const lines = changes.map((change) => {
       const line = document.createElement("tr");
       const cells = [change.scan, change.measure, change.region, change.hemisphere];
