@@ -9,7 +9,7 @@ from bids_qsmthal.statistics.analysis import Alternative, Analysis
 
 
 def named_columns(
-    alternative: Alternative, column: str, units: Mapping[str, str]
+    alternative: Alternative, column: str, units: Mapping[str, str], own: str
 ) -> dict[str, str]:
     """Return the columns an alternative stands for by the names of their specifications.
 
@@ -19,6 +19,8 @@ def named_columns(
         The column that the alternative names, perhaps with ``*`` for every region.
     units
         The measures there are, each with its unit.
+    own
+        Region of the variable itself, which ``*`` leaves out.
     """
     if alternative.variable.region != "*":
         return {alternative.name: column}
@@ -28,8 +30,8 @@ def named_columns(
     return {
         f"{alternative.name}: {match.group(1)}": name
         for name, match in found.items()
-        # The thalamus is the row "as in the table" already.
-        if match and match.group(1) != "thalamus"
+        # The variable's own region is the row "as in the table" already.
+        if match and match.group(1) != own
     }
 
 
@@ -46,7 +48,12 @@ def of_harmonised(
         column: alternative.replaces
         for alternative in analysis.sensitivity.measures
         if alternative.replaces in analysis.harmonisation.variables
-        for column in named_columns(alternative, columns[alternative.name], units).values()
+        for column in named_columns(
+            alternative,
+            columns[alternative.name],
+            units,
+            analysis.variables[alternative.replaces].region,
+        ).values()
         # An alternative that no participant has is named in the sensitivity table, not here.
         if column in units
     }

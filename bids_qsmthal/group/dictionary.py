@@ -140,7 +140,8 @@ SENSITIVITY = {
     "term": "Coefficient",
     "specification": "What is done differently",
     "kind": "model, inference, sample (other people), term (another form, or one more), measure "
-    "(another measure) or outcome (another form of it)",
+    "(another measure), outcome (another form of it); and two that are other questions: region "
+    "(the same elsewhere in the brain) and any (whether there is any at all)",
     "coefficient": "Coefficient; for another measure in that measure's unit",
     "ci_low": "Lower end of the 95% interval; the smallest coefficient for leave one out",
     "ci_high": "Upper end of the 95% interval; the largest coefficient for leave one out",
@@ -148,7 +149,8 @@ SENSITIVITY = {
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
     "n_events": COEFFICIENT["n_events"],
-    "distinct": "1 where no row before has the same estimate of the same participants; else 0",
+    "distinct": "1 where the row answers the question, and no row before has the same estimate (or "
+    "the same partial correlation) of the same participants; else 0",
     "note": COEFFICIENT["note"],
 }
 

@@ -17,14 +17,12 @@ from bids_qsmthal.group import plots
 from bids_qsmthal.group.plots import LineWithBand
 from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
-from bids_qsmthal.statistics import normality, quantile_residuals
+from bids_qsmthal.statistics import normality, quantile_residuals, sensitivity
 from bids_qsmthal.statistics.design import Floats
 from bids_qsmthal.statistics.regression import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MAIN = "as in the table"
 
 FEW_LEVELS = 2
 """A predictor with so many values is a yes or no: strips say more than a cloud."""
@@ -229,7 +227,7 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
     ordered = rows.sort_values("partial_r", kind="stable").reset_index(drop=True)
     canvas, axes = plots.lines_with_names(1.0 + 0.2 * len(ordered))
     axes.axvline(0, color=plots.GRAY, linewidth=1)
-    main = (ordered["specification"] == MAIN).to_numpy()
+    main = (ordered["specification"] == sensitivity.MAIN).to_numpy()
     heights = np.arange(len(ordered))
     for chosen, color, marker, size in ((~main, "black", "o", 14), (main, drawing.BLUE, "s", 30)):
         some = ordered[chosen]

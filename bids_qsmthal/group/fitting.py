@@ -214,7 +214,7 @@ def _sensitivity(
     progress.begin(GroupStage.CHOICES)
     frame = cohort.frame.join(cohort.kinds_of_scans, on=["participant_id", "session_id"])
     specifications = [
-        *_specifications(analysis.sensitivity, cohort),
+        *_specifications(analysis, analysis.sensitivity, cohort),
         *(acquisitions.specifications(frame) if len(cohort.kinds_of_scans) else ()),
     ]
     head = analysis.sensitivity.head_size
@@ -243,7 +243,7 @@ def _question(
     )
 
 
-def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
+def _specifications(analysis: Analysis, wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
     made = [
         Specification(name=name, kind="sample", filter=text)
         for name, text in wanted.filters.items()
@@ -261,18 +261,22 @@ def _specifications(wanted: Sensitivity, cohort: Cohort) -> list[Specification]:
         absent = _absence_text((head.variable, *head.outcomes), cohort)
         made += head_size.specifications(head, absent)
     for alternative in wanted.measures:
-        made += _alternatives(alternative, cohort)
+        own = analysis.variables[alternative.replaces].region
+        made += _alternatives(alternative, own, cohort)
     return made
 
 
-def _alternatives(alternative: Alternative, cohort: Cohort) -> list[Specification]:
-    """Return a specification for a measure, or one for every region that has it."""
+def _alternatives(alternative: Alternative, own: str, cohort: Cohort) -> list[Specification]:
+    """Return a specification for a measure, or one for every region that has it.
+
+    ``own`` is the region of the variable that is replaced.
+    """
     column = measure_column(alternative.variable, cohort.units)
-    named = alternatives.named_columns(alternative, column, cohort.units)
+    named = alternatives.named_columns(alternative, column, cohort.units, own)
     return [
         Specification(
             name=name,
-            kind="measure",
+            kind="region" if own and alternative.variable.region != own else "measure",
             columns={alternative.replaces: _comparable(source, cohort)},
             absent="" if source in cohort.frame else f"no participant has the measure {source}",
         )

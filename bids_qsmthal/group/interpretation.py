@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import labels
 from bids_qsmthal.group.digits import alike, correlation, p_value
 from bids_qsmthal.report import numbers
-from bids_qsmthal.statistics import normality, reliable_change, tables
+from bids_qsmthal.statistics import normality, reliable_change, sensitivity, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import ModelTable, Row
 
@@ -244,27 +245,45 @@ def read_reliable_change(rows: pd.DataFrame) -> str:
     return "\n\n".join(lines)
 
 
+def _agreement(rows: pd.DataFrame, main: float) -> tuple[int, int]:
+    """Return how many estimates have the sign of the table's, and how many p are below .05."""
+    same_sign = int((rows["coefficient"].astype(float) * main > 0).sum())
+    return same_sign, int((rows["p"].astype(float) < tables.SIGNIFICANT).sum())
+
+
+def _have(n: int) -> str:
+    return "has" if n == 1 else "have"
+
+
 def read_sensitivity(results: pd.DataFrame, analysis: Analysis) -> str:
     """Return how far each coefficient of the tables depends on choices."""
     lines = []
     for (model, term), rows in results.groupby(["model", "term"], sort=False):
+        # The sign is compared with that of the table: without it there is nothing to compare.
+        main = float(rows.loc[rows["specification"] == sensitivity.MAIN, "coefficient"].iloc[0])
         # Another test of the same estimate is no second estimate, and one without p was not tested.
         tried = rows[rows["distinct"].eq(1) & rows["p"].notna()]
-        if tried.empty:
+        if tried.empty or np.isnan(main):
             continue
-        estimates = tried["coefficient"].astype(float)
-        main = estimates.iloc[0]
-        same_sign = int((estimates * main > 0).sum())
-        below = int((tried["p"].astype(float) < tables.SIGNIFICANT).sum())
+        same_sign, below = _agreement(tried, main)
         outcome = str(rows["outcome"].iloc[0])
         named = labels.question(str(term), outcome, str(model), analysis)
         if len(tried) == 1:
-            lines.append(f"{named}: no other specification gives another estimate.")
-            continue
-        lines.append(
-            f"{named}: {len(tried)} different estimates; same sign in {same_sign}, p below .05 in "
-            f"{below}."
-        )
+            line = f"{named}: no other specification gives another estimate."
+        else:
+            line = (
+                f"{named}: {len(tried)} different estimates; same sign in {same_sign}, p below .05 "
+                f"in {below}."
+            )
+        elsewhere = rows[rows["kind"].eq("region") & rows["p"].notna()]
+        if len(elsewhere):
+            same_sign, below = _agreement(elsewhere, main)
+            regions = "1 other region" if len(elsewhere) == 1 else f"{len(elsewhere)} other regions"
+            line += (
+                f" Of {regions}, not counted here, {same_sign} {_have(same_sign)} the same sign "
+                f"and {below} {_have(below)} p below .05."
+            )
+        lines.append(line)
     if not lines:
         return "There are too few participants, or nothing else was asked for."
     lines.append(

@@ -15,7 +15,7 @@ from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.report import charts
 from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.report.page import Figure
-from bids_qsmthal.statistics import tables
+from bids_qsmthal.statistics import sensitivity, tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.regression import Fit
 from bids_qsmthal.statistics.tables import ModelTable
@@ -100,18 +100,30 @@ def _quantile_note(models: Mapping[str, tuple[Fit, str]]) -> str:
 def specifications(analysis: Analysis, results: Results) -> Iterator[Figure]:
     """Return a specification curve for each coefficient of the tables."""
     for (model, term), rows in results.sensitivity.groupby(["model", "term"], sort=False):
-        # Partial correlations, since coefficients of other measures have other units. Rows of other
-        # tests of the same estimate have none.
-        usable = with_intervals(rows.dropna(subset=["partial_r"]))
+        outcome = str(rows["outcome"].iloc[0])
+        title = labels.question(str(term), outcome, str(model), analysis)
+        # Partial correlations, since coefficients of other measures have other units. An estimate
+        # that several rows share is drawn once.
+        known = rows[rows["partial_r"].notna()]
+        usable = with_intervals(known[known["distinct"].eq(1)])
         if len(usable) > 1:
-            outcome = str(usable["outcome"].iloc[0])
-            title = labels.question(str(term), outcome, str(model), analysis)
             yield figure(
                 f"Specification curve: {title}",
-                "The same question under every choice that could be tried; the square is the one "
-                "in the table. Choices were not picked by their result.",
+                "The same question under every choice that gives another estimate; the square is "
+                "the one in the table. Choices were not picked by their result.",
                 f"Partial correlations of {title} under different choices.",
                 figures.specification_curve(usable, title),
+                tall=True,
+            )
+        elsewhere = known[known["kind"].eq("region")]
+        main = known[known["specification"] == sensitivity.MAIN]
+        if len(elsewhere) and len(main):
+            yield figure(
+                f"Other regions: {title}",
+                "The same model with the values of another region; the square is the one in the "
+                "table. These are other questions, and are not counted as choices.",
+                f"Partial correlations of {title} in other regions.",
+                figures.specification_curve(with_intervals(pd.concat([main, elsewhere])), title),
                 tall=True,
             )
 

@@ -26,7 +26,13 @@ from bids_qsmthal.statistics.resampling import LeaveOneOut, Resampling
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["model", "inference", "sample", "term", "measure", "outcome"]
+Kind = Literal["model", "inference", "sample", "term", "measure", "outcome", "region", "any"]
+
+OTHER_QUESTIONS: frozenset[Kind] = frozenset({"region", "any"})
+"""Rows that stand beside a question and are no other answer to it: the same of another region, and
+whether there is any at all beside how much."""
+
+MAIN = "as in the table"
 
 COLUMNS = [
     "model", "outcome", "term", "specification", "kind", "coefficient", "ci_low", "ci_high", "p",
@@ -119,7 +125,7 @@ def explore(
             "Sensitivity to choices [%d/%d]: %s in %s.",
             place, len(questions), question.term, question.adjusted.name,
         )  # fmt: skip
-        rows.append(_row(question, "as in the table", "model", main))
+        rows.append(_row(question, MAIN, "model", main))
         if question.unadjusted:
             fit = regression.fit(question.unadjusted, frame)
             rows.append(_row(question, "unadjusted", "model", fit))
@@ -135,15 +141,23 @@ def explore(
 
 
 def _distinct(rows: pd.DataFrame) -> pd.Series[int]:
-    """Return 1 where a row has an estimate that no row of the same question before it has.
+    """Return 1 where a row answers the question with an estimate that no row before it has.
 
-    The same coefficient tested in another way, or a filter that leaves out nobody, is no second
-    finding. Estimates are compared to nine digits; solvers differ in later ones.
+    The same coefficient tested in another way, a filter that leaves out nobody, or the same values
+    in another unit is no second finding, and another region is another question. Estimates are
+    compared to nine digits; solvers differ in later ones.
     """
     estimates = rows["coefficient"].astype(float)
+    correlations = rows["partial_r"].astype(float)
+    answers = estimates.notna() & ~rows["kind"].isin(OTHER_QUESTIONS)
     # The same people and the same number: one estimate, however many rows show it.
-    keys = rows[["model", "term"]].assign(b=[f"{value:.9g}" for value in estimates], n=rows["n"])
-    return (estimates.notna() & ~keys.duplicated()).astype(int)
+    keys = rows[["model", "term", "n"]].assign(b=[f"{value:.9g}" for value in estimates])
+    again = keys[answers].duplicated()
+    # Another unit changes the coefficient and not the correlation.
+    known = answers & correlations.notna()
+    keys["b"] = [f"{value:.9g}" for value in correlations]
+    again = again | keys[known].duplicated().reindex(again.index, fill_value=False)
+    return (answers & ~again.reindex(rows.index, fill_value=True)).astype(int)
 
 
 def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, object]:
@@ -268,7 +282,7 @@ def _of_zeros(question: Question, main: Fit, frame: pd.DataFrame) -> list[dict[s
     present = (values > 0).astype(float).where(values.notna())
     return [
         _row(question, f"{functions[0]}(x + {added:g})", "outcome", regression.fit(model, frame)),
-        _row(question, ANY, "outcome", regression.fit(either, frame.assign(**{any_name: present}))),
+        _row(question, ANY, "any", regression.fit(either, frame.assign(**{any_name: present}))),
     ]
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from bids_qsmthal.group import change_figure, figures, pictures, plots, study_figure
 from bids_qsmthal.group.figures import Association
 from bids_qsmthal.report import drawing
-from bids_qsmthal.statistics import normality, regression
+from bids_qsmthal.statistics import normality, regression, sensitivity
 from bids_qsmthal.statistics.regression import Model
 
 
@@ -107,7 +107,7 @@ def test_a_specification_curve_climbs_and_marks_the_row_of_the_table(
 ) -> None:
     rows = pd.DataFrame(
         {
-            "specification": ["robust errors", figures.MAIN, "head size"],
+            "specification": ["robust errors", sensitivity.MAIN, "head size"],
             "partial_r": [0.5, 0.2, -0.1],
             "low": [0.4, 0.0, -0.3],
             "high": [0.7, 0.3, 0.2],
@@ -123,7 +123,7 @@ def test_a_specification_curve_climbs_and_marks_the_row_of_the_table(
     blue, black = drawing.BLUE.lower(), "#000000"
     assert found == {0.0: (-0.1, black), 1.0: (0.2, blue), 2.0: (0.5, black)}
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["head size (n = 95)", f"{figures.MAIN} (n = 94)", "robust errors (n = 90)"]
+    assert names == ["head size (n = 95)", f"{sensitivity.MAIN} (n = 94)", "robust errors (n = 90)"]
     ends = {
         segment[0][1]: (segment[0][0], segment[1][0])
         for lines in axes.collections

@@ -73,6 +73,25 @@ def test_the_same_estimate_counts_once() -> None:
     assert "by age (model m): 2 different estimates" in text
 
 
+def test_other_regions_are_told_apart_from_other_choices() -> None:
+    names = [sensitivity.MAIN, "median", "right", "putamen", "caudate", "pallidum", "cortex"]
+    rows = pd.DataFrame(
+        {
+            "model": "m", "term": "age", "outcome": "chi", "specification": names,
+            "kind": ["model", "measure", "measure", *["region"] * 4],
+            "coefficient": [1.0, 2.0, -1.0, 3.0, -2.0, -1.0, np.nan],
+            "p": [0.01, 0.02, 0.5, 0.03, 0.04, 0.6, np.nan],
+            "distinct": [1, 1, 1, 0, 0, 0, 0],
+        }
+    )  # fmt: skip
+    text = interpretation.read_sensitivity(rows, ANALYSIS)
+    assert "3 different estimates; same sign in 2, p below .05 in 2. Of 3 other regions, " in text
+    assert "not counted here, 1 has the same sign and 2 have p below .05." in text
+    # Against the table and not against what happens to come first.
+    rows.loc[0, ["coefficient", "p"]] = np.nan
+    assert "too few participants" in interpretation.read_sensitivity(rows, ANALYSIS)
+
+
 def test_who_changed_stands_beside_what_chance_would_give() -> None:
     rows = pd.DataFrame({"model": ["a"] * 40 + ["b"], "reliable": ["no"] * 41})
     rows.loc[:2, "reliable"] = "increase"

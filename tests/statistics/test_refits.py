@@ -165,6 +165,30 @@ def test_only_estimates_that_differ_count_as_different() -> None:
     assert list(different) == ["as in the table", "Huber M-estimate", "young"]
 
 
+def test_another_region_or_another_unit_is_no_further_specification() -> None:
+    frame = people()
+    rng = np.random.default_rng(11)
+    frame["x_in_ppm"] = frame["x"] / 1000
+    frame["putamen"] = frame["x"] + rng.normal(0, 1, len(frame))
+    frame["median"] = frame["x"] + rng.normal(0, 1, len(frame))
+    changed = {"other unit": ("measure", "x_in_ppm"), "elsewhere": ("region", "putamen"),
+               "median": ("measure", "median")}  # fmt: skip
+    rows = sensitivity.explore(
+        [Question(adjusted=Model(name="m", formula="y ~ x + age"), term="x")],
+        frame,
+        [
+            sensitivity.Specification(name=name, kind=kind, columns={"x": column})
+            for name, (kind, column) in changed.items()
+        ],
+        Resampling(n_permutations=99, n_bootstraps=1000),
+    ).set_index("specification")
+    other = rows.loc["other unit"]
+    assert other["coefficient"] == pytest.approx(1000 * rows.loc[sensitivity.MAIN, "coefficient"])
+    assert rows.loc["elsewhere", "p"] > 0
+    different = rows.index[rows["distinct"] == 1]
+    assert list(different) == [sensitivity.MAIN, "Huber M-estimate", "median"]
+
+
 @pytest.mark.parametrize("model", [SICK, HUBER, replace(HUBER, method="ols")])
 def test_bootstrap_draws_are_coefficients_of_the_drawn_rows(model: Model) -> None:
     frame = people(50)
