@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from bids_qsmthal.group.measures import Catalogue, column_name
 from bids_qsmthal.statistics.analysis import Alternative, Analysis
 
 
 def named_columns(
-    alternative: Alternative, column: str, units: Mapping[str, str], own: str
+    alternative: Alternative, column: str, catalogue: Catalogue, own: str
 ) -> dict[str, str]:
     """Return the columns an alternative stands for by the names of their specifications.
 
@@ -17,26 +17,27 @@ def named_columns(
     ----------
     column
         The column that the alternative names, perhaps with ``*`` for every region.
-    units
-        The measures there are, each with its unit.
+    catalogue
+        The measures there are.
     own
         Region of the variable itself, which ``*`` leaves out.
     """
     if alternative.variable.region != "*":
         return {alternative.name: column}
-    # Anchored at both ends: chi_*_LR is chi_putamen_LR, not a longer name that begins so.
-    pattern = re.compile(re.escape(column).replace(r"\*", r"(\w+?)") + r"$")
-    found = {name: pattern.match(str(name)) for name in units}
+    wanted = alternative.variable
     return {
-        f"{alternative.name}: {match.group(1)}": name
-        for name, match in found.items()
+        f"{alternative.name}: {one.region}": name
+        for name, one in catalogue.items()
+        # By the measure and not by how the name begins: chi_se_thalamus_LR is no chi of a region.
         # The variable's own region is the row "as in the table" already.
-        if match and match.group(1) != own
+        if one.measure == wanted.measure
+        and one.region != own
+        and name == column_name(wanted.measure, one.region, wanted.hemisphere)
     }
 
 
 def of_harmonised(
-    analysis: Analysis, columns: Mapping[str, str], units: Mapping[str, str]
+    analysis: Analysis, columns: Mapping[str, str], catalogue: Catalogue
 ) -> dict[str, str]:
     """Return the columns that may replace a harmonised variable, each with that variable.
 
@@ -51,9 +52,9 @@ def of_harmonised(
         for column in named_columns(
             alternative,
             columns[alternative.name],
-            units,
+            catalogue,
             analysis.variables[alternative.replaces].region,
         ).values()
         # An alternative that no participant has is named in the sensitivity table, not here.
-        if column in units
+        if column in catalogue
     }

@@ -32,6 +32,7 @@ from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.covariates import CovariateSource, VariableValues
 from bids_qsmthal.group.finished import FinishedTables
 from bids_qsmthal.group.flow import FlowStep, Line
+from bids_qsmthal.group.measures import Catalogue
 from bids_qsmthal.group.overview import Overview
 from bids_qsmthal.group.questionable import Questionable
 from bids_qsmthal.group.reasons import Code, Reason, shortened
@@ -70,8 +71,8 @@ class Cohort:
     """What was done to each measure at each site; empty where nothing was asked."""
 
     flow: tuple[Line, ...]
-    units: dict[str, str]
-    """Unit of each measure in the wide table."""
+    catalogue: Catalogue
+    """The measures in the wide table, by their columns."""
 
     scans: dict[str, list[str]]
     """Names of the scans of each participant, as their reports are called."""
@@ -150,7 +151,7 @@ def assemble(
     scans = _scans(output_dir, analysis, selection or Selection())
     sources = covariates.with_matched_ids(covariates.covariate_tables(bids_dir), scans.participants)
     wide = measures.wide(scans.usable)
-    values = _variables(analysis, wide, scans.units, sources, strict=strict)
+    values = _variables(analysis, wide, scans.catalogue, sources, strict=strict)
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
     # Computed variables come in before the filter, which may use them.
     values.frame["quality"] = _quality(scans.decided, wide.index)
@@ -160,7 +161,7 @@ def assemble(
     # all sessions of the people who are analysed, and of nobody else.
     passes = expressions.keep(analysis.filter, everybody, analysis.vocabulary)
     passing = everybody[passes].reset_index(drop=True)
-    rows, harmonised = _harmonised(analysis, passing, values, scans.units)
+    rows, harmonised = _harmonised(analysis, passing, values, scans.catalogue)
     # The times are of all sessions, excluded ones included: the first session is not the first
     # usable one.
     chosen = sessions.chosen_sessions(rows, times, analysis.session)
@@ -173,12 +174,12 @@ def assemble(
         frame=chosen.frame,
         exclusions=exclusions.printed(scans.decided),
         flow=_flow(scans, sources, chosen, _filtered(analysis, everybody, rows)),
-        units=scans.units,
+        catalogue=scans.catalogue,
         scans=scans.names,
         overview=overview.gather(scans.checks, scans.tidy, scans.decided),
         n_found=len(scans.with_results),
         absent=values.absent,
-        disagreements=disagreements(analysis, rows, wide, scans.units),
+        disagreements=disagreements(analysis, rows, wide, scans.catalogue),
         readers=reader_agreement.table(output_dir),
         choices=participant_tables.differences(scans.choices, scans.usable),
         acquisitions=acquisitions.table(scans.tables.acquisition),
@@ -195,11 +196,11 @@ def assemble(
     )
 
 
-def _alternatives(analysis: Analysis, units: Mapping[str, str]) -> dict[str, str]:
+def _alternatives(analysis: Analysis, catalogue: Catalogue) -> dict[str, str]:
     """Return the measures that may replace harmonised variables, each with that variable."""
     measures_of = analysis.sensitivity.measures if analysis.sensitivity else ()
-    columns = {one.name: measure_column(one.variable, units) for one in measures_of}
-    return alternatives.of_harmonised(analysis, columns, units)
+    columns = {one.name: measure_column(one.variable, catalogue) for one in measures_of}
+    return alternatives.of_harmonised(analysis, columns, catalogue)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -208,7 +209,7 @@ class _Scans:
 
     tables: FinishedTables
     tidy: pd.DataFrame
-    units: dict[str, str]
+    catalogue: Catalogue
     choices: pd.DataFrame
     checks: pd.DataFrame
     decided: pd.DataFrame
@@ -248,8 +249,8 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
     more = participant_tables.as_measures(choices, tidy)
     # Other choices of the participant level become measures of their own, so that the sensitivity
     # analysis can name them like any other.
-    tidy, units = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
-    gates = {measure_column(analysis.variables[name], units) for name in analysis.exclude_when}
+    tidy, catalogue = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
+    gates = {measure_column(analysis.variables[name], catalogue) for name in analysis.exclude_when}
     checks = participant_tables.checks(tables.quality)
     failed = participant_tables.failed_checks(checks)
     decided = exclusions.decisions(tidy, failed, gates, ratings.read(output_dir / EDITS))
@@ -258,7 +259,7 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
     return _Scans(
         tables=tables,
         tidy=tidy,
-        units=units,
+        catalogue=catalogue,
         choices=choices,
         checks=checks,
         decided=pd.concat([decided, left_out], ignore_index=True) if len(left_out) else decided,
@@ -268,7 +269,7 @@ def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans
 
 
 def _harmonised(
-    analysis: Analysis, rows: pd.DataFrame, values: _Values, units: Mapping[str, str]
+    analysis: Analysis, rows: pd.DataFrame, values: _Values, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows after harmonisation, where it is asked for, and what it did."""
     how = analysis.harmonisation
@@ -276,7 +277,7 @@ def _harmonised(
     # absence is said as a concern.
     if how is None or set(how.names) & set(values.absent):
         return rows, pd.DataFrame(columns=harmonisation.COLUMNS)
-    return harmonisation.harmonise(rows, how, _alternatives(analysis, units))
+    return harmonisation.harmonise(rows, how, _alternatives(analysis, catalogue))
 
 
 def _filtered(analysis: Analysis, everybody: pd.DataFrame, rows: pd.DataFrame) -> Line | None:
@@ -378,7 +379,7 @@ def _concerns_of_groups(
 
 
 def disagreements(
-    analysis: Analysis, rows: pd.DataFrame, wide: pd.DataFrame, units: dict[str, str]
+    analysis: Analysis, rows: pd.DataFrame, wide: pd.DataFrame, catalogue: Catalogue
 ) -> pd.DataFrame:
     """Return whoever has one level in a table and another in the images, one row each.
 
@@ -386,7 +387,7 @@ def disagreements(
     """
     parts = []
     for name, variable in analysis.variables.items():
-        measured = _measured_values(variable, wide, units) if variable.levels else None
+        measured = _measured_values(variable, wide, catalogue) if variable.levels else None
         if measured is None or not variable.columns:
             continue
         keys = pd.MultiIndex.from_frame(rows[KEY])
@@ -423,20 +424,20 @@ def _image_source(variable: Variable) -> str:
     return f"image: {variable.measure}"
 
 
-def measure_column(variable: Variable, units: Mapping[str, str]) -> str:
+def measure_column(variable: Variable, catalogue: Catalogue) -> str:
     """Return the column of the wide table that a variable is taken from.
 
     Where the analysis names no hemisphere, both together will do; where it names no region, the
     only one that has the measure.
     """
     exact = measures.column_name(variable.measure, variable.region, variable.hemisphere)
-    if exact in units or not variable.measure:
+    if exact in catalogue or not variable.measure:
         return exact
-    if not variable.hemisphere and f"{exact}_LR" in units:
+    if not variable.hemisphere and f"{exact}_LR" in catalogue:
         return f"{exact}_LR"
     # Several regions: which is meant nobody can tell, so the name stays as it is and is absent.
-    begin = f"{variable.measure}_"
-    candidates = [name for name in units if name.startswith(begin)] if not variable.region else []
+    having = [name for name, one in catalogue.items() if one.measure == variable.measure]
+    candidates = having if not variable.region else []
     return candidates[0] if len(candidates) == 1 else exact
 
 
@@ -456,7 +457,7 @@ class _Values:
 def _variables(
     analysis: Analysis,
     wide: pd.DataFrame,
-    units: dict[str, str],
+    catalogue: Catalogue,
     sources: list[CovariateSource],
     *,
     strict: bool,
@@ -475,7 +476,7 @@ def _variables(
             if strict:
                 log.warning("%s: %s; all are one group.", name, absent[name].text)
             continue
-        measured = _measured_values(variable, wide, units)
+        measured = _measured_values(variable, wide, catalogue)
         if from_tables is None and measured is None:
             level = logging.INFO if _is_of_choices(name, analysis) else logging.WARNING
             absent[name] = _absence(variable, sources, strict=strict, level=level)
@@ -530,12 +531,14 @@ def _is_of_choices(name: str, analysis: Analysis) -> bool:
 
 
 def _measured_values(
-    variable: Variable, wide: pd.DataFrame, units: dict[str, str]
+    variable: Variable, wide: pd.DataFrame, catalogue: Catalogue
 ) -> pd.Series[float] | None:
-    column = measure_column(variable, units)
+    column = measure_column(variable, catalogue)
     if not variable.measure or column not in wide:
         return None
-    return measures.convert(wide[column], units[column], variable.unit, f"measure {column}")
+    return measures.convert(
+        wide[column], catalogue[column].unit, variable.unit, f"measure {column}"
+    )
 
 
 def _values_and_sources(

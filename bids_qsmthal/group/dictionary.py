@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bids_qsmthal.group.measures import Catalogue
 from bids_qsmthal.statistics.analysis import COMPUTED, Analysis, Variable
 from bids_qsmthal.statistics.harmonisation import SUFFIX
 
@@ -430,7 +431,7 @@ def describe(columns: list[str], descriptions: Mapping[str, str]) -> dict[str, A
 
 
 def describe_measures(
-    columns: list[str], analysis: Analysis, units: Mapping[str, str]
+    columns: list[str], analysis: Analysis, catalogue: Catalogue
 ) -> dict[str, Any]:
     """Return the dictionary of the wide table: variables of the analysis, then all measures."""
     made: dict[str, Any] = {}
@@ -447,7 +448,9 @@ def describe_measures(
         else:
             raw = column.removesuffix(SUFFIX)
             after = " after harmonisation across sites" if raw != column else ""
-            made[column] = {"Description": f"Measure {raw}{after}", "Units": units.get(raw, "")}
+            # The kinds of scans are no measures of a participant's table.
+            unit = catalogue[raw].unit if raw in catalogue else ""
+            made[column] = {"Description": f"Measure {raw}{after}", "Units": unit}
     return made
 
 

@@ -231,7 +231,7 @@ def _question(
     wanted = analysis.sensitivity or Sensitivity()
     noise = ""
     if row.term in wanted.noise:
-        noise = measure_column(wanted.noise[row.term], cohort.units)
+        noise = measure_column(wanted.noise[row.term], cohort.catalogue)
     outcome = formulas.parse(adjusted.formula).outcome.variables[0]
     return sensitivity.Question(
         adjusted=adjusted,
@@ -271,8 +271,8 @@ def _alternatives(alternative: Alternative, own: str, cohort: Cohort) -> list[Sp
 
     ``own`` is the region of the variable that is replaced.
     """
-    column = measure_column(alternative.variable, cohort.units)
-    named = alternatives.named_columns(alternative, column, cohort.units, own)
+    column = measure_column(alternative.variable, cohort.catalogue)
+    named = alternatives.named_columns(alternative, column, cohort.catalogue, own)
     return [
         Specification(
             name=name,

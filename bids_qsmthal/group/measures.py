@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -133,15 +134,28 @@ def convert(values: pd.Series[float], found: str, wanted: str, where: str) -> pd
     return values * CONVERSIONS[found, wanted]
 
 
-def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the table with each measure in the unit it has most often, and these units.
+@dataclass(frozen=True, slots=True)
+class MeasureColumn:
+    """What a column of the wide table holds. Its name alone does not tell measure from region."""
+
+    measure: str
+    region: str
+    unit: str
+
+
+Catalogue = Mapping[str, MeasureColumn]
+"""The columns of the wide table by their names."""
+
+
+def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, Catalogue]:
+    """Return the table with each measure in the unit it has most often, and what there is.
 
     Raises
     ------
     DataError
         A measure comes in units that cannot be converted into each other.
     """
-    units: dict[str, str] = {}
+    catalogue: dict[str, MeasureColumn] = {}
     values = frame["value"].copy()
     for (measure, region, hemisphere), rows in frame.groupby(
         ["measure", "region", "hemisphere"], sort=False
@@ -150,10 +164,11 @@ def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
         name = column_name(str(measure), str(region), str(hemisphere))
         # The most frequent one, so that few numbers are converted; mode is sorted, so ties are
         # stable.
-        units[name] = str(spelled.mode().iloc[0])
+        wanted = str(spelled.mode().iloc[0])
+        catalogue[name] = MeasureColumn(str(measure), str(region), wanted)
         for unit in spelled.unique():
-            if unit != units[name]:
+            if unit != wanted:
                 index = spelled.index[spelled == unit]
                 where = f"measures.tsv of {frame.loc[index[0], 'participant_id']}, {name}"
-                values.loc[index] = convert(values.loc[index], str(unit), units[name], where)
-    return frame.assign(value=values), units
+                values.loc[index] = convert(values.loc[index], str(unit), wanted, where)
+    return frame.assign(value=values), catalogue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,12 +79,15 @@ IN_YEARS = frozenset({"age", "duration"})
 NAMES = {
     "age": "age",
     "age_at_scan": "age",
+    "age_at_mri": "age",
     "edss": "edss",
     "edss_score": "edss",
+    "expanded_disability_status_scale": "edss",
     "duration": "duration",
     "disease_duration": "duration",
+    "duration_of_disease": "duration",
 }
-"""What a variable is, by its own name or that of its column."""
+"""What a variable is, by its own name, that of its column, or its label."""
 
 # Halves are exact in binary, so the remainder of a true step is exactly 0.
 EDSS_STEP = 0.5
@@ -241,8 +245,10 @@ def log_problems(values: Sequence[Questionable]) -> None:
 
 def _kind(variable: Variable) -> str:
     """Return what a variable is, or nothing where its names do not tell."""
-    # By name, since nothing in the tables says what a column is.
-    names = (name.lower() for name in (variable.name, *variable.columns))
+    # By name, since nothing in the tables says what a column is. The label is in words where the
+    # columns have names of another language.
+    spelled = (variable.name, *variable.columns, variable.label)
+    names = ("_".join(re.findall(r"[a-z]+", name.lower().partition("(")[0])) for name in spelled)
     return next((NAMES[name] for name in names if name in NAMES), "")
 
 

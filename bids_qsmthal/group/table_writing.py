@@ -71,7 +71,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     _write_numbers(folder / "measures.tsv", wide)
     columns = [str(name) for name in wide.columns]
     write_json(
-        folder / "measures.json", dictionary.describe_measures(columns, analysis, cohort.units)
+        folder / "measures.json", dictionary.describe_measures(columns, analysis, cohort.catalogue)
     )
 
 

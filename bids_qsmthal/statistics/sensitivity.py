@@ -49,7 +49,7 @@ ROBUST: dict[Family, dict[str, Method]] = {
 """Other methods beside the one of the table."""
 
 SAME_PEOPLE = "unadjusted, participants of the adjusted model"
-COMPLETE = "participants who are in every model of the tables"
+COMPLETE = "participants who lack nothing that any model of the tables needs"
 ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
@@ -119,7 +119,7 @@ def explore(
     """
     rows: list[dict[str, object]] = []
     mains = [regression.fit(question.adjusted, frame) for question in questions]
-    everywhere = _complete(mains)
+    everywhere = _complete(mains, frame)
     for place, (question, main) in enumerate(zip(questions, mains, strict=True), start=1):
         log.info(
             "Sensitivity to choices [%d/%d]: %s in %s.",
@@ -220,18 +220,24 @@ def _changed(
     return _row(question, specification.name, specification.kind, fit)
 
 
-def _complete(mains: Sequence[Fit]) -> pd.Index | None:
-    """Return the rows that are in every model; nothing where some model has none."""
-    rows = None
+def _complete(mains: Sequence[Fit], frame: pd.DataFrame) -> pd.Index:
+    """Return the rows that lack nothing any fitted model needs, in or outside of its filter.
+
+    A model of women alone does not make the complete cases women.
+    """
+    rows = frame.index
     for fit in mains:
         if not fit.fitted or fit.design is None:
             continue
-        rows = fit.design.rows if rows is None else rows.intersection(fit.design.rows)
+        beside = [name for name in (fit.model.exposure, fit.model.random) if name]
+        variables = [*formulas.variables(fit.model.formula), *beside]
+        rows = rows.intersection(frame[variables].dropna().index, sort=False)
+        rows = rows.difference(pd.Index(fit.design.losses.not_finite_rows), sort=False)
     return rows
 
 
 def _of_the_same_people(
-    question: Question, main: Fit, everywhere: pd.Index | None, frame: pd.DataFrame
+    question: Question, main: Fit, everywhere: pd.Index, frame: pd.DataFrame
 ) -> list[dict[str, object]]:
     """Return coefficients of the people whom several models share, where these are others.
 
@@ -246,7 +252,7 @@ def _of_the_same_people(
         if own.design is not None and len(own.design.rows.difference(main.design.rows)):
             fit = regression.fit(question.unadjusted, frame.loc[main.design.rows])
             rows.append(_row(question, SAME_PEOPLE, "sample", fit))
-    if everywhere is not None and len(main.design.rows.difference(everywhere)):
+    if len(main.design.rows.difference(everywhere)):
         fit = regression.fit(question.adjusted, frame.loc[everywhere])
         rows.append(_row(question, COMPLETE, "sample", fit))
     return rows

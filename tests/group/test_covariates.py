@@ -102,6 +102,20 @@ def test_codes_for_unknown_and_impossible_values_are_missing_and_listed(
     assert any("Age" in concern.text for concern in cohort.concerns)
 
 
+@pytest.mark.parametrize("label", ["Disease duration", "Duration of disease (years)"])
+def test_what_a_column_of_another_language_is_its_label_says(
+    study: tuple[Path, Path], label: str
+) -> None:
+    table = people(study).rename(columns={"disease_duration": "jahre_krank"})
+    table.loc[4, "jahre_krank"] = "-3"
+    table.to_csv(study[0] / "participants.tsv", sep="\t", index=False)
+    dauer = f"dauer: {{Label: {label}, Columns: [jahre_krank], Units: year"
+    cohort = assembled(study, age=f"Label: Age}}\n  {dauer}")
+    found = [(q.participant_id, q.variable, q.problem) for q in cohort.questionable]
+    assert found == [("sub-0005", "dauer", Problem.IMPOSSIBLE)]
+    assert np.isnan(values(cohort, "dauer")["sub-0005"])
+
+
 def test_edss_outside_the_scale_is_missing_and_between_its_steps_is_listed(
     study: tuple[Path, Path],
 ) -> None:

@@ -57,6 +57,22 @@ def test_the_same_people_unadjusted_and_in_every_model_where_models_lose_differe
     assert sensitivity.SAME_PEOPLE not in {name for _, name in explored(people(), volume).index}
 
 
+def test_a_model_of_some_people_alone_does_not_make_them_the_complete_cases() -> None:
+    frame = people().assign(sex=np.arange(60) % 2.0)
+    frame.loc[:9, "age"] = np.nan
+    frame.loc[10:12, "lesions"] = [0.0, np.nan, 0.0]  # men are rows 1, 3, 5, ...
+    found = explored(
+        frame,
+        Question(adjusted=model("volume ~ chi", "volume"), term="chi"),
+        Question(adjusted=model("log(lesions) ~ chi + age", "men", filter="sex == 1"), term="chi"),
+    )
+    row = found.loc["volume", sensitivity.COMPLETE]
+    # Ten without age, and one without lesions; zeros of women are of no model.
+    truth = regression.fit(model("volume ~ chi"), frame.drop(index=[*range(10), 11])).row("chi")
+    assert row["n"] == 49
+    assert row["coefficient"] == pytest.approx(truth["coefficient"], rel=1e-9)
+
+
 def test_who_has_no_lesions_is_kept_by_an_added_constant_and_a_two_part_model() -> None:
     frame = people()
     frame.loc[[3, 7, 20, 33, 41, 52], "lesions"] = 0.0
