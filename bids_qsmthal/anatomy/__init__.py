@@ -1,6 +1,7 @@
 """Brain, tissues, thalamus and nuclei, cortical thickness from a T1w image; registration."""
 
 from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
+from bids_qsmthal.anatomy.bias_field import BiasField
 from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
 from bids_qsmthal.anatomy.external_labels import ExternalLabels
 from bids_qsmthal.anatomy.freesurfer import (
@@ -13,7 +14,6 @@ from bids_qsmthal.anatomy.freesurfer import (
 )
 from bids_qsmthal.anatomy.mp2rage import without_noise
 from bids_qsmthal.anatomy.preparation import (
-    BiasField,
     Normalisation,
     Preparation,
     Prepared,

@@ -1,4 +1,4 @@
-"""The one door to ANTs: images there and back, bias field, registration by stages.
+"""The one door to ANTs: images there and back, registration by stages.
 
 ANTs keeps points in LPS; everything else here keeps RAS. What comes back from this module holds
 arrays and RAS matrices only, so that it can be pickled, compared and cached.
@@ -21,9 +21,7 @@ import ants
 import numpy as np
 from ants.internal import get_lib_fn, get_pointer_string, process_arguments
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
-from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
 from bids_qsmthal.core.errors import DataError, ReadWriteError
 from bids_qsmthal.core.image import Affine, Image
 
@@ -35,9 +33,9 @@ AntsImage: TypeAlias = Any
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-COPIES = 48
+COPIES = 24
 """More single-precision copies of an image than ITK holds at once. Measured on 120^3 voxels with a
-limit of the address space: N4 fails below 23 to 45 copies, a registration below 8 to 23."""
+limit of the address space: a registration fails below 8 to 23 copies."""
 
 THREADS_BYTES = 128 * 2**20
 """Stacks and heaps of its threads."""
@@ -114,55 +112,6 @@ def _memory_told(image: Image) -> Iterator[None]:
 def _ask_for_memory(image: Image) -> None:
     """Raise ``MemoryError`` where what ITK may take for an image cannot be had; nothing is kept."""
     np.empty(THREADS_BYTES + COPIES * image.data.size * 4, np.uint8)
-
-
-def bias_corrected(
-    image: Image, mask: Image, *, spacing_mm: float, iterations: Sequence[int], spline_mm: float
-) -> Image:
-    """Divide out the slowly varying gain (N4, Tustison 2010, doi 10.1109/TMI.2010.2046908).
-
-    The field is estimated on voxels of ``mask`` and kept at mean one (in the logarithm) there,
-    so that intensities keep their scale.
-    """
-    # Every n-th voxel, and the field of these spread by splines afterwards: a gain is smooth.
-    steps = np.maximum(1, np.rint(spacing_mm / voxel_sizes_mm(image.affine))).astype(int)
-    every = [_every(size, step) for size, step in zip(image.shape, steps.tolist(), strict=True)]
-    affine = rescaled(starting_at(image.affine, [int(kept[0]) for kept in every]), steps)
-    thin = np.ix_(*every)
-    small, inside = (Image(part.data[thin], affine) for part in (image, mask))
-    with _memory_told(small):
-        field = ants.n4_bias_field_correction(
-            to_ants(small),
-            mask=to_ants(inside),
-            shrink_factor=1,
-            convergence={"iters": list(iterations), "tol": 1e-6},
-            spline_param=spline_mm,
-            return_bias_field=True,
-        ).numpy()
-    gain = _spread(np.log(np.maximum(field, 1e-6)), every, image.shape)
-    # N4 fixes the gain up to a factor; without this intensities would drift from scan to scan.
-    gain -= gain[mask.data > 0].mean()
-    return image.like((image.data * np.exp(-gain)).astype(np.float32))
-
-
-def _every(size: int, step: int) -> NDArray[np.intp]:
-    """Return every n-th index of an axis, with as much left over before as behind."""
-    return np.arange((size - 1) % step // 2, size, step)
-
-
-def _spread(
-    values: NDArray[np.float32], every: Sequence[NDArray[np.intp]], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Return values at every n-th voxel as values at every voxel, by cubic splines."""
-    for axis, (known, size) in enumerate(zip(every, shape, strict=True)):
-        # One matrix along each axis; the ends go on, for a spline would bend away there.
-        where = np.clip(np.arange(size), known[0], known[-1])
-        degree = min(3, known.size - 1)
-        spline = make_interp_spline(known, np.eye(known.size), degree)(where).astype(np.float32)
-        # Not a product of BLAS, whose last digits depend on the number of threads.
-        along = np.einsum("ij,j...->i...", spline, np.moveaxis(values, axis, 0))
-        values = np.moveaxis(along, 0, axis)
-    return values
 
 
 def align(

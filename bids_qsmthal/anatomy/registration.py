@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align, bias_corrected
+from bids_qsmthal.anatomy.ants_bridge import RegistrationStage, align
+from bids_qsmthal.anatomy.bias_field import BiasField, bias_corrected
 from bids_qsmthal.anatomy.brain import rough_brain_mask
 from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.sampling import isotropic
@@ -69,8 +70,7 @@ UNEVEN = RigidRegistration(even=True, min_sharpness=0.15)
 degrees: sharpness 0.62 where the brain is within 0.2 mm; with the intensity of eight coils that was
 left in, 0.31 at an error of 2 mm and 0.04 at 11 mm."""
 
-GAIN_ITERATIONS = (50, 50, 50)
-GAIN_SPLINE_MM = 100.0
+GAIN = BiasField(spacing_mm=6.0, spline_mm=100.0)
 """Coils of a head array are about this far apart."""
 
 
@@ -187,9 +187,7 @@ def _coarser(image: Image, size_mm: float) -> Image:
 def _even(image: Image, mask: Image) -> Image:
     """Return an image without the gain of its coils."""
     # Mutual information takes a gain for anatomy: dark middles were matched with ventricles.
-    return bias_corrected(
-        image, mask, spacing_mm=6.0, iterations=GAIN_ITERATIONS, spline_mm=GAIN_SPLINE_MM
-    )
+    return bias_corrected(image, mask, GAIN)
 
 
 def _framed(image: Image, mask: Image | None) -> tuple[Image, Image]:

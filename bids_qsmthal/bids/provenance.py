@@ -12,9 +12,10 @@ import numpy as np
 from bids_qsmthal import roi
 from bids_qsmthal.anatomy import deepgray, thalamus, thickness, tissue
 from bids_qsmthal.anatomy.ants_bridge import RegistrationStage
+from bids_qsmthal.anatomy.bias_field import BiasField
 from bids_qsmthal.anatomy.brain import BrainExtraction
 from bids_qsmthal.anatomy.deformation import Deformation
-from bids_qsmthal.anatomy.preparation import BiasField, Normalisation
+from bids_qsmthal.anatomy.preparation import Normalisation
 from bids_qsmthal.lesions import FlairLesions
 from bids_qsmthal.qsm import (
     Device,

@@ -8,7 +8,6 @@ import pytest
 from bids_qsmthal.anatomy import ants_bridge
 from bids_qsmthal.anatomy.ants_bridge import (
     align,
-    bias_corrected,
     itk_affine_text,
     ras_from_itk,
     read_itk_affine_text,
@@ -71,24 +70,6 @@ def test_text_without_an_affine_is_an_error():
         read_itk_affine_text("#Insight Transform File V1.0\n")
 
 
-def test_the_bias_field_is_divided_out(rng):
-    shape = (40, 40, 40)
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
-    tissue = np.where(np.sin(4 * x) * np.cos(3 * y) > 0, 100.0, 60.0)
-    gain = np.exp(0.4 * x - 0.3 * y * z)
-    image = Image((tissue * gain + rng.normal(0, 1, shape)).astype(np.float32), np.eye(4) * 3)
-    image.affine[3, 3] = 1
-    mask = image.like(np.ones(shape, bool))
-
-    even = bias_corrected(image, mask, spacing_mm=6.0, iterations=(50, 50), spline_mm=60)
-
-    bright = tissue > 80
-    before = image.data[bright].std() / image.data[bright].mean()
-    after = even.data[bright].std() / even.data[bright].mean()
-    assert before > 0.15
-    assert after < 0.05
-
-
 @pytest.mark.parametrize("written", [None, b"", b"half"])
 def test_a_result_that_ants_could_not_write_is_said_in_words(monkeypatch, written):
     """As on a full disk, where ANTs says that all went well."""
@@ -111,19 +92,15 @@ def _limited(pipe, what):
     """Do something with ANTs in a process whose address space hardly grows; send how it ended."""
     data = np.random.default_rng(3).uniform(1, 2, (48, 48, 48)).astype(np.float32)
     image = Image(data, np.diag([4.0, 4.0, 4.0, 1.0]))
-    # Both as in want of memory: an exception of ITK, and a status of ANTs.
+    # As in want of memory: an exception of ITK, or a status of ANTs.
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**23
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
             failing = _raising if what == "align, by an exception" else lambda _: 1
             patch.setattr(ants_bridge, "get_lib_fn", lambda _: failing)
-            if what.startswith("align"):
-                align(image, image, [])
-            else:
-                bias_corrected(image, image, spacing_mm=4.0, iterations=(1,), spline_mm=100)
+            align(image, image, [])
     except Exception as error:  # noqa: BLE001 - its type is the answer
         pipe.send(type(of_system(error) if isinstance(error, MemoryError) else error).__name__)
 
@@ -132,7 +109,7 @@ def _raising(*_, **__):
     raise RuntimeError("itkImportImageContainer.hxx:179: Failed to allocate memory for image.")
 
 
-@pytest.mark.parametrize("what", ["align", "align, by an exception", "bias"])
+@pytest.mark.parametrize("what", ["align", "align, by an exception"])
 def test_want_of_memory_in_itk_is_told_as_such(what):
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_limited, args=(theirs, what))
@@ -143,7 +120,7 @@ def test_want_of_memory_in_itk_is_told_as_such(what):
 
 
 def test_other_failures_of_itk_stay_what_they_are(monkeypatch):
-    monkeypatch.setattr(ants_bridge.ants, "n4_bias_field_correction", _raising)
+    monkeypatch.setattr(ants_bridge, "get_lib_fn", lambda _: _raising)
     image = Image(np.ones((4, 4, 4), np.float32), np.eye(4))
     with pytest.raises(RuntimeError, match="itkImport"):
-        bias_corrected(image, image, spacing_mm=4.0, iterations=(1,), spline_mm=100)
+        align(image, image, [])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.anatomy import Preparation, Prepared, atlas, prepare
+from bids_qsmthal.anatomy.bias_field import BiasField
 from bids_qsmthal.anatomy.deformation import Deformation
-from bids_qsmthal.anatomy.preparation import BiasField, Normalisation
+from bids_qsmthal.anatomy.preparation import Normalisation
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.core.scan_warnings import TemplateRegistrationFailed
 
