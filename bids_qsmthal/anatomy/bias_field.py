@@ -155,7 +155,7 @@ def _sharpened(values: Array) -> Array:
     expected = np.divide(
         numerator, denominator, out=np.zeros(size), where=denominator > 1e-9 * sharp.max()
     )[before : before + BINS]
-    return expected[index] + share * (expected[index + 1] - expected[index])
+    return np.asarray(expected[index] + share * (expected[index + 1] - expected[index]))
 
 
 def _gaussian_spectrum(size: int, slope: float) -> Array:
@@ -224,7 +224,7 @@ def _along(values: Array, x: Array, y: Array, z: Array) -> Array:
     # Not a product of BLAS, whose last digits depend on the number of threads.
     values = np.einsum("ai,ijk->ajk", x, values, optimize=False)
     values = np.einsum("bj,ajk->abk", y, values, optimize=False)
-    return np.einsum("ck,abk->abc", z, values, optimize=False)
+    return np.asarray(np.einsum("ck,abk->abc", z, values, optimize=False))
 
 
 def _every(size: int, step: int) -> NDArray[np.intp]:

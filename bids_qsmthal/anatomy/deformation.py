@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ from bids_qsmthal.core.affine import rescaled, voxel_sizes_mm
 from bids_qsmthal.core.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    Run = Callable[..., None]
+    """Calls a kernel, the first argument, with the others."""
 
 Float = NDArray[np.float32]
 Spans = NDArray[np.int32]
@@ -77,13 +81,14 @@ def deform(fixed: Image, moving: Image, settings: Deformation) -> Image:
         Displacements in mm (RAS), shape (x, y, z, 3): moving point = x + displacement(x).
     """
     found: Float | None = None
-    for reduction, steps in settings.levels:
-        target, source = (_reduced(image.data, reduction) for image in (fixed, moving))
-        level = _Level(target, source, _started(found, target.shape, reduction), settings)
-        for _ in range(steps):
-            level.advance()
-        # To voxels of the fixed grid: levels hand over in one unit.
-        found = level.found * np.float32(reduction)
+    with _by_planes() as run:
+        for reduction, steps in settings.levels:
+            target, source = (_reduced(image.data, reduction) for image in (fixed, moving))
+            level = _Level(target, source, _started(found, target.shape, reduction), settings, run)
+            for _ in range(steps):
+                level.advance()
+            # To voxels of the fixed grid: levels hand over in one unit.
+            found = level.found * np.float32(reduction)
     if found is None:
         raise ValueError("a registration needs at least one level")
     voxels = _resized(found, fixed.shape, settings.levels[-1][0])
@@ -113,14 +118,15 @@ def inverted(field: Image, *, spacing_mm: float = 2.0, iterations: int = 20) -> 
     forward = np.ascontiguousarray(np.einsum("ij,xyzj->ixyz", to_voxel, field.data))
     x, y, z = every.tolist()
     back = np.ascontiguousarray(-forward[:, ::x, ::y, ::z])
-    for _ in range(iterations):
-        # A contraction as long as the derivative of the displacement is below one.
-        before, back = back, np.empty_like(back)
-        _by_planes(_undo_planes, forward, before, every, back)
-        # The mean of all: where the field folds, single voxels never settle. Not a product of BLAS,
-        # whose last digits depend on the number of threads.
-        if np.square((back - before).ravel()).mean(dtype=np.float64) < CONVERGED_VOXELS**2:
-            break
+    with _by_planes() as run:
+        for _ in range(iterations):
+            # A contraction as long as the derivative of the displacement is below one.
+            before, back = back, np.empty_like(back)
+            run(_undo_planes, forward, before, every, back)
+            # The mean of all: where the field folds, single voxels never settle. Not a product of
+            # BLAS, whose last digits depend on the number of threads.
+            if np.square((back - before).ravel()).mean(dtype=np.float64) < CONVERGED_VOXELS**2:
+                break
     axes = field.affine[:3, :3].astype(np.float32)
     vectors = np.ascontiguousarray(np.einsum("ij,jxyz->xyzi", axes, back))
     return Image(vectors, rescaled(field.affine, every))
@@ -192,8 +198,10 @@ class _Level:
     Memory is taken once for all steps; outside ``spans`` nothing is ever written.
     """
 
-    def __init__(self, target: Float, source: Float, found: Float, how: Deformation) -> None:
-        self._source, self.found = source, found
+    def __init__(
+        self, target: Float, source: Float, found: Float, how: Deformation, run: Run
+    ) -> None:
+        self._source, self.found, self._run = source, found, run
         self._box = np.full(how.window_voxels // 2 + 1, 1 / (how.window_voxels // 2 * 2 + 1))
         self._box = self._box.astype(np.float32)
         self._step_kernel = _gaussian(how.smooth_step_voxels)
@@ -205,7 +213,7 @@ class _Level:
         self._target = np.zeros((3, *target.shape), np.float32)
         self._target[0] = target
         self._warped = np.zeros_like(self._target)
-        _by_planes(_warp_planes, source, found, target, everywhere, self._warped)
+        self._run(_warp_planes, source, found, target, everywhere, self._warped)
         self._spans = _reached(target, self._warped[0], how)
         self._means = np.zeros_like(self._warped)
         _, mean, variance = self._target
@@ -218,10 +226,10 @@ class _Level:
     def advance(self) -> None:
         """Compose one step with what has been found."""
         target = self._target[0]
-        _by_planes(_warp_planes, self._source, self.found, target, self._spans, self._warped)
+        self._run(_warp_planes, self._source, self.found, target, self._spans, self._warped)
         for image, mean in zip(self._warped, self._means, strict=True):
             self._filtered(image, self._box, mean)
-        _by_planes(_force_planes, self._target, self._warped, self._means, self._spans, self._force)
+        self._run(_force_planes, self._target, self._warped, self._means, self._spans, self._force)
         # The means have served: their memory takes the step.
         step = self._means
         for component, smooth in zip(self._force, step, strict=True):
@@ -232,35 +240,48 @@ class _Level:
         # The longest vector has a set length, so one setting serves images of any contrast.
         scale = np.float32(self._step_voxels / longest)
         # Composed, not added: added displacements of finite length would fold the grid.
-        _by_planes(_compose_planes, self.found, step, scale, self._spans, self._composed)
+        self._run(_compose_planes, self.found, step, scale, self._spans, self._composed)
         for component, smooth in zip(self._composed, self.found, strict=True):
             self._filtered(component, self._total_kernel, smooth)
 
     def _filtered(self, data: Float, half: Float, out: Float) -> None:
-        _by_planes(_filter_planes, data, half, self._spans, out)
+        self._run(_filter_planes, data, half, self._spans, out)
 
     def _longest(self, step: Float) -> float:
         lengths = np.zeros(step.shape[1], np.float32)
-        _by_planes(_length_planes, step, self._spans, lengths)
+        self._run(_length_planes, step, self._spans, lengths)
         return float(np.sqrt(lengths.max()))
 
 
-def _by_planes(kernel: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - numba
-    """Call a kernel for all planes of its last argument, on the threads of the process.
+@contextmanager
+def _by_planes() -> Iterator[Run]:
+    """Yield what calls a kernel for all planes of its last argument, on the threads of the process.
 
-    Each plane is computed by itself: how many threads there are changes no bit.
+    Each plane is computed by itself: how many threads there are changes no bit. The threads stay
+    for all calls: starting them for each took a fifth of a registration.
     """
-    count = arguments[-1].shape[-3] if arguments[-1].ndim > 1 else arguments[-1].size
-    threads = min(numba.get_num_threads(), count)
+    threads = numba.get_num_threads()
     if threads == 1:
-        kernel(*arguments, (0, count))
+        yield lambda kernel, *arguments: kernel(*arguments, (0, _planes(arguments)))
         return
-    # Several runs of planes for each: those of the middle of a head take longer.
-    edges = np.linspace(0, count, min(count, 4 * threads) + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
-        tasks = [pool.submit(kernel, *arguments, planes) for planes in itertools.pairwise(edges)]
-    for task in tasks:
-        task.result()
+
+        def run(kernel: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - numba
+            # Several runs of planes for each: those of the middle of a head take longer.
+            count = _planes(arguments)
+            edges = np.linspace(0, count, min(count, 4 * threads) + 1).astype(int).tolist()
+            for task in [
+                pool.submit(kernel, *arguments, part) for part in itertools.pairwise(edges)
+            ]:
+                task.result()
+
+        yield run
+
+
+def _planes(arguments: Sequence[Any]) -> int:
+    """Return how many planes the last argument has."""
+    last = arguments[-1]
+    return int(last.shape[-3] if last.ndim > 1 else last.size)
 
 
 def _gaussian(sigma: float) -> Float:
