@@ -116,11 +116,13 @@ def settings_of(
         "verbose": asked.verbose,
         "quiet": asked.quiet,
     }
-    # All runs of the session: those of one session share what is made of T1w.
+    # All runs of the session: those of one session share what is made of T1w. All sessions where
+    # visits are compared: a change belongs to two.
+    sessions = [] if recorded["longitudinal"] == "auto" else asked.session_label
     one = {
         "analysis_level": ["participant"],
         "participant_label": asked.participant_label,
-        "session_label": asked.session_label,
+        "session_label": sessions,
         "run_label": [],
     }
     # The group level is of those that the run selected, not of the one that is remade.

@@ -192,6 +192,19 @@ def files(
     return {key: item for key, item in chosen.items() if not (seeded and key in unused)}
 
 
+def edit_of(key: str, session: Session, output_dir: Path) -> ExternalFile | None:
+    """Return a reader's edit of one product of a session, if there is one.
+
+    Raises
+    ------
+    DataError
+        Two files claim the same place.
+    """
+    name = _names(key)[0]
+    path = _file(session, key, name, output_dir / EDITS)
+    return None if path is None else ExternalFile(path, EDITED, space=name.space)
+
+
 def read(key: str, item: ExternalFile, session: Session) -> External:
     """Return what an external file holds.
 

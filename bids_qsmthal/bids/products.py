@@ -153,6 +153,13 @@ PRODUCTS: dict[str, Product] = {
     "enhancing": Product(
         "T1w", "space-T1w_label-enhancing", "mask", None, "Gadolinium-enhancing lesions."
     ),
+    "lesion_change": Product(
+        "T1w",
+        "space-T1w_desc-lesionchange",
+        "dseg",
+        None,
+        "Lesions that are new since the visit before (1), or larger by a reader (2), as a whole.",
+    ),
     "lesion_flair": Product(
         "FLAIR", "space-FLAIR_label-lesion", "mask", None, "T2 lesions on the FLAIR grid."
     ),
@@ -187,6 +194,9 @@ def in_space(key: str, space: str, entities: str, resolution_mm: int | None) -> 
     return Product(native.space, named, native.suffix, native.units, said, space, resolution)
 
 
+OF_VISITS = ("lesion_change",)
+"""What is made of a session when it is compared with the visit before it, after its own run."""
+
 REPLACEABLE = (
     *(
         "chi",
@@ -202,3 +212,6 @@ REPLACEABLE = (
     *("brain", "tissue", "deepgray", "nuclei", "lesion", "enhancing"),
 )
 """What a derivative dataset or a manual edit may replace."""
+
+CORRECTABLE = (*REPLACEABLE, *OF_VISITS)
+"""What a reader's edit may replace."""

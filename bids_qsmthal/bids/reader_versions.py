@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bids_qsmthal.bids.external import EDITS
-from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
+from bids_qsmthal.bids.products import CORRECTABLE, PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def last_of_each(output_dir: Path) -> list[ReaderVersion]:
 
 def _product(name: str) -> tuple[str, str] | None:
     """Return scan and product of a name of an output without its extension."""
-    for key in REPLACEABLE:
+    for key in CORRECTABLE:
         ending = f"_{PRODUCTS[key].ending}"
         if name.endswith(ending):
             return name.removesuffix(ending), key

@@ -37,6 +37,8 @@ NAMES = {
     "vein": "veins",
     "lesion": "T2 lesions",
     "enhancing": "enhancing lesions",
+    "rim": "lesions with a rim",
+    "lesion_change": "lesion changes",
     "brain": "brain (T1w)",
     "brain_gre": "brain (gradient echo)",
 }

@@ -22,17 +22,27 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
-from bids_qsmthal.participant.change_rows import DICTIONARY, VisitPair, chi_rows, volume_rows
+from bids_qsmthal.core.sources import OURS
+from bids_qsmthal.lesions import LesionChange
+from bids_qsmthal.participant import lesion_changes
+from bids_qsmthal.participant.change_rows import (
+    DICTIONARY,
+    VisitPair,
+    chi_rows,
+    lesion_rows,
+    volume_rows,
+)
 from bids_qsmthal.participant.pipeline import VISIT_FRAME, VISIT_STAGES, VOLUME_CHANGE, Plan
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.roi.change import GreVisit, chi_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_qsmthal.bids.visits import FinishedVisit
     from bids_qsmthal.core.image import Affine, Image
+    from bids_qsmthal.participant.lesion_changes import LesionChanges
     from bids_qsmthal.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -70,7 +80,7 @@ def process(person: Session, settings: Settings) -> None:
     check_inside(out.output_dir, out.output_dir / "logs", out.folder)
     sweep(out.name, out.output_dir / "logs", out.folder)
     # Until it finishes, nobody takes an earlier table for that of these visits.
-    manifest.begin(out.output_dir, out.session_name, person.name)
+    before = manifest.begin(out.output_dir, out.session_name, person.name)
     finished = visits.finished_visits(out.output_dir, person.root, person.subject)
     wanted = _wanted([one.session for one in finished], settings)
     found = _own_t1w([one for one in finished if one.session in wanted])
@@ -79,9 +89,13 @@ def process(person: Session, settings: Settings) -> None:
     runner = Runner(settings.work_dir / person.name, plan)
     frame = runner.run(VISIT_FRAME, visit_frame, [_scan(one) for one in found])
     _check_one_head(person, found, frame)
-    table = _table(person, found, frame, runner)
+    changed = lesion_changes.save(person, found, frame, runner, out)
+    table = _table(person, found, frame, runner, changed)
     write_tsv(out.path(ENDING, ".tsv"), table)
     write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
+    # Of visits that are compared no more.
+    for path in {out.output_dir / entry.path for entry in before} - out.made:
+        path.unlink(missing_ok=True)
     manifest.finish(out.output_dir, out.session_name, person.name, out.made)
 
 
@@ -141,7 +155,11 @@ def _image(visit: FinishedVisit, name: str) -> Image:
 
 
 def _table(
-    person: Session, found: Sequence[FinishedVisit], frame: VisitFrame, runner: Runner
+    person: Session,
+    found: Sequence[FinishedVisit],
+    frame: VisitFrame,
+    runner: Runner,
+    changed: Mapping[tuple[int, int], LesionChanges],
 ) -> pd.DataFrame:
     """Return the rows of all pairs of neighbours, and of the first and the last visit."""
     last = len(found) - 1
@@ -162,6 +180,8 @@ def _table(
         changes = runner.run(VOLUME_CHANGE, volume_changes, even[first], even[second], shared)
         rows += volume_rows(pair, changes)
         rows += _of_chi(pair, found, frame, (first, second))
+        if (first, second) in changed:
+            rows += _of_lesions(pair, changed[first, second])
     return pd.DataFrame(rows, columns=list(DICTIONARY))
 
 
@@ -211,6 +231,17 @@ def _of_chi(
     errors = [_errors_ppb(found[number].files[MEASURES]) for number in which]
     both = {side: float(np.hypot(errors[0][side], errors[1][side])) for side in errors[0]}
     return chi_rows(pair, chi_changes(*scans), both)
+
+
+def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]]:
+    """Return the rows of lesions; only a reader says which ones are larger."""
+    enlarged = None if found.source == OURS else found.count(LesionChange.ENLARGED)
+    return lesion_rows(
+        pair,
+        new=found.count(LesionChange.NEW),
+        new_mm3=found.volume_mm3(LesionChange.NEW),
+        enlarged=enlarged,
+    )
 
 
 def _gre(visit: FinishedVisit, frame_to_t1w: Affine) -> GreVisit:

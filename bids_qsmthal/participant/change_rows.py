@@ -29,19 +29,23 @@ DICTIONARY: Mapping[str, Any] = {
             "volume": "volume, by the movement of its borders",
             "chi_relative_csf": "mean susceptibility less that of the CSF reference, in the voxels "
             "that both visits chose",
+            "new_count": "number of lesions that are new at the later visit",
+            "new_volume": "their volume at the later visit",
+            "enlarged_count": "number of lesions that a reader called larger than at the earlier "
+            "visit; n/a where no reader said anything",
         },
     },
     "region": {"Description": "Structure, as in the table of measures."},
     "hemisphere": {"Description": "L, R, or LR together; n/a where it has no sides."},
-    "value": {"Description": "Mean of both visits."},
-    "change": {"Description": "Later visit less earlier."},
+    "value": {"Description": "Mean of both visits; n/a for counts of changes."},
+    "change": {"Description": "Later visit less earlier; of new lesions what came."},
     "unit": {"Description": "Of value, change and their errors."},
     "change_se": {"Description": "Standard error of the change."},
     "change_ci_low": {"Description": "Lower end of the 95 % interval of the change."},
     "change_ci_high": {"Description": "Upper end of it."},
     "change_percent": {
         "Description": "Change in shares of the value; n/a for susceptibility, whose zero is a "
-        "choice.",
+        "choice, and for new lesions.",
         "Units": "%",
     },
     "change_per_year": {"Description": "Change over years; n/a within a day or without dates."},
@@ -95,6 +99,23 @@ def chi_rows(
         mean = (one.first_ppb + one.second_ppb) / 2
         rows.append(row | {"value": mean, "unit": "ppb", "change_percent": math.nan})
     return rows
+
+
+def lesion_rows(
+    pair: VisitPair, *, new: int, new_mm3: float, enlarged: int | None
+) -> list[dict[str, object]]:
+    """Return the rows of lesion changes; ``enlarged`` is ``None`` where no reader looked."""
+    found = (
+        ("new_count", float(new), "1"),
+        ("new_volume", new_mm3, "mm3"),
+        ("enlarged_count", math.nan if enlarged is None else float(enlarged), "1"),
+    )
+    # Their error is not known: what two readers would say of the same images.
+    return [
+        _row(pair, (measure, "lesion", "n/a"), change, math.nan)
+        | {"value": math.nan, "unit": unit, "change_percent": math.nan}
+        for measure, change, unit in found
+    ]
 
 
 def _row(

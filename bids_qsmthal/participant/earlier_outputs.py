@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.bids.dataset import GRE_SUFFIXES
-from bids_qsmthal.bids.products import PRODUCTS
+from bids_qsmthal.bids.products import OF_VISITS, PRODUCTS
 from bids_qsmthal.bids.sidecars import entities_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ SHARED = re.compile(
         (
             *(
                 re.escape(f"{product.ending}{extension}")
-                for product in PRODUCTS.values()
+                for key, product in PRODUCTS.items()
                 for extension in EXTENSIONS
-                if product.space != "MEGRE"
+                if product.space != "MEGRE" and key not in OF_VISITS
             ),
             r"label-(lesion|enhancing)_lesions\.(tsv|json)",
             r"space-T1w_desc-atlas[A-Za-z0-9]+_dseg\.(nii\.gz|json|tsv)",

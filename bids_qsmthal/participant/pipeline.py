@@ -269,7 +269,13 @@ VOLUME_CHANGE = Stage(
     share=0.01,
     gives=(tuple,),
 )
-VISIT_STAGES = (VISIT_FRAME, VOLUME_CHANGE)
+LESION_CHANGE = Stage(
+    title="new lesions",
+    share=0.01,
+    gives=(Image,),
+    makes=("lesion_change",),
+)
+VISIT_STAGES = (VISIT_FRAME, VOLUME_CHANGE, LESION_CHANGE)
 """What is done with a person after the single visits."""
 
 

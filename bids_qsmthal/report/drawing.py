@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # The Okabe-Ito colours, told apart by readers of every kind of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
 BLUE, VERMILION, PURPLE, WHITE = "#0072B2", "#FF6A13", "#CC79A7", "#FFFFFF"
+LIME = "#9AE63C"
+"""A ninth colour, lighter than green and greener than yellow."""
 
 # What the palette of a PNG holds.
 MOST_COLORS = 256

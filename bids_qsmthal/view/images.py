@@ -88,6 +88,12 @@ LABELS: Final = (
         pieces=True,
         among="lesion_labels_gre",
     ),
+    Label(
+        *("lesion_change", "lesion changes", drawing.LIME, ("new", "enlarged")),
+        may_be_empty=True,
+        pieces=True,
+        among="lesion_labels",
+    ),
 )
 """What can be corrected, each on the grid of its own scan."""
 

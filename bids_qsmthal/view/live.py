@@ -25,7 +25,8 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
         ``parts``: voxels and mm3 of each value, and its mean susceptibility (ppb) on the grid of
         the gradient echo. There also ``relative_ppb``: susceptibility of the thalami against the
         CSF reference, L, R and both. Where it is confirmed piece by piece ``pieces``: a point in
-        each (mm), its volume, its number and whether it is drawn, largest first.
+        each (mm), its volume, its number and its value in the drawing (0: it is not drawn; the
+        largest where a reader drew several), largest piece first.
     """
     # All that is on the grid of the label has the same voxels.
     _, affine = images.grid(scan.current(label.key))
@@ -86,17 +87,28 @@ def _pieces(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> list[di
     _, affine = images.grid(scan.current(label.key))
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     lesions = _lesions(scan, label)
-    # All pieces that are there are drawn; a lesion is, where a part of it is.
-    marked = set(np.unique(lesions[drawing > 0]).tolist()) if lesions is not None else None
+    values = _values(drawing, lesions)
     return [
         {
             "mm": (affine @ (*piece.voxel, 1.0))[:3].tolist(),
             "volume_mm3": piece.n_voxels * voxel_mm3,
             "number": piece.number,
-            "drawn": marked is None or piece.number in marked,
+            "value": values[piece.number] if values else 1,
         }
         for piece in tools.pieces(drawing, lesions)
     ]
+
+
+def _values(drawing: NDArray[np.uint8], lesions: NDArray[Any] | None) -> list[int]:
+    """Return the value of each numbered lesion in a drawing, by its number; none without them."""
+    if lesions is None:
+        # All pieces that are there are drawn.
+        return []
+    found = np.zeros(int(lesions.max(initial=0)) + 1, np.uint8)
+    # A lesion is drawn where a part of it is.
+    inside = drawing > 0
+    np.maximum.at(found, lesions[inside], drawing[inside])
+    return [int(value) for value in found]
 
 
 def _lesions(scan: ScanMaps, label: Label) -> NDArray[Any] | None:

@@ -24,8 +24,8 @@ ALONE: Final[dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
 }
 """Tools that need the drawing only."""
 
-WHOLE: Final = {"take": True, "leave": False}
-"""Whether a lesion belongs to the label afterwards."""
+LESION: Final = "lesion"
+"""Gives a whole lesion one of the values of the label, or 0."""
 
 VEIN: Final = "vein"
 """What contours are nudged off."""
@@ -40,7 +40,7 @@ def applied(
     ----------
     more
         What the tool needs: ``within`` a map and two limits in the unit of the screen, ``reject``
-        a point of the world in mm, ``take`` and ``leave`` the number of a lesion.
+        a point of the world in mm, ``lesion`` the number of a lesion and its value in the label.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _made(
         return ALONE[tool](drawing)
     if tool == "nudge" and not more:
         return tools.nudge(drawing, _veins(scan, label))
-    if tool == "sides" and not more and len(label.values) == 2:
+    if tool == "sides" and not more and len(label.values) == 2 and not label.among:
         return tools.sides(drawing, images.grid(scan.current(label.key))[1])
     if tool == "within" and len(more) == 3:
         return _within(scan, label, drawing, more)
@@ -69,9 +69,11 @@ def _made(
         _, affine = images.grid(scan.current(label.key))
         point = np.linalg.solve(affine, [*map(float, more), 1.0])[:3]
         return tools.without_piece(drawing, tuple(int(at) for at in np.rint(point)))
-    if tool in WHOLE and len(more) == 1 and label.among:
-        lesions = images.labels(scan.output(label.among)).data
-        return tools.with_lesion(drawing, lesions, int(more[0]), drawn=WHOLE[tool])
+    if tool == LESION and len(more) == 2 and label.among:
+        number, value = int(more[0]), int(more[1])
+        if 0 <= value <= len(label.values):
+            lesions = images.labels(scan.output(label.among)).data
+            return tools.with_lesion(drawing, lesions, number, value)
     raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
 
 

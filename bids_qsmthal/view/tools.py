@@ -138,10 +138,10 @@ def pieces(drawing: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> li
 
 
 def with_lesion(
-    drawing: NDArray[np.uint8], lesions: NDArray[Any], number: int, *, drawn: bool
+    drawing: NDArray[np.uint8], lesions: NDArray[Any], number: int, value: int
 ) -> NDArray[np.uint8]:
-    """Return a drawing with, or without, all voxels of one numbered lesion."""
-    return np.where(lesions == number, np.uint8(drawn), drawing).astype(np.uint8)
+    """Return a drawing in which all voxels of one numbered lesion have a value; 0 erases it."""
+    return np.where(lesions == number, np.uint8(value), drawing).astype(np.uint8)
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """The change of a person over visits, from what finished sessions left."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,25 @@ def _ball(centre, radius_mm):
 
 def _image(data):
     return Image(np.asarray(data, np.float32), lattice(1.0, (0.0, 0.0, 0.0)))
+
+
+LESION = {number: _ball((24, 30 - 8 * number, 20), 2.5) > 0.5 for number in (1, 2)}
+"""Two lesions in white matter, 8 mm apart."""
+
+
+def write_lesions(out, session, *numbers):
+    """Add lesions to the outputs of a session that were written before."""
+    name = f"sub-01_ses-{session}"
+    begin = out / "sub-01" / f"ses-{session}" / "anat" / f"{name}_space-T1w"
+    numbered = sum((number * LESION[number] for number in numbers), np.zeros(SHAPE))
+    images = {"label-lesion_mask": numbered > 0, "desc-lesions_dseg": numbered}
+    made = [begin.with_name(f"{begin.name}_{ending}.nii.gz") for ending in images]
+    for path, data in zip(made, images.values(), strict=True):
+        nifti.save(_image(data), path)
+    sidecar = begin.with_name(f"{begin.name}_desc-lesions_dseg.json")
+    sidecar.write_text(json.dumps({"SpatialReference": f"bids:raw:{name}_T1w.nii.gz"}))
+    before = [out / one.path for one in manifest.read_of(out, name)]
+    manifest.finish(out, name, name, [*before, *made, sidecar])
 
 
 def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre=True):
@@ -144,6 +164,106 @@ def test_visits_are_compared_in_the_order_of_time_with_truth_in_every_row(study)
     assert set(grown["reliable"]) == {"yes"}
     thalami = table[(table["region"] == "thalamus") & (table["measure"] == "volume")]
     assert (thalami["change_percent"].abs() < 1.0).all()
+
+
+CHANGED = "sub-01/ses-{0}/anat/sub-01_ses-{0}_space-T1w_desc-lesionchange_dseg.nii.gz"
+
+
+def _lesion_changes(table):
+    """Return new, their volume, and enlarged of each pair of visits."""
+    rows = table[table["region"] == "lesion"]
+    assert rows[["value", "change_se", "reliable"]].isna().all(axis=None)
+    return {
+        pair: tuple(of["change"])
+        for pair, of in rows.groupby(["session_from", "session_to"], sort=False)
+    }
+
+
+@pytest.fixture
+def changed(study):
+    """The same study where lesion 2 came between the first two of three visits."""
+    for seed, session in enumerate("bca"):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+    for session, *numbers in (("b", 1), ("c", 1, 2), ("a", 1, 2)):
+        write_lesions(study.output_dir, session, *numbers)
+    return study
+
+
+STEPS = [("ses-b", "ses-c"), ("ses-c", "ses-a")]
+
+
+def test_new_lesions_are_proposed_from_visit_to_visit(changed):
+    out = changed.output_dir
+    # Not of the first and the last visit: what is new is said of neighbours.
+    found = _lesion_changes(_changes(changed))
+    assert list(found) == STEPS
+    mm3 = float(np.count_nonzero(LESION[2]))
+    assert found[STEPS[0]] == (1.0, mm3, pytest.approx(np.nan, nan_ok=True))
+    assert found[STEPS[1]][:2] == (0.0, 0.0)
+    np.testing.assert_array_equal(nifti.load(out / CHANGED.format("c")).data, LESION[2])
+    assert not nifti.load(out / CHANGED.format("a")).data.any()
+    assert not (out / CHANGED.format("b")).exists()
+    said = json.loads((out / CHANGED.format("c").replace(".nii.gz", ".json")).read_text())
+    assert said["SpatialReference"] == "bids:raw:sub-01_ses-c_T1w.nii.gz"
+    assert said["Method"] == {"ChangesBy": "bids_qsmthal", "VisitBefore": "ses-b"}
+    listed = {entry.path for entry in manifest.read_of(out, "sub-01")}
+    assert {CHANGED.format("c"), CHANGED.format("a")} <= listed
+
+
+def test_a_reader_s_edit_of_lesion_changes_counts_and_not_the_proposal(changed):
+    out = changed.output_dir
+    # Rejected in one visit; in the other the first lesion is larger, and one that has no number
+    # is new.
+    drawn = _ball((30, 24, 20), 1.5) > 0.5
+    for session, data in (("c", 0 * LESION[1]), ("a", 2 * LESION[1] + drawn)):
+        nifti.save(_image(data), out / "edits" / CHANGED.format(session))
+    found = _lesion_changes(_changes(changed))
+    assert found[STEPS[0]] == (0.0, 0.0, 0.0)
+    assert found[STEPS[1]] == (1.0, float(np.count_nonzero(drawn)), 1.0)
+    saved = nifti.load(out / CHANGED.format("a")).data
+    np.testing.assert_array_equal(saved, 2 * LESION[1] + drawn)
+    said = json.loads((out / CHANGED.format("a").replace(".nii.gz", ".json")).read_text())
+    assert said["Method"]["ChangesBy"] == "manual edit"
+
+    nifti.save(_image(3 * LESION[1]), out / "edits" / CHANGED.format("c"))
+    with pytest.raises(DataError, match=r"ses-c.*expected 0, 1 \(new\) and 2 \(enlarged\)"):
+        _changes(changed)
+
+
+def test_a_visit_that_is_not_compared_any_more_leaves_no_changes_behind(changed):
+    out = changed.output_dir
+    assert list(_lesion_changes(_changes(changed))) == STEPS
+    manifest.remove_of(out, "sub-01_ses-a")
+    assert list(_lesion_changes(_changes(changed))) == STEPS[:1]
+    assert (out / CHANGED.format("c")).exists()
+    assert not (out / CHANGED.format("a")).exists()
+
+
+def test_lesions_of_two_visits_are_compared_where_they_lie_in_the_head(study, monkeypatch):
+    for seed, session in enumerate("bc"):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+        write_lesions(study.output_dir, session, 1, 2)
+    shift = np.eye(4)
+    shift[1, 3] = -8.0
+
+    def moved(scans):
+        # A point of the head has a y that is 8 mm less in the second scan.
+        return replace(_same_place(scans), to_visits=(np.eye(4), shift))
+
+    monkeypatch.setattr(change, "visit_frame", moved)
+    _changes(study)
+    # The second one lies where the first one was.
+    np.testing.assert_array_equal(
+        nifti.load(study.output_dir / CHANGED.format("c")).data, LESION[1]
+    )
+
+
+def test_a_visit_without_lesions_that_were_looked_for_has_no_changes(study):
+    for seed, session in enumerate("bc"):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+    write_lesions(study.output_dir, "c", 1, 2)
+    assert _lesion_changes(_changes(study)) == {}
+    assert not (study.output_dir / CHANGED.format("c")).exists()
 
 
 def test_without_dates_nothing_is_given_per_year(study, caplog):

@@ -234,7 +234,8 @@ def test_the_shares_of_a_participant_with_all_scans_are_a_whole(tmp_path: Path) 
 
 def test_every_image_of_the_catalogue_comes_from_one_stage() -> None:
     # Never both: R2* of the magnitude alone is made where the other cannot run.
-    made = [key for stage in STAGES if stage != pipeline.RELAXATION for key in stage.makes]
+    stages = [*STAGES, *pipeline.VISIT_STAGES]
+    made = [key for stage in stages if stage != pipeline.RELAXATION for key in stage.makes]
     assert sorted(made) == sorted(PRODUCTS)
     assert {*pipeline.RELAXATION.makes} <= {*pipeline.SUSCEPTIBILITY.makes}
     assert {stage.external for stage in STAGES} - {""} <= set(REPLACEABLE)

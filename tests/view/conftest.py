@@ -95,6 +95,19 @@ def write_rims(root: Path, name: str) -> None:
     nifti.save(Image(RIMS, AFFINE), Path(f"{begin}_label-rim_mask.nii.gz"))
 
 
+NUMBERED = (LESIONS * np.where(np.arange(SHAPE[0]) < 8, 1, 2)[:, None, None]).astype(np.int32)
+"""The two lesions on the grid of T1w."""
+CHANGES = (NUMBERED == 2).astype(np.uint8)
+"""The smaller one is new."""
+
+
+def write_lesion_changes(root: Path, name: str) -> None:
+    """Write the lesions on T1w one by one, and which are new since the visit before."""
+    begin = root / name / "anat" / f"{name}_space-T1w"
+    nifti.save(Image(NUMBERED, T1W_AFFINE), Path(f"{begin}_desc-lesions_dseg.nii.gz"))
+    nifti.save(Image(CHANGES, T1W_AFFINE), Path(f"{begin}_desc-lesionchange_dseg.nii.gz"))
+
+
 FLAIR_AFFINE = T1W_AFFINE + np.array([[0, 0, 0, 2.0]] + [[0] * 4] * 3)
 """Another 2 mm further to the right."""
 ECHO_TIMES_S = (0.005, 0.0125)

@@ -15,9 +15,12 @@ from tests.view.conftest import (
     CSF,
     LEFT,
     LESIONS,
+    NUMBERED,
     RIGHT,
+    T1W_AFFINE,
     THALAMUS,
     WHOLE_LESIONS,
+    write_lesion_changes,
     write_tables,
 )
 
@@ -326,7 +329,7 @@ def test_lesions_get_and_lose_a_rim_by_one_key(browser, client, output_dir) -> N
     press(browser, "n")
     mm3 = round(18 * abs(np.linalg.det(AFFINE[:3, :3])))
     wait(browser, f"{STATUS} === 'Lesion 1 of 3: {mm3} mm³, not drawn'")
-    drawn = f"JSON.parse({FOUND}).pieces.filter(one => one.drawn).map(one => one.number).join()"
+    drawn = f"JSON.parse({FOUND}).pieces.filter(one => one.value).map(one => one.number).join()"
     for key, numbers, then in (("c", "1,2", 2), ("x", "1", 3), ("x", "1", 1)):
         press(browser, key)
         wait(browser, f"{STATUS}.startsWith('Lesion {then} of 3') && {drawn} === '{numbers}'")
@@ -338,6 +341,37 @@ def test_lesions_get_and_lose_a_rim_by_one_key(browser, client, output_dir) -> N
     np.testing.assert_array_equal(nifti.load(saved).data, WHOLE_LESIONS == 1)
     signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
     assert signed["Reason"] == "confirmed 1, rejected 2"
+    assert complaints(browser) == []
+
+
+def test_lesion_changes_are_confirmed_called_otherwise_and_rejected_by_one_key(
+    browser, client, output_dir
+) -> None:
+    write_lesion_changes(output_dir, "sub-02")
+    opened(browser, client)
+    labelled(browser, "lesion_change")
+    # The one that is proposed first, by a key of its own.
+    press(browser, "N")
+    mm3 = [round(count * abs(np.linalg.det(T1W_AFFINE[:3, :3]))) for count in (18, 8)]
+    wait(browser, f"{STATUS} === 'Lesion 2 of 2: {mm3[1]} mm³, new'")
+    values = f"JSON.parse({FOUND}).pieces.map(one => one.value).join()"
+    press(browser, "c")
+    wait(browser, f"{STATUS} === 'Lesion 1 of 2: {mm3[0]} mm³, not drawn'")
+    choose(browser, "pen", "2")
+    press(browser, "c")
+    said = f"Lesion 2 of 2: {mm3[1]} mm³, new, confirmed"
+    wait(browser, f"{STATUS} === '{said}' && {values} === '2,1'")
+    press(browser, "x")
+    wait(browser, f"{STATUS} === 'Lesion 1 of 2: {mm3[0]} mm³, enlarged, confirmed'")
+    assert browser.value(values) == "2,0"
+    browser.value("document.getElementById('reader').value = 'AB'")
+    click(browser, "#save")
+    wait(browser, f"{STATUS}.startsWith('Saved edits/')")
+    folder = output_dir / "edits" / "sub-02" / "anat"
+    saved = folder / "sub-02_space-T1w_desc-lesionchange_dseg.nii.gz"
+    np.testing.assert_array_equal(nifti.load(saved).data, 2 * (NUMBERED == 1))
+    signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
+    assert signed["Reason"] == "confirmed 1, rejected 1"
     assert complaints(browser) == []
 
 

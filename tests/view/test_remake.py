@@ -170,6 +170,19 @@ def test_the_options_of_the_last_run_are_taken_and_the_selection_is_not(
         )
 
 
+@pytest.mark.parametrize(("wanted", "sessions"), [("off", ("2",)), ("auto", ())])
+def test_visits_that_are_compared_are_remade_together(
+    tmp_path, monkeypatch, wanted, sessions
+) -> None:
+    # A change of a lesion belongs to two visits: with one alone it would stay as it was.
+    out = recorded(tmp_path, ["bids", "out", "participant", "--longitudinal", wanted])
+    seen = []
+    monkeypatch.setattr(cli, "process", lambda settings: seen.append(settings.selection) or 0)
+    words = ["remake", str(out), "--participant-label", "01", "--session-label", "2"]
+    assert cli.main(words) == 0
+    assert [(one.participants, one.sessions) for one in seen] == [(("01",), sessions)]
+
+
 def test_a_failed_participant_keeps_the_group_from_running(tmp_path, monkeypatch) -> None:
     out = recorded(tmp_path, ["bids", "out", "participant"])
     seen = []

@@ -14,9 +14,11 @@ from bids_qsmthal.report import gre_figures
 from bids_qsmthal.view import application
 from tests.view.conftest import (
     AFFINE,
+    CHANGES,
     CHI_PPM,
     CSF,
     LESIONS,
+    NUMBERED,
     RIMS,
     SHAPE,
     T1W_AFFINE,
@@ -25,6 +27,7 @@ from tests.view.conftest import (
     Client,
     as_filed,
     served,
+    write_lesion_changes,
     write_scan,
     write_tables,
 )
@@ -453,14 +456,44 @@ def test_lesions_with_a_rim_are_confirmed_and_rejected_as_a_whole(client, tmp_pa
     assert not labels["thalamus"]["pieces"]
     found = json.loads(client.own("POST", "api/numbers/sub-02/rim", packed(RIMS))[2])["pieces"]
     # Also those without one, since a reader can find what the score did not; largest first.
-    assert [(piece["number"], piece["drawn"]) for piece in found] == [
-        *((1, False), (2, True), (5, False)),
+    assert [(piece["number"], piece["value"]) for piece in found] == [
+        *((1, 0), (2, 1), (5, 0)),
     ]
-    taken = used(client, "take/5", RIMS, tmp_path, "sub-02/rim")
+    taken = used(client, "lesion/5/1", RIMS, tmp_path, "sub-02/rim")
     np.testing.assert_array_equal(taken, np.isin(WHOLE_LESIONS, (2, 5)))
-    left = used(client, "leave/2", taken, tmp_path, "sub-02/rim")
+    left = used(client, "lesion/2/0", taken, tmp_path, "sub-02/rim")
     np.testing.assert_array_equal(left, WHOLE_LESIONS == 5)
-    assert client.own("POST", "api/tool/sub-02/thalamus/take/5", packed(THALAMUS))[0] == 404
+    for address in ("thalamus/lesion/5/1", "rim/lesion/5/2", "rim/lesion/5/-1", "rim/lesion/5"):
+        body = packed(THALAMUS if address.startswith("thalamus") else RIMS)
+        assert client.own("POST", f"api/tool/sub-02/{address}", body)[0] == 404
+
+
+def test_lesion_changes_have_one_of_two_values_and_are_saved_for_the_next_run(
+    client, output_dir, tmp_path
+) -> None:
+    write_lesion_changes(output_dir, "sub-02")
+    (label,) = [
+        one for one in client.read("api/scan/sub-02")["labels"] if one["key"] == "lesion_change"
+    ]
+    assert (label["values"], label["whole"]) == (["new", "enlarged"], True)
+    body = packed(CHANGES, T1W_AFFINE)
+    found = json.loads(client.own("POST", "api/numbers/sub-02/lesion_change", body)[2])
+    assert [(piece["number"], piece["value"]) for piece in found["pieces"]] == [(1, 0), (2, 1)]
+    address = "api/tool/sub-02/lesion_change"
+    taken = client.own("POST", f"{address}/lesion/1/2", body)[2]
+    assert client.own("POST", f"{address}/sides", body)[0] == 404
+    both = as_filed(taken, tmp_path, T1W_AFFINE)
+    np.testing.assert_array_equal(both, np.where(NUMBERED == 1, 2, NUMBERED == 2))
+    state = client.own("GET", "api/label/sub-02/lesion_change.nii.gz")[1]["ETag"]
+    status, _, content = client.own(
+        *("PUT", "api/label/sub-02/lesion_change", packed(both, T1W_AFFINE)),
+        If_Match=state,
+        X_Reader="AB",
+    )
+    assert status == 200
+    saved = output_dir / json.loads(content)["path"]
+    assert saved.name == "sub-02_space-T1w_desc-lesionchange_dseg.nii.gz"
+    np.testing.assert_array_equal(nifti.load(saved).data, both)
 
 
 def test_maps_and_outlines_of_the_other_scan_come_where_they_lie(client, tmp_path) -> None:

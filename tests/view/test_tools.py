@@ -91,9 +91,9 @@ def test_a_lesion_is_taken_and_left_as_a_whole_and_its_neighbour_stays() -> None
     lesions = np.zeros(SHAPE, np.int32)
     lesions[1:3, 1, 1], lesions[3:6, 1, 1] = 2, 4
     both = (lesions > 0).astype(np.uint8)
-    without = tools.with_lesion(both, lesions, 2, drawn=False)
+    without = tools.with_lesion(both, lesions, 2, 0)
     np.testing.assert_array_equal(without, lesions == 4)
-    np.testing.assert_array_equal(tools.with_lesion(without, lesions, 2, drawn=True), both)
+    np.testing.assert_array_equal(tools.with_lesion(without, lesions, 2, 1), both)
 
 
 def test_an_outline_is_one_voxel_wide_and_closed_at_the_edge_of_the_image() -> None:

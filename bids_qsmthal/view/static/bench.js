@@ -86,7 +86,8 @@ const show = async (key, begin = "") => {
   options("pen", [...names, [0, "erase"]]);
   viewer.pen();
   element("pieces").hidden = !viewer.label.pieces || !writable;
-  document.querySelector("[data-tool=sides]").hidden = viewer.label.values.length !== 2;
+  document.querySelector("[data-tool=sides]").hidden = viewer.label.values.length !== 2 || viewer.label.whole;
+  element("drawn").hidden = !viewer.label.whole;
   document.querySelector("[data-tool=nudge]").hidden = viewer.label.space !== "MEGRE" || key === "vein";
   legend(key);
   windowed();
@@ -204,6 +205,7 @@ for (const button of document.querySelectorAll("[data-tool]")) {
 }
 element("within").addEventListener("click", guarded(() => viewer.within()));
 element("piece").addEventListener("click", () => viewer.go(1));
+element("drawn").addEventListener("click", () => viewer.go(1, true));
 element("confirm").addEventListener("click", guarded(() => viewer.confirm()));
 element("reject").addEventListener("click", guarded(() => viewer.reject()));
 element("undo").addEventListener("click", () => viewer.nv.drawUndo());
@@ -228,7 +230,7 @@ const keys = {
   j: () => go(1), k: () => go(-1), Escape: close,
   u: () => viewer.nv.drawUndo(), p: () => viewer.mark(),
   o: () => element("outlines").click(), f: () => viewer.blink(),
-  n: () => viewer.go(1), c: guarded(() => viewer.confirm()), x: guarded(() => viewer.reject()),
+  n: () => viewer.go(1), N: () => viewer.go(1, true), c: guarded(() => viewer.confirm()), x: guarded(() => viewer.reject()),
 };
 // With the picture in focus these move the crosshair by a voxel.
 const steps = {

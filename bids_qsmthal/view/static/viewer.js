@@ -224,18 +224,23 @@ export class Viewer {
 
   within() { return this.tool(`within/${this.shown}/${this.map.cal_min}/${this.map.cal_max}`); }
 
-  // Pieces of lesions, or whole lesions, from the largest to the smallest.
-  go(step) {
+  // Pieces of lesions, or whole lesions, from the largest to the smallest; or those that are drawn.
+  go(step, drawn = false) {
     const count = this.pieces?.length;
-    if (!count) { return; }
-    this.piece = (this.piece + step + count) % count;
+    if (!count || (drawn && !this.pieces.some((one) => one.value))) { return; }
+    do { this.piece = (this.piece + step + count) % count; } while (drawn && !this.pieces[this.piece].value);
     const piece = this.pieces[this.piece];
     this.nv.scene.crosshairPos = this.nv.mm2frac(piece.mm);
     this.nv.createOnLocationChange();
     this.nv.drawScene();
-    const known = this.label.whole ? (piece.drawn ? ", drawn" : ", not drawn") : "";
+    const known = this.label.whole ? `, ${this.called(piece.value)}` : "";
     const confirmed = this.confirmed.has(String(piece.mm)) ? ", confirmed" : "";
     this.said(`Lesion ${this.piece + 1} of ${count}: ${piece.volume_mm3.toFixed(0)} mm³${known}${confirmed}`);
+  }
+
+  called(value) {
+    if (!value) { return "not drawn"; }
+    return this.label.values.length > 1 ? this.label.values[value - 1] : "drawn";
   }
 
   get here() { return this.pieces?.[Math.max(0, this.piece)]; }
@@ -243,7 +248,8 @@ export class Viewer {
   async confirm() {
     const piece = this.here;
     if (!piece || !this.writable) { return; }
-    if (this.label.whole && !piece.drawn) { await this.tool(`take/${piece.number}`); }
+    // What is drawn is confirmed as it is; of several things that another can be, the pen says which.
+    if (this.label.whole && !piece.value) { await this.tool(`lesion/${piece.number}/${this.nv.opts.penValue || 1}`); }
     this.confirmed.add(String(piece.mm));
     this.rejected.delete(String(piece.mm));
     await this.onward(1);
@@ -254,8 +260,8 @@ export class Viewer {
     if (!piece || !this.writable) { return; }
     if (!this.label.whole) {
       await this.tool(`reject/${piece.mm.map((at) => at.toFixed(3)).join("/")}`);
-    } else if (piece.drawn) {
-      await this.tool(`leave/${piece.number}`);
+    } else if (piece.value) {
+      await this.tool(`lesion/${piece.number}/0`);
     }
     this.confirmed.delete(String(piece.mm));
     this.rejected.add(String(piece.mm));
@@ -313,7 +319,7 @@ export class Viewer {
       parts.push(`relative susceptibility of the thalamus: ${relative.join(", ")}`);
     }
     if (found.pieces) {
-      const drawn = found.pieces.filter((piece) => piece.drawn).length;
+      const drawn = found.pieces.filter((piece) => piece.value).length;
       parts.push(this.label.whole ? `${drawn} of ${found.pieces.length} lesions` : `${drawn} lesions or pieces`);
     }
     this.pieces = found.pieces ?? [];
