@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bids_qsmthal.anatomy.structures import (
     BESIDE_VENTRICLES,
@@ -16,6 +15,7 @@ from bids_qsmthal.anatomy.structures import (
     VENTRICLES,
 )
 from bids_qsmthal.anatomy.tissue import Fractions, with_sulcal_fluid, without_false_gray
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def with_borders(
     """
 
     def within(structures: Sequence[int], reach_mm: float) -> Mask:
-        away = ~np.isin(labels, structures)
-        near: Mask = ndimage.distance_transform_edt(away, sampling=cropped.voxel_mm) <= reach_mm
+        there = np.isin(labels, structures)
+        near: Mask = distance_mm(there, cropped.voxel_mm) <= reach_mm
         return near
 
     # Caudate and thalamus are gray and touch the ventricle: their side of it is no wall of white

@@ -49,7 +49,9 @@ class Deformation:
     Attributes
     ----------
     levels
-        Reduction of the fixed grid and number of steps, coarse to fine.
+        Reduction of the fixed grid and number of steps, coarse to fine. Eight steps at the finest
+        level for 15 cost the thalami 0.0005 of Dice on four heads that others segmented, and their
+        volume 0.6 % at most; without that level it is 0.005 and 2.3 %.
     window_voxels
         Side of the window of the local correlation.
     step_voxels
@@ -58,7 +60,7 @@ class Deformation:
         Gaussians (standard deviation) on each step and on what has been found so far.
     """
 
-    levels: tuple[tuple[int, int], ...] = ((8, 60), (4, 60), (2, 40), (1, 15))
+    levels: tuple[tuple[int, int], ...] = ((8, 60), (4, 60), (2, 40), (1, 8))
     window_voxels: int = 5
     step_voxels: float = 0.4
     smooth_step_voxels: float = 1.7

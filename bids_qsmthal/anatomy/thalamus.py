@@ -28,6 +28,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core import robust
 from bids_qsmthal.core.crop import Crop, around
+from bids_qsmthal.core.distance import distance_mm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -294,8 +295,7 @@ def _beside(values: Double, beside: Mask, near_voxels: tuple[float, ...]) -> tup
 
 def _signed_distance(mask: Mask, voxel_mm: tuple[float, float, float]) -> Double:
     """Distance to the border in mm, positive inside."""
-    inside = ndimage.distance_transform_edt(mask, sampling=voxel_mm)
-    outside = ndimage.distance_transform_edt(~mask, sampling=voxel_mm)
+    inside, outside = distance_mm(~mask, voxel_mm), distance_mm(mask, voxel_mm)
     # Centres on both sides of a border are one voxel apart, and the border lies half-way.
     half = float(np.mean(voxel_mm)) / 2
     signed: Double = np.where(mask, inside - half, half - outside)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.distance import distance_mm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,13 +138,13 @@ def without_meninges(found: Fractions, voxel_mm: tuple[float, float, float]) -> 
     ``2 MENINGES_MM`` is taken away, and is in one piece, is brain; gray matter further than
     ``MENINGES_MM`` + 1 mm from that is not.
     """
-    thick = ndimage.distance_transform_edt(found.gm + found.wm > 0.5, sampling=voxel_mm)
+    thick = distance_mm(found.gm + found.wm <= 0.5, voxel_mm)
     labels, count = ndimage.label(thick > MENINGES_MM)
     if not count:
         return found
     brain = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     # One millimetre more than was taken away gives back partial voxels at the border of the cortex.
-    far = ndimage.distance_transform_edt(~brain, sampling=voxel_mm) > MENINGES_MM + 1.0
+    far = distance_mm(brain, voxel_mm) > MENINGES_MM + 1.0
     moved = np.where(far, found.gm, 0).astype(np.float32)
     return replace(found, gm=found.gm - moved, csf=found.csf + moved)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.crop import Crop, around, margin_voxels
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.labels import SIDES
 
 if TYPE_CHECKING:
@@ -295,8 +296,8 @@ def _depth_mm(share: Image) -> NDArray[np.float64]:
     """Return how deep each voxel lies in a structure; negative outside."""
     inside = share.data > 0.5
     sizes = share.grid.voxel_size_mm
-    depth = ndimage.distance_transform_edt(inside, sizes)
-    depth -= ndimage.distance_transform_edt(~inside, sizes)
+    depth = distance_mm(~inside, sizes)
+    depth -= distance_mm(inside, sizes)
     # Centres of voxels beside the border are half a voxel from it; the steps of voxels are no
     # border.
     depth -= 0.5 * min(sizes) * np.sign(depth)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.crop import Crop, around
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import TABLE, Group
@@ -111,10 +112,7 @@ class BrainBox:
 
     def distance_mm(self, mask: Mask) -> Volume:
         """Return the distance of each voxel to the mask; infinite where the mask is empty."""
-        if not mask.any():
-            return np.full(mask.shape, np.inf, np.float32)
-        distance: Volume = ndimage.distance_transform_edt(~mask, self.voxel_size_mm)
-        return distance.astype(np.float32)
+        return distance_mm(mask, self.voxel_size_mm)
 
 
 def box_around(brain: Image, margin_mm: float = 3.0) -> BrainBox:

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.context import BrainBox, Mask, Volume
@@ -123,19 +124,17 @@ def grow(
         )
     size_mm = image.grid.voxel_size_mm
     grown = seeds.data > 0
-    labels, count = components(grown)
-    distance_mm = (
-        ndimage.distance_transform_edt(~grown, size_mm) if count else np.zeros(seeds.shape)
-    )
+    labels, _ = components(grown)
+    away_mm = distance_mm(grown, size_mm)
     free = np.isfinite(image.data) if within is None else within.data > 0
     # A voxel's noise must not decide: a blur of half a millimetre, as for the lesions found here.
     even = ndimage.gaussian_filter(image.data.astype(np.float32), [0.5 / size for size in size_mm])
     for number, crop in around_each(labels, margin=margin_voxels(2 * reach_mm, size_mm)):
         box = crop.slices
-        near = free[box] & (distance_mm[box] <= reach_mm)
+        near = free[box] & (away_mm[box] <= reach_mm)
         # One voxel less than ``near``: who gets beyond it was stopped by the reach and not by an
         # outline.
-        inner = distance_mm[box] <= reach_mm - max(size_mm)
+        inner = away_mm[box] <= reach_mm - max(size_mm)
         grown[box] |= _sharpest(even[box], labels[box] == number, near, inner)
     return image.like(grown)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import ndimage
 
+from bids_qsmthal.core.distance import distance_mm
+
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Grid, Mask
 
@@ -116,8 +118,8 @@ def without_islands(mask: Mask, least_voxels: float) -> Mask:
 def depth(mask: Mask, grid: Grid) -> Array:
     """Return the distance to the edge of the mask, or of the image, in mm."""
     # The padding counts the border of the image as an edge: a slab cuts the brain there.
-    padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=grid.voxel_size_mm)
-    distance: Array = padded[1:-1, 1:-1, 1:-1].astype(np.float32)
+    padded = distance_mm(~np.pad(mask, 1), grid.voxel_size_mm)
+    distance: Array = padded[1:-1, 1:-1, 1:-1]
     return distance
 
 

@@ -10,9 +10,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy import ndimage
 
 from bids_qsmthal.core.affine import voxel_sizes_mm
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.image import Affine, Image, resample
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _registration(pair: Registration, near: Image) -> Registration:
 def _near(brain: Image) -> Image:
     """Return the brain and its margin as a mask."""
     # In mm, so that thick slices do not keep more of a face than thin ones.
-    away_mm = ndimage.distance_transform_edt(brain.data == 0, sampling=voxel_sizes_mm(brain.affine))
+    away_mm = distance_mm(brain.data != 0, voxel_sizes_mm(brain.affine).tolist())
     return brain.like((away_mm <= MARGIN_MM).astype(np.uint8))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import ndimage
 
 from bids_qsmthal.core.crop import around_each, margin_voxels
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.roi import transfer
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
@@ -58,7 +59,7 @@ class LesionImages:
     @property
     def normal_white(self) -> Mask:
         """White matter away from lesions and veins."""
-        near = ndimage.distance_transform_edt(self.labels == 0, self.voxel_size_mm) < CLEAR_MM
+        near = distance_mm(self.labels != 0, self.voxel_size_mm) < CLEAR_MM
         normal: Mask = self.white & self.usable & ~self.veins & ~near
         return normal
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core import robust
 from bids_qsmthal.core.crop import around, margin_voxels
+from bids_qsmthal.core.distance import distance_mm
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm import Array, Mask
@@ -29,10 +30,7 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     """
     half = 0.5 * min(voxel_size_mm)
     inside = _distance_inside(mask, voxel_size_mm)
-    outside = ndimage.distance_transform_edt(~mask, sampling=voxel_size_mm)
-    if not mask.any():
-        # SciPy measures the way to the nearest zero, and ``~mask`` has none here.
-        outside = np.full(mask.shape, np.inf)
+    outside = distance_mm(mask, voxel_size_mm)
     depth: Array = np.where(mask, inside - half, half - outside).astype(np.float32)
     return depth
 
@@ -40,7 +38,7 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
 def _distance_inside(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     """Return the distance (mm) to the nearest voxel centre outside; the image's edge is outside."""
     # Padding makes the image's edge a border like any other.
-    padded = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size_mm)
+    padded = distance_mm(~np.pad(mask, 1), voxel_size_mm)
     distance: Array = padded[1:-1, 1:-1, 1:-1]
     return distance
 
@@ -61,7 +59,7 @@ def dilated(mask: Mask, voxel_size_mm: VoxelSize, radius_mm: float) -> Mask:
     if crop is None:
         return grown
     box = crop.slices
-    distance = ndimage.distance_transform_edt(~grown[box], sampling=voxel_size_mm)
+    distance = distance_mm(grown[box], voxel_size_mm)
     # A micrometre for rounding: a neighbour at just the radius belongs to it.
     grown[box] = distance <= radius_mm + 1e-6
     return grown
