@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.bids import manifest
+from bids_qsmthal.bids import manifest, presence
 from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class FinishedVisit:
 
 
 def finished_visits(output_dir: Path, bids_dir: Path, subject: str) -> tuple[FinishedVisit, ...]:
-    """Return the sessions of a person that have a finished T1w.
+    """Return the sessions of a person that have a finished T1w and are in the dataset still.
 
     In the order of time where all have one (``acq_time`` in ``sessions.tsv`` or ``scans.tsv``),
     else of their labels.
@@ -58,15 +58,18 @@ def finished_visits(output_dir: Path, bids_dir: Path, subject: str) -> tuple[Fin
         FinishedVisit(
             session=session, time=_time(bids_dir / f"sub-{subject}", session), files=files
         )
-        for session, files in _sessions(output_dir, subject)
+        for session, files in _sessions(bids_dir, output_dir, subject)
         if T1W in files
     ]
     return in_order(found)
 
 
-def session_labels(output_dir: Path, subject: str) -> list[str]:
-    """Return the sessions of a person that a manifest names, whatever they made."""
-    return [session for session, _ in _places(output_dir, subject)]
+def session_labels(bids_dir: Path, output_dir: Path, subject: str) -> list[str]:
+    """Return the sessions of a person that a manifest names, whatever they made.
+
+    One that the dataset has no more, because it was renamed or withdrawn, is no visit.
+    """
+    return [session for session, _ in _places(bids_dir, output_dir, subject)]
 
 
 def in_order(visits: Iterable[FinishedVisit]) -> tuple[FinishedVisit, ...]:
@@ -93,9 +96,11 @@ def _natural(label: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
-def _sessions(output_dir: Path, subject: str) -> Sequence[tuple[str, dict[str, Path]]]:
+def _sessions(
+    bids_dir: Path, output_dir: Path, subject: str
+) -> Sequence[tuple[str, dict[str, Path]]]:
     found = []
-    for session, name in _places(output_dir, subject):
+    for session, name in _places(bids_dir, output_dir, subject):
         files: dict[str, Path] = {}
         for entry in manifest.read_of(output_dir, name):
             path = output_dir / entry.path
@@ -106,12 +111,14 @@ def _sessions(output_dir: Path, subject: str) -> Sequence[tuple[str, dict[str, P
     return found
 
 
-def _places(output_dir: Path, subject: str) -> list[tuple[str, str]]:
+def _places(bids_dir: Path, output_dir: Path, subject: str) -> list[tuple[str, str]]:
     """Return the label of each session that has a manifest, and how its files are named."""
     begin = f"sub-{subject}_ses-"
     places = sorted((output_dir / "logs").glob(f"{begin}*{manifest.ENDING}"))
-    names = [place.name.removesuffix(manifest.ENDING) for place in places]
-    return [(name.removeprefix(begin), name) for name in names]
+    labels = [place.name.removeprefix(begin).removesuffix(manifest.ENDING) for place in places]
+    keys = {label: (f"sub-{subject}", f"ses-{label}") for label in labels}
+    gone = presence.without_images(bids_dir, keys.values())
+    return [(label, f"{begin}{label}") for label in labels if keys[label] not in gone]
 
 
 def _ending(name: str) -> str:

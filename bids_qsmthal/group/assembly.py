@@ -148,7 +148,8 @@ def assemble(
         No table has a column the user's analysis asks for, or a label has no results.
     """
     # Identities before covariates: tables of the dataset are matched to those who have results.
-    scans = _scans(output_dir, analysis, selection or Selection())
+    tables = finished.finished_tables(bids_dir, output_dir, selection or Selection())
+    scans = _scans(tables, output_dir, analysis)
     sources = covariates.with_matched_ids(covariates.covariate_tables(bids_dir), scans.participants)
     wide = measures.wide(scans.usable)
     values = _variables(analysis, wide, scans.catalogue, sources, strict=strict)
@@ -241,9 +242,8 @@ class _Scans:
         return {str(who): sorted(scans.unique()) for who, scans in by_participant}
 
 
-def _scans(output_dir: Path, analysis: Analysis, selection: Selection) -> _Scans:
+def _scans(tables: FinishedTables, output_dir: Path, analysis: Analysis) -> _Scans:
     """Return the measures of all scans and what was decided about them."""
-    tables = finished.finished_tables(output_dir, selection)
     tidy = measures.read(tables.measures)
     choices = participant_tables.other_choices(tables.sensitivity)
     more = participant_tables.as_measures(choices, tidy)

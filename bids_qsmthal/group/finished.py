@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_qsmthal.bids import manifest
+from bids_qsmthal.bids import manifest, presence
 from bids_qsmthal.bids.sidecars import entities_of
 from bids_qsmthal.core.errors import DataError, LevelUnavailableError, MissingInputError
 from bids_qsmthal.group import table_reading
@@ -61,15 +61,38 @@ class _Session:
     tables: tuple[Path, ...]
 
     @property
+    def key(self) -> tuple[str, str]:
+        return self.participant_id, self.session_id
+
+    @property
     def name(self) -> str:
         return self.participant_id + (f"_{self.session_id}" if self.session_id != "n/a" else "")
 
 
-def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubts:
+    """What is known of all sessions at once.
+
+    Attributes
+    ----------
+    failed
+        The scans whose last run failed, by the name of their session.
+    gone
+        Participants and sessions of which the dataset has no images.
+    """
+
+    output_dir: Path
+    failed: dict[str, tuple[str, ...]]
+    gone: set[tuple[str, str]]
+
+
+def finished_tables(bids_dir: Path, output_dir: Path, selection: Selection) -> FinishedTables:
     """Return the tables that may be read, and which sessions are left out and why.
 
     Parameters
     ----------
+    bids_dir
+        The dataset. Whom it has no images of, while it has others', was renamed or withdrawn.
     output_dir
         Where the participant level wrote.
     selection
@@ -99,8 +122,12 @@ def finished_tables(output_dir: Path, selection: Selection) -> FinishedTables:
             "complete and of one run; they are read as they are.",
             output_dir,
         )
-    failed = _failed(output_dir)
-    reasons = [_why_not(session, output_dir, failed) if vouched else None for session in wanted]
+    doubts = _Doubts(
+        output_dir=output_dir,
+        failed=_failed(output_dir),
+        gone=presence.without_images(bids_dir, [session.key for session in wanted]),
+    )
+    reasons = [_why_not(session, doubts) if vouched else None for session in wanted]
     usable = [path for s, why in zip(wanted, reasons, strict=True) if not why for path in s.tables]
     usable = [path for path in usable if _is_run(path, selection)]
     left_out = tuple(
@@ -199,25 +226,25 @@ def _failed(output_dir: Path) -> dict[str, tuple[str, ...]]:
     return failed
 
 
-def _why_not(
-    session: _Session, output_dir: Path, failed: dict[str, tuple[str, ...]]
-) -> Reason | None:
+def _why_not(session: _Session, doubts: _Doubts) -> Reason | None:
     """Return why the tables of a session cannot be believed, or nothing.
 
     A scan that failed casts doubt on all of its session: it may be one of the others under the
     name it has now.
     """
-    if session.name in failed:
-        return Reason(Code.FAILED, failed[session.name])
+    if session.key in doubts.gone:
+        return Reason(Code.NOT_IN_DATASET, (session.name,))
+    if session.name in doubts.failed:
+        return Reason(Code.FAILED, doubts.failed[session.name])
     try:
         # A malformed manifest vouches for nothing: as if the run had not finished.
-        entries = manifest.read_of(output_dir, session.name)
+        entries = manifest.read_of(doubts.output_dir, session.name)
     except DataError:
         entries = []
     if not entries:
         return Reason(Code.NOT_FINISHED, (f"{session.name}{manifest.ENDING}",))
     written = {entry.path: entry.sha256 for entry in entries}
-    relative = {path: path.relative_to(output_dir).as_posix() for path in session.tables}
+    relative = {path: path.relative_to(doubts.output_dir).as_posix() for path in session.tables}
     # Listed before digest: the second check looks each path up.
     checks: tuple[tuple[Code, Callable[[Path], bool]], ...] = (
         (Code.NOT_IN_MANIFEST, lambda path: relative[path] not in written),

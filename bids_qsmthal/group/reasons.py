@@ -18,6 +18,7 @@ class Code(StrEnum):
     FAILED = "failed"
     NOT_IN_MANIFEST = "not_in_manifest"
     CHANGED = "changed"
+    NOT_IN_DATASET = "not_in_dataset"
     SEVERAL_ACQUISITIONS = "several_acquisitions"
     UNUSABLE_MEASURES = "unusable_measures"
     FAILED_CHECKS = "failed_checks"
@@ -37,6 +38,8 @@ SENTENCES = {
     Code.NOT_IN_MANIFEST: "{0} is of an earlier run: the manifest of the last one does not list "
     "it; remove it, or run the participant level again",
     Code.CHANGED: "{0} is not as the last run wrote it (checksum); run the participant level again",
+    Code.NOT_IN_DATASET: "the dataset has no images of {0} any more: renamed or withdrawn; remove "
+    "its results, or give the dataset that has them",
     Code.SEVERAL_ACQUISITIONS: "{0} are different acquisitions, which are not averaged; exclude "
     "all but one in edits/exclusions.tsv",
     Code.UNUSABLE_MEASURES: "quality control: {0}",
@@ -54,6 +57,7 @@ SUMMARIES = {
     Code.FAILED: "the last run failed",
     Code.NOT_IN_MANIFEST: "tables of an earlier run",
     Code.CHANGED: "tables changed since the last run",
+    Code.NOT_IN_DATASET: "no images in the dataset any more",
     Code.SEVERAL_ACQUISITIONS: "several acquisitions in a session",
 }
 """The same of many participants, each of whom has names of their own in the sentence."""

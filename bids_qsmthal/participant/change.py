@@ -58,7 +58,7 @@ def people(sessions: Iterable[Session], settings: Settings) -> list[Session]:
     return [
         Session(root=root, subject=subject)
         for subject, root in named.items()
-        if len(_wanted(visits.session_labels(settings.output_dir, subject), settings))
+        if len(_wanted(visits.session_labels(root, settings.output_dir, subject), settings))
         >= FEWEST_VISITS
     ]
 

@@ -14,6 +14,7 @@ from bids_qsmthal.bids.visits import (
     FinishedVisit,
     finished_visits,
     in_order,
+    session_labels,
     years_between,
 )
 from bids_qsmthal.core.errors import DataError
@@ -64,6 +65,19 @@ def test_only_what_a_manifest_vouches_for_is_a_visit(tmp_path):
     assert found.session == "1"
     assert found.time == datetime(2021, 3, 1, 11, tzinfo=UTC)
     assert found.files["Chimap.nii.gz"].name == "sub-01_ses-1_run-1_Chimap.nii.gz"
+
+
+def test_a_session_that_the_dataset_has_no_more_is_no_visit(tmp_path):
+    """Otherwise one that was renamed is compared with itself."""
+    out, bids = tmp_path / "out", tmp_path / "bids"
+    for session in ("1", "2", "old"):
+        _finished(out, session, [T1W])
+    for session in ("1", "2"):
+        scan = bids / f"sub-01/ses-{session}/anat/sub-01_ses-{session}_T1w.nii.gz"
+        scan.parent.mkdir(parents=True)
+        scan.touch()
+    assert [one.session for one in finished_visits(out, bids, "01")] == ["1", "2"]
+    assert session_labels(bids, out, "01") == ["1", "2"]
 
 
 def test_a_time_that_is_none_is_named_with_its_table(tmp_path):

@@ -1,6 +1,7 @@
 """Only what a finished run wrote, and nothing changed since, is read."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from bids_qsmthal.core.errors import LevelUnavailableError, MissingInputError
 from bids_qsmthal.group import analysis_file, assembly, finished, flow
 from bids_qsmthal.group.assembly import Cohort
-from bids_qsmthal.group.reasons import Code
+from bids_qsmthal.group.reasons import Code, Reason
 from bids_qsmthal.settings import Selection
 from tests import cohorts
 
@@ -81,7 +82,7 @@ def test_who_is_not_finished_and_current_is_left_out_with_the_reason(
     study: tuple[Path, Path], happened: Callable[[Path], None], code: Code
 ) -> None:
     happened(study[1])
-    tables = finished.finished_tables(study[1], Selection())
+    tables = finished.finished_tables(*study, Selection())
     assert [(one.participant_id, one.reason.code) for one in tables.left_out] == [
         ("sub-0003", code)
     ]
@@ -95,6 +96,45 @@ def test_who_is_not_finished_and_current_is_left_out_with_the_reason(
     assert steps.loc["in the analysis", "n"] == N - 1
     excluded = steps[steps.index.str.startswith("excluded: ")]
     assert list(excluded["detail"]) == ["sub-0003"]
+
+
+def write_scan(bids_dir: Path, who: str, session: str = "") -> Path:
+    folder = bids_dir.joinpath(who, session, "anat")
+    folder.mkdir(parents=True)
+    path = folder / f"{who}_T1w.nii.gz"
+    path.symlink_to("../.git/annex/objects/not-here")
+    return path
+
+
+def test_who_was_renamed_in_the_dataset_or_withdrawn_is_left_out(study: tuple[Path, Path]) -> None:
+    """Otherwise a renamed participant counts twice: under the old name and the new one."""
+    scans = {number: write_scan(study[0], f"sub-000{number}") for number in range(1, N + 1)}
+    assert len(assembled(study).frame) == N
+    scans[2].parent.parent.rename(study[0] / "sub-0099")
+    scans[3].unlink()
+    shutil.rmtree(scans[5].parent)  # an empty folder: a subdataset that is not installed
+    cohort = assembled(study)
+    assert set(cohort.frame["participant_id"]) == {f"sub-000{i}" for i in (1, 4, 5, 6)}
+    reasons = cohort.exclusions.set_index("participant_id")["reason"]
+    for who in ("sub-0002", "sub-0003"):
+        assert reasons[who] == Reason(Code.NOT_IN_DATASET, (who,)).text
+    steps = flow.table(cohort.flow).set_index("step")
+    assert steps.loc["excluded: no images in the dataset any more", "n"] == 2
+
+
+def test_a_session_that_the_dataset_has_no_more_is_left_out(tmp_path: Path) -> None:
+    out, bids_dir = tmp_path / "out", tmp_path / "bids"
+    for session in ("n/a", "ses-a", "ses-b"):
+        cohorts.write_measures(out, "sub-01", {"chi": -10.0}, labels=(session, "n/a"))
+    cohorts.finish(out)
+    for session in ("ses-b", "ses-c"):
+        write_scan(bids_dir, "sub-01", session)
+    found = finished.finished_tables(bids_dir, out, Selection())
+    assert [path.parent.parent.name for path in found.measures] == ["ses-b"]
+    assert {(one.session_id, one.reason.code) for one in found.left_out} == {
+        ("n/a", Code.NOT_IN_DATASET),
+        ("ses-a", Code.NOT_IN_DATASET),
+    }
 
 
 def test_two_acquisitions_of_a_session_are_not_averaged(study: tuple[Path, Path]) -> None:
@@ -141,19 +181,19 @@ def test_only_who_is_asked_for_is_in_the_analysis(study: tuple[Path, Path]) -> N
     steps = flow.table(cohort.flow).set_index("step")["n"]
     assert steps["not asked for (--participant-label, --session-label)"] == N - 2
     with pytest.raises(MissingInputError, match="no results of participant 77"):
-        finished.finished_tables(study[1], Selection(participants=("77",)))
+        finished.finished_tables(*study, Selection(participants=("77",)))
 
 
 def test_only_sessions_and_runs_that_are_asked_for_are_read(tmp_path: Path) -> None:
     for session, chi in (("ses-a", -10.0), ("ses-b", -30.0)):
         for run in ("run-1", "run-2"):
             cohorts.write_measures(tmp_path, "sub-01", {"chi": chi}, labels=(session, run))
-    found = finished.finished_tables(tmp_path, Selection(sessions=("b",), runs=("2",)))
+    found = finished.finished_tables(tmp_path, tmp_path, Selection(sessions=("b",), runs=("2",)))
     assert [path.name for path in found.measures] == [
         "sub-01_ses-b_run-2_desc-qsmthal_measures.tsv"
     ]
     with pytest.raises(MissingInputError, match=r"no results of session c\. There are: a, b"):
-        finished.finished_tables(tmp_path, Selection(sessions=("c",)))
+        finished.finished_tables(tmp_path, tmp_path, Selection(sessions=("c",)))
 
 
 def test_where_nobody_is_finished_the_level_is_unavailable(study: tuple[Path, Path]) -> None:
@@ -161,7 +201,7 @@ def test_where_nobody_is_finished_the_level_is_unavailable(study: tuple[Path, Pa
         path.unlink()
     (study[1] / "logs" / "settings.json").write_text("{}")
     with pytest.raises(LevelUnavailableError, match="no participant can be used: no finished run"):
-        finished.finished_tables(study[1], Selection())
+        finished.finished_tables(*study, Selection())
 
 
 def test_tables_that_come_without_any_logs_are_read_and_that_is_said(tmp_path: Path) -> None:

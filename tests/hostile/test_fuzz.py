@@ -192,7 +192,8 @@ def test_measures(tmp_path: Path, content: str | bytes, begin: bytes) -> None:
     raw = content if isinstance(content, bytes) else content.encode()
     (folder / f"sub-01{finished.MEASURES}").write_bytes(begin + raw)
     try:
-        frame = measures.read(finished.finished_tables(tmp_path, Selection()).measures)
+        tables = finished.finished_tables(tmp_path / "bids", tmp_path, Selection())
+        frame = measures.read(tables.measures)
         measures.wide(frame)
     except QsmthalError as error:
         refused(error)

@@ -13,7 +13,11 @@ import pytest
 
 from bids_qsmthal.bids import manifest
 from tests import tiny
-from tests.restart import victims
+from tests.restart import disks, victims
+from tests.restart.disks import Disk
+
+LONGEST_S = 1800.0
+"""After this a run hangs: the slowest takes half a minute, and a busy machine ten times as long."""
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,15 @@ def undisturbed(dataset: Path) -> dict[str, str]:
     return outputs(dataset / "undisturbed")
 
 
+@pytest.fixture(scope="session", params=disks.KINDS)
+def disk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Disk]:
+    """A disk that becomes full, and one with a quota."""
+    with disks.KINDS[request.param](tmp_path_factory.mktemp("disk")) as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[victims.Server]:
     """What forks processes that are to be killed."""
@@ -44,7 +57,7 @@ def command(words: Sequence[str]) -> list[str]:
 
 def run(words: Sequence[str], **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(words), capture_output=True, text=True, check=False, timeout=300, **more
+        command(words), capture_output=True, text=True, check=False, timeout=LONGEST_S, **more
     )
 
 

@@ -2,11 +2,13 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,20 @@ from bids_qsmthal.app.cli import main
 from bids_qsmthal.core.errors import ExitCode
 from bids_qsmthal.core.files import sweep
 from tests import tiny
-from tests.restart.conftest import forget, kill, leftovers, outputs, run, said_in_logs, start
+from tests.restart import disks
+from tests.restart.conftest import (
+    LONGEST_S,
+    forget,
+    kill,
+    leftovers,
+    outputs,
+    run,
+    said_in_logs,
+    start,
+)
+from tests.restart.disks import KIB, Disk
 from tests.restart.victims import AtTouch, Heard, InStage, InWork, Server
 from tests.seam import Study
-from tests.ship.conftest import missing
 
 KILLS, CLEAN_EVERY = 15, 5
 SEED = 20180301
@@ -74,80 +86,120 @@ def test_a_run_that_is_killed_15_times_ends_as_if_nothing_had_happened(
     assert killed > 0
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own, for output and work."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
+@dataclass(frozen=True)
+class Sizes:
+    """What a participant takes (bytes): results that are kept, outputs, of these images, pages."""
+
+    kept: int
+    written: int
+    images: int
+    pages: int
+
+
+def sizes_of(root: Path, names: Iterable[str]) -> Sizes:
+    """Return the sizes of an undisturbed participant, whose outputs have these names."""
+    size = {name: (root / "undisturbed" / name).stat().st_size for name in names}
+    kept = root / "work-undisturbed" / "sub-01"
+    return Sizes(
+        kept=sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()),
+        written=sum(size.values()),
+        images=sum(size[name] for name in size if name.endswith(".nii.gz")),
+        pages=sum(size[name] for name in size if name.endswith(".html")),
     )
-    if mounted.returncode:
-        missing("the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def resize(disk: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+@dataclass(frozen=True)
+class Folders:
+    """Output and work folder of a participant on a disk, and the command that fills them."""
+
+    root: Path
+    words: list[str]
+    log: Path
+    server: Server
+    disk: Disk
+    wanted: dict[str, str]
+
+    def ends_without_room(self, room: int, where: str) -> None:
+        """So much is left (bytes): the run ends in one line there, and nothing is half written."""
+        self.disk.leave(room)
+        ended, said = heard(self.server, self.words, self.log)
+        assert ended == ExitCode.OUTPUT, said
+        assert "Traceback" not in said
+        assert "Logging error" not in said
+        assert re.search(rf"{where}.*{self.disk.says}", said), said
+        last = said.strip().splitlines()[-1]
+        assert self.disk.says in last
+        assert "free space" in last
+        for name, checksum in outputs(self.root / "out").items():
+            assert name == "sub-01_failed.html" or self.wanted[name] == checksum, name
+
+    def ends_well(self) -> None:
+        self.disk.leave_plenty()
+        ended, said = heard(self.server, self.words, self.log)
+        assert ended == 0, said
+        assert outputs(self.root / "out") == self.wanted
+        assert not leftovers(self.root / "out")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size_kib", [8, 120, 700, 2300, 4000])
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(
-    dataset: Path, undisturbed: dict[str, str], disk: Path, size_kib: int
+def test_without_room_a_run_ends_in_one_line_and_goes_on_when_there_is_some(
+    dataset: Path, undisturbed: dict[str, str], disk: Disk, server: Server, tmp_path: Path
 ) -> None:
-    """Sizes at which description, log, results of stages, images and the page do not fit."""
-    resize(disk, f"{size_kib}k")
+    """Of a full disk, and of a quota on a disk that is not full: at four places of a run."""
+    root = disk.place / "participant"
     words = tiny.words(dataset, *ONE)
-    words[1], words[words.index("--work-dir") + 1] = str(disk / "out"), str(disk / "work")
-    done = run(words)
-    assert done.returncode in (73, 74), done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Logging error" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert "No space left" in last
-    assert "free space" in last
-    for name, checksum in outputs(disk / "out").items():
-        assert name == "sub-01_failed.html" or undisturbed[name] == checksum, name
-    resize(disk, "64m")
-    # The whole command: it also writes what describes the output folder.
-    again = run(words)
-    assert again.returncode == 0, again.stderr
-    mine = {k: v for k, v in undisturbed.items() if "sub-02" not in k}
-    assert outputs(disk / "out") == mine
-    assert not leftovers(disk / "out")
+    words[1], words[words.index("--work-dir") + 1] = str(root / "out"), str(root / "work")
+    sizes = sizes_of(dataset, of_first(undisturbed))
+    wanted = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
+    run = Folders(root, words, tmp_path / "said.txt", server, disk, wanted)
+    run.ends_without_room(8 * KIB, r"out/[\w.]+:")
+    run.ends_without_room(sizes.kept // 2, r"work/sub-01/(arrays|results)/")
+    run.ends_well()
+    # Results of stages are kept now; what is written anew are images, tables, figures and pages.
+    for room, where in (
+        (sizes.images // 2, r"sub-01/anat/\S+\.nii\.gz"),
+        (sizes.written - sizes.pages // 2, r"sub-01\S*\.html"),
+    ):
+        shutil.rmtree(root / "out")
+        run.ends_without_room(room, where)
+    run.ends_well()
+
+
+def heard(server: Server, words: list[str], log: Path) -> tuple[int, str]:
+    """Return how a command ended, and what it said."""
+    return server.run(words, "command", Heard(log)), log.read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("free_kib", [8, 400])
-def test_a_disk_that_is_full_at_the_group_level_leaves_no_half_of_it(
-    tiny_study: Study, disk: Path, caplog: pytest.LogCaptureFixture, free_kib: int
+def test_without_room_at_the_group_level_nothing_is_left_of_it(
+    tiny_study: Study, disk: Disk, caplog: pytest.LogCaptureFixture, free_kib: int
 ) -> None:
     """Tables or the page find no room: there is no group folder; with room it is the same."""
-    resize(disk, "64m")
-    shutil.copytree(tiny_study.out, disk / "out", ignore=shutil.ignore_patterns("group*"))
-    kept = outputs(disk / "out")
-    resize(disk, f"{shutil.disk_usage(disk).used // 1024 + free_kib}k")
-    words = [str(tiny_study.bids), str(disk / "out"), "group", "-w", str(disk / "work")]
-    assert main(words) in (ExitCode.OUTPUT, ExitCode.READ_WRITE)
-    assert "No space left" in caplog.messages[-1]
+    root = disk.place / "group"
+    shutil.rmtree(root, ignore_errors=True)
+    disk.leave_plenty()
+    shutil.copytree(tiny_study.out, root / "out", ignore=shutil.ignore_patterns("group*"))
+    kept = outputs(root / "out")
+    disk.leave(free_kib * KIB)
+    words = [str(tiny_study.bids), str(root / "out"), "group", "-w", str(root / "work")]
+    assert main(words) == ExitCode.OUTPUT
+    assert disk.says in caplog.messages[-1]
     assert "free space" in caplog.messages[-1]
-    assert {name: kept.get(name) for name in outputs(disk / "out")} == kept
-    resize(disk, "64m")
+    assert {name: kept.get(name) for name in outputs(root / "out")} == kept
+    disk.leave_plenty()
     assert main(words) == 0
-    assert outputs(disk / "out") == outputs(tiny_study.out)
+    assert outputs(root / "out") == outputs(tiny_study.out)
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_read_only_is_one_line(dataset: Path, disk: Path) -> None:
-    resize(disk, "64m")
+def test_a_disk_that_is_read_only_is_one_line(dataset: Path, tmp_path: Path) -> None:
     words = tiny.words(dataset, *ONE)
-    words[1], words[words.index("--work-dir") + 1] = str(disk / "out"), str(disk / "work")
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    done = run(words)
+    with disks.full(tmp_path) as disk:
+        place = disk.place
+        words[1], words[words.index("--work-dir") + 1] = str(place / "out"), str(place / "work")
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        done = run(words)
     assert done.returncode == ExitCode.OUTPUT, done.stderr
     assert "Traceback" not in done.stderr
     assert "Read-only file system" in done.stderr.strip().splitlines()[-1]
@@ -168,7 +220,7 @@ def test_a_run_that_is_suspended_goes_on_as_if_nothing_had_happened(
     """As by Ctrl-Z, or a cluster that suspends jobs: first while it works, then some moments on."""
     forget(dataset, "suspended")
     process = start(tiny.words(dataset, *ONE, out="suspended"))
-    until = time.monotonic() + 120
+    until = time.monotonic() + LONGEST_S
     while not list((dataset / "suspended" / "logs").glob("sub-01_*.log")):
         assert process.poll() is None
         assert time.monotonic() < until
@@ -181,7 +233,7 @@ def test_a_run_that_is_suspended_goes_on_as_if_nothing_had_happened(
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.2)
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
     mine = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
     assert outputs(dataset / "suspended") == mine
 
