@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from bids_qsmthal.bids.external import EDITS
+from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import MissingInputError
 from bids_qsmthal.group import reader_agreement
 from bids_qsmthal.report import page
 from bids_qsmthal.view import (
     drawn,
     edits,
+    head,
     images,
     live,
     operations,
@@ -41,6 +43,7 @@ STATIC: Final = {
     "bench.js": "text/javascript; charset=utf-8",
     "table.js": "text/javascript; charset=utf-8",
     "maps.js": "text/javascript; charset=utf-8",
+    "planes.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
     "remake.js": "text/javascript; charset=utf-8",
     "drawing.js": "text/javascript; charset=utf-8",
@@ -107,6 +110,7 @@ def routes(of: Bench) -> tuple[Route, ...]:
         _route("GET", r"static/(?P<name>[\w.]+)", _static),
         _route("GET", "api/participants", partial(_participants, of)),
         _route("GET", f"api/scan/{name}", partial(_scan, of)),
+        _route("GET", f"api/head/{name}/{key}", partial(_head, of)),
         _route("GET", rf"api/map/{name}/{key}/(?P<below>\w+){which}", partial(_map, of)),
         _route("GET", rf"api/label/{name}/{key}{which}", partial(_label, of)),
         _route("GET", f"api/versions/{name}/{key}", partial(_versions, of)),
@@ -154,7 +158,14 @@ def _participants(of: Bench, _request: Request) -> Response:
 
 
 def _scan(of: Bench, request: Request) -> Response:
-    return answer(images.overview(_of(of, request)))
+    scan = _of(of, request)
+    return answer(images.overview(scan) | {"head": head.is_known(scan)})
+
+
+def _head(of: Bench, request: Request) -> Response:
+    label = images.label(request.parts["key"])
+    matrix = head.to_head(_of(of, request), PRODUCTS[label.key].space)
+    return answer({"matrix": matrix.tolist()})
 
 
 def _map(of: Bench, request: Request) -> Response:

@@ -52,6 +52,10 @@ def click(browser, selector: str) -> None:
     browser.value(f"document.querySelector({json.dumps(selector)}).click()")
 
 
+CROSSHAIR = "Array.from(bench.viewer.nv.frac2vox(bench.viewer.nv.scene.crosshairPos))"
+"""The voxel at the crosshair, counted to R, A and S."""
+
+
 def names(browser) -> list[str]:
     return browser.value("[...document.querySelectorAll('#rows button')].map(b => b.textContent)")
 
@@ -255,14 +259,10 @@ def test_tools_outlines_and_marks_are_for_the_keyboard_too(browser, client) -> N
     # From the middle of the image to a voxel of nothing, and a mark there.
     browser.value("document.getElementById('canvas').focus()")
     browser.value("document.getElementById('pen').value = '1'; bench.viewer.pen()")
-    start = browser.value(
-        "Array.from(bench.viewer.nv.frac2vox(bench.viewer.nv.scene.crosshairPos))"
-    )
+    start = browser.value(CROSSHAIR)
     press(browser, "ArrowUp")
     press(browser, "PageUp")
-    after = browser.value(
-        "Array.from(bench.viewer.nv.frac2vox(bench.viewer.nv.scene.crosshairPos))"
-    )
+    after = browser.value(CROSSHAIR)
     assert np.subtract(after, start).tolist() == [0, 1, 1]
     press(browser, "p")
     marked = json.loads(wait(browser, f"{FOUND} !== {json.dumps(before)} && {FOUND}"))
@@ -290,8 +290,13 @@ def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_d
         "document.getElementById('label').dispatchEvent(new Event('change'))"
     )
     wait(browser, f"{SHOWN} === 'sub-02 lesion' && {FOUND}")
-    for key in ("n", "c"):
+    # The crosshair is in the larger one, then in the other: the scan is tilted.
+    for key, number in (("n", 1), ("c", 2)):
         press(browser, key)
+        wait(browser, f"{STATUS}.startsWith('Lesion {number} of 2')")
+        # The first axis of the file runs to the left.
+        x, y, z = browser.value(CROSSHAIR)
+        assert NUMBERED[NUMBERED.shape[0] - 1 - x, y, z] == number
     press(browser, "x")
     wait(browser, f"JSON.parse({FOUND}).pieces.length === 1")
     browser.value("document.getElementById('reader').value = 'AB'")

@@ -46,7 +46,7 @@ def erase(browser, voxels: np.ndarray, affine: np.ndarray) -> None:
     The page holds the box of the brain: voxels have other numbers there, at the same places.
     """
     places = (voxels @ affine[:3, :3].T + affine[:3, 3]).tolist()
-    voxel = "bench.viewer.nv.frac2vox(bench.viewer.nv.mm2frac(mm))"
+    voxel = "bench.viewer.nv.frac2vox(bench.viewer.nv.mm2frac(mm, 0, true))"
     browser.value("bench.viewer.nv.drawPenAxCorSag = 0")
     browser.value(f"{places}.forEach((mm) => bench.viewer.nv.drawPt(...{voxel}, 0))")
     browser.value("bench.viewer.drew()")

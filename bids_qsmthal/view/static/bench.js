@@ -69,6 +69,9 @@ const open = async (chosen) => {
   if (!row.folder) { return say("This run failed: there is no image."); }
   say("Loading the images.");
   const scan = await viewer.open(row, writable);
+  const head = element("planes").querySelector("[value=head]");
+  head.disabled = !scan.head;
+  if (head.disabled && head.selected) { element("planes").value = "scan"; }
   options("label", scan.labels.map((label) => [label.key, label.title + (label.edited ? " (corrected)" : "")]));
   if (!scan.labels.length) { return say("There is no label to show."); }
   await show(scan.labels[0].key);
@@ -199,7 +202,7 @@ element("blink").addEventListener("change", () => {
   if (element("blink").checked) { blinking = setInterval(() => viewer.blink(), BLINK_MS); }
   else { viewer.mix(Number(element("mix").value)); }
 });
-element("planes").addEventListener("change", () => viewer.nv.setSliceMM(element("planes").value === "head"));
+element("planes").addEventListener("change", guarded(() => viewer.planes(element("planes").value)));
 for (const button of document.querySelectorAll("[data-tool]")) {
   button.addEventListener("click", guarded(() => viewer.tool(button.dataset.tool)));
 }

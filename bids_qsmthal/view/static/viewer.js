@@ -1,6 +1,7 @@
 // The viewer of one scan: a map, a label as the drawing on it, and what the drawing measures.
 import { Drawing } from "./drawing.js";
 import { GRAY, Maps, nifti, smallest } from "./maps.js";
+import { inverse, moved, placed } from "./planes.js";
 import { bytes, packed, read, send } from "./requests.js";
 import {
   drawnOnce, loadVoxels, withDrawingOnTop, withGivenWindow, withLastingCanvas, withoutGradients,
@@ -118,15 +119,18 @@ export class Viewer {
     if (!background && !drawing.lieson(this.drawing)) { background = await this.maps.image(row, own, below); }
     await this.attach();
     if (turn !== this.turn) { return false; }
+    const head = await this.head(row, key, element("planes").value);
+    if (turn !== this.turn) { return false; }
     this.asked += 1;
     element("numbers").textContent = "";
     delete element("numbers").dataset.found;
-    Object.assign(this, { row, scan, label, version, drawing, below });
+    Object.assign(this, { row, scan, label, version, drawing, below, toHead: head });
     await drawnOnce(this.nv, () => {
       if (background) { this.clear(); }
       this.colored(label);
       if (background) {
-        this.nv.addVolume(background);
+        this.nv.addVolume(placed(background, head));
+        this.nv.opts.isSliceMM = element("planes").value !== "scan";
         [this.shown, this.over] = [own, null];
       }
       loadVoxels(this.nv, drawing.voxels);
@@ -142,6 +146,25 @@ export class Viewer {
     this.measured = this.measure();
     if (element("outlines").checked) { await this.layers(); }
     return true;
+  }
+
+  // The way of the scan's world to that of the head, where slices are cut in its planes.
+  async head(row, key, planes) {
+    return planes === "head" ? (await read(`api/head/${row.name}/${key}`)).matrix : null;
+  }
+
+  async planes(name) {
+    const turn = ++this.turn;
+    const head = await this.head(this.row, this.label.key, name);
+    if (turn !== this.turn) { return; }
+    // The crosshair stays on its voxel.
+    const here = this.nv.frac2vox(this.nv.scene.crosshairPos);
+    this.toHead = head;
+    for (const map of this.nv.volumes) { placed(map, head); }
+    this.nv.setSliceMM(name !== "scan");
+    this.nv.scene.crosshairPos = this.nv.vox2frac(here);
+    this.nv.createOnLocationChange();
+    this.nv.drawScene();
   }
 
   clear() {
@@ -173,9 +196,9 @@ export class Viewer {
     while (this.nv.volumes.length > 1) { this.nv.removeVolume(this.top); }
     if (this.over) {
       this.over.opacity = Number(element("mix").value);
-      this.nv.addVolume(this.over);
+      this.nv.addVolume(placed(this.over, this.toHead));
     }
-    if (edges) { this.nv.addVolume(edges); }
+    if (edges) { this.nv.addVolume(placed(edges, this.toHead)); }
   }
 
   async outlines(key) {
@@ -230,7 +253,8 @@ export class Viewer {
     if (!count || (drawn && !this.pieces.some((one) => one.value))) { return; }
     do { this.piece = (this.piece + step + count) % count; } while (drawn && !this.pieces[this.piece].value);
     const piece = this.pieces[this.piece];
-    this.nv.scene.crosshairPos = this.nv.mm2frac(piece.mm);
+    // Of the world, also where slices are those of the scan: NiiVue would take the scan for straight.
+    this.nv.scene.crosshairPos = this.nv.mm2frac(moved(this.toHead, piece.mm), 0, true);
     this.nv.createOnLocationChange();
     this.nv.drawScene();
     const known = this.label.whole ? `, ${this.called(piece.value)}` : "";
@@ -330,7 +354,7 @@ export class Viewer {
   tell(place) {
     const map = this.scan?.maps.find((one) => one.key === this.shown);
     const value = place.values[this.over ? 1 : 0]?.value;
-    const mm = [...place.mm].slice(0, 3).map((number) => number.toFixed(1)).join(", ");
+    const mm = moved(inverse(this.toHead), [...place.mm].slice(0, 3)).map((number) => number.toFixed(1)).join(", ");
     const here = map && Number.isFinite(value) ? `: ${map.title} ${value.toFixed(1)} ${map.unit}` : "";
     element("place").textContent = `${mm} mm${here}`;
   }
