@@ -70,6 +70,9 @@ UNEVEN = RigidRegistration(even=True, min_sharpness=0.15)
 degrees: sharpness 0.62 where the brain is within 0.2 mm; with the intensity of eight coils that was
 left in, 0.31 at an error of 2 mm and 0.04 at 11 mm."""
 
+BINS = 32
+"""Of each image in the joint histogram of mutual information."""
+
 GAIN = BiasField(spacing_mm=6.0, spline_mm=100.0)
 """Coils of a head array are about this far apart."""
 
@@ -229,23 +232,25 @@ def _information(target: Image, source: Image, matrix: Affine, target_mask: Imag
     # Only what both scans cover counts, or a shift out of the field of view would look better.
     limits = np.array(source.shape) - 1
     seen = ((there >= 0) & (there <= limits)).all(1)
-    # A joint histogram of 32 x 32 bins with fewer points than bins looks informative by chance
-    # alone.
+    # A joint histogram with fewer points than bins looks informative by chance alone.
     if seen.sum() < 1000:
         return 1.0
     index = tuple(voxels[seen].astype(int).T)
     first = target.data[index].astype(np.float64)
     second = ndimage.map_coordinates(source.data.astype(np.float32), there[seen].T, order=1)
-    # Vessels and fat would else take most of the 32 bins.
-    ranges = [np.quantile(values, (0.005, 0.995)) for values in (first, second)]
-    clipped = [
-        np.clip(values, *limit) for values, limit in zip((first, second), ranges, strict=True)
-    ]
-    joint, _, _ = np.histogram2d(clipped[0], clipped[1], bins=32)
+    rows, columns = (_binned(values) for values in (first, second))
+    joint = np.bincount(rows * BINS + columns, minlength=BINS**2).reshape(BINS, BINS)
     share = joint / joint.sum()
     entropies = [_entropy(share.sum(1)), _entropy(share.sum(0)), _entropy(share.ravel())]
     # Two constant images have no joint entropy at all.
     return (entropies[0] + entropies[1]) / max(entropies[2], 1e-12)
+
+
+def _binned(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the bin of each value; vessels and fat, who would take most bins, share the last."""
+    low, high = np.quantile(values, (0.005, 0.995))
+    place = (values - low) * (BINS / max(high - low, 1e-12))
+    return np.asarray(np.clip(place, 0, BINS - 1), np.intp)
 
 
 def _entropy(share: NDArray[np.float64]) -> float:
