@@ -1,9 +1,17 @@
 # The referee of the statistics tests: reads cases from a JSON file, answers in another.
 # Debian: r-base-core r-cran-jsonlite r-cran-lme4 r-cran-sandwich r-cran-pwr r-cran-fbasics r-cran-mass
-#   r-cran-lmtest r-cran-car r-cran-boot; r-cran-bayesfactor is asked, too, where it is installed
+#   r-cran-lmtest r-cran-car r-cran-boot; where they are installed, r-cran-bayesfactor, r-cran-mice,
+#   r-cran-metafor and r-cran-lmertest have to agree with the formulas (.ci/run installs them)
 suppressPackageStartupMessages({
   library(jsonlite); library(lme4); library(sandwich); library(pwr); library(MASS)
 })
+
+# Whether a package is there; a formula of a paper and the package that people use have to agree.
+has <- function(package) requireNamespace(package, quietly = TRUE)
+agree <- function(ours, theirs, tolerance) {
+  same <- all.equal(unname(unlist(ours)), unname(unlist(theirs)), tolerance = tolerance)
+  if (!isTRUE(same)) stop(paste(deparse(substitute(theirs)), same))
+}
 
 linear <- function(case, data) {
   fit <- lm(as.formula(case$formula), data = data)
@@ -129,8 +137,29 @@ pooled <- function(case, data) {
   observed <- (case$df + 1) / (case$df + 3) * case$df * (1 - lambda)
   df <- old * observed / (old + observed)
   r <- (1 + 1 / m) * b / ubar
-  list(estimate = mean(data$estimate), error = sqrt(t), df = df,
-       fraction = (r + 2 / (df + 3)) / (r + 1))
+  answer <- list(estimate = mean(data$estimate), error = sqrt(t), df = df,
+                 fraction = (r + 2 / (df + 3)) / (r + 1))
+  if (has("mice")) {
+    package <- mice::pool.scalar(data$estimate, data$error^2, n = case$df + 2, k = 2)
+    agree(answer, list(package$qbar, sqrt(package$t), package$df, package$fmi), 1e-10)
+  }
+  answer
+}
+
+# Chained equations by mice: what is filled, fitted and pooled by the package alone.
+filled <- function(case, data) {
+  if (!has("mice")) return(list(missing = "mice"))
+  made <- mice::mice(data, m = case$m, maxit = case$cycles, method = "norm", seed = 1,
+                     printFlag = FALSE)
+  fits <- lapply(seq_len(case$m), function(i)
+    summary(lm(as.formula(case$formula), mice::complete(made, i))))
+  terms <- rownames(coef(fits[[1]]))
+  pool <- lapply(terms, function(term) mice::pool.scalar(
+    sapply(fits, function(fit) coef(fit)[term, 1]), sapply(fits, function(fit) coef(fit)[term, 2])^2,
+    n = nrow(data), k = length(terms)))
+  part <- function(name) sapply(pool, function(one) one[[name]])
+  list(terms = terms, estimate = part("qbar"), error = sqrt(part("t")), df = part("df"),
+       fraction = part("fmi"), between = part("b"))
 }
 
 # Random-effects meta-analysis: Paule & Mandel by their equation, Hartung & Knapp's error.
@@ -139,7 +168,14 @@ meta <- function(case, data) {
   q <- function(tau2) { w <- 1 / (v + tau2); sum(w * (b - weighted.mean(b, w))^2) }
   tau2 <- if (q(0) <= k - 1) 0 else uniroot(function(t) q(t) - (k - 1), c(0, 1e4), tol = 1e-13)$root
   w <- 1 / (v + tau2); mean <- weighted.mean(b, w)
-  list(effect = mean, error = sqrt(sum(w * (b - mean)^2) / (k - 1) / sum(w)), tau = sqrt(tau2),
+  error <- sqrt(sum(w * (b - mean)^2) / (k - 1) / sum(w))
+  if (has("metafor")) {
+    package <- metafor::rma(b, v, method = "PM", test = "knha",
+                            control = list(tol = 1e-13, maxiter = 1000))
+    agree(c(mean, error, sqrt(tau2)), c(package$b, package$se, sqrt(package$tau2)), 1e-6)
+    agree(mean + c(-1, 1) * qt(0.975, k - 1) * error, c(package$ci.lb, package$ci.ub), 1e-6)
+  }
+  list(effect = mean, error = error, tau = sqrt(tau2),
        i_squared = max(0, 1 - (k - 1) / q(0)), p = pchisq(q(0), k - 1, lower.tail = FALSE))
 }
 
@@ -161,7 +197,9 @@ mixed <- function(case, data) {
   # do.call puts the table itself into the call, where pbkrtest looks for it.
   fit <- do.call(lmer, list(as.formula(case$formula), data = data, REML = TRUE,
     control = lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10))))
-  list(terms = names(fixef(fit)), coefficient = unname(fixef(fit)),
+  p <- NULL
+  if (has("lmerTest")) p <- unname(coef(summary(lmerTest::as_lmerModLmerTest(fit)))[, "Pr(>|t|)"])
+  list(terms = names(fixef(fit)), coefficient = unname(fixef(fit)), p = p,
        standard_error = unname(sqrt(diag(as.matrix(vcov(fit))))),
        random = as.data.frame(VarCorr(fit))[is.na(as.data.frame(VarCorr(fit))$var2), "sdcor"],
        # pbkrtest (which car needs) has Satterthwaite's degrees of freedom as lmerTest computes them.

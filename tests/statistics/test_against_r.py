@@ -223,6 +223,8 @@ def test_mixed_models_agree_with_lme4(slopes: tuple[str, ...], tmp_path: Path) -
     np.testing.assert_allclose(fixed["coefficient"], expected["coefficient"], rtol=1e-5)
     np.testing.assert_allclose(fixed["standard_error"], expected["standard_error"], rtol=1e-5)
     np.testing.assert_allclose(fixed["df"], expected["df"], rtol=1e-4)
+    if expected["p"] is not None:
+        np.testing.assert_allclose(fixed["p"], expected["p"], rtol=1e-4, atol=1e-12)
     reach = (fixed["ci_high"] - fixed["ci_low"]) / 2 / fixed["standard_error"]
     np.testing.assert_allclose(reach, stats.t.ppf(0.975, fixed["df"]), rtol=1e-9)
     random = table[table["kind"] == "random"]
