@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "names and values",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
     "int_type": "a whole number",
     "list_type": "a list, in brackets",
@@ -172,6 +175,10 @@ def checked(document: Document, model: type[M]) -> M:
         failures = error.errors(include_url=False)
         # A misspelled name is both unknown and missing; only the first of these tells where.
         first = min(failures, key=lambda failure: failure["type"] != "extra_forbidden")
+        # A number is tried as a whole one first; 2.5 would do, too.
+        others = [one for one in failures if one["loc"][:-1] == first["loc"][:-1]]
+        if first["type"] == "int_type":
+            first = next((one for one in others if one["type"] == "float_type"), first)
         raise UsageError(_said(document, first, model)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -118,13 +119,15 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
     models = [_model(part, context, place) for place, part in enumerate(entry.models)]
     _check_unique([model.name for model in models], ("Models",), context)
     _check_unique([table.name for table in entry.tables], ("Tables",), context)
+    # The site is put into models that do not name it, and is a term of theirs.
+    site = entry.site.variable if entry.site else ""
     return Analysis(
         name=entry.name,
         description=entry.description,
         variables=variables,
         models=tuple(models),
         tables=tuple(
-            _table(part, models, context, place) for place, part in enumerate(entry.tables)
+            _table(part, models, context, place, site) for place, part in enumerate(entry.tables)
         ),
         # An empty list is a wish, too: nobody is described.
         cohort=tuple(variables if entry.cohort is None else entry.cohort),
@@ -145,7 +148,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         imputation=_imputation(entry.imputation, context),
         evidence=EvidenceSettings(**entry.evidence.model_dump()),
         published=tuple(
-            _study(part, models, context, place) for place, part in enumerate(entry.published)
+            _study(part, models, context, place, site) for place, part in enumerate(entry.published)
         ),
     )
 
@@ -471,7 +474,11 @@ def _imputation(
 
 
 def _table(
-    entry: schema.TableEntry, models: Sequence[Model], context: DocumentContext, place: int
+    entry: schema.TableEntry,
+    models: Sequence[Model],
+    context: DocumentContext,
+    place: int,
+    site: str,
 ) -> ModelTable:
     rows = []
     for number, row in enumerate(entry.rows):
@@ -484,6 +491,8 @@ def _table(
         for key, name in (("Unadjusted", row.unadjusted), ("Adjusted", row.adjusted)):
             with context.at(*keys, key):
                 _check_model(name, models)
+            with context.at(*keys, "Term"):
+                _check_term(row.term, name, models, site)
         rows.append(Row(**row.model_dump()))
     return ModelTable(
         name=entry.name, title=entry.title, description=entry.description, rows=tuple(rows)
@@ -491,7 +500,11 @@ def _table(
 
 
 def _study(
-    entry: schema.PublishedEntry, models: Sequence[Model], context: DocumentContext, place: int
+    entry: schema.PublishedEntry,
+    models: Sequence[Model],
+    context: DocumentContext,
+    place: int,
+    site: str,
 ) -> Study:
     here: Keys = ("Published", place)
     if entry.open_direction:
@@ -503,6 +516,7 @@ def _study(
             # Parts of grouped models may have nobody in them; a study is compared with whole ones.
             whole = [model.name for model in models if not model.group_by]
             _check_known([part.model], whole, "no model")
+            _check_term(part.term, part.model, models, site)
             if not float(part.interval[0]) < float(part.interval[1]):
                 raise UsageError(f"Interval {' to '.join(part.interval)}: smaller end first.")
             if entry.n - 2 - part.covariates < 1:
@@ -544,6 +558,21 @@ def _check_model(name: str, models: Sequence[Model]) -> None:
         )
     every = [part for names in parts.values() for part in names]
     _check_known([name], every, "no model")
+
+
+def _check_term(term: str, name: str, models: Sequence[Model], site: str) -> None:
+    """See that a coefficient can be one of a model, whatever levels or curves its factors have."""
+    model = next((one for one in models if name and name in possible_parts(one)), None)
+    if model is None or term in model.contrasts:
+        return
+    parsed = formulas.parse(model.formula)
+    known = [part.text for part in parsed.factors[1:]]
+    if site and site not in parsed.variables:
+        known.append(f"C({site})")
+    # What stands in brackets is a level or the number of a column: dx[T.patient], poly(age, 2)[1].
+    plain = re.sub(r"\[[^\[\]]*\]", "", term)
+    for part in plain.split(":"):
+        _check_known([part], ["Intercept", *known, *model.contrasts], f"model '{name}' has no term")
 
 
 def _check_known(names: Sequence[str], known: Sequence[str], message: str) -> None:

@@ -109,6 +109,26 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
             "{Name: a, ConditionList: [sex]",
             "the name 'a' is used more than once",
         ),
+        (
+            ("Term: age, Unadjusted: chi_age", "Term: agee, Unadjusted: chi_age"),
+            "agee, Un",
+            "model 'chi_age' has no term 'agee'. There are: Intercept, age.",
+        ),
+        (
+            ("Model: thalamic_volume_unadjusted, Term: chi", "Model: chi_age, Term: chi"),
+            "{Model: chi_age",
+            "model 'chi_age' has no term 'chi'. There are: Intercept, age.",
+        ),
+        (
+            ("    Label: Age\n", "    Label: Age\n    TopCoded: {89+: many}\n"),
+            "many",
+            "found 'many', expected a number.",
+        ),
+        (
+            ("SmallestEffect: 0.28", "SmallestEffect: 1.2"),
+            "1.2",
+            "found 1.2, expected less than 1.",
+        ),
     ],
 )
 def test_a_wrong_analysis_file_is_refused_with_line_and_column(
@@ -125,6 +145,40 @@ def test_a_wrong_analysis_file_is_refused_with_line_and_column(
         line = own.read_text().count("\n", 0, begin) + 1
         column = begin - own.read_text().rfind("\n", 0, begin)
         assert said.startswith(f"{own}, line {line}, column {column}: ")
+
+
+@pytest.mark.parametrize("term", [
+    "group[T.patient]", "Intercept", "poly(age, 2)[1]", "chi:sex", "older - younger", "C(sex)[T.1]",
+])  # fmt: skip
+def test_every_name_that_a_coefficient_can_have_is_a_term_of_a_table(
+    tmp_path: Path, term: str
+) -> None:
+    formula = "thalamic_volume ~ group + poly( age,2 ) + chi * sex"
+    contrast = "{Name: older - younger, ConditionList: [chi, sex], Weights: [1, -1]}"
+    own = f"{{Name: own, Formula: '{formula}', Contrasts: [{contrast}]}}"
+    path = written(
+        tmp_path,
+        ("Models:\n", f"Models:\n  - {own}\n"),
+        ("{Label: Age, Term: age, Unadjusted: chi_age",
+         f"{{Label: Age, Term: '{term}', Unadjusted: own"),
+        (", Adjusted: chi_adjusted}\n      - {Label: Sex", "}\n      - {Label: Sex"),
+        ("Session: first", "Session: first\nSite: {Variable: sex, As: fixed}"),
+    )  # fmt: skip
+    if term.startswith("C("):  # the site is no further term of a model that names it
+        with pytest.raises(UsageError, match=r"has no term 'C\(sex\)'"):
+            analysis_file.read(path)
+    else:
+        assert analysis_file.read(path).tables[1].rows[1].term == term
+
+
+def test_the_site_that_is_put_into_a_model_is_a_term_of_it(tmp_path: Path) -> None:
+    own = written(
+        tmp_path,
+        ("Term: age, Unadjusted: chi_age, Adjusted: chi_adjusted",
+         "Term: 'C(dmt)[T.1.0]', Unadjusted: chi_age"),
+        ("Session: first", "Session: first\nSite: {Variable: dmt, As: fixed}"),
+    )  # fmt: skip
+    assert analysis_file.read(own).tables[1].rows[1].term == "C(dmt)[T.1.0]"
 
 
 @pytest.mark.parametrize("contrast", ["age", "none"])
