@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+import struct
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -15,6 +17,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from bids_qsmthal.report.recording import Recorded
@@ -37,7 +40,14 @@ PNG_DPI = 300
 """What journals ask of pictures with lines and text."""
 
 PNG_COMPRESSION = 3
-"""Of zlib: at 9 a figure takes three times as long, and is a fifth smaller."""
+"""Of zlib: at 6 a figure takes twice as long, and is a sixth smaller."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+MINUS_ROW_ABOVE = 2
+"""The filter of PNG that suits figures: most rows are as the one above (W3C PNG 3, 9.2)."""
+
+METERS_PER_INCH = 0.0254
 
 TRUETYPE = 42
 """What a PDF holds its fonts as; journals refuse type 3, matplotlib's default."""
@@ -112,9 +122,32 @@ def _png(canvas: Canvas) -> bytes:
     drawn.draw()
     picture = Picture.fromarray(np.asarray(drawn.buffer_rgba())).convert("RGB")
     canvas.set_dpi(dpi)
-    stream = io.BytesIO()
-    picture.save(stream, "png", compress_level=PNG_COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
-    return stream.getvalue()
+    return _png_of(np.asarray(picture))
+
+
+def _png_of(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a PNG of RGB pixels, shape (rows, columns, 3).
+
+    Pillow tries five filters on every row, which takes most of the time of a large figure.
+    """
+    rows, columns, _ = pixels.shape
+    flat = pixels.reshape(rows, 3 * columns)
+    filtered = np.empty((rows, 1 + 3 * columns), np.uint8)
+    filtered[:, 0] = MINUS_ROW_ABOVE
+    filtered[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=filtered[1:, 1:])  # modulo 256, as PNG has it
+    per_meter = round(PNG_DPI / METERS_PER_INCH)
+    chunks = (
+        # 8 bits a channel, colour type 2 (RGB), deflate, filters, not interlaced.
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)),
+        (b"pHYs", struct.pack(">IIB", per_meter, per_meter, 1)),
+        (b"IDAT", zlib.compress(filtered.data, PNG_COMPRESSION)),
+        (b"IEND", b""),
+    )
+    return PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 def _packed(match: re.Match[bytes]) -> bytes:

@@ -260,6 +260,21 @@ def test_a_figure_comes_as_svg_with_text_as_pdf_and_as_png_of_300_dpi() -> None:
 
 
 @pytest.mark.slow
+def test_a_png_has_every_pixel_that_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    # Noise: every value follows every other in a column, so that differences pass 0 and 255.
+    drawn = rng.integers(0, 256, (61, 47, 4), dtype=np.uint8)
+    drawn[..., 3] = 255
+    monkeypatch.setattr(drawing.FigureCanvasAgg, "draw", lambda _: None)
+    monkeypatch.setattr(drawing.FigureCanvasAgg, "buffer_rgba", lambda _: drawn)
+    files = drawing.to_files(Canvas(figsize=(1, 1)))
+    with Image.open(io.BytesIO(files.png)) as picture:
+        picture.verify()
+    with Image.open(io.BytesIO(files.png)) as picture:
+        assert picture.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(picture), drawn[..., :3])
+
+
 def test_figures_are_the_same_bytes_in_every_process() -> None:
     code = (
         "import hashlib; from tests.group.test_group_figures import FLOW, flow_figure;"
