@@ -16,7 +16,7 @@ from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.evidence import Conclusion, EvidenceScale
-from bids_qsmthal.statistics.published import Reading, Study, Value
+from bids_qsmthal.statistics.published import Reading, Study, Value, contradiction
 
 LITTLE = 3.0
 """Bayes factors between 1/3 and 3 are "not worth more than a bare mention" (Jeffreys 1961, app. B;
@@ -151,7 +151,13 @@ def read_study(study: Study, lines: pd.DataFrame) -> str:
         f"{'; read '.join(counts)}. The values are not independent: this is a count, not a test."
     )
     last = _last_of_each(study, compared)
-    return "\n\n".join([opening, *(_beside(value, compared) for value in last)])
+    disagreements = [
+        f"{value.place}: {wrong}"
+        for value in study.entries
+        if (wrong := contradiction(value, study.n))
+    ]
+    doubted = [f"In the paper's own numbers: {'; '.join(disagreements)}."] if disagreements else []
+    return "\n\n".join([opening, *doubted, *(_beside(value, compared) for value in last)])
 
 
 def _differing(rows: pd.DataFrame) -> int:
@@ -167,10 +173,8 @@ def _last_of_each(study: Study, compared: pd.DataFrame) -> list[Value]:
 def _beside(value: Value, compared: pd.DataFrame) -> str:
     rows = by_reading(value, compared)
     line = rows[Reading.AS_HERE]
-    # One digit more than was printed: a difference of zero digits would say nothing.
-    decimals = len(value.coefficient.partition(".")[2]) + 1
     here, low, high, apart, apart_low, apart_high = (
-        numbers.fixed(line[name], decimals)
+        digits.significant(line[name], 3)
         for name in ("coefficient", "ci_low", "ci_high", "difference", "difference_ci_low",
                      "difference_ci_high")
     )  # fmt: skip

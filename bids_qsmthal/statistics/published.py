@@ -103,8 +103,59 @@ def estimate_of(value: Value, n: int) -> ComparedEstimate:
 def rounding(value: Value) -> float:
     """Return by what share of its half width rounding may have moved a printed interval."""
     low, high = value.interval
-    decimals = max(len(end.partition(".")[2]) for end in (low, high))
-    return 0.5 * 10.0**-decimals / ((float(high) - float(low)) / 2)
+    reach = min(_rounded_by(end) for end in (low, high))
+    return reach / ((float(high) - float(low)) / 2)
+
+
+def _rounded_by(text: str) -> float:
+    """Return by how much rounding may have moved a printed number."""
+    return 0.5 * 10.0 ** -len(text.partition(".")[2])
+
+
+def p_range(value: Value, n: int) -> tuple[float, float] | None:
+    """Return the smallest and largest p that a printed coefficient and interval allow.
+
+    Nothing where no rounding puts the coefficient into the middle of the interval.
+    """
+    df = n - 2 - value.covariates
+    b, b_reach = float(value.coefficient), _rounded_by(value.coefficient)
+    (low, low_reach), (high, high_reach) = ((float(e), _rounded_by(e)) for e in value.interval)
+    # Half widths that both ends allow around a coefficient; straight lines in pieces, so that t is
+    # largest and smallest where two of them meet or at an end.
+    corners = {b - b_reach, b + b_reach}
+    corners |= {(low + s * low_reach + high + t * high_reach) / 2 for s in (-1, 1) for t in (-1, 1)}
+    found = []
+    for middle in sorted(corners):
+        narrow = max(middle - low - low_reach, high - high_reach - middle)
+        wide = min(middle - low + low_reach, high + high_reach - middle)
+        slack = 1e-9 * (high - low)
+        if abs(middle - b) <= b_reach + slack and 0 < narrow <= wide + slack:
+            found += [abs(middle) / narrow, abs(middle) / wide]
+    if not found:
+        return None
+    smallest = 0.0 if abs(b) <= b_reach else min(found)
+    critical = float(stats.t.ppf(0.975, df))
+    at = [float(2 * stats.t.sf(critical * t, df)) for t in (max(found), smallest)]
+    return at[0], at[1]
+
+
+def contradiction(value: Value, n: int) -> str:
+    """Return where the numbers of a printed value disagree, or nothing."""
+    allowed = p_range(value, n)
+    if allowed is None:
+        return "the printed coefficient is not in the middle of its printed interval"
+    smallest, largest = allowed
+    p, reach = float(value.p), _rounded_by(value.p)
+    if smallest - reach <= p <= largest + reach:
+        return ""
+    return (
+        f"the printed coefficient and interval give p {_two_digits(smallest)} to "
+        f"{_two_digits(largest)}, not {value.p}"
+    )
+
+
+def _two_digits(p: float) -> str:
+    return f"{p:.3g}".removeprefix("0")
 
 
 def compare(studies: Sequence[Study], fits: Mapping[str, Fit]) -> pd.DataFrame:
@@ -149,6 +200,7 @@ def _line(study: Study, value: Value, reading: Reading, fit: Fit) -> dict[str, o
     line |= {name: found[name] for name in
              ("outcome", "coefficient", "ci_low", "ci_high", "p", "n", "partial_r")}  # fmt: skip
     notes = [str(found["note"])] if found["note"] else []
+    notes += filter(None, [contradiction(value, study.n)])
     coarse = rounding(value)
     if coarse > COARSE:
         notes.append(f"the printed interval is rounded to {100 * coarse:.0f} % of its half width")

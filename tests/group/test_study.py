@@ -118,7 +118,11 @@ def test_the_study_read_as_here_agrees_with_itself_and_turned_does_not(
     assert "with the signs turned (see Direction of the number), 8 of 18 values differ" in text
     assert (
         "Table 1, T2 lesion volume, after adjustment: published 0.029 (95% CI 0.0057 to 0.053, "
-        "p = .015), here 0.0293 (95% CI 0.0057 to 0.0529, n = 95); difference 0.0003"
+        "p = .015), here 0.0293 (95% CI 0.00574 to 0.0529, n = 95); difference 0.000"
+    ) in text
+    assert (
+        "In the paper's own numbers: Table 2, age, after adjustment: the printed coefficient and "
+        "interval give p .0272 to .0279, not .02."
     ) in text
     assert "The study had a chance of 68% to find a correlation as large as the one here" in text
 

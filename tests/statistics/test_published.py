@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bids_qsmthal.group import analysis_file
 from bids_qsmthal.statistics import power, published, regression
 from bids_qsmthal.statistics.published import Reading, Study, Value
 from bids_qsmthal.statistics.regression import Fit, Model
@@ -118,10 +119,47 @@ def test_the_power_is_that_of_a_correlation_at_the_others_number_of_participants
 
 
 def test_an_interval_that_was_rounded_coarsely_says_so() -> None:
-    coarse = replace(AGE, coefficient="-0.0007", interval=("-0.003", "0.002"))
+    coarse = replace(AGE, coefficient="-0.0007", interval=("-0.003", "0.002"), p=".62")
     line = compared(cohorts.published(), replace(STUDY, entries=(coarse,))).iloc[0]
     assert line["note"] == "the printed interval is rounded to 20 % of its half width"
     assert compared(cohorts.published()).iloc[0]["note"] == ""
+
+
+def test_what_a_paper_prints_may_contradict_itself() -> None:
+    # Chiang et al. 2018, Table 2 and text: by hand the half width of 0.27 (0.031 to 0.52) is 0.2418
+    # to 0.2445, so t of 89 degrees of freedom is 2.23 to 2.25 and p .0272 to .0279.
+    age = replace(
+        AGE, coefficient="0.27", interval=("0.031", "0.52"), p=".02", covariates=4, place="T"
+    )
+    smallest, largest = published.p_range(age, 95) or (0, 0)
+    assert (smallest, largest) == pytest.approx((0.0272, 0.0279), abs=5e-5)
+    says = "the printed coefficient and interval give p .0272 to .0279, not .02"
+    line = compared(cohorts.published(), replace(STUDY, entries=(age,))).iloc[0]
+    assert line["note"] == says
+    assert published.contradiction(replace(age, p=".028"), 95) == ""
+    aside = replace(age, coefficient="0.25")
+    assert "not in the middle" in published.contradiction(aside, 95)
+
+
+def test_no_rounding_of_a_true_result_is_a_contradiction() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(300):
+        n = int(rng.integers(8, 200))
+        b, error = rng.normal(0, 2), rng.uniform(0.2, 2)
+        reach = stats.t.ppf(0.975, n - 2) * error
+        p = 2 * stats.t.sf(abs(b) / error, n - 2)
+        decimals, of_p = rng.integers(1, 4, 2)
+        value = replace(
+            AGE, coefficient=f"{b:.{decimals}f}", p=f"{p:.{of_p}f}",
+            interval=(f"{b - reach:.{decimals}f}", f"{b + reach:.{decimals}f}"),
+        )  # fmt: skip
+        assert published.contradiction(value, n) == ""
+
+
+def test_of_the_studys_own_values_one_contradicts_itself() -> None:
+    (study,) = analysis_file.read(None).published
+    wrong = [value.place for value in study.entries if published.contradiction(value, study.n)]
+    assert wrong == ["Table 2, age, after adjustment"]
 
 
 def test_a_value_without_a_counterpart_here_stands_alone() -> None:
