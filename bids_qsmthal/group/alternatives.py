@@ -26,7 +26,7 @@ def named_columns(
         return {alternative.name: column}
     wanted = alternative.variable
     return {
-        f"{alternative.name}: {one.region}": name
+        f"{alternative.name}: {one.region.replace('_', ' ')}": name
         for name, one in catalogue.items()
         # By the measure and not by how the name begins: chi_se_thalamus_LR is no chi of a region.
         # The variable's own region is the row "as in the table" already.

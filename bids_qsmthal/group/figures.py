@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 FEW_LEVELS = 2
 """A predictor with so many values is a yes or no: strips say more than a cloud."""
 
+NAME_LETTERS = 52
+"""Letters of the name of a specification in a line: more would leave too little for the curve."""
+
+LETTER_INCHES = 0.057
+"""Width of a letter of 7 points in the mean, measured on long names."""
+
 LOOKS = {
     "unadjusted": (plots.GRAY, "o", 0.14),
     "adjusted": (drawing.BLUE, "s", -0.14),
@@ -110,7 +116,7 @@ def _as_measured(axes: Axes, fit: Fit, one: Association) -> None:
     y = np.exp(fit.design.outcome) if one.logged_outcome else fit.design.outcome
     if one.logged_outcome:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(plots.tick_text)
+        axes.yaxis.set_major_formatter(plots.TickText())
     if len(set(x.tolist())) <= FEW_LEVELS:
         plots.strips(axes, x, y, one.words)
         axes.set_xlabel(plots.folded(one.strip_label or one.x_label), fontsize=8)
@@ -225,7 +231,17 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
         Columns ``specification``, ``kind``, ``partial_r``, ``n``, ``low`` and ``high``.
     """
     ordered = rows.sort_values("partial_r", kind="stable").reset_index(drop=True)
-    canvas, axes = plots.lines_with_names(1.0 + 0.2 * len(ordered))
+    names = [
+        plots.folded(f"{specification} (n = {count(n)})", NAME_LETTERS)
+        for specification, n in zip(ordered["specification"], ordered["n"], strict=True)
+    ]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    n_lines = max(name.count("\n") + 1 for name in names)
+    canvas, axes = plots.lines_with_names(
+        1.15 + (0.08 + 0.12 * n_lines) * len(ordered),
+        names_inches=0.25 + LETTER_INCHES * longest,
+        top_inches=0.55,
+    )
     axes.axvline(0, color=plots.GRAY, linewidth=1)
     main = (ordered["specification"] == sensitivity.MAIN).to_numpy()
     heights = np.arange(len(ordered))
@@ -235,15 +251,12 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
         axes.scatter(
             some["partial_r"], heights[chosen], s=size, color=color, marker=marker, zorder=3
         )
-    names = [
-        f"{specification} (n = {count(n)})"
-        for specification, n in zip(ordered["specification"], ordered["n"], strict=True)
-    ]
     axes.set_yticks(heights, names, fontsize=7)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel("Partial correlation with 95% confidence interval", fontsize=8)
-    axes.set_title(title, fontsize=9, loc="left")
+    # From the edge of the figure: beside the names there is too little room.
+    canvas.suptitle(plots.folded(title, 96), fontsize=9, x=0.02, y=0.99, ha="left", va="top")
     return plots.finished(canvas, [axes])
 
 

@@ -190,9 +190,17 @@ def read_normality(results: pd.DataFrame, analysis: Analysis) -> str:
             if p >= tables.SIGNIFICANT
             else "the values as they are depart from a normal distribution"
         )
+        nearest = (
+            "nothing on the ladder is nearer to normal"
+            if best == "identity"
+            else f"nearest to normal on the ladder is {best}"
+        )
+        # Lower rungs might be nearer: that they were not looked at is part of the result.
+        lacking = rungs.loc[rungs["k_squared_adjusted"].isna(), "note"]
+        tried = f", of those that could be tried: {lacking.iloc[0]}" if len(lacking) else ""
         lines.append(
-            f"{label}: {verdict} (p {p_value(p)}, n = {count(int(identity['n']))}); nearest to "
-            f"normal on the ladder is {best}."
+            f"{label}: {verdict} (p {p_value(p)}, n = {count(int(identity['n']))}); "
+            f"{nearest}{tried}."
         )
     lines.append(
         "A regression needs residuals, not outcomes, that are near normal; with few participants "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import Formatter
 from scipy import stats
 
 from bids_qsmthal.core.digits import APART_FROM, MINUS, count
@@ -74,21 +75,49 @@ def grid(n: int, *, columns: int, height_inches: float) -> tuple[Canvas, list[Ax
         # A panel is narrow and volumes in mm3 have seven digits: more labels would overlap.
         axes.locator_params(nbins=4)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(tick_text)
+            axis.set_major_formatter(TickText())
     return canvas, panels
 
 
-def tick_text(value: float, _place: float = 0) -> str:
+def tick_text(value: float) -> str:
     """Return the number at a tick: thousands kept apart, never as an offset or a power of ten."""
     # Eight digits: more would show that 0.3 is 0.30000000000000004. Adding zero takes its minus.
     comma = "," if abs(value) >= APART_FROM else ""
     return f"{value + 0.0:{comma}.8g}".replace("-", MINUS)
 
 
-def lines_with_names(height_inches: float) -> tuple[Canvas, Axes]:
+class TickText(Formatter):
+    """Writes the numbers at the ticks of an axis as ``tick_text``, all with the same decimals.
+
+    On a logarithmic axis each has its own: 0.1, 1, 10.
+    """
+
+    def __call__(self, value: float, pos: float | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
+        """Return one number, wherever it stands."""
+        return tick_text(value)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Return the numbers at all ticks of an axis."""
+        texts = [tick_text(value) for value in values]
+        scale = getattr(self.axis, "get_scale", lambda: "")()
+        if scale != "linear" or "e" in "".join(texts):
+            return texts
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        # A number without a point gets one, and zeros.
+        wanted = [text if "." in text or not decimals else f"{text}." for text in texts]
+        return [
+            text + "0" * (decimals - len(text.partition(".")[2])) if decimals else text
+            for text in wanted
+        ]
+
+
+def lines_with_names(
+    height_inches: float, *, names_inches: float = 2.6, top_inches: float = 0.4
+) -> tuple[Canvas, Axes]:
     """Return a canvas of this height with room for the name of each line on the left."""
     canvas = Canvas(figsize=(WIDTH_INCHES, height_inches))
-    left, bottom, top = 2.6 / WIDTH_INCHES, 0.5 / height_inches, 0.4 / height_inches
+    left, bottom = names_inches / WIDTH_INCHES, 0.5 / height_inches
+    top = top_inches / height_inches
     axes = canvas.add_axes((left, bottom, 0.98 - left, 1 - bottom - top))
     axes.tick_params(labelsize=8)
     return canvas, axes
@@ -112,7 +141,7 @@ def cloud(axes: Axes, x: Floats, y: Floats) -> None:
         yscale="log" if axes.get_yscale() == "log" else "linear",
     )
     # Setting the scale, as hexbin does, brings powers of ten back.
-    axes.yaxis.set_major_formatter(tick_text)
+    axes.yaxis.set_major_formatter(TickText())
 
 
 def strips(axes: Axes, x: Floats, y: Floats, words: Mapping[float, str]) -> None:

@@ -298,6 +298,42 @@ def test_ticks_are_whole_numbers_to_read(value: float, text: str) -> None:
     assert plots.tick_text(value) == text
 
 
+def test_ticks_of_one_axis_have_the_same_decimals() -> None:
+    canvas, (axes,) = plots.grid(1, columns=1, height_inches=2.6)
+    axes.plot([-0.3, 0.4], [2.1, 2.9])
+    axes.set_xticks([-0.25, 0, 0.25])
+    axes.set_yticks([2.25, 2.5, 2.75])
+    canvas.draw_without_rendering()
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["\u22120.25", "0.00", "0.25"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["2.25", "2.50", "2.75"]
+    axes.set_yticks([14_000, 15_000])
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["14,000", "15,000"]
+
+
+@pytest.mark.parametrize("longest", [5, 40, 120])
+def test_names_and_title_of_a_specification_curve_are_inside_the_figure(
+    longest: int, drawn: list[Canvas]
+) -> None:
+    names = ["as in the table", "W" + "mean of what is wide " * 8]
+    rows = pd.DataFrame({
+        "specification": [name[:longest] for name in names], "partial_r": [0.1, 0.2],
+        "low": [0.0, 0.1], "high": [0.2, 0.3], "n": [9999, 10_000],
+    })  # fmt: skip
+    figures.specification_curve(rows, ("Relative susceptibility of the thalami by " * 4)[:longest])
+    (canvas,) = drawn
+    canvas.draw_without_rendering()
+    (axes,) = canvas.axes
+    texts = [*canvas.texts, *axes.texts, *axes.get_yticklabels(), axes.xaxis.label]
+    assert len(texts) >= 4
+    boxes_of_text = [*boxes(axes, "x"), *(text.get_window_extent() for text in texts)]
+    for box in boxes_of_text:
+        assert 0 <= box.x0 < box.x1 <= canvas.bbox.width
+        assert 0 <= box.y0 < box.y1 <= canvas.bbox.height
+    assert axes.get_position().width > 0.45
+    lower, upper = (label.get_window_extent() for label in axes.get_yticklabels())
+    assert not lower.overlaps(upper)
+
+
 def test_the_fonts_of_a_pdf_are_truetype_whatever_letters_it_has() -> None:
     canvas, (axes,) = plots.grid(1, columns=1, height_inches=2.6)
     axes.set_title(

@@ -61,6 +61,18 @@ def test_a_test_that_finds_nothing_is_no_evidence_of_a_normal_distribution() -> 
     assert "do not depart" not in text
 
 
+def test_powers_that_need_positive_values_are_said_to_be_untried() -> None:
+    values = pd.Series(np.random.default_rng(1).exponential(9, 60), name="age")
+    whole = interpretation.read_normality(normality.ladder(values), ANALYSIS)
+    assert "nearest to normal on the ladder is log." in whole
+    values[:4] = 0
+    text = interpretation.read_normality(normality.ladder(values), ANALYSIS)
+    assert (
+        "nothing on the ladder is nearer to normal, of those that could be tried: 4 of 60 values "
+        "are not positive."
+    ) in text
+
+
 def test_the_same_estimate_counts_once() -> None:
     rows = sensitivity.explore(
         [Question(adjusted=Model(name="m", formula="chi ~ age"), term="age")],
