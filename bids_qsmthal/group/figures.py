@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 FEW_LEVELS = 2
 """A predictor with so many values is a yes or no: strips say more than a cloud."""
 
-NAME_LETTERS = 52
+NAME_LETTERS = 56
 """Letters of the name of a specification in a line: more would leave too little for the curve."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 LETTER_INCHES = 0.057
 """Width of a letter of 7 points in the mean, measured on long names."""
@@ -232,7 +234,7 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
     """
     ordered = rows.sort_values("partial_r", kind="stable").reset_index(drop=True)
     names = [
-        plots.folded(f"{specification} (n = {count(n)})", NAME_LETTERS)
+        plots.folded(f"{specification} (n{NO_BREAK}={NO_BREAK}{count(n)})", NAME_LETTERS)
         for specification, n in zip(ordered["specification"], ordered["n"], strict=True)
     ]
     longest = max(len(line) for name in names for line in name.split("\n"))

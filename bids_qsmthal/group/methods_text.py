@@ -11,6 +11,7 @@ from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import labels, plots, study_words
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
+from bids_qsmthal.statistics import sensitivity
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.regression import Fit
 from bids_qsmthal.statistics.resampling import Resampling
@@ -165,12 +166,12 @@ def _resampling(results: Results, how: Resampling) -> Iterator[str]:
     if results.sensitivity.empty:
         return
     n = max((fit.design.n for fit in results.fits.values() if fit.design), default=1)
-    tried = results.sensitivity["specification"].nunique()
+    tried = sensitivity.most_answers(results.sensitivity)
     yield (
-        f"Each coefficient of the tables was looked at again under up to {tried} specifications, "
-        f"among them robust errors, a bootstrap (BCa, {count(how.bootstraps(n))} draws), "
-        f"permutation ({count(how.permutations(n))} draws) and leaving out one participant at a "
-        f"time (seed {how.seed})."
+        f"Each coefficient of the tables was estimated under up to {tried} specifications that "
+        "give different estimates, and examined by robust errors, a bootstrap (BCa, "
+        f"{count(how.bootstraps(n))} draws), permutation ({count(how.permutations(n))} draws) and "
+        f"leaving out one participant at a time (seed {how.seed})."
     )
 
 
@@ -219,7 +220,10 @@ def _of_specifications(analysis: Analysis, results: Results) -> Iterator[str]:
     if wanted.head_size:
         yield f"Head size ({wanted.head_size.variable}): as covariate, ratio and residual."
     if wanted.noise:
-        yield f"Slopes were divided by the reliability of {', '.join(wanted.noise)}."
+        yield (
+            "In one specification slopes were divided by the reliability of "
+            f"{', '.join(wanted.noise)}."
+        )
     for name, added in wanted.zero_add.items():
         yield f"For values of zero, {added:g} was added to {name} within the logarithm."
 

@@ -14,6 +14,7 @@ from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import interpretation, labels, methods_text
 from bids_qsmthal.group.fitting import Results
 from bids_qsmthal.group.flow import FlowStep
+from bids_qsmthal.statistics import sensitivity
 from bids_qsmthal.statistics.analysis import Analysis
 from bids_qsmthal.statistics.tables import SIDES
 
@@ -114,7 +115,7 @@ def _variables(analysis: Analysis, results: Results) -> Mapping[str, str]:
 
 def _methods(analysis: Analysis, results: Results) -> Mapping[str, str]:
     filters = [fit.model.name for fit in results.fits.values() if fit.model.filter]
-    n = results.sensitivity["specification"].nunique() if len(results.sensitivity) else 0
+    n = sensitivity.most_answers(results.sensitivity)
     return {
         "9": "Quality control of every scan, exclusions by rule or by a reader, and the "
         f"sensitivity to choices are reported. {YOURS}",
@@ -126,7 +127,10 @@ def _methods(analysis: Analysis, results: Results) -> Mapping[str, str]:
         + (", and multiple imputation beside them" if len(results.imputation) else "")
         + "; see 'Methods'.",
         "12d": "Mixed models of all sessions." if analysis.longitudinal else YOURS,
-        "12e": f"{n} specifications; see 'Sensitivity to choices'." if n else "None.",
+        "12e": f"Up to {n} specifications of each coefficient that give different estimates; see "
+        "'Sensitivity to choices'."
+        if n
+        else "None.",
     }
 
 

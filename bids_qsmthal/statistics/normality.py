@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from bids_qsmthal.core.digits import count
+
 Floats = NDArray[np.float64]
 
 LADDER: dict[str, Callable[[Floats], Floats]] = {
@@ -119,7 +121,7 @@ def why_not(values: Floats, rung: str) -> str:
         return "all values are the same"
     if rung in NEEDS_POSITIVE and values.min() <= 0:
         n = int((values <= 0).sum())
-        return f"{n} of {len(values)} values are not positive"
+        return f"{count(n)} of {count(len(values))} values are not positive"
     return ""
 
 

@@ -49,7 +49,7 @@ ROBUST: dict[Family, dict[str, Method]] = {
 """Other methods beside the one of the table."""
 
 SAME_PEOPLE = "unadjusted, participants of the adjusted model"
-COMPLETE = "participants who lack nothing that any model of the tables needs"
+COMPLETE = "complete cases of all models of the tables"
 ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
@@ -158,6 +158,12 @@ def _distinct(rows: pd.DataFrame) -> pd.Series[int]:
     keys["b"] = [f"{value:.9g}" for value in correlations]
     again = again | keys[known].duplicated().reindex(again.index, fill_value=False)
     return (answers & ~again.reindex(rows.index, fill_value=True)).astype(int)
+
+
+def most_answers(rows: pd.DataFrame) -> int:
+    """Return how many different estimates the question with most of them has."""
+    counts = rows.groupby(["model", "term"])["distinct"].sum()
+    return int(counts.max()) if len(counts) else 0
 
 
 def _row(question: Question, name: str, kind: Kind, fit: Fit) -> dict[str, object]:

@@ -122,7 +122,7 @@ def test_a_specification_curve_climbs_and_marks_the_row_of_the_table(
             found[height] = (x, to_hex(marks.get_facecolor()[0]))
     blue, black = drawing.BLUE.lower(), "#000000"
     assert found == {0.0: (-0.1, black), 1.0: (0.2, blue), 2.0: (0.5, black)}
-    names = [label.get_text() for label in axes.get_yticklabels()]
+    names = [label.get_text().replace("\xa0", " ") for label in axes.get_yticklabels()]
     assert names == ["head size (n = 95)", f"{sensitivity.MAIN} (n = 94)", "robust errors (n = 90)"]
     ends = {
         segment[0][1]: (segment[0][0], segment[1][0])

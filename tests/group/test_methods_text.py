@@ -40,7 +40,9 @@ def results(analysis: Analysis) -> Any:
     )
     return SimpleNamespace(
         flow=FLOW, fits=fits, cohort=table, analysed=frame,
-        sensitivity=pd.DataFrame({"specification": ["a", "b", "b"]}),
+        sensitivity=pd.DataFrame(
+            {"model": ["m"] * 4 + ["other"], "term": list("xxxzx"), "distinct": [1, 1, 0, 1, 1]}
+        ),
         power=power.table({"chi_age": (95, 0)}), longitudinal=(), reliable_change=(),
         mediation=(), evidence=(), published=(), imputation=(),
     )  # fmt: skip
@@ -62,6 +64,7 @@ def test_the_methods_name_every_model_with_its_n_and_every_exclusion(
     n_young = results.fits["lesion_adjusted_age_50"].design.n
     assert f"participants with age <= 50; n = {n_young})" in texts["Models"]
     assert "1234 draws" in texts["Inference"]
+    assert "under up to 2 specifications that give different" in texts["Inference"]
     assert "seed 7" in texts["Inference"]
 
 
@@ -133,6 +136,6 @@ def test_the_checklist_has_what_the_run_knows_and_leaves_the_rest_to_the_author(
     assert "Missing values: EDSS 7." in listed["14"]
     assert "Logarithm of white matter T2 lesion volume" in listed["7"]
     assert listed["12b"] == "Models of a part of the participants: lesion_adjusted_age_50."
-    assert listed["12e"].startswith("2 specifications")
+    assert listed["12e"].startswith("Up to 2 specifications of each coefficient")
     assert listed["22"] == strobe.YOURS
     assert {str(item).rstrip("abcde") for item in listed.index} == {str(n) for n in range(1, 23)}

@@ -86,6 +86,6 @@ def test_every_other_region_with_the_measure_stands_beside_the_question(
     assert f"{len(counted)} different estimates; same sign in {len(counted)}, p below" in text
     assert "Of 2 other regions, not counted here, 2 have the same sign" in text
     curve, regions = pictures.specifications(analysis, results)
-    assert b"median (n = 30)" in curve.content
+    assert "median (n\xa0=\xa030)".encode() in curve.content
     assert b"elsewhere" not in curve.content
     assert regions.content.count(b"elsewhere: ") == 2
