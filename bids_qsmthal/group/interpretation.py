@@ -26,6 +26,10 @@ CAUTION = (
 RATIOS = {tables.Effect.LOG_ODDS_RATIO: "odds", tables.Effect.LOG_RATE_RATIO: "rate"}
 """What is a number of times as high."""
 
+MOST_TIMES = 100
+"""Up to so many times as much, the interval of a logarithm is also given in per cent: of three
+participants it reaches to 2,591,349,779,612,774%, which tells nobody anything."""
+
 RELATIVE_SUSCEPTIBILITY = "chi_relative_csf"
 
 OPPOSITE = {"+": numbers.MINUS, numbers.MINUS: "+"}
@@ -76,7 +80,7 @@ def _association(row: Row, line: pd.Series, analysis: Analysis, side: str) -> st
     figures = f"95% CI {interval}, {sure}"
     step = labels.step(row.term, analysis)
     logged = "" if ratio else labels.logged_outcome(str(line["outcome"]), analysis)
-    if logged:
+    if logged and high < math.log(MOST_TIMES):
         difference, percent = _in_percent(logged, (estimate, low, high), p)
         own = f"coefficient of the natural logarithm {shown[0]}, 95% CI {interval}"
         figures = f"95% CI {percent}, {sure}; {own}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bids_qsmthal.group import analysis_file, interpretation
 from bids_qsmthal.statistics import normality, power, regression, sensitivity, tables
@@ -38,6 +40,25 @@ def test_a_log_odds_ratio_is_read_as_odds() -> None:
     assert "smaller" not in text
     events = int(line["n_events_adjusted"])
     assert f"n = 95 ({events} events)" in text
+
+
+@pytest.mark.parametrize("n", [95, 3])
+def test_a_logarithm_is_read_in_per_cent_where_its_interval_says_something(n: int) -> None:
+    frame = people(n)
+    # Of three people the slope is unsure by a factor of thousands.
+    frame["lesion_volume"] = np.exp(np.random.default_rng(4).normal(1, 1.5, n))
+    frame["chi"] /= 1 if n == 95 else 20
+    wanted = ModelTable(name="t", title="T", rows=(Row(label="Line", term="chi", adjusted="m"),))
+    fit = regression.fit(Model(name="m", formula="log(lesion_volume) ~ chi"), frame)
+    line = tables.numbers(wanted, {"m": fit}).iloc[0]
+    text = interpretation.read_row(wanted.rows[0], line, ANALYSIS)
+    end = f"{100 * math.expm1(line['ci_high_adjusted']):.1f}%"
+    if n == 95:
+        assert f" to {end}, p" in text
+    else:
+        assert len(end) > 6
+        assert "%" not in text.replace("95%", "")
+        assert "logarithm of white matter T2 lesion volume differed by" in text
 
 
 def test_a_difference_keeps_its_words() -> None:
