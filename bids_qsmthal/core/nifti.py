@@ -363,6 +363,7 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
     with _refusing(path):
         if path.name.endswith((".nii", ".nii.gz")):
             _header(path)
+        if path.name.endswith((".nii", ".nii.gz", ".mgz")):
             _check_members(path)
         with nib.imageglobals.LoggingOutputSuppressor():  # what it says, our message says too
             image: Any = nib.load(path)

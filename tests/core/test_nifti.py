@@ -140,7 +140,7 @@ def test_a_file_of_many_blocks_is_read(tmp_path: Path) -> None:
     assert np.array_equal(nifti.load(path).data, image.data)
 
 
-@pytest.mark.parametrize("kind", ["text", "unknown type", "cut", "shape"])
+@pytest.mark.parametrize("kind", ["text", "unknown type", "cut", "shape", "pieces"])
 def test_a_damaged_mgz_is_one_line(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "aseg.mgz"
     nib.save(nib.MGHImage(np.ones((8, 8, 8), np.float32), np.eye(4)), path)
@@ -153,7 +153,8 @@ def test_a_damaged_mgz_is_one_line(tmp_path: Path, kind: str) -> None:
         content = content[:600]
     if kind == "shape":
         content[4:8] = (2**31 - 1).to_bytes(4, "big")
-    path.write_bytes(gzip.compress(bytes(content)))
+    pieces = 200_000 if kind == "pieces" else 0
+    path.write_bytes(pieces * gzip.compress(b"") + gzip.compress(bytes(content)))
     with pytest.raises(DataError, match=r"aseg\.mgz") as refused:
         nifti.load(path)
     assert "\n" not in str(refused.value)

@@ -227,6 +227,13 @@ ANALYSES = [
         ["not readable as YAML"],
         OWN,
     ),
+    Case(
+        "another kind of file",
+        write("own.yaml", "Name: x\n" + "a: 1 # voxels\n" * 200_000),
+        65,
+        ["2800008 bytes", "is it the right file"],
+        OWN,
+    ),
     Case("nested deeply", write("own.yaml", "[" * 20_000), 65, ["not readable as YAML"], OWN),
     Case("unknown key", own("Models:", "Modells:"), 64, ["line", "unknown setting Modells"], OWN),
     Case("an attribute", own("chi ~ age}", "chi ~ age.values}"), 64, ["cannot be read from"], OWN),
