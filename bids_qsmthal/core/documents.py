@@ -42,8 +42,8 @@ EXPECTED = {
 """What is expected, by the code that pydantic gives a failure; its own sentence for any other."""
 
 MOST_BYTES = 2**21
-"""Of a file: reading YAML takes seconds for each megabyte. The packaged analysis has 17 kB, settings
-that name every participant of a study of 50,000 have one megabyte."""
+"""Of a file: reading YAML takes seconds for each megabyte. The packaged analysis has 17 kB,
+settings that name every participant of a study of 50,000 have one megabyte."""
 
 LONGEST = 60
 """Characters of a value that are shown."""
