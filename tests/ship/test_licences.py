@@ -1,11 +1,14 @@
 """docs/dependencies.md lists every package of the image with the licence that it declares."""
 
 import importlib.metadata
+import json
 import re
+import subprocess
 
 import pytest
 
-from tests.ship.conftest import ROOT
+from bids_qsmthal import __version__
+from tests.ship.conftest import HARDENED, IMAGE, ROOT
 from tests.ship.test_locks import locked, normal
 
 FAMILIES = {
@@ -73,3 +76,52 @@ def test_copyleft_is_named_and_its_text_is_installed() -> None:
         files = importlib.metadata.files(name) or []
         texts = [f.read_text() for f in files if re.search(r"LICEN[SC]E|COPYING", f.name)]
         assert any(re.search(r"Lesser General Public|Mozilla Public", text) for text in texts)
+
+
+OF_THE_BASE = {"pip", "setuptools"}
+"""What Python's own image has besides; the app does not import them."""
+
+LOOK = """
+import importlib.metadata, json, pathlib
+packages = {one.name: one.version for one in importlib.metadata.distributions()}
+system = importlib.metadata.distributions(path=["/usr/local/lib/python3.11/site-packages"])
+weak = ("certifi", "frozendict", "num2words")
+texts = {
+    name: "".join(file.read_text() for file in importlib.metadata.files(name) if
+                  any(word in file.name for word in ("LICENSE", "LICENCE", "COPYING")))
+    for name in weak
+}
+status = pathlib.Path("/var/lib/dpkg/status").read_text()
+debian = [line.split()[1] for line in status.splitlines() if line.startswith("Package: ")]
+print(json.dumps({
+    "packages": packages,
+    "system": sorted(one.name for one in system),
+    "texts": texts,
+    "debian": debian,
+    "without": [p for p in debian if not pathlib.Path("/usr/share/doc", p, "copyright").exists()],
+    "common": [p.name for p in pathlib.Path("/usr/share/common-licenses").iterdir()],
+    "libraries": sorted(p.name.split("-")[0] for p in
+                        pathlib.Path("/opt/venv/lib").rglob("*.libs/*.so*")),
+}))
+"""
+
+
+@pytest.mark.usefixtures("docker")
+def test_the_image_itself_holds_what_is_listed_with_its_notices() -> None:
+    words = ["docker", "run", *HARDENED, "--entrypoint", "/opt/venv/bin/python", IMAGE, "-c", LOOK]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    packages = {normal(name): version for name, version in found["packages"].items()}
+    expected = {normal(name): version for name, version in locked(ROOT / "requirements.lock")}
+    assert packages == expected | {"bids-qsmthal": __version__}
+    assert set(found["system"]) == OF_THE_BASE
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    assert all(name in text for name in OF_THE_BASE)
+    for name, licence in found["texts"].items():
+        assert re.search(r"Lesser General Public|Mozilla Public", licence), name
+    # The LGPL goes by the text of the GPL.
+    assert {"GPL-3", "LGPL-2.1", "LGPL-3", "MPL-2.0"} <= set(found["common"])
+    assert found["debian"]
+    assert found["without"] == []
+    for library in set(found["libraries"]):
+        assert re.search(rf"\b{re.escape(library)}\b", text), f"{library} is in no list"
