@@ -248,10 +248,10 @@ def shown_box(scan: ScanMaps, key: str, of: str = "") -> shown.Box:
 
     The whole one where the brain is the label, or is not known.
     """
-    brain = BRAINS[PRODUCTS[label(key).key].space]
-    if key == brain or not scan.output(brain).is_file():
+    brain = _brain(scan, label(key).key)
+    if key in BRAINS.values() or brain is None:
         return shown.WHOLE
-    boxes = (_extent(scan.current(brain), shown.MARGIN_MM), _extent(version_file(scan, key, of)))
+    boxes = (_extent(brain, shown.MARGIN_MM), _extent(version_file(scan, key, of)))
     known = [box for box in boxes if box is not None]
     return shown.around(known) if known else shown.WHOLE
 
@@ -271,8 +271,18 @@ def map_on(scan: ScanMaps, key: str, below: str, of: str = "") -> bytes:
     """
     box = shown_box(scan, below, of)
     found = resampled(scan, key, PRODUCTS[below].space, box)
-    known = {one.key: one.limits for one in MAPS}.get(key)
-    return shown.packed_map(found, known or shown.window(found.data), scale(key))
+    limits = {one.key: one.limits for one in MAPS}.get(key)
+    if limits is None:
+        brain = _brain(scan, below)
+        inside = None if brain is None else shown.part(mask(brain), box).data > 0
+        limits = shown.window(found.data, inside)
+    return shown.packed_map(found, limits, scale(key))
+
+
+def _brain(scan: ScanMaps, below: str) -> Path | None:
+    """Return the mask of the brain on the grid of a label, where there is one."""
+    key = BRAINS[PRODUCTS[below].space]
+    return scan.current(key) if scan.output(key).is_file() else None
 
 
 def map_version(scan: ScanMaps, key: str, below: str, of: str = "") -> str:
@@ -285,7 +295,8 @@ def map_version(scan: ScanMaps, key: str, below: str, of: str = "") -> str:
     """
     below_it = scan.output(BACKGROUNDS[PRODUCTS[label(below).key].space])
     transforms = sorted((scan.output_dir / scan.row.folder).glob("*_xfm.txt"))
-    files = (*_files(scan, key), below_it, *transforms)
+    brain = _brain(scan, below)
+    files = (*_files(scan, key), below_it, *transforms, *([] if brain is None else [brain]))
     state = (shown_box(scan, below, of), [(str(path), *_state(path)) for path in files])
     return hashlib.sha256(repr(state).encode()).hexdigest()[:32]
 

@@ -1,5 +1,6 @@
 """The reader's bench from elsewhere: out of the image and through SSH, as docs/view.md types it."""
 
+import json
 import os
 import pty
 import re
@@ -155,6 +156,13 @@ def test_in_a_container_the_published_page_is_read_and_corrected(browser, tmp_pa
             assert not is_open(PORT)
         finally:
             ended(terminal)
+    # A folder that the container cannot write is looked at.
+    terminal = typed([word.replace(":/out", ":/out:ro") for word in words])
+    try:
+        with urllib.request.urlopen(f"{terminal.address}api/participants") as answer:  # noqa: S310
+            assert json.load(answer)["writable"] is False
+    finally:
+        ended(terminal)
 
 
 def free_port() -> int:

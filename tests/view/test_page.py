@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.files import write_whole
 from tests.report.browser import Browser, executable
 from tests.view.conftest import (
     AFFINE,
@@ -133,10 +134,20 @@ def test_a_label_is_corrected_with_the_mouse_measured_and_saved(
     browser.value("document.getElementById('reader').value = 'AB'")
     click(browser, "#save")
     wait(browser, f"{STATUS}.startsWith('Saved edits/')")
-    saved = nifti.load(next((output_dir / "edits" / "sub-01" / "anat").glob("*.nii.gz"))).data
+    place = next((output_dir / "edits" / "sub-01" / "anat").glob("*.nii.gz"))
+    output = nifti.load(output_dir / "sub-01" / "anat" / place.name)
+    saved = nifti.load(place).data
     changed = np.argwhere(saved != THALAMUS)
     assert len(changed) == 1
+    # In the slice that was seen, which runs as in the file.
+    assert changed[0][2] == browser.value(CROSSHAIR)[2]
     assert saved[tuple(changed[0])] == 2
+    # Byte by byte what the run would have written of this label.
+    drawn = THALAMUS.copy()
+    drawn[tuple(changed[0])] = 2
+    expected = nifti.packed(output.like(drawn), dtype=np.uint8, code=nifti.world_code(place))
+    assert place.read_bytes() == expected
+    np.testing.assert_array_equal(output.affine, nifti.load(place).affine)
     chi_ppb = 1e3 * CHI_PPM.astype(np.float64)
     true = chi_ppb[saved > 0].mean() - chi_ppb[CSF].mean()
     np.testing.assert_allclose(after["relative_ppb"]["LR"], true, atol=1e-4)
@@ -281,15 +292,15 @@ def test_tools_outlines_and_marks_are_for_the_keyboard_too(browser, client) -> N
     assert complaints(browser) == []
 
 
-def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_dir) -> None:
-    opened(browser, client)
-    browser.value("document.querySelectorAll('#rows button')[1].click()")
-    wait(browser, f"{SHOWN} === 'sub-02 thalamus'")
-    browser.value(
-        "document.getElementById('label').value = 'lesion';"
-        "document.getElementById('label').dispatchEvent(new Event('change'))"
+@pytest.mark.parametrize("label", ["lesion", "enhancing"])
+def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_dir, label) -> None:
+    begin = output_dir / "sub-02" / "anat" / "sub-02_space-T1w_label"
+    write_whole(
+        begin.with_name(f"{begin.name}-enhancing_mask.nii.gz"),
+        begin.with_name(f"{begin.name}-lesion_mask.nii.gz").read_bytes(),
     )
-    wait(browser, f"{SHOWN} === 'sub-02 lesion' && {FOUND}")
+    opened(browser, client)
+    labelled(browser, label)
     # The crosshair is in the larger one, then in the other: the scan is tilted.
     for key, number in (("n", 1), ("c", 2)):
         press(browser, key)
@@ -303,10 +314,12 @@ def test_lesions_are_confirmed_and_rejected_by_one_key(browser, client, output_d
     click(browser, "#save")
     wait(browser, f"{STATUS}.startsWith('Saved edits/')")
     folder = output_dir / "edits" / "sub-02" / "anat"
+    saved = next(folder.glob("*.nii.gz"))
+    assert saved.name == f"sub-02_space-T1w_label-{label}_mask.nii.gz"
     # The largest stands, the other one is gone.
     kept = LESIONS.copy()
     kept[12:] = 0
-    np.testing.assert_array_equal(nifti.load(next(folder.glob("*.nii.gz"))).data, kept)
+    np.testing.assert_array_equal(nifti.load(saved).data, kept)
     signed = json.loads(next(folder.glob("*.json")).read_text("utf-8"))
     assert signed["Reason"] == "confirmed 1, rejected 1"
     assert complaints(browser) == []

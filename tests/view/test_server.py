@@ -424,6 +424,24 @@ def test_outlines_are_of_all_other_labels(client, tmp_path) -> None:
     np.testing.assert_array_equal(found == 2, CSF)
 
 
+def test_outlines_have_lesions_those_that_enhance_and_those_with_a_rim(
+    client, output_dir, tmp_path
+) -> None:
+    place = output_dir / "sub-02" / "anat" / "sub-02_space-T1w_label-enhancing_mask.nii.gz"
+    nifti.save(Image((NUMBERED == 2).astype(np.uint8), T1W_AFFINE), place)
+    found = as_filed(client.own("GET", "api/outlines/sub-02/thalamus.nii.gz")[2], tmp_path)
+    titles = [one["title"] for one in client.read("api/scan/sub-02")["colors"]]
+    for title, inside in (
+        # The two scans have the same voxels.
+        ("T2 lesions", NUMBERED == 1),
+        ("enhancing lesions", NUMBERED == 2),
+        ("lesions with a rim", RIMS > 0),
+    ):
+        outlined = found == titles.index(title) + 1
+        assert outlined.any()
+        assert inside[outlined].all()
+
+
 def test_lesions_are_corrected_on_the_grid_of_t1w(client, output_dir) -> None:
     address = "api/label/sub-02/lesion"
     found = json.loads(

@@ -8,7 +8,7 @@ import pytest
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.view import shown
-from tests.view.conftest import AFFINE, CHI_PPM, SHAPE, THALAMUS, as_filed, box
+from tests.view.conftest import AFFINE, CHI_PPM, SHAPE, T1W_AFFINE, THALAMUS, as_filed, box
 from tests.view.test_server import packed, version
 
 BRAIN = box((7, 9, 5), (13, 14, 12))
@@ -83,6 +83,49 @@ def test_a_map_for_the_eye_is_true_to_a_part_of_its_window_whatever_is_in_it(lim
 def test_a_window_is_never_empty(values) -> None:
     low, high = shown.window(np.broadcast_to(np.float32(values), (9, 9, 9)))
     assert high > low
+
+
+def test_black_and_white_are_those_of_the_brain_and_lesions_differ_from_it() -> None:
+    rng = np.random.default_rng(1)
+    # Fluid, tissue, lesions of one in a hundred, and fat outside; air is most of the image.
+    values = np.zeros((80, 80, 80), np.float32)
+    brain = np.zeros(values.shape, bool)
+    brain[20:60, 20:60, 20:60] = True
+    values[brain] = rng.choice([10.0, 100.0, 170.0], brain.sum(), p=[0.2, 0.79, 0.01])
+    values[:8] = 400.0
+    assert shown.window(values, brain) == (10.0, 170.0)
+    low, high = shown.window(values)
+    assert (low, high) == (0.0, 400.0)
+    # Nobody knows where there is no brain.
+    assert shown.window(values, 0 * brain > 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("label", ["thalamus", "lesion"])
+def test_the_window_of_a_raw_image_is_that_of_the_brain_of_the_scan(
+    with_raw, output_dir, label
+) -> None:
+    space, key = ("MEGRE", "echo1") if label == "thalamus" else ("T1w", "t1w")
+    affine = AFFINE if space == "MEGRE" else T1W_AFFINE
+    path = f"api/map/sub-02/{key}/{label}.nii.gz"
+    begin = output_dir / "sub-02" / "anat" / f"sub-02_space-{space}_desc-brain_mask.nii.gz"
+    windows, tags = [], []
+    # Values rise with the first axis, which runs to the left.
+    for part in (slice(0, 8), slice(8, 16)):
+        brain = np.zeros(SHAPE, np.uint8)
+        brain[part] = 1
+        begin.with_name("new.nii.gz").write_bytes(nifti.packed(Image(brain, affine)))
+        begin.with_name("new.nii.gz").replace(begin)
+        _, headers, content = with_raw.own("GET", path)
+        tags.append(headers["ETag"])
+        high, low = np.frombuffer(gzip.decompress(content), "<f4", 2, offset=124)
+        windows.append((low, high))
+    more = 100 if key == "echo1" else 0
+    # Every fourth plane is asked: of the image turned, those with the numbers 4, 8, 12 and 16.
+    assert windows[0][0] >= more + 1
+    assert windows[0][1] <= more + 8
+    assert windows[1][0] >= more + 9
+    assert windows[1][1] <= more + 16
+    assert tags[0] != tags[1]
 
 
 @pytest.fixture
