@@ -219,8 +219,10 @@ def test_a_folder_that_cannot_be_written_is_looked_at_and_nothing_can_be_drawn(
     for name in ("drawing", "tools", "saving", "remaking", "pieces"):
         assert not browser.value(f"({shown})('{name}')"), name
     found = browser.value(FOUND)
+    browser.value("bench.viewer.tool = () => { globalThis.used = true; }")
     for key in ("p", "c", "x"):
         press(browser, key)
+    assert browser.value("globalThis.used || bench.viewer.changed || bench.viewer.decided") == ""
     press(browser, "n")
     wait(browser, f"{STATUS}.startsWith('Lesion 1 of 2')")
     assert browser.value(FOUND) == found
