@@ -170,8 +170,8 @@ def speed() -> None:
         print(f"{name:12} {cpu:8.2f} {wall:8.2f}")
     found = steps["inversion"].result
     box = box_around(scan.mask, scan.grid, qsm.Reconstruction().inversion.margin_mm)
-    share = found.transforms * fft_cost_s(box.grid)
-    print(f"inversion: {found.transforms} real transforms of {box.grid.shape}, {share:.2f} CPU-s;")
+    share = found.transforms * fft_cost_s(box.grid(scan.grid))
+    print(f"inversion: {found.transforms} real transforms of {box.shape}, {share:.2f} CPU-s;")
     print(f"  all of it costs {steps['inversion'].spent[0][0] / share:.2f} times its transforms")
     print(f"peak memory {peak_gb():.2f} GB, of which the scan and its making {base:.2f} GB")
 

@@ -14,6 +14,7 @@ from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import TABLE, Group
+from bids_qsmthal.core.smoothing import blurred_widely
 
 Mask = NDArray[np.bool_]
 Volume = NDArray[np.float32]
@@ -82,18 +83,8 @@ class BrainBox:
         return blurred
 
     def blur_widely(self, data: NDArray[Any], sigma_mm: float) -> Volume:
-        """Convolve with three boxes: near a Gaussian, at a cost that its width does not change.
-
-        The variance of three boxes of n voxels is (n^2 - 1) / 4.
-        """
-        widths = [
-            2 * round((np.sqrt(4 * (sigma_mm / size) ** 2 + 1) - 1) / 2) + 1
-            for size in self.voxel_size_mm
-        ]
-        blurred: Volume = data.astype(np.float32)
-        for _ in range(3):
-            blurred = ndimage.uniform_filter(blurred, widths)
-        return blurred
+        """Convolve with about a Gaussian, at a cost that its width does not change."""
+        return blurred_widely(data, [sigma_mm / size for size in self.voxel_size_mm])
 
     def cube(self, reach_mm: float) -> tuple[int, int, int]:
         """Return the voxels along each axis of a cube whose corners are about that far."""

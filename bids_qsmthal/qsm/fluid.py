@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from scipy import ndimage, stats
 
+from bids_qsmthal.core.crop import around
+from bids_qsmthal.core.smoothing import blurred_widely
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -99,6 +102,7 @@ class SlowDecay:
         *,
         noise: float,
         relaxation: Relaxation,
+        r2star_hz: Array,
         fluid_probability: Array | None = None,
     ) -> Fluid:
         """Return the fluid.
@@ -111,23 +115,48 @@ class SlowDecay:
             Where the echoes can be believed.
         noise
             Standard deviation of one channel of the complex signal, in the unit of ``magnitude``.
-        relaxation
-            How R2* is fitted.
+        relaxation, r2star_hz
+            How R2* is fitted, and what it gave for single voxels, in 1/s.
         fluid_probability
             Of each voxel by T1w, 0 to 1, shape (x, y, z), if there is one.
         """
+        # Outside the mask nothing is averaged: the box of the mask is all there is to work on.
+        box = around(mask, margin=(0, 0, 0))
+        if box is None:
+            return Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
+        found = self._in_box(
+            *(box.cut(magnitude), box.cut(mask), box.grid(grid), echo_times_s),
+            noise=noise,
+            relaxation=relaxation,
+            known_hz=box.cut(r2star_hz),
+            fluid_probability=None if fluid_probability is None else box.cut(fluid_probability),
+        )
+        return found._replace(mask=box.paste(found.mask))
+
+    def _in_box(  # noqa: PLR0913 - as above
+        self,
+        magnitude: Array,
+        mask: Mask,
+        grid: Grid,
+        echo_times_s: tuple[float, ...],
+        *,
+        noise: float,
+        relaxation: Relaxation,
+        known_hz: Array,
+        fluid_probability: Array | None,
+    ) -> Fluid:
         best = Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
-        if not mask.any():
-            return best
         # The widest kernel: noise must not stretch the distribution in which tissue begins.
         wide, _ = averaged(magnitude, mask, grid, WIDEST_MM)
-        below_hz = self.threshold_hz(relaxation(wide, mask, echo_times_s)[mask])
+        # The map is smooth: every second voxel along each axis has the same quantiles.
+        some = mask & _every_second(mask.shape)
+        below_hz = self.threshold_hz(relaxation(wide, some, echo_times_s)[some])
         tissue_hz = below_hz / self.fraction
         likely = mask if fluid_probability is None else mask & (fluid_probability > 0.5)
         allowed = self.mistaken if fluid_probability is None else self.mistaken_with_t1w
         for width_mm in self.widths_mm:
             echoes, noise_left = averaged(magnitude, mask, grid, width_mm)
-            r2star_hz = relaxation(echoes, mask, echo_times_s)
+            r2star_hz = relaxation(echoes, mask, echo_times_s) if width_mm else known_hz
             error_hz = noise * noise_left * error_per_noise(echoes, np.asarray(echo_times_s))
             # The error of tissue counts, not that of fluid: how often is tissue mistaken?
             around_hz = mean_around(error_hz, mask & (r2star_hz > below_hz), grid)
@@ -184,22 +213,23 @@ def averaged(magnitude: Array, mask: Mask, grid: Grid, width_mm: float) -> tuple
     # Dividing by the blurred mask keeps the mean right at the rim, where a part of the kernel is
     # outside.
     share = np.maximum(_blurred(inside, widths), 1e-6)
-    echoes = [
-        _blurred(magnitude[..., echo] * inside, widths) / share
-        for echo in range(magnitude.shape[-1])
-    ]
+    echoes = np.empty_like(magnitude, np.float32)
+    for echo in range(magnitude.shape[-1]):
+        echoes[..., echo] = _blurred(magnitude[..., echo] * inside, widths) / share
     # White noise keeps the root of the sum of the squared weights of the kernel.
     # 81 samples hold the widest kernel, 3 SD of 3 mm to both sides, down to voxels of 0.23 mm.
     point = np.eye(1, 81, 40)[0]
     lines = [ndimage.gaussian_filter1d(point, width, truncate=3.0) for width in widths]
     left = float(np.prod([np.sqrt((line**2).sum()) for line in lines]))
-    return np.stack(echoes, axis=-1), left
+    return echoes, left
 
 
 def error_per_noise(magnitude: Array, echo_times_s: NDArray[np.float64]) -> Array:
     """Return the standard error of R2* (1/s) for noise of 1; infinite where there is no signal."""
     energy = magnitude.astype(np.float32) ** 2
-    s0, s1, s2 = (energy @ (echo_times_s**power).astype(np.float32) for power in (0, 1, 2))
+    powers = np.stack([echo_times_s**power for power in (0, 1, 2)]).astype(np.float32)
+    # Not a product of BLAS, whose last digits depend on the number of threads.
+    s0, s1, s2 = np.einsum("xyze,pe->pxyz", energy, powers)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rounding can make the difference of two nearly equal sums negative.
         spread = s2 - s1**2 / s0
@@ -210,10 +240,19 @@ def mean_around(values: Array, mask: Mask, grid: Grid) -> Array:
     """Return the mean of the finite values in the mask around each voxel; infinite far from any."""
     good = mask & np.isfinite(values)
     widths = [AROUND_MM / size_mm for size_mm in grid.voxel_size_mm]
-    weight = _blurred(good.astype(np.float32), widths)
-    total = _blurred(np.where(good, values, 0).astype(np.float32), widths)
+    weight = blurred_widely(good, widths, mode="constant")
+    total = blurred_widely(np.where(good, values, 0), widths, mode="constant")
     return cast("Array", np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.inf))
 
 
+def _every_second(shape: tuple[int, ...]) -> Mask:
+    """Return every second voxel along each axis that has more than a few."""
+    chosen = np.zeros(shape, bool)
+    chosen[tuple(slice(None, None, 2 if size > 8 else 1) for size in shape)] = True
+    return chosen
+
+
 def _blurred(values: Array, widths: list[float]) -> Array:
-    return cast("Array", ndimage.gaussian_filter(values, widths, truncate=3.0))
+    # Beyond the array there is nothing, as there is beyond the mask.
+    blurred = ndimage.gaussian_filter(values, widths, truncate=3.0, mode="constant")
+    return cast("Array", blurred)

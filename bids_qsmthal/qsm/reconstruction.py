@@ -243,6 +243,7 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
             *(magnitude, trusted, grid, acquisition.echo_times_s),
             noise=_noise(magnitude, measured, total),
             relaxation=settings.relaxation,
+            r2star_hz=r2star,
             fluid_probability=fluid_probability,
         )
     # Only where the phase is believed: an outlier in the reference would shift the zero.

@@ -3,7 +3,7 @@ import pytest
 
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.qsm.csf import GlobalCsf
-from bids_qsmthal.qsm.fluid import SlowDecay, averaged, error_per_noise
+from bids_qsmthal.qsm.fluid import Fluid, SlowDecay, averaged, error_per_noise
 from bids_qsmthal.qsm.relaxation import WeightedExponential
 
 GRID = Grid((56, 60, 44), (2.0, 2.0, 2.5))
@@ -29,6 +29,23 @@ def signal(rates_hz, densities, echo_times_s, noise, seed):
     return np.abs(noisy).astype(np.float32)
 
 
+def fluid_of(
+    magnitude: np.ndarray,
+    brain: np.ndarray,
+    times_s: tuple[float, ...],
+    noise: float,
+    probability: np.ndarray | None = None,
+) -> Fluid:
+    relaxation = WeightedExponential()
+    return SlowDecay()(
+        *(magnitude, brain, GRID, times_s),
+        noise=noise,
+        relaxation=relaxation,
+        r2star_hz=relaxation(magnitude, brain, times_s),
+        fluid_probability=probability,
+    )
+
+
 @pytest.mark.parametrize("seed", [11, 12])
 @pytest.mark.parametrize(
     ("field_strength_t", "echo_times_s", "snr"),
@@ -48,9 +65,7 @@ def test_what_is_called_fluid_is_fluid_at_any_noise_and_echo_times(
     r2star_hz, densities, fluid, brain = scene(rates, (1.0, 0.95, 0.6))
     noise = float(np.exp(-rates[0] * echo_times_s[0])) / snr
     magnitude = signal(r2star_hz, densities, echo_times_s, noise, seed)
-    found = SlowDecay()(
-        *(magnitude, brain, GRID, echo_times_s), noise=noise, relaxation=WeightedExponential()
-    )
+    found = fluid_of(magnitude, brain, echo_times_s, noise)
     csf = GlobalCsf()(found.mask, brain, GRID)
     assert csf.sum() > 0.3 * fluid.sum()
     assert fluid[csf].mean() > 0.97
@@ -61,9 +76,7 @@ def test_where_noise_never_tells_fluid_from_tissue_none_is_called_fluid() -> Non
     r2star_hz, densities, _, brain = scene((20.0, 16.0, 2.0), (1.0, 0.95, 0.6))
     times_s = (0.002, 0.003)
     magnitude = signal(r2star_hz, densities, times_s, 0.1, 3)
-    found = SlowDecay()(
-        *(magnitude, brain, GRID, times_s), noise=0.1, relaxation=WeightedExponential()
-    )
+    found = fluid_of(magnitude, brain, times_s, 0.1)
     assert not found.mask.any()
     assert found.purity == 0
 
@@ -73,11 +86,10 @@ def test_fluid_of_t1w_lets_noisier_scans_be_used_and_keeps_tissue_out() -> None:
     times_s = (0.0023, 0.0046)
     noise = 1 / 60
     magnitude = signal(r2star_hz, densities, times_s, noise, 5)
-    how = {"noise": noise, "relaxation": WeightedExponential()}
-    alone = SlowDecay()(*(magnitude, brain, GRID, times_s), **how)
+    alone = fluid_of(magnitude, brain, times_s, noise)
     # T1w calls a cortex fluid that is none, and moves the ventricles by a voxel.
     probability = np.roll(fluid, 1, axis=0).astype(np.float32)
-    both = SlowDecay()(*(magnitude, brain, GRID, times_s), **how, fluid_probability=probability)
+    both = fluid_of(magnitude, brain, times_s, noise, probability)
     assert both.mask.sum() > alone.mask.sum()
     assert not (both.mask & (probability < 0.5)).any()
     assert fluid[both.mask].mean() > 0.95
@@ -94,3 +106,18 @@ def test_the_error_of_r2star_is_the_spread_of_repeats(width_mm: float) -> None:
     inner = (slice(8, -8),) * 3
     expected = noise * left * float(np.median(error_per_noise(echoes, np.array(times_s))))
     assert r2star_hz[inner].std() == pytest.approx(expected, rel=0.1)
+
+
+def test_where_the_mask_lies_in_the_image_changes_nothing() -> None:
+    r2star_hz, densities, _, brain = scene((20.0, 16.0, 2.0), (1.0, 0.95, 0.6))
+    times_s = (0.004, 0.010, 0.016, 0.022)
+    magnitude = signal(r2star_hz, densities, times_s, 0.02, 7)
+    room = ((9, 2), (0, 5), (3, 0))
+    wide = np.pad(magnitude, (*room, (0, 0)), constant_values=0.3)
+    found, again = (
+        fluid_of(volume, mask, times_s, 0.02)
+        for volume, mask in ((magnitude, brain), (wide, np.pad(brain, room)))
+    )
+    np.testing.assert_array_equal(np.pad(found.mask, room), again.mask)
+    assert found.mask.any()
+    assert again[1:] == found[1:]
