@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,11 @@ class Redrawn:
     without_each: Drawn
     """Without each participant in turn, in the order of the analysed table."""
 
+    measured: pd.DataFrame
+    """What was harmonised, as it was measured: one row a participant and session."""
+
+    how: Harmonisation
+
 
 def redrawn(
     measured: pd.DataFrame, how: Harmonisation, frame: pd.DataFrame, resampling: Resampling
@@ -105,7 +110,9 @@ def redrawn(
         rows = [np.concatenate([sessions[who] for who in cohort]) for cohort in cohorts]
         return _harmonised(measured, how, labels, rows)
 
-    return Redrawn(bootstrap=harmonised(draws), without_each=harmonised(without))
+    return Redrawn(
+        bootstrap=harmonised(draws), without_each=harmonised(without), measured=measured, how=how
+    )
 
 
 def _by_site(measured: pd.DataFrame, how: Harmonisation) -> list[NDArray[Any]]:
@@ -175,6 +182,79 @@ def refitted(main: Fit, term: str, frame: pd.DataFrame, drawn: Drawn) -> LeaveOn
     for place, coefficient, p in one_by_one:
         found.coefficients[place], found.p[place] = coefficient, p
     return found
+
+
+def why_no_permutation(main: Fit, redrawn: Redrawn) -> str:
+    """Return why a model of a harmonised outcome cannot be permuted, or nothing."""
+    model, how = main.model, redrawn.how
+    outcome = formulas.parse(model.formula).outcome
+    if set(outcome.variables) & set(how.keep):
+        return "not given: the outcome is kept in the harmonisation of its own predictors"
+    if (model.family, model.method, model.random) not in LINEAR or outcome.variables != (
+        outcome.text,
+    ):
+        return "not given: for a linear model of the harmonised values as they are"
+    if redrawn.measured[KEY[0]].duplicated().any():
+        return "not given: several sessions of one participant were harmonised together"
+    return ""
+
+
+def permutation_p(
+    main: Fit, term: str, frame: pd.DataFrame, redrawn: Redrawn, resampling: Resampling
+) -> tuple[float, int]:
+    """Return the two-sided p of a coefficient for a harmonised outcome, and of how many draws.
+
+    Under the null hypothesis the values as they were *measured* are a shift of their site, what the
+    other terms explain, and residuals that can change places within a site, whose spread is its
+    own. Each exchange gives measured values again, which are harmonised and fitted anew.
+
+    References
+    ----------
+    Freedman & Lane (1983). J Bus Econ Stat 1(4), 292-298. doi:10.1080/07350015.1983.10509354
+    Winkler et al. (2015). NeuroImage 123, 253-268. doi:10.1016/j.neuroimage.2015.05.092
+    """
+    made, measured, how = main.design, redrawn.measured, redrawn.how
+    assert made is not None  # noqa: S101 - the caller has checked
+    (name,) = formulas.parse(main.model.formula).outcome.variables
+    kept, _ = regression.independent(main.model, made)
+    x = made.predictors[:, kept]
+    column = kept.index(made.names.index(term))
+    people = measured[KEY[0]].reset_index(drop=True)
+    rows = pd.Index(people).get_indexer(frame.loc[made.rows, KEY[0]])
+    raw = measured[name].to_numpy(dtype=float)
+    site = measured[how.site].astype(str).to_numpy()[rows]
+    null = np.column_stack([np.delete(x, column, axis=1), pd.get_dummies(site)]).astype(float)
+    fitted = null @ np.linalg.lstsq(null, raw[rows], rcond=None)[0]
+    residuals = raw[rows] - fitted
+    # One measure alone is the same whatever the others are; with a shared prior all go together.
+    alone = len(how.variables) < harmonisation.FEWEST_FOR_SHRINKAGE
+    wanted = replace(how, variables=(name,)) if alone else how
+    robust = main.model.method == "hc3"
+
+    def statistic(values: design.Floats) -> float:
+        changed = raw.copy()
+        changed[rows] = values
+        table = measured.reset_index(drop=True).assign(**{name: changed})
+        outcome = harmonisation.values(table, wanted)[name].to_numpy(dtype=float)[rows]
+        fit = regression.least_squares(outcome, x, robust=robust)
+        return float(abs(fit.params[column]) / np.sqrt(fit.covariance[column, column]))
+
+    rng = np.random.default_rng(resampling.seed)
+    observed, n = statistic(raw[rows]), min(MOST_DRAWS, resampling.permutations(len(frame)))
+    beyond = 0
+    for _ in range(n):
+        drawn = statistic(fitted + residuals[_exchanged(site, rng)])
+        beyond += drawn >= observed * (1 - 1e-9)  # ties by rounding count as beyond
+    return (beyond + 1) / (n + 1), n
+
+
+def _exchanged(site: NDArray[Any], rng: np.random.Generator) -> Integers:
+    """Return who takes the place of each, within sites."""
+    places = np.arange(len(site))
+    for one in np.unique(site):
+        own = np.flatnonzero(site == one)
+        places[own] = rng.permutation(own)
+    return places
 
 
 def _needed(model: Model) -> list[str]:

@@ -365,7 +365,10 @@ def _inference(
     base = _row(question, "", "inference", main) | {"partial_r": np.nan, "ci_low": np.nan}
     base |= {"ci_high": np.nan, "p": np.nan}
     if question.harmonised:
-        return [*rows, *(base | row for row in _harmonised_anew(question, main, frame, redrawn))]
+        return [
+            *rows,
+            *(base | row for row in _harmonised_anew(question, main, frame, how, redrawn)),
+        ]
     again = refits.of(main.model, main.design)
     outcome = main.design.outcome
     left = _without_each(again, outcome, predictors, column, how)
@@ -389,17 +392,12 @@ def _inference(
 
 
 def _harmonised_anew(
-    question: Question, main: Fit, frame: pd.DataFrame, redrawn: Redrawn | None
+    question: Question, main: Fit, frame: pd.DataFrame, how: Resampling, redrawn: Redrawn | None
 ) -> list[dict[str, object]]:
-    """Return intervals from cohorts that were drawn and then harmonised; no permutation.
-
-    Exchanged residuals have no values as measured, which harmonisation would begin with.
-    """
+    """Return intervals and p from cohorts that were drawn and then harmonised."""
     nothing = {"coefficient": np.nan, "note": HARMONISED}
-    permuted: dict[str, object] = {"specification": PERMUTATION, **nothing}
     if redrawn is None or main.design is None:
-        return [{"specification": BOOTSTRAP, **nothing}, permuted,
-                {"specification": LEAVE_OUT, **nothing}]  # fmt: skip
+        return [{"specification": name, **nothing} for name in (BOOTSTRAP, PERMUTATION, LEAVE_OUT)]
     drawn = harmonised_draws.refitted(main, question.term, frame, redrawn.bootstrap)
     everybody = harmonised_draws.refitted(main, question.term, frame, redrawn.without_each)
     # Of those whom the model has: without others only the harmonisation changes.
@@ -412,7 +410,37 @@ def _harmonised_anew(
         note = f"{note}: too many without an estimate"
     bootstrap: dict[str, object] = {"specification": BOOTSTRAP, "ci_low": low, "ci_high": high}
     without = _left_out(main, left, frame)
-    return [bootstrap | {"note": note}, permuted, without | {"note": f"{without['note']}; {ANEW}"}]
+    return [
+        bootstrap | {"note": note},
+        _permuted_anew(question, main, frame, how, redrawn),
+        without | {"note": f"{without['note']}; {ANEW}"},
+    ]
+
+
+def _permuted_anew(
+    question: Question, main: Fit, frame: pd.DataFrame, how: Resampling, redrawn: Redrawn
+) -> dict[str, object]:
+    """Return the permutation p of a model with harmonised variables."""
+    assert main.design is not None  # noqa: S101 - the caller has checked
+    outcome = set(formulas.parse(main.model.formula).outcome.variables)
+    if not outcome & set(redrawn.how.names):
+        # Harmonisation has not seen the outcome: its predictors stay what they are.
+        kept, _ = regression.independent(main.model, main.design)
+        again = refits.of(main.model, main.design)
+        column = kept.index(main.design.names.index(question.term))
+        predictors = main.design.predictors[:, kept]
+        p = again.permutation_p(main.design.outcome, predictors, column, how)
+        note = (
+            f"{how.permutations(main.design.n)} permutations"
+            if np.isfinite(p)
+            else (SAME_AT_A_SITE)
+        )
+        return {"specification": f"{PERMUTATION} ({again.permutation})", "p": p, "note": note}
+    if reason := harmonised_draws.why_no_permutation(main, redrawn):
+        return {"specification": PERMUTATION, "coefficient": np.nan, "note": reason}
+    p, n = harmonised_draws.permutation_p(main, question.term, frame, redrawn, how)
+    note = f"{n} permutations of measured values within sites, {ANEW}"
+    return {"specification": f"{PERMUTATION} (Freedman-Lane)", "p": p, "note": note}
 
 
 def _without_each(

@@ -46,7 +46,7 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     analysis = analysis_file.read(own)
 
     made = assembly.assemble(bids_dir, output_dir, analysis, strict=True)
-    results = fitting.fit_all(analysis, made, Resampling(n_bootstraps=30))
+    results = fitting.fit_all(analysis, made, Resampling(n_bootstraps=30, n_permutations=99))
     rows = results.sensitivity.set_index("specification")
 
     plain = cohort.assign(site=np.where(there, "b", "a"), thickness=cohort["cortical_thickness"])
@@ -60,5 +60,9 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     boot, estimate = rows.loc["bootstrap (BCa)"], rows.loc["as in the table", "coefficient"]
     assert boot["note"] == "30 draws of participants within sites, each harmonised anew"
     assert boot["ci_low"] < estimate < boot["ci_high"]
-    assert rows.loc["permutation", "note"].startswith("not given: harmonised values")
+    permuted = rows.loc["permutation (Freedman-Lane)"]
+    assert (
+        permuted["note"] == "99 permutations of measured values within sites, each harmonised anew"
+    )
+    assert 0 < permuted["p"] <= 1
     assert set(made.harmonised["variable"]) == {"chi", "thickness", "volume_thalamus_LR"}

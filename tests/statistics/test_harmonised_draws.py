@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bids_qsmthal.statistics import (
     harmonisation,
     harmonised_draws,
     mediation,
     regression,
+    resampling,
     sensitivity,
 )
 from bids_qsmthal.statistics.harmonisation import Harmonisation
@@ -132,7 +134,87 @@ def test_rows_of_the_specifications_are_of_cohorts_that_were_harmonised_anew(
     assert not own.min() <= without[3] <= own.max()
     assert (left["ci_low"], left["ci_high"]) == (pytest.approx(own.min()), pytest.approx(own.max()))
     assert left["note"].endswith("each harmonised anew")
-    assert "not given" in rows.loc[sensitivity.PERMUTATION, "note"]
+    # Harmonisation has not seen the volume: what is permuted is the model as it is.
+    permuted = rows.loc["permutation (Freedman-Lane)"]
+    assert fit.design is not None
+    made = fit.design
+    assert permuted["p"] == resampling.permutation_p(
+        made.outcome, made.predictors, made.names.index("chi"), FEW
+    )
+
+
+def one_session(seed: int, *, slope: float = 0.0, n: int = 40) -> pd.DataFrame:
+    """Return one session each, at sites that differ in shift, spread and age."""
+    rng = np.random.default_rng(seed)
+    site = np.resize(["north", "south", "south"], n)
+    age = rng.uniform(20, 60, n) + 12.0 * (site == "south")
+    drug = (rng.random(n) < np.where(site == "south", 0.7, 0.3)).astype(float)
+    chi = -29 + 0.3 * age + slope * drug + 20.0 * (site == "south")
+    chi += rng.normal(0, np.where(site == "south", 4.0, 9.0))
+    who = [f"sub-{one:02d}" for one in range(n)]
+    return pd.DataFrame({"participant_id": who, "session_id": "n/a", "site": site, "age": age,
+                         "drug": drug, "chi": chi})  # fmt: skip
+
+
+DRUG = Model(name="m", formula="chi ~ drug + age")
+
+
+def permuted(frame: pd.DataFrame, n: int, how: Harmonisation = HOW, model: Model = DRUG) -> float:
+    whole, _ = harmonisation.harmonise(frame, how)
+    some = Resampling(n_permutations=n, n_bootstraps=1)
+    made = harmonised_draws.redrawn(frame, how, whole, some)
+    assert made is not None
+    fit = regression.fit(model, whole)
+    assert harmonised_draws.why_no_permutation(fit, made) == ""
+    return harmonised_draws.permutation_p(fit, "drug", whole, made, some)[0]
+
+
+def test_a_permuted_outcome_is_harmonised_anew_and_agrees_with_sites_as_a_factor() -> None:
+    # With as much to tell, sites as a factor with spreads of their own (HC3) find the same.
+    for slope in (2.5, 4.0):
+        frame = one_session(7, slope=slope, n=120)
+        factor = regression.fit(
+            Model(name="m", formula="chi ~ drug + age + C(site)", method="hc3"), frame
+        )
+        assert permuted(frame, 299) == pytest.approx(factor.row("drug")["p"], abs=0.05)
+    assert permuted(one_session(7, slope=40.0), 99) == 0.01
+
+
+@pytest.mark.slow
+def test_a_permutation_p_of_no_effect_is_uniform_where_the_outcome_is_harmonised() -> None:
+    # ComBat keeps the tested term, too, and does so in every exchange.
+    how = replace(HOW, keep=("age", "drug"))
+    found = [permuted(one_session(seed), 29, how) for seed in range(60)]
+    assert stats.kstest(found, stats.uniform.cdf).pvalue > 0.01
+    # One in ten of 60 are 6; more than 12 come one time in a hundred.
+    assert np.sum(np.array(found) < 0.101) <= 12
+    assert len(set(found)) > 12
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"formula": "log(chi + 200) ~ drug"}, "for a linear model of the harmonised values"),
+    ({"formula": "age ~ chi + drug"}, "the outcome is kept in the harmonisation"),
+    ({"formula": "chi ~ drug", "method": "huber"}, "for a linear model"),
+])  # fmt: skip
+def test_what_cannot_be_permuted_and_harmonised_says_why(
+    change: dict[str, str], reason: str
+) -> None:
+    frame = one_session(3)
+    whole, _ = harmonisation.harmonise(frame, HOW)
+    made = harmonised_draws.redrawn(frame, HOW, whole, FEW)
+    question = Question(adjusted=replace(DRUG, **change), term="drug", harmonised=True)
+    rows = sensitivity.explore([question], whole, [], FEW, made).set_index("specification")
+    row = rows.loc[sensitivity.PERMUTATION]
+    assert reason in row["note"]
+    assert np.isnan(row["p"])
+    frame = measured().assign(drug=1.0)
+    frame.loc[::3, "drug"] = 0.0
+    whole = harmonisation.harmonise(frame, HOW)[0].drop_duplicates("participant_id")
+    whole = whole.reset_index(drop=True)
+    twice = harmonised_draws.redrawn(frame, HOW, whole, FEW)
+    assert twice is not None
+    why = harmonised_draws.why_no_permutation(regression.fit(DRUG, whole), twice)
+    assert "several sessions of one participant" in why
 
 
 def test_too_few_people_of_a_site_leave_draws_and_the_interval_without_an_estimate() -> None:
