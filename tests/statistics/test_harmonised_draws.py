@@ -180,6 +180,37 @@ def test_a_permuted_outcome_is_harmonised_anew_and_agrees_with_sites_as_a_factor
     assert permuted(one_session(7, slope=40.0), 99) == 0.01
 
 
+def test_every_exchange_is_of_measured_values_within_sites_and_goes_through_combat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = one_session(5)
+    whole, _ = harmonisation.harmonise(frame, HOW)
+    some = Resampling(n_permutations=12, n_bootstraps=1)
+    made = harmonised_draws.redrawn(frame, HOW, whole, some)
+    fit = regression.fit(DRUG, whole)
+    assert made is not None
+    null = regression.fit(Model(name="m", formula="chi ~ age + C(site)"), frame)
+    seen, real = [], harmonisation.values
+    monkeypatch.setattr(
+        harmonisation, "values", lambda table, how: seen.append(table) or real(table, how)
+    )
+    p, n = harmonised_draws.permutation_p(fit, "drug", whole, made, some)
+    assert (n, len(seen)) == (12, 13)
+    # By hand from what ComBat was given: t of the table, and t of every exchange.
+    tables = [frame.assign(chi=real(table, HOW)["chi"]) for table in seen]
+    t = [abs(regression.fit(DRUG, table).row("drug")["statistic"]) for table in tables]
+    assert t[0] == pytest.approx(abs(fit.row("drug")["statistic"]))
+    assert p == (1 + sum(one >= t[0] for one in t[1:])) / 13
+    assert null.residuals is not None
+    fitted = frame["chi"] - null.residuals
+    for table in seen[1:]:
+        rest = table["chi"] - fitted
+        for site in ("north", "south"):
+            there = frame["site"] == site
+            np.testing.assert_allclose(np.sort(rest[there]), np.sort(null.residuals[there]))
+        assert not np.allclose(rest, null.residuals)
+
+
 @pytest.mark.slow
 def test_a_permutation_p_of_no_effect_is_uniform_where_the_outcome_is_harmonised() -> None:
     # ComBat keeps the tested term, too, and does so in every exchange.
