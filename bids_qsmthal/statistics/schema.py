@@ -14,6 +14,7 @@ from bids_qsmthal.statistics.bayes import CORRELATION_WIDTH, REGRESSION_SCALE
 from bids_qsmthal.statistics.evidence import SMALLEST_EFFECT
 
 Number = int | float
+"""As it is written; a limit is in the published schema only where it is of ``float`` alone."""
 Word = str | int | float
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that can stand in a formula, or name a file."""
@@ -169,7 +170,7 @@ class SensitivityEntry(Entry):
     measurement_error: dict[str, AlternativeEntry] = Field(
         default={}, description="The measure with the standard error of a variable's own values."
     )
-    zero_add: dict[str, Annotated[Number, Field(gt=0)]] = Field(
+    zero_add: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default={},
         description="What is added within log() of an outcome that some have none of; half of "
         "the smallest value above 0 where nothing is said.",
@@ -245,18 +246,18 @@ class PublishedEntry(Entry):
 class EvidenceEntry(Entry):
     """What effects are measured against: equivalence tests and Bayes factors."""
 
-    smallest_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
+    smallest_effect: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=SMALLEST_EFFECT, description="Smallest (partial) correlation of interest."
     )
-    smallest_ratio: Annotated[Number, Field(gt=1)] | None = Field(
+    smallest_ratio: Annotated[float, Field(gt=1)] | None = Field(
         default=None,
         description="Smallest odds or rate ratio of interest per standard deviation of a term; "
         "where not given, the one that SmallestEffect stands for.",
     )
-    regression_scale: Annotated[Number, Field(gt=0)] = Field(
+    regression_scale: Annotated[float, Field(gt=0)] = Field(
         default=REGRESSION_SCALE, description="Scale of the JZS prior of standardised slopes."
     )
-    correlation_width: Annotated[Number, Field(gt=0, le=2)] = Field(
+    correlation_width: Annotated[float, Field(gt=0, le=2)] = Field(
         default=CORRELATION_WIDTH, description="Width of the beta prior of correlations."
     )
 

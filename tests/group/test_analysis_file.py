@@ -11,6 +11,7 @@ import yaml
 
 from bids_qsmthal import group
 from bids_qsmthal.app.cli import main
+from bids_qsmthal.core.documents import parse
 from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError, UsageError
 from bids_qsmthal.group import analysis_file
 from bids_qsmthal.group.assembly import Cohort
@@ -304,6 +305,21 @@ def test_editors_accept_the_packaged_analysis_and_mark_a_misspelled_key() -> Non
     content["Models"][0]["Formla"] = content["Models"][0].pop("Formula")
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content, schema)
+
+
+@pytest.mark.parametrize("wrong", [
+    "Evidence: {SmallestEffect: 1.2}", "Evidence: {SmallestRatio: 1}",
+    "Evidence: {CorrelationWidth: 3}", "Evidence: {RegressionScale: 0}",
+    "Sensitivity: {ZeroAdd: {lesion_volume: -0.1}}", "Imputation: {Datasets: 2}",
+    "Site: {Variable: sex, As: mixed}", "Models: [{Name: m, Formula: a ~ b, Family: poison}]",
+])  # fmt: skip
+def test_editors_mark_what_the_group_level_would_refuse(wrong: str) -> None:
+    schema = json.loads(analysis_file.schema_text())
+    content = yaml.safe_load(analysis_file.packaged()) | yaml.safe_load(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, schema)
+    with pytest.raises(UsageError, match="expected"):
+        analysis_file.analysed(parse(yaml.safe_dump(content), Path("own.yaml")))
 
 
 def test_missing_codes_top_codes_and_the_reference_level_are_read(tmp_path: Path) -> None:
