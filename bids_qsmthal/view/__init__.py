@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.core.errors import OutputError
 from bids_qsmthal.view import application
 from bids_qsmthal.view.gate import Gate
-from bids_qsmthal.view.listening import address
+from bids_qsmthal.view.listening import address, is_cut_off
 from bids_qsmthal.view.remaking import Command
 from bids_qsmthal.view.server import Server
 
@@ -68,6 +68,11 @@ def serve(
     with server_of(output_dir, place, remake, bids_dir) as server:
         page = f"http://127.0.0.1:{server.server_address[1]}/{server.gate.token}/"
         sys.stdout.write(f"{page}\nCtrl-C stops it; the address works until then.\n")
+        if is_cut_off():
+            sys.stdout.write(
+                "This container has no network, so that no published port arrives: start it "
+                "without --network none.\n"
+            )
         sys.stdout.flush()
         if browser:
             webbrowser.open(page)

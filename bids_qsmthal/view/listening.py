@@ -28,8 +28,20 @@ def address(root: Path = Path("/")) -> str:
     root
         Of the file system.
     """
-    in_container = any((root / mark).exists() for mark in MARKS)
-    return EVERYWHERE if in_container and _own_network(root) else HERE
+    return EVERYWHERE if _in_container(root) and _own_network(root) else HERE
+
+
+def is_cut_off(root: Path = Path("/")) -> bool:
+    """Return whether this is a container without any network: no published port arrives."""
+    return _in_container(root) and not _interfaces(root)
+
+
+def _in_container(root: Path) -> bool:
+    return any((root / mark).exists() for mark in MARKS)
+
+
+def _interfaces(root: Path) -> list[Path]:
+    return [one for one in (root / "sys/class/net").glob("*") if one.name != LOOPBACK]
 
 
 def _own_network(root: Path) -> bool:
@@ -39,7 +51,7 @@ def _own_network(root: Path) -> bool:
     (Documentation/ABI/testing/sysfs-class-net): with ``--network host`` a page that listens
     everywhere would be open to the network of the machine.
     """
-    interfaces = [one for one in (root / "sys/class/net").glob("*") if one.name != LOOPBACK]
+    interfaces = _interfaces(root)
     return bool(interfaces) and all(
         _number(one / "iflink") != _number(one / "ifindex") for one in interfaces
     )

@@ -1,10 +1,11 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from bids_qsmthal import simulate
-from bids_qsmthal.app import demo, simulation
+from bids_qsmthal.app import demo, options, simulation
 from bids_qsmthal.core.files import write_json, write_text
 
 TRUE = {
@@ -55,6 +56,11 @@ def test_truth_stands_beside_the_estimate(tmp_path, monkeypatch, capsys):
     assert lines[4] == ["sub-01", *["enhancing", "lesions", "2", "1", "-1"]]
     assert lines[5] == ["sub-02", *["relative", "susceptibility", "(ppb)", "-18.0", "n/a", "n/a"]]
     assert f"report: {tmp_path / 'derivatives' / 'sub-01.html'}" in printed
+    # The last line is a command that starts the page on both folders.
+    program, command, *words = shlex.split(printed.splitlines()[-1].partition(": ")[2])
+    assert (program, command) == ("bids_qsmthal", "view")
+    chosen = options.view_parser().parse_args(words)
+    assert (chosen.output_dir, chosen.bids_dir) == (tmp_path / "derivatives", tmp_path / "bids")
 
 
 def test_a_cohort_from_the_same_plan_is_used_again(tmp_path, monkeypatch):

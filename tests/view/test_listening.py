@@ -40,6 +40,18 @@ def test_else_it_is_open_to_this_machine_alone(tmp_path, mark, interfaces) -> No
     assert listening.address(machine(tmp_path, mark, interfaces)) == listening.HERE
 
 
+@pytest.mark.parametrize(
+    ("mark", "interfaces", "expected"),
+    [
+        (".dockerenv", {"lo": (1, 1)}, True),
+        (".dockerenv", {"lo": (1, 1), "eth0": (7, 8)}, False),
+        ("", {"lo": (1, 1)}, False),
+    ],
+)
+def test_only_a_container_without_a_network_is_cut_off(tmp_path, mark, interfaces, expected):
+    assert listening.is_cut_off(machine(tmp_path, mark, interfaces)) is expected
+
+
 def test_an_interface_that_says_nothing_is_taken_for_one_of_the_machine(tmp_path) -> None:
     root = machine(tmp_path, ".dockerenv", {"lo": (1, 1), "eth0": (7, 8)})
     for name in ("iflink", "ifindex"):

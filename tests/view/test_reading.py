@@ -266,3 +266,8 @@ def test_the_address_that_is_printed_has_a_new_token_each_time_and_is_opened(
     assert len(tokens) == 3
     assert min(map(len, tokens)) >= 43
     assert all(address.startswith("http://127.0.0.1:") for address in printed)
+    assert "no network" not in said.getvalue()
+    monkeypatch.setattr(view, "is_cut_off", lambda: True)
+    with redirect_stdout(io.StringIO()) as said:
+        view.serve(output_dir, ("127.0.0.1", 0), remake, browser=False)
+    assert "no published port arrives" in said.getvalue()
