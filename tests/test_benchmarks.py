@@ -32,6 +32,18 @@ def test_a_benchmark_finds_what_it_imports(name: str, monkeypatch: pytest.Monkey
     assert module.__doc__
 
 
+def test_a_random_start_is_rigid_and_within_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("registration", monkeypatch)
+    rng, centre = np.random.default_rng(4), np.array([5.0, -20.0, 30.0])
+    for _ in range(50):
+        motion = module.moved(rng, centre)
+        np.testing.assert_allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-12)
+        angle = np.rad2deg(np.arccos((np.trace(motion[:3, :3]) - 1) / 2))
+        shift = motion[:3, :3] @ centre + motion[:3, 3] - centre
+        assert angle <= module.FARTHEST_DEGREES
+        assert np.linalg.norm(shift) <= module.FARTHEST_MM
+
+
 def test_a_head_of_labels_has_the_thalami_that_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
