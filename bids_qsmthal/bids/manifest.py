@@ -17,6 +17,7 @@ import re
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
@@ -248,6 +249,23 @@ def entries_of(output_dir: Path, name: str) -> list[ManifestEntry]:
         return []
 
 
+def own_places(output_dir: Path, name: str, entries: Iterable[ManifestEntry]) -> set[Path]:
+    """Return where entries of the manifest of a participant and session lie.
+
+    What a manifest lists is removed once nobody makes it any more, and an output folder may come
+    from a stranger: only what is in the folder of the session, or a page of it, counts; nothing to
+    which a link leads.
+    """
+    root = output_dir.resolve()
+    folder = root.joinpath(*name.split("_"))
+    own = set()
+    for path in (output_dir / entry.path for entry in entries):
+        place = path.parent.resolve()
+        is_page = place == root and path.name.startswith(name) and path.suffix == ".html"
+        own |= {path} if is_page or place.is_relative_to(folder) else set()
+    return own
+
+
 def remove_of(output_dir: Path, name: str) -> None:
     """Remove a manifest, before the files that it lists are replaced."""
     (output_dir / "logs" / f"{name}{ENDING}").unlink(missing_ok=True)
@@ -306,6 +324,8 @@ def _read(place: Path) -> list[ManifestEntry]:
             header, *rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         if tuple(header) != COLUMNS:
             raise DataError(f"{place}: columns {header}, expected {', '.join(COLUMNS)}.")
+        if outside := [row[0] for row in rows if _leads_out(row[0])]:
+            raise DataError(f"{place}: {outside[0]} is not in the output folder.")
         return [
             ManifestEntry(path, int(size), raw, inner, _names(scans), _names(outdated))
             for path, size, raw, inner, scans, outdated in rows
@@ -314,6 +334,11 @@ def _read(place: Path) -> list[ManifestEntry]:
         raise DataError(
             f"{place}: not a manifest ({error}); run the same command again to make it anew."
         ) from error
+
+
+def _leads_out(path: str) -> bool:
+    place = PurePosixPath(path)
+    return place.is_absolute() or ".." in place.parts
 
 
 def _names(cell: str) -> tuple[str, ...]:

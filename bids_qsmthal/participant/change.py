@@ -94,7 +94,7 @@ def process(person: Session, settings: Settings) -> None:
     write_tsv(out.path(ENDING, ".tsv"), table)
     write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
     # Of visits that are compared no more.
-    for path in {out.output_dir / entry.path for entry in before} - out.made:
+    for path in manifest.own_places(out.output_dir, out.session_name, before) - out.made:
         path.unlink(missing_ok=True)
     manifest.finish(out.output_dir, out.session_name, person.name, out.made)
 

@@ -84,21 +84,17 @@ def earlier_outputs(session: Session, out: Derivatives, made: Collection[Path]) 
     """
     # What other scans made, also in a run that has not finished again yet, is not ours to remove.
     others = scans_of(session) - {session.name}
+    entries = manifest.entries_of(out.output_dir, out.session_name)
     kept = {
-        out.output_dir / entry.path
-        for entry in manifest.entries_of(out.output_dir, out.session_name)
-        if others & {*entry.scans, *entry.outdated}
+        out.output_dir / entry.path for entry in entries if others & {*entry.scans, *entry.outdated}
     }
-    listed = {
-        out.output_dir / entry.path
-        for entry in manifest.entries_of(out.output_dir, out.session_name)
-    }
+    listed = manifest.own_places(out.output_dir, out.session_name, entries)
     candidates = {
         *(path for path in listed if path not in kept and path.is_file()),
         *_by_name(out, others),
         # Every scan of a session makes the shared files alike: what this run did not make, no other
         # one would make now.
-        *(path for path in kept if _is_shared(path, out) and path.is_file()),
+        *(path for path in kept & listed if _is_shared(path, out) and path.is_file()),
     }
     return sorted(candidates - set(made))
 

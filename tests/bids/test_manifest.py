@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from bids_qsmthal.bids import manifest
+from bids_qsmthal.bids.manifest import ManifestEntry
+from bids_qsmthal.core.errors import DataError
 
 NAME, FIRST, SECOND = "sub-01", "sub-01_run-1", "sub-01_run-2"
 
@@ -81,3 +83,30 @@ def test_a_manifest_of_another_form_is_begun_anew(
     assert "begun anew" in caplog.text
     manifest.finish(tmp_path, NAME, FIRST, write(tmp_path, "one.tsv"))
     assert vouched(tmp_path) == {"one.tsv": (FIRST,)}
+
+
+@pytest.mark.parametrize("hostile", ["../mine.txt", "{root}/mine.txt", "sub-01/../../mine.txt"])
+def test_a_manifest_that_names_files_of_others_is_none(
+    tmp_path: Path, hostile: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    manifest.finish(out, NAME, FIRST, write(out, "one.tsv"))
+    place = out / "logs" / "sub-01_manifest.tsv"
+    path = hostile.format(root=tmp_path)
+    place.write_text(place.read_text().replace("sub-01/anat/one.tsv", path))
+    assert path in place.read_text()
+    assert manifest.entries_of(out, NAME) == []
+    assert "is not in the output folder" in caplog.text
+    with pytest.raises(DataError, match="is not in the output folder"):
+        manifest.read_all(out)
+
+
+def test_own_are_files_of_the_session_and_its_pages_without_links(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    names = ("sub-01/anat/a.tsv", "sub-01.html", "edits/sub-01/a.tsv", "sub-02/a.tsv", "notes.txt")
+    (elsewhere / "figures").mkdir(parents=True)
+    (out / "sub-01").mkdir(parents=True)
+    (out / "sub-01" / "figures").symlink_to(elsewhere / "figures")
+    listed = [ManifestEntry(name, 1, "", "", (FIRST,)) for name in (*names, "sub-01/figures/a.svg")]
+    found = manifest.own_places(out, "sub-01", listed)
+    assert found == {out / "sub-01" / "anat" / "a.tsv", out / "sub-01.html"}

@@ -260,6 +260,26 @@ def test_a_user_s_own_files_are_left(tmp_path: Path, process: Callable[..., None
     assert all((tmp_path / "out" / name).exists() for name in own)
 
 
+@pytest.mark.parametrize(
+    "name", ["../mine.txt", "{root}/mine.txt", "edits/sub-01/mine.txt", "sub-01/linked/mine.txt"]
+)
+def test_a_manifest_from_elsewhere_removes_no_file_of_mine(
+    tmp_path: Path, process: Callable[..., None], name: str
+) -> None:
+    """An output folder may come from a stranger, with a manifest that lists anything."""
+    root, settings = tmp_path / "study", settings_of(tmp_path / "study")
+    process(session_of(root, *ALL), settings)
+    mine = root / "out" / name.format(root=tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (root / "out" / "sub-01" / "linked").symlink_to(tmp_path / "elsewhere")
+    write_text(mine, "mine")
+    listed = root / "out" / "logs" / "sub-01_manifest.tsv"
+    row = (name.format(root=tmp_path), "4", "0", "0", "sub-01", "n/a")
+    listed.write_text(listed.read_text() + "\t".join(row) + "\n")
+    process(session_of(root), settings)
+    assert mine.read_text() == "mine"
+
+
 def test_a_run_that_fails_is_vouched_for_by_nothing_and_leaves_the_files(
     tmp_path: Path, process: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bids_qsmthal.app.cli import main
 from tests import tiny
+from tests.seam import Study, asked_for
 from tests.ship.conftest import HARDENED, IMAGE, ROOT
 from tests.ship.test_executors import kill_who_works_on
 
@@ -117,6 +119,17 @@ def test_slurm(dataset: Path, check: Check) -> None:
     said = app(dataset, "slurm", "--executor", "slurm", limits)
     check(dataset / "slurm")
     assert "the group level runs as job" in said
+
+
+@pytest.mark.usefixtures("slurm")
+def test_four_scans_on_slurm(seam_study: Study, tmp_path: Path) -> None:
+    """Against the run on Dask, with which tests/restart compares runs on this machine."""
+    words = [str(seam_study.bids), str(tmp_path / "derivatives"), "participant", "group"]
+    words += ["-w", str(tmp_path / "work"), "--omp-nthreads", "1", *asked_for(seam_study.root)]
+    words += ["--executor", "slurm", "--slurm-args=--mem=4000M --time=30"]
+    done = subprocess.run([sys.executable, "-m", "bids_qsmthal", *words], check=False)
+    assert done.returncode == 0
+    assert main(["verify", str(seam_study.out), str(tmp_path / "derivatives")]) == 0
 
 
 @pytest.mark.usefixtures("slurm")
