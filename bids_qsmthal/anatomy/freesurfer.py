@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.labels import (
     CORTICAL_PARCELS,
     MEASURED,
@@ -164,6 +165,7 @@ def nuclei(folder: Path) -> Path | None:
 
 def is_synthseg(table: Path) -> bool:
     """Say whether a CSV file is a table of volumes of SynthSeg."""
+    check_file(table)
     with table.open(errors="replace") as stream:
         return "total intracranial" in stream.readline()
 
@@ -343,6 +345,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 def _lines(table: Path) -> list[str]:
     try:
+        check_file(table)
         return table.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{table}: cannot be read as text ({error}).") from error

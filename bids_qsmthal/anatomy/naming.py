@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_qsmthal.anatomy.freesurfer import tissue_of
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.labels import TABLE, TissueClass
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def read_table(path: Path) -> dict[int, str]:
         The file is no table with whole numbers in ``index`` and words in ``name``.
     """
     try:
+        check_file(path)
         # Spreadsheets put a byte-order mark first, which would become part of the name of the first
         # column.
         with path.open(newline="", encoding="utf-8-sig") as stream:

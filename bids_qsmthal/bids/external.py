@@ -23,6 +23,7 @@ from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
 from bids_qsmthal.bids.sidecars import entities_of, inherited, read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
 from bids_qsmthal.core.sources import EDITED, Maker, Program, ProgramName, Source, dataset
@@ -381,6 +382,7 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
         It has not the columns x, y, z, no row, or words for numbers.
     """
     try:
+        check_file(item.path)
         with item.path.open(newline="", encoding="utf-8-sig") as stream:
             # utf-8-sig: spreadsheets write a byte order mark, which would belong to the name of the
             # first column.

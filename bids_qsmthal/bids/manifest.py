@@ -21,7 +21,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
-from bids_qsmthal.core.files import write_text
+from bids_qsmthal.core.files import check_file, write_text
 from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
@@ -318,6 +318,7 @@ def _entry(path: Path, root: Path, scan: str) -> ManifestEntry:
 
 def _read(place: Path) -> list[ManifestEntry]:
     try:
+        check_file(place)
         with place.open(encoding="utf-8", newline="") as stream:
             # No quoting: paths are written as they are, and BIDS names hold neither tabs nor
             # quotes.

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.files import check_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
         The file is not JSON, or not an object.
     """
     try:
-        # Before reading: a pipe would block and a huge file would fill the memory.
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{path}: not a file of at most {MAX_JSON_BYTES} bytes; mend it.")
+        check_file(path, MAX_JSON_BYTES)
         content = json.loads(_text(path))
     except (OSError, ValueError, RecursionError) as error:
         words = " ".join(str(error).split())

@@ -9,10 +9,11 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import OutputError
+from bids_qsmthal.core.errors import DataError, OutputError
 from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 STALE_S = 3600.0
 """No file takes this long to write."""
+
+MOST_TABLE_BYTES = 2**29
+"""The phenotype tables of the largest cohorts (50,000 participants, a thousand columns)."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, the wide forms included (OWASP,
@@ -53,6 +57,23 @@ def check_inside(root: Path, *places: Path) -> None:
                 f"{place}: is a link that leads out of {root}, to {real}; expected a folder in it; "
                 "remove the link, then run the same command again."
             )
+
+
+def check_file(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> None:
+    """Raise where reading a file to its end would hang, or fill the memory.
+
+    A pipe waits for a writer; a link to ``/dev/zero`` has no end.
+
+    Raises
+    ------
+    DataError
+        It is not a regular file, or larger than that.
+    OSError
+        It is not there.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > most_bytes:
+        raise DataError(f"{path}: not a file of at most {most_bytes} bytes; mend it.")
 
 
 def write_whole(path: Path, *content: bytes | memoryview) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.errors import DataError, ReadWriteError
-from bids_qsmthal.core.files import plain_cell
+from bids_qsmthal.core.files import check_file, plain_cell
 
 MISSING = frozenset({"n/a", "", "na", "nan", "none"})
 """BIDS writes n/a; the others are what spreadsheets make of it."""
@@ -72,11 +72,12 @@ def text(path: Path) -> str:
     Raises
     ------
     DataError
-        It is not UTF-8.
+        It is not UTF-8, or no regular file.
     ReadWriteError
         The operating system cannot read it.
     """
     try:
+        check_file(path)
         # -sig: spreadsheets begin UTF-8 with a mark, which would become part of the first column's
         # name. Line ends of Windows are newlines by then.
         return path.read_text(encoding="utf-8-sig")

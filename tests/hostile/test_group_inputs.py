@@ -1,5 +1,6 @@
 """Bad tables and analysis files: one line, a status, and earlier group tables as they were."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -87,7 +88,30 @@ def no_results(root: Path) -> None:
         shutil.rmtree(path)
 
 
+def special(place: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Put what is no file in the place of one: reading it would hang, or fill the memory."""
+
+    def spoil(root: Path) -> None:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        make(path)
+
+    return spoil
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+NO_FILE = ["not a file of at most", "mend it"]
+
 TABLES = [
+    Case("a pipe", special("bids/participants.tsv", os.mkfifo), 65, NO_FILE),
+    Case("without end", special("bids/participants.tsv", endless), 65, NO_FILE),
+    Case("phenotype without end", special("bids/phenotype/a.tsv", endless), 65, NO_FILE),
+    Case("a dictionary that is a pipe", special("bids/participants.json", os.mkfifo), 65, NO_FILE),
+    Case("decisions that are a pipe", special("out/edits/exclusions.tsv", os.mkfifo), 65, NO_FILE),
     Case("twice the same", people("sub-0002", "sub-0001"), 65, ["sub-0001 is there twice", "keep"]),
     Case("no identity", people("participant_id", "subject"), 65, ["no column 'participant_id'"]),
     Case("text for age", every_age("about "), 65, ["is not a number", "12 such", "n/a"]),
