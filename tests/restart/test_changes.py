@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from bids_qsmthal.app.cli import parse, settings_from
 from bids_qsmthal.bids import external, sidecars
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core import nifti
-from bids_qsmthal.participant import input_checks, pipeline
+from bids_qsmthal.participant import input_checks, pipeline, runner
 from bids_qsmthal.participant.runner import Runner
 from bids_qsmthal.participant.structural import structural_results
 from bids_qsmthal.participant.susceptibility import susceptibility_results
@@ -66,10 +67,10 @@ def computed(root: Path, *more: str) -> set[pipeline.Stage]:
     log.setLevel(logging.INFO)
     log.addHandler(heard)
     try:
-        runner = Runner(settings.work_dir / session.name, pipeline.plan(session, files))
+        stages = Runner(settings.work_dir / session.name, pipeline.plan(session, files))
         inputs = input_checks.read(session, settings, files)
-        structural = structural_results(inputs, settings, runner)
-        susceptibility_results(inputs, settings, runner, structural)
+        structural = structural_results(inputs, settings, stages)
+        susceptibility_results(inputs, settings, stages, structural)
     finally:
         log.removeHandler(heard)
     assert {title for title, _ in heard.states} == {stage.title for stage in ALL}
@@ -147,6 +148,13 @@ def moved_in_time(years: int) -> Change:
     return change
 
 
+def of_1970_and_2038(root: Path) -> None:
+    """The first second that a time can have, and the first that 32 bits cannot hold."""
+    for folder, moment in (("bids", 2**31), ("labels", 1), ("work-out", 1)):
+        for path in (root / folder).rglob("*"):
+            os.utime(path, (moment, moment))
+
+
 def nothing(_: Path) -> None: ...
 
 
@@ -160,6 +168,7 @@ CHANGES: dict[str, tuple[Change, set[pipeline.Stage]]] = {
     "an edit": (edited, REGIONS_ON),
     "what nothing reads": (said_more, set()),
     "the clock goes a year back": (moved_in_time(1), set()),
+    "files of 1970 and 2038": (of_1970_and_2038, set()),
 }
 """What changes, and the stages that have to be computed again."""
 
@@ -169,6 +178,21 @@ def test_a_change_remakes_what_it_must_and_nothing_else(root: Path, name: str) -
     change, remade = CHANGES[name]
     change(root)
     assert computed(root) == remade
+
+
+def test_a_change_of_code_remakes_what_it_must_and_nothing_else(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which rooms see which files: tests/participant/test_digest.py."""
+    package = Path(runner.__file__).parents[1]
+    ignored = shutil.ignore_patterns("__pycache__")
+    copy = Path(shutil.copytree(package, tmp_path / "copy", ignore=ignored))
+    monkeypatch.setattr(runner, "resources", SimpleNamespace(files=lambda _: copy))
+    monkeypatch.setattr(runner, "code_version", runner.code_version.__wrapped__)
+    assert computed(root) == set()
+    changed = copy / "roi" / "veins.py"
+    changed.write_text(changed.read_text() + "\n# another version\n")
+    assert computed(root) == REGIONS_ON
 
 
 REMAKING: dict[str, tuple[tuple[str, ...], pipeline.Stage]] = {

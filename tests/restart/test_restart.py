@@ -271,43 +271,6 @@ def test_of_eight_commands_at_once_those_that_wait_say_so_and_all_is_whole(
     assert not leftovers(dataset / "commands")
 
 
-def installed(folder: Path) -> dict[str, str]:
-    """Copy the package to a place where it can be changed; return the environment that uses it."""
-    source = Path(__file__).parents[2] / "bids_qsmthal"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(source, folder / "bids_qsmthal", ignore=ignored, dirs_exist_ok=True)
-    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@pytest.mark.slow
-def test_a_change_of_clock_or_code_remakes_what_it_must_and_nothing_else(
-    dataset: Path, tmp_path: Path
-) -> None:
-    root = Path(shutil.copytree(dataset / "bids", tmp_path / "bids")).parent
-    shutil.copytree(dataset / "labels", root / "labels")
-    environment = installed(root / "code")
-    words = tiny.words(root, *ONE)
-
-    def said() -> str:
-        done = run(words, env=environment, cwd=root)
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    reconstruction, regions = "field, background, susceptibility", "thalamus, veins, reference"
-    assert ": reused" not in said()
-    for folder, moment in (("bids", 2**31), ("labels", 1), ("work-out", 1), ("out", 2**31)):
-        for path in (root / folder).rglob("*"):
-            os.utime(path, (moment, moment))
-    same = said()
-    assert f"{reconstruction}: reused" in same
-    assert f"{regions}: reused" in same
-    changed = root / "code" / "bids_qsmthal" / "roi" / "veins.py"
-    changed.write_text(changed.read_text() + "\n# another version\n")
-    after = said()
-    assert f"{reconstruction}: reused" in after
-    assert f"{regions}: reused" not in after  # other files: tests/participant/test_digest.py
-
-
 def test_what_a_killed_run_was_writing_is_swept_and_nobody_elses(tmp_path: Path) -> None:
     names = (".sub-01_Chimap.nii.gz.9.part", ".sub-01.html.9.part", ".sub-010_x.tsv.9.part")
     old = ".sub-02_x.tsv.9.part"

@@ -124,12 +124,13 @@ def test_slurm(dataset: Path, check: Check) -> None:
 @pytest.mark.usefixtures("slurm")
 def test_four_scans_on_slurm(seam_study: Study, tmp_path: Path) -> None:
     """Against the run on Dask, with which tests/restart compares runs on this machine."""
-    words = [str(seam_study.bids), str(tmp_path / "derivatives"), "participant", "group"]
+    out = seam_study.root / "slurm"  # beside the other: provenance names the way to the dataset
+    words = [str(seam_study.bids), str(out), "participant", "group"]
     words += ["-w", str(tmp_path / "work"), "--omp-nthreads", "1", *asked_for(seam_study.root)]
     words += ["--executor", "slurm", "--slurm-args=--mem=4000M --time=30"]
     done = subprocess.run([sys.executable, "-m", "bids_qsmthal", *words], check=False)
     assert done.returncode == 0
-    assert main(["verify", str(seam_study.out), str(tmp_path / "derivatives")]) == 0
+    assert main(["verify", str(seam_study.out), str(out)]) == 0
 
 
 @pytest.mark.usefixtures("slurm")
