@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.view import images, shown
+from bids_qsmthal.view import shown, voxels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +74,10 @@ def read(body: bytes, place: Path, label: Label) -> SentDrawing:
     DataError
         It lies on another grid, or has values that the label has not.
     """
-    shape, affine = images.grid(place)
+    shape, affine = voxels.grid(place)
     sent = _image(body, shape)
-    voxels = np.zeros(shape, np.uint8)
-    box = shown.put(Image(voxels, affine), sent)
+    drawing = np.zeros(shape, np.uint8)
+    box = shown.put(Image(drawing, affine), sent)
     if box is None:
         raise DataError(
             f"the drawing has the shape {list(sent.shape)} or lies elsewhere; expected a part of "
@@ -88,7 +88,7 @@ def read(body: bytes, place: Path, label: Label) -> SentDrawing:
             f"the drawing has the value {sent.data.max()}; expected 0 to {len(label.values)} in "
             f"the {label.title}; draw with the labels of the page."
         )
-    return SentDrawing(voxels, box)
+    return SentDrawing(drawing, box)
 
 
 def _image(body: bytes, most: tuple[int, ...]) -> Image:

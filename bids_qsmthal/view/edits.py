@@ -21,7 +21,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, write_json, write_whole
 from bids_qsmthal.core.lock import only_writer
-from bids_qsmthal.view import images
+from bids_qsmthal.view import images, voxels
 from bids_qsmthal.view.messages import RefusedError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _write(
     place: Path, kept: Path, before: Path, drawing: NDArray[np.uint8], signed: Signature
 ) -> str:
     """Write the version that is kept, then the file that counts, then its sidecar."""
-    earlier = images.mask(before)
+    earlier = voxels.mask(before)
     content = nifti.packed(earlier.like(drawing), dtype=np.uint8, code=nifti.world_code(before))
     # After the last one, not their count: a number that was used once is never used again.
     numbers = [int(path.name[:4]) for path in kept.glob("[0-9][0-9][0-9][0-9]_*.nii.gz")]

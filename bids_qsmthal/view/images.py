@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,11 +11,10 @@ import numpy as np
 from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.bids.reader_versions import FILE, VERSIONS
-from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.report import drawing, gre_figures
-from bids_qsmthal.view import raw, shown
+from bids_qsmthal.view import raw, shown, voxels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -251,7 +248,7 @@ def shown_box(scan: ScanMaps, key: str, of: str = "") -> shown.Box:
     brain = _brain(scan, label(key).key)
     if key in BRAINS.values() or brain is None:
         return shown.WHOLE
-    boxes = (_extent(brain, shown.MARGIN_MM), _extent(version_file(scan, key, of)))
+    boxes = (voxels.extent(brain, shown.MARGIN_MM), voxels.extent(version_file(scan, key, of)))
     known = [box for box in boxes if box is not None]
     return shown.around(known) if known else shown.WHOLE
 
@@ -274,7 +271,7 @@ def map_on(scan: ScanMaps, key: str, below: str, of: str = "") -> bytes:
     limits = {one.key: one.limits for one in MAPS}.get(key)
     if limits is None:
         brain = _brain(scan, below)
-        inside = None if brain is None else shown.part(mask(brain), box).data > 0
+        inside = None if brain is None else shown.part(voxels.mask(brain), box).data > 0
         limits = shown.window(found.data, inside)
     return shown.packed_map(found, limits, scale(key))
 
@@ -297,7 +294,7 @@ def map_version(scan: ScanMaps, key: str, below: str, of: str = "") -> str:
     transforms = sorted((scan.output_dir / scan.row.folder).glob("*_xfm.txt"))
     brain = _brain(scan, below)
     files = (*_files(scan, key), below_it, *transforms, *([] if brain is None else [brain]))
-    state = (shown_box(scan, below, of), [(str(path), *_state(path)) for path in files])
+    state = (shown_box(scan, below, of), [(str(path), *voxels.state(path)) for path in files])
     return hashlib.sha256(repr(state).encode()).hexdigest()[:32]
 
 
@@ -317,7 +314,7 @@ def resampled(scan: ScanMaps, key: str, space: str, box: shown.Box = shown.WHOLE
         There is no such map, or nothing that relates the two scans.
     """
     image, own = _found(scan, key)
-    shape, affine = grid(scan.output(BACKGROUNDS[space]))
+    shape, affine = voxels.grid(scan.output(BACKGROUNDS[space]))
     if own == space and image.shape == shape and np.allclose(image.affine, affine, atol=1e-3):
         return shown.part(image, box)
     # Of no size: nothing of it is read but its grid.
@@ -328,7 +325,7 @@ def resampled(scan: ScanMaps, key: str, space: str, box: shown.Box = shown.WHOLE
 def _found(scan: ScanMaps, key: str) -> tuple[Image, str]:
     """Return a map or a raw image, and the scan whose world it is in."""
     if key in PRODUCTS:
-        return volume(scan.output(_map(key))), PRODUCTS[key].space
+        return voxels.volume(scan.output(_map(key))), PRODUCTS[key].space
     for one in scan.raw():
         if one.key == key:
             return raw.image(one), one.space
@@ -383,7 +380,7 @@ def label_of(scan: ScanMaps, key: str, of: str = "") -> tuple[bytes, str]:
     """
     # The version first: where the file is replaced in between, a save is refused, not taken.
     state = version(scan.current(label(key).key))
-    seen = shown.part(mask(version_file(scan, key, of)), shown_box(scan, key, of))
+    seen = shown.part(voxels.mask(version_file(scan, key, of)), shown_box(scan, key, of))
     return shown.packed_label(seen), state
 
 
@@ -400,69 +397,6 @@ def versions_of(scan: ScanMaps, key: str) -> list[dict[str, str]]:
     known = (FILE.fullmatch(name) for name in names)
     saved = [{"key": f"{one[1]}_{one[2]}", "reader": one[2]} for one in known if one]
     return [{"key": OF_RUN, "reader": ""}, *saved]
-
-
-def volume(path: Path) -> Image:
-    """Return an image, read again only where the file changed; its data must not be written."""
-    return _read(path, "float32")
-
-
-def mask(path: Path) -> Image:
-    """Return an image of small whole numbers, as ``volume`` does, a byte a voxel."""
-    return _read(path, "uint8")
-
-
-def labels(path: Path) -> Image:
-    """Return an image of whole numbers, as ``volume`` does."""
-    return _read(path, "int32")
-
-
-def _read(path: Path, dtype: str) -> Image:
-    with _alone(path):
-        return _volume(path, dtype, *_state(path))
-
-
-def grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Return shape and affine of an image of three axes; no voxel is read."""
-    _state(path)
-    shape, affine = nifti.shape_and_affine(path)
-    return shape[:3], affine
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path.name}: no such image in the output folder.") from error
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-# A map and a label are asked for at once, and both need the same masks: the second request waits
-# for the first one's, instead of reading them besides.
-_READING: Final[dict[Path, RLock]] = {}
-
-
-def _alone(path: Path) -> RLock:
-    return _READING.setdefault(path, RLock())
-
-
-def _extent(path: Path, margin_mm: float = 0.0) -> shown.Box | None:
-    with _alone(path):
-        return _kept_extent(path, margin_mm, *_state(path))
-
-
-@lru_cache(maxsize=256)
-def _kept_extent(path: Path, margin_mm: float, *_state: int) -> shown.Box | None:
-    return shown.extent(mask(path), margin_mm)
-
-
-# Those of two participants: the one that is looked at and the one before; at the study's matrix
-# a map has 51 MB.
-@lru_cache(maxsize=12)
-def _volume(path: Path, dtype: str, *_state: int) -> Image:
-    image = nifti.load(path, dtype=dtype, as_stored=True)
-    image.data.setflags(write=False)
-    return image
 
 
 def world(path: Path) -> NDArray[np.float64]:

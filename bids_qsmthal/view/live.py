@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from bids_qsmthal.bids.products import PRODUCTS
-from bids_qsmthal.view import images, tools
+from bids_qsmthal.view import tools, voxels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +29,10 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
         largest where a reader drew several), largest piece first.
     """
     # All that is on the grid of the label has the same voxels.
-    _, affine = images.grid(scan.current(label.key))
+    _, affine = voxels.grid(scan.current(label.key))
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     on_gre = PRODUCTS[label.key].space == "MEGRE"
-    chi_ppm = images.volume(scan.output("chi")).data if on_gre else None
+    chi_ppm = voxels.volume(scan.output("chi")).data if on_gre else None
     own = _sums(drawing, chi_ppm)
     parts = [
         {
@@ -84,7 +84,7 @@ def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _LabelSums:
 
 def _pieces(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Return what is confirmed one by one: pieces of the drawing, or lesions by their numbers."""
-    _, affine = images.grid(scan.current(label.key))
+    _, affine = voxels.grid(scan.current(label.key))
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     lesions = _lesions(scan, label)
     values = _values(drawing, lesions)
@@ -114,7 +114,7 @@ def _values(drawing: NDArray[np.uint8], lesions: NDArray[Any] | None) -> list[in
 def _lesions(scan: ScanMaps, label: Label) -> NDArray[Any] | None:
     """Return the numbered lesions that a label is confirmed among, where they are there."""
     place = scan.current(label.among) if label.among else None
-    return images.labels(place).data if place is not None and place.is_file() else None
+    return voxels.labels(place).data if place is not None and place.is_file() else None
 
 
 def _relative(
@@ -143,4 +143,4 @@ def _relative(
 
 def _label(scan: ScanMaps, key: str) -> NDArray[Any] | None:
     place = scan.current(key)
-    return images.mask(place).data if place.is_file() else None
+    return voxels.mask(place).data if place.is_file() else None

@@ -10,7 +10,7 @@ import numpy as np
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample, turned
-from bids_qsmthal.view import images, shown, tools
+from bids_qsmthal.view import images, shown, tools, voxels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def applied(
         The tool does not fit the label.
     """
     made = _made(scan, label, drawing.voxels, tool, more)
-    _, affine = images.grid(scan.current(label.key))
+    _, affine = voxels.grid(scan.current(label.key))
     return shown.packed_label(shown.part(Image(made, affine), drawing.box), len(label.values))
 
 
@@ -62,17 +62,17 @@ def _made(
     if tool == "nudge" and not more:
         return tools.nudge(drawing, _veins(scan, label))
     if tool == "sides" and not more and len(label.values) == 2 and not label.among:
-        return tools.sides(drawing, images.grid(scan.current(label.key))[1])
+        return tools.sides(drawing, voxels.grid(scan.current(label.key))[1])
     if tool == "within" and len(more) == 3:
         return _within(scan, label, drawing, more)
     if tool == "reject" and len(more) == 3:
-        _, affine = images.grid(scan.current(label.key))
+        _, affine = voxels.grid(scan.current(label.key))
         point = np.linalg.solve(affine, [*map(float, more), 1.0])[:3]
         return tools.without_piece(drawing, tuple(int(at) for at in np.rint(point)))
     if tool == LESION and len(more) == 2 and label.among:
         number, value = int(more[0]), int(more[1])
         if 0 <= value <= len(label.values):
-            lesions = images.labels(scan.output(label.among)).data
+            lesions = voxels.labels(scan.output(label.among)).data
             return tools.with_lesion(drawing, lesions, number, value)
     raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
 
@@ -85,7 +85,7 @@ def _within(
     image = images.resampled(scan, more[0], PRODUCTS[label.key].space)
     made = drawing.copy()
     # The map has its axes to R, A and S; this is the drawing so, in the same memory.
-    seen = turned(Image(made, images.grid(scan.current(label.key))[1])).data
+    seen = turned(Image(made, voxels.grid(scan.current(label.key))[1])).data
     seen[...] = tools.within(seen, image.data, limits[0], limits[1])
     return made
 
@@ -93,7 +93,7 @@ def _within(
 def _veins(scan: ScanMaps, label: Label) -> NDArray[np.bool_]:
     if label.key == VEIN or PRODUCTS[label.key].space != PRODUCTS[VEIN].space:
         raise DataError(f"the {label.title} cannot be nudged off the veins; choose another label.")
-    veins: NDArray[np.bool_] = images.mask(scan.current(VEIN)).data > 0
+    veins: NDArray[np.bool_] = voxels.mask(scan.current(VEIN)).data > 0
     return veins
 
 
@@ -105,7 +105,7 @@ def outlines(scan: ScanMaps, key: str) -> bytes:
     """
     box = images.shown_box(scan, key)
     space = PRODUCTS[key].space
-    shape, affine = images.grid(scan.output(images.BACKGROUNDS[space]))
+    shape, affine = voxels.grid(scan.output(images.BACKGROUNDS[space]))
     onto = shown.part(Image(np.broadcast_to(np.uint8(0), shape), affine), box)
     masks = {
         number: _mask_on(scan, label.key, onto, space, box)
@@ -122,7 +122,7 @@ def _mask_on(
     scan: ScanMaps, key: str, onto: Image, space: str, box: shown.Box
 ) -> NDArray[np.bool_]:
     """Return a label on what is shown of a space."""
-    mask = images.mask(scan.current(key))
+    mask = voxels.mask(scan.current(key))
     own = PRODUCTS[key].space
     seen = (
         shown.part(mask, box)

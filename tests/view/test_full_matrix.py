@@ -12,7 +12,7 @@ import pytest
 
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.view import images, raw, shown
+from bids_qsmthal.view import raw, shown, voxels
 from tests.view.conftest import Client, served, write_tables
 from tests.view.test_page import FOUND, choose, click, complaints, opened, wait
 
@@ -109,7 +109,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
 
     monkeypatch.setattr(nifti, "load", loaded)
     monkeypatch.setattr(nifti, "load_volume", volume)
-    for kept in (images._volume, images._kept_extent, raw._part):
+    for kept in (voxels._volume, voxels._kept_extent, raw._part):
         kept.cache_clear()
     return names
 
