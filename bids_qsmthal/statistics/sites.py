@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.stats.meta_analysis import combine_effects
+from scipy import optimize, stats
 
 from bids_qsmthal.statistics.regression import Fit
 
@@ -59,12 +58,11 @@ def combined(effects: Floats, errors: Floats) -> Combined:
     Knapp & Hartung (2003). Stat Med 22(17), 2693-2710. doi:10.1002/sim.1482
     Veroniki et al. (2016), which estimators to prefer. doi:10.1002/jrsm.1164
     """
-    found = combine_effects(effects, errors**2, method_re="iterated", atol=1e-12, maxiter=1000)
-    variance = max(float(found.tau2), 0.0)
+    variance, df = between_sites(effects, errors), len(effects) - 1
     weights = 1 / (errors**2 + variance)
     effect = float(weights @ effects / weights.sum())
-    scale = float(weights @ (effects - effect) ** 2) / (len(effects) - 1)
-    q, df = float(found.q), len(effects) - 1
+    q = heterogeneity(effects, errors, 0.0)
+    scale = heterogeneity(effects, errors, variance) / df
     return Combined(
         effect=effect,
         error=float(np.sqrt(scale / weights.sum())),
@@ -73,6 +71,32 @@ def combined(effects: Floats, errors: Floats) -> Combined:
         heterogeneity_p=float(stats.chi2.sf(q, df)),
         weights=weights / weights.sum(),
     )
+
+
+def heterogeneity(effects: Floats, errors: Floats, variance: float) -> float:
+    """Return Cochran's Q of effects that also differ by a variance between sites."""
+    weights = 1 / (errors**2 + variance)
+    mean = weights @ effects / weights.sum()
+    return float(weights @ (effects - mean) ** 2)
+
+
+def between_sites(effects: Floats, errors: Floats) -> float:
+    """Return the variance between sites at which Q is what is expected of it, or 0.
+
+    Q falls with the variance, so there is one root, and a bracket finds it on any scale. (The
+    iteration of statsmodels 0.15 may step below zero and end there: slopes of -29, -139, -44, -53
+    and 34 with errors of 51, 43, 74, 35 and 47 got no variance instead of 43 squared.)
+    """
+    expected = len(effects) - 1
+    if heterogeneity(effects, errors, 0.0) <= expected:
+        return 0.0
+    # No weight is above 1 / variance: at the variance of the effects Q is what is expected or less.
+    upper = float(np.var(effects, ddof=1))
+    found: float = optimize.brentq(
+        lambda variance: heterogeneity(effects, errors, variance) - expected,
+        0.0, upper, xtol=upper * 1e-14, rtol=1e-12,
+    )  # fmt: skip
+    return found
 
 
 def forest(term: str, fits: Sequence[tuple[str, Fit]], name: str) -> pd.DataFrame:

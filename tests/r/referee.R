@@ -166,7 +166,7 @@ filled <- function(case, data) {
 meta <- function(case, data) {
   b <- data$effect; v <- data$error^2; k <- length(b)
   q <- function(tau2) { w <- 1 / (v + tau2); sum(w * (b - weighted.mean(b, w))^2) }
-  tau2 <- if (q(0) <= k - 1) 0 else uniroot(function(t) q(t) - (k - 1), c(0, 1e4), tol = 1e-13)$root
+  tau2 <- if (q(0) <= k - 1) 0 else uniroot(function(t) q(t) - (k - 1), c(0, var(b)), tol = 1e-15)$root
   w <- 1 / (v + tau2); mean <- weighted.mean(b, w)
   error <- sqrt(sum(w * (b - mean)^2) / (k - 1) / sum(w))
   if (has("metafor")) {

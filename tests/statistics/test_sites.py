@@ -64,6 +64,31 @@ def test_several_sites_together_agree_with_the_formulas_in_r(spread: float, tmp_
     assert made.heterogeneity_p == pytest.approx(truth["p"], rel=1e-9)
 
 
+def test_the_variance_between_sites_agrees_with_r_on_every_scale(tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    tables = [
+        # Where Newton's steps from zero go below it.
+        pd.DataFrame({"effect": [-28.88825, -138.96273, -43.7499, -53.04984, 34.1107],
+                      "error": [51.4603, 42.57596, 74.21821, 34.9919, 47.43038]})
+    ]  # fmt: skip
+    for k in (3, 5, 12, 5, 8, 20):
+        error = rng.lognormal(0, 1, k)
+        effect = rng.normal(0, rng.choice([0, 1, 3]), k) + rng.normal(0, 1, k) * error
+        unit = 10.0 ** rng.integers(-3, 3)
+        tables.append(pd.DataFrame({"effect": unit * effect, "error": unit * error}))
+    truths = ask([{"kind": "meta", "data": table} for table in tables], tmp_path)
+    found = 0
+    for table, truth in zip(tables, truths, strict=True):
+        made = sites.combined(table["effect"].to_numpy(), table["error"].to_numpy())
+        size = table["error"].mean()
+        assert made.tau == pytest.approx(truth["tau"], rel=1e-5, abs=1e-7 * size)
+        assert made.effect == pytest.approx(truth["effect"], rel=1e-6, abs=1e-7 * size)
+        assert made.error == pytest.approx(truth["error"], rel=1e-5)
+        assert made.i_squared == pytest.approx(truth["i_squared"], rel=1e-9, abs=1e-12)
+        found += made.tau > 0
+    assert 2 < found < 7
+
+
 def test_a_forest_has_each_site_as_it_is_alone_and_one_row_of_all() -> None:
     data = people()
     data.loc[data["site"] == "s7", "age"] = 50.0
