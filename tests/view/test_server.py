@@ -363,6 +363,25 @@ def test_the_agreement_of_two_readers_is_shown(client) -> None:
     assert rows["icc_volume"]["value"] is None
 
 
+def test_readers_agree_on_rims_and_lesion_changes_as_on_other_masks(client, output_dir) -> None:
+    write_lesion_changes(output_dir, "sub-02")
+    for key, affine, drawings in (
+        ("rim", AFFINE, (RIMS, WHOLE_LESIONS == 1)),
+        ("lesion_change", T1W_AFFINE, (CHANGES, NUMBERED > 0)),
+    ):
+        for reader, drawing in zip(("AB", "CD"), drawings, strict=True):
+            address = f"api/label/sub-02/{key}"
+            headers = {
+                "If_Match": client.own("GET", f"{address}.nii.gz")[1]["ETag"],
+                "X_Reader": reader,
+            }
+            assert client.own("PUT", address, packed(drawing, affine), **headers)[0] == 200
+    rows = client.read("api/agreement")["rows"]
+    dice = {row["about"]: row["value"] for row in rows if row["quantity"] == "dice"}
+    # Two lesions apart; one of 8 voxels of both with 26.
+    assert dice == {"lesions with a rim": 0.0, "lesion changes": pytest.approx(2 * 8 / (8 + 26))}
+
+
 def used(client, tool: str, drawing: np.ndarray, tmp_path, label: str = "sub-01/thalamus"):
     """Return what a tool made of a drawing."""
     address = f"api/tool/{label}/{tool}"
