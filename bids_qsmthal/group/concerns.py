@@ -58,7 +58,7 @@ SENTENCES = {
         "{0} has no value for {1} (zero has no logarithm: people without lesions, say). They are "
         "left out of {2}, whose result is about the others only.",
         "Say so where the result is reported, or choose a formula that takes zero, such as "
-        "log(lesion_volume + 0.1).",
+        "log(x + 0.1).",
     ),
 }
 
