@@ -9,7 +9,7 @@ import pytest
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.participant import pipeline
-from tests.participant.test_change import write_visit
+from tests.participant.test_change import write_lesions, write_visit
 from tests.restart.conftest import leftovers, outputs
 from tests.restart.victims import AtTouch, Counted, InStage, Moment, Server
 
@@ -18,6 +18,9 @@ LAST = 10
 """Touches of the output folder at the end: the table, its dictionary, the manifest."""
 
 WHO = "sub-01"
+
+IN_TURN = (pipeline.VISIT_FRAME, pipeline.LESION_CHANGE, pipeline.VOLUME_CHANGE)
+"""The stages as they follow each other: what a killed run kept is computed no more."""
 
 
 def touches_where_stages_are_known(
@@ -38,6 +41,7 @@ def test_killed_while_visits_are_compared_the_bytes_are_the_same(
     (tmp_path / "bids" / WHO).mkdir(parents=True)
     for number, session in enumerate("ab"):
         write_visit(tmp_path / "killed", session, number, ventricle_mm=5.0 + 0.3 * number)
+        write_lesions(tmp_path / "killed", session, *range(1, number + 2))
     shutil.copytree(tmp_path / "killed", tmp_path / "whole")
 
     def ended(out: str, moment: Moment) -> int:
@@ -48,7 +52,8 @@ def test_killed_while_visits_are_compared_the_bytes_are_the_same(
     assert ended("whole", AtTouch(tmp_path, 0)) == 0
     wanted = outputs(tmp_path / "whole")
     assert wanted.keys() > before.keys()
-    moments = [InStage(number, SOON_CPU_S) for number in range(1, len(pipeline.VISIT_STAGES) + 1)]
+    assert {*IN_TURN} == {*pipeline.VISIT_STAGES}
+    moments = [InStage(pipeline.VISIT_STAGES.index(one) + 1, SOON_CPU_S) for one in IN_TURN]
     last = touches_where_stages_are_known(tmp_path / "whole", wanted.keys() - before, ended)
     saving = [AtTouch(tmp_path / "killed", touch) for touch in range(last - LAST + 1, last + 1)]
     for moment in (*moments, *saving):
