@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bids_qsmthal import anatomy, simulate
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.distance import distance_mm
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 
 FARTHEST_MM, FARTHEST_DEGREES = 20.0, 20.0
@@ -106,21 +107,21 @@ def rows(seed: int, starts: int) -> Iterator[dict[str, object]]:
         points = apply(np.linalg.inv(world), there)
         for _ in range(starts):
             motion = moved(rng, points.mean(axis=0))
+            moving = Image(image.data, motion @ image.affine)
             start_s = time.process_time()
-            result = anatomy.rigid_brains(
-                t1w,
-                Image(image.data, motion @ image.affine),
-                brain,
-                uneven="gradient" in kind,
-            )
+            try:
+                result = anatomy.rigid_brains(t1w, moving, brain, uneven="gradient" in kind)
+                matrix, failed = result.matrix, result.failed
+            except DataError:  # said in one line, which is as good as a warning
+                matrix, failed = np.full((4, 4), np.nan), True
             spent_s = time.process_time() - start_s
-            error = np.linalg.norm(apply(result.matrix, apply(motion, points)) - there, axis=1)
+            error = np.linalg.norm(apply(matrix, apply(motion, points)) - there, axis=1)
             yield {
                 "scan": kind,
                 "seed": seed,
                 "moved_mm": float(np.linalg.norm(apply(motion, points) - points, axis=1).mean()),
                 "error_mm": float(error.mean()),
-                "failed": result.failed,
+                "failed": failed,
                 "cpu_s": spent_s,
             }
 
