@@ -72,8 +72,14 @@ def check_file(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> None:
         It is not there.
     """
     state = path.stat()
-    if not stat.S_ISREG(state.st_mode) or state.st_size > most_bytes:
-        raise DataError(f"{path}: not a file of at most {most_bytes} bytes; mend it.")
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(
+            f"{path}: a folder, a pipe or a device, expected a file; put the right one there."
+        )
+    if state.st_size > most_bytes:
+        raise DataError(
+            f"{path}: {state.st_size} bytes, expected at most {most_bytes}; is it the right file?"
+        )
 
 
 def write_whole(path: Path, *content: bytes | memoryview) -> None:

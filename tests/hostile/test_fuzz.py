@@ -192,6 +192,7 @@ def test_measures(tmp_path: Path, content: str | bytes, begin: bytes) -> None:
     raw = content if isinstance(content, bytes) else content.encode()
     (folder / f"sub-01{finished.MEASURES}").write_bytes(begin + raw)
     try:
+        (tmp_path / "bids").mkdir(exist_ok=True)
         tables = finished.finished_tables(tmp_path / "bids", tmp_path, Selection())
         frame = measures.read(tables.measures)
         measures.wide(frame)
