@@ -40,9 +40,12 @@ LABEL org.opencontainers.image.title="bids_qsmthal" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=builder /opt/venv /opt/venv
+# Linear algebra for that processor, too: kernels for newer ones sum in another order, and the last
+# digits of a map would depend on the machine.
 ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_CPU_FEATURES="" \
+    OPENBLAS_CORETYPE=Haswell \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 1000 qsmthal \

@@ -1,6 +1,7 @@
 """The same participants on each executor and in each container: the same bytes as here.
 
-One is whole, one is damaged. Code is compiled for one kind of processor, as in the container.
+One is whole, one is damaged. Code is compiled for one kind of processor, as in the container,
+which has linear algebra for that kind, too.
 """
 
 import os
@@ -26,6 +27,7 @@ WORKING = "field, background, susceptibility ... ("  # a stage that has begun, i
 ENVIRONMENT = {
     "NUMBA_CPU_NAME": "x86-64-v3",
     "NUMBA_CPU_FEATURES": "",
+    "OPENBLAS_CORETYPE": "Haswell",
     "PYTHONPATH": str(ROOT),
 }
 OPTIONS = ("--derivatives", "mine={labels}", "--omp-nthreads", "1", "--seed", "7")
