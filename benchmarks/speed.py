@@ -58,6 +58,7 @@ def processed(code: Path, bids: Path, label: str, cores: int) -> Cost:
             process = subprocess.Popen(
                 [sys.executable, "-m", "bids_qsmthal", *words],
                 env={**os.environ, "PYTHONPATH": str(code)},
+                cwd=place,  # ``-m`` looks into the current folder first: it would find this state
                 stdout=log,
                 stderr=log,
             )
