@@ -121,3 +121,31 @@ def test_where_the_mask_lies_in_the_image_changes_nothing() -> None:
     np.testing.assert_array_equal(np.pad(found.mask, room), again.mask)
     assert found.mask.any()
     assert again[1:] == found[1:]
+
+
+def test_single_voxels_have_the_r2star_that_is_given() -> None:
+    r2star_hz, densities, fluid, brain = scene((20.0, 16.0, 2.0), (1.0, 0.95, 0.6))
+    times_s = (0.004, 0.010, 0.016, 0.022)
+    magnitude = signal(r2star_hz, densities, times_s, 0.002, 9)
+    relaxation = WeightedExponential()
+    known = relaxation(magnitude, brain, times_s)
+    left = fluid & (np.arange(fluid.shape[0])[:, None, None] < fluid.shape[0] // 2)
+    found = SlowDecay(widths_mm=(0.0,))(
+        *(magnitude, brain, GRID, times_s),
+        noise=0.002,
+        relaxation=relaxation,
+        r2star_hz=np.where(left, 30.0, known).astype(np.float32),
+    )
+    assert not (found.mask & left).any()
+    assert (found.mask & fluid & ~left).any()
+
+
+def test_beyond_the_image_there_is_nothing_to_average() -> None:
+    _, densities, _, brain = scene((20.0, 16.0, 2.0), (1.0, 0.95, 0.6))
+    magnitude = signal(np.full(GRID.shape, 15.0), densities, (0.004, 0.010), 0.02, 4)
+    cut = (slice(4, -4),) * 3
+    inside = np.zeros_like(brain)
+    inside[cut] = brain[cut]
+    whole, _ = averaged(magnitude, inside, GRID, 1.5)
+    part, _ = averaged(magnitude[cut], brain[cut], GRID, 1.5)
+    np.testing.assert_allclose(part[brain[cut]], whole[cut][brain[cut]], rtol=1e-5)

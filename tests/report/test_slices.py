@@ -138,3 +138,16 @@ def test_the_slice_in_which_a_structure_is_largest_is_among_those_chosen() -> No
     # Most of it lies in its tail: places by volume alone would pass its largest slice by.
     counts = np.array([[60] * 30 + [100]])
     assert 30 in telling(counts, 2)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_another_image_of_the_same_voxels_is_shown_as_the_image_itself(rng, order, signs) -> None:
+    image = stored_as(order, signs, TILTED)
+    image = image.like(rng.normal(size=image.shape).astype(np.float32))
+    where = cut(image, show=None, through=None, count=5)
+    np.testing.assert_array_equal(where.tiles(image), where.own_tiles())
+    # Half a voxel beside it there is something to interpolate.
+    affine = image.affine.copy()
+    affine[:3, 3] += 0.5 * affine[:3, 0]
+    assert not np.allclose(where.tiles(Image(image.data, affine)), where.own_tiles(), atol=0.1)
