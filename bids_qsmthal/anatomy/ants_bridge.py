@@ -4,9 +4,9 @@ ANTs keeps points in LPS; everything else here keeps RAS. What comes back from t
 arrays and RAS matrices only, so that it can be pickled, compared and cached.
 
 Registrations are described to ``antsRegistration`` word by word, because the Python interface of
-antspyx hides the seed and the sampling. A given seed and number of threads gives the same result;
-the number of threads is that of the process (``ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS``, which the
-command line sets before ITK is loaded).
+antspyx hides the seed and the sampling. A given seed gives the same result with one thread, which
+the command line gives ITK before it is loaded (``ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS``); more
+threads add up the metric in the order in which they come.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def align(
     with tempfile.TemporaryDirectory(prefix="align-") as folder, _memory_told(larger):
         prefix = f"{folder}/found"
         pointers = _Pointers(fixed, moving, masks)
-        # Single precision, a fixed seed: the same number of threads gives the same bits.
+        # Single precision, a fixed seed: one thread gives the same bits every time.
         words = ["-d", "3", "--float", "1", "--random-seed", str(seed), "-o", f"[{prefix}]"]
         # No matching of histograms: contrasts may differ. Linear stages are written as one matrix.
         # Half a per cent at each end is clipped, so that vessels and fat do not take most of the

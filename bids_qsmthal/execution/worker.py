@@ -39,10 +39,13 @@ def thread_limits(threads: int) -> dict[str, str]:
     Numerical libraries read it when they are first imported: it has to be there before.
     """
     # Each library that starts threads of its own reads another name.
-    names = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+    # Two threads of ITK add up mutual information in the order in which they come: the same images
+    # gave an affine that differed by up to .07 mm from run to run.
     # Products of matrices are small here: two threads of OpenBLAS wait for each other in a busy
     # loop (150,000 x 20 by its transpose: 8 CPU-ms with one thread, 80 to 190 with two).
-    return {**dict.fromkeys(names, str(threads)), "OPENBLAS_NUM_THREADS": "1"}
+    alone = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS")
+    return {**dict.fromkeys(names, str(threads)), **dict.fromkeys(alone, "1")}
 
 
 def work(
