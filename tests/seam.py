@@ -212,8 +212,8 @@ def make_seam(root: Path) -> int:
     """Process the participant on Dask, so that whatever is compared with it compares executors."""
     write(root, SEED)
     write_atlas(root / "atlas")
-    # One thread, as in every run that it is compared with: sums of more are in another order.
-    budget = ("--nprocs", "2", "--omp-nthreads", "1")
+    # Two threads; the runs that are compared with it have one.
+    budget = ("--nprocs", "2", "--omp-nthreads", "2")
     words = [str(root / "bids"), str(root / "derivatives"), "participant", "group", *budget]
     words += ["--executor", "dask", *asked_for(root)]
     # A process of its own: what Dask leaves behind is no matter of the test that asked first.

@@ -21,7 +21,7 @@ from bids_qsmthal.execution import Outcome, exit_code, keep_failures, run
 from bids_qsmthal.execution.local import EARLIER, KILL_SCORE
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.execution.records import MOST_CHARACTERS
-from bids_qsmthal.execution.worker import work
+from bids_qsmthal.execution.worker import thread_limits, work
 from bids_qsmthal.settings import GIB, Resources, Settings
 from tests.processes import ENDS_S, wait_until_none_runs
 
@@ -376,3 +376,11 @@ def test_a_damaged_list_of_failures_is_begun_anew(
     keep_failures([Outcome("sub-01", 65, "bad", 1)], tmp_path)
     assert "begun anew" in caplog.text
     assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "bad"}
+
+
+def test_itk_and_linear_algebra_have_one_thread_whatever_a_participant_has() -> None:
+    """More add up in the order in which they come (ITK), or wait for each other (OpenBLAS)."""
+    found = thread_limits(4)
+    one = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS"}
+    assert {name for name, count in found.items() if count == "1"} == one
+    assert found["NUMBA_NUM_THREADS"] == found["OMP_NUM_THREADS"] == "4"
