@@ -124,27 +124,10 @@ class SlowDecay:
         box = around(mask, margin=(0, 0, 0))
         if box is None:
             return Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
-        found = self._in_box(
-            *(box.cut(magnitude), box.cut(mask), box.grid(grid), echo_times_s),
-            noise=noise,
-            relaxation=relaxation,
-            known_hz=box.cut(r2star_hz),
-            fluid_probability=None if fluid_probability is None else box.cut(fluid_probability),
-        )
-        return found._replace(mask=box.paste(found.mask))
-
-    def _in_box(  # noqa: PLR0913 - as above
-        self,
-        magnitude: Array,
-        mask: Mask,
-        grid: Grid,
-        echo_times_s: tuple[float, ...],
-        *,
-        noise: float,
-        relaxation: Relaxation,
-        known_hz: Array,
-        fluid_probability: Array | None,
-    ) -> Fluid:
+        magnitude, mask, known_hz = (box.cut(whole) for whole in (magnitude, mask, r2star_hz))
+        grid = box.grid(grid)
+        if fluid_probability is not None:
+            fluid_probability = box.cut(fluid_probability)
         best = Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
         # The widest kernel: noise must not stretch the distribution in which tissue begins.
         wide, _ = averaged(magnitude, mask, grid, WIDEST_MM)
@@ -170,7 +153,7 @@ class SlowDecay:
             mistakes = float(mistaken[likely & (mistaken <= allowed) & ~slow].sum())
             purity = max(0.0, 1 - mistakes / slow.sum()) if slow.any() else 0.0
             best = Fluid(slow, below_hz, width_mm, purity)
-        return best
+        return best._replace(mask=box.paste(best.mask))
 
     def threshold_hz(self, r2star_hz: Array) -> float:
         """Return the R2* below which a voxel is fluid, from R2* over the brain, averaged widely."""
