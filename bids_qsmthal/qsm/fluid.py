@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WIDEST_MM = 3.0
 """An atrium is some 12 mm wide: with a wider kernel none of it stays free of tissue."""
 
+FEWEST_SOME = 1000
+"""Of so many voxels a hundred lie below the quantile that is asked for."""
+
 AROUND_MM = 10.0
 """Noise and coil sensitivity change over centimetres; this far around a voxel they are averaged."""
 
@@ -131,8 +134,7 @@ class SlowDecay:
         best = Fluid(np.zeros_like(mask), 0.0, 0.0, 0.0)
         # The widest kernel: noise must not stretch the distribution in which tissue begins.
         wide, _ = averaged(magnitude, mask, grid, WIDEST_MM)
-        # The map is smooth: every second voxel along each axis has the same quantiles.
-        some = mask & _every_second(mask.shape)
+        some = _every_second(mask)
         below_hz = self.threshold_hz(relaxation(wide, some, echo_times_s)[some])
         tissue_hz = below_hz / self.fraction
         likely = mask if fluid_probability is None else mask & (fluid_probability > 0.5)
@@ -228,11 +230,15 @@ def mean_around(values: Array, mask: Mask, grid: Grid) -> Array:
     return cast("Array", np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.inf))
 
 
-def _every_second(shape: tuple[int, ...]) -> Mask:
-    """Return every second voxel along each axis that has more than a few."""
-    chosen = np.zeros(shape, bool)
-    chosen[tuple(slice(None, None, 2 if size > 8 else 1) for size in shape)] = True
-    return chosen
+def _every_second(mask: Mask) -> Mask:
+    """Return every second voxel along each axis, where a smooth map has the same quantiles.
+
+    All of them where a mask is small, or so thin that few are left.
+    """
+    chosen = np.zeros_like(mask)
+    every = (slice(None, None, 2),) * 3
+    chosen[every] = mask[every]
+    return chosen if chosen.sum() >= FEWEST_SOME else mask
 
 
 def _blurred(values: Array, widths: list[float]) -> Array:

@@ -151,3 +151,12 @@ def test_beyond_the_image_there_is_nothing_to_average() -> None:
     whole, _ = averaged(magnitude, inside, GRID, 1.5)
     part, _ = averaged(magnitude[cut], brain[cut], GRID, 1.5)
     np.testing.assert_allclose(part[brain[cut]], whole[cut][brain[cut]], rtol=1e-5)
+
+
+def test_a_mask_of_a_few_scattered_voxels_is_no_error() -> None:
+    r2star_hz, densities, _, _ = scene((20.0, 16.0, 2.0), (1.0, 0.95, 0.6))
+    times_s = (0.004, 0.010, 0.016, 0.022)
+    magnitude = signal(r2star_hz, densities, times_s, 0.02, 6)
+    mask = np.zeros(GRID.shape, bool)
+    mask[5, 7, 9] = mask[11, 13, 11] = mask[8, 10, 12] = True
+    assert fluid_of(magnitude, mask, times_s, 0.02).mask.shape == mask.shape
