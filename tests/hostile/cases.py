@@ -334,7 +334,7 @@ SIDECARS = [
             void(echo(root, extension=".json").mkdir()),
         )[1],
         65,
-        ["echo-1", "not a file"],
+        ["echo-1", "a folder, a pipe or a device", "expected a file"],
     ),
     Case("no field strength", sidecars(MagneticFieldStrength=None), 66, ["is None", "tesla"]),
     Case("field strength as text", sidecars(MagneticFieldStrength="3T"), 66, ["'3T'", "tesla"]),
