@@ -30,7 +30,7 @@ RUN /opt/venv/bin/python tools/precompile.py /opt/venv/share/bids_qsmthal/caches
       --output-file /opt/venv/share/bids_qsmthal/sbom.cdx.json /opt/venv/bin/python
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=1.0.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="bids_qsmthal" \

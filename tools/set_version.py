@@ -21,6 +21,7 @@ PLACES = {
     "Dockerfile": r"(?<=^ARG VERSION=).+$",
     "docs/reanalysis.md": r"(?<=/bids_qsmthal:)[\d.]+",
     "docs/clusters.md": r'(?<=\{bids_qsmthal: ")[\d-]+',
+    "boutiques.json": r'(?<="tool-version": ")[^"]+|(?<="bids_qsmthal:)[\d.]+',
 }
 RELEASED = r"(?<=^date-released: ).+$"
 

@@ -1,11 +1,14 @@
 """What a release says of itself is the same everywhere."""
 
+import json
 import os
 import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -38,21 +41,34 @@ def test_a_version_is_set_in_every_place_at_once(
     )
 
 
-def test_the_citation_has_what_its_format_asks_for() -> None:
-    # Citation File Format 1.2.0, https://doi.org/10.5281/zenodo.5171937.
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["cff-version"] == "1.2.0"
-    assert {"message", "title", "authors", "version", "date-released", "license"} <= set(citation)
-    assert citation["type"] in {"software", "dataset"}
-    assert citation["license"] == metadata.metadata("bids_qsmthal")["License-Expression"]
-    assert len(citation["keywords"]) == len(set(citation["keywords"])) > 0
-    for work in (citation, *citation["references"]):
-        assert work["title"].strip()
-        for author in work["authors"]:
-            assert set(author) in ({"name"}, {"family-names", "given-names"})
-    for work in citation["references"]:
-        assert {"type", "journal", "year", "doi"} <= set(work)
-        assert re.fullmatch(r"10\.\d{4,9}/\S+", work["doi"])
+def citation() -> dict[str, Any]:
+    content = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    # YAML reads a date where the schema has a string.
+    return {**content, "date-released": f"{content['date-released']:%Y-%m-%d}"}
+
+
+def schema_errors(content: object) -> list[str]:
+    # The schema of the Citation File Format 1.2.0 (CC BY 4.0, its authors:
+    # https://doi.org/10.5281/zenodo.5171937), as it comes with cffconvert 2.0.0, without spaces.
+    schema = json.loads(Path(__file__).with_name("citation-1.2.0.schema.json").read_text())
+    validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(content)]
+
+
+def test_the_citation_is_valid_in_its_format() -> None:
+    assert schema_errors(citation()) == []
+    (refused,) = schema_errors({**citation(), "licence": "MIT"})
+    assert "'licence' was unexpected" in refused
+
+
+def test_the_citation_names_what_the_package_is() -> None:
+    content = citation()
+    assert content["license"] == metadata.metadata("bids_qsmthal")["License-Expression"]
+    keywords = {word.casefold() for word in content["keywords"]}
+    assert {"bids app", "multiple sclerosis", "thalamus", "iron"} <= keywords
+    released = f"## [{content['version']}] - {content['date-released']}\n"
+    assert released in (ROOT / "CHANGELOG.md").read_text()
+    assert [work["doi"] for work in content["references"]] == ["10.3174/ajnr.A5537"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
@@ -89,8 +105,7 @@ def test_every_shell_step_of_a_workflow_is_a_script() -> None:
 def test_a_release_runs_its_first_step_and_refuses_another_tag(tmp_path: Path) -> None:
     (step,) = [script for _, script in scripts() if "grep -qx" in script]
     notes = (ROOT / "CHANGELOG.md").read_text()
-    if f"## [{__version__}]" not in notes:
-        notes += f"\n## [{__version__}] - 2031-01-02\n"
+    assert f"## [{__version__}]" in notes
     (tmp_path / "CHANGELOG.md").write_text(notes)
     (tmp_path / "bids_qsmthal").mkdir()
     version = (ROOT / "bids_qsmthal" / "__init__.py").read_text()
@@ -104,6 +119,19 @@ def test_a_release_runs_its_first_step_and_refuses_another_tag(tmp_path: Path) -
             env={**os.environ, "GITHUB_REF_NAME": tag},
         )
         assert bash.returncode == expected, tag
+
+
+def test_the_notes_of_a_release_are_its_section_of_the_changelog(tmp_path: Path) -> None:
+    (step,) = [script for _, script in scripts() if "gh release" in script]
+    notes = next(line for line in step.splitlines() if "notes.md" in line)
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## [Unreleased]\n\nlater\n\n## [1.2.0] - 2031-01-02\n\nthis\n\n"
+        "## [1x2.0] - 2031-01-02\n\n### A heading\n\n## [1.1.0] - 2030-01-02\n\nbefore\n"
+    )
+    for version, expected in (("1.2.0", ["this"]), ("1.1.0", ["before"])):
+        environment = {**os.environ, "GITHUB_REF_NAME": f"v{version}"}
+        subprocess.run(["bash", "-ec", notes], check=True, cwd=tmp_path, env=environment)
+        assert (tmp_path / "notes.md").read_text().split() == expected
 
 
 def test_a_release_asks_for_the_version_that_the_package_has() -> None:
