@@ -179,8 +179,12 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     if voxels:
         usable = replace(found, problems=tuple(problems)).usable
         _tried(problems, None, atlases.read_all, settings.atlases, session)
-        for key, item in found.external_files.items():
-            _tried(problems, None, input_checks.external_result, key, item, usable)
+        results = {
+            key: _tried(problems, None, input_checks.external_result, key, item, usable)
+            for key, item in found.external_files.items()
+        }
+        sound = {key: result for key, result in results.items() if result is not None}
+        _tried(problems, None, given_field.check, signal, sound, settings)
     # One file may stop several checks: its fault is said once.
     found = replace(found, problems=tuple(dict.fromkeys(problems)))
     if series is None:

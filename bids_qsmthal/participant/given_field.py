@@ -54,10 +54,12 @@ def warnings(found: tuple[ScanWarning, ...], external: Collection[str]) -> tuple
     return tuple(FieldWithoutPhase() if one == PhaseMissing() else one for one in found)
 
 
-def with_field(
-    settings: Settings, signal: Signal, brain: Image, external: Mapping[str, External]
-) -> tuple[Settings, Image]:
-    """Put an external total field in the place of the fit, and where it is known that of the brain.
+def check(
+    signal: MagnitudeSignal | None, external: Mapping[str, External], settings: Settings
+) -> None:
+    """Raise where an external total field cannot be that of a scan; nothing is computed before.
+
+    Where the head is, its brightness says, as it does for the phase.
 
     Raises
     ------
@@ -65,16 +67,31 @@ def with_field(
         It does not explain the phase of the echoes; without phase, it cannot be the total field of
         a head.
     """
+    if KEY not in external or signal is None:
+        return
+    scan = with_phase(signal, external)
+    assert scan is not None  # noqa: S101 - there is a field
+    path = str(external[KEY].file.path)
+    given_hz = resample(external[KEY].image, scan.combined).data
+    # Programs write zero where they did not look.
+    known = phase.brain_like(scan.magnitude.data) & (given_hz != 0)
+    if scan.report is None:
+        _check_alone(path, scan, known, settings)
+    else:
+        _check_explains_phase(path, given_hz, scan, known)
+
+
+def with_field(
+    settings: Settings, signal: Signal, brain: Image, external: Mapping[str, External]
+) -> tuple[Settings, Image]:
+    """Put an external total field in the place of the fit, and where it is known that of the brain.
+
+    Whether it can be that of the scan was looked at when both were read (``check``).
+    """
     if KEY not in external:
         return settings, brain
-    path = str(external[KEY].file.path)
     given_hz = resample(external[KEY].image, brain).data
-    # Programs write zero where they did not look.
     known = (brain.data > 0) & (given_hz != 0)
-    if signal.report is None:
-        _check_alone(path, signal, known, settings)
-    else:
-        _check_explains_phase(path, given_hz, signal, known)
     plain = settings.reconstruction.fitting
     own = {item.name: getattr(plain, item.name) for item in fields(plain)}
     fitting = GivenField(**own, frequency_hz=given_hz, has_phase=signal.report is not None)

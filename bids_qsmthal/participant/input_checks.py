@@ -20,7 +20,7 @@ from bids_qsmthal.core.errors import (
     MissingInputError,
 )
 from bids_qsmthal.core.image import Image, resample
-from bids_qsmthal.participant import gre_signal
+from bids_qsmthal.participant import given_field, gre_signal
 from bids_qsmthal.participant.gre_signal import MagnitudeSignal, SignalOnDisk
 from bids_qsmthal.participant.pipeline import CE_T1W, FLAIR, GRE, T1W
 from bids_qsmthal.report import sentences
@@ -112,22 +112,23 @@ def read(
     t1w = scans.read(T1W, t1w_of, session)
     flair = scans.read(FLAIR, _structural_or_none, session.flair)
     ce_t1w = scans.read(CE_T1W, _structural_or_none, session.t1w_gad)
-    signal: MagnitudeSignal | SignalOnDisk | None = None
-    if series is not None:
-        signal = scans.read(GRE, gre_signal.read, series, settings)
-    if isinstance(signal, MagnitudeSignal) and t1w is not None:
-        # Without T1w the reconstruction follows at once, and there is nothing to wait for.
-        signal = SignalOnDisk(signal, settings.work_dir / session.name)
+    signal = None if series is None else scans.read(GRE, gre_signal.read, series, settings)
     usable = scans.session
+    # All of them now: a damaged edit that is read hours later would cost those hours.
+    results = {key: external_result(key, item, usable) for key, item in external_files.items()}
+    given_field.check(signal, results, settings)
+    waiting: MagnitudeSignal | SignalOnDisk | None = signal
+    if signal is not None and t1w is not None:
+        # Without T1w the reconstruction follows at once, and there is nothing to wait for.
+        waiting = SignalOnDisk(signal, settings.work_dir / session.name)
     return LoadedInputs(
         session=usable,
         exit_code=scans.exit_code,
-        signal=signal,
+        signal=waiting,
         t1w=t1w,
         flair=flair,
         ce_t1w=ce_t1w,
-        # All of them now: a damaged edit that is read hours later would cost those hours.
-        external={key: external_result(key, item, usable) for key, item in external_files.items()},
+        external=results,
         atlases=atlases.read_all(settings.atlases, usable),
     )
 

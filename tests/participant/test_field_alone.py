@@ -87,7 +87,9 @@ def put_in(root: Path, values_hz: np.ndarray, **changes: str) -> tuple[Settings,
     signal = given_field.with_phase(read(root), given)
     assert signal is not None
     brain = signal.combined.like(tiny.scan()[0].mask)
-    return given_field.with_field(replace(settings_of(root), **changes), signal, brain, given)
+    settings = replace(settings_of(root), **changes)
+    given_field.check(signal, given, settings)
+    return given_field.with_field(settings, signal, brain, given)
 
 
 def test_without_phase_the_field_is_taken_and_the_warning_says_so(
@@ -125,6 +127,21 @@ def test_a_field_in_which_iron_looks_diamagnetic_is_refused(
     with pytest.raises(DataError, match="positive where protons precess faster"):
         put_in(root, -field_hz)
     put_in(root, -field_hz, phase_sign="+1")
+
+
+def test_check_says_what_a_run_would_refuse_and_a_run_says_it_before_its_first_stage(
+    root: Path, field_hz: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_field(root, -field_hz)
+    (session,) = find_sessions(root / "bids")
+    (problem,) = check.examine(session, settings_of(root), voxels=True).problems
+    assert "positive where protons precess faster" in problem.text
+    assert problem.exit_code == 65
+    assert main(tiny.words(root)) == 65
+    assert problem.text in caplog.text
+    assert "[1/" not in caplog.text  # no stage was begun
+    write_field(root, field_hz)
+    assert check.examine(session, settings_of(root), voxels=True).problems == ()
 
 
 def test_check_and_dry_run_plan_susceptibility(root: Path) -> None:
