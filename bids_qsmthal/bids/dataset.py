@@ -83,10 +83,14 @@ class GreFiles:
         What tells this scan from others of the session: ``acq``, ``run``, ``rec``, ``dir`` ...
     paths
         All its images, sorted by name.
+    other_runs
+        An image of each other run that differs in its number alone; empty where a number of an
+        echo is in the names, and where runs were chosen.
     """
 
     entities: Entities
     paths: tuple[Path, ...]
+    other_runs: tuple[Path, ...] = ()
 
     @property
     def magnitude_alone(self) -> bool:
@@ -536,13 +540,23 @@ def _gre_scans(paths: Sequence[Path], skipped: list[Skipped]) -> Iterable[GreFil
         # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake.
         ordinary = _parts(files) == {"mag"} and legacy
         if key in complete or not (complete or ordinary):
-            yield GreFiles(_shared_entities(min(files)), tuple(sorted(files)))
+            own = _shared_entities(min(files))
+            yield GreFiles(own, tuple(sorted(files)), _other_runs(key, groups))
         elif "phase" in _parts(files):
             skipped += [Skipped(path, "phase without magnitude under its name") for path in files]
         else:
             skipped += [
                 Skipped(path, "magnitude without phase: no susceptibility") for path in files
             ]
+
+
+def _other_runs(key: Entities, groups: Mapping[Entities, Sequence[Path]]) -> tuple[Path, ...]:
+    """Return an image of each other run of a scan whose names have no number of an echo."""
+    without = [one for one in key if one[0] != "run"]
+    alike = [other for other in groups if [one for one in other if one[0] != "run"] == without]
+    first = [min(groups[other]) for other in alike if other != key]
+    numbered = any("echo" in dict(entities_of(path)[0]) for path in (*groups[key], *first))
+    return () if numbered else tuple(sorted(first))
 
 
 def _parts(files: Iterable[Path]) -> set[str]:
@@ -662,7 +676,12 @@ def _with_runs(sessions: list[Session], runs: Sequence[str], root: Path) -> list
             f"No run {', '.join(missing)} of a gradient echo in {root}. "
             f"It holds: {_some(sorted(present)) or 'no run labels'}."
         )
-    return [session for session in sessions if run_of[id(session)] in asked]
+    return [
+        # Who names a run says that it is a scan by itself.
+        replace(session, gre=replace(session.gre, other_runs=()) if session.gre else None)
+        for session in sessions
+        if run_of[id(session)] in asked
+    ]
 
 
 def _nothing(bids_dir: Path, selection: Selection) -> NothingFoundError | MissingInputError:

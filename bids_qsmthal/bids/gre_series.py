@@ -15,7 +15,7 @@ from bids_qsmthal.bids.dataset import GRE_SUFFIXES, GreFiles
 from bids_qsmthal.bids.sidecars import entities_of, metadata
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply, voxel_sizes_mm
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, InvalidBidsError, MissingInputError
 from bids_qsmthal.core.scan_warnings import (
     AcquiredInSlices,
     DistortionCorrectedApart,
@@ -152,8 +152,11 @@ def describe(
     DataError
         Shapes or affines differ between echoes, echo times make no sense, or the direction of the
         main field is unknown.
+    InvalidBidsError
+        Echoes are named as runs.
     """
     name = files.paths[0].name
+    _check_runs_are_no_echoes(files, root)
     if files.magnitude_alone:
         by_part = _echoes_by_part(files.paths, root)
         if len(by_part["mag"]) > 1:
@@ -177,6 +180,25 @@ def describe(
         phase_labels=gre_metadata.words(of_phase, *PHASE_LABELS),
         b0=described.b0,
         warnings=described.warnings,
+    )
+
+
+def _check_runs_are_no_echoes(files: GreFiles, root: Path) -> None:
+    """Raise where the runs of a session differ in their echo time: they are the echoes of one scan.
+
+    Each would give a number of one echo, without R2* and without a phase offset.
+    """
+    runs = sorted((files.paths[0], *files.other_runs))
+    times = [metadata(path, root).get("EchoTime") for path in runs]
+    stated = [float(time) for time in times if gre_metadata.is_number(time)]
+    # A scan that is repeated has its echo times again.
+    if len(runs) < 2 or len(set(stated)) < len(runs):
+        return
+    times_ms = ", ".join(f"{1000 * time:.4g}" for time in stated)
+    raise InvalidBidsError(
+        f"{runs[0].name}: {len(runs)} runs of one echo each, at {times_ms} ms, which look like the "
+        "echoes of one scan; name them echo- in the place of run-. If each is a scan by itself, "
+        "choose one with --run-label."
     )
 
 

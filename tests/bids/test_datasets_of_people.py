@@ -343,3 +343,32 @@ def test_scans_that_are_not_wanted_are_not_looked_for(
     assert (first.t1w, second.t1w) == (None, None)
     assert first.gre is not None
     assert second.skipped == ()
+
+
+def test_echoes_that_are_named_runs_are_told_as_such(bids_dir: Path, add_gre: AddGre) -> None:
+    folder = add_gre()
+    renamed(folder, "*_echo-*", "_echo-", "_run-")
+    sessions = find_sessions(bids_dir)
+    assert len(sessions) == 3
+    for session in sessions:
+        assert session.gre is not None
+        with pytest.raises(InvalidBidsError, match="name them echo- in the place of run-") as told:
+            gre_series.describe(session.gre, bids_dir)
+        assert "3 runs of one echo each, at 5, 10, 15 ms" in str(told.value)
+    (alone,) = find_sessions(bids_dir, Selection(runs=("2",)))
+    assert alone.gre is not None
+    assert len(gre_series.describe(alone.gre, bids_dir).first) == 1
+
+
+def test_a_scan_of_one_echo_that_was_repeated_is_no_scan_of_echoes(
+    bids_dir: Path, add_gre: AddGre
+) -> None:
+    folder = add_gre()
+    for path in folder.glob("*_echo-[23]_*"):
+        path.unlink()
+    renamed(folder, "*_echo-1*", "_echo-1", "_run-1")
+    for path in list(folder.iterdir()):
+        shutil.copy(path, path.with_name(path.name.replace("_run-1", "_run-2")))
+    for session in find_sessions(bids_dir):
+        assert session.gre is not None
+        assert len(gre_series.describe(session.gre, bids_dir).first) == 1
