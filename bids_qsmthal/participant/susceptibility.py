@@ -296,6 +296,7 @@ def _region_inputs(
         method=str(external["chi"].source) if "chi" in external else OUR_CHI,
         # An external map says itself where its signal decays slowly.
         voxels_per_acquired=voxels_per_acquired,
+        phase_known=None if external_map else grid.like(np.isfinite(maps.noise_ppm)),
         fluid=None if external_map or not maps.csf_mask.any() else grid.like(maps.csf_mask),
     )
 

@@ -42,6 +42,11 @@ LOST_SIGNAL = (
     "Look at the masks and the magnitude: a wrong brain mask can be corrected; signal lost near "
     "air cannot be restored."
 )
+HOLE = (
+    "Look at the phase of every echo there: noise, a fringe line of the coils or an echo of "
+    "another scan looks like this. Export the phase again; where it is as the scanner made it, "
+    "leave the scan out."
+)
 REFERENCE = (
     "Look at the CSF reference on the map: it should lie in plain fluid, without plexus. Correct "
     "its file, or compare with the number against all CSF in the table of choices."
@@ -368,6 +373,11 @@ LIMITS: Mapping[str, Wording] = {
         "part of the thalamus lies outside the QSM mask",
         LOST_SIGNAL,
     ),
+    "thalamus_without_phase": Wording(
+        "in part of a thalamus the echoes do not follow one frequency: its susceptibility comes "
+        "from its neighbours alone",
+        HOLE,
+    ),
     "thalamus_to_slab_end_mm": Wording(
         "the map ends near the thalami: their field reaches beyond it, and the number may be "
         "off by some ppb",
@@ -376,6 +386,11 @@ LIMITS: Mapping[str, Wording] = {
     "thalamus_asymmetry": Wording("left and right thalamus differ much in size", THALAMUS),
     "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
     "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),
+    "reference_without_phase": Wording(
+        "in part of the CSF reference the echoes do not follow one frequency: its susceptibility "
+        "comes from its neighbours alone",
+        HOLE,
+    ),
     "reference_holds_csf": Wording(
         "no CSF was found: the number is relative to the whole brain", REFERENCE
     ),

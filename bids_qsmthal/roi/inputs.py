@@ -104,6 +104,9 @@ class Inputs:
     fluid
         The zero reference of MEDI+0, any value above 0; None where the maps are external or none
         was found.
+    phase_known
+        Where the echoes follow one frequency, any value above 0; elsewhere susceptibility comes
+        from the field of the neighbours alone. None where the maps are external.
     voxels_per_acquired
         How many voxels one acquired voxel was interpolated to; 1 where nothing was.
     """
@@ -119,6 +122,7 @@ class Inputs:
     backgrounds_ppm: Mapping[str, Image] = field(default_factory=lambda: NO_MAPS)
     half_difference_ppm: Image | None = None
     fluid: Image | None = None
+    phase_known: Image | None = None
     voxels_per_acquired: float = 1.0
 
     @property
@@ -141,6 +145,7 @@ class Inputs:
             ("external vein mask", self.external.veins),
             ("map of split echoes", self.half_difference_ppm),
             ("fluid of the echoes", self.fluid),
+            ("mask of believed phase", self.phase_known),
             *((f"map after {name}", image) for name, image in self.backgrounds_ppm.items()),
         ):
             if image is not None and image.shape != self.chi_ppm.shape:

@@ -180,7 +180,24 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
         checked |= _agreement(masks, chi)
     if ("chi_relative_csf", "pallidum", "LR") in value.index:
         checked["pallidum_relative_csf_ppb"] = float(value["chi_relative_csf", "pallidum", "LR"])
-    return {**checked, **inputs.metrics}
+    return {**checked, **_without_phase(inputs, masks), **inputs.metrics}
+
+
+def _without_phase(inputs: Inputs, masks: Masks) -> dict[str, float]:
+    """Return the share of the worse thalamus, and of the reference, whose phase says nothing.
+
+    The map has values there, too: the field of the neighbours fills a hole of noise smoothly, so
+    that nothing in the map shows it.
+    """
+    if inputs.phase_known is None:
+        return {}
+    unknown = (inputs.qsm_mask.data > 0) & ~(inputs.phase_known.data > 0)
+    thalami = [masks.thalamus.labelled == side for side in SIDES.values()]
+    *sides, reference = (
+        float((unknown & region).sum()) / max(int(region.sum()), 1)
+        for region in (*thalami, masks.reference.mask)
+    )
+    return {"thalamus_without_phase": max(sides), "reference_without_phase": reference}
 
 
 def _agreement(masks: Masks, chi_ppb: Array) -> dict[str, float]:

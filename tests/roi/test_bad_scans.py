@@ -47,6 +47,36 @@ def test_a_noisy_scan_is_flagged_by_its_signal_to_noise_ratio(snr, expected):
     assert verdict(snr=found.snr) in expected
 
 
+@pytest.mark.parametrize("side", [1, 2])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.04, "include"), (0.3, "check"), (0.8, "exclude")]
+)
+def test_a_hole_in_the_phase_of_one_thalamus_is_flagged(head, side, share, expected):
+    whole = roi.measure(head.inputs())
+    labelled = np.asarray(whole.masks["thalamus_labelled"].data) == side
+    assert share_without_phase(head, labelled, share, "thalamus_without_phase") == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.04, "include"), (0.3, "check"), (0.8, "exclude")]
+)
+def test_a_hole_in_the_phase_of_the_reference_is_flagged(head, share, expected):
+    whole = roi.measure(head.inputs())
+    reference = np.asarray(whole.masks["reference"].data) > 0
+    assert share_without_phase(head, reference, share, "reference_without_phase") == expected
+
+
+def share_without_phase(head, region, share, name):
+    """Say what a phase of noise in a share of a region makes of the scan."""
+    known = np.ones(head.chi_ppm.shape, bool)
+    places = np.argwhere(region)
+    known[tuple(places[: round(share * len(places))].T)] = False
+    found = roi.measure(head.inputs(phase_known=head.chi_ppm.like(known)))
+    check = next(one for one in found.checks if one.limit.name == name)
+    assert check.value == pytest.approx(share, abs=0.01)
+    return check.decision.value
+
+
 def test_a_mask_that_ends_in_the_thalamus_is_flagged(head):
     whole = roi.measure(head.inputs())
     mask = np.ones(head.chi_ppm.shape, dtype=bool)
