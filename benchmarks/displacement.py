@@ -33,7 +33,7 @@ Float = NDArray[np.float32]
 VOXELS_MM = ((2.0, 2.0, 2.0), (1.0, 1.0, 3.0), (2.5, 2.5, 2.5), (1.5, 1.5, 2.0), (3.0, 3.0, 3.0))
 ECHOES_MS = (3.0, 5.0, 8.0)
 HARMLESS_VOXELS = 0.3
-"""Displacements up to this move the number of the thalami by 1.2 ppb at most (docs/accuracy.md)."""
+"""Displacements up to this move the number of the thalami by 1.2 ppb at most (docs/quality.md)."""
 
 NOT_DISPLACED = ("high-pass", "sources")
 """Scenarios left out: one is refused, one needs longer than the first echo to be of interest."""
@@ -111,7 +111,8 @@ def variants(magnitude: Float, phase: Float, brain: NDArray[np.bool_]) -> Iterat
         for step in (0.3, 0.4, 0.5, 0.75, 1.0):
             shift = [0.0, 0.0, 0.0]
             shift[axis] = step
-            yield f"moved {step:g} along {axis + 1}", step > HARMLESS_VOXELS, moved(magnitude, tuple(shift)), phase
+            wrong = step > HARMLESS_VOXELS
+            yield f"moved {step:g} along {axis + 1}", wrong, moved(magnitude, tuple(shift)), phase
         yield f"mirrored {axis + 1}", True, np.flip(magnitude, axis), phase
     for most in (1.0, 2.0, 3.0):
         yield f"drawn outwards {most:g}", True, distorted(magnitude, most), phase
