@@ -217,6 +217,22 @@ class PhaseIsNoise(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class EchoPhaseIsNoise(ScanWarning):
+    """The phase of some echoes is noise, although their magnitude has signal.
+
+    Attributes
+    ----------
+    echoes
+        Which, counted from 1, as in ``1, 3``.
+    quality
+        Of the worst: 0.5 for noise, 1 for a smooth phase.
+    """
+
+    echoes: str
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSignUnusual(ScanWarning):
     """The data say another sign of the phase than the manufacturer is known for.
 

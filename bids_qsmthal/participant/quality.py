@@ -12,6 +12,7 @@ from bids_qsmthal.core.decision import Decision, worst
 from bids_qsmthal.core.scan_warnings import (
     AlternationLeft,
     DistortionCorrectedApart,
+    EchoPhaseIsNoise,
     FieldWithoutPhase,
     FrequencyOfAnotherField,
     FrequencyUnusable,
@@ -73,7 +74,8 @@ REGISTRATION_RULE = "the rule by which a registration counts as failed"
 
 DOUBTFUL_NUMBER = (
     # Classes, not sentences: a text may be reworded without a change of the decision.
-    *(PhaseIsNoise, PhaseSignUnknown, PhaseSignUnusual, PhaseScaleUnconfirmed, PhaseCalledFiltered),
+    *(PhaseIsNoise, EchoPhaseIsNoise, PhaseSignUnknown, PhaseSignUnusual),
+    *(PhaseScaleUnconfirmed, PhaseCalledFiltered),
     *(FrequencyOfAnotherField, FrequencyUnusable, AlternationLeft, ScanAfterContrast),
     FieldWithoutPhase,
     *(PhaseLooksFiltered, DistortionCorrectedApart),

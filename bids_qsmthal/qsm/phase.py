@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.scan_warnings import (
     AlternationLeft,
+    EchoPhaseIsNoise,
     PhaseIsNoise,
     PhaseSignUnknown,
     PhaseSignUnusual,
@@ -38,7 +39,11 @@ from bids_qsmthal.qsm.measurement import (
     coarser_grid,
     complex_signal,
 )
-from bids_qsmthal.qsm.phase_mask import NOISE_QUALITY, best_quality
+from bids_qsmthal.qsm.phase_mask import (
+    NOISE_QUALITY,
+    echo_qualities,
+    noise_with_signal,
+)
 from bids_qsmthal.qsm.spherical import SphericalMean
 
 if TYPE_CHECKING:
@@ -310,10 +315,10 @@ def corrected(
         magnitude, phase_rad = np.where(bad, 0, magnitude), np.where(bad, 0, phase_rad)
     magnitude, overflowed = storage.repair_overflow(magnitude)
     inside = brain_like(magnitude) if mask is None else mask
-    quality = best_quality(phase_rad, inside)
-    if quality < NOISE_QUALITY:
+    noise = _noise(magnitude, phase_rad, inside)
+    if noise is not None:
         # In noise each detector below would find something.
-        taken = _as_it_is(conventions, quality, overflowed, not_finite)
+        taken = _as_it_is(conventions, noise, overflowed, not_finite)
         phase_rad = unchop(phase_rad) if taken.chopped else phase_rad
         return Corrected(magnitude, phase_rad if taken.sign > 0 else -phase_rad, taken)
     # Order matters: chopped slices look like a field with steps, and sign and echoes are judged on
@@ -359,8 +364,25 @@ def corrected(
     return Corrected(magnitude, phase_rad if sign > 0 else -phase_rad, report)
 
 
+def _noise(
+    magnitude: Array, phase_rad: Array, inside: Mask
+) -> PhaseIsNoise | EchoPhaseIsNoise | None:
+    """Return a warning where the phase of the head, or of an echo with signal, is noise."""
+    qualities = echo_qualities(phase_rad, inside)
+    if max(qualities) < NOISE_QUALITY:
+        return PhaseIsNoise(max(qualities))
+    bad = noise_with_signal(magnitude, inside, qualities)
+    if not bad:
+        return None
+    names = ", ".join(str(echo + 1) for echo in bad)
+    return EchoPhaseIsNoise(names, min(qualities[echo] for echo in bad))
+
+
 def _as_it_is(
-    conventions: Conventions, quality: float, overflowed: int, not_finite: int
+    conventions: Conventions,
+    noise: PhaseIsNoise | EchoPhaseIsNoise,
+    overflowed: int,
+    not_finite: int,
 ) -> PhaseReport:
     """Return the report of a phase in which nothing can be looked for."""
     sign, source, _ = _decide(0.0, conventions.manufacturer)
@@ -374,7 +396,7 @@ def _as_it_is(
         chop_source="data" if conventions.chop == "auto" else "user",
         overflowed=overflowed,
         not_finite=not_finite,
-        warnings=(PhaseIsNoise(quality),),
+        warnings=(noise,),
     )
 
 

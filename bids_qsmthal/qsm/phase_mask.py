@@ -96,16 +96,33 @@ NOISE_QUALITY = 0.6
 be told from chance."""
 
 
-def best_quality(phase_rad: Array, inside: Mask) -> float:
-    """Return the mean quality of the phase inside, of the echo where it is smoothest.
+LEAST_SIGNAL = 0.3
+"""Of the brightest echo: with so much signal an echo of SNR 1.5 belongs to a scan of SNR 5, which
+is excluded for that. Later echoes that have decayed into noise do no harm."""
+
+
+def echo_qualities(phase_rad: Array, inside: Mask) -> tuple[float, ...]:
+    """Return the mean quality of the phase inside, for each echo.
 
     ``phase_rad`` has shape (x, y, z, echo). Noise has 0.5, and a phase without noise 1; without a
     voxel inside it is 1, as nothing speaks against it.
     """
-    if not inside.any():
-        return 1.0
     echoes = range(phase_rad.shape[3])
-    return max(float(_smoothness(phase_rad[..., echo])[inside].mean()) for echo in echoes)
+    if not inside.any():
+        return tuple(1.0 for _ in echoes)
+    return tuple(float(_smoothness(phase_rad[..., echo])[inside].mean()) for echo in echoes)
+
+
+def noise_with_signal(
+    magnitude: Array, inside: Mask, qualities: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Return the echoes, counted from 0, whose phase is noise where their magnitude is not."""
+    signal = [float(magnitude[..., echo][inside].mean()) for echo in range(len(qualities))]
+    return tuple(
+        echo
+        for echo, quality in enumerate(qualities)
+        if quality < NOISE_QUALITY and signal[echo] >= LEAST_SIGNAL * max(signal)
+    )
 
 
 def _smoothness(phase_rad: Array) -> Array:

@@ -187,6 +187,14 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "Look at the phase image: a scale that is wrong, a conversion with loss or a phase of "
         "another scan looks like this. Export the phase again from the scanner.",
     ),
+    of.EchoPhaseIsNoise: Wording(
+        "The phase of echo {echoes} differs from voxel to voxel as noise does (quality "
+        "{quality:.2f}; noise has 0.50, a smooth phase 1.00), although the magnitude has signal "
+        "there, so sign and readouts of the phase could not be looked at. Field and "
+        "susceptibility mean nothing.",
+        "Look at the phase of that echo: a file of another scan or a conversion with loss looks "
+        "like this. Export it again from the scanner, or leave that echo out.",
+    ),
     of.PhaseSignUnusual: Wording(
         "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
         "{manufacturer} usually has {usual_sign:+d}; the sign of the data was taken.",

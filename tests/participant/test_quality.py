@@ -28,6 +28,7 @@ def scan(*warnings: of.ScanWarning, of_maps: tuple[of.ScanWarning, ...] = ()) ->
     "warning",
     [
         of.PhaseIsNoise(quality=0.5),
+        of.EchoPhaseIsNoise(echoes="2", quality=0.5),
         of.PhaseSignUnknown(),
         of.PhaseScaleUnconfirmed(turns=0.4),
         of.PhaseCalledFiltered(labels="M_SWI"),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.core.scan_warnings import PhaseIsNoise
+from bids_qsmthal.core.scan_warnings import EchoPhaseIsNoise, PhaseIsNoise
 from bids_qsmthal.qsm import Grid, phase
-from bids_qsmthal.qsm.phase_mask import best_quality
+from bids_qsmthal.qsm.phase_mask import echo_qualities
 from tests.qsm.phantoms import head
 
 
@@ -100,4 +100,33 @@ def test_one_good_echo_of_four_is_enough_to_look_at_the_phase() -> None:
     scan = head()
     _, angle = scan.signal()
     angle[..., 1:] = np.random.default_rng(1).uniform(-np.pi, np.pi, angle[..., 1:].shape)
-    assert best_quality(angle, scan.mask) > 0.9
+    first, *others = echo_qualities(angle, scan.mask)
+    assert first > 0.9
+    assert others == pytest.approx([0.5] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize(("bad", "said"), [((0,), "1"), ((2,), "3"), ((1, 3), "2, 4")])
+def test_an_echo_whose_phase_is_noise_is_named_and_nothing_is_found_in_it(bad, said) -> None:
+    scan = head()
+    magnitude, angle = scan.signal()
+    noise = np.random.default_rng(7).uniform(-np.pi, np.pi, angle.shape).astype(np.float32)
+    angle[..., bad] = noise[..., bad]
+    found = phase.corrected(
+        magnitude, angle, scan.grid, scan.acquisition, phase.Conventions(manufacturer="GE")
+    )
+    (warning,) = found.report.warnings
+    assert isinstance(warning, EchoPhaseIsNoise)
+    assert warning.echoes == said
+    np.testing.assert_array_equal(found.phase_rad, -angle)
+
+
+def test_an_echo_that_decayed_into_noise_is_left_alone() -> None:
+    scan = head()
+    magnitude, angle = scan.signal()
+    rng = np.random.default_rng(7)
+    angle[..., -1] = rng.uniform(-np.pi, np.pi, angle.shape[:3])
+    magnitude[..., -1] *= 0.25 * magnitude[..., 0].mean() / magnitude[..., -1].mean()
+    found = phase.corrected(
+        magnitude, angle, scan.grid, scan.acquisition, phase.Conventions(manufacturer="GE")
+    )
+    assert not any(isinstance(one, EchoPhaseIsNoise) for one in found.report.warnings)

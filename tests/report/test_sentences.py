@@ -113,6 +113,7 @@ def test_every_check_that_fails_comes_with_its_reason_and_what_to_do(limit) -> N
         (scan_warnings.OneEcho(), "export the other echoes"),
         (scan_warnings.PhaseSignUnknown(), "--phase-sign"),
         (scan_warnings.PhaseIsNoise(0.51), "phase image"),
+        (scan_warnings.EchoPhaseIsNoise("3", 0.51), "that echo"),
         (scan_warnings.InversionNotConverged(), "streaks"),
     ],
 )
