@@ -2,7 +2,7 @@
 
 from bids_qsmthal.anatomy.ants_bridge import itk_affine_text, read_itk_affine_text
 from bids_qsmthal.anatomy.bias_field import BiasField
-from bids_qsmthal.anatomy.brain import BrainExtraction, brain_mask
+from bids_qsmthal.anatomy.brain import LEAST_EXTENT_MM, BrainExtraction, brain_mask
 from bids_qsmthal.anatomy.external_labels import ExternalLabels
 from bids_qsmthal.anatomy.freesurfer import (
     ExternalMeasures,
@@ -25,6 +25,7 @@ from bids_qsmthal.anatomy.user_atlas import CarriedAtlas, CarriedAtlases, UserAt
 from bids_qsmthal.anatomy.warping import Warp, fields
 
 __all__ = [
+    "LEAST_EXTENT_MM",
     "Anatomy",
     "BiasField",
     "BrainExtraction",

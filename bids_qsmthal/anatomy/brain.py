@@ -38,6 +38,9 @@ BLUR_MM = 1.0
 MIN_PLANE_SHARE = 0.02
 """A plane belongs to the box where the coarse mask covers more than this fraction (deepbet)."""
 
+LEAST_EXTENT_MM = 60.0
+"""Thinner slabs show too little of a head for the networks, which know whole ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrainExtraction:
@@ -162,7 +165,7 @@ def _check(image: Image) -> None:
             "space; give one volume."
         )
     extent_mm = np.array(image.shape) * image.grid.voxel_size_mm
-    if min(image.shape) < 8 or extent_mm.min() < 60:
+    if min(image.shape) < 8 or extent_mm.min() < LEAST_EXTENT_MM:
         size = " x ".join(f"{length:.0f}" for length in extent_mm)
         raise DataError(
             f"brain extraction: the image has {image.shape} voxels over {size} mm, expected a head "

@@ -155,7 +155,7 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     external_files = _tried(
         problems, None, external.files, session, settings.datasets, settings.output_dir
     )
-    series = _tried(problems, pipeline.GRE, input_checks.described, session, settings)
+    series = _series(problems, session, settings, external_files or {})
     found = Found(
         session=session,
         series=series,
@@ -193,6 +193,19 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     of_scan = signal.warnings if signal else series.warnings
     doubts = (*session.warnings, *given_field.warnings(of_scan, found.external_files))
     return replace(found, gre=gre, doubts=tuple(dict.fromkeys(doubts)))
+
+
+def _series(
+    problems: list[Obstacle],
+    session: Session,
+    settings: Settings,
+    external_files: Mapping[str, ExternalFile],
+) -> MagnitudeSeries | None:
+    series = _tried(problems, pipeline.GRE, input_checks.described, session, settings)
+    if series is not None:
+        showing = input_checks.showing_a_brain
+        _tried(problems, pipeline.GRE, showing, series, session, external_files)
+    return series
 
 
 def _phase_report(signal: MagnitudeSignal | None) -> PhaseReport | None:

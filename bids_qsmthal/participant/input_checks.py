@@ -112,6 +112,8 @@ def read(
     t1w = scans.read(T1W, t1w_of, session)
     flair = scans.read(FLAIR, _structural_or_none, session.flair)
     ce_t1w = scans.read(CE_T1W, _structural_or_none, session.t1w_gad)
+    if series is not None:
+        series = scans.read(GRE, showing_a_brain, series, scans.session, external_files)
     signal = None if series is None else scans.read(GRE, gre_signal.read, series, settings)
     usable = scans.session
     # All of them now: a damaged edit that is read hours later would cost those hours.
@@ -198,6 +200,30 @@ def described(session: Session, settings: Settings) -> MagnitudeSeries | None:
 
 def _structural_or_none(path: Path | None) -> Image | None:
     return None if path is None else structural(path)
+
+
+def showing_a_brain(
+    series: MagnitudeSeries, session: Session, external_files: Mapping[str, ExternalFile]
+) -> MagnitudeSeries:
+    """Return a gradient echo in which a brain can be found, where one has to be.
+
+    Raises
+    ------
+    DataError
+        It is too thin a slab: it cannot be registered to T1w, or its brain is not given.
+    """
+    path = series.paths[0]
+    shape, affine = nifti.shape_and_affine(path)
+    grid = Image(np.broadcast_to(np.int8(0), shape), affine)
+    extent_mm = np.array(shape) * grid.grid.voxel_size_mm
+    sought = session.t1w is not None or "brain_gre" not in external_files
+    if sought and extent_mm.min() < anatomy.LEAST_EXTENT_MM:
+        raise DataError(
+            f"{path}: the slab is {extent_mm.min():.3g} mm thick; finding the brain in it, and the "
+            f"same head in T1w, takes {anatomy.LEAST_EXTENT_MM:.3g} mm or more. Plan a thicker "
+            "slab. A scan without T1w can be used with masks in its own space (--derivatives)."
+        )
+    return series
 
 
 def gradient_echo(series: MagnitudeSeries, settings: Settings) -> MagnitudeSignal:

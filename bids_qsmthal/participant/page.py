@@ -137,7 +137,12 @@ def _verdict(
     checks = quality.check_rows(*judged)
     if not checks:
         return None
-    reasons = [check.reason for check in checks if check.decision is not Decision.INCLUDE]
+    doubtful = [check for check in checks if check.decision is not Decision.INCLUDE]
+    # A failed registration explains what is wrong with the regions: it is said before them.
+    doubtful.sort(key=lambda check: not check.name.startswith("registration_"))
+    reasons = [check.reason for check in doubtful]
+    if susceptibility is not None and susceptibility.regions is None:
+        reasons.append(sentences.sentence(ThalamusUnknown()))
     return report.Verdict(quality.decision(*judged), tuple(reasons))
 
 

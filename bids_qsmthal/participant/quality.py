@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi import Check
 
 REGISTRATION_OF_GRE = "registration_MEGRE"
+REGISTERED = {
+    "registration_FLAIR": "FLAIR to T1w",
+    "registration_ceT1w": "post-contrast T1w to T1w",
+    REGISTRATION_OF_GRE: "gradient echo to T1w",
+}
+"""Which scan a check of registration is about, in the words of the page."""
 
 COLUMNS = ("name", "value", "unit", "threshold", "verdict", "reason", "source")
 """Of the table of checks."""
@@ -253,7 +259,9 @@ def _rigid(name: str, rigid: Rigid) -> CheckRow:
         unit="fraction",
         threshold=f"check < {RigidRegistration().min_overlap:g}, or no sharper than when shifted",
         decision=Decision.EXCLUDE if lost and name == REGISTRATION_OF_GRE else found,
-        reason="; ".join(sentences.sentence(warning) for warning in rigid.warnings),
+        reason="; ".join(
+            f"{REGISTERED[name]}: {sentences.sentence(warning)}" for warning in rigid.warnings
+        ),
         source=REGISTRATION_RULE,
     )
 

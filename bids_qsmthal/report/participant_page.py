@@ -62,7 +62,7 @@ READINGS = (
     "Their sentence, \N{LEFT DOUBLE QUOTATION MARK}subtracting the mean susceptibility in the "
     "thalami from that in the CSF ROI\N{RIGHT DOUBLE QUOTATION MARK}, reads CSF \N{MINUS SIGN} "
     "thalamus, which gives {negated} here; larger values would then mean less iron. What either "
-    "reading means for their tables is in docs/roi.md."
+    "reading means for their tables is in the documentation, page docs/roi.md."
 )
 """Both readings of the study's sentence, with the sign that each gives."""
 
@@ -103,16 +103,21 @@ def _facts(report: ParticipantReport) -> list[tuple[str, str]]:
 
 
 def _tiles(report: ParticipantReport) -> list[Tile]:
+    """Return the numbers that were measured; that of iron has a place in any case."""
     find = Lookup(report.measures)
     value = find("chi_relative_csf", "thalamus", "LR")
     # A number against the whole brain must not pass for one against CSF.
     reference = "CSF" if _region(report) is not ReferenceRegion.BRAIN else "whole brain"
     note = f"thalamus \N{MINUS SIGN} {reference}, both sides{_interval_in_words(find, 'LR')}"
-    tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), note)]
-    for side, name in (("L", "Left"), ("R", "Right")):
-        text = numbers.quantity(find("chi_relative_csf", "thalamus", side), "ppb", 1)
-        note = f"relative susceptibility{_interval_in_words(find, side)}"
-        tiles.append(Tile(f"{name} thalamus", text, note))
+    by_side = {side: find("chi_relative_csf", "thalamus", side) for side in ("L", "R")}
+    if not np.isfinite([value, *by_side.values()]).any():
+        tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), "not measured")]
+    else:
+        tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), note)]
+        for side, name in (("L", "Left"), ("R", "Right")):
+            note = f"relative susceptibility{_interval_in_words(find, side)}"
+            text = numbers.quantity(by_side[side], "ppb", 1)
+            tiles.append(Tile(f"{name} thalamus", text, note))
     for label, measure, region, unit, decimals, scale in (
         # Tables have mm3; 1e-3 makes mL of it.
         ("Thalamic volume", "volume", "thalamus", "mL", 2, 1e-3),
@@ -120,12 +125,9 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
         ("Cortical thickness", "thickness_mean", "cortex", "mm", 2, 1.0),
     ):
         value = find(measure, region, "LR") * scale
-        tiles.append(Tile(label, numbers.quantity(value, unit, decimals)))
-    tiles.append(_lesion_tile(find))
-    tiles.append(
-        Tile("Enhancing lesions", numbers.text(_whole(find("enhancing_count", "enhancing"))))
-    )
-    return tiles
+        if not math.isnan(value):
+            tiles.append(Tile(label, numbers.quantity(value, unit, decimals)))
+    return [*tiles, *_lesion_tiles(find)]
 
 
 def _interval(find: Lookup, side: str = "LR") -> tuple[float, float]:
@@ -140,15 +142,15 @@ def _interval_in_words(find: Lookup, side: str) -> str:
     return f"; 95 % interval {numbers.fixed(low, 1)} to {numbers.fixed(high, 1)} ppb"
 
 
-def _lesion_tile(find: Lookup) -> Tile:
+def _lesion_tiles(find: Lookup) -> Iterator[Tile]:
     count = find("lesion_count", "lesion")
     volume_ml = find("volume", "lesion") * 1e-3
-    note = "" if math.isnan(count) else f"{count:.0f} lesions"
-    return Tile("Lesion volume", numbers.quantity(volume_ml, "mL", 2), note)
-
-
-def _whole(value: float) -> int | None:
-    return None if math.isnan(value) else round(value)
+    note = "" if math.isnan(count) else f"{count:.0f} connected lesions"
+    if not math.isnan(volume_ml):
+        yield Tile("Lesion volume", numbers.quantity(volume_ml, "mL", 2), note)
+    enhancing = find("enhancing_count", "enhancing")
+    if not math.isnan(enhancing):
+        yield Tile("Enhancing lesions", numbers.text(round(enhancing)))
 
 
 class Lookup:
@@ -176,7 +178,7 @@ class Lookup:
 
 def _regions(report: ParticipantReport) -> Section:
     blocks: list[Block | None] = [
-        Prose(f"{FORMULA.format(reference=_reference(report))}{_readings(report)}\n\n{READING}"),
+        Prose(f"{_formula(report)}{_readings(report)}\n\n{READING}"),
         gre_figures.thalamus_on_chi(report.gre, report.regions),
         anatomy_figures.thalamus_on_t1w(report.anatomy),
         _histogram(report),
@@ -202,9 +204,17 @@ def _region(report: ParticipantReport) -> ReferenceRegion | None:
     return None if regions is None else regions.reference.region
 
 
-def _reference(report: ParticipantReport) -> str:
+def _formula(report: ParticipantReport) -> str:
+    """Say what the number is, or why there is none."""
     region = _region(report)
-    return "CSF" if region is None else REFERENCES[region]
+    if region is not None:
+        return FORMULA.format(reference=REFERENCES[region])
+    if report.gre.chi_ppm is None:
+        return "The relative susceptibility was not measured: there is no susceptibility map."
+    return (
+        "The relative susceptibility was not measured: there is a susceptibility map, but without "
+        "a T1w image or a segmentation the thalami and the CSF reference are not known."
+    )
 
 
 def _readings(report: ParticipantReport) -> str:
@@ -320,10 +330,11 @@ def _lesions(report: ParticipantReport) -> Section:
 
 
 RIMS = (
-    "A paramagnetic rim was looked for in {assessed} of {count} distinct lesions: those of "
-    "{least_mm:.1f} mm and more that the map shows well enough. {present} are called lesions with "
-    "a rim. {shown}To decide otherwise, correct the mask of rims (Files to correct): erase a "
-    "lesion that has no rim, paint one that has; the run then says what the mask says."
+    "Confluent lesions are taken apart here, so there are more of them than connected lesions: "
+    "{count}. A paramagnetic rim was looked for in {assessed} of these, the ones of {least_mm:.1f} "
+    "mm and more in which the map is good enough. Lesions with a rim: {present}. {shown}To change "
+    "this, correct the mask of rims (Files to correct): erase a lesion that has no rim, or paint "
+    "one that has. The next run takes the rims from your mask."
 )
 
 

@@ -51,8 +51,8 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
         "Lesions on FLAIR",
         "desc-lesion_FLAIR",
         "The same slices without and with outlines. Look for lesions that were missed, at the "
-        "cortex and in the posterior fossa above all, and for outlines around what is no lesion: "
-        "choroid plexus, the septum, flow at the ventricles." + remark,
+        "cortex and in the posterior fossa above all, and for outlines around what is not a "
+        "lesion: choroid plexus, the septum pellucidum, flow artefacts at the ventricles." + remark,
     )
 
 
@@ -65,7 +65,7 @@ def _passed(where: Cut, lesions: Image) -> str:
     """Say how many of the lesions these slices pass through."""
     counts = profile(where.base, lesions, where.axis)
     shown = int((counts[:, list(where.indices)] > 0).any(axis=1).sum())
-    return f" These slices pass through {shown} of the {len(counts)} pieces that are outlined."
+    return f" These slices show {shown} of the {len(counts)} connected lesions."
 
 
 def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
@@ -95,8 +95,8 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
         strips,
         "Enhancement",
         "desc-enhancing_T1w",
-        "Vessels, dura and choroid plexus enhance in everybody; a lesion is bright after contrast "
-        "agent alone, and lies on a lesion of the FLAIR." + remark,
+        "Vessels, dura and choroid plexus enhance in everybody. An enhancing lesion is bright only "
+        "after contrast agent, and lies in a lesion on FLAIR." + remark,
     )
 
 
@@ -120,11 +120,11 @@ def _measured(quality: Mapping[str, float]) -> str:
 
 def registration(pair: Registration) -> Flicker:
     """Show two scans of one head in one place, the outlines of the fixed one on both."""
-    first, second = _both(pair, ("the scan that stays", "the scan moved to fit"))
+    first, second = _both(pair, ("fixed image", "moving image, registered"))
     return Flicker(
         f"Registration: {pair.name}",
-        "The outlines are those of the scan that stays and should fit both. Let it flicker and "
-        "watch the walls of the ventricles and the brain's surface: neither should jump."
+        "The outlines are drawn on the fixed image and should fit both. Let the two flicker and "
+        "watch the walls of the ventricles and the surface of the brain: neither should jump."
         + _measured(pair.quality),
         first,
         second,
@@ -133,12 +133,13 @@ def registration(pair: Registration) -> Flicker:
 
 def template(pair: Registration) -> Flicker:
     """Show T1w and the template that was bent onto it, the outlines of the atlas on both."""
-    first, second = _both(pair, ("T1w of the participant", "template, bent to fit"))
+    first, second = _both(pair, ("T1w of the participant", "template, deformed to fit"))
     return Flicker(
         "Registration: template to T1w",
-        "Every region of the atlas rests on this. The outlines are those of the template, bent to "
-        "fit, and should follow the ventricles, the thalami and white matter of the participant; "
-        "gyri of the cortex need not agree. Wide ventricles and large lesions are where it fails.",
+        "All regions of the atlas depend on this registration. The outlines are those of the "
+        "template, deformed to fit; they should follow the ventricles, the thalami and the white "
+        "matter of the participant. Gyri of the cortex need not agree. The registration is most "
+        "likely to fail in wide ventricles and near large lesions.",
         first,
         second,
     )

@@ -425,14 +425,18 @@ LIMITS: Mapping[str, Wording] = {
     ),
     "csf_purity": Wording("the CSF that is kept uniform holds tissue", REFERENCE),
     "pallidum_relative_csf_ppb": Wording(
-        "the pallidum is not paramagnetic as it should be: is the sign of the phase right?",
+        "the pallidum is not paramagnetic as it should be: either the sign of the phase is wrong, "
+        "or the labels do not lie on the pallidum",
         PHASE_SIGN,
     ),
     "vein_share": Wording(
         "much of the thalamus was taken for vein",
         f"Look at the veins on the map. {MASK}",
     ),
-    "overlap": Wording("GRE and T1w brain do not overlap", REGISTRATION),
+    "overlap": Wording(
+        "the brains of gradient echo and T1w overlap too little: the registration may have failed",
+        REGISTRATION,
+    ),
     "outlier_fraction": Wording(
         "the phase does not fit one frequency in many voxels: motion or corrupted phase",
         PHASE,

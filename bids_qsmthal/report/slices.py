@@ -67,14 +67,14 @@ class Cut:
     def labels(self) -> list[str]:
         """Return the world coordinate of the middle of each slice, ``z = 12 mm``."""
         middle = np.array([(part.start + part.stop - 1) / 2 for part in self.box.slices])
-        texts = []
+        places_mm = []
         for index in self.indices:
             middle[self.axis] = index
-            world = apply(self.base.affine, middle)
-            texts.append(
-                f"{AXIS_NAMES[self.axis]} = {world[self.axis]:.0f} mm".replace("-", "\u2212")
-            )
-        return texts
+            places_mm.append(float(apply(self.base.affine, middle)[self.axis]))
+        whole = [f"{place:z.0f}" for place in places_mm]
+        # Neighbours a millimetre apart may round to the same number.
+        texts = whole if len(set(whole)) == len(whole) else [f"{p:z.1f}" for p in places_mm]
+        return [f"{AXIS_NAMES[self.axis]} = {text} mm".replace("-", "\u2212") for text in texts]
 
     def own_tiles(self) -> NDArray[np.float32]:
         """Return the slices of the image itself, shape (slices, up, right)."""

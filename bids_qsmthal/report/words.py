@@ -201,14 +201,23 @@ def plain(name: str) -> str:
 def measures_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of measures as readers read it; the file keeps its keys."""
     among = set(table["region"])
-    return table.assign(
-        measure=table["measure"].map(measure),
-        region=[region(name, among) for name in table["region"]],
-        hemisphere=table["hemisphere"].map(lambda side: SIDES.get(side, side)),
-    ).rename(columns={"hemisphere": "side", "n_voxels": "voxels", "n_lost": "voxels left out"})
+    return (
+        _units(table)
+        .assign(
+            measure=table["measure"].map(measure),
+            region=[region(name, among) for name in table["region"]],
+            hemisphere=table["hemisphere"].map(lambda side: SIDES.get(side, side)),
+        )
+        .rename(columns={"hemisphere": "side", "n_voxels": "voxels", "n_lost": "voxels left out"})
+    )
+
+
+def _units(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the 1 that stands for the unit of a count: it looks like a number."""
+    return table.replace({"unit": {"1": ""}})
 
 
 def checks_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of checks as readers read it; the file keeps its keys."""
-    shown = table.assign(name=table["name"].map(check))
+    shown = _units(table.assign(name=table["name"].map(check)))
     return shown.rename(columns={"name": "check", "threshold": "limit", "source": "why this limit"})

@@ -16,6 +16,7 @@ from bids_qsmthal.app.check import examine
 from bids_qsmthal.app.cli import main
 from bids_qsmthal.bids import manifest
 from bids_qsmthal.bids.dataset import GreFiles, Session, UnusableScan, find_sessions
+from bids_qsmthal.bids.external import ExternalFile
 from bids_qsmthal.core.errors import DataError, ExitCode, MissingInputError
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures
 from bids_qsmthal.execution.outcome import Cause
@@ -94,6 +95,41 @@ def test_check_says_what_a_run_would_go_without(root: Path, role: str) -> None:
     ]
     assert reasons
     assert pipeline.LeftOutReason.UNUSABLE in {one.reason for one in reasons}
+
+
+def thin(root: Path) -> None:
+    """Leave 36 mm of the gradient echo."""
+    session = session_of(root)
+    assert session.gre is not None
+    for path in session.gre.paths:
+        image = nib.load(path)
+        size_mm = image.header.get_zooms()[2]
+        middle, half = image.shape[2] // 2, round(20 / size_mm)
+        nib.save(image.slicer[:, :, middle - half : middle + half], path)
+
+
+def test_a_slab_that_is_too_thin_to_be_registered_costs_only_itself(root: Path) -> None:
+    thin(root)
+    read = input_checks.read(session_of(root), settings_of(root), {})
+    assert (read.signal, read.exit_code) == (None, ExitCode.DATA)
+    assert [one.role for one in read.session.unusable] == ["gre"]
+    assert "36 mm thick" in read.session.unusable[0].reason
+    assert read.t1w is not None
+    assert read.flair is not None
+    assert examine(session_of(root), settings_of(root), voxels=False).state == "WITHOUT GRE"
+
+
+def test_masks_in_its_own_space_make_a_thin_slab_usable_where_there_is_no_t1w(root: Path) -> None:
+    thin(root)
+    settings, with_t1w = settings_of(root), session_of(root)
+    session = replace(with_t1w, t1w=None, t1w_gad=None, flair=None)
+    series = input_checks.described(session, settings)
+    assert series is not None
+    mask = {"brain_gre": ExternalFile(root / "mask.nii.gz", "someone")}
+    assert input_checks.showing_a_brain(series, session, mask) is series
+    for scans, given in ((session, {}), (with_t1w, mask)):
+        with pytest.raises(DataError, match="36 mm thick"):
+            input_checks.showing_a_brain(series, scans, given)
 
 
 def test_where_nothing_is_left_the_first_fault_is_raised(root: Path) -> None:

@@ -58,7 +58,7 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
     )
     shown = scan_figures.registration(pair)
     titles = (shown.first.title, shown.second.title)
-    assert titles == ("a to b: the scan that stays", "a to b: the scan moved to fit")
+    assert titles == ("a to b: fixed image", "a to b: moving image, registered")
     assert shown.caption.endswith(
         " The scan was moved by 2.1 mm to fit. Brain masks agree to 98 %; expected: 85 % and more."
     )

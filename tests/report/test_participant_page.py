@@ -40,7 +40,7 @@ def test_the_summary_says_the_number_with_its_interval(page) -> None:
     assert tiles["Thalamic volume"][0] == "14.00 mL"
     assert tiles["Gray matter volume"][0] == "612 mL"
     assert tiles["Cortical thickness"][0] == "2.46 mm"
-    assert tiles["Lesion volume"] == ("5.23 mL", "14 lesions")
+    assert tiles["Lesion volume"] == ("5.23 mL", "14 connected lesions")
     assert tiles["Enhancing lesions"][0] == "0"
 
 
@@ -111,7 +111,8 @@ def test_tables_are_read_in_words_and_saved_with_their_keys(page) -> None:
 
 def test_a_report_of_nothing_says_what_is_missing_and_claims_no_number() -> None:
     page = participant_page(ParticipantReport(participant_id="sub-9"))
-    assert {tile.value for tile in page.summary} == {"n/a"}
+    assert [(tile.value, tile.note) for tile in page.summary] == [("n/a", "not measured")]
+    assert "there is no susceptibility map" in render(page)
     said = " ".join(notice.text for notice in page.warnings)
     for missing in ("susceptibility map", "T1-weighted image", "FLAIR", "contrast agent"):
         assert missing in said

@@ -152,3 +152,19 @@ def test_another_image_of_the_same_voxels_is_shown_as_the_image_itself(rng, orde
     affine[:3, 3] += 0.5 * affine[:3, 0]
     between = where.tiles(Image(image.data, affine))
     assert between.std() == pytest.approx(np.sqrt(0.5) * image.data.std(), rel=0.1)
+
+
+def test_labels_of_neighbours_differ_and_zero_has_no_sign() -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = (0.0, 0.0, -1.6)
+    head = Image(np.ones((20, 20, 5), np.float32), affine)
+    where = cut(head, count=5)
+    apart = type(where)(where.base, where.box, 2, (0, 2, 4))
+    assert apart.labels() == ["z = \u22122 mm", "z = 0 mm", "z = 2 mm"]
+    # Half a millimetre on, -0.4 and 0.6 would be 0 and 1: still two numbers.
+    affine[2, 3] = -0.4
+    near = Image(
+        np.ones((20, 20, 9), np.float32), np.diag((1.0, 1.0, 0.5, 1.0)) + affine - np.eye(4)
+    )
+    close = type(where)(near, cut(near, count=5).box, 2, (0, 1, 2))
+    assert close.labels() == ["z = \u22120.4 mm", "z = 0.1 mm", "z = 0.6 mm"]

@@ -154,7 +154,10 @@ for (const id of links.keys()) {
   if (target) { watcher.observe(target); }
 }
 
-// Paper shows everything.
+// Paper shows what is folded, but no table of many pages: its file has every row.
+const MOST_ROWS_ON_PAPER = 100;
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) { details.open = true; }
+  for (const details of document.querySelectorAll("details")) {
+    if (details.querySelectorAll("tbody tr").length <= MOST_ROWS_ON_PAPER) { details.open = true; }
+  }
 });
