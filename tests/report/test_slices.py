@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,16 +156,13 @@ def test_another_image_of_the_same_voxels_is_shown_as_the_image_itself(rng, orde
 
 
 def test_labels_of_neighbours_differ_and_zero_has_no_sign() -> None:
-    affine = np.eye(4)
-    affine[:3, 3] = (0.0, 0.0, -1.6)
-    head = Image(np.ones((20, 20, 5), np.float32), affine)
-    where = cut(head, count=5)
-    apart = type(where)(where.base, where.box, 2, (0, 2, 4))
-    assert apart.labels() == ["z = \u22122 mm", "z = 0 mm", "z = 2 mm"]
-    # Half a millimetre on, -0.4 and 0.6 would be 0 and 1: still two numbers.
-    affine[2, 3] = -0.4
-    near = Image(
-        np.ones((20, 20, 9), np.float32), np.diag((1.0, 1.0, 0.5, 1.0)) + affine - np.eye(4)
-    )
-    close = type(where)(near, cut(near, count=5).box, 2, (0, 1, 2))
-    assert close.labels() == ["z = \u22120.4 mm", "z = 0.1 mm", "z = 0.6 mm"]
+    def labels(first_mm: float, step_mm: float, *indices: int) -> list[str]:
+        affine = np.diag((1.0, 1.0, step_mm, 1.0))
+        affine[2, 3] = first_mm
+        head = Image(np.ones((20, 20, 9), np.float32), affine)
+        where = cut(head, show=None, through=None, count=9)
+        return replace(where, indices=indices).labels()
+
+    assert labels(-2.4, 2.0, 0, 1, 2) == ["z = \u22122 mm", "z = 0 mm", "z = 2 mm"]
+    # Two of these round to 0.
+    assert labels(-0.4, 0.5, 0, 1, 2) == ["z = \u22120.4 mm", "z = 0.1 mm", "z = 0.6 mm"]
