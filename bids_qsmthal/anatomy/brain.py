@@ -18,9 +18,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
+from bids_qsmthal.core.affine import with_origin
 from bids_qsmthal.core.crop import Crop, between
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, reoriented, resample
+from bids_qsmthal.core.interpolation import linear
 from bids_qsmthal.core.scan_warnings import BrainAtImageEdge, BrainVolumeImplausible, ScanWarning
 
 if TYPE_CHECKING:
@@ -196,10 +198,8 @@ def _sampled_nearest(data: NDArray[np.float32], shape: tuple[int, int, int]) -> 
 def _sampled_linear(data: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Sample trilinearly; voxel grids cover the same box."""
     step = np.array(data.shape) / np.array(shape)
-    sampled: NDArray[np.float32] = ndimage.affine_transform(
-        data, np.diag(step), 0.5 * step - 0.5, shape, np.float32, order=1, mode="nearest"
-    )
-    return sampled
+    to_data = with_origin(np.diag([*step, 1.0]), 0.5 * step - 0.5)
+    return linear(data, to_data, shape, beyond="nearest")
 
 
 def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.core.affine import rescaled, voxel_sizes_mm
+from bids_qsmthal.core.affine import rescaled, voxel_sizes_mm, with_origin
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.interpolation import linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,15 +161,8 @@ def _resized(found: Float, shape: tuple[int, ...], reduction: int) -> Float:
 
 
 def _sampled_grid(found: Float, shape: tuple[int, ...], step: float) -> Float:
-    offset = 0.5 * step - 0.5
-    return np.stack(
-        [
-            ndimage.affine_transform(
-                component, np.eye(3) * step, offset, shape, np.float32, order=1, mode="nearest"
-            )
-            for component in found
-        ]
-    )
+    to_found = with_origin(np.diag([step, step, step, 1.0]), (0.5 * step - 0.5,) * 3)
+    return np.stack([linear(one, to_found, shape, beyond="nearest") for one in found])
 
 
 def _reached(target: Float, warped: Float, settings: Deformation) -> Spans:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm
+from bids_qsmthal.core.affine import rescaled, starting_at, voxel_sizes_mm, with_origin
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.interpolation import linear
 
 
 def isotropic(image: Image, size_mm: float) -> Image:
@@ -21,6 +22,5 @@ def isotropic(image: Image, size_mm: float) -> Image:
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) / factor))
     # The corner of the grid stays, not its first centre: both grids cover the same box.
     offset = 0.5 * factor - 0.5
-    data = ndimage.affine_transform(smooth, np.diag(factor), offset, shape, order=1)
-    affine = rescaled(starting_at(image.affine, offset), factor)
-    return Image(np.ascontiguousarray(data, dtype=np.float32), affine)
+    data = linear(smooth, with_origin(np.diag([*factor, 1.0]), offset), shape)
+    return Image(data, rescaled(starting_at(image.affine, offset), factor))

@@ -93,6 +93,11 @@ def resample(
         float32 for ``order`` > 0, else the type of ``moving``; on the grid of ``onto``.
     """
     step = between(moving.affine, onto.affine, world)
+    if order == 1:
+        # Only now: what looks at headers alone does not wait for the compiler's library.
+        from bids_qsmthal.core.interpolation import linear  # noqa: PLC0415
+
+        return replace(onto, data=linear(moving.data, step, onto.shape, fill=fill))
     dtype = moving.data.dtype if order == 0 else np.dtype(np.float32)
     # Labels keep their type: in float32 numbers above 2^24 would change.
     source = moving.data.astype(dtype, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import locale
 import logging
 import time
@@ -48,6 +49,27 @@ def thread_limits(threads: int) -> dict[str, str]:
     return {**dict.fromkeys(names, str(threads)), **dict.fromkeys(alone, "1")}
 
 
+MOST_MAPPINGS, TRIM_THRESHOLD = -4, -1
+"""Names of settings in malloc.h of the GNU C library (mallopt(3))."""
+
+KEPT_BYTES = 2**31 - 1
+"""The most that its settings hold: more than a participant ever gives back at once."""
+
+
+def keep_freed_memory() -> None:
+    """Let this process use the memory that it freed again, in place of new memory of the system.
+
+    Arrays of whole heads are mapped one by one, and unmapped when they go: the system clears each
+    page of each of them anew. Of a participant with four scans that was 4.4 s of 7.3 s in the
+    system; the peak of memory grows by 2 % (1.76 to 1.79 GB).
+    """
+    # Another C library than GNU's, as on macOS: it keeps its own counsel.
+    with suppress(AttributeError, OSError, TypeError):
+        system = ctypes.CDLL(None)
+        system.mallopt(MOST_MAPPINGS, 0)
+        system.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
+
+
 def work(
     session: Session, settings: Settings, process: Process, *, patience_s: float = 0
 ) -> Outcome:
@@ -71,6 +93,7 @@ def work(
         How it ended; nothing is raised but what ends the process.
     """
     start = time.monotonic()
+    keep_freed_memory()
     try:
         # The lock first: who does not get it must not write into the log of the other run.
         with _alone(session, settings, patience_s), _log_file(session, settings), _plain_letters():

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.affine import lattice
+from bids_qsmthal.core.interpolation import linear
 from bids_qsmthal.qsm.measurement import block_factors, block_mean, coarser_grid
 
 if TYPE_CHECKING:
@@ -115,14 +117,10 @@ def local_angles(
     agree = np.abs(smoothed) > LEAST_AGREEMENT * total
     mean = np.where(agree, np.angle(smoothed), 0).astype(np.float32)
     # Middles of blocks lie (factor - 1) / 2 voxels behind their first voxel.
-    fine = ndimage.affine_transform(
-        mean,
-        np.diag([1 / factor for factor in factors]),
-        [(1 - factor) / (2 * factor) for factor in factors],
-        mask.shape,
-        order=1,
-        mode="nearest",
+    to_blocks = lattice(
+        [1 / factor for factor in factors], [(1 - factor) / (2 * factor) for factor in factors]
     )
+    fine = linear(mean, to_blocks, mask.shape, beyond="nearest")
     inside = block_mean(mask.astype(np.float32), factors) > 0.5
     return fine[mask], mean[inside & agree]
 
