@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from bids_qsmthal.bids import gre_series
 from bids_qsmthal.bids.dataset import GreFiles
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.execution.worker import keep_freed_memory, thread_limits
 from bids_qsmthal.qsm import phase
 from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.field import ComplexFit
@@ -41,6 +43,19 @@ from bids_qsmthal.qsm.temporal import EchoByEcho
 
 STUDY = qsm.Grid((416, 320, 70), (0.5, 0.5, 2.0), (0.0, 0.17364818, 0.98480775))
 STUDY_TIMES_S = tuple(round(0.0043 + 0.0047 * echo, 6) for echo in range(11))
+
+
+def as_in_a_run() -> None:
+    """Give this process the threads and the memory of one that works on a participant.
+
+    The libraries have read their number of threads by now: it starts anew where that is another.
+    """
+    limits = thread_limits(len(os.sched_getaffinity(0)))
+    if any(os.environ.get(name) != value for name, value in limits.items()):
+        os.execve(  # noqa: S606 - itself
+            sys.executable, [sys.executable, *sys.argv], {**os.environ, **limits}
+        )
+    keep_freed_memory()
 
 
 def cpu_s() -> float:
@@ -551,6 +566,7 @@ def main() -> int:
     parser.add_argument("what", choices=(*PARTS, "accuracy", "phase"))
     parser.add_argument("folder", nargs="?", type=Path)
     words = parser.parse_args()
+    as_in_a_run()
     if words.what in PARTS:
         PARTS[words.what]()
     elif words.what == "phase":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -497,7 +498,7 @@ def load(series: GreSeries) -> tuple[NDArray[np.float32], NDArray[np.float32], A
         A file is damaged, or an echo holds nothing.
     """
     # Each file once, although every echo of a 4-D file names it.
-    images = {path: nifti.load(path) for path in series.paths}
+    images = _loaded(series.paths)
     first, second = (_stacked(part, images) for part in (series.first, series.second))
     return first, second, images[series.first[0].path].affine
 
@@ -510,12 +511,26 @@ def load_magnitude(series: MagnitudeSeries) -> tuple[NDArray[np.float32], Affine
     DataError
         A file is damaged, or an echo holds nothing.
     """
-    images = {path: nifti.load(path) for path in series.paths}
+    images = _loaded(series.paths)
     return _stacked(series.first, images), images[series.first[0].path].affine
 
 
+READERS = 2
+"""Files that are inflated at a time: more wait for the disk, and for the memory of the machine."""
+
+
+def _loaded(paths: Sequence[Path]) -> dict[Path, Image]:
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(paths, pool.map(nifti.load, paths), strict=True))
+
+
 def _stacked(echoes: Sequence[Echo], images: Mapping[Path, Image]) -> NDArray[np.float32]:
-    return np.stack([volume(images[echo.path].data, echo) for echo in echoes], axis=-1)
+    volumes = [volume(images[echo.path].data, echo) for echo in echoes]
+    whole = np.empty((*volumes[0].shape, len(volumes)), np.float32)
+    # Plane by plane: the echoes of a voxel lie side by side, and a plane of them in the cache.
+    for x, plane in enumerate(whole):
+        np.stack([one[x] for one in volumes], axis=-1, out=plane)
+    return whole
 
 
 def volume(data: NDArray[Any], echo: Echo) -> NDArray[Any]:

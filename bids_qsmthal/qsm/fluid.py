@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from numba import njit
 from scipy import ndimage, stats
 
 from bids_qsmthal.core.crop import around
@@ -211,14 +212,28 @@ def averaged(magnitude: Array, mask: Mask, grid: Grid, width_mm: float) -> tuple
 
 def error_per_noise(magnitude: Array, echo_times_s: NDArray[np.float64]) -> Array:
     """Return the standard error of R2* (1/s) for noise of 1; infinite where there is no signal."""
-    energy = magnitude.astype(np.float32) ** 2
-    powers = np.stack([echo_times_s**power for power in (0, 1, 2)]).astype(np.float32)
-    # Not a product of BLAS, whose last digits depend on the number of threads.
-    s0, s1, s2 = np.einsum("xyze,pe->pxyz", energy, powers)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Rounding can make the difference of two nearly equal sums negative.
-        spread = s2 - s1**2 / s0
-        return cast("Array", np.where(spread > 0, 1 / np.sqrt(spread), np.inf))
+    error = np.full(magnitude.shape[:3], np.inf, np.float32)
+    _errors(magnitude, echo_times_s - echo_times_s.mean(), error)
+    return error
+
+
+@njit(cache=True, nogil=True)
+def _errors(magnitude: Array, times_s: NDArray[np.float64], error: Array) -> None:
+    """Put the standard error of R2* of each voxel that has one, by times about their middle."""
+    nx, ny, nz, count = magnitude.shape
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                s0, s1, s2 = 0.0, 0.0, 0.0
+                for echo in range(count):
+                    energy = np.float64(magnitude[i, j, k, echo]) ** 2
+                    s0 += energy
+                    s1 += energy * times_s[echo]
+                    s2 += energy * times_s[echo] ** 2
+                # Rounding can make the difference of two nearly equal sums negative.
+                spread = s2 - s1**2 / s0 if s0 > 0 else 0.0
+                if spread > 0:
+                    error[i, j, k] = 1 / np.sqrt(spread)
 
 
 def mean_around(values: Array, mask: Mask, grid: Grid) -> Array:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.qsm.echoes import wrap
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Mask
@@ -131,11 +131,24 @@ def _smoothness(phase_rad: Array) -> Array:
     axes = [axis for axis, length in enumerate(phase_rad.shape) if length > 2]
     known = np.where(np.isfinite(phase_rad), phase_rad, 0).astype(np.float32)
     for axis in axes:
-        bend = np.abs(wrap(np.diff(known, n=2, axis=axis)))
-        around = [(1, 1) if one == axis else (0, 0) for one in range(3)]
-        # A voxel at the end of the array has the bend of its neighbour.
-        total += 1 - np.pad(bend, around, mode="edge") / np.float32(np.pi)
+        # Views: the axis to look along comes last.
+        _add_smoothness(np.moveaxis(known, axis, 2), np.moveaxis(total, axis, 2))
     return total / np.float32(max(len(axes), 1))
+
+
+@njit(cache=True, nogil=True)
+def _add_smoothness(phase_rad: Array, total: Array) -> None:
+    """Add 1 - |second difference along the last axis| / pi, of at least three voxels, to a sum."""
+    a, b, c = phase_rad.shape
+    half_turn = np.float32(np.pi)
+    for i in range(a):
+        for j in range(b):
+            for k in range(c):
+                # A voxel at the end of the array has the bend of its neighbour.
+                m = min(max(k, 1), c - 2)
+                bend = phase_rad[i, j, m - 1] - 2 * phase_rad[i, j, m] + phase_rad[i, j, m + 1]
+                turns = bend / (2 * half_turn)
+                total[i, j, k] += 1 - 2 * abs(turns - np.rint(turns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
