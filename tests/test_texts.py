@@ -136,3 +136,18 @@ def test_no_word_is_misspelled() -> None:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.stdout == ""
     assert ran.returncode == 0, ran.stderr
+
+
+def said_in_code() -> list[str]:
+    """Return every module with the pieces of its sentences joined."""
+    modules = (ROOT / "bids_qsmthal").rglob("*.py")
+    return [re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8")) for path in modules]
+
+
+def test_every_message_that_the_questions_quote_is_one_of_the_program() -> None:
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.+?)\*\*", text, flags=re.MULTILINE)
+    quoted = [quote for title in titles for quote in re.findall(r"`([^`]+)`", title)]
+    assert len(quoted) > 15
+    modules = said_in_code()
+    assert [quote for quote in quoted if not any(quote in module for module in modules)] == []

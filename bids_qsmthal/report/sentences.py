@@ -368,7 +368,7 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.ExternalMask: Wording("The {region} mask is the user's own, not ours."),
     of.ThalamusUnknown: Wording(
-        "Nothing says where the thalamus is: add a T1w image, or bring a segmentation with "
+        "Where the thalami lie is not known: add a T1w image, or a segmentation with "
         "--derivatives.",
         MISSING,
     ),
