@@ -30,7 +30,10 @@ LAST_LINES = 30
 """Of the log: what was being done, and what was said before it ended."""
 
 CAUSES = {
-    Cause.REFUSED: "The data, the command or this machine did not allow it; the message above gives the reason.",
+    Cause.REFUSED: (
+        "The data, the command or this machine did not allow it; the message above gives the "
+        "reason."
+    ),
     Cause.CRASHED: "This is a bug of the app. The log holds its traceback: please report it.",
     Cause.KILLED: "Its process was ended from outside, most often because memory ran out.",
     Cause.CANCELLED: "The cluster took it from the queue.",
