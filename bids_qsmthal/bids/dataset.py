@@ -256,7 +256,7 @@ def find_sessions(
     }
     if "gre" not in selection.leaving_out:
         _warn_of_swi(bids_dir, subjects)
-        _warn_of_phase(bids_dir, subjects - {subject for subject, _ in found["gre"]})
+        _warn_of_other_names(bids_dir, subjects - {subject for subject, _ in found["gre"]})
     # pybids leaves its SQLite database open.
     layout.connection_manager.session.close()
     layout.connection_manager.engine.dispose()
@@ -334,22 +334,41 @@ def _warn_of_swi(bids_dir: Path, subjects: Collection[str]) -> None:
         )
 
 
-def _warn_of_phase(bids_dir: Path, subjects: Collection[str]) -> None:
-    """Log who has phase of scans with other names: before MEGRE had one, labs chose their own."""
-    found = sorted(
-        path
-        for subject in subjects
-        for pattern in ("anat", "ses-*/anat")
-        for path in bids_dir.glob(f"sub-{subject}/{pattern}/*_part-phase_*.nii*")
-        if entities_of(path)[1] not in GRE_SUFFIXES
-    )
-    for suffix in sorted({entities_of(path)[1] for path in found}):
-        names = [path.name for path in found if entities_of(path)[1] == suffix]
+def _warn_of_other_names(bids_dir: Path, subjects: Collection[str]) -> None:
+    """Log who has phase or echoes with other names: before MEGRE had one, labs chose their own."""
+    phase = _of_other_names(bids_dir, subjects, "_part-phase_")
+    for suffix, names in phase.items():
         log.warning(
             '%s: phase of what may be a gradient echo; --bids-filter-file with {"gre": {"suffix": '
             '"%s"}} reads it.',
             *(_some(names), suffix),
         )
+    for suffix, names in _of_other_names(bids_dir, subjects, "_echo-").items():
+        if suffix not in phase and suffix not in SPIN_ECHOES:
+            log.warning(
+                "%s: magnitude of what may be a gradient echo of several echoes, which gives R2* "
+                'and no susceptibility; --bids-filter-file with {"gre": {"suffix": "%s"}} reads '
+                "it. Where it has several contrasts, name one of them there as well, such as "
+                "acquisition or run.",
+                *(_some(names, most=3), suffix),
+            )
+
+
+SPIN_ECHOES = ("MESE", "T2w", "PDT2", "VFA", "TB1EPI")
+"""Images whose echoes do not decay with T2*, and echo-planar ones for the transmit field."""
+
+
+def _of_other_names(
+    bids_dir: Path, subjects: Collection[str], part: str
+) -> Mapping[str, Sequence[str]]:
+    """Return the names of anatomical images with this part in them, by their suffix."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for subject in sorted(subjects):
+        for pattern in ("anat", "ses-*/anat"):
+            for path in sorted(bids_dir.glob(f"sub-{subject}/{pattern}/*{part}*.nii*")):
+                if (suffix := entities_of(path)[1]) not in GRE_SUFFIXES:
+                    found[suffix].append(path.name)
+    return found
 
 
 def _folders(bids_dir: Path, pattern: str) -> list[str]:
@@ -536,8 +555,9 @@ def _gre_scans(paths: Sequence[Path], skipped: list[Skipped]) -> Iterable[GreFil
     # Magnitude and phase, or real and imaginary part; which echoes there are is checked later.
     complete = {key for key in complete if _parts(groups[key]) & {"mag", "real"}}
     for key, files in sorted(groups.items()):
-        legacy = all(entities_of(path)[1] != "MEGRE" for path in files)
-        # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake.
+        legacy = all(entities_of(path)[1] in ("GRE", "T2starw") for path in files)
+        # A T2*-weighted magnitude scan is an ordinary anatomical image, not a mistake. Names that
+        # are read only because a filter asks for them are meant.
         ordinary = _parts(files) == {"mag"} and legacy
         if key in complete or not (complete or ordinary):
             own = _shared_entities(min(files))

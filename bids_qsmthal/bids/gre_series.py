@@ -400,8 +400,7 @@ def _echo_time_s(echo: Echo) -> float:
     if not gre_metadata.is_number(time):
         raise MissingInputError(
             f"{echo.path.name}: EchoTime in its sidecar is {gre_metadata.shown(time)}, expected "
-            "seconds; "
-            "add EchoTime to the JSON file."
+            "seconds, as a number without quotes; add EchoTime to the JSON file."
         )
     return float(time)
 

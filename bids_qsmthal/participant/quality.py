@@ -260,7 +260,7 @@ def _rigid(name: str, rigid: Rigid) -> CheckRow:
         threshold=f"check < {RigidRegistration().min_overlap:g}, or no sharper than when shifted",
         decision=Decision.EXCLUDE if lost and name == REGISTRATION_OF_GRE else found,
         reason="; ".join(
-            f"{REGISTERED[name]}: {sentences.sentence(warning)}" for warning in rigid.warnings
+            f"{REGISTERED[name]}, {sentences.sentence(warning)}" for warning in rigid.warnings
         ),
         source=REGISTRATION_RULE,
     )

@@ -113,6 +113,8 @@ def _tiles(report: ParticipantReport) -> list[Tile]:
     if not np.isfinite([value, *by_side.values()]).any():
         tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), "not measured")]
     else:
+        if report.verdict is not None and report.verdict.decision is Decision.EXCLUDE:
+            note = f"excluded by quality control; {note}"
         tiles = [Tile("Relative susceptibility", numbers.quantity(value, "ppb", 1), note)]
         for side, name in (("L", "Left"), ("R", "Right")):
             note = f"relative susceptibility{_interval_in_words(find, side)}"

@@ -201,15 +201,15 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         PHASE_SIGN,
     ),
     of.MainFieldAssumed: Wording(
-        "No affine of the header of the gradient echo is said to be the scanner's (sform code "
-        "{sform_code}, qform code {qform_code}); the direction of the main field was taken from "
-        "ImageOrientationPatientDICOM.",
+        "The header of the gradient echo has no affine in the coordinates of the scanner (sform "
+        "code {sform_code}, qform code {qform_code}). The direction of the main field was taken "
+        "from ImageOrientationPatientDICOM.",
         MAIN_FIELD,
     ),
     of.MainFieldByAlignment: Wording(
-        "No affine of the header of the gradient echo is said to be the scanner's (code 1); the "
-        "direction of the main field is that of its {name}, which aligns it to another scan (code "
-        "2). If that turned the head, susceptibility is wrong.",
+        "The header of the gradient echo has no affine in the coordinates of the scanner (code "
+        "1). The direction of the main field was taken from its {name}, which aligns the image to "
+        "another scan (code 2). If the head was rotated for that, susceptibility is wrong.",
         MAIN_FIELD,
     ),
     of.FrequencyOfAnotherField: Wording(

@@ -320,6 +320,35 @@ def test_phase_under_another_name_is_named_with_the_filter_that_reads_it(
     assert len(filtered.gre.paths) == 8
 
 
+def test_echoes_under_another_name_are_named_with_the_filter_that_reads_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As in the examples of BIDS: multi-parameter maps, and the echoes of OpenNeuro's ds000117.
+    tiny.write_dataset(tmp_path, "sub-01")
+    anat = tmp_path / "bids/sub-01/anat"
+    for path in sorted(anat.iterdir()):
+        if "part-phase" in path.name:
+            path.unlink()
+            continue
+        name = path.name.replace("_part-mag", "").replace("sub-01_", "sub-01_acq-{}_")
+        for contrast in ("PDw", "T1w"):
+            (anat / name.format(contrast).replace("_MEGRE", "_MPM")).write_bytes(path.read_bytes())
+        path.unlink()
+    (anat / "sub-01_T1w.nii.gz").write_bytes(b"")
+    (anat / "sub-01_echo-1_MESE.nii.gz").write_bytes(b"")
+    (plain,) = find_sessions(tmp_path / "bids")
+    assert plain.gre is None
+    (said,) = (one for one in caplog.messages if "several echoes" in one)
+    assert "MESE" not in said
+    words = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    found = find_sessions(tmp_path / "bids", Selection(filters=words))
+    assert {one.gre.magnitude_alone and len(one.gre.paths) for one in found if one.gre} == {4}
+    words["gre"]["acquisition"] = "PDw"
+    (chosen,) = find_sessions(tmp_path / "bids", Selection(filters=words))
+    assert chosen.gre is not None
+    assert all("acq-PDw" in path.name for path in chosen.gre.paths)
+
+
 def test_results_of_another_program_are_no_raw_dataset(tmp_path: Path) -> None:
     tiny.write_dataset(tmp_path, "sub-01")
     with pytest.raises(InvalidBidsError, match=r"derivative.*--derivatives"):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bids_qsmthal.bids import manifest
+from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.report import (
     AnatomyMaps,
     GreMaps,
@@ -19,7 +20,7 @@ from bids_qsmthal.report import (
     render,
     write_participant,
 )
-from bids_qsmthal.report.page import Notice, Table
+from bids_qsmthal.report.page import Notice, Table, Verdict
 from bids_qsmthal.report.participant_page import participant_page
 from bids_qsmthal.report.saving import pictures
 from bids_qsmthal.roi import ReferenceLevel, ReferenceRegion
@@ -243,3 +244,12 @@ def test_the_page_lists_every_stage_and_what_became_of_it(words) -> None:
     (table,) = [block for block in tables if isinstance(block, Table) and block.title == "Stages"]
     assert [tuple(row) for row in table.frame.to_numpy()] == list(stages)
     assert "left out, its result comes from manual" in render(page)
+
+
+def test_the_number_of_an_excluded_scan_says_so_itself(measures) -> None:
+    for decision in Decision:
+        report = ParticipantReport(
+            participant_id="sub-1", measures=measures, verdict=Verdict(decision)
+        )
+        warned = participant_page(report).summary[0].note.startswith("excluded by quality control")
+        assert warned == (decision is Decision.EXCLUDE)

@@ -25,7 +25,8 @@ const rows = strips.map((strip) => {
   heading.textContent = strip.title + (strip.unit ? " (" + strip.unit + ")" : "");
   const canvas = document.createElement("canvas");
   const range = document.createElement("p");
-  const middle = values[Math.floor((values.length - 1) / 2)];
+  const half = (values.length - 1) / 2;
+  const middle = (values[Math.floor(half)] + values[Math.ceil(half)]) / 2;
   range.textContent = shortest(low) + " to " + shortest(high) + ", median " + shortest(middle) + ", n = " + values.length
     + (strip.limit && strip.limit !== "n/a" ? "; limit: " + strip.limit : "");
   const here = document.createElement("p");
