@@ -200,3 +200,20 @@ def test_a_part_under_other_entities_is_pointed_at(
     assert first.gre is not None
     with pytest.raises(MissingInputError, match=r"lies beside it under other .* the same acq, rec"):
         gre_series.describe(first.gre, bids_dir)
+
+
+def test_each_echo_is_read_to_its_own_place(bids_dir: Path, add_gre: Callable[..., Path]) -> None:
+    add_gre()
+    paths = sorted((bids_dir / "sub-01" / "anat").glob("*_MEGRE.nii.gz"))
+    rng = np.random.default_rng(7)
+    written = {}
+    for path in paths:
+        image = nibabel.load(path)
+        written[path.name] = rng.normal(size=image.shape).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(written[path.name], image.affine, image.header), path)
+    series = describe(bids_dir)
+    first, second, _ = gre_series.load(series)
+    for part, data in ((series.first, first), (series.second, second)):
+        assert data.flags.c_contiguous
+        for place, echo in enumerate(part):
+            np.testing.assert_array_equal(data[..., place], written[echo.path.name])

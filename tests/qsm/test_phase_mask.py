@@ -6,6 +6,7 @@ import pytest
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import PhaseQuality, reliable_mask
+from bids_qsmthal.qsm.phase_mask import echo_qualities
 
 SHAPE = (24, 22, 20)
 
@@ -109,3 +110,21 @@ def test_where_nothing_is_reliable_the_message_says_what_to_do() -> None:
     scan, angles = (Image(one, np.eye(4)) for one in (np.ones_like(phase), phase))
     with pytest.raises(DataError, match="lower --mask-threshold, or take --mask brain"):
         reliable_mask(scan, angles, None, PhaseQuality())
+
+
+def test_a_voxel_at_the_end_has_the_bend_of_its_neighbour_and_of_no_other(rng) -> None:
+    bends = rng.uniform(-3, 3, 7)
+    line = np.zeros(9)
+    for k, bend in enumerate(bends):
+        line[k + 2] = bend + 2 * line[k + 1] - line[k]
+    phase = np.zeros((9, 9, 9), np.float32)
+    phase += line.reshape(9, 1, 1).astype(np.float32)
+    expected = 1 - np.abs(bends) / np.pi
+    for axis in range(3):
+        turned = np.moveaxis(phase, 0, axis)[..., None]
+        for place, of in ((0, 0), (1, 0), (4, 3), (8, 6)):
+            inside = np.zeros((9, 9, 9), bool)
+            inside[tuple(place if a == axis else 4 for a in range(3))] = True
+            # The other two axes are straight.
+            (found,) = echo_qualities(turned, inside)
+            assert found == pytest.approx((2 + expected[of]) / 3, abs=1e-5)
