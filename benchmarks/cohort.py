@@ -142,7 +142,7 @@ def regions(truth: Path, found: Path) -> pd.DataFrame:
     them; thalamus as lost to veins where the vein mask takes a voxel that holds none.
     """
     rows = {}
-    for path in sorted(found.glob("sub-*/anat/*_label-thalamus_desc-final_mask.nii.gz")):
+    for path in sorted(found.glob("sub-*/anat/*_desc-thalamus_dseg.nii.gz")):
         participant = path.parents[1].name
         ours = {key: image(path.parent, participant, stem) for key, stem in OURS.items()}
         true = {key: image(truth / participant, participant, stem) for key, stem in TRUE.items()}
@@ -163,7 +163,7 @@ def regions(truth: Path, found: Path) -> pd.DataFrame:
 
 OURS = {
     "labels": "space-MEGRE_desc-deepgray_dseg",
-    "final": "space-MEGRE_label-thalamus_desc-final_mask",
+    "final": "space-MEGRE_desc-thalamus_dseg",
     "vein": "space-MEGRE_label-vein_mask",
     "reference": "space-MEGRE_label-CSF_desc-reference_mask",
 }

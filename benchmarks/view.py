@@ -72,7 +72,7 @@ def write_scan(root: Path, name: str, shape: tuple[int, int, int]) -> None:
     brain = radius < 1
     chi = np.where(brain, 0.03 * np.sin(12 * radius) + rng.normal(0, 0.01, shape), 0)
     masks = {
-        "space-MEGRE_label-thalamus_desc-final_mask": (radius < 0.2) + (radius < 0.1),
+        "space-MEGRE_desc-thalamus_dseg": (radius < 0.2) + (radius < 0.1),
         "space-MEGRE_label-CSF_desc-reference_mask": (radius > 0.3) & (radius < 0.32),
         "space-MEGRE_label-vein_mask": (radius > 0.5) & (radius < 0.51),
         "space-MEGRE_desc-brain_mask": brain,

@@ -155,9 +155,7 @@ def test_the_way_of_the_study_is_said_and_the_default_stands_beside_it(processed
     assert row["value"] == pytest.approx(usual, abs=1e-3)
     study = float(relative(processed, out)["value"])
     assert row["difference"] == pytest.approx(usual - study, abs=1e-3)
-    sidecar = json.loads(
-        (folder / "sub-01_space-MEGRE_label-thalamus_desc-final_mask.json").read_text()
-    )
+    sidecar = json.loads((folder / "sub-01_space-MEGRE_desc-thalamus_dseg.json").read_text())
     rules = sidecar["Method"]
     assert rules["Thalamus"]["remove_rim"] is False
     assert rules["Veins"]["large_only"] is True

@@ -94,10 +94,17 @@ PRODUCTS: dict[str, Product] = {
     ),
     "thalamus": Product(
         "MEGRE",
+        "space-MEGRE_desc-thalamus",
+        "dseg",
+        None,
+        "Thalami as measured (1 left, 2 right): rim, veins and lost voxels removed.",
+    ),
+    "thalamus_mask": Product(
+        "MEGRE",
         "space-MEGRE_label-thalamus_desc-final",
         "mask",
         None,
-        "Thalamus as measured (1 left, 2 right): rim, veins and lost voxels removed.",
+        "Both thalami as measured; desc-thalamus_dseg tells the sides.",
     ),
     "csf_reference": Product(
         "MEGRE",

@@ -211,7 +211,7 @@ def _mean(images: Sequence[Image], frame: VisitFrame) -> Image:
     return frame.brain.like(np.asarray(np.mean(carried, axis=0), np.float32))
 
 
-CHI = ("Chimap", "space-MEGRE_label-thalamus_desc-final_mask")
+CHI = ("Chimap", "space-MEGRE_desc-thalamus_dseg")
 REFERENCE = "space-MEGRE_label-CSF_desc-reference_mask"
 GRE_TO_T1W = "from-T1w_to-MEGRE_mode-image_xfm.txt"
 """Resamples T1w onto the gradient echo: it takes points of the gradient echo to T1w."""

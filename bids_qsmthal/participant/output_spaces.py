@@ -132,6 +132,8 @@ def _of_gre(gre: Susceptibility | MagnitudeResults) -> Iterator[NativeImage]:
         masks = gre.regions.masks
         for key, name in (("thalamus", "thalamus"), ("csf_reference", "reference")):
             yield NativeImage(key, masks[name])
+        sides = masks["thalamus"]
+        yield NativeImage("thalamus_mask", sides.like((sides.data > 0).astype(np.uint8)))
         yield NativeImage("vein", masks["veins"])
 
 

@@ -210,7 +210,15 @@ VARIANTS = Stage(
 REGIONS = Stage(
     title="thalamus, veins, reference",
     needs=(GRE, PHASE, THALAMI),
-    makes=("deepgray_gre", "thalamus", "csf_reference", "vein", "lesion_gre", "nuclei_gre"),
+    makes=(
+        "deepgray_gre",
+        "thalamus",
+        "thalamus_mask",
+        "csf_reference",
+        "vein",
+        "lesion_gre",
+        "nuclei_gre",
+    ),
     share=0.10,
     lack="no susceptibility of the thalamus",
     gives=(RegionResults,),

@@ -250,15 +250,19 @@ def _save_regions(
     if regions is None:
         return
     masks = regions.masks
+    both = masks["thalamus"].like((masks["thalamus"].data > 0).astype(np.uint8))
     contents: list[Content] = [
         ("deepgray_gre", masks.get("deepgray"), np.int16),
         ("thalamus", masks["thalamus"], np.uint8),
+        ("thalamus_mask", both, np.uint8),
         ("csf_reference", masks["reference"], np.uint8),
         ("vein", masks["veins"], np.uint8),
         ("lesion_gre", masks.get("lesions"), np.uint8),
         ("nuclei_gre", masks.get("nuclei"), np.int16),
     ]
-    _save_all(contents, sources, methods, out)
+    # Whoever made the labels made the mask.
+    _save_all(contents, sources, {**methods, "thalamus_mask": methods.get("thalamus", {})}, out)
+    out.save_labels("thalamus", _names_table({1: "left thalamus", 2: "right thalamus"}))
     if "deepgray" in masks:
         out.save_labels("deepgray_gre", _label_table(masks["deepgray"]))
     if "nuclei" in masks:

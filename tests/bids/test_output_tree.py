@@ -211,8 +211,9 @@ def test_labels_are_named_in_a_table_and_the_sides_are_where_their_names_say(stu
         }
         pairs = {name: other_side(name) for name in across if other_side(name) in across}
         without_sides = ending == "space-T1w_dseg" or ending.endswith("desc-lesions_dseg")
+        structures = 1 if ending.endswith("desc-thalamus_dseg") else 2
         # A reader's atlas names its regions as it likes.
-        assert len(pairs) >= 2 or without_sides or "atlas" in ending, ending
+        assert len(pairs) >= structures or without_sides or "atlas" in ending, ending
         for left, right in pairs.items():
             assert across[left] < across[right], (ending, left)
 
@@ -226,9 +227,22 @@ def other_side(name: str) -> str:
 
 
 def test_the_final_thalamus_is_one_on_the_left_and_two_on_the_right(study: Study) -> None:
-    final = study.made("space-MEGRE_label-thalamus_desc-final_mask")
+    final = study.made("space-MEGRE_desc-thalamus_dseg")
     left, right = (places(final, voxels(final) == side).mean(axis=0)[0] for side in (1, 2))
     assert left < right - 10
+    both = voxels(study.made("space-MEGRE_label-thalamus_desc-final_mask"))
+    assert np.array_equal(both, voxels(final) > 0)
+    names = pd.read_csv(study.anat / f"{NAME}_space-MEGRE_desc-thalamus_dseg.tsv", sep="\t")
+    assert dict(zip(names["index"], names["name"], strict=True)) == {
+        1: "left thalamus",
+        2: "right thalamus",
+    }
+
+
+def test_every_mask_is_nought_and_one(study: Study) -> None:
+    for name, image in images(study):
+        if name.endswith("_mask"):
+            assert set(np.unique(voxels(image))) <= {0, 1}, name
 
 
 def test_each_image_holds_what_its_name_says(study: Study) -> None:
@@ -265,7 +279,9 @@ def test_settings_of_the_reconstruction_are_in_the_sidecar(study: Study) -> None
     ):
         assert method[step] == chosen[choice], step
     assert method["Weights"] == {key: chosen[key] for key in ("most_residual_rad", "most_excess")}
-    sent = study.sidecar("space-MEGRE_label-thalamus_desc-final_mask")["Method"]
+    mask = study.sidecar("space-MEGRE_label-thalamus_desc-final_mask")["Method"]
+    sent = study.sidecar("space-MEGRE_desc-thalamus_dseg")["Method"]
+    assert mask == sent
     assert sent == {
         "Veins": settings["regions"]["veins"],
         "Thalamus": settings["regions"]["thalamus"],

@@ -8,7 +8,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.group import dictionary, reader_agreement
 
 AFFINE = np.diag([2.0, 2, 2, 1])
-NAME = "space-MEGRE_label-thalamus_desc-final_mask"
+NAME = "space-MEGRE_desc-thalamus_dseg"
 
 
 def mask(length: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre
         both = (thalami[0] > 0.9) + 2 * (thalami[1] > 0.9)
         images |= {
             "Chimap": 1e-3 * chi_ppb * (both > 0),
-            "space-MEGRE_label-thalamus_desc-final_mask": both,
+            "space-MEGRE_desc-thalamus_dseg": both,
             "space-MEGRE_label-CSF_desc-reference_mask": sum(ventricles) > 0.9,
         }
     made = []

@@ -94,7 +94,7 @@ def test_outputs_have_their_names_units_and_sources(done: Path) -> None:
     sidecar = json.loads((anat / "sub-01_Chimap.json").read_text())
     assert sidecar["Units"] == "ppm"
     assert sidecar["Sources"][0] == "bids:raw:sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii.gz"
-    final = nib.load(anat / "sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+    final = nib.load(anat / "sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz")
     assert set(np.unique(np.asarray(final.dataobj))) == {0, 1, 2}
     assert (done / "out" / "sub-01.html").stat().st_size < 15e6
     measures = pd.read_csv(anat / "sub-01_desc-qsmthal_measures.tsv", sep="\t")

@@ -100,6 +100,7 @@ def test_maps_and_masks_are_in_both_spaces(
     mni = f"space-{atlas.SPACE}_res-4"
     of_gre = [
         *("Chimap", "R2starmap", "desc-qsm_mask", "label-thalamus_desc-final_mask"),
+        "desc-thalamus_dseg",
         *("label-CSF_desc-reference_mask", "label-vein_mask"),
     ]
     of_t1w = [
@@ -140,7 +141,7 @@ def test_a_map_is_zero_where_it_covers_nothing(
     output_spaces.save(session, (TEMPLATE,), structural, gre(session), out)
     begin = f"sub-01_run-2_space-{atlas.SPACE}_res-4"
     chi = nib.load(out.folder / f"{begin}_Chimap.nii.gz").get_fdata()
-    thalamus = nib.load(out.folder / f"{begin}_label-thalamus_desc-final_mask.nii.gz").get_fdata()
+    thalamus = nib.load(out.folder / f"{begin}_desc-thalamus_dseg.nii.gz").get_fdata()
     # A spline rings on both sides of an edge; beyond the mask nothing is left of it.
     assert not (chi < -1e-3).any()
     assert set(np.unique(thalamus)) == {0, 1, 2}

@@ -51,7 +51,7 @@ def test_each_thalamus_is_found_on_its_side_of_the_gradient_echo(
 ) -> None:
     true = voxels(seam_study.true("space-MEGRE_label-thalamus_mask")) == side
     found = voxels(seam_study.made("space-MEGRE_desc-deepgray_dseg")) == label
-    final = voxels(seam_study.made("space-MEGRE_label-thalamus_desc-final_mask")) == side
+    final = voxels(seam_study.made("space-MEGRE_desc-thalamus_dseg")) == side
     assert dice(true, found) > THALAMUS_DICE
     assert true[final].mean() > 0.98
     assert final.sum() > 0.35 * true.sum()

@@ -25,7 +25,7 @@ def study(request: pytest.FixtureRequest) -> Study:
 
 def regions(study: Study) -> dict[str, np.ndarray]:
     return {
-        "thalamus": voxels(study.made("space-MEGRE_label-thalamus_desc-final_mask")),
+        "thalamus": voxels(study.made("space-MEGRE_desc-thalamus_dseg")),
         "csf_reference": voxels(study.made("space-MEGRE_label-CSF_desc-reference_mask")),
     }
 

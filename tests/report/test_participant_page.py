@@ -148,7 +148,7 @@ def test_files_to_correct_are_named_as_the_next_run_looks_for_them(page) -> None
     text = render(page)
     folder = "OUTPUT_DIR/edits/sub-01/ses-1/anat/sub-01_ses-1_"
     assert f"{folder}space-T1w_label-lesion_mask.nii.gz" in text
-    assert f"{folder}space-MEGRE_label-thalamus_desc-final_mask.nii.gz" in text
+    assert f"{folder}space-MEGRE_desc-thalamus_dseg.nii.gz" in text
 
 
 @pytest.mark.slow

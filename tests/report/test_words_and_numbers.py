@@ -172,7 +172,7 @@ def test_the_viewer_holds_the_map_in_parts_per_billion(study: Study) -> None:
     assert (layers["susceptibility"]["low"], layers["susceptibility"]["high"]) == (-100, 100)
     assert layers["R2*"]["unit"] == "1/s"
     sizes = {"left thalamus": 1, "right thalamus": 2}
-    final = voxels(study.made("space-MEGRE_label-thalamus_desc-final_mask"))
+    final = voxels(study.made("space-MEGRE_desc-thalamus_dseg"))
     for name, value in sizes.items():
         image = pictures.packed_image(layers[name]["content"])
         assert voxels(image).sum() == (final == value).sum()

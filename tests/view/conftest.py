@@ -49,7 +49,7 @@ def write_scan(root: Path, name: str, number: float) -> None:
     contents = {
         "Chimap": CHI_PPM,
         "R2starmap": 20 + 0 * CHI_PPM,
-        "space-MEGRE_label-thalamus_desc-final_mask": THALAMUS,
+        "space-MEGRE_desc-thalamus_dseg": THALAMUS,
         "space-MEGRE_label-CSF_desc-reference_mask": CSF.astype(np.uint8),
         "space-MEGRE_label-vein_mask": np.zeros(SHAPE, np.uint8),
     }

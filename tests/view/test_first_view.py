@@ -35,7 +35,7 @@ def test_a_map_whose_files_changed_is_sent_again(client, output_dir, name) -> No
 
 def test_a_map_is_sent_again_where_another_part_of_it_is_shown(client, output_dir) -> None:
     folder = output_dir / "sub-02" / "anat"
-    thalamus = nifti.load(folder / "sub-02_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+    thalamus = nifti.load(folder / "sub-02_space-MEGRE_desc-thalamus_dseg.nii.gz")
     brain = folder / "sub-02_space-MEGRE_desc-brain_mask.nii.gz"
     nifti.save(thalamus.like((THALAMUS > 0).astype("u1")), brain)
     before = version(client)

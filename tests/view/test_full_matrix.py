@@ -39,7 +39,7 @@ def write_outputs(root: Path) -> Path:
     contents = {
         "Chimap": chi,
         "R2starmap": 20 + 0 * chi,
-        "space-MEGRE_label-thalamus_desc-final_mask": mask(*[slice(200, 230)] * 2, slice(28, 34)),
+        "space-MEGRE_desc-thalamus_dseg": mask(*[slice(200, 230)] * 2, slice(28, 34)),
         "space-MEGRE_label-CSF_desc-reference_mask": mask(*[slice(180, 190)] * 2, slice(30, 34)),
         "space-MEGRE_label-vein_mask": mask(*[slice(240, 244)] * 2, slice(28, 34)),
         "space-MEGRE_desc-brain_mask": mask(*BRAIN),
@@ -146,7 +146,7 @@ def test_of_a_scan_the_map_and_the_label_come_and_of_the_echoes_the_one_that_is_
     assert sorted(set(read)) == [
         *(("Chimap", None), ("space-MEGRE_desc-brain_mask", None)),
         ("space-MEGRE_label-CSF_desc-reference_mask", None),
-        ("space-MEGRE_label-thalamus_desc-final_mask", None),
+        ("space-MEGRE_desc-thalamus_dseg", None),
     ]
     assert len(read) == len(set(read))
     assert browser.value("document.querySelectorAll('#map option').length") == 2 + ECHOES

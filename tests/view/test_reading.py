@@ -192,7 +192,7 @@ def test_an_outline_is_filled_in_its_slice_and_other_tools_have_buttons(browser,
 def test_empty_slices_are_filled_by_a_button(browser, client, output_dir) -> None:
     gap = THALAMUS.copy()
     gap[:, :, 7:9] = 0
-    path = output_dir / "sub-01/anat/sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz"
+    path = output_dir / "sub-01/anat/sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz"
     nifti.save(nifti.load(path).like(gap), path)
     opened(browser, client)
     click(browser, "#rows button")
@@ -234,7 +234,7 @@ TRUNCATED, NO_IMAGE = "truncated", "no image"
 
 
 @pytest.mark.parametrize("damage", [TRUNCATED, NO_IMAGE])
-@pytest.mark.parametrize("ending", ["Chimap", "space-MEGRE_label-thalamus_desc-final_mask"])
+@pytest.mark.parametrize("ending", ["Chimap", "space-MEGRE_desc-thalamus_dseg"])
 def test_a_damaged_image_is_named_and_the_next_scan_opens(
     browser, client, output_dir, damage, ending
 ) -> None:

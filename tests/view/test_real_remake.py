@@ -16,7 +16,7 @@ from tests import tiny
 from tests.view.conftest import Client, served
 from tests.view.test_page import FOUND, SHOWN, STATUS, click, complaints, opened, wait
 
-THALAMUS = "sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz"
+THALAMUS = "sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz"
 ENDED = f"{STATUS}.endsWith('remade.') && {STATUS}"
 
 

@@ -256,7 +256,7 @@ def test_the_number_of_a_version_is_never_used_again(client, output_dir) -> None
 
 
 def test_a_correction_of_another_program_is_kept(client, output_dir) -> None:
-    name = "sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz"
+    name = "sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz"
     by_hand = THALAMUS.copy()
     by_hand[4] = 0
     nifti.save(Image(by_hand, AFFINE), output_dir / "edits" / "sub-01" / "anat" / name)
@@ -328,7 +328,7 @@ def test_two_scans_of_one_participant_are_apart(client, output_dir) -> None:
     assert "/sub-01_run-2_space-MEGRE" in json.loads(content)["path"]
     assert (
         not (output_dir / "edits/sub-01/anat")
-        .joinpath("sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+        .joinpath("sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz")
         .exists()
     )
 
@@ -414,7 +414,7 @@ def test_tools_change_a_drawing_and_nothing_on_the_disk(client, output_dir, tmp_
     np.testing.assert_array_equal(rejected, np.where(THALAMUS == 2, 0, THALAMUS))
     assert (
         not (output_dir / "edits/sub-01/anat")
-        .joinpath("sub-01_space-MEGRE_label-thalamus_desc-final_mask.nii.gz")
+        .joinpath("sub-01_space-MEGRE_desc-thalamus_dseg.nii.gz")
         .exists()
     )
 
