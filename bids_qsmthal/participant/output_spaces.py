@@ -11,6 +11,7 @@ import numpy as np
 from bids_qsmthal.anatomy.output_spaces import sampled_space
 from bids_qsmthal.bids.derivatives import raw_uri
 from bids_qsmthal.bids.products import in_space
+from bids_qsmthal.participant import saving
 from bids_qsmthal.participant.susceptibility import Susceptibility
 
 if TYPE_CHECKING:
@@ -130,10 +131,9 @@ def _of_gre(gre: Susceptibility | MagnitudeResults) -> Iterator[NativeImage]:
     yield NativeImage("qsm_mask", inside)
     if gre.regions is not None:
         masks = gre.regions.masks
-        for key, name in (("thalamus", "thalamus"), ("csf_reference", "reference")):
-            yield NativeImage(key, masks[name])
-        sides = masks["thalamus"]
-        yield NativeImage("thalamus_mask", sides.like((sides.data > 0).astype(np.uint8)))
+        yield NativeImage("thalamus", masks["thalamus"])
+        yield NativeImage("thalamus_mask", saving.binary(masks["thalamus"]))
+        yield NativeImage("csf_reference", saving.binary(masks["reference"]))
         yield NativeImage("vein", masks["veins"])
 
 

@@ -250,12 +250,11 @@ def _save_regions(
     if regions is None:
         return
     masks = regions.masks
-    both = masks["thalamus"].like((masks["thalamus"].data > 0).astype(np.uint8))
     contents: list[Content] = [
         ("deepgray_gre", masks.get("deepgray"), np.int16),
         ("thalamus", masks["thalamus"], np.uint8),
-        ("thalamus_mask", both, np.uint8),
-        ("csf_reference", masks["reference"], np.uint8),
+        ("thalamus_mask", binary(masks["thalamus"]), np.uint8),
+        ("csf_reference", binary(masks["reference"]), np.uint8),
         ("vein", masks["veins"], np.uint8),
         ("lesion_gre", masks.get("lesions"), np.uint8),
         ("nuclei_gre", masks.get("nuclei"), np.int16),
@@ -269,6 +268,11 @@ def _save_regions(
         out.save_labels("nuclei_gre", _names_table(susceptibility.nuclei_names))
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
     write_json(out.path("desc-qsmthal_sensitivity", ".json"), dict(dictionaries.SENSITIVITY))
+
+
+def binary(labels: Image) -> Image:
+    """Return the mask of labels of both sides: masks of BIDS are 0 and 1."""
+    return labels.like((labels.data > 0).astype(np.uint8))
 
 
 def _lesion_contents(structural: Structural) -> list[Content]:

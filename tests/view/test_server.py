@@ -217,7 +217,7 @@ def test_a_correction_is_written_on_its_grid_and_signed(client, output_dir) -> N
     drawing[5, 9, 7] = 0
     status, _, content = save(client, drawing, version(client))
     assert status == 200
-    assert json.loads(content)["path"].startswith("edits/sub-01/anat/sub-01_space-MEGRE_label-")
+    assert json.loads(content)["path"].startswith("edits/sub-01/anat/sub-01_space-MEGRE_desc-")
     place = output_dir / json.loads(content)["path"]
     output = nifti.load(output_dir / "sub-01" / "anat" / place.name)
     assert place.read_bytes() == packed(drawing, output.affine)
