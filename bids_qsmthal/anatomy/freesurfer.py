@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError, at, raise_if_disk_fails
 from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.labels import (
     CORTICAL_PARCELS,
@@ -166,7 +166,7 @@ def nuclei(folder: Path) -> Path | None:
 def is_synthseg(table: Path) -> bool:
     """Say whether a CSV file is a table of volumes of SynthSeg."""
     check_file(table)
-    with table.open(errors="replace") as stream:
+    with at(table), table.open(errors="replace") as stream:
         return "total intracranial" in stream.readline()
 
 
@@ -348,6 +348,7 @@ def _lines(table: Path) -> list[str]:
         check_file(table)
         return table.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        raise_if_disk_fails(error, table)
         raise DataError(f"{table}: cannot be read as text ({error}).") from error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_qsmthal.anatomy.freesurfer import tissue_of
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, raise_if_disk_fails
 from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.labels import TABLE, TissueClass
 
@@ -47,6 +47,7 @@ def read_table(path: Path) -> dict[int, str]:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         names = {int(row["index"]): row["name"].strip() for row in rows}
     except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, TypeError) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(
             f"{path}: not a label table ({type(error).__name__}: {error}); expected the columns "
             "index (whole numbers) and name, separated by tabs; mend or remove the file."

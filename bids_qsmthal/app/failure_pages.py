@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import __version__
-from bids_qsmthal.core.errors import ExitCode, OutputError
+from bids_qsmthal.core.errors import ExitCode, OutputError, ReadWriteError, at
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.report.page import Listing, Notice, Origins, Page, Prose, Section, render
@@ -53,7 +53,8 @@ def write(outcomes: Sequence[Outcome], settings: Settings) -> None:
     try:
         for outcome in failed[:MOST_PAGES]:
             write_text(_place(outcome, settings), render(page(outcome, settings)))
-    except OutputError as error:  # a full disk may be the very failure: its list comes next
+    # A full or failing disk may be the very failure: its list comes next.
+    except (OutputError, ReadWriteError) as error:
         log.warning("no page of the participants that failed: %s", error)
 
 
@@ -107,7 +108,8 @@ def _newest_log(name: str, logs: Path) -> Path | None:
 
 
 def _tail(written: Path, settings: Settings) -> str:
-    lines = written.read_text(encoding="utf-8", errors="replace").splitlines()
+    with at(written):
+        lines = written.read_text(encoding="utf-8", errors="replace").splitlines()
     return _without_folders("\n".join(lines[-LAST_LINES:]), settings)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,8 @@ def last_run(output_dir: Path) -> LastRun:
     """
     path = output_dir / "logs" / "settings.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with at(path):
+            content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingInputError(
             f"{path}: no such file, so nobody knows how the run was started; run the participant "

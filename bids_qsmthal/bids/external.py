@@ -22,7 +22,7 @@ from bids_qsmthal.bids.external_names import EXTERNAL_NAMES, READER, RELAXATION,
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE, Space
 from bids_qsmthal.bids.sidecars import entities_of, inherited, read_json
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError, raise_if_disk_fails
 from bids_qsmthal.core.files import check_file
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import THALAMUS
@@ -389,6 +389,7 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         points = np.array([[float(row[axis]) for axis in POINT_COLUMNS] for row in rows])
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise_if_disk_fails(error, item.path)
         raise DataError(
             f"{item.path}: not a table of seeds ({type(error).__name__}: {error}); expected the "
             "columns x, y, z in millimetres, separated by tabs; mend the file."

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from bids_qsmthal.core.errors import at
+
 NAME = ".bidsignore"
 
 OF_SOMEBODY = re.compile(r"\b(?:sub|ses)-")
@@ -38,7 +40,8 @@ def rules(bids_dir: Path) -> tuple[Rule, ...]:
     path = bids_dir / NAME
     if not path.is_file():
         return ()
-    lines = (line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines())
+    with at(path):
+        lines = [line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines()]
     return tuple(_rule(line) for line in lines if line.strip("!/") and not line.startswith("#"))
 
 

@@ -20,7 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import DataError, MissingInputError, ReadWriteError
+from bids_qsmthal.core.errors import (
+    DataError,
+    MissingInputError,
+    ReadWriteError,
+    of_system,
+    raise_if_disk_fails,
+)
 from bids_qsmthal.core.files import check_file, write_text
 from bids_qsmthal.core.lock import only_writer
 
@@ -284,6 +290,7 @@ def content(path: Path) -> bytes:
         if path.suffix == ".gz":
             return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
+        raise_if_disk_fails(error, path)
         raise ReadWriteError(f"{path}: cannot be read ({error}); make the output anew.") from error
     if path.suffix == ".html" or path.name == "dataset_description.json":
         for pattern in COMMANDS:
@@ -303,7 +310,7 @@ def digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise ReadWriteError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise of_system(OSError(error.errno, error.strerror, str(path))) from error
 
 
 def _entry(path: Path, root: Path, scan: str) -> ManifestEntry:
@@ -332,6 +339,7 @@ def _read(place: Path) -> list[ManifestEntry]:
             for path, size, raw, inner, scans, outdated in rows
         ]
     except (OSError, ValueError, csv.Error) as error:
+        raise_if_disk_fails(error, place)
         raise DataError(
             f"{place}: not a manifest ({error}); run the same command again to make it anew."
         ) from error

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, raise_if_disk_fails
 from bids_qsmthal.core.files import check_file
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
         check_file(path, MAX_JSON_BYTES)
         content = json.loads(_text(path))
     except (OSError, ValueError, RecursionError) as error:
+        raise_if_disk_fails(error, path)
         words = " ".join(str(error).split())
         raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
     if not isinstance(content, dict):

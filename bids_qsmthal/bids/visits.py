@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids import manifest, presence
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, raise_if_disk_fails
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -177,6 +177,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, ValueError, csv.Error) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(f"{path}: not a table ({error}); expected BIDS' TSV.") from error
 
 

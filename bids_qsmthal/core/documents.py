@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError
+from bids_qsmthal.core.errors import DataError, MissingInputError, UsageError, raise_if_disk_fails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +120,7 @@ def read_document(path: Path) -> Document:
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: no such file.") from error
     except (OSError, ValueError, RecursionError) as error:
+        raise_if_disk_fails(error, path)
         raise _unreadable(path, error) from error
     return parse(text, path)
 

@@ -3,9 +3,16 @@
 A message says where, what was found, what is expected and what to do, in one line.
 """
 
+from __future__ import annotations
+
 import errno
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -168,6 +175,16 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """What the operating system says where nothing more can be written."""
 
 
+DISK_FAILS = frozenset(
+    {
+        *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG),
+        *(errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
+    }
+)
+"""What it says where a device, a file system or a server that holds files fails (errno(3)); EUCLEAN
+and EBADMSG are damage that ext4, XFS and Btrfs find by their own checksums."""
+
+
 def of_system(error: OSError | MemoryError) -> QsmthalError:
     """Return what the operating system could not do, in words for the user."""
     # The kernel says ENOMEM where a mapping fails, NumPy raises MemoryError: one cause, one advice.
@@ -186,3 +203,52 @@ def of_system(error: OSError | MemoryError) -> QsmthalError:
     return ReadWriteError(
         f"{where}: {what}; see to disk, network and permissions, then run the same command again."
     )
+
+
+def not_written(place: Path, error: OSError) -> QsmthalError:
+    """Return why a file or folder could not be written: want of room or rights, or a failing disk.
+
+    Parameters
+    ----------
+    place
+        What the user knows it by; the error may name a file beside it.
+    error
+        What the operating system raised.
+    """
+    if error.errno in DISK_FAILS:
+        return of_system(OSError(error.errno, error.strerror, str(place)))
+    return OutputError(
+        f"{place}: cannot be written ({error.strerror or error}); "
+        "free space or choose another output folder, then run the same command again."
+    )
+
+
+@contextmanager
+def at(place: Path) -> Iterator[None]:
+    """Say where it happened of what the system raises meanwhile: an open file has no name.
+
+    Raises
+    ------
+    OSError
+        As it was, with the place as its file name where it had none.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(place)
+        raise
+
+
+def raise_if_disk_fails(error: BaseException, place: Path) -> None:
+    """Raise where the cause is the disk and not what the file holds.
+
+    Whoever reads a file asks this first: a user who is told that the file is damaged would
+    replace one that is whole.
+
+    Raises
+    ------
+    ReadWriteError
+        The operating system cannot read the file.
+    """
+    if isinstance(error, OSError) and error.errno in DISK_FAILS:
+        raise of_system(OSError(error.errno, error.strerror, str(place))) from error

@@ -13,7 +13,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from bids_qsmthal.core.errors import DataError, OutputError
+from bids_qsmthal.core.errors import DataError, OutputError, not_written
 from bids_qsmthal.core.lock import only_writer
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
     ------
     OutputError
         The folder cannot be written, or the disk is full.
+    ReadWriteError
+        The disk fails.
     """
     # A process number would not do: containers on several nodes share small ones.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -104,10 +106,7 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
         beside.replace(path)
     except OSError as error:
         _forget(beside)
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "free space or choose another output folder, then run the same command again."
-        ) from error
+        raise not_written(path, error) from error
 
 
 def sweep(begin: str, *folders: Path) -> None:
@@ -218,6 +217,8 @@ def whole_folder(
     ------
     OutputError
         The folder cannot be written.
+    ReadWriteError
+        The disk fails.
     BusyError
         Another run has been writing it for a minute.
     """
@@ -238,10 +239,7 @@ def _made_and_swapped(place: Path, before_swap: Callable[[], None]) -> Iterator[
         _swap(made, place)
         _flush_folder(place.parent)
     except OSError as error:
-        raise OutputError(
-            f"{place}: cannot be written ({error.strerror or error}); "
-            "free space or choose another output folder, then run the same command again."
-        ) from error
+        raise not_written(place, error) from error
     finally:
         _remove_folder(made)
 

@@ -13,7 +13,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bids_qsmthal.core.errors import NO_ROOM, BusyError, OutputError, of_system
+from bids_qsmthal.core.errors import DISK_FAILS, NO_ROOM, BusyError, OutputError, of_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
     except OSError as error:
         # A file system without locks is no reason to refuse the work; the warning below says the
         # risk.
-        if error.errno in NO_ROOM:
+        if error.errno in NO_ROOM | DISK_FAILS:
             raise of_system(error) from error
         if error.errno not in NO_LOCKS:
             raise OutputError(

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.freesurfer import mghformat
 
-from bids_qsmthal.core.errors import DataError, MissingInputError
+from bids_qsmthal.core.errors import DataError, MissingInputError, at, raise_if_disk_fails
 from bids_qsmthal.core.files import write_whole
 from bids_qsmthal.core.image import Image
 
@@ -88,6 +88,7 @@ def load(path: Path, *, dtype: DTypeLike = np.float32, as_stored: bool = False) 
         # get_fdata would ask for float64 first; dataobj gives the scaled values as they are.
         data = np.asarray(image.dataobj, dtype=dtype)
     except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(
             f"{path}: the file is truncated or damaged ({_words(error)}); copy or export it again."
         ) from error
@@ -112,6 +113,7 @@ def load_volume(path: Path, number: int) -> Image:
     try:
         data = np.asarray(opened.dataobj[..., number], dtype=np.float32)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(
             f"{path}: volume {number} cannot be read ({_words(error)}); copy or export it again."
         ) from error
@@ -365,8 +367,10 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
             _header(path)
         if path.name.endswith((".nii", ".nii.gz", ".mgz")):
             _check_members(path)
+        # Not mapped into memory: where the disk fails, the system ends a process that reads a map
+        # (SIGBUS), and nobody is told which file it was.
         with nib.imageglobals.LoggingOutputSuppressor():  # what it says, our message says too
-            image: Any = nib.load(path)
+            image: Any = nib.load(path, mmap=False)
         dtype = image.get_data_dtype()
     _check_content(image.shape, dtype, path)
     return image
@@ -383,6 +387,7 @@ def _refusing(path: Path) -> Iterator[None]:
         # Of MGH: text taken for a header has sizes of zero, and types that nibabel does not know.
         *(mghformat.MGHError, KeyError, TypeError),
     ) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(
             f"{path}: not a readable NIfTI image ({_words(error)}); export it again."
         ) from error
@@ -401,7 +406,9 @@ def _check_there(path: Path) -> None:
     if size == 0:
         raise DataError(f"{path}: an empty file (0 bytes), expected a NIfTI image; copy it again.")
     # Where links are not supported, git-annex leaves a short text in the place of the content.
-    if size < MAX_POINTER_BYTES and path.read_bytes().startswith(f"/{ANNEX}".encode()):
+    with at(path):
+        is_pointer = size < MAX_POINTER_BYTES and path.read_bytes().startswith(f"/{ANNEX}".encode())
+    if is_pointer:
         raise MissingInputError(
             f"{path}: a pointer of git-annex, expected a NIfTI image; fetch it with datalad get."
         )

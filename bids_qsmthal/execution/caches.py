@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bids_qsmthal.core.errors import OutputError
+from bids_qsmthal.core.errors import OutputError, raise_if_disk_fails
 
 READY = Path(sys.prefix) / "share" / "bids_qsmthal" / "caches"
 PACKAGE = Path(__file__).parents[1]
@@ -47,6 +47,7 @@ def environment(work_dir: Path) -> dict[str, str]:
     try:
         _start(folder)
     except OSError as error:
+        raise_if_disk_fails(error, folder)
         raise OutputError(
             f"{folder}: cannot be written ({error.strerror}); choose a work folder with -w."
         ) from error

@@ -6,6 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.core.errors import at
 from bids_qsmthal.core.files import write_json
 from bids_qsmthal.core.lock import only_writer
 
@@ -46,7 +47,8 @@ def keep_failures(outcomes: Sequence[Outcome], logs: Path) -> None:
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        with at(path):
+            known = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.core.errors import (
     ExitCode,
-    OutputError,
     QsmthalError,
     UnusableScanError,
+    not_written,
     of_system,
 )
 from bids_qsmthal.core.files import write_text
@@ -154,7 +154,7 @@ def _log_file(session: Session, settings: Settings) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = _LogFile(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise not_written(path, error) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("bids_qsmthal")
     prefix = _Prefix(session.name)

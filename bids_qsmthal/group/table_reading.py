@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.core.errors import DataError, ReadWriteError
+from bids_qsmthal.core.errors import DataError, of_system
 from bids_qsmthal.core.files import check_file, plain_cell
 
 MISSING = frozenset({"n/a", "", "na", "nan", "none"})
@@ -84,7 +84,7 @@ def text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8.") from error
     except OSError as error:
-        raise ReadWriteError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise of_system(OSError(error.errno, error.strerror, str(path))) from error
 
 
 def dictionary(path: Path) -> Mapping[str, Any]:

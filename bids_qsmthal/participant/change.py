@@ -19,7 +19,7 @@ from bids_qsmthal.bids import manifest, visits
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, at
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.sources import OURS
@@ -245,7 +245,8 @@ def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]
 
 
 def _gre(visit: FinishedVisit, frame_to_t1w: Affine) -> GreVisit:
-    gre_to_t1w = read_itk_affine_text(visit.files[GRE_TO_T1W].read_text(encoding="utf-8"))
+    with at(visit.files[GRE_TO_T1W]):
+        gre_to_t1w = read_itk_affine_text(visit.files[GRE_TO_T1W].read_text(encoding="utf-8"))
     chi, thalamus, reference = (_image(visit, name) for name in (*CHI, REFERENCE))
     way: Affine = np.linalg.inv(frame_to_t1w) @ gre_to_t1w
     return GreVisit(chi_ppm=chi, thalamus=thalamus, reference=reference, to_frame=way)

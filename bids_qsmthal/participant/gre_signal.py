@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import math
 import tempfile
 import weakref
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bids_qsmthal.bids import gre_series
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, at
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import PhaseVoxelsBeyondTurn
 from bids_qsmthal.qsm import phase, scaling, storage
@@ -21,6 +21,7 @@ from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import FileIO
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,13 +111,18 @@ class SignalOnDisk:
     def __init__(self, signal: MagnitudeSignal, folder: Path) -> None:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         images = signal.images
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
-        weakref.finalize(self, self._file.close)
-        for image in images.values():
-            # Raw bytes in C order, one array after the other; ``loaded`` reads them in the same
-            # order.
-            self._file.write(np.ascontiguousarray(image.data).reshape(-1).view(np.uint8).data)
-        self._file.flush()
+        self._folder = folder
+        with at(folder):
+            # Without a buffer: what a full disk did not take would be written once more, and
+            # refused where nobody listens, when the file is closed.
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115 - closed with this object
+                dir=folder, buffering=0
+            )
+            weakref.finalize(self, self._file.close)
+            for image in images.values():
+                # Raw bytes in C order, one array after the other; ``loaded`` reads them in the
+                # same order.
+                _write_all(self._file, np.ascontiguousarray(image.data).reshape(-1).view(np.uint8))
         self._shapes = {name: (one.data.shape, one.data.dtype) for name, one in images.items()}
         empty = {
             name: replace(image, data=np.empty(0, image.data.dtype))
@@ -127,16 +133,39 @@ class SignalOnDisk:
     @property
     def loaded(self) -> MagnitudeSignal:
         """The signal, read back."""
-        self._file.seek(0)
-        images = {
-            name: replace(
-                image, data=np.fromfile(self._file, dtype, math.prod(shape)).reshape(shape)
-            )
-            for (name, image), (shape, dtype) in zip(
-                self._rest.images.items(), self._shapes.values(), strict=True
-            )
-        }
+        with at(self._folder):
+            self._file.seek(0)
+            images = {
+                name: replace(image, data=_read_all(self._file, *self._shapes[name]))
+                for name, image in self._rest.images.items()
+            }
         return self._rest.with_images(images)
+
+
+def _write_all(stream: FileIO, content: NDArray[np.uint8]) -> None:
+    """Write bytes until all are written: the system takes 2 GiB at most at once."""
+    left = content.data
+    while left:
+        left = left[stream.write(left) :]
+
+
+def _read_all(stream: FileIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the next array of a file.
+
+    Raises
+    ------
+    OSError
+        The disk fails, or the file ends before.
+    """
+    array = np.empty(shape, dtype)
+    left = array.reshape(-1).view(np.uint8).data
+    while left:
+        count = stream.readinto(left)
+        # NumPy's fromfile would return what there is without a word.
+        if not count:
+            raise OSError(errno.EIO, "the file ends before what was written to it")
+        left = left[count:]
+    return array
 
 
 def read(series: gre_series.MagnitudeSeries, settings: Settings) -> MagnitudeSignal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bids_qsmthal.bids.sidecars import without_zeros
 from bids_qsmthal.core.documents import parse
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, raise_if_disk_fails
 from bids_qsmthal.core.scan_warnings import EnhancementReadDifferently
 
 if TYPE_CHECKING:
@@ -98,4 +98,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             return list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise_if_disk_fails(error, path)
         raise DataError(f"{path}: not readable as a table ({error}); mend the file.") from error

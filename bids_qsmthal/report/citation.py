@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from bids_qsmthal.core.errors import at
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.report import methods
 from bids_qsmthal.report.page import Block, Listing, Prose, Section
@@ -58,8 +59,11 @@ def write_dataset(output_dir: Path) -> None:
     paths = (output_dir / "logs").glob(f"*{ENDING}.md")
     for path in sorted(paths, key=lambda path: (not path.name.startswith("sub-"), path.name)):
         # The text itself is the key: participants with the same methods share one chapter.
-        texts[path.read_text(encoding="utf-8")].append(path.name.removesuffix(f"{ENDING}.md"))
-        bibtex = path.with_suffix(".bib").read_text(encoding="utf-8")
+        with at(path):
+            text, bibtex = (
+                place.read_text(encoding="utf-8") for place in (path, path.with_suffix(".bib"))
+            )
+        texts[text].append(path.name.removesuffix(f"{ENDING}.md"))
         # An entry is one line in bibliography.bib, so equal lines are equal works.
         entries |= dict.fromkeys(bibtex.splitlines())
     parts = [f"# Methods: {', '.join(names)}\n\n{text}" for text, names in texts.items()]

@@ -1,18 +1,24 @@
-"""Disks of their own whose room is as small as a test wants it: full ones, and a real quota."""
+"""Disks of their own: with as little room as a test wants, with a real quota, and ones that fail.
+
+What fails is real: a file system of the kernel (ext4) on a loop device whose file is the disk.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import struct
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.ship.conftest import missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 KIB = 2**10
 
@@ -101,3 +107,122 @@ def quota(root: Path) -> Iterator[Disk]:
 
 
 KINDS = {"full": full, "quota": quota}
+
+
+BLOCK_BYTES = 4096
+FAILING_BYTES = 2**28
+"""Of a disk that fails; ext4 takes a sixteenth of it for itself."""
+
+FIBMAP = 1
+"""ioctl(2): which block of the disk holds a block of a file (linux/fs.h)."""
+
+SHUTDOWN = 0x8004587D
+"""ioctl(2): everything fails from now on (``EXT4_IOC_SHUTDOWN``, fs/ext4/ext4.h)."""
+
+WITHOUT_JOURNAL = 2
+"""What has not reached the disk is lost, as by a power cut (``EXT4_GOING_FLAGS_NOLOGFLUSH``)."""
+
+
+@dataclass
+class FailingDisk:
+    """A disk that can be made to fail and be mended; ``place`` is its folder.
+
+    Attributes
+    ----------
+    says
+        What the system says since it fails.
+    """
+
+    place: Path
+    image: Path
+    says: str = ""
+    _behind: bytes = field(default=b"", repr=False)
+
+    def put_in(self) -> None:
+        """Mount it."""
+        run("mount", "-o", "loop,errors=remount-ro", str(self.image), str(self.place))
+
+    def take_out(self) -> None:
+        """Unmount it, whoever still has a file open; nothing of it stays in memory."""
+        run("umount", str(self.place))
+
+    def dies(self) -> None:
+        """Let every reading and writing fail from now on; what is not on the disk yet is lost."""
+        self.says = "Input/output error"
+        folder = os.open(self.place, os.O_RDONLY)
+        fcntl.ioctl(folder, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
+        os.close(folder)
+
+    def turns_read_only(self) -> None:
+        """Let the kernel find a fault in it, after which it lets nobody write."""
+        self.says = "Read-only file system"
+        device = run("losetup", "--noheadings", "--output", "NAME", "-j", str(self.image)).strip()
+        Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("1")
+
+    def put_last(self, file: Path) -> None:
+        """Put the blocks of a file behind those of all others."""
+        os.sync()
+        others = max(_first_byte(path) for path in self.place.rglob("*") if path.is_file())
+        content, before = file.read_bytes(), [file]
+        # New files take what is free in front; so many take all of it.
+        while _first_byte(file) <= others:
+            before.append(file.with_name(f"{len(before)}-{file.name}"))
+            file.replace(before[-1])
+            file.write_bytes(content)
+            os.sync()
+        for copy in before[1:]:
+            copy.unlink()
+
+    def cannot_read(self, file: Path) -> None:
+        """Let the blocks of a file, and all behind them, be unreadable."""
+        self.says = "Input/output error"
+        os.sync()
+        begin = _first_byte(file)
+        self.take_out()
+        with self.image.open("rb") as stream:
+            stream.seek(begin)
+            self._behind = stream.read()
+        # The device stays as large as it was when it was put in: what its file does not hold any
+        # more cannot be read.
+        self.put_in()
+        os.truncate(self.image, begin)
+
+    def mend(self) -> None:
+        """Make it a good disk again, as far as its file system can be restored."""
+        self.take_out()
+        if self._behind:
+            os.truncate(self.image, FAILING_BYTES - len(self._behind))
+            with self.image.open("ab") as stream:
+                stream.write(self._behind)
+            self._behind = b""
+        # 1: it found faults, and mended them.
+        done = subprocess.run(["e2fsck", "-fy", str(self.image)], capture_output=True, check=False)
+        assert done.returncode in {0, 1}, done.stdout
+        self.put_in()
+        self.says = ""
+
+
+def _first_byte(file: Path) -> int:
+    """Return where on its disk a file begins."""
+    with file.open("rb") as stream:
+        found = fcntl.ioctl(stream, FIBMAP, struct.pack("i", 0))
+    return int(struct.unpack("i", found)[0]) * BLOCK_BYTES
+
+
+@contextmanager
+def failing(root: Path) -> Iterator[FailingDisk]:
+    """Give a good disk, which can be made to fail."""
+    if not shutil.which("mkfs.ext4"):
+        missing("e2fsprogs")
+    disk = FailingDisk(root / "failing", root / "failing.image")
+    with disk.image.open("wb") as stream:
+        stream.truncate(FAILING_BYTES)
+    run("mkfs.ext4", "-q", "-F", "-b", str(BLOCK_BYTES), str(disk.image))
+    words = ("-o", "loop,errors=remount-ro", str(disk.image))
+    mounted(
+        disk.place, "an ext4 of this kernel with the right to mount it by a loop device", *words
+    )
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk.place)], check=False)
