@@ -186,7 +186,7 @@ def assemble(
         acquisitions=acquisitions.table(scans.tables.acquisition),
         kinds_of_scans=acquisitions.kinds(
             scans.tables.acquisition,
-            scans.usable[participant_tables.IDENTITY].drop_duplicates("scan"),
+            participant_tables.distinct(scans.usable, participant_tables.IDENTITY, ["scan"]),
         ),
         questionable=problems,
         concerns=(
@@ -221,7 +221,7 @@ class _Scans:
     def with_results(self) -> set[str]:
         """Everyone with a table that is wanted, believed or not."""
         left_out = {session.participant_id for session in self.tables.left_out}
-        return {*self.tidy["participant_id"], *left_out}
+        return {*self.tidy["participant_id"].unique(), *left_out}
 
     @property
     def participants(self) -> set[str]:
@@ -231,15 +231,17 @@ class _Scans:
     @property
     def sessions(self) -> pd.MultiIndex:
         """Every participant and session with a table that is wanted, believed or not."""
-        keys = set(self.tidy[KEY].drop_duplicates().itertuples(index=False, name=None))
+        known = participant_tables.distinct(self.tidy, KEY)
+        keys = set(known.itertuples(index=False, name=None))
         keys |= {(one.participant_id, one.session_id) for one in self.tables.left_out}
         return pd.MultiIndex.from_tuples(sorted(keys), names=KEY)
 
     @property
     def names(self) -> dict[str, list[str]]:
         """Names of the scans of each participant."""
-        by_participant = self.tidy.groupby("participant_id", sort=True)["scan"]
-        return {str(who): sorted(scans.unique()) for who, scans in by_participant}
+        each = participant_tables.distinct(self.tidy, ["participant_id", "scan"])
+        by_participant = each.groupby("participant_id", sort=True)["scan"]
+        return {str(who): sorted(scans) for who, scans in by_participant}
 
 
 def _scans(tables: FinishedTables, output_dir: Path, analysis: Analysis) -> _Scans:
@@ -249,7 +251,7 @@ def _scans(tables: FinishedTables, output_dir: Path, analysis: Analysis) -> _Sca
     more = participant_tables.as_measures(choices, tidy)
     # Other choices of the participant level become measures of their own, so that the sensitivity
     # analysis can name them like any other.
-    tidy, catalogue = measures.in_one_unit(pd.concat([tidy, more], ignore_index=True))
+    tidy, catalogue = measures.in_one_unit(participant_tables.packed([tidy, more], measures.TEXT))
     gates = {measure_column(analysis.variables[name], catalogue) for name in analysis.exclude_when}
     checks = participant_tables.checks(tables.quality)
     failed = participant_tables.failed_checks(checks)

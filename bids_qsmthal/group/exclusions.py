@@ -9,7 +9,8 @@ import pandas as pd
 
 from bids_qsmthal.core.decision import SEVERITY, Decision
 from bids_qsmthal.group.finished import SessionLeftOut
-from bids_qsmthal.group.measures import column_name
+from bids_qsmthal.group.measures import columns_of
+from bids_qsmthal.group.participant_tables import distinct, numbered
 from bids_qsmthal.group.ratings import KEY
 from bids_qsmthal.group.reasons import NO_REASON, Code, Reason
 
@@ -78,14 +79,16 @@ def usable_measures(measures: pd.DataFrame, decided: pd.DataFrame) -> tuple[pd.D
     Rows of excluded participants go; a single value judged unusable becomes missing, unless the
     user included the participant by hand.
     """
-    made = decided[[*KEY, "decision", "source"]].rename(columns={"source": "decided_by"})
-    merged = measures.merge(made, on=KEY, how="left")
+    # Decided for each scan, and carried to its rows.
+    number, scans = numbered(measures, KEY)
+    each = scans.merge(decided[[*KEY, "decision", "source"]], on=KEY, how="left")
     # Anatomy may be measured once for several runs, or in a session without a decision of its own.
-    used = merged[merged["decision"].fillna(str(Decision.INCLUDE)) != Decision.EXCLUDE]
-    by_hand = used["decided_by"].fillna("").eq("edited")
-    unusable = used["qc"].eq(Decision.EXCLUDE) & ~by_hand & used["value"].notna()
-    values = used["value"].where(~unusable)
-    return used.assign(value=values)[list(measures.columns)], int(unusable.sum())
+    is_used = each["decision"].fillna(str(Decision.INCLUDE)).ne(Decision.EXCLUDE).to_numpy()
+    is_by_hand = each["source"].fillna("").eq("edited").to_numpy()
+    unusable = measures["qc"].eq(Decision.EXCLUDE) & ~is_by_hand[number] & measures["value"].notna()
+    here = is_used[number]
+    used = measures[here].assign(value=measures["value"].where(~unusable)[here])
+    return used, int(unusable[here].sum())
 
 
 def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
@@ -93,18 +96,17 @@ def _from_measures(measures: pd.DataFrame, gates: set[str]) -> pd.DataFrame:
 
     A doubt about any measure is shown; only an unusable gate excludes the participant.
     """
-    places = measures[["measure", "region", "hemisphere"]].drop_duplicates()
-    names = [column_name(*place) for place in places.itertuples(index=False)]
-    named = measures.merge(places.assign(column=names), on=list(places.columns))
-    rank = named["qc"].map(RANK)
+    named = measures[KEY].assign(column=columns_of(measures))
+    rank = measures["qc"].map(RANK).astype(int)
     # 1 is check: an unusable measure that is no gate is a doubt about the scan, and is itself left
     # out by usable_measures.
     named["rank"] = rank.where(named["column"].isin(gates), rank.clip(upper=1)).astype(int)
-    worst = named.groupby(KEY)["rank"].transform("max")
-    blamed = named[(named["rank"] == worst) & (worst > 0)].groupby(KEY)["column"]
+    worst = named.groupby(KEY, observed=True)["rank"].transform("max")
+    blamed = named[(named["rank"] == worst) & (worst > 0)].groupby(KEY, observed=True)["column"]
     causes = {key: Reason(Code.UNUSABLE_MEASURES, tuple(columns)) for key, columns in blamed}
-    decided = named.groupby(KEY)["rank"].max().map(dict(enumerate(RANK)))
-    made = decided.rename("decision").reset_index().assign(source="automatic")
+    decided = named.groupby(KEY, observed=True)["rank"].max().map(dict(enumerate(RANK)))
+    made = decided.rename("decision").reset_index().astype(dict.fromkeys(KEY, "str"))
+    made = made.assign(source="automatic")
     keys = made[KEY].itertuples(index=False, name=None)
     of_row = [causes.get(key, NO_REASON) for key in keys]
     # object also where there is no row: an empty series would be of numbers.
@@ -117,7 +119,7 @@ def _with_checks(
     """Return the decisions with the verdict and the reasons of the checks that failed."""
     if checks.empty:
         return decided
-    identity = measures[[*KEY, "scan"]].drop_duplicates("scan")
+    identity = distinct(measures, [*KEY, "scan"], ["scan"])
     failed = checks.merge(identity, on="scan").assign(rank=lambda rows: rows["verdict"].map(RANK))
     worst = failed.groupby(KEY)["rank"].transform("max")
     blamed = failed[failed["rank"] == worst].drop_duplicates([*KEY, "reason"])
@@ -182,7 +184,7 @@ def _one_acquisition(decided: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFr
     the number of neither.
     """
     of_gre = measures[measures["measure"].str.startswith(SUSCEPTIBILITY)]
-    scans = of_gre[KEY].drop_duplicates().merge(decided, on=KEY)
+    scans = distinct(of_gre, KEY).merge(decided, on=KEY)
     used = scans[scans["decision"] != Decision.EXCLUDE]
     # What remains of the label without its run: acq-a_run-1 and acq-a_run-2 are one acquisition.
     acquisition = used["run_id"].str.replace(r"_?run-[^_]*", "", regex=True).replace("n/a", "")

@@ -18,6 +18,14 @@ COLUMNS = [
     "n_voxels", "n_lost", "method", "source", "qc",
 ]  # fmt: skip
 
+TEXT = [
+    *("participant_id", "session_id", "run_id", "scan"),
+    *("measure", "region", "hemisphere", "unit", "qc"),
+]
+"""Columns of text that are kept; nothing here asks for the others."""
+
+PLACE = ["measure", "region", "hemisphere"]
+
 KEY = ["participant_id", "session_id", "scan", "run_id", "measure", "region", "hemisphere"]
 
 CONVERSIONS = {
@@ -42,15 +50,40 @@ SPELLINGS = {
 def read(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the measures of every participant under each other.
 
-    ``value`` is a number, NaN where the file says n/a; all other columns are text. ``scan`` is
-    added: how the names of the participant's files begin.
+    ``value`` is a number, NaN where the file says n/a; all other columns are text (``packed``).
+    ``scan`` is added: how the names of the participant's files begin.
 
     Raises
     ------
     DataError
         A file is malformed, or holds a measure twice.
     """
-    frame = participant_tables.joined(paths, finished.MEASURES, COLUMNS)
+    parts = participant_tables.batches(paths, finished.MEASURES, COLUMNS)
+    frame = participant_tables.packed([_understood(part) for part in parts], TEXT)
+    # Two folders have a file of one name: what is there twice need not be in one part.
+    if len({path.name for path in paths}) < len(paths):
+        _check_repeated(frame)
+    return frame
+
+
+def _check_repeated(frame: pd.DataFrame) -> None:
+    repeated = frame[frame.duplicated(KEY)]
+    if not repeated.empty:
+        row = repeated.iloc[0]
+        raise DataError(
+            f"measures.tsv of {row['participant_id']}: {row['measure']} of "
+            f"{row['region']} ({row['hemisphere']}) is there twice; remove one."
+        )
+
+
+def _understood(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what is kept of rows of text.
+
+    Raises
+    ------
+    DataError
+        A value is no number, ``qc`` no verdict, or a measure is there twice.
+    """
     frame["participant_id"] = "sub-" + frame["participant_id"].str.removeprefix("sub-")
     frame["run_id"] = run_names(frame["run_id"])
     frame["value"] = table_reading.numbers(
@@ -64,14 +97,8 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
             f"measures.tsv of {wrong['participant_id'].iloc[0]}: qc is "
             f"'{wrong['qc'].iloc[0]}'; expected one of {', '.join(SEVERITY)}."
         )
-    repeated = frame[frame.duplicated(KEY)]
-    if not repeated.empty:
-        row = repeated.iloc[0]
-        raise DataError(
-            f"measures.tsv of {row['participant_id']}: {row['measure']} of "
-            f"{row['region']} ({row['hemisphere']}) is there twice; remove one."
-        )
-    return frame
+    _check_repeated(frame)
+    return frame[[*TEXT, "value"]].astype(dict.fromkeys(TEXT, "category"))
 
 
 def run_names(cells: pd.Series[str]) -> pd.Series[str]:
@@ -91,16 +118,26 @@ def column_name(measure: str, region: str, hemisphere: str) -> str:
     return "_".join(parts).replace("-", "_")
 
 
+def columns_of(frame: pd.DataFrame) -> pd.Categorical:
+    """Return of each row the name of its measure in the wide table."""
+    number, places = participant_tables.numbered(frame, PLACE)
+    spelled, different = pd.factorize(
+        np.array([column_name(*row) for row in places.itertuples(index=False)], dtype=object)
+    )
+    return pd.Categorical.from_codes(spelled[number], categories=different)
+
+
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
     """Return one row a participant and session; several runs are averaged.
 
     A measure that says whether something is there is true where any run says so.
     """
-    names = frame[["measure", "region", "hemisphere"]].drop_duplicates()
-    spelled = [column_name(*row) for row in names.itertuples(index=False)]
-    named = frame.merge(names.assign(column=spelled), on=["measure", "region", "hemisphere"])
-    values = named.pivot_table(
-        index=["participant_id", "session_id"],
+    number, everyone = participant_tables.numbered(frame, ["participant_id", "session_id"])
+    rows = pd.DataFrame(
+        {"row": number, "column": columns_of(frame), "value": frame["value"].to_numpy()}
+    )
+    values = rows.pivot_table(
+        index="row",
         columns="column",
         values="value",
         aggfunc="mean",
@@ -108,12 +145,12 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
         dropna=False,
         observed=True,
     )
+    values.columns = pd.Index(values.columns.astype("str"), name="column")
     # 0 or 1 in each run; a mean of 0.5 is no level, and one run that shows it is enough.
     present = [name for name in values.columns if str(name).startswith("enhancing_present")]
     values[present] = np.ceil(values[present])
-    # dropna=False also makes every participant with every session; only those there are stay.
-    everyone = pd.MultiIndex.from_frame(frame[["participant_id", "session_id"]].drop_duplicates())
-    return values.reindex(everyone.sort_values())
+    whose = pd.MultiIndex.from_frame(everyone)
+    return values.set_axis(whose[values.index]).sort_index(axis=0).sort_index(axis=1)
 
 
 def convert(values: pd.Series[float], found: str, wanted: str, where: str) -> pd.Series[float]:
@@ -157,10 +194,10 @@ def in_one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, Catalogue]:
     """
     catalogue: dict[str, MeasureColumn] = {}
     values = frame["value"].copy()
-    for (measure, region, hemisphere), rows in frame.groupby(
-        ["measure", "region", "hemisphere"], sort=False
+    for (measure, region, hemisphere), rows in frame[[*PLACE, "unit"]].groupby(
+        PLACE, sort=False, observed=True
     ):
-        spelled = rows["unit"].replace(SPELLINGS)
+        spelled = rows["unit"].astype("str").replace(SPELLINGS)
         name = column_name(str(measure), str(region), str(hemisphere))
         # The most frequent one, so that few numbers are converted; mode is sorted, so ties are
         # stable.

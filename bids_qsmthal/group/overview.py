@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.files import write_text
 from bids_qsmthal.group import table_reading
+from bids_qsmthal.group.participant_tables import distinct
 from bids_qsmthal.group.ratings import KEY
 from bids_qsmthal.report import words
 from bids_qsmthal.report.page import environment, policy, source
@@ -89,7 +90,7 @@ def gather(checks: pd.DataFrame, measures: pd.DataFrame, decided: pd.DataFrame) 
         Decision by participant, session and run.
     """
     found = (*_results(measures), *_checks(checks))
-    scans = measures[[*KEY, "scan"]].drop_duplicates("scan").merge(decided, on=KEY, how="left")
+    scans = distinct(measures, [*KEY, "scan"], ["scan"]).merge(decided, on=KEY, how="left")
     words_of = scans["decision"].fillna(Decision.INCLUDE).astype(str)
     return Overview(
         strips=tuple(strip for strip in found if strip.by_scan),
@@ -113,12 +114,13 @@ def write(folder: Path, shown: Overview) -> Path:
 
 
 def _results(measures: pd.DataFrame) -> Iterator[ParticipantStrip]:
-    sides = measures["hemisphere"].fillna("n/a")
+    sides = measures["hemisphere"]
+    without = sides.isna() | sides.isin(["n/a", ""])
     for measure, region, side, title, factor, unit in RESULTS:
         rows = measures[
             (measures["measure"] == measure)
             & (measures["region"] == region)
-            & sides.isin([side] if side else ["n/a", ""])
+            & (sides.eq(side) if side else without)
         ]
         values = rows["value"].astype(float) * factor
         yield _strip(title, unit, "", dict(zip(rows["scan"], values, strict=True)), {})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import union_categoricals
 
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.errors import DataError
@@ -24,17 +27,75 @@ FEWEST_FOR_SPREAD = 3
 """Two participants have a difference, but no spread worth a number."""
 
 
+BATCH = 500
+"""Files that are parsed at once: one by one takes long, and the text of all at once gigabytes."""
+
+
 def joined(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFrame:
     """Return many files with equal columns as one table of text.
 
-    They are parsed at once, since there may be ten thousand. ``scan`` is added: how the names of
-    the scan's files begin.
+    ``scan`` is added: how the names of the scan's files begin.
 
     Raises
     ------
     DataError
         A file has other columns, or rows of another length.
     """
+    return pd.concat(batches(paths, ending, columns), ignore_index=True)
+
+
+def batches(paths: Sequence[Path], ending: str, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Return what ``joined`` does in parts, each of many files; at least one, which may be empty.
+
+    Raises
+    ------
+    DataError
+        As of ``joined``.
+    """
+    for begin in range(0, max(len(paths), 1), BATCH):
+        yield _parsed(paths[begin : begin + BATCH], ending, columns)
+
+
+def packed(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Return tables under each other; text stands once in each column, and rows have its number.
+
+    Twenty thousand participants with 600 measures each are twelve million rows of a dozen columns;
+    as references to text they take a hundred bytes each, and so does every copy of them.
+
+    Parameters
+    ----------
+    frames
+        The tables.
+    columns
+        Those that hold text of few kinds. Its order is that of the alphabet, as that of text is.
+    """
+    if not columns:
+        return pd.concat(frames, ignore_index=True)
+    made = {
+        name: union_categoricals(
+            [frame[name].astype("category").array for frame in frames], sort_categories=True
+        )
+        for name in columns
+    }
+    rest = [name for name in frames[0].columns if name not in made]
+    joined_rest = pd.concat([frame[rest] for frame in frames], ignore_index=True)
+    return joined_rest.assign(**made)[list(frames[0].columns)]
+
+
+def distinct(frame: pd.DataFrame, columns: list[str], by: list[str] | None = None) -> pd.DataFrame:
+    """Return the different rows of some columns, as text; by some of these the first ones."""
+    return frame[columns].drop_duplicates(by).astype("str")
+
+
+def numbered(frame: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.intp], pd.DataFrame]:
+    """Return which of the different rows of some columns every row is, and these, as text."""
+    groups = frame.groupby(columns, sort=False, observed=True, dropna=False)
+    number = groups.ngroup().to_numpy()
+    _, first = np.unique(number, return_index=True)
+    return number, frame[columns].iloc[first].astype("str")
+
+
+def _parsed(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFrame:
     header = "\t".join(columns)
     bodies = []
     scans: list[str] = []
@@ -101,7 +162,7 @@ def as_measures(choices: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
         return measures.iloc[:0]
     slugs = (choices["choice"] + "_" + choices["variant"]).str.lower()
     named = slugs.str.replace(r"\W+", "_", regex=True)
-    identity = measures[IDENTITY].drop_duplicates("scan")
+    identity = distinct(measures, IDENTITY, ["scan"])
     rows = choices[["scan", "hemisphere", "unit", "value"]].assign(
         measure="chi_relative_csf_" + named, region="thalamus", qc="include"
     )
@@ -114,7 +175,7 @@ def differences(choices: pd.DataFrame, usable: pd.DataFrame) -> pd.DataFrame:
     Scans of one participant are averaged first, so nobody counts twice. Columns as in
     ``CHOICES``; the standard deviation and the correlation need three participants.
     """
-    identity = usable[["participant_id", "scan"]].drop_duplicates("scan")
+    identity = distinct(usable, ["participant_id", "scan"], ["scan"])
     merged = choices.merge(identity, on="scan")
     # The number as reported: difference is variant minus reported.
     merged["own"] = merged["value"] - merged["difference"]
