@@ -124,7 +124,7 @@ def columns_of(frame: pd.DataFrame) -> pd.Categorical:
     spelled, different = pd.factorize(
         np.array([column_name(*row) for row in places.itertuples(index=False)], dtype=object)
     )
-    return pd.Categorical.from_codes(spelled[number], categories=different)
+    return pd.Categorical.from_codes(spelled[number], categories=pd.Index(different))
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,9 @@ def distinct(frame: pd.DataFrame, columns: list[str], by: list[str] | None = Non
     return frame[columns].drop_duplicates(by).astype("str")
 
 
-def numbered(frame: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.intp], pd.DataFrame]:
+def numbered(
+    frame: pd.DataFrame, columns: list[str]
+) -> tuple[NDArray[np.integer[Any]], pd.DataFrame]:
     """Return which of the different rows of some columns every row is, and these, as text."""
     groups = frame.groupby(columns, sort=False, observed=True, dropna=False)
     number = groups.ngroup().to_numpy()
