@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from os import PathLike
 
 
 class ExitCode(IntEnum):
@@ -205,7 +205,7 @@ def of_system(error: OSError | MemoryError) -> QsmthalError:
     )
 
 
-def not_written(place: Path, error: OSError) -> QsmthalError:
+def not_written(place: PathLike[str], error: OSError) -> QsmthalError:
     """Return why a file or folder could not be written: want of room or rights, or a failing disk.
 
     Parameters
@@ -224,7 +224,7 @@ def not_written(place: Path, error: OSError) -> QsmthalError:
 
 
 @contextmanager
-def at(place: Path) -> Iterator[None]:
+def at(place: PathLike[str]) -> Iterator[None]:
     """Say where it happened of what the system raises meanwhile: an open file has no name.
 
     Raises
@@ -239,7 +239,7 @@ def at(place: Path) -> Iterator[None]:
         raise
 
 
-def raise_if_disk_fails(error: BaseException, place: Path) -> None:
+def raise_if_disk_fails(error: BaseException, place: PathLike[str]) -> None:
     """Raise where the cause is the disk and not what the file holds.
 
     Whoever reads a file asks this first: a user who is told that the file is damaged would
