@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from os import PathLike
 
 
 class ExitCode(IntEnum):
@@ -175,6 +174,8 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """What the operating system says where nothing more can be written."""
 
 
+# Places below are of any type that prints as one: rooms that know no files import this module.
+
 DISK_FAILS = frozenset(
     {
         *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG),
@@ -205,7 +206,7 @@ def of_system(error: OSError | MemoryError) -> QsmthalError:
     )
 
 
-def not_written(place: PathLike[str], error: OSError) -> QsmthalError:
+def not_written(place: object, error: OSError) -> QsmthalError:
     """Return why a file or folder could not be written: want of room or rights, or a failing disk.
 
     Parameters
@@ -224,7 +225,7 @@ def not_written(place: PathLike[str], error: OSError) -> QsmthalError:
 
 
 @contextmanager
-def at(place: PathLike[str]) -> Iterator[None]:
+def at(place: object) -> Iterator[None]:
     """Say where it happened of what the system raises meanwhile: an open file has no name.
 
     Raises
@@ -239,7 +240,7 @@ def at(place: PathLike[str]) -> Iterator[None]:
         raise
 
 
-def raise_if_disk_fails(error: BaseException, place: PathLike[str]) -> None:
+def raise_if_disk_fails(error: BaseException, place: object) -> None:
     """Raise where the cause is the disk and not what the file holds.
 
     Whoever reads a file asks this first: a user who is told that the file is damaged would
