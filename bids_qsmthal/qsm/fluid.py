@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numba import njit
-from scipy import ndimage, stats
+from scipy import ndimage
+from scipy.special import ndtr
 
 from bids_qsmthal.core.crop import around
 from bids_qsmthal.core.smoothing import blurred_widely
@@ -148,7 +149,7 @@ class SlowDecay:
             around_hz = mean_around(error_hz, mask & (r2star_hz > below_hz), grid)
             # One-sided: only an R2* that noise makes too low looks like fluid. Tissue is taken at
             # its lowest, so the rate is a cautious one.
-            mistaken = stats.norm.sf((tissue_hz - below_hz) / around_hz)
+            mistaken = ndtr((below_hz - tissue_hz) / around_hz)
             slow = likely & (mistaken <= allowed) & (r2star_hz < below_hz)
             # A wider kernel first makes more voxels certain, then takes tissue into their mean.
             if slow.sum() < best.mask.sum():
