@@ -256,20 +256,37 @@ def entries_of(output_dir: Path, name: str) -> list[ManifestEntry]:
 
 
 def own_places(output_dir: Path, name: str, entries: Iterable[ManifestEntry]) -> set[Path]:
-    """Return where entries of the manifest of a participant and session lie.
+    """Return the files of a participant and session that its manifest lists, as it lists them.
 
     What a manifest lists is removed once nobody makes it any more, and an output folder may come
-    from a stranger: only what is in the folder of the session, or a page of it, counts; nothing to
-    which a link leads.
+    from a stranger: only images and figures of this very session and its pages count, by place and
+    name, and only with the content that is listed; nothing to which a link leads.
+
+    Raises
+    ------
+    ReadWriteError
+        A file cannot be read.
     """
     root = output_dir.resolve()
     folder = root.joinpath(*name.split("_"))
-    own = set()
-    for path in (output_dir / entry.path for entry in entries):
+    # A sub-01 without sessions has no say in those of a sub-01 with sessions.
+    own = re.compile(rf"{re.escape(name)}(?:_(?!ses-).*|\.html)")
+    images = {folder / "anat", folder / "figures"}
+    found = set()
+    for entry in entries:
+        path = output_dir / entry.path
         place = path.parent.resolve()
-        is_page = place == root and path.name.startswith(name) and path.suffix == ".html"
-        own |= {path} if is_page or place.is_relative_to(folder) else set()
-    return own
+        here = place in images or (place == root and path.suffix == ".html")
+        if here and own.fullmatch(path.name) and _as_listed(path, entry):
+            found.add(path)
+    return found
+
+
+def _as_listed(path: Path, entry: ManifestEntry) -> bool:
+    # A link is what it is, wherever it leads.
+    if path.is_symlink() or not path.is_file():
+        return path.is_symlink()
+    return path.stat().st_size == entry.size and digest(path) == entry.sha256
 
 
 def remove_of(output_dir: Path, name: str) -> None:

@@ -101,12 +101,66 @@ def test_a_manifest_that_names_files_of_others_is_none(
         manifest.read_all(out)
 
 
-def test_own_are_files_of_the_session_and_its_pages_without_links(tmp_path: Path) -> None:
+OF_OTHERS = (
+    "edits/sub-01/anat/sub-01_mine.nii.gz",
+    "notes.html",
+    "sub-01/anat/mine.tsv",
+    "sub-01/anat/sub-010_desc-qsmthal_measures.tsv",
+    "sub-01/mine.txt",
+    "sub-01/sub-01_mine.tsv",
+    "sub-01/ses-2/anat/sub-01_ses-2_desc-qsmthal_measures.tsv",
+    "sub-010.html",
+    "sub-01_ses-2.html",
+    "sub-02/anat/sub-02_desc-qsmthal_measures.tsv",
+    "sub-02/anat/sub-01_a.tsv",
+)
+
+
+def listed(out: Path, *names: str) -> list[ManifestEntry]:
+    """Write files with contents of their own, and list them as they are."""
+    for name in names:
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return [
+        ManifestEntry(name, (out / name).stat().st_size, manifest.digest(out / name), "", (FIRST,))
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_a_file_of_others_is_not_its_own_whatever_a_manifest_lists(
+    tmp_path: Path, name: str
+) -> None:
+    own = ("sub-01/anat/sub-01_a.tsv", "sub-01/figures/sub-01_desc-x_T1w.svg", "sub-01.html")
+    entries = listed(tmp_path, *own, "sub-01_acq-a.html", name)
+    expected = {tmp_path / one for one in (*own, "sub-01_acq-a.html")}
+    assert manifest.own_places(tmp_path, "sub-01", entries) == expected
+
+
+def test_a_file_that_is_not_as_listed_is_somebody_elses(tmp_path: Path) -> None:
+    (one,) = listed(tmp_path, "sub-01/anat/sub-01_a.tsv")
+    path = tmp_path / one.path
+    path.write_text(path.read_text().swapcase())
+    assert path.stat().st_size == one.size
+    assert manifest.own_places(tmp_path, "sub-01", [one]) == set()
+    path.unlink()
+    assert manifest.own_places(tmp_path, "sub-01", [one]) == set()
+
+
+def test_what_lies_behind_a_link_is_not_its_own(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    names = ("sub-01/anat/a.tsv", "sub-01.html", "edits/sub-01/a.tsv", "sub-02/a.tsv", "notes.txt")
-    (elsewhere / "figures").mkdir(parents=True)
+    listed(elsewhere, "figures/sub-01_a.svg")
     (out / "sub-01").mkdir(parents=True)
     (out / "sub-01" / "figures").symlink_to(elsewhere / "figures")
-    listed = [ManifestEntry(name, 1, "", "", (FIRST,)) for name in (*names, "sub-01/figures/a.svg")]
-    found = manifest.own_places(out, "sub-01", listed)
-    assert found == {out / "sub-01" / "anat" / "a.tsv", out / "sub-01.html"}
+    entries = listed(out, "sub-01/figures/sub-01_a.svg")
+    assert manifest.own_places(out, "sub-01", entries) == set()
+
+
+def test_an_output_that_is_a_link_itself_is_its_own(tmp_path: Path) -> None:
+    """As git-annex keeps outputs: the link goes, what it leads to stays."""
+    (one,) = listed(tmp_path, "sub-01/anat/sub-01_a.tsv")
+    path = tmp_path / one.path
+    path.rename(tmp_path / "key")
+    path.symlink_to(tmp_path / "key")
+    assert manifest.own_places(tmp_path, "sub-01", [one]) == {path}
