@@ -275,13 +275,21 @@ def detect_sign(
     local = SphericalMean()(seen, small)
     seen = seen._replace(field_ppm=local.field_ppm, mask=local.mask)
     chi = ThresholdedDivision()(seen, small).chi_ppm
-    # Near the rim, background that was not removed has tails of its own.
-    deep = depth(local.mask, small) > 10
+    # Near the rim, background that was not removed has tails of its own; where the mask is the
+    # whole head, so have skull and sinuses.
+    depth_mm = depth(local.mask, small)
+    deep = depth_mm > max(LEAST_DEPTH_MM, float(depth_mm.max()) / 2)
     if deep.sum() < 1000:
         return 0.0
     low, middle, high = np.percentile(chi[deep], (0.5, 50, 99.5))
     return float((high + low - 2 * middle) / max(high - low, 1e-12))
 
+
+LEAST_DEPTH_MM = 10.0
+"""Iron lies in the deeper half of a head or brain, and at least so deep. A person (3 mm, 2.3 and
+4.6 ms) whose scalp could not be told from the brain: evidence -0.18 beyond 10 mm of the head, 0.04
+in its deeper half, 0.3 in the brain at any depth. Elsewhere the deeper half says what the whole
+says: 0.35 for 0.11 in a second person, 0.3 to 0.5 in 21 simulated scans."""
 
 LEAST_EVIDENCE = 0.1
 """Below this asymmetry of the tails the data do not tell the sign."""

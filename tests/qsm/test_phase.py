@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bids_qsmthal.core.scan_warnings import EchoPhaseIsNoise, PhaseIsNoise
 from bids_qsmthal.qsm import Grid, phase
+from bids_qsmthal.qsm.csf import depth
 from bids_qsmthal.qsm.phase_mask import echo_qualities
 from tests.qsm.phantoms import head
 
@@ -130,3 +133,19 @@ def test_an_echo_that_decayed_into_noise_is_left_alone() -> None:
         magnitude, angle, scan.grid, scan.acquisition, phase.Conventions(manufacturer="GE")
     )
     assert not any(isinstance(one, EchoPhaseIsNoise) for one in found.report.warnings)
+
+
+def test_the_sign_is_that_of_the_deeper_half(monkeypatch) -> None:
+    """Where scalp and brain were not told apart, skull and sinuses lie beyond 10 mm, too."""
+    scan = head()
+    magnitude, angle = scan.signal()
+
+    class Map:
+        def __call__(self, seen, grid):
+            deep_mm = depth(seen.mask, grid)
+            chi = np.where(deep_mm < deep_mm.max() / 2, -0.5, 0.01).astype(np.float32)
+            chi *= np.random.default_rng(1).random(chi.shape) < 0.02
+            return SimpleNamespace(chi_ppm=chi)
+
+    monkeypatch.setattr(phase, "ThresholdedDivision", Map)
+    assert phase.detect_sign(magnitude, angle, scan.mask, scan.grid, scan.acquisition) > 0.9
