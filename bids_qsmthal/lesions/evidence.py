@@ -39,7 +39,10 @@ from bids_qsmthal.lesions.tissue import (
     fit_tissue,
     gain_field,
 )
-from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
+from bids_qsmthal.lesions.ventricles import (
+    between_ventricle_and_thalamus,
+    enclosed_by_ventricles,
+)
 
 _TEMPLATE_ERROR_MM = 2.0  # of a registered template's ventricles and gyri
 _LOCAL_MM = 12.0  # normal white matter is compared with that around it
@@ -70,6 +73,8 @@ class Evidence:
         Brain that FLAIR covers.
     ventricle
         Inside the ventricles, which hold no lesions.
+    floor
+        Between lateral ventricle and thalamus, where plexus hangs; nowhere if no template says so.
     white
         Surely white matter by its place.
     mostly_white
@@ -88,6 +93,7 @@ class Evidence:
     fluid: Mask
     brain: Mask
     ventricle: Mask
+    floor: Mask
     white: Mask
     mostly_white: Mask
     quality: dict[str, float]
@@ -125,6 +131,7 @@ def flair_and_t1w(
     never = _excluded(t1w, priors[GM], atlas, model, box)
     likeliest = (priors[WM] > priors[GM]) & (priors[WM] > priors[CSF])
     white = brain & (priors[WM] > 0.9)
+    sooner_gray = priors[WM] < priors[GM]
     priors = _with_mixed_brainstem(priors, atlas)
     # Lesions lie in white matter, and the template may be off by its error.
     near_white = ndimage.maximum_filter(priors[WM], box.cube(_TEMPLATE_ERROR_MM))
@@ -151,6 +158,7 @@ def flair_and_t1w(
         fluid=(t1w < border) | ~brain,
         brain=brain,
         ventricle=np.isin(atlas, VENTRICLES),
+        floor=between_ventricle_and_thalamus(atlas, t1w < border, sooner_gray, box),
         white=white,
         mostly_white=brain & likeliest & ~never & ~np.isin(atlas, BRAINSTEM),
         quality=_quality(model),
@@ -186,6 +194,7 @@ def flair_alone(flair: Volume, brain: Mask, box: BrainBox, settings: FlairLesion
         fluid=ndimage.binary_opening(fluid, structure=np.ones((2, 2, 2))),
         brain=brain,
         ventricle=np.zeros_like(brain),
+        floor=np.zeros_like(brain),
         white=np.zeros_like(brain),
         mostly_white=np.zeros_like(brain),
         quality={"tissue_flair_sd_percent": 100 * spread / level},

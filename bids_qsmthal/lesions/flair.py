@@ -205,7 +205,9 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
 
     A lesion at a ventricle has white matter on its other side; a part with most of its surface
     in CSF is not one. In thick slices plexus and CSF mix on T1w, so the template's ventricles
-    speak too: three quarters, as a lesion may reach 2 mm, the template's error, into them.
+    speak too: three quarters, as a lesion may reach 2 mm, the template's error, into them. A plexus
+    that wide ventricles press to the thalamus has little fluid around it: what has most of its
+    surface between the two is plexus.
     """
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
@@ -224,7 +226,9 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
         wet = float(evidence.fluid[near][shell].mean())
         large = lesion.sum() * volume_mm3 >= smallest_mm3
         outside = evidence.ventricle[near][lesion].mean() < 0.75
-        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5 and outside
+        hanging = float(evidence.floor[near][shell].mean())
+        sound = wet < 0.5 and outside and hanging < 0.5
+        kept[number] = extent >= settings.minimum_extent_mm and large and sound
     result: Mask = kept[labels]
     return result
 

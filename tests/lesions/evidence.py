@@ -36,6 +36,7 @@ def evidence_of(*bright: np.ndarray, height: float = 30.0, gray: np.ndarray = NO
         fluid=NOWHERE,
         brain=everywhere,
         ventricle=NOWHERE,
+        floor=NOWHERE,
         white=everywhere,
         mostly_white=~gray,
         quality={},

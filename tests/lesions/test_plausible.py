@@ -32,6 +32,15 @@ def test_a_part_with_most_of_its_surface_in_fluid_is_dropped() -> None:
     assert np.array_equal(kept(part, fluid=below), part)
 
 
+def test_a_part_with_most_of_its_surface_between_ventricle_and_thalamus_is_plexus() -> None:
+    part, around = block(CENTRE, (6, 5, 3)), block(CENTRE, (8, 7, 5))
+    assert not kept(part, floor=around).any()
+    # A lesion of the wall that reaches down to it, and one that fills it without a surface there.
+    below = around & ~part & (np.indices(part.shape)[2] < 20)
+    assert np.array_equal(kept(part, floor=below), part)
+    assert np.array_equal(kept(part, floor=part), part)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_longest_axis_of_a_lesion_is_three_millimetres_at_least(axis) -> None:
     voxels = [2, 2, 1]  # 2.0 x 2.4 x 2.0 mm

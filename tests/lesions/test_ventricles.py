@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.lesions.enhancing import _is_plexus, _wet
-from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
+from bids_qsmthal.lesions.ventricles import (
+    between_ventricle_and_thalamus,
+    enclosed_by_ventricles,
+)
 from tests.lesions.evidence import BOX, SHAPE, block
 
 CENTRE = (30, 25, 20)
@@ -44,3 +47,20 @@ def test_white_matter_between_a_ventricle_and_a_sulcus_is_not(gap) -> None:
     found = enclosed_by_ventricles(TEMPLATE, ventricle | sulcus, BOX)
 
     assert not found[between].any()
+
+
+def test_plexus_pressed_to_the_thalamus_lies_between_it_and_the_ventricle() -> None:
+    everywhere = np.ones(SHAPE, bool)
+    thalamus = block((30, 25, 13), (8, 10, 6))
+    template = np.where(thalamus, 10, TEMPLATE)
+    # 4 mm of plexus between the thalamus below and the ventricle above; white matter beside both.
+    plexus, beside = block((30, 25, 17), (4, 6, 2)), block((42, 25, 17), (6, 10, 2))
+    found = between_ventricle_and_thalamus(template, TEMPLATE > 0, everywhere, BOX)
+    assert found[plexus].all()
+    assert not found[beside].any()
+    assert not found[thalamus].any()
+    # Where the template has white matter, as the fornix, a lesion may lie.
+    white = block((30, 25, 17), (4, 2, 2))
+    found = between_ventricle_and_thalamus(template, TEMPLATE > 0, ~white, BOX)
+    assert not found[white].any()
+    assert found[plexus & ~white].all()
