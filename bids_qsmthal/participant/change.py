@@ -7,6 +7,7 @@ All pairs of neighbours in time are compared, and the last visit with the first.
 from __future__ import annotations
 
 import logging
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from bids_qsmthal.anatomy.volume_change import SharedBorders, volume_changes
 from bids_qsmthal.bids import manifest, visits
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
+from bids_qsmthal.bids.products import OF_VISITS, PRODUCTS
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, at
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from bids_qsmthal.bids.manifest import ManifestEntry
     from bids_qsmthal.bids.visits import FinishedVisit
     from bids_qsmthal.core.image import Affine, Image
     from bids_qsmthal.participant.lesion_changes import LesionChanges
@@ -94,9 +97,21 @@ def process(person: Session, settings: Settings) -> None:
     write_tsv(out.path(ENDING, ".tsv"), table)
     write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
     # Of visits that are compared no more.
-    for path in manifest.own_places(out.output_dir, out.session_name, before) - out.made:
+    for path in _of_comparison(out, before) - out.made:
         path.unlink(missing_ok=True)
     manifest.finish(out.output_dir, out.session_name, person.name, out.made)
+
+
+def _of_comparison(out: Derivatives, before: Iterable[ManifestEntry]) -> set[Path]:
+    """Return the files of an earlier comparison: the table, and the changes beside each visit."""
+    entries = list(before)
+    made = manifest.own_places(out.output_dir, out.session_name, entries)
+    endings = tuple(PRODUCTS[key].ending for key in OF_VISITS)
+    for session in sorted({PurePosixPath(entry.path).parent.parent.name for entry in entries}):
+        of_visit = manifest.own_places(out.output_dir, f"{out.session_name}_{session}", entries)
+        # A visit's own results are those of its own run.
+        made |= {path for path in of_visit if path.name.split(".")[0].endswith(endings)}
+    return made
 
 
 def _wanted(labels: Iterable[str], settings: Settings) -> list[str]:

@@ -178,7 +178,8 @@ def test_a_failed_registration_of_a_scan_is_a_flag_and_a_warning(good, name):
     head = flagged(found, prepared=prepared, **{name: failed})
     checks = quality.checks(head, None).set_index("verdict")
     assert quality.decision(head, None) == "check"
-    assert checks.loc["check", "reason"] == sentences.sentence(apart)
+    row = checks.loc["check"]
+    assert row["reason"] == f"{quality.REGISTERED[row['name']]}, {sentences.sentence(apart)}"
     assert apart in head.warnings
 
 

@@ -239,6 +239,18 @@ def test_a_visit_that_is_not_compared_any_more_leaves_no_changes_behind(changed)
     assert not (out / CHANGED.format("a")).exists()
 
 
+def test_the_results_of_a_visit_stay_whatever_the_comparison_lists(changed):
+    """Its manifest may come from a stranger; here it lists a visit's own files as they are."""
+    _changes(changed)
+    logs = changed.output_dir / "logs"
+    of_visit = (logs / "sub-01_ses-c_manifest.tsv").read_text().splitlines()[1:]
+    listed = [changed.output_dir / line.split("\t")[0] for line in of_visit]
+    place = logs / "sub-01_manifest.tsv"
+    place.write_text(place.read_text() + "".join(f"{line}\n" for line in of_visit))
+    _changes(changed)
+    assert [path.name for path in listed if not path.exists()] == []
+
+
 def test_lesions_of_two_visits_are_compared_where_they_lie_in_the_head(study, monkeypatch):
     for seed, session in enumerate("bc"):
         write_visit(study.output_dir, session, seed, with_gre=False)
