@@ -125,17 +125,10 @@ WITHOUT_JOURNAL = 2
 
 @dataclass
 class FailingDisk:
-    """A disk that can be made to fail and be mended; ``place`` is its folder.
-
-    Attributes
-    ----------
-    says
-        What the system says since it fails.
-    """
+    """A disk that can be made to fail and be mended; ``place`` is its folder."""
 
     place: Path
     image: Path
-    says: str = ""
     _behind: bytes = field(default=b"", repr=False)
 
     def put_in(self) -> None:
@@ -148,14 +141,12 @@ class FailingDisk:
 
     def dies(self) -> None:
         """Let every reading and writing fail from now on; what is not on the disk yet is lost."""
-        self.says = "Input/output error"
         folder = os.open(self.place, os.O_RDONLY)
         fcntl.ioctl(folder, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
         os.close(folder)
 
     def turns_read_only(self) -> None:
         """Let the kernel find a fault in it, after which it lets nobody write."""
-        self.says = "Read-only file system"
         device = run("losetup", "--noheadings", "--output", "NAME", "-j", str(self.image)).strip()
         Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("1")
 
@@ -175,7 +166,6 @@ class FailingDisk:
 
     def cannot_read(self, file: Path) -> None:
         """Let the blocks of a file, and all behind them, be unreadable."""
-        self.says = "Input/output error"
         os.sync()
         begin = _first_byte(file)
         self.take_out()
@@ -199,7 +189,6 @@ class FailingDisk:
         done = subprocess.run(["e2fsck", "-fy", str(self.image)], capture_output=True, check=False)
         assert done.returncode in {0, 1}, done.stdout
         self.put_in()
-        self.says = ""
 
 
 def _first_byte(file: Path) -> int:

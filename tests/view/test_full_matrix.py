@@ -145,8 +145,8 @@ def test_of_a_scan_the_map_and_the_label_come_and_of_the_echoes_the_one_that_is_
     # Read by the server: that map, that label, the brain for its box, the reference for the number.
     assert sorted(set(read)) == [
         *(("Chimap", None), ("space-MEGRE_desc-brain_mask", None)),
-        ("space-MEGRE_label-CSF_desc-reference_mask", None),
         ("space-MEGRE_desc-thalamus_dseg", None),
+        ("space-MEGRE_label-CSF_desc-reference_mask", None),
     ]
     assert len(read) == len(set(read))
     assert browser.value("document.querySelectorAll('#map option').length") == 2 + ECHOES
