@@ -129,6 +129,15 @@ def test_a_heading_has_the_anchor_that_links_use() -> None:
     assert slug("R2\\*, `--atlas` and [this](x.md)") == "r2---atlas-and-this"
 
 
+def test_the_example_report_is_small_whole_and_asks_for_no_other_file() -> None:
+    page = ROOT / "docs" / "gallery" / "sub-01.html"
+    text = page.read_text(encoding="utf-8")
+    assert page.stat().st_size < 1_500_000
+    assert text.count('src="data:image/webp') >= 20
+    assert re.findall(r'src="(?!data:)', text) == []
+    assert re.findall(r'href="(?!#|data:|https:)[^"]*"', text) == []
+
+
 def test_no_word_is_misspelled() -> None:
     places = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "bids_qsmthal", "tests"]
     # Not by its name: the tests may run in an environment that is not on the PATH.

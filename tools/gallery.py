@@ -1,14 +1,17 @@
-"""Make the pictures of the gallery from the outputs of a finished run, as a browser shows them.
+"""Make the pictures and the example report of the gallery from the outputs of a finished run.
 
 python tools/gallery.py OUTPUT_DIR PARTICIPANT docs/gallery
 
-That of the demo is demo/derivatives.
+OUTPUT_DIR of the demo is demo/derivatives; its participants are simulated, so no face is shown.
 """
 
 import argparse
+import base64
+import re
 import subprocess
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -27,9 +30,13 @@ OVERVIEW_HEIGHT = 820
 QUALITY = 74
 MOST_BYTES = 170_000
 
+REPORT_QUALITY = 40
+REPORT_WIDTH = 800
+MOST_BYTES_OF_REPORT = 1_500_000
+
 
 def main() -> None:
-    """Draw each figure of one participant, and the overview of all scans where there is one."""
+    """Draw figures and report of one participant, and the overview of all scans if there is one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("participant", help="such as sub-01")
@@ -43,6 +50,29 @@ def main() -> None:
     overview = chosen.output_dir / "group" / "quality.html"
     if overview.exists():
         picture(overview, chosen.gallery / "quality.webp", OVERVIEW_HEIGHT)
+    example(chosen.output_dir / f"{chosen.participant}.html", chosen.gallery)
+
+
+def example(report: Path, gallery: Path) -> None:
+    """Keep a whole report with its drawings as small pictures, without links to other files."""
+
+    def small(drawing: re.Match[str]) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            svg, webp = Path(folder) / "figure.svg", Path(folder) / "figure.webp"
+            svg.write_text(unquote(drawing[1]), encoding="utf-8")
+            picture(svg, webp, height(svg), REPORT_QUALITY, REPORT_WIDTH)
+            code = base64.b64encode(webp.read_bytes()).decode("ascii")
+        return f'<img src="data:image/webp;base64,{code}"'
+
+    text = report.read_text(encoding="utf-8")
+    text = re.sub(r'<img src="data:image/svg\+xml,([^"]*)"', small, text)
+    text = re.sub(r' *<li><a href="(?!#|data:|https:)[^"]*"[^>]*>[^<]*</a></li>\n', "", text)
+    place = gallery / report.name
+    place.write_text(text, encoding="utf-8")
+    size = place.stat().st_size
+    print(f"{place}: {size // 1000} kB")
+    if size > MOST_BYTES_OF_REPORT:
+        raise SystemExit(f"{place}: {size} bytes, expected at most {MOST_BYTES_OF_REPORT}")
 
 
 def height(drawing: Path) -> int:
@@ -52,7 +82,7 @@ def height(drawing: Path) -> int:
     return round(WIDTH * high / wide)
 
 
-def picture(shown: Path, place: Path, high: int) -> None:
+def picture(shown: Path, place: Path, high: int, quality: int = QUALITY, wide: int = WIDTH) -> None:
     """Open a file without a window and keep a small picture of it."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
@@ -74,9 +104,12 @@ def picture(shown: Path, place: Path, high: int) -> None:
             capture_output=True,
         )
         with Image.open(shot) as seen:
-            seen.convert("RGB").save(place, "webp", quality=QUALITY, method=6)
+            kept = seen.convert("RGB").resize(
+                (wide, high * wide // WIDTH), Image.Resampling.LANCZOS
+            )
+            kept.save(place, "webp", quality=quality, method=6)
     size = place.stat().st_size
-    print(f"{place}: {WIDTH} x {high}, {size // 1000} kB")
+    print(f"{place}: {wide} x {high * wide // WIDTH}, {size // 1000} kB")
     if size > MOST_BYTES:
         raise SystemExit(f"{place}: {size} bytes, expected at most {MOST_BYTES}")
 
