@@ -1,7 +1,7 @@
 """Linear interpolation of volumes on the grid of another image.
 
-Compiled: a seventh of the time of ``scipy.ndimage.affine_transform``, whose general splines work
-out anew for each voxel what a line of voxels shares (and which is the one to ask for these).
+Compiled: a quarter of the time of ``scipy.ndimage.affine_transform`` (5.8 million points: 0.05 for
+0.20 CPU-s), which is the one to ask for other splines.
 """
 
 from __future__ import annotations

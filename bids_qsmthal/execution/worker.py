@@ -60,8 +60,8 @@ def keep_freed_memory() -> None:
     """Let this process use the memory that it freed again, in place of new memory of the system.
 
     Arrays of whole heads are mapped one by one, and unmapped when they go: the system clears each
-    page of each of them anew. Of a participant with four scans that was 4.4 s of 7.3 s in the
-    system; the peak of memory grows by 2 % (1.76 to 1.79 GB).
+    page of each of them anew. Of a participant with four scans that was half of 7.3 s in the
+    system; the peak of memory grows by 2 % at most (1.76 to 1.79 GB).
     """
     # Another C library than GNU's, as on macOS: it keeps its own counsel.
     with suppress(AttributeError, OSError, TypeError):
