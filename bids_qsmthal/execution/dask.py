@@ -23,7 +23,7 @@ from bids_qsmthal.execution.worker import thread_limits, work
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future, Worker, WorkerPlugin
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.execution.worker import Process
@@ -182,6 +182,7 @@ def _client(settings: Settings, participants: int) -> Iterator[Client]:
     address = settings.placement.scheduler_address
     if not address:
         with _cluster(settings, participants) as cluster, distributed.Client(cluster) as client:
+            client.register_plugin(_silent())
             yield client
         return
     where: dict[str, Any] = (
@@ -209,6 +210,7 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
         "temporary-directory": str(settings.work_dir / "dask"),
         "distributed.deploy.lost-worker-timeout": REPLACEMENT_S,
     }
+    _be_silent()
     with dask.config.set(choices):
         with keyboard_left_to_the_run():
             cluster = LocalCluster(
@@ -217,11 +219,31 @@ def _cluster(settings: Settings, participants: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 # As many run as memory allows; one that swells a little is no reason to kill it.
                 memory_limit=0,
-                # How a participant ended its outcome says. What Dask's own heartbeats say of a
-                # scheduler that is being stopped are tracebacks that nobody can act on.
                 silence_logs=logging.CRITICAL,
                 dashboard_address=os.environ.get("DASK_DISTRIBUTED__DASHBOARD_ADDRESS", ":0"),
                 env=thread_limits(threads),
             )
         with cluster:
             yield cluster
+
+
+def _be_silent() -> None:
+    """Keep Dask's own log of this process quiet, for good.
+
+    How a participant ended its outcome says. What Dask says of a scheduler that is being stopped
+    are tracebacks that nobody can act on. ``silence_logs`` alone ends when a worker or the cluster
+    closes, and some of them come after it.
+    """
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _silent() -> WorkerPlugin:
+    """Return what makes the workers of this machine quiet, those started later, too."""
+    from distributed import WorkerPlugin  # noqa: PLC0415 - an extra
+
+    class Silent(WorkerPlugin):
+        def setup(self, worker: Worker) -> None:  # noqa: ARG002 - passed by name
+            _be_silent()
+
+    return Silent()

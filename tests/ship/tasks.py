@@ -15,6 +15,8 @@ HUNGRY_S = 8
 
 def process(session: Session, settings: Settings) -> None:
     logging.getLogger("bids_qsmthal.test").info("threads %s", os.environ["OMP_NUM_THREADS"])
+    speaks = logging.getLogger("distributed.batched").isEnabledFor(logging.ERROR)
+    logging.getLogger("bids_qsmthal.test").info("Dask is %s", "heard" if speaks else "silent")
     attempt = settings.output_dir / f"{session.name}.attempt-{time.time_ns()}"
     attempt.touch()
     kind = session.subject.rstrip("0123456789")
