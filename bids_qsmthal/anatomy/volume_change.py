@@ -109,6 +109,54 @@ def volume_changes(first: Image, second: Image, shared: SharedBorders) -> tuple[
     return (*thalami, *ventricles, *_tissue_changes(first, second, shared))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThicknessChange:
+    """The change of the mean thickness of the cortex.
+
+    Attributes
+    ----------
+    mean_mm
+        The mean of both visits.
+    change_mm, standard_error_mm
+        Second visit less first.
+    """
+
+    mean_mm: float
+    change_mm: float
+    standard_error_mm: float
+
+
+def thickness_change(
+    first: tuple[Image, Image], second: tuple[Image, Image]
+) -> ThicknessChange | None:
+    """Return how the cortex's thickness changed where both visits have cortex.
+
+    Parameters
+    ----------
+    first, second
+        Of each visit, sampled on the grid of the frame: thickness (mm, 0 outside the cortex), and
+        the share of each voxel that is cortex. Their ratio is the thickness that the voxel has,
+        not mixed with what is no cortex.
+
+    Returns
+    -------
+    ThicknessChange or None
+        ``None`` where the visits share no cortex. The standard error is by the scatter of blocks:
+        what moves the whole cortex alike, another contrast for example, is not in it.
+    """
+    both = (first[1].data >= 0.5) & (second[1].data >= 0.5)
+    count = int(both.sum())
+    if not count:
+        return None
+    one, two = (
+        np.where(both, thickness.data / np.where(both, share.data, 1.0), 0.0)
+        for thickness, share in (first, second)
+    )
+    change, error = _integral(two - one, both, first[0])
+    mean = float((one + two)[both].mean(dtype=np.float64)) / 2
+    return ThicknessChange(mean_mm=mean, change_mm=change / count, standard_error_mm=error / count)
+
+
 @dataclass(frozen=True, slots=True)
 class _Change:
     volume_mm3: float

@@ -13,30 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.anatomy import read_itk_affine_text
 from bids_qsmthal.anatomy.visits import VisitFrame, VisitScan, visit_frame
 from bids_qsmthal.anatomy.volume_change import SharedBorders, volume_changes
 from bids_qsmthal.bids import manifest, visits
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.bids.products import OF_VISITS, PRODUCTS
-from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import DataError, at
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.lesions import LesionChange
-from bids_qsmthal.participant import lesion_changes
-from bids_qsmthal.participant.change_rows import (
-    DICTIONARY,
-    VisitPair,
-    chi_rows,
-    lesion_rows,
-    volume_rows,
-)
+from bids_qsmthal.participant import change_measures, lesion_changes
+from bids_qsmthal.participant.change_measures import image
+from bids_qsmthal.participant.change_rows import DICTIONARY, VisitPair, lesion_rows, volume_rows
 from bids_qsmthal.participant.pipeline import VISIT_FRAME, VISIT_STAGES, VOLUME_CHANGE, Plan
 from bids_qsmthal.participant.runner import Runner
-from bids_qsmthal.roi.change import GreVisit, chi_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +36,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.bids.manifest import ManifestEntry
     from bids_qsmthal.bids.visits import FinishedVisit
-    from bids_qsmthal.core.image import Affine, Image
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.lesion_changes import LesionChanges
     from bids_qsmthal.settings import Settings
 
@@ -161,12 +153,8 @@ def _check_one_head(person: Session, found: Sequence[FinishedVisit], frame: Visi
 
 
 def _scan(visit: FinishedVisit) -> VisitScan:
-    brain = _image(visit, "space-T1w_desc-brain_mask")
-    return VisitScan(_image(visit, "desc-preproc_T1w"), brain.like(brain.data > 0))
-
-
-def _image(visit: FinishedVisit, name: str) -> Image:
-    return nifti.load(visit.files[f"{name}.nii.gz"])
+    brain = image(visit, "space-T1w_desc-brain_mask")
+    return VisitScan(image(visit, "desc-preproc_T1w"), brain.like(brain.data > 0))
 
 
 def _table(
@@ -180,7 +168,7 @@ def _table(
     last = len(found) - 1
     pairs = [(number, number + 1) for number in range(last)]
     pairs += [(0, last)] if last > 1 else []
-    even = [frame.even(_image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
+    even = [frame.even(image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
     # One set of borders for all pairs: the steps from visit to visit add up.
     shared = _shared(found, frame)
     rows: list[dict[str, object]] = []
@@ -194,7 +182,10 @@ def _table(
         )
         changes = runner.run(VOLUME_CHANGE, volume_changes, even[first], even[second], shared)
         rows += volume_rows(pair, changes)
-        rows += _of_chi(pair, found, frame, (first, second))
+        rows += change_measures.of_thickness(pair, found, frame, (first, second))
+        rows += change_measures.of_chi(pair, found, frame, (first, second))
+        rows += change_measures.of_variants(pair, found[first], found[second])
+        rows += change_measures.of_lesion_volume(pair, found[first], found[second])
         if (first, second) in changed:
             rows += _of_lesions(pair, changed[first, second])
     return pd.DataFrame(rows, columns=list(DICTIONARY))
@@ -204,11 +195,12 @@ def _shared(found: Sequence[FinishedVisit], frame: VisitFrame) -> SharedBorders:
     """Return the mean of all visits' tissues and structures, in the frame."""
     tissues = {
         name: _mean(
-            [_image(one, f"space-T1w_label-{name.upper()}_probseg") for one in found], frame
+            [image(one, f"space-T1w_label-{name.upper()}_probseg") for one in found],
+            frame,
         )
         for name in ("gm", "wm", "csf")
     }
-    labels = [_image(one, "space-T1w_desc-deepgray_dseg") for one in found]
+    labels = [image(one, "space-T1w_desc-deepgray_dseg") for one in found]
     sides = {
         index: _mean([one.like((one.data == index).astype(np.float32)) for one in labels], frame)
         for index in (*THALAMUS, *LATERAL_VENTRICLE)
@@ -226,28 +218,6 @@ def _mean(images: Sequence[Image], frame: VisitFrame) -> Image:
     return frame.brain.like(np.asarray(np.mean(carried, axis=0), np.float32))
 
 
-CHI = ("Chimap", "space-MEGRE_desc-thalamus_dseg")
-REFERENCE = "space-MEGRE_label-CSF_desc-reference_mask"
-GRE_TO_T1W = "from-T1w_to-MEGRE_mode-image_xfm.txt"
-"""Resamples T1w onto the gradient echo: it takes points of the gradient echo to T1w."""
-
-
-def _of_chi(
-    pair: VisitPair, found: Sequence[FinishedVisit], frame: VisitFrame, which: tuple[int, int]
-) -> list[dict[str, object]]:
-    """Return the rows of susceptibility; none where a visit has no map."""
-    needed = (*(f"{name}.nii.gz" for name in (*CHI, REFERENCE)), GRE_TO_T1W, MEASURES)
-    for number in which:
-        lacking = [name for name in needed if name not in found[number].files]
-        if lacking:
-            log.info("ses-%s has no %s: no change of chi.", found[number].session, lacking[0])
-            return []
-    scans = [_gre(found[number], frame.to_visits[number]) for number in which]
-    errors = [_errors_ppb(found[number].files[MEASURES]) for number in which]
-    both = {side: float(np.hypot(errors[0][side], errors[1][side])) for side in errors[0]}
-    return chi_rows(pair, chi_changes(*scans), both)
-
-
 def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]]:
     """Return the rows of lesions; only a reader says which ones are larger."""
     enlarged = None if found.source == OURS else found.count(LesionChange.ENLARGED)
@@ -257,26 +227,3 @@ def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]
         new_mm3=found.volume_mm3(LesionChange.NEW),
         enlarged=enlarged,
     )
-
-
-def _gre(visit: FinishedVisit, frame_to_t1w: Affine) -> GreVisit:
-    with at(visit.files[GRE_TO_T1W]):
-        gre_to_t1w = read_itk_affine_text(visit.files[GRE_TO_T1W].read_text(encoding="utf-8"))
-    chi, thalamus, reference = (_image(visit, name) for name in (*CHI, REFERENCE))
-    way: Affine = np.linalg.inv(frame_to_t1w) @ gre_to_t1w
-    return GreVisit(chi_ppm=chi, thalamus=thalamus, reference=reference, to_frame=way)
-
-
-MEASURES = "desc-qsmthal_measures.tsv"
-
-
-def _errors_ppb(path: Path) -> dict[str, float]:
-    """Return the standard error of each single measurement, by hemisphere.
-
-    Both together are taken for that of the change, as if nothing of their errors were shared: on
-    the safe side, for slow errors of the field and of the borders recur.
-    """
-    table = pd.read_csv(path, sep="\t", na_values="n/a")
-    wanted = table[(table["measure"] == "chi_relative_csf_se") & (table["region"] == "thalamus")]
-    found = dict(zip(wanted["hemisphere"], wanted["value"], strict=True))
-    return {side: float(found.get(side, np.nan)) for side in ("L", "R", "LR")}

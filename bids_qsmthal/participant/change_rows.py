@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from scipy import stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bids_qsmthal.anatomy.volume_change import VolumeChange
-    from bids_qsmthal.roi.change import ChiChange
+    from bids_qsmthal.anatomy.volume_change import ThicknessChange, VolumeChange
+    from bids_qsmthal.roi.change import ChiChange, Place
 
 Z = float(stats.norm.ppf(0.975))
 """Of a 95 % interval; beyond it a change is called reliable (Jacobson and Truax 1991, doi
@@ -26,9 +27,10 @@ DICTIONARY: Mapping[str, Any] = {
     "measure": {
         "Description": "What changed.",
         "Levels": {
-            "volume": "volume, by the movement of its borders",
+            "volume": "volume, by the movement of its borders; of lesions by their masks",
             "chi_relative_csf": "mean susceptibility less that of the CSF reference, in the voxels "
             "that both visits chose",
+            "thickness_mean": "mean thickness of the cortex, where both visits have cortex",
             "new_count": "number of lesions that are new at the later visit",
             "new_volume": "their volume at the later visit",
             "enlarged_count": "number of lesions that a reader called larger than at the earlier "
@@ -37,6 +39,14 @@ DICTIONARY: Mapping[str, Any] = {
     },
     "region": {"Description": "Structure, as in the table of measures."},
     "hemisphere": {"Description": "L, R, or LR together; n/a where it has no sides."},
+    "variant": {
+        "Description": "Background removal of the map of susceptibility; n/a for other measures.",
+        "Levels": {
+            "default": "the map of the run",
+            "*": "another one: the difference of the two single measurements in all voxels of "
+            "each visit, for its maps are not kept; without a standard error",
+        },
+    },
     "value": {"Description": "Mean of both visits; n/a for counts of changes."},
     "change": {"Description": "Later visit less earlier; of new lesions what came."},
     "unit": {"Description": "Of value, change and their errors."},
@@ -79,8 +89,16 @@ def volume_rows(pair: VisitPair, changes: Iterable[VolumeChange]) -> list[dict[s
     return rows
 
 
+def thickness_rows(pair: VisitPair, found: ThicknessChange) -> list[dict[str, object]]:
+    """Return the row of cortical thickness."""
+    place = ("thickness_mean", "cortex", "LR")
+    row = _row(pair, place, found.change_mm, found.standard_error_mm)
+    percent = 100 * found.change_mm / found.mean_mm
+    return [row | {"value": found.mean_mm, "unit": "mm", "change_percent": percent}]
+
+
 def chi_rows(
-    pair: VisitPair, changes: Iterable[ChiChange], errors: Mapping[str, float]
+    pair: VisitPair, changes: Iterable[ChiChange], errors: Mapping[Place, float]
 ) -> list[dict[str, object]]:
     """Return the rows of susceptibility.
 
@@ -89,16 +107,61 @@ def chi_rows(
     pair, changes
         What was measured.
     errors
-        Standard error (ppb) of the change of each hemisphere.
+        Standard error (ppb) of the change of each region.
     """
-    rows = []
-    for one in changes:
-        place = ("chi_relative_csf", "thalamus", one.hemisphere)
-        change = one.second_ppb - one.first_ppb
-        row = _row(pair, place, change, errors.get(one.hemisphere, math.nan))
-        mean = (one.first_ppb + one.second_ppb) / 2
-        rows.append(row | {"value": mean, "unit": "ppb", "change_percent": math.nan})
-    return rows
+    return [
+        _chi_row(
+            pair,
+            (one.region, one.hemisphere),
+            (one.first_ppb, one.second_ppb),
+            errors.get((one.region, one.hemisphere), math.nan),
+        )
+        | {"variant": "default"}
+        for one in changes
+    ]
+
+
+BACKGROUND = "background"
+"""The choice in the table of choices that is another background removal."""
+
+
+def variant_rows(
+    pair: VisitPair, first: pd.DataFrame, second: pd.DataFrame
+) -> list[dict[str, object]]:
+    """Return the change of the thalami by the other background removals that both visits have.
+
+    Parameters
+    ----------
+    first, second
+        The tables of choices of both visits.
+    """
+    keys = ["variant", "hemisphere"]
+    one, two = (table[table["choice"] == BACKGROUND] for table in (first, second))
+    both = one.merge(two, on=keys, suffixes=("_first", "_second"))
+    return [
+        _chi_row(pair, ("thalamus", str(hemisphere)), (before, after), math.nan)
+        | {"variant": str(variant)}
+        for variant, hemisphere, before, after in zip(
+            *(both[name] for name in (*keys, "value_first", "value_second")), strict=True
+        )
+    ]
+
+
+def _chi_row(
+    pair: VisitPair, place: Place, values_ppb: tuple[float, float], error_ppb: float
+) -> dict[str, object]:
+    first, second = values_ppb
+    row = _row(pair, ("chi_relative_csf", *place), second - first, error_ppb)
+    return row | {"value": (first + second) / 2, "unit": "ppb", "change_percent": math.nan}
+
+
+def lesion_volume_row(pair: VisitPair, first_mm3: float, second_mm3: float) -> dict[str, object]:
+    """Return the row of the volume of all lesions: the difference of two masks."""
+    # Two masks of one scan differ by what nobody has measured: no standard error.
+    mean = (first_mm3 + second_mm3) / 2
+    row = _row(pair, ("volume", "lesion", "n/a"), second_mm3 - first_mm3, math.nan)
+    percent = 100 * (second_mm3 - first_mm3) / mean if mean else math.nan
+    return row | {"value": mean, "unit": "mm3", "change_percent": percent}
 
 
 def lesion_rows(
@@ -132,6 +195,7 @@ def _row(
         "measure": measure,
         "region": region,
         "hemisphere": hemisphere,
+        "variant": None,
         "change": change,
         "change_se": error,
         "change_ci_low": change - Z * error,

@@ -51,7 +51,17 @@ def write_lesions(out, session, *numbers):
     manifest.finish(out, name, name, [*before, *made, sidecar])
 
 
-def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre=True):
+def write_visit(  # noqa: PLR0913, PLR0915 - what a session leaves
+    out,
+    session,
+    seed,
+    *,
+    ventricle_mm=5.0,
+    chi_ppb=-20.0,
+    front_ppb=0.0,
+    cortex_mm=2.5,
+    with_gre=True,
+):
     """Write the outputs of one session: a head of balls, and its manifest."""
     name = f"sub-01_ses-{session}"
     folder = out / "sub-01" / f"ses-{session}" / "anat"
@@ -74,11 +84,16 @@ def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre
         "space-T1w_label-WM_probseg": wm,
         "space-T1w_label-CSF_probseg": csf,
         "space-T1w_desc-deepgray_dseg": labels,
+        "space-T1w_desc-thickness_morph": cortex_mm * (brain - white > 0.5),
     }
     if with_gre:
         both = (thalami[0] > 0.9) + 2 * (thalami[1] > 0.9)
+        # Groups of nuclei: the front half, which may have iron of its own, and the back.
+        y, x = np.indices(SHAPE)[1], np.indices(SHAPE)[0]
+        front = y > 17
         images |= {
-            "Chimap": 1e-3 * chi_ppb * (both > 0),
+            "Chimap": 1e-3 * (chi_ppb + front_ppb * front) * (both > 0),
+            "space-MEGRE_desc-thalamicnuclei_dseg": np.where(front, 1, 6) + 20 * (x > 24),
             "space-MEGRE_desc-thalamus_dseg": both,
             "space-MEGRE_label-CSF_desc-reference_mask": sum(ventricles) > 0.9,
         }
@@ -89,10 +104,29 @@ def write_visit(out, session, seed, *, ventricle_mm=5.0, chi_ppb=-20.0, with_gre
     if with_gre:
         way = folder / f"{name}_from-T1w_to-MEGRE_mode-image_xfm.txt"
         way.write_text(itk_affine_text(np.eye(4)), encoding="utf-8")
-        rows = [("chi_relative_csf_se", "thalamus", side, 1.5) for side in ("L", "R", "LR")]
+        rows = [
+            ("chi_relative_csf_se", region, side, error)
+            for region, error in (("thalamus", 1.5), ("thalamus_av", 2.0))
+            for side in ("L", "R", "LR")
+        ]
         table = pd.DataFrame(rows, columns=["measure", "region", "hemisphere", "value"])
         table.to_csv(folder / f"{name}_desc-qsmthal_measures.tsv", sep="\t", index=False)
         made += [way, folder / f"{name}_desc-qsmthal_measures.tsv"]
+        tables = {
+            "space-MEGRE_desc-thalamicnuclei_dseg": [
+                *[("index", "name"), (1, "Left-AV"), (6, "Left-Pul")],
+                *[(21, "Right-AV"), (26, "Right-Pul")],
+            ],
+            "desc-qsmthal_sensitivity": [
+                ("choice", "variant", "hemisphere", "value"),
+                ("default", "default", "LR", chi_ppb),
+                ("background", "pdf", "LR", 2 * chi_ppb),
+                ("background", f"only-{session}", "LR", chi_ppb),
+            ],
+        }
+        for ending, lines in tables.items():
+            made.append(folder / f"{name}_{ending}.tsv")
+            made[-1].write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
     manifest.finish(out, name, name, made)
 
 
@@ -148,7 +182,8 @@ def test_visits_are_compared_in_the_order_of_time_with_truth_in_every_row(study)
     listed = {entry.path for entry in manifest.read_of(out, "sub-01")}
     assert "sub-01/anat/sub-01_desc-qsmthal_change.tsv" in listed
 
-    chi = table[(table["measure"] == "chi_relative_csf") & (table["hemisphere"] == "LR")]
+    chi = table[(table["variant"] == "default") & (table["hemisphere"] == "LR")]
+    chi = chi[chi["region"] == "thalamus"]
     assert chi["change"].tolist() == pytest.approx([4.0, 8.0, 12.0], abs=1e-3)
     assert chi["change_se"].tolist() == pytest.approx([1.5 * 2**0.5] * 3)
     assert chi["reliable"].tolist() == ["no", "yes", "yes"]
@@ -166,12 +201,65 @@ def test_visits_are_compared_in_the_order_of_time_with_truth_in_every_row(study)
     assert (thalami["change_percent"].abs() < 1.0).all()
 
 
+def _rows(table, measure, region, **more):
+    """Return the rows of one measure and place of two visits, in one form."""
+    wanted = {"measure": measure, "region": region, **more}
+    return table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+
+
+def test_nuclei_change_by_what_both_visits_share_and_the_rest_of_the_thalamus_does_not(study):
+    write_visit(study.output_dir, "b", 1, front_ppb=2.0)
+    write_visit(study.output_dir, "c", 2, front_ppb=5.0)
+    table = _changes(study)
+    front = _rows(table, "chi_relative_csf", "thalamus_av")
+    assert front["hemisphere"].tolist() == ["L", "LR", "R"]
+    assert front["change"].tolist() == pytest.approx([3.0] * 3, abs=1e-3)
+    assert front["value"].tolist() == pytest.approx([-16.5] * 3, abs=1e-3)
+    # Of two single numbers, each with an error of 2.
+    assert front["change_se"].tolist() == pytest.approx([2 * 2**0.5] * 3)
+    back = _rows(table, "chi_relative_csf", "thalamus_pul", hemisphere="LR")
+    assert back["change"].tolist() == pytest.approx([0.0], abs=1e-3)
+    # Its error is not in the tables of the visits.
+    assert back[["change_se", "reliable"]].isna().all(axis=None)
+
+
+def test_another_background_removal_stands_beside_where_both_visits_have_it(study):
+    write_visit(study.output_dir, "b", 1, chi_ppb=-20.0)
+    write_visit(study.output_dir, "c", 2, chi_ppb=-16.0)
+    table = _changes(study)
+    chi = table[table["measure"] == "chi_relative_csf"]
+    assert set(chi["variant"]) == {"default", "pdf"}
+    (other,) = chi[chi["variant"] == "pdf"].to_dict("records")
+    assert (other["region"], other["hemisphere"]) == ("thalamus", "LR")
+    assert (other["change"], other["value"]) == pytest.approx((8.0, -36.0))
+    assert np.isnan(other["change_se"])
+    assert table.loc[table["measure"] != "chi_relative_csf", "variant"].isna().all()
+
+
+def test_cortical_thickness_changes_in_millimetres_and_percent(study):
+    for session, seed, cortex_mm in (("b", 1, 2.5), ("c", 2, 2.4), ("a", 3, 2.6)):
+        write_visit(study.output_dir, session, seed, cortex_mm=cortex_mm, with_gre=False)
+    cortex = _rows(_changes(study), "thickness_mean", "cortex")
+    assert cortex["change"].tolist() == pytest.approx([-0.1, 0.2, 0.1], abs=1e-5)
+    assert cortex["value"].tolist() == pytest.approx([2.45, 2.5, 2.55], abs=1e-5)
+    assert cortex["change_percent"].tolist() == pytest.approx([-100 * 0.1 / 2.45, 8.0, 10 / 2.55])
+    assert set(cortex["unit"]) == {"mm"}
+
+
+def test_the_volume_of_lesions_changes_by_their_masks(changed):
+    lesions = _rows(_changes(changed), "volume", "lesion")
+    one, both = (sum(float(LESION[n].sum()) for n in which) for which in ((1,), (1, 2)))
+    assert lesions["change"].tolist() == [both - one, 0.0, both - one]
+    assert lesions["value"].tolist() == [(one + both) / 2, both, (one + both) / 2]
+    assert lesions[["change_se", "reliable"]].isna().all(axis=None)
+
+
 CHANGED = "sub-01/ses-{0}/anat/sub-01_ses-{0}_space-T1w_desc-lesionchange_dseg.nii.gz"
 
 
 def _lesion_changes(table):
     """Return new, their volume, and enlarged of each pair of visits."""
-    rows = table[table["region"] == "lesion"]
+    rows = table[(table["region"] == "lesion") & (table["measure"] != "volume")]
     assert rows[["value", "change_se", "reliable"]].isna().all(axis=None)
     return {
         pair: tuple(of["change"])
@@ -289,7 +377,7 @@ def test_without_dates_nothing_is_given_per_year(study, caplog):
         ("ses-2", "ses-10")
     }
     assert table["change_per_year"].isna().all()
-    assert set(table["measure"]) == {"volume"}
+    assert set(table["measure"]) == {"volume", "thickness_mean"}
     assert "no acq_time of ses-2, ses-10" in caplog.text
 
 
