@@ -15,7 +15,7 @@ from bids_qsmthal import choices
 from bids_qsmthal.app import options, step_options
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import ExitCode
-from bids_qsmthal.participant import lesion_iron, measures, quality
+from bids_qsmthal.participant import lesion_iron, lesion_regions, measures, quality
 from bids_qsmthal.report import words
 from bids_qsmthal.roi.quality import LIMITS
 
@@ -173,6 +173,12 @@ PAGES = {
         "Table of lesions",
         "`sub-01_desc-qsmthal_lesions.tsv`: one row for each distinct T2 lesion.",
         lesion_iron.DICTIONARY,
+    ),
+    "lesion-regions-table": lambda: dictionary(
+        "Table of lesions and regions",
+        "`sub-01_desc-atlases_lesions.tsv`: one row for each distinct T2 lesion and region of an "
+        "atlas (`--atlas`) that share a voxel.",
+        lesion_regions.DICTIONARY,
     ),
     "quality-table": lambda: dictionary(
         "Table of quality",

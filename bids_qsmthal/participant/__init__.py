@@ -91,7 +91,7 @@ def process(session: Session, settings: Settings) -> None:
     if not settings.reports_only:
         saving.save_structural(session, structural, settings, out)
         saving.save_gradient_echo(session, susceptibility or relaxation, structural, settings, out)
-        saving.save_atlases(session, measured, out)
+        saving.save_atlases(session, measured, susceptibility, out)
         output_spaces.save(
             session, settings.output_spaces, structural, susceptibility or relaxation, out
         )

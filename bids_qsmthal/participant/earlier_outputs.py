@@ -61,6 +61,7 @@ OF_SCAN = re.compile(
                 if product.space == "MEGRE"
             ),
             r"desc-qsmthal_(measures|quality|sensitivity|acquisition|lesions)\.(tsv|json)",
+            r"desc-atlases_lesions\.(tsv|json)",
             r"from-\w+_to-\w+_mode-image_xfm\.(txt|json)",
         )
     )

@@ -15,7 +15,13 @@ from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
 from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import MNI_CODE, save_field
-from bids_qsmthal.participant import dictionaries, image_methods, lesion_iron, quality
+from bids_qsmthal.participant import (
+    dictionaries,
+    image_methods,
+    lesion_iron,
+    lesion_regions,
+    quality,
+)
 from bids_qsmthal.participant.measures import DICTIONARY
 from bids_qsmthal.participant.relaxation import MagnitudeResults
 from bids_qsmthal.participant.separated import provenance
@@ -197,14 +203,26 @@ def _save_lesions(
     write_json(out.path("desc-qsmthal_lesions", ".json"), dict(lesion_iron.DICTIONARY))
 
 
-def save_atlases(session: Session, atlases: Sequence[MeasuredAtlas], out: Derivatives) -> None:
-    """Save the regions of the user's atlases on the grid of T1w, with their names."""
+def save_atlases(
+    session: Session,
+    atlases: Sequence[MeasuredAtlas],
+    scan: Susceptibility | None,
+    out: Derivatives,
+) -> None:
+    """Save the regions of the user's atlases on the grid of T1w, with their names.
+
+    With distinct lesions also which of them lie in which region.
+    """
     sources = _uris(session, (session.t1w, *session.inversions))
     for one in atlases:
         product, how = of_atlas(one.atlas.name), {"AtlasFile": one.atlas.file_name}
         method = how | {"Space": one.space, "Regions": one.method}
         out.save(product, one.carried.labels, sources=sources, method=method, dtype=np.int32)
         out.save_labels(product, _names_table(one.atlas.names))
+    if atlases and scan is not None and scan.lesions is not None:
+        table = lesion_regions.lesion_regions(scan.lesions.distinct.labels, atlases)
+        write_tsv(out.path("desc-atlases_lesions", ".tsv"), table)
+        write_json(out.path("desc-atlases_lesions", ".json"), dict(lesion_regions.DICTIONARY))
 
 
 def _zero(maps: Maps, regions: RegionResults | None) -> dict[str, str | float]:

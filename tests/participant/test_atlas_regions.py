@@ -1,5 +1,6 @@
 """Regions of a user's atlas in a participant: where they lie and what is measured in them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.participant import atlas_regions, measures, page, saving
-from bids_qsmthal.participant.earlier_outputs import SHARED
+from bids_qsmthal.participant.earlier_outputs import OF_SCAN, SHARED
 from bids_qsmthal.participant.kept_results import KeptResults, key_of
 from bids_qsmthal.participant.pipeline import ATLASES, plan, requested
 from bids_qsmthal.report import ParticipantReport
@@ -200,17 +201,21 @@ def test_an_atlas_outside_the_brain_of_a_participant_is_refused() -> None:
         rows_of(structural, scan)
 
 
-def test_the_label_image_is_saved_with_its_names_and_its_source(tmp_path: Path) -> None:
-    structural, scan = participant()
-    one = atlas_of(labelled=True, in_template=False)
-    found = atlas_regions.measured((one,), structural, scan, Running())
-    out = Derivatives(
-        output_dir=tmp_path,
+def outputs(folder: Path) -> Derivatives:
+    return Derivatives(
+        output_dir=folder,
         entities=(("sub", "01"),),
         gre_entities=(),
         references={"T1w": "bids:raw:sub-01/anat/sub-01_T1w.nii.gz"},
     )
-    saving.save_atlases(Session(root=tmp_path, subject="01"), found, out)
+
+
+def test_the_label_image_is_saved_with_its_names_and_its_source(tmp_path: Path) -> None:
+    structural, scan = participant()
+    one = atlas_of(labelled=True, in_template=False)
+    found = atlas_regions.measured((one,), structural, scan, Running())
+    out = outputs(tmp_path)
+    saving.save_atlases(Session(root=tmp_path, subject="01"), found, None, out)
     begin = "sub-01_space-T1w_desc-atlasown_dseg"
     table = pd.read_csv(out.folder / f"{begin}.tsv", sep="\t")
     assert dict(zip(table["index"], table["name"], strict=True)) == {5: "left", 8: "right"}
@@ -218,6 +223,47 @@ def test_the_label_image_is_saved_with_its_names_and_its_source(tmp_path: Path) 
     # A later run without the atlas removes it.
     assert len(out.made) == 3
     assert all(SHARED.fullmatch(path.name.removeprefix("sub-01_")) for path in out.made)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_parts_of_a_lesion_in_each_region_are_told(tmp_path: Path, *, labelled: bool) -> None:
+    structural, scan = participant()
+    one = replace(atlas_of(labelled=labelled, in_template=False), name="tracts")
+    found = atlas_regions.measured((one, replace(one, name="again")), structural, scan, Running())
+    t1w = structural.lesion_mask
+    left, right = np.moveaxis(spheres(t1w, LEFT, RIGHT), -1, 0)
+    numbers = np.zeros(t1w.shape, np.int32)
+    # Lesion 2 holds the upper part of both regions, lesion 1 lies in none.
+    numbers[:, :, 13:], numbers[:, :, :2] = 2, 1
+    scan.lesions = SimpleNamespace(distinct=SimpleNamespace(labels=t1w.like(numbers)))
+    out = outputs(tmp_path)
+    session = Session(root=tmp_path, subject="01")
+    saving.save_atlases(session, found, scan, out)
+    name = "desc-atlases_lesions"
+    table = pd.read_csv(out.folder / f"sub-01_{name}.tsv", sep="\t")
+    described = json.loads((out.folder / f"sub-01_{name}.json").read_text())
+    assert list(described) == list(table.columns)
+    assert set(table["id"]) == {2}
+    assert list(dict.fromkeys(table["atlas"])) == ["tracts", "again"]
+    own = table[table["atlas"] == "tracts"].set_index("region")
+    assert dict(own["label"]) == ({"left": 5, "right": 8} if labelled else {"left": 1, "right": 2})
+    slab = numbers == 2
+    # The atlas has voxels of 1.5 mm, and truth is drawn on those of T1w.
+    for region, truth in (("left", left), ("right", right)):
+        shared = (slab & truth).sum()
+        assert own.loc[region, "volume_mm3"] == pytest.approx(8 * shared, rel=0.1)
+        assert own.loc[region, "lesion_share"] == pytest.approx(shared / slab.sum(), rel=0.1)
+        assert own.loc[region, "region_share"] == pytest.approx(shared / truth.sum(), abs=0.08)
+    assert list(own["volume_mm3"]) == sorted(own["volume_mm3"], reverse=True)
+    # A later run without the atlas, or without the scan, removes it.
+    assert sum(bool(OF_SCAN.fullmatch(f"{path.name[7:]}")) for path in out.made) == 2
+
+
+def test_without_an_atlas_there_is_no_table_of_parts(tmp_path: Path) -> None:
+    out, (_, scan) = outputs(tmp_path), participant()
+    scan.lesions = SimpleNamespace(distinct=SimpleNamespace(labels=grid(2, 4, "i4")))
+    saving.save_atlases(Session(root=tmp_path, subject="01"), (), scan, out)
+    assert not out.made
 
 
 def test_the_stage_is_considered_where_an_atlas_is_named(tmp_path: Path) -> None:
