@@ -6,6 +6,7 @@
 ``python benchmarks/qsm.py solvers``           the accelerated solver against the reference
 ``python benchmarks/qsm.py accuracy [FOLDER]`` every inversion and background against truth
 ``python benchmarks/qsm.py phase [FOLDER]``    unwrapping and phase offset against the true field
+``python benchmarks/qsm.py masks``             ``--mask`` and its threshold on scans with dropouts
 
 FOLDER has ``bids/`` and ``truth/`` as ``bids_qsmthal demo`` writes them; without it, participants
 are simulated. CPU-seconds count user and system time of all threads.
@@ -542,6 +543,115 @@ def _field_row(case: Case, fit: ComplexFit | EchoByEcho) -> tuple[float, ...]:
     return wrong, typical_hz, typical_hz / bound_hz, spent_s
 
 
+DROPOUTS = simulate.Protocol(
+    name="dropouts",
+    voxel_size_mm=(1.5, 1.5, 3.0),
+    shape=(116, 140, 46),
+    oversampling=(2, 2, 4),
+    acquisition=qsm.Acquisition(
+        echo_times_s=(0.006, 0.012, 0.018, 0.024, 0.030, 0.036), field_strength_t=3.0
+    ),
+    repetition_time_s=0.045,
+    flip_angle_deg=18.0,
+)
+"""Thick slices and late echoes: signal above the sinuses and the ears dephases in its voxels."""
+
+MASK_THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+
+
+class MaskScore(NamedTuple):
+    """What a mask keeps, and how near the map in it is to the truth."""
+
+    kept: float
+    dephased: float
+    error_ppb: float
+    map_error_ppb: float
+    nrmse: float
+    near_nrmse: float
+
+
+def masks(participants: int = 8) -> None:
+    """Print what ``--mask brain+phase`` gains beside the brain alone, for each threshold."""
+    compile_first()
+    rows: dict[str, list[MaskScore]] = {}
+    truth_ppb = np.linspace(-45, 10, participants)
+    for index, value in enumerate(truth_ppb):
+        with tempfile.TemporaryDirectory() as folder:
+            case = _with_dropouts(Path(folder), index, float(value))
+        for name, found in _in_masks(case).items():
+            rows.setdefault(name, []).append(found)
+        print(f"{index + 1} of {participants}", file=sys.stderr, flush=True)
+    print(
+        "| mask | brain kept % | of it dephased % | mean abs error ppb (mean) "
+        "| slope of error (of the map alone) | NRMSE % | within 10 mm of a dropout % |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, found_rows in rows.items():
+        print(_mask_row(name, found_rows, truth_ppb))
+
+
+def _with_dropouts(folder: Path, index: int, thalamus_ppb: float) -> Case:
+    parameters = simulate.Parameters(
+        protocol=DROPOUTS, thalamus_chi_ppb=thalamus_ppb, oblique_deg=float(4 * index % 25)
+    )
+    made = simulate.participant(parameters, seed=2000 + index)
+    simulate.write_participant(folder / "bids", folder / "truth", "sub-01", made)
+    (case,) = folder_cases(folder)
+    return case
+
+
+def _in_masks(case: Case) -> dict[str, MaskScore]:
+    """Score the brain alone and its part with reliable phase, in the voxels that all masks have."""
+    scan, brain = case.scan, case.scan.mask
+    chosen = {"brain": brain} | {
+        f"brain+phase, {threshold:g}": qsm.PhaseQuality(threshold=threshold)(
+            scan.magnitude, scan.phase_rad, brain
+        )
+        for threshold in MASK_THRESHOLDS
+    }
+    maps = {name: qsm.reconstruct(*scan._replace(mask=mask)) for name, mask in chosen.items()}
+    lost = _dephased(case)
+    common = np.logical_and.reduce([one.mask for one in maps.values()])
+    common &= ndimage.binary_erosion(brain, iterations=2)
+    away_mm = ndimage.distance_transform_edt(~lost, sampling=scan.grid.voxel_size_mm)
+    near = common & ~lost & (away_mm < 10)
+    return {
+        name: MaskScore(
+            kept=100 * float(chosen[name][brain].mean()),
+            dephased=100 * float(lost[chosen[name]].mean()),
+            error_ppb=(whole := score(case, one, 0.0)).error_ppb,
+            map_error_ppb=whole.map_error_ppb,
+            nrmse=_nrmse(one.chi_ppm, case.truth["chi"], common & ~lost),
+            near_nrmse=_nrmse(one.chi_ppm, case.truth["chi"], near),
+        )
+        for name, one in maps.items()
+    }
+
+
+def _dephased(case: Case) -> np.ndarray:
+    """Return the brain whose true field turns a cycle or more in a slice at half of the echoes.
+
+    There the signal of the later echoes, the integral over the slice, is near its first zero.
+    """
+    scan = case.scan
+    middle_s = float(np.median(scan.acquisition.echo_times_s))
+    steps_hz = np.gradient(case.truth["total"], axis=2)
+    return np.asarray(scan.mask & (np.abs(steps_hz) * middle_s >= 1))
+
+
+def _mask_row(name: str, rows: list[MaskScore], truth_ppb: np.ndarray) -> str:
+    mean = MaskScore(*np.mean(rows, axis=0))
+    error, alone = (
+        np.array([getattr(row, key) for row in rows]) for key in ("error_ppb", "map_error_ppb")
+    )
+    slope, own = (np.polyfit(truth_ppb, one, 1)[0] for one in (error, alone))
+    return (
+        f"| {name} | {mean.kept:.1f} | {mean.dephased:.2f} "
+        f"| {np.abs(error).mean():.1f} ({error.mean():+.1f}) | {slope:+.3f} ({own:+.3f}) "
+        f"| {mean.nrmse:.1f} | {mean.near_nrmse:.1f} |"
+    )
+
+
 def _row(name: str, rows: list[Score], truth_ppb: list[float]) -> str:
     """Return a line of the table."""
     error = np.array([row.error_ppb for row in rows])
@@ -557,7 +667,13 @@ def _row(name: str, rows: list[Score], truth_ppb: list[float]) -> str:
     )
 
 
-PARTS = {"speed": speed, "files": files, "scaling": scaling, "solvers": solvers}
+PARTS = {
+    "speed": speed,
+    "files": files,
+    "scaling": scaling,
+    "solvers": solvers,
+    "masks": masks,
+}
 
 
 def main() -> int:

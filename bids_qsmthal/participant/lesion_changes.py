@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import Session
@@ -20,7 +19,7 @@ from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.sources import OURS, Source
 from bids_qsmthal.lesions import LesionChange, new_lesions
 from bids_qsmthal.lesions.growth import components
-from bids_qsmthal.participant import external_labels
+from bids_qsmthal.participant import external_labels, label_tables
 from bids_qsmthal.participant.pipeline import LESION_CHANGE
 
 if TYPE_CHECKING:
@@ -148,7 +147,5 @@ def _write(
     ]
     method = {"ChangesBy": str(found.source), "VisitBefore": f"ses-{first.session}"}
     of_visit.save(KEY, found.changes, sources=sources, method=method, dtype=np.uint8)
-    names = pd.DataFrame(
-        {"index": [int(one) for one in LesionChange], "name": [one.name for one in LesionChange]}
-    )
-    of_visit.save_labels(KEY, names.assign(name=names["name"].str.lower()))
+    names = {int(one): one.name.lower() for one in LesionChange}
+    of_visit.save_labels(KEY, label_tables.of_names(names))

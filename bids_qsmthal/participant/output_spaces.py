@@ -11,12 +11,14 @@ import numpy as np
 from bids_qsmthal.anatomy.output_spaces import sampled_space
 from bids_qsmthal.bids.derivatives import raw_uri
 from bids_qsmthal.bids.products import in_space
-from bids_qsmthal.participant import saving
+from bids_qsmthal.participant import label_tables, saving
 from bids_qsmthal.participant.susceptibility import Susceptibility
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from bids_qsmthal.anatomy.output_spaces import OutputSpace, SampledSpace
     from bids_qsmthal.bids.dataset import Session
@@ -45,12 +47,15 @@ class NativeImage:
         Of the spline.
     inside
         Where it holds values: splines of a map would ring into what it does not cover.
+    labels
+        What its numbers mean, where it is a label image.
     """
 
     key: str
     image: Image
     order: int = NEAREST
     inside: Image | None = None
+    labels: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +115,8 @@ def _of_t1w(structural: Structural) -> Iterator[NativeImage]:
         yield NativeImage("brain", segmented.brain)
         for key, share in (("gm", segmented.gm), ("wm", segmented.wm), ("csf", segmented.csf)):
             yield NativeImage(key, share, LINEAR)
-        yield NativeImage("deepgray", segmented.deepgray)
+        table = label_tables.deep_gray(segmented.deepgray)
+        yield NativeImage("deepgray", segmented.deepgray, labels=table)
     if structural.lesion_mask is not None:
         yield NativeImage("lesion", structural.lesion_mask)
 
@@ -131,7 +137,7 @@ def _of_gre(gre: Susceptibility | MagnitudeResults) -> Iterator[NativeImage]:
     yield NativeImage("qsm_mask", inside)
     if gre.regions is not None:
         masks = gre.regions.masks
-        yield NativeImage("thalamus", masks["thalamus"])
+        yield NativeImage("thalamus", masks["thalamus"], labels=label_tables.thalami())
         yield NativeImage("thalamus_mask", saving.binary(masks["thalamus"]))
         yield NativeImage("csf_reference", saving.binary(masks["reference"]))
         yield NativeImage("vein", masks["veins"])
@@ -152,3 +158,5 @@ def _save(
         method = {"Interpolation": SPLINES[one.order]}
         dtype = np.float32 if one.order else np.int16
         destination.out.save(product, found, sources=sources, method=method, dtype=dtype)
+        if one.labels is not None:
+            destination.out.save_labels(product, one.labels)

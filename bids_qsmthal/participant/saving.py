@@ -13,11 +13,11 @@ from bids_qsmthal.bids.derivatives import raw_uri
 from bids_qsmthal.bids.products import of_atlas
 from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core.files import write_json, write_text, write_tsv
-from bids_qsmthal.core.labels import TABLE
 from bids_qsmthal.core.nifti import MNI_CODE, save_field
 from bids_qsmthal.participant import (
     dictionaries,
     image_methods,
+    label_tables,
     lesion_iron,
     lesion_regions,
     quality,
@@ -71,9 +71,9 @@ def save_structural(
             ("nuclei", segmented.nuclei, np.int16),
             ("thickness", structural.thickness_mm, np.float32),
         ]
-        out.save_labels("tissue", _tissue_table())
-        out.save_labels("deepgray", _label_table(segmented.deepgray))
-        out.save_labels("nuclei", _names_table(segmented.nuclei_names))
+        out.save_labels("tissue", label_tables.tissue())
+        out.save_labels("deepgray", label_tables.deep_gray(segmented.deepgray))
+        out.save_labels("nuclei", label_tables.of_names(segmented.nuclei_names))
     for contents_now in (contents, _lesion_contents(structural)):
         _save_all(contents_now, sources, how, out)
     if structural.enhancement is not None:
@@ -196,7 +196,7 @@ def _save_lesions(
         ("lesion_labels_gre", measured.iron.labels, [*echoes, *structural]),
     ):
         _save_all([(key, image, np.int16)], sources, {}, out)
-        out.save_labels(key, _names_table(names))
+        out.save_labels(key, label_tables.of_names(names))
     found = {"rim": methods["rim"] | {"RimsBy": str(measured.rim_source)}}
     _save_all([("rim", measured.rims, np.uint8)], [*echoes, *structural], found, out)
     write_tsv(out.path("desc-qsmthal_lesions", ".tsv"), measured.table)
@@ -218,7 +218,7 @@ def save_atlases(
         product, how = of_atlas(one.atlas.name), {"AtlasFile": one.atlas.file_name}
         method = how | {"Space": one.space, "Regions": one.method}
         out.save(product, one.carried.labels, sources=sources, method=method, dtype=np.int32)
-        out.save_labels(product, _names_table(one.atlas.names))
+        out.save_labels(product, label_tables.of_names(one.atlas.names))
     if atlases and scan is not None and scan.lesions is not None:
         table = lesion_regions.lesion_regions(scan.lesions.distinct.labels, atlases)
         write_tsv(out.path("desc-atlases_lesions", ".tsv"), table)
@@ -279,11 +279,11 @@ def _save_regions(
     ]
     # Whoever made the labels made the mask.
     _save_all(contents, sources, {**methods, "thalamus_mask": methods.get("thalamus", {})}, out)
-    out.save_labels("thalamus", _names_table({1: "left thalamus", 2: "right thalamus"}))
+    out.save_labels("thalamus", label_tables.thalami())
     if "deepgray" in masks:
-        out.save_labels("deepgray_gre", _label_table(masks["deepgray"]))
+        out.save_labels("deepgray_gre", label_tables.deep_gray(masks["deepgray"]))
     if "nuclei" in masks:
-        out.save_labels("nuclei_gre", _names_table(susceptibility.nuclei_names))
+        out.save_labels("nuclei_gre", label_tables.of_names(susceptibility.nuclei_names))
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
     write_json(out.path("desc-qsmthal_sensitivity", ".json"), dict(dictionaries.SENSITIVITY))
 
@@ -369,34 +369,6 @@ def _save_xfm_sidecar(
         "Quality": plain(quality),
     }
     write_json(path, content)
-
-
-def _label_table(labels: Image) -> pd.DataFrame:
-    """Return the look-up table of deep gray labels, as BIDS wants it beside a label image.
-
-    That of the atlas; where labels are external and hold others, what they hold, by FreeSurfer's
-    names.
-    """
-    names = atlas.names("desc-deepgray_dseg")
-    present = [int(index) for index in np.unique(labels.data) if index]
-    if set(present) <= set(names):
-        return _names_table(names)
-    known = {**TABLE.labels, **names}
-    return _names_table({index: known.get(index, f"label_{index}") for index in present})
-
-
-def _names_table(names: Mapping[int, str]) -> pd.DataFrame:
-    return pd.DataFrame({"index": list(names), "name": list(names.values())})
-
-
-def _tissue_table() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "index": [1, 2, 3],
-            "name": ["Gray matter", "White matter", "Cerebrospinal fluid"],
-            "abbreviation": ["GM", "WM", "CSF"],
-        }
-    )
 
 
 def _uris(session: Session, paths: Iterable[Path | None]) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from bids_qsmthal.core.labels import TABLE, THALAMUS, region
+from bids_qsmthal.core import colors
+from bids_qsmthal.core.labels import THALAMUS, region
 from bids_qsmthal.report import drawing, panels, words
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 
 # The cortex is 1 to 4.5 mm thick (Fischl and Dale 2000, doi 10.1073/pnas.200033797).
 THICKNESS_WINDOW = Window(1.0, 5.0, "thickness (mm)", "viridis")
-
-PALETTE = (
-    "#E69F00",
-    "#56B4E9",
-    "#00B98A",
-    "#F0E442",
-    "#4C8DFF",
-    "#FF6A13",
-    "#CC79A7",
-    "#B8B8B8",
-    "#9A6A00",
-    "#A4E0FF",
-    "#7CE0B8",
-    "#B59CFF",
-)
 
 
 def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
@@ -66,10 +51,9 @@ def tissue(anatomy: AnatomyMaps) -> Figure | None:
     """Show the tissue classes."""
     if anatomy.t1w is None or anatomy.tissue is None:
         return None
-    named = (("gray matter", drawing.SKY), ("white matter", drawing.ORANGE), ("CSF", drawing.GREEN))
     overlays = [
-        Overlay(anatomy.tissue, name, color, value=value, filled=True)
-        for value, (name, color) in enumerate(named, 1)
+        Overlay(anatomy.tissue, name, colors.TISSUES[value], value=value, filled=True)
+        for value, name in enumerate(("gray matter", "white matter", "CSF"), 1)
     ]
     strip = Strip(
         cut(anatomy.t1w, show=anatomy.brain, through=None),
@@ -154,20 +138,13 @@ def _label_overlays(
     """Return a tint for each label; left and right of a structure share colour and name."""
     values = [int(value) for value in np.unique(image.data) if value > 0]
     regions = {value: region(value, names).name for value in values}
-    colors = _colors(dict.fromkeys(regions.values()))
+    # By all names, not by those in this image alone: the table beside it has the same colours.
+    named = (region(value, names).name for value in names)
+    shown = colors.of_regions([*named, *regions.values()])
     return [
-        Overlay(image, spelled(name), colors[name], value=value, filled=True, edged=True)
+        Overlay(image, spelled(name), shown[name], value=value, filled=True, edged=True)
         for value, name in regions.items()
     ]
-
-
-def _colors(names: Iterable[str]) -> dict[str, str]:
-    """Return the colour of each region: its own, or else the next that no other one has."""
-    colors = {name: TABLE.colors[name] for name in names if name in TABLE.colors}
-    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
-    others = [name for name in names if name not in colors]
-    # Not strict: the cycle never ends, so more regions than colours share some.
-    return colors | dict(zip(others, itertools.cycle(free), strict=False))
 
 
 def deep_gray(anatomy: AnatomyMaps) -> Figure | None:

@@ -20,16 +20,15 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.report.recording import Recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-# The Okabe-Ito colours, told apart by readers of every kind of colour vision.
-ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
-BLUE, VERMILION, PURPLE, WHITE = "#0072B2", "#FF6A13", "#CC79A7", "#FFFFFF"
-LIME = "#9AE63C"
-"""A ninth colour, lighter than green and greener than yellow."""
+ORANGE, SKY, GREEN, YELLOW = colors.ORANGE, colors.SKY, colors.GREEN, colors.YELLOW
+BLUE, VERMILION, PURPLE, WHITE = colors.BLUE, colors.VERMILION, colors.PURPLE, colors.WHITE
+LIME = colors.LIME
 
 # What the palette of a PNG holds.
 MOST_COLORS = 256

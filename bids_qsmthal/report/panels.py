@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report import drawing, mosaic, numbers
+from bids_qsmthal.report import mosaic, numbers
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Figure
 from bids_qsmthal.report.slices import tilt_degrees
@@ -48,8 +49,8 @@ def bright_values(values: NDArray[np.floating], label: str, *, percentile: float
 def sides(labels: Image, left: int, right: int) -> list[Overlay]:
     """Return the outlines of both thalami by their labels."""
     return [
-        Overlay(labels, "left thalamus", drawing.YELLOW, value=left),
-        Overlay(labels, "right thalamus", drawing.PURPLE, value=right),
+        Overlay(labels, "left thalamus", colors.THALAMI[1], value=left),
+        Overlay(labels, "right thalamus", colors.THALAMI[2], value=right),
     ]
 
 

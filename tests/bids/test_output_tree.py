@@ -239,6 +239,18 @@ def test_the_final_thalamus_is_one_on_the_left_and_two_on_the_right(study: Study
     }
 
 
+def test_every_label_image_has_a_table_with_names_and_colors(study: Study) -> None:
+    """In every space: viewers read colours from the column that BIDS names for it."""
+    found = [*images(study), *images(study, carried=True)]
+    labelled = {ending: image for ending, image in found if ending.endswith("_dseg")}
+    assert {f"space-MEGRE_desc-{one}_dseg" for one in ("thalamus", "deepgray")} <= set(labelled)
+    for ending, image in labelled.items():
+        table = pd.read_csv(study.anat / f"{NAME}_{ending}.tsv", sep="\t", keep_default_na=False)
+        assert set(np.unique(voxels(image))) - {0} <= set(table["index"]), ending
+        assert table["name"].str.len().min() > 0 if len(table) else True, ending
+        assert table["color"].str.fullmatch("#[0-9A-F]{6}").all(), ending
+
+
 def test_every_mask_is_nought_and_one(study: Study) -> None:
     for name, image in images(study):
         if name.endswith("_mask"):

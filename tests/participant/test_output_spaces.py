@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_qsmthal.anatomy import atlas
@@ -133,6 +134,26 @@ def test_maps_and_masks_are_in_both_spaces(
     moved = np.roll(gre(session).maps.chi_ppm, 1, axis=0)
     np.testing.assert_allclose(own.get_fdata(), moved, atol=1e-6)
     assert int(own.header["sform_code"]) == 2
+
+
+def test_labels_keep_their_names_and_colors(
+    session: Session, structural: Structural, out: Derivatives
+) -> None:
+    output_spaces.save(session, (OutputSpace("T1w"), TEMPLATE), structural, gre(session), out)
+    tables = {path.name: pd.read_csv(path, sep="\t") for path in out.folder.glob("*_dseg.tsv")}
+    images = {path.name for path in out.folder.glob("*_dseg.nii.gz")}
+    assert {name.removesuffix(".tsv") for name in tables} == {
+        name.removesuffix(".nii.gz") for name in images
+    }
+    mni = f"space-{atlas.SPACE}_res-4"
+    thalami = tables[f"sub-01_run-2_{mni}_desc-thalamus_dseg.tsv"]
+    assert thalami.to_dict("list") == {
+        "index": [1, 2],
+        "name": ["left thalamus", "right thalamus"],
+        "color": ["#F0E442", "#CC79A7"],
+    }
+    deep = tables[f"sub-01_{mni}_desc-deepgray_dseg.tsv"].set_index("name")["color"]
+    assert deep["Left-Thalamus"] == deep["Right-Thalamus"] == "#56B4E9"
 
 
 def test_a_map_is_zero_where_it_covers_nothing(
