@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import sys
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -18,7 +19,7 @@ from bids_qsmthal.core.scan_warnings import (
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bids_qsmthal.core.scan_warnings import ScanWarning
 
@@ -32,6 +33,45 @@ FREQUENCY_UNITS_HZ = {"MHz": 1e6, "kHz": 1e3, "Hz": 1.0}
 """BIDS wants MHz; the others are told by the field strength."""
 
 CONTRAST_KEYS = ("ContrastBolusAgent", "ContrastBolusIngredient")
+
+
+NUMBERS = ("EchoTime", "MagneticFieldStrength", "ImagingFrequency")
+"""What susceptibility is computed from; ``EchoTime`` of a 4-D file is a list of numbers."""
+
+WRITTEN_NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
+"""A number as JSON writes it. A decimal comma is none: 1,500 would be two numbers."""
+
+
+def with_numbers(sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata in which numbers in quotes, or in a list of one, are numbers.
+
+    Tables of a lab that are turned into sidecars leave them so. Anything else stays as it is.
+    """
+    numbers = {key: _number(sidecar[key]) for key in NUMBERS if key in sidecar}
+    return sidecar | numbers
+
+
+def written_otherwise(sidecars: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the keys whose numbers ``with_numbers`` has to read from something else."""
+    found = {
+        key
+        for sidecar in sidecars
+        for key, value in with_numbers(sidecar).items()
+        if value is not sidecar[key]
+    }
+    return tuple(key for key in NUMBERS if key in found)
+
+
+def _number(value: Any) -> Any:  # noqa: ANN401 - JSON
+    match value:
+        case str() if WRITTEN_NUMBER.fullmatch(value.strip()):
+            return float(value)
+        case [str() | int() | float() as one]:
+            return _number(one)
+        case list():
+            items = [_number(item) if isinstance(item, str) else item for item in value]
+            return items if items != value else value
+    return value
 
 
 def field_strength_t(sidecars: Sequence[dict[str, Any]], name: str) -> float:

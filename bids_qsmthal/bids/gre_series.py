@@ -20,6 +20,7 @@ from bids_qsmthal.core.errors import DataError, InvalidBidsError, MissingInputEr
 from bids_qsmthal.core.scan_warnings import (
     AcquiredInSlices,
     DistortionCorrectedApart,
+    NumbersAsText,
     PhaseMissing,
     ScanAfterContrast,
 )
@@ -156,6 +157,18 @@ def describe(
     InvalidBidsError
         Echoes are named as runs.
     """
+    described = _describe(files, root, b0_direction)
+    stored = (metadata(path, root) for path in described.paths)
+    keys = gre_metadata.written_otherwise(stored)
+    if not keys:
+        return described
+    doubt = NumbersAsText(", ".join(keys))
+    return replace(described, warnings=(*described.warnings, doubt))
+
+
+def _describe(
+    files: GreFiles, root: Path, b0_direction: tuple[float, float, float] | None
+) -> MagnitudeSeries:
     name = files.paths[0].name
     _check_runs_are_no_echoes(files, root)
     if files.magnitude_alone:
@@ -190,7 +203,7 @@ def _check_runs_are_no_echoes(files: GreFiles, root: Path) -> None:
     Each would give a number of one echo, without R2* and without a phase offset.
     """
     runs = sorted((files.paths[0], *files.other_runs))
-    times = [metadata(path, root).get("EchoTime") for path in runs]
+    times = [gre_metadata.with_numbers(metadata(path, root)).get("EchoTime") for path in runs]
     stated = [float(time) for time in times if gre_metadata.is_number(time)]
     # A scan that is repeated has its echo times again.
     if len(runs) < 2 or len(set(stated)) < len(runs):
@@ -307,7 +320,7 @@ def _echoes_by_part(paths: Sequence[Path], root: Path) -> dict[str, list[Echo]]:
     found: dict[str, list[Echo]] = defaultdict(list)
     for path in paths:
         part = dict(entities_of(path)[0]).get("part", "mag")
-        sidecar = metadata(path, root)
+        sidecar = gre_metadata.with_numbers(metadata(path, root))
         times = sidecar.get("EchoTime")
         _check_volumes(path, times)
         if isinstance(times, list):
@@ -398,9 +411,10 @@ def _like_phase(folder: Path, most: int = 4) -> list[str]:
 def _echo_time_s(echo: Echo) -> float:
     time = echo.metadata.get("EchoTime")
     if not gre_metadata.is_number(time):
+        what = "add EchoTime to" if time is None else "mend EchoTime in"
         raise MissingInputError(
             f"{echo.path.name}: EchoTime in its sidecar is {gre_metadata.shown(time)}, expected "
-            "seconds, as a number without quotes; add EchoTime to the JSON file."
+            f"seconds, as a number without quotes, such as 0.005; {what} the JSON file."
         )
     return float(time)
 

@@ -304,6 +304,13 @@ class FrequencyUnusable(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class NumbersAsText(ScanWarning):
+    """Sidecars hold numbers in quotes, or in a list of one; they were read as numbers."""
+
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScanAfterContrast(ScanWarning):
     """The sidecars of the gradient echo name a contrast agent."""
 

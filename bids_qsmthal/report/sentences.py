@@ -226,6 +226,10 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "ImagingFrequency {value} is no frequency; MagneticFieldStrength was taken.",
         SIDECARS,
     ),
+    of.NumbersAsText: Wording(
+        "In the sidecars {keys} is text or a list of one, which was read as a number.",
+        "Correct the sidecars: BIDS wants a number without quotes, and validators refuse others.",
+    ),
     of.T1wOfAnotherSession: Wording(
         "T1w is of session {session}, as asked for with --t1w-session: anatomy, volumes and "
         "thickness are those of that day.",

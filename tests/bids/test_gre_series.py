@@ -9,7 +9,11 @@ import pytest
 from bids_qsmthal.bids import gre_series
 from bids_qsmthal.bids.dataset import find_sessions
 from bids_qsmthal.core.errors import DataError, MissingInputError, QsmthalError
-from bids_qsmthal.core.scan_warnings import AcquiredInSlices, DistortionCorrectedApart
+from bids_qsmthal.core.scan_warnings import (
+    AcquiredInSlices,
+    DistortionCorrectedApart,
+    NumbersAsText,
+)
 from tests.conftest import ECHO_TIMES_S, write_image, write_json
 
 
@@ -76,7 +80,9 @@ def test_a_missing_echo_is_refused(bids_dir: Path, add_gre: Callable[..., Path])
     ("changes", "error", "says"),
     [
         ({"EchoTime": None}, MissingInputError, "EchoTime in its sidecar is None"),
-        ({"EchoTime": "5"}, MissingInputError, "expected seconds"),
+        ({"EchoTime": "5 ms"}, MissingInputError, "is '5 ms', expected seconds.*mend EchoTime in"),
+        ({"EchoTime": "0,005"}, MissingInputError, "is '0,005', expected seconds"),
+        ({"EchoTime": ["0.005", "0.01"]}, DataError, "lists 2 times but the file holds 1 volumes"),
         ({"EchoTime": 0.015}, DataError, "same EchoTime"),
         ({"EchoTime": 15.0}, DataError, r"did you mean 0\.015 s"),
         ({"EchoTime": 15000}, DataError, r"did you mean 0\.015 s"),
@@ -97,6 +103,27 @@ def test_a_wrong_sidecar_is_refused(
         edit(folder / f"sub-01_echo-{number}_part-{part}_MEGRE.json", **changes)
     with pytest.raises(error, match=says):
         describe(bids_dir)
+
+
+@pytest.mark.parametrize(
+    "times", [[str(time) for time in ECHO_TIMES_S], [[t] for t in ECHO_TIMES_S]]
+)
+def test_numbers_in_quotes_or_in_a_list_of_one_are_read_and_said(
+    bids_dir: Path, add_gre: Callable[..., Path], times: list[object]
+) -> None:
+    folder = add_gre()
+    assert not describe(bids_dir).warnings
+    for number, time in enumerate(times, 1):
+        for part in ("mag", "phase"):
+            sidecar = folder / f"sub-01_echo-{number}_part-{part}_MEGRE.json"
+            edit(sidecar, EchoTime=time, MagneticFieldStrength=" 3.0")
+    series = describe(bids_dir)
+    assert series.acquisition.echo_times_s == ECHO_TIMES_S
+    assert series.acquisition.field_strength_t == 3
+    assert series.warnings == (NumbersAsText("EchoTime, MagneticFieldStrength"),)
+    # Each echo is a whole volume, not a slice of one.
+    first, _, _ = gre_series.load(series)
+    assert first.shape == (*nibabel.load(series.first[0].path).shape, len(ECHO_TIMES_S))
 
 
 def test_a_missing_field_strength_is_refused(bids_dir: Path, add_gre: Callable[..., Path]) -> None:

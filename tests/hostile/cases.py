@@ -276,7 +276,8 @@ GRADIENT_ECHO = [
 TIMING = [
     Case("no echo time", sidecars("*echo-2*", EchoTime=None), 66, ["EchoTime", "expected seconds"]),
     Case("no sidecar", files("*.json", Path.unlink), 66, ["EchoTime", "add EchoTime"]),
-    Case("echo time as text", sidecars("*echo-2*", EchoTime="0.01"), 66, ["'0.01'", "seconds"]),
+    Case("echo time as words", sidecars("*echo-2*", EchoTime="10 ms"), 66, ["'10 ms'", "seconds"]),
+    Case("a decimal comma", sidecars("*echo-2*", EchoTime="0,01"), 66, ["'0,01'", "mend EchoTime"]),
     Case("echo time a truth value", sidecars("*echo-2*", EchoTime=True), 66, ["True", "seconds"]),
     Case(
         "echo times in ms",
