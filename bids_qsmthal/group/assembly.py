@@ -20,6 +20,7 @@ from bids_qsmthal.group import (
     exclusions,
     finished,
     flow,
+    lesion_iron,
     measures,
     overview,
     participant_tables,
@@ -106,6 +107,11 @@ class Cohort:
     )
     """How the scans were acquired and reconstructed, and who differs."""
 
+    lesions: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(lesion_iron.COLUMNS_OF_ROWS))
+    )
+    """Susceptibility of each lesion of those who are analysed (``lesion_iron.of_participants``)."""
+
     kinds_of_scans: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Scanner and protocol of each participant and session (the index)."""
 
@@ -184,6 +190,9 @@ def assemble(
         readers=reader_agreement.table(output_dir),
         choices=participant_tables.differences(scans.choices, scans.usable),
         acquisitions=acquisitions.table(scans.tables.acquisition),
+        lesions=lesion_iron.of_participants(
+            scans.tables.lesions, _scans_of(scans.usable, chosen.frame)
+        ),
         kinds_of_scans=acquisitions.kinds(
             scans.tables.acquisition,
             participant_tables.distinct(scans.usable, participant_tables.IDENTITY, ["scan"]),
@@ -195,6 +204,12 @@ def assemble(
             *_concerns_of_cohort(analysis, chosen, scans.tables),
         ),
     )
+
+
+def _scans_of(usable: pd.DataFrame, analysed: pd.DataFrame) -> pd.DataFrame:
+    """Return participant and name of the usable scans of the sessions that are analysed."""
+    each = participant_tables.distinct(usable, participant_tables.IDENTITY, ["scan"])
+    return each.merge(analysed[KEY].astype("str"), on=KEY)[["participant_id", "scan"]]
 
 
 def _alternatives(analysis: Analysis, catalogue: Catalogue) -> dict[str, str]:

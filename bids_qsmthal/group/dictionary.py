@@ -366,6 +366,18 @@ READERS = {
     "lowest_scan": "The scan that has it",
 }
 
+LESIONS = {
+    "lesions": "Kind of lesion, or the difference of two kinds",
+    "n_lesions": "Lesions of 5 mm and more whose susceptibility is known; of a difference those of "
+    "the participants who have both kinds",
+    "n_participants": "Participants who have them, each counted once; excluded ones left out",
+    "mean_ppb": "Susceptibility less that of normal-appearing white matter, ppb: mean over "
+    "participants of the mean over the lesions of each",
+    "sd_ppb": "Standard deviation (n - 1) over participants, ppb",
+    "ci_low": "Lower end of the 95% confidence interval of the mean (Student's t), ppb",
+    "ci_high": "Upper end of the 95% confidence interval of the mean, ppb",
+}
+
 QUESTIONABLE = {
     "participant_id": "Participant",
     "session_id": "Session; n/a where the table has none",

@@ -25,6 +25,7 @@ MEASURES = "_desc-qsmthal_measures.tsv"
 QUALITY = "_desc-qsmthal_quality.tsv"
 SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
 ACQUISITION = "_desc-qsmthal_acquisition.tsv"
+LESIONS = "_desc-qsmthal_lesions.tsv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class FinishedTables:
     quality: tuple[Path, ...]
     sensitivity: tuple[Path, ...]
     acquisition: tuple[Path, ...] = ()
+    lesions: tuple[Path, ...] = ()
     left_out: tuple[SessionLeftOut, ...] = ()
     not_wanted: tuple[str, ...] = ()
     """Participants that the command line does not ask for."""
@@ -144,6 +146,7 @@ def finished_tables(bids_dir: Path, output_dir: Path, selection: Selection) -> F
         quality=tuple(path for path in usable if path.name.endswith(QUALITY)),
         sensitivity=tuple(path for path in usable if path.name.endswith(SENSITIVITY)),
         acquisition=tuple(path for path in usable if path.name.endswith(ACQUISITION)),
+        lesions=tuple(path for path in usable if path.name.endswith(LESIONS)),
         left_out=left_out,
         not_wanted=tuple(
             sorted({s.participant_id for s in sessions} - {s.participant_id for s in wanted})
@@ -155,7 +158,7 @@ def finished_tables(bids_dir: Path, output_dir: Path, selection: Selection) -> F
 def _sessions(output_dir: Path) -> list[_Session]:
     """Return every session that has a table of measures, sorted."""
     found: dict[Path, list[Path]] = {}
-    for ending in (MEASURES, QUALITY, SENSITIVITY, ACQUISITION):
+    for ending in (MEASURES, QUALITY, SENSITIVITY, ACQUISITION, LESIONS):
         for begin in ("sub-*", "sub-*/ses-*"):
             for path in sorted(output_dir.glob(f"{begin}/anat/sub-*{ending}")):
                 # By folder: the manifest and a failure are of a session, not of a single table.

@@ -15,6 +15,7 @@ from bids_qsmthal.group import (
     flow,
     interpretation,
     labels,
+    lesion_iron,
     methods_text,
     overview,
     pictures,
@@ -76,6 +77,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results, how: Resampling) 
         *study_sections.make(analysis, results.evidence, results.published),
         *_direction(analysis, results),
         *_further(analysis, cohort, results),
+        *_lesions(cohort),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
         Section("Normality", _normality(analysis, results)),
         Section("Diagnostics of the models", _diagnostics(results)),
@@ -106,6 +108,32 @@ def methods_that_ran(analysis: Analysis, results: Results, how: Resampling) -> M
     """Return what ran, for the methods text."""
     texts = methods_text.describe(analysis, results, how)
     return MethodsRun(analysis=analysis.name, group_texts=texts)
+
+
+def _lesions(cohort: Cohort) -> list[Section]:
+    """Return the section on single lesions, where any contrast of theirs is known."""
+    summary = lesion_iron.table(cohort.lesions)
+    if summary.empty:
+        return []
+    return [
+        Section(
+            "Susceptibility of single lesions",
+            [
+                pictures.lesions_of(cohort),
+                Prose(lesion_iron.read(summary)),
+                Table(
+                    "Kinds of lesions",
+                    summary,
+                    caption=f"Lesions of {lesion_iron.LEAST_MM:g} mm and more: smaller ones share "
+                    "their voxels with white matter. Means over participants of the mean over the "
+                    "lesions of each, less normal-appearing white matter. Differences are within "
+                    "participants who have both kinds. Enhancing: any part of the lesion takes up "
+                    "contrast agent.",
+                    name="lesions",
+                ),
+            ],
+        )
+    ]
 
 
 def _strobe(analysis: Analysis, results: Results) -> list[Block]:

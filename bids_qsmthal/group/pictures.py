@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import change_figure, figures, flow_figure, labels, plots, site_forest
+from bids_qsmthal.group import (
+    change_figure,
+    figures,
+    flow_figure,
+    labels,
+    lesion_iron,
+    plots,
+    site_forest,
+)
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.figures import Association
 from bids_qsmthal.group.fitting import Results
@@ -185,6 +193,19 @@ def changes_of(analysis: Analysis, cohort: Cohort, results: Results) -> Iterator
             f"Courses of {labels.axis(outcome, analysis)} over time.",
             change_figure.draw(courses, labels.axis(outcome, analysis), _slope(found)),
         )
+
+
+def lesions_of(cohort: Cohort) -> Figure:
+    """Return the susceptibility of each lesion by its kind."""
+    return figure(
+        "Susceptibility of lesions",
+        f"Each point is a lesion of {lesion_iron.LEAST_MM:g} mm or more (boxes from "
+        f"{plots.MANY_POINTS} lesions on: median and quartiles; whiskers at the 5th and 95th "
+        "percentile). Lesions of one participant resemble each other: the table counts "
+        "participants.",
+        "Susceptibility of lesions by enhancement and by rim; the numbers are in the table.",
+        lesion_iron.draw(cohort.lesions),
+    )
 
 
 def sites_of(analysis: Analysis, results: Results) -> Iterator[Figure]:

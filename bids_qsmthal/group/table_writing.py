@@ -12,6 +12,7 @@ from bids_qsmthal.group import (
     dictionary,
     flow,
     labels,
+    lesion_iron,
     printing,
     questionable,
     site_forest,
@@ -56,6 +57,7 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
         ("readers", cohort.readers, dictionary.READERS),
         ("choices", cohort.choices, dictionary.CHOICES),
         ("acquisition", cohort.acquisitions, dictionary.ACQUISITION),
+        ("lesions", lesion_iron.table(cohort.lesions), dictionary.LESIONS),
         ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),
     ]
     # An empty optional table would look as if it had been asked for and had failed.
