@@ -185,13 +185,23 @@ class Settings:
         words = (word for word in self.command_line if word not in PAGES_ONLY)
         return " ".join(self._shown(word) for word in words)
 
-    def _shown(self, word: str) -> str:
-        name, separator, value = word.rpartition("=")
-        path = Path(value)
-        folders = {
+    def without_folders(self, text: str) -> str:
+        """Return a text for pages that may be shared, folders of a run as the help names them."""
+        for folder, name in sorted(self._folders.items(), key=lambda one: -len(str(one[0]))):
+            # The longest first: one of them may lie in another.
+            text = text.replace(str(folder), name)
+        return text
+
+    @property
+    def _folders(self) -> dict[Path, str]:
+        return {
             self.bids_dir: "BIDS_DIR",
             self.output_dir: "OUTPUT_DIR",
             self.work_dir: "WORK_DIR",
         }
-        short = folders.get(path.resolve(), path.name if "/" in value else value)
+
+    def _shown(self, word: str) -> str:
+        name, separator, value = word.rpartition("=")
+        path = Path(value)
+        short = self._folders.get(path.resolve(), path.name if "/" in value else value)
         return f"{name}{separator}{short}"

@@ -31,8 +31,8 @@ LAST_LINES = 30
 
 CAUSES = {
     Cause.REFUSED: (
-        "The data, the command or this machine did not allow it; the message above gives the "
-        "reason."
+        "The message above gives the reason. It lies in the data, in the command or in this "
+        "machine; it is not a fault of the program."
     ),
     Cause.CRASHED: "This is a bug of the app. The log holds its traceback: please report it.",
     Cause.KILLED: "Its process was ended from outside, most often because memory ran out.",
@@ -61,7 +61,7 @@ def write(outcomes: Sequence[Outcome], settings: Settings) -> None:
 def page(outcome: Outcome, settings: Settings) -> Page:
     """Return the page of one participant that failed."""
     code = {int(one): one for one in ExitCode}.get(outcome.exit_code, ExitCode.FAILED)
-    message = _without_folders(outcome.message, settings)
+    message = settings.without_folders(outcome.message)
     why = CAUSES.get(outcome.cause, "") if outcome.cause else ""
     advice = f"{code.advice[:1].upper()}{code.advice[1:]}."
     earlier = settings.output_dir / f"{outcome.name}.html"
@@ -110,17 +110,4 @@ def _newest_log(name: str, logs: Path) -> Path | None:
 def _tail(written: Path, settings: Settings) -> str:
     with at(written):
         lines = written.read_text(encoding="utf-8", errors="replace").splitlines()
-    return _without_folders("\n".join(lines[-LAST_LINES:]), settings)
-
-
-def _without_folders(text: str, settings: Settings) -> str:
-    """Return a text in which the folders of this machine have the names of the help."""
-    named = {
-        str(settings.work_dir): "WORK_DIR",
-        str(settings.output_dir): "OUTPUT_DIR",
-        str(settings.bids_dir): "BIDS_DIR",
-    }
-    # The longest first: one of them may lie in another.
-    for folder in sorted(named, key=len, reverse=True):
-        text = text.replace(folder, named[folder])
-    return text
+    return settings.without_folders("\n".join(lines[-LAST_LINES:]))

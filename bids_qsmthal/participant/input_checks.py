@@ -106,7 +106,7 @@ def read(
         a label image.
     """
     check_enough(session)
-    scans = UsableScans(session)
+    scans = UsableScans(session, settings)
     # Headers and sidecars first: a scan of the wrong size is refused before its voxels are read.
     series = scans.read(GRE, described, session, settings)
     t1w = scans.read(T1W, t1w_of, session)
@@ -155,6 +155,7 @@ class UsableScans:
     """Scans that are read one after the other, and what is left of the session."""
 
     session: Session
+    settings: Settings
     exit_code: ExitCode = ExitCode.DONE
 
     def read(
@@ -175,7 +176,9 @@ class UsableScans:
 
     def set_aside(self, scan: Input, error: QsmthalError) -> None:
         """Go on without a scan; raise where that would leave nothing."""
-        left = self.session.without(UnusableScan(scan.keys[0], scan.name, str(error)))
+        # The reason stands on the page and in the table of checks, which may be shared.
+        reason = self.settings.without_folders(str(error))
+        left = self.session.without(UnusableScan(scan.keys[0], scan.name, reason))
         if not left.any_scan:
             raise error
         log.error("%s", sentences.sentence(left.unusable[-1].warning))

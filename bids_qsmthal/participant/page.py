@@ -283,6 +283,7 @@ def _template(structural: Structural) -> report.Registration | None:
     labels = prepared.labels
     return report.Registration(
         name="T1w to template",
+        shown=("T1w of the participant", "template, deformed to fit"),
         fixed=prepared.t1w,
         moving=prepared.t1w.like(bent.reshape(prepared.t1w.shape)),
         matrix=np.eye(4),
@@ -301,19 +302,20 @@ def _registrations(
     if structural.prepared is None:
         return
     moving = [
-        ("FLAIR to T1w", structural.flair, structural.flair_to_t1w),
-        ("post-contrast T1w to T1w", structural.ce_t1w, structural.ce_to_t1w),
+        ("FLAIR", structural.flair, structural.flair_to_t1w),
+        ("post-contrast T1w", structural.ce_t1w, structural.ce_to_t1w),
     ]
     if gre is not None:
-        moving.append(("gradient echo to T1w", gre.combined, gre.to_t1w))
+        moving.append(("gradient echo", gre.combined, gre.to_t1w))
     labels = structural.prepared.labels
     ventricles = labels.like(np.isin(labels.data, LATERAL_VENTRICLE).astype(np.uint8))
     # Two sharp borders, one outside and one inside: a reader sees a shift or a turn at them.
     outlines = {"brain": structural.prepared.brain, "ventricles": ventricles}
-    for name, image, rigid in moving:
+    for scan, image, rigid in moving:
         if image is not None and rigid is not None:
             yield report.Registration(
-                name=name,
+                name=f"{scan} to T1w",
+                shown=("T1w", f"{scan}, registered to it"),
                 fixed=structural.prepared.t1w,
                 moving=image,
                 matrix=rigid.matrix,

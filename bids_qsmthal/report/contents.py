@@ -198,6 +198,8 @@ class Registration:
     ----------
     name
         ``gradient echo to T1w``, say.
+    shown
+        What the fixed and what the moving image is, for the titles of their figures.
     matrix
         4x4: a point of the moving world (mm) to the fixed world.
     outlines
@@ -212,6 +214,7 @@ class Registration:
     matrix: Affine
     outlines: Mapping[str, Image] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
+    shown: tuple[str, str] = ("fixed image", "moving image, registered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

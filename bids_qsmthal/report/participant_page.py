@@ -57,8 +57,10 @@ FORMULA = (
 
 
 READINGS = (
-    "\n\nChiang et al. (2018) found \N{MINUS SIGN}29.0 ppb on average and took larger values for "
-    "more iron. That is this formula, thalamus \N{MINUS SIGN} CSF, which gives {value} here.\n\n"
+    "\n\nIn 95 people with relapsing-remitting multiple sclerosis Chiang et al. (2018) found "
+    "\N{MINUS SIGN}29.0 ppb on average (SD 11.7, range \N{MINUS SIGN}61.5 to 6.4), "
+    "and took larger values for more iron. That is this formula, thalamus \N{MINUS SIGN} CSF, "
+    "which gives {value} here.\n\n"
     "Their sentence, \N{LEFT DOUBLE QUOTATION MARK}subtracting the mean susceptibility in the "
     "thalami from that in the CSF ROI\N{RIGHT DOUBLE QUOTATION MARK}, reads CSF \N{MINUS SIGN} "
     "thalamus, which gives {negated} here; larger values would then mean less iron. What either "
@@ -359,10 +361,11 @@ def _lesion_iron(report: ParticipantReport, iron: LesionIronMaps) -> list[Block 
         Table(
             "Lesions one by one",
             iron.table,
-            "Susceptibility in ppb against normal-appearing white matter (nawm) and against the "
-            "CSF reference.",
+            "Susceptibility is relative to normal-appearing white matter (NAWM) and to the CSF "
+            "reference. The saved file has more columns.",
             f"{report.stem}_desc-qsmthal_lesions",
             folded=True,
+            shown=words.lesion_table(iron.table),
         ),
     ]
 

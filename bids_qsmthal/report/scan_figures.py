@@ -120,10 +120,10 @@ def _measured(quality: Mapping[str, float]) -> str:
 
 def registration(pair: Registration) -> Flicker:
     """Show two scans of one head in one place, the outlines of the fixed one on both."""
-    first, second = _both(pair, ("fixed image", "moving image, registered"))
+    first, second = _both(pair)
     return Flicker(
         f"Registration: {pair.name}",
-        "The outlines are drawn on the fixed image and should fit both. Let the two flicker and "
+        "The outlines are drawn on the first image and should fit both. Let the two flicker and "
         "watch the walls of the ventricles and the surface of the brain: neither should jump."
         + _measured(pair.quality),
         first,
@@ -133,7 +133,7 @@ def registration(pair: Registration) -> Flicker:
 
 def template(pair: Registration) -> Flicker:
     """Show T1w and the template that was bent onto it, the outlines of the atlas on both."""
-    first, second = _both(pair, ("T1w of the participant", "template, deformed to fit"))
+    first, second = _both(pair)
     return Flicker(
         "Registration: template to T1w",
         "All regions of the atlas depend on this registration. The outlines are those of the "
@@ -145,7 +145,7 @@ def template(pair: Registration) -> Flicker:
     )
 
 
-def _both(pair: Registration, roles: tuple[str, str]) -> tuple[Figure, Figure]:
+def _both(pair: Registration) -> tuple[Figure, Figure]:
     """Return the fixed and the moving image on the same slices with the same outlines."""
     show = next(iter(pair.outlines.values()), None)
     overlays = [
@@ -158,8 +158,8 @@ def _both(pair: Registration, roles: tuple[str, str]) -> tuple[Figure, Figure]:
     world = np.asarray(np.linalg.inv(pair.matrix), np.float64)
     drawn = []
     for role, suffix, image in (
-        (roles[0], "fixed", None),
-        (roles[1], "moving", pair.moving),
+        (pair.shown[0], "fixed", None),
+        (pair.shown[1], "moving", pair.moving),
     ):
         shown = [Strip(where, WHOLE, overlays, other=image, other_world=world) for where in cuts]
         window = _window_of_brain(shown, show)

@@ -32,11 +32,12 @@ class Wording:
 
 
 ZERO_OF_THE_MAP = (
-    "A field tells susceptibility up to a constant, so only differences between regions count. "
-    "The map is not shifted; relative susceptibilities in tables are less that of the reference."
+    "A field determines susceptibility up to a constant, so only differences between regions "
+    "count. The map is not shifted; relative susceptibilities in tables have that of the reference "
+    "subtracted."
 )
 MASK = "If an outline is wrong, correct its file (see 'Correct and rate') and run again."
-OTHER_ECHOES = "Nothing can be done about it afterwards: export the other echoes if there were any."
+OTHER_ECHOES = "This cannot be corrected afterwards. Export the other echoes if there were any."
 THALAMUS = f"Look at the thalamus on T1w and on the map. {MASK}"
 LOST_SIGNAL = (
     "Look at the masks and the magnitude: a wrong brain mask can be corrected; signal lost near "
@@ -44,7 +45,7 @@ LOST_SIGNAL = (
 )
 HOLE = (
     "Look at the phase of every echo there: noise, a fringe line of the coils or an echo of "
-    "another scan looks like this. Export the phase again; where it is as the scanner made it, "
+    "another scan looks like this. Export the phase again; if the scanner made it like this, "
     "leave the scan out."
 )
 REFERENCE = (
@@ -52,44 +53,44 @@ REFERENCE = (
     "its file, or compare with the number against all CSF in the table of choices."
 )
 CHOICES = (
-    "See how the number moves with the choices, and look for streaks in the map; if one choice "
-    "alone makes it, trust the others."
+    "See how the number changes with the choices, and look for streaks in the map. If only one "
+    "choice gives this number, trust the others."
 )
 PHASE_SIGN = (
     "Bright veins and a bright pallidum belong to the right sign. If they are dark, run again with "
     "--phase-sign -1 or +1."
 )
 MAIN_FIELD = (
-    "Where the scan was turned after it was made, give the direction of the main field along its "
+    "If the images were rotated after the scan, give the direction of the main field along the "
     "voxel axes with --b0-direction X Y Z."
 )
 SIDECARS = "Correct the JSON files: the sidecars of a scan must say what the scanner did."
 SCALE = "Say what the numbers of the phase are with --phase-units if this is wrong."
 REGISTRATION = (
     "Let the registration flicker and watch the ventricles. If they jump, check that both scans "
-    "are of this participant and show the whole head; bring labels in the space of the gradient "
-    "echo with --derivatives."
+    "are of this participant and show the whole head, or supply labels in the space of the "
+    "gradient echo with --derivatives."
 )
 PHASE = (
-    "Look at the phase for motion, stripes or slices that alternate (--gre-chop), and at the "
-    "sidecars for wrong echo times. Leave the scan out if it moved."
+    "Look at the phase for motion, stripes or alternating slices (--gre-chop), and at the "
+    "sidecars for wrong echo times. Leave the scan out if the head moved."
 )
 GHOST = (
-    "Look at the magnitude beside the head and at the map: where the head is seen again, or "
+    "Look at the magnitude beside the head and at the map. If the head appears again there, or "
     "stripes run through the map, leave the scan out."
 )
-NOISE = "Look at the magnitude. A noisy scan gives wide intervals; weigh it by them."
-BRAIN = "Look at the brain outline on T1w; bring a brain mask with --derivatives if it is wrong."
+NOISE = "Look at the magnitude. A noisy scan gives wide intervals; take them into account."
+BRAIN = "Look at the brain outline on T1w. If it is wrong, supply a brain mask (--derivatives)."
 TISSUE = (
-    "Look at the tissue classes: is this a T1w image before contrast agent? Volumes and thickness "
-    "depend on it, the susceptibility hardly."
+    "Look at the tissue classes: was this T1w image acquired before contrast agent? Volumes and "
+    "thickness depend on it; susceptibility hardly does."
 )
 LESIONS = (
-    "Look at the lesions on FLAIR; bring a lesion mask with --derivatives where their volume "
-    "matters."
+    "Look at the lesions on FLAIR. If their volume matters, supply a lesion mask with "
+    "--derivatives."
 )
 STREAKS = "Look for streaks in the map, and compare with --inversion tv."
-MISSING = "See 'bids_qsmthal check' for what each missing image costs."
+MISSING = "'bids_qsmthal check' tells what cannot be measured without each missing image."
 
 WARNINGS: Mapping[type[ScanWarning], Wording] = {
     of.BrainVolumeImplausible: Wording(
@@ -117,7 +118,7 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.ContrastNotT1w: Wording(
         "intensities of fluid, gray and white matter are {fluid:.0f}, {gray_matter:.0f}, "
-        "{white_matter:.0f}; in a T1w image they ascend: wrong contrast?",
+        "{white_matter:.0f}; in a T1w image they increase in this order: is this another contrast?",
         TISSUE,
     ),
     of.TissueNotConverged: Wording("tissue classification did not converge", TISSUE),
@@ -136,15 +137,16 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         REGISTRATION,
     ),
     of.FlairNoisy: Wording(
-        "FLAIR is noisy: white matter varies by over {limit_percent:.0f} %; small lesions are lost",
+        "FLAIR is noisy (white matter varies by over {limit_percent:.0f} %): small lesions are "
+        "missed",
         LESIONS,
     ),
     of.GrayLikeWhiteMatter: Wording(
-        "gray and white matter hardly differ on T1w; false lesions at the cortex", TISSUE
+        "gray and white matter hardly differ on T1w: expect false lesions at the cortex", TISSUE
     ),
     of.LesionsFromFlairAlone: Wording(
-        "no T1w with tissue priors: lesions from FLAIR alone, none sought within {surface_mm:g} mm "
-        "of the brain's surface; expect misses and false positives",
+        "no T1w with tissue priors: lesions were segmented on FLAIR alone, none within "
+        "{surface_mm:g} mm of the brain's surface; expect missed and false lesions",
         LESIONS,
     ),
     of.FlairCoversPart: Wording(
@@ -152,7 +154,8 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         LESIONS,
     ),
     of.EnhancementWithoutLesions: Wording(
-        "no T2 lesions known: enhancement was sought in all white matter; expect vessels",
+        "no T2 lesions are known: enhancement was looked for in all white matter; expect vessels "
+        "among the findings",
         LESIONS,
     ),
     of.EnhancementReadDifferently: Wording(
@@ -161,43 +164,43 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         LESIONS,
     ),
     of.NoGradientEcho: Wording(
-        "There is no gradient echo: no susceptibility.",
+        "There is no gradient echo, so susceptibility was not measured.",
         MISSING,
     ),
     of.PhaseMissing: Wording(
-        "The gradient echo has magnitude alone: R2* and T2* are measured; susceptibility needs the "
+        "The gradient echo has only magnitude: R2* and T2* are measured. Susceptibility needs the "
         "phase, or a total field that another program made from it.",
         "If the scanner kept the phase, or real and imaginary parts, export them beside the "
         "magnitude and run again.",
     ),
     of.FieldWithoutPhase: Wording(
-        "The gradient echo has magnitude alone: susceptibility comes from an external total field, "
-        "which no phase confirms.",
+        "The gradient echo has only magnitude: susceptibility comes from an external total field, "
+        "which cannot be checked against the phase.",
         "If the scanner kept the phase, or real and imaginary parts, export them beside the "
         "magnitude: unit, sign and scan of the field are then checked against it.",
     ),
     of.PhaseSignUnknown: Wording(
-        "Neither the data nor the manufacturer tells the sign of the phase.",
+        "Neither the data nor the manufacturer shows the sign of the phase.",
         PHASE_SIGN,
     ),
     of.PhaseIsNoise: Wording(
         "The phase differs from voxel to voxel as noise does (quality {quality:.2f}; noise has "
-        "0.50, a smooth phase 1.00), so its sign and its readouts could not be looked at. Field "
-        "and susceptibility mean nothing.",
-        "Look at the phase image: a scale that is wrong, a conversion with loss or a phase of "
-        "another scan looks like this. Export the phase again from the scanner.",
+        "0.50, a smooth phase 1.00), so its sign and its readouts could not be checked. Field and "
+        "susceptibility are meaningless.",
+        "Look at the phase image: a wrong scale, a conversion with loss or the phase of another "
+        "scan looks like this. Export the phase again from the scanner.",
     ),
     of.EchoPhaseIsNoise: Wording(
         "The phase of echo {echoes} differs from voxel to voxel as noise does (quality "
         "{quality:.2f}; noise has 0.50, a smooth phase 1.00), although the magnitude has signal "
-        "there, so sign and readouts of the phase could not be looked at. Field and "
-        "susceptibility mean nothing.",
+        "there, so sign and readouts of the phase could not be checked. Field and susceptibility "
+        "are meaningless.",
         "Look at the phase of that echo: a file of another scan or a conversion with loss looks "
         "like this. Export it again from the scanner, or leave that echo out.",
     ),
     of.PhaseSignUnusual: Wording(
-        "The data say that the phase sign is {sign:+d} (evidence {evidence:+.2f}), but "
-        "{manufacturer} usually has {usual_sign:+d}; the sign of the data was taken.",
+        "The data show a phase sign of {sign:+d} (evidence {evidence:+.2f}), but "
+        "{manufacturer} usually has {usual_sign:+d}. The sign of the data was used.",
         PHASE_SIGN,
     ),
     of.MainFieldAssumed: Wording(
@@ -214,16 +217,16 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.FrequencyOfAnotherField: Wording(
         "ImagingFrequency {frequency_mhz:g} MHz is that of {its_field_t:.3g} T, but "
-        "MagneticFieldStrength says {stated_field_t:.3g} T; the frequency was taken, and "
-        "susceptibility scales with it.",
+        "MagneticFieldStrength says {stated_field_t:.3g} T. The frequency was used; susceptibility "
+        "scales with it.",
         SIDECARS,
     ),
     of.FrequencyInOtherUnit: Wording(
-        "ImagingFrequency {value:g} was taken for {unit}; BIDS wants MHz.",
+        "ImagingFrequency {value:g} was read as {unit}; BIDS requires MHz.",
         SIDECARS,
     ),
     of.FrequencyUnusable: Wording(
-        "ImagingFrequency {value} is no frequency; MagneticFieldStrength was taken.",
+        "ImagingFrequency {value} is not a frequency; MagneticFieldStrength was used.",
         SIDECARS,
     ),
     of.NumbersAsText: Wording(
@@ -231,12 +234,12 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "Correct the sidecars: BIDS wants a number without quotes, and validators refuse others.",
     ),
     of.T1wOfAnotherSession: Wording(
-        "T1w is of session {session}, as asked for with --t1w-session: anatomy, volumes and "
+        "T1w is from session {session}, as requested with --t1w-session: anatomy, volumes and "
         "thickness are those of that day.",
-        "See in the registration whether the head has changed, lesions and ventricles above all.",
+        "Check in the registration whether the head has changed, above all lesions and ventricles.",
     ),
     of.ScanUnusable: Wording(
-        "The {scan} cannot be used, so nothing that needs it was made: {reason}",
+        "The {scan} cannot be used, so results that need it are missing: {reason}",
         "Correct the scan, then run the same command again: the rest is kept.",
     ),
     of.UniformWithNoise: Wording(
@@ -252,63 +255,64 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     of.GapBetweenSlices: Wording(
         "The slices of the gradient echo are {thickness_mm:g} mm thick and {spacing_mm:g} mm "
         "apart: the field in the gaps was not measured.",
-        "Background removal and inversion take the slices as filling the volume; acquire in 3-D.",
+        "Background removal and inversion assume that the slices fill the volume. Acquire in 3-D.",
     ),
     of.SlicesElsewhere: Wording(
-        "The sidecars of the gradient echo have slices {spacing_mm:g} mm apart, the voxels of the "
-        "header are {voxel_mm} mm: one of them was changed after the scan.",
+        "The sidecars of the gradient echo say that its slices are {spacing_mm:g} mm apart, but "
+        "the voxels in the header are {voxel_mm} mm: one of them was changed after the scan.",
         "Compare the image with the scan at the console; convert it again from DICOM.",
     ),
     of.ZeroFilled: Wording(
         "The gradient echo was acquired with {acquired} steps of phase encoding and reconstructed "
         "with {reconstructed}: neighbouring voxels are interpolated and share their noise.",
-        "Nothing is wrong; count independent voxels by the acquired size when you compare noise.",
+        "Nothing is wrong. When you compare noise, count independent voxels by the acquired size.",
     ),
     of.PhaseScaleByRange: Wording(
-        "The header does not say the scale of the phase; its range, {low:.5g} to {high:.5g}, is a "
-        "whole turn and was taken so.",
+        "The header does not give the scale of the phase. Its range, {low:.5g} to {high:.5g}, was "
+        "taken as a whole turn.",
         SCALE,
     ),
     of.PhaseScaleUnconfirmed: Wording(
-        "The phase of the last echo spans {turns:.2f} of a turn and does not wrap, so nothing in "
-        "it confirms its scale.",
+        "The phase of the last echo spans {turns:.2f} of a turn and does not wrap, so the data "
+        "cannot confirm its scale.",
         SCALE,
     ),
     of.PhaseUnwrappedAlready: Wording(
-        "The phase spans {turns:.1f} turns without wraps: it is unwrapped already and was taken "
-        "so. Nothing in it confirms its scale.",
+        "The phase spans {turns:.1f} turns without wraps: it has already been unwrapped, and was "
+        "used as it is. The data cannot confirm its scale.",
         "Give the phase as the scanner stores it if you can.",
     ),
     of.PhaseVoxelsBeyondTurn: Wording(
-        "{voxels} voxels lie beyond a turn of phase and were taken as not measured.",
+        "{voxels} voxels lie beyond one turn of phase and were treated as not measured.",
         PHASE,
     ),
     of.PhaseCalledFiltered: Wording(
         "The header of the phase says {labels}, which often goes with high-pass filtered phase; "
-        "the data show the slow field of a head, so it was taken as not filtered.",
+        "the data show the slowly varying field of a head, so it was used as not filtered.",
         "Export the phase of the sequence without the filter for SWI if there is one.",
     ),
     of.PhaseLooksFiltered: Wording(
-        "The slow part of the phase is {slow_rad:.2f} rad in the last echo ({slow_hz:.2g} Hz), as "
-        "little as in high-pass filtered phase; it was taken because --phase-filter no says that "
-        "it was not filtered.",
+        "The slowly varying part of the phase is {slow_rad:.2f} rad in the last echo "
+        "({slow_hz:.2g} Hz), as little as in high-pass filtered phase. It was used because "
+        "--phase-filter no says that it was not filtered.",
         "If it was filtered, export the phase of the sequence without the filter for SWI.",
     ),
     of.DistortionCorrectedApart: Wording(
         "ImageType of the magnitude says {magnitude}, that of the phase {phase}: one of them was "
-        "corrected for distortion and the other not, so that they do not lie on each other.",
+        "corrected for distortion and the other was not, so they do not match in space.",
         "Export both without distortion correction (ND), or both with it.",
     ),
     of.MagnitudeDisplaced: Wording(
-        "The magnitude lies {first:.1f}, {second:.1f}, {third:.1f} voxels (first to third axis of "
-        "the file) beside the phase: noise of the phase is not where the magnitude is dark. Only "
-        "one of them was corrected for distortion, or moved; susceptibility may be off by ppb.",
+        "The magnitude is shifted against the phase by {first:.1f}, {second:.1f}, {third:.1f} "
+        "voxels (first to third axis of the file): the phase is noisy where the magnitude is not "
+        "dark. Only one of them was corrected for distortion, or moved; susceptibility may be "
+        "wrong by some ppb.",
         "Export both without distortion correction (ND), or both with it, from the same scan.",
     ),
     of.MagnitudeDistorted: Wording(
-        "Parts of the magnitude lie up to {first:.1f}, {second:.1f}, {third:.1f} voxels (first to "
-        "third axis of the file) beside the phase, as where only one of them was corrected for "
-        "distortion; susceptibility may be off by ppb.",
+        "Parts of the magnitude are shifted against the phase by up to {first:.1f}, {second:.1f}, "
+        "{third:.1f} voxels (first to third axis of the file), as if only one of them had been "
+        "corrected for distortion; susceptibility may be wrong by some ppb.",
         "Export both without distortion correction (ND), or both with it, from the same scan.",
     ),
     of.MagnitudeFlipped: Wording(
@@ -318,42 +322,42 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.AlternationLeft: Wording(
         "The phase of odd and even echoes differs by a smooth {difference_rad:.2f} rad that "
-        "alternating readouts do not explain; susceptibility may be off by some ppb.",
+        "alternating readouts do not explain; susceptibility may be wrong by some ppb.",
         PHASE,
     ),
     of.AcquiredInSlices: Wording(
         "The gradient echo was acquired slice by slice (MRAcquisitionType 2D); phase that steps "
-        "from slice to slice was looked for.",
+        "from slice to slice was looked for and, where found, removed.",
         "Prefer a 3-D acquisition for susceptibility where you can choose.",
     ),
     of.SliceStepRemoved: Wording(
         "Odd and even slices differ by {step_rad:.2f} rad in the last echo ({step_hz:.2f} Hz), as "
-        "in interleaved slices; the step was taken out.",
+        "in interleaved slices; the step was removed.",
         PHASE,
     ),
     of.SliceStepVaried: Wording(
         "The step between odd and even slices changes within a slice, by {edge_hz:.2f} Hz from the "
-        "middle of the head to its edge, as by eddy currents; a plane was taken out.",
+        "middle of the head to its edge, as eddy currents do; a linear term was removed.",
         PHASE,
     ),
     of.SliceStepsLeft: Wording(
-        "The phase of neighbouring slices differs by {left_hz:.2f} Hz beyond what a head gives, as "
-        "by breathing or motion in slices acquired one by one; susceptibility may be off by some "
-        "ppb.",
+        "The phase of neighbouring slices differs by {left_hz:.2f} Hz more than a head explains, "
+        "as with breathing or motion between slices acquired one by one; susceptibility may be "
+        "wrong by some ppb.",
         PHASE,
     ),
     of.OneEcho: Wording(
-        "One echo: no R2*, no CSF reference, and the phase offset stays in the field. On simulated "
-        "scans the error of such a map is larger than its contrast; do not compare its values with "
-        "those of other scans.",
+        "There is only one echo: R2* and the CSF reference are missing, and the phase offset stays "
+        "in the field. On simulated scans the error of such a map is larger than its contrast. Do "
+        "not compare its values with those of other scans.",
         OTHER_ECHOES,
     ),
     of.NoVentricularCsf: Wording(
-        "No ventricular CSF was found by its R2*: no CSF reference.",
+        "No ventricular CSF was found by its R2*, so there is no CSF reference.",
         REFERENCE,
     ),
     of.BrainLostToBackground: Wording(
-        "{fraction:.0%} of the brain mask was lost on the way to the local field.",
+        "{fraction:.0%} of the brain mask was lost in background removal.",
         LOST_SIGNAL,
     ),
     of.InversionNotConverged: Wording(
@@ -362,17 +366,17 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
     ),
     of.BeyondLimit: Wording("{reason} ({called}: {quantity})"),
     of.NoR2StarMap: Wording(
-        "There is no R2* map (single echo): veins and choroid plexus are told by susceptibility "
-        "and magnitude alone.",
+        "There is no R2* map (single echo): veins and choroid plexus are recognised by "
+        "susceptibility and magnitude alone.",
         OTHER_ECHOES,
     ),
     of.ThalamusRimKept: Wording(
-        "The rim of the thalamus was kept: too little would have remained.",
+        "The rim of the thalamus was kept, because too little would have remained without it.",
         THALAMUS,
     ),
-    of.ExternalMask: Wording("The {region} mask is the user's own, not ours."),
+    of.ExternalMask: Wording("The {region} mask was supplied by the user."),
     of.ThalamusUnknown: Wording(
-        "Where the thalami lie is not known: add a T1w image, or a segmentation with "
+        "The position of the thalami is not known: add a T1w image, or a segmentation with "
         "--derivatives.",
         MISSING,
     ),
@@ -386,28 +390,28 @@ LIMITS: Mapping[str, Wording] = {
         LOST_SIGNAL,
     ),
     "thalamus_without_phase": Wording(
-        "in part of a thalamus the echoes do not follow one frequency: its susceptibility comes "
-        "from its neighbours alone",
+        "in part of a thalamus the echoes do not follow one frequency: susceptibility there comes "
+        "from the surrounding voxels alone",
         HOLE,
     ),
     "thalamus_to_slab_end_mm": Wording(
         "the map ends near the thalami: their field reaches beyond it, and the number may be "
-        "off by some ppb",
-        "Plan the slab so that it reaches 25 mm beyond the thalami on either side.",
+        "wrong by some ppb",
+        "Plan the slab so that it extends 25 mm beyond the thalami on either side.",
     ),
-    "thalamus_asymmetry": Wording("left and right thalamus differ much in size", THALAMUS),
+    "thalamus_asymmetry": Wording("left and right thalamus differ considerably in size", THALAMUS),
     "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
     "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),
     "reference_without_phase": Wording(
-        "in part of the CSF reference the echoes do not follow one frequency: its susceptibility "
-        "comes from its neighbours alone",
+        "in part of the CSF reference the echoes do not follow one frequency: susceptibility there "
+        "comes from the surrounding voxels alone",
         HOLE,
     ),
     "reference_holds_csf": Wording(
         "no CSF was found: the number is relative to the whole brain", REFERENCE
     ),
     "reference_sd_ppb": Wording(
-        "susceptibility varies much within the CSF reference",
+        "susceptibility varies considerably within the CSF reference",
         REFERENCE,
     ),
     "reference_asymmetry_ppb": Wording(
@@ -423,18 +427,18 @@ LIMITS: Mapping[str, Wording] = {
         CHOICES,
     ),
     "chi_relative_csf_se_ppb": Wording(
-        "the 95 % interval of the relative susceptibility reaches beyond 3 ppb to either side: "
-        "coarse voxels, noise, or a reference that disagrees with itself",
-        f"A difference below the interval is none. {CHOICES}",
+        "the 95 % interval of the relative susceptibility is wider than 3 ppb to either side, "
+        "because of coarse voxels, noise, or a CSF reference whose sides differ",
+        f"Differences smaller than the interval mean nothing. {CHOICES}",
     ),
-    "csf_purity": Wording("the CSF that is kept uniform holds tissue", REFERENCE),
+    "csf_purity": Wording("the CSF that is kept uniform contains tissue", REFERENCE),
     "pallidum_relative_csf_ppb": Wording(
         "the pallidum is not paramagnetic as it should be: either the sign of the phase is wrong, "
         "or the labels do not lie on the pallidum",
         PHASE_SIGN,
     ),
     "vein_share": Wording(
-        "much of the thalamus was taken for vein",
+        "a large part of the thalamus was classified as vein",
         f"Look at the veins on the map. {MASK}",
     ),
     "overlap": Wording(
@@ -450,10 +454,10 @@ LIMITS: Mapping[str, Wording] = {
         GHOST,
     ),
     "mask_lost_fraction": Wording(
-        "much of the brain was lost on the way to susceptibility",
+        "a large part of the brain was lost before the inversion",
         LOST_SIGNAL,
     ),
-    "snr": Wording("the GRE magnitude is noisy", NOISE),
+    "snr": Wording("the magnitude of the gradient echo is noisy", NOISE),
 }
 """What it means that a quality measure is beyond its limits, by its name in ``roi.LIMITS``."""
 

@@ -221,3 +221,25 @@ def checks_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of checks as readers read it; the file keeps its keys."""
     shown = _units(table.assign(name=table["name"].map(check)))
     return shown.rename(columns={"name": "check", "threshold": "limit", "source": "why this limit"})
+
+
+LESION_COLUMNS = {
+    "id": "lesion",
+    "location": "location",
+    "volume_mm3": "volume (mm3)",
+    "diameter_mm": "diameter (mm)",
+    "chi_relative_nawm_ppb": "relative to NAWM (ppb)",
+    "chi_relative_nawm_ppb_se": "standard error (ppb)",
+    "chi_relative_csf_ppb": "relative to CSF (ppb)",
+    "r2star_hz": "R2* (1/s)",
+    "rim": "rim",
+    "rim_probability": "probability of a rim",
+}
+"""What a reader of the page asks about a lesion, by the columns of the file. All of them would
+not fit on a printed page."""
+
+
+def lesion_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of lesions as readers read it; the file keeps its keys and has more."""
+    present = [name for name in LESION_COLUMNS if name in table]
+    return table[present].rename(columns=LESION_COLUMNS)

@@ -144,7 +144,7 @@ def test_a_run_makes_r2star_and_says_why_there_is_no_susceptibility(root: Path) 
     assert set(table["qc"]) == {"check"}
     assert not table["measure"].str.startswith("chi").any()
     page = (root / "out" / "sub-01.html").read_text()
-    assert "susceptibility needs the phase" in page
+    assert "Susceptibility needs the phase" in page
     assert "There is no gradient echo" not in page
     assert "Susceptibility mapping" not in page
     methods = (root / "out" / "logs" / "sub-01_CITATION.md").read_text()

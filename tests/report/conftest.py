@@ -161,6 +161,7 @@ def full_report(head: dict[str, Image], measures: pd.DataFrame) -> ParticipantRe
         ),
         template=Registration(
             name="T1w to template",
+            shown=("T1w of the participant", "template, deformed to fit"),
             fixed=head["bright"],
             moving=head["bright"],
             matrix=np.eye(4),

@@ -55,10 +55,11 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
         moving=head["bright"],
         matrix=np.eye(4),
         quality={**quality, "cost": 0.5},
+        shown=("a", "b, registered to it"),
     )
     shown = scan_figures.registration(pair)
     titles = (shown.first.title, shown.second.title)
-    assert titles == ("a to b: fixed image", "a to b: moving image, registered")
+    assert titles == ("a to b: a", "a to b: b, registered to it")
     assert shown.caption.endswith(
         " The scan was moved by 2.1 mm to fit. Brain masks agree to 98 %; expected: 85 % and more."
     )

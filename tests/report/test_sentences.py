@@ -25,11 +25,11 @@ EXAMPLES = {
 }
 
 SENTENCES = [
-    "the GRE magnitude is noisy (signal-to-noise ratio of the first echo: 12.35)",
+    "the magnitude of the gradient echo is noisy (signal-to-noise ratio of the first echo: 12.35)",
     "intracranial volume 612 mL, expected 900 to 2200.5 mL",
-    "The data say that the phase sign is +1 (evidence +0.46), but GE usually has -1; the sign of "
-    "the data was taken.",
-    "20% of the brain mask was lost on the way to the local field.",
+    "The data show a phase sign of +1 (evidence +0.46), but GE usually has -1. The sign of the "
+    "data was used.",
+    "20% of the brain mask was lost in background removal.",
     "the thalami of fs and of the registered atlas overlap by 13 %, expected at least 50 %: one of "
     "them is not where the thalami of this T1w are",
     "Enhancing lesions: the table of the dataset says present, the images show none. The table "
@@ -110,7 +110,7 @@ def test_every_check_that_fails_comes_with_its_reason_and_what_to_do(limit) -> N
         (scan_warnings.FlairNoisy(15), "lesion mask"),
         (scan_warnings.TissueNotConverged(), "tissue classes"),
         (scan_warnings.BrainAtImageEdge(2), "brain outline"),
-        (scan_warnings.OneEcho(), "export the other echoes"),
+        (scan_warnings.OneEcho(), "Export the other echoes"),
         (scan_warnings.PhaseSignUnknown(), "--phase-sign"),
         (scan_warnings.PhaseIsNoise(0.51), "phase image"),
         (scan_warnings.EchoPhaseIsNoise("3", 0.51), "that echo"),

@@ -42,3 +42,11 @@ def test_the_pulvinar_of_freesurfer_is_its_lateral_part() -> None:
     assert words.nucleus("pul") == "Pul: pulvinar"
     assert words.nucleus("pul", {"pul", "pum"}) == "PuL: lateral pulvinar"
     assert words.region("thalamus_pul", {"thalamus_pum"}) == "thalamus, PuL: lateral pulvinar"
+
+
+def test_the_page_asks_of_a_lesion_what_fits_on_paper_and_the_file_keeps_all() -> None:
+    table = pd.DataFrame({"id": [1], "x_mm": [3.0], "rim": ["absent"], "r2star_hz": [20.0]})
+    shown = words.lesion_table(table)
+    assert shown.to_dict("records") == [{"lesion": 1, "R2* (1/s)": 20.0, "rim": "absent"}]
+    assert list(table) == ["id", "x_mm", "rim", "r2star_hz"]
+    assert len(words.LESION_COLUMNS) <= 10
