@@ -187,7 +187,9 @@ class Settings:
 
     def without_folders(self, text: str) -> str:
         """Return a text for pages that may be shared, folders of a run as the help names them."""
-        for folder, name in sorted(self._folders.items(), key=lambda one: -len(str(one[0]))):
+        others = {path: path.name for path in self.datasets.values()}
+        named = {**others, **self._folders}
+        for folder, name in sorted(named.items(), key=lambda one: -len(str(one[0]))):
             # The longest first: one of them may lie in another.
             text = text.replace(str(folder), name)
         return text

@@ -1,6 +1,7 @@
 """The page of a participant that failed."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,11 @@ def test_where_thousands_fail_the_list_has_them_and_not_a_page_each(settings: Se
     ]
     failure_pages.write(many, settings)
     assert len(list(settings.output_dir.glob("*_failed.html"))) == failure_pages.MOST_PAGES
+
+
+def test_a_dataset_of_masks_stands_with_its_name_and_without_its_place(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with_masks = replace(settings, datasets={"mine": tmp_path.parent / "of-erika" / "masks"})
+    shown = with_masks.without_folders(f"{with_masks.datasets['mine']}/sub-01/dseg.nii.gz: damaged")
+    assert shown == "masks/sub-01/dseg.nii.gz: damaged"
