@@ -22,22 +22,22 @@ PRINTING = ("list_methods", "bids_exec_spec", "print_analysis", "print_config")
 OTHER_COMMANDS = """\
 other commands:
   bids_qsmthal check BIDS_DIR
-                            say what a dataset has, what it lacks and what that costs, and what
-                            would stop a run (see bids_qsmthal check --help)
+                            list what a dataset has, what it lacks, which results are then
+                            missing, and what would stop a run (see bids_qsmthal check --help)
   bids_qsmthal demo DIR     make a small simulated dataset with known truth, process it, and
                             print truth beside estimate (see bids_qsmthal demo --help)
-  bids_qsmthal simulate DIR make a simulated dataset with known truth and nothing else, of a
-                            protocol, vendor and kind of scan (see bids_qsmthal simulate --help)
+  bids_qsmthal simulate DIR only make a simulated dataset with known truth, for a protocol,
+                            vendor and kind of scan (see bids_qsmthal simulate --help)
   bids_qsmthal verify OUT [OTHER]
                             compare an output folder with its manifests, or with another one, and
                             name the first difference (see bids_qsmthal verify --help)
   bids_qsmthal remake OUT --participant-label LABEL
-                            run a participant again with the options of the last run on an output
-                            folder, after a correction (see bids_qsmthal remake --help)
-  bids_qsmthal view OUT     look at, correct and rate the participants of an output folder in the
+                            process a participant again after a correction, with the options of
+                            the last run on an output folder (see bids_qsmthal remake --help)
+  bids_qsmthal view OUT     view, correct and rate the participants of an output folder in the
                             browser (see bids_qsmthal view --help)
   bids_qsmthal {unwrap,background,invert,r2star} FILE ... --out FILE
-                            take one step of the reconstruction on plain NIfTI files (see
+                            run one step of the reconstruction on plain NIfTI files (see
                             bids_qsmthal invert --help)
   bids_qsmthal dicom FILE ... --out DIR
                             write maps, masks and labels as DICOM series (see bids_qsmthal dicom
@@ -105,9 +105,11 @@ def main_parser() -> Parser:
         allow_abbrev=False,
     )
     p.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
-    p.add_argument("output_dir", type=Path, help="where the derivative dataset goes")
     p.add_argument(
-        "analysis_level", nargs="+", choices=LEVELS, help="what to run; both may be named at once"
+        "output_dir", type=Path, help="where results are written (a BIDS derivative dataset)"
+    )
+    p.add_argument(
+        "analysis_level", nargs="+", choices=LEVELS, help="level to run; both may be given"
     )
     p.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     p.add_argument(
@@ -118,12 +120,12 @@ def main_parser() -> Parser:
     p.add_argument(
         *("--print-analysis", "--print_analysis"),
         action="store_true",
-        help="print the analysis of the group level that is used where --analysis is not given",
+        help="print the analysis file that the group level uses without --analysis",
     )
     p.add_argument(
         *("--print-config", "--print_config"),
         action="store_true",
-        help="print a file for --config with every option, its meaning and its default",
+        help="print a template for --config with every option, its meaning and its default",
     )
     _selection(p)
     _inputs(p)
@@ -142,7 +144,7 @@ def demo_parser() -> Parser:
         "and print truth beside estimate.",
         allow_abbrev=False,
     )
-    p.add_argument("directory", type=Path, help="where dataset, truth and results go")
+    p.add_argument("directory", type=Path, help="where dataset, truth and results are written")
     _option(p, "--participants", type=count, default=3, help="how many to simulate (default 3)")
     _add_given_heads(p)
     _resources(p)
@@ -162,7 +164,7 @@ def simulate_parser() -> Parser:
         "Wrong names of protocols, vendors and kinds of scan are answered with the right ones.",
         allow_abbrev=False,
     )
-    p.add_argument("directory", type=Path, help="where dataset and truth go")
+    p.add_argument("directory", type=Path, help="where dataset and truth are written")
     _option(p, "--participants", type=count, default=3, help="how many (default 3)")
     _option(
         p,
@@ -170,7 +172,7 @@ def simulate_parser() -> Parser:
         type=count,
         default=1,
         metavar="N",
-        help="how often each is scanned, as sessions: the same person with another position and "
+        help="number of scans of each, as sessions: the same person in another position with "
         "other noise (default 1)",
     )
     _option(p, "--seed", type=int, default=0, help="seed of the simulation (default 0)")
@@ -199,7 +201,7 @@ def _add_given_heads(p: Parser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="masks whose lesions lend their shapes to the simulated ones (default: blobs)",
+        help="masks whose lesion shapes are used for the simulated lesions (default: blobs)",
     )
 
 
@@ -217,7 +219,7 @@ def _add_simulated_scan(p: Parser) -> None:
         type=float,
         nargs=3,
         metavar="MM",
-        help="of the gradient echo, in place of the protocol's; slices last",
+        help="of the gradient echo, instead of the protocol's; slice direction last",
     )
     _option(
         p,
@@ -225,7 +227,7 @@ def _add_simulated_scan(p: Parser) -> None:
         type=float,
         nargs="+",
         metavar="S",
-        help="in seconds, in place of the protocol's",
+        help="in seconds, instead of the protocol's",
     )
     _option(p, "--field-strength", type=float, metavar="T", help="in tesla (default 3)")
     _option(
@@ -248,7 +250,7 @@ def _add_simulated_scan(p: Parser) -> None:
         "--scenario",
         default="plain",
         metavar="NAME",
-        help="what the scanner does to the gradient echo, such as flow, eight-channel, 7t "
+        help="effects of the scanner on the gradient echo, such as flow, eight-channel, 7t "
         "(default: plain; all of them: --scenario list)",
     )
 
@@ -264,7 +266,7 @@ def check_parser() -> Parser:
     )
     p.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
     _option(p, "--quick", action="store_true", help="read headers and sidecars only")
-    _option(p, "--tsv", type=Path, metavar="FILE", help="write the table to a file, too")
+    _option(p, "--tsv", type=Path, metavar="FILE", help="also write the table to a file")
     _selection(p, dry_run=False)
     _inputs(p)
     _conventions(p.add_argument_group("conventions of the scanner"))
@@ -308,7 +310,7 @@ def remake_parser() -> Parser:
             metavar="LABEL",
             help=f"{what}s to process",
         )
-    _option(p, "--group", action="store_true", help="then the group level, of all")
+    _option(p, "--group", action="store_true", help="then run the group level on all participants")
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     return p
@@ -330,18 +332,18 @@ def view_parser() -> Parser:
         type=Path,
         nargs="?",
         metavar="BIDS",
-        help="BIDS folder of the run, read only: shows FLAIR and magnitude, too",
+        help="BIDS folder of the run, to show FLAIR and magnitude as well; it is only read",
     )
     _option(
         p,
         "--host",
         default=None,
         metavar="ADDRESS",
-        help="address to listen on (default: 127.0.0.1; in a container with a network of its own "
-        "all of its addresses, where a port that docker run -p publishes arrives)",
+        help="address to listen on (default: 127.0.0.1; in a container with its own network, all "
+        "of its addresses, so that a port published with docker run -p works)",
     )
     _option(p, "--port", type=int, default=8765, metavar="N", help="default 8765; 0: a free one")
-    _option(p, "--no-browser", action="store_true", help="print the address, open nothing")
+    _option(p, "--no-browser", action="store_true", help="print the address, do not open a browser")
     return p
 
 
@@ -384,7 +386,10 @@ def _selection(parser: Parser, *, dry_run: bool = True) -> None:
     _only(group)
     if dry_run:
         _option(
-            group, "--dry-run", action="store_true", help="say what would run on which files; stop"
+            group,
+            "--dry-run",
+            action="store_true",
+            help="list what would run on which files, and stop",
         )
 
 
@@ -394,13 +399,13 @@ def _only(group: argparse._ArgumentGroup) -> None:
         either,
         "--anat-only",
         action="store_true",
-        help="leave out the gradient echo: volumes, lesions and cortical thickness alone",
+        help="without the gradient echo: only volumes, lesions and cortical thickness",
     )
     _option(
         either,
         "--qsm-only",
         action="store_true",
-        help="the gradient echo alone: maps of susceptibility and R2* without T1w and FLAIR",
+        help="only the gradient echo: maps of susceptibility and R2*, without T1w and FLAIR",
     )
 
 
@@ -464,7 +469,7 @@ def _atlases(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FILE",
-        help="atlases of yours whose regions are measured: labels, or 4-D probabilities; names "
+        help="your own atlases, whose regions are measured: labels, or 4-D probabilities; names "
         "from the .tsv (index, name) beside the file",
     )
     _option(
@@ -472,7 +477,7 @@ def _atlases(group: argparse._ArgumentGroup) -> None:
         "--atlas-space",
         choices=("MNI152NLin2009cAsym", "T1w"),
         default="",
-        help="space of the atlases whose file name and sidecar do not say it; with T1w, write "
+        help="space of atlases whose file name and sidecar do not give it; with T1w, write "
         "{subject} (and {session}) in the path",
     )
     _option(
@@ -492,7 +497,7 @@ def _output_spaces(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         default=[],
         metavar="SPACE",
-        help="spaces in which maps and masks are written besides their own: T1w, "
+        help="further spaces in which maps and masks are written: T1w, "
         "MNI152NLin2009cAsym (1 mm), MNI152NLin2009cAsym:res-2 (2 mm; to res-4); each is "
         "interpolated once",
     )
@@ -509,7 +514,10 @@ def _resources(parser: Parser) -> None:
         help="restartable intermediate results (default: OUTPUT_DIR/../work)",
     )
     _option(
-        group, "--clean-workdir", action="store_true", help="empty it when a participant is done"
+        group,
+        "--clean-workdir",
+        action="store_true",
+        help="empty it when a participant is finished",
     )
     _option(
         group,
@@ -523,7 +531,8 @@ def _resources(parser: Parser) -> None:
         "--omp-nthreads",
         type=count,
         metavar="N",
-        help="threads of one participant (default: cores shared among those side by side)",
+        help="threads of one participant (default: cores divided by the participants that run in "
+        "parallel)",
     )
     _option(
         group,
@@ -549,7 +558,7 @@ def _placement(parser: Parser) -> None:
         "--scheduler-address",
         default="",
         metavar="ADDRESS",
-        help="Dask scheduler that runs already: tcp://HOST:PORT, or a scheduler file "
+        help="running Dask scheduler: tcp://HOST:PORT, or a scheduler file "
         "(default: workers on this machine)",
     )
     _option(
@@ -558,7 +567,7 @@ def _placement(parser: Parser) -> None:
         default="",
         metavar="OPTIONS",
         help="long options for sbatch, such as --slurm-args='--partition=long --mem=6G'; "
-        "--mem is that of one participant",
+        "--mem here is the memory of one participant",
     )
 
 
@@ -568,8 +577,8 @@ def _methods(parser: Parser) -> None:
         group,
         "--preset",
         choices=tuple(PRESETS),
-        help="what a study did where it differs from the default, as far as no option says "
-        "otherwise; the number by the default rules stands beside it (default: none)",
+        help="follow a study where it differs from the default; other options override it, and "
+        "the number by the default rules is reported as well (default: none)",
     )
     group.add_argument(
         "--list-methods", "--list_methods", action="store_true", help="list, with citations"
@@ -582,13 +591,13 @@ def _methods(parser: Parser) -> None:
         "--phase-offset",
         choices=("auto", "polynomial", "mcpc-3d-s", "voxel"),
         default="auto",
-        help="how the phase at echo time zero, of the receive coils, is modelled (default: auto)",
+        help="how the phase of the receive coils, at echo time zero, is modelled (default: auto)",
     )
     _option(
         group,
         "--medi-csf",
         choices=("global", "ventricles", "none"),
-        help="which CSF medi keeps uniform: all below the rim of the brain, that of the "
+        help="which CSF MEDI+0 keeps uniform: all except at the rim of the brain, that of the "
         "ventricles, or none, which is plain MEDI (default: global)",
     )
     _mask(group)
@@ -608,15 +617,15 @@ def _methods(parser: Parser) -> None:
         "--longitudinal",
         choices=("auto", "off"),
         default="off",
-        help="auto: where a participant has several finished sessions, the change of volumes and "
-        "susceptibility between them, in one frame (default: off)",
+        help="auto: measure the change of volumes and susceptibility between the sessions of each "
+        "participant, in one common space (default: off)",
     )
     _option(
         group,
         *("--seed", "--random-seed"),
         type=int,
         default=20180301,
-        help="seed of everything random (default: 20180301)",
+        help="seed of all random numbers (default: 20180301)",
     )
 
 
@@ -635,7 +644,7 @@ def _mask(group: argparse._ArgumentGroup) -> None:
         "--mask-threshold",
         type=float,
         metavar="Q",
-        help="least quality of the phase, from 0.5 (noise) to 1 (smooth), for phase and "
+        help="lowest accepted quality of the phase, from 0.5 (noise) to 1 (smooth), for phase and "
         "brain+phase (default: 0.75)",
     )
 
@@ -646,8 +655,8 @@ def _separation(group: argparse._ArgumentGroup) -> None:
         "--separation",
         choices=("none", "r2star", "proportional"),
         default="none",
-        help="paramagnetic and diamagnetic susceptibility apart, from QSM and R2*: with R2 by R2* "
-        "of tissue at 3 T, or as the same share of R2* everywhere (default: none)",
+        help="separate paramagnetic and diamagnetic susceptibility, from QSM and R2*: with R2 "
+        "estimated from R2* of tissue at 3 T, or as a fixed share of R2* (default: none)",
     )
 
 
@@ -657,26 +666,26 @@ def _regions(group: argparse._ArgumentGroup) -> None:
         "--csf-reference",
         choices=("circles", "atria", "ventricles", "csf", "brain"),
         default="atria",
-        help="what the relative susceptibility is relative to, where there is enough of it: CSF in "
-        "a small circle in each atrium, in the atria, in the lateral ventricles, all CSF in the "
-        "middle of the brain, or the whole brain (default: atria; of the others all but the "
-        "circles are always in the table too)",
+        help="reference of the relative susceptibility, if there is enough of it: CSF in a small "
+        "circle in each atrium, in the atria, in the lateral ventricles, all CSF in the middle of "
+        "the brain, or the whole brain (default: atria; the values for the others, except the "
+        "circles, are always in the table as well)",
     )
-    for name, what in (("rim", "its rim of partial volume"), ("lesions", "T2 lesions in it")):
+    for name, what in (("rim", "the partial-volume rim of"), ("lesions", "the T2 lesions in")):
         _option(
             group,
             f"--thalamus-{name}",
             choices=("remove", "keep"),
             default="remove",
-            help=f"what is done with {what} when the thalamus is measured (default: remove)",
+            help=f"whether to leave {what} the thalamus out of its mean (default: remove)",
         )
     _option(
         group,
         "--veins",
         choices=("all", "large"),
         default="all",
-        help="which veins the thalamus is measured without: all that are found, or the large ones "
-        "along its border alone, such as internal cerebral and basal veins (default: all)",
+        help="veins that are left out of the thalamus: all that are found, or only the large ones "
+        "along its border, such as internal cerebral and basal veins (default: all)",
     )
 
 
@@ -686,30 +695,30 @@ def _conventions(group: argparse._ArgumentGroup) -> None:
         "--phase-sign",
         choices=("auto", "+1", "-1"),
         default="auto",
-        help="sign that makes phase grow with the field (default: found out)",
+        help="sign with which phase increases with the field (default: from the data)",
     )
     _option(
         group,
         "--phase-units",
         choices=("auto", "rad", "mrad", "deg", "siemens", "range"),
         default="auto",
-        help="what the numbers of the phase images mean; range: their own range is one turn "
-        "(default: by Units and vendor, confirmed by the range)",
+        help="unit of the phase images; range: their range is one turn (default: by Units and "
+        "vendor, confirmed by the range)",
     )
     _option(
         group,
         "--phase-filter",
         choices=("auto", "no"),
         default="auto",
-        help="no: the phase was not high-pass filtered, whatever it looks like; the number is then "
-        "to be checked (default: found out, and refused where it was)",
+        help="no: the phase was not high-pass filtered, even if it looks so; the verdict is then "
+        "check (default: detected, and filtered phase is refused)",
     )
     _option(
         group,
         "--gre-chop",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="whether alternate slices are negated, as on GE (default: found out)",
+        help="whether alternate slices are negated, as on GE (default: from the data)",
     )
     _option(
         group,
@@ -718,7 +727,7 @@ def _conventions(group: argparse._ArgumentGroup) -> None:
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="direction of the main field along the voxel axes of the gradient echo, for images "
-        "whose header lost it (default: by the scanner's affine)",
+        "whose header does not give it (default: from the scanner's affine)",
     )
 
 
@@ -728,7 +737,7 @@ def _behaviour(parser: Parser) -> None:
         group,
         "--deface",
         action="store_true",
-        help="show nothing away from the brain in reports and their viewer (images keep all)",
+        help="show only the brain in reports and their viewer (images are not changed)",
     )
     _option(
         group,
@@ -736,12 +745,17 @@ def _behaviour(parser: Parser) -> None:
         action="store_true",
         help="remake pages and figures from the results in the work folder; compute nothing",
     )
-    _option(group, "--stop-on-first-crash", action="store_true", help="start no other participant")
+    _option(
+        group,
+        "--stop-on-first-crash",
+        action="store_true",
+        help="start no further participant after a failure",
+    )
     _option(
         group,
         "--notrack",
         action="store_true",
-        help="taken for the sake of scripts that have it: nothing is ever sent anywhere",
+        help="accepted for compatibility with other BIDS Apps; nothing is ever sent anywhere",
     )
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
