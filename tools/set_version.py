@@ -19,7 +19,6 @@ PLACES = {
     "bids_qsmthal/__init__.py": r'(?<=__version__ = ")[^"]+',
     "CITATION.cff": r"(?<=^version: ).+$",
     "Dockerfile": r"(?<=^ARG VERSION=).+$",
-    "docs/reanalysis.md": r"(?<=/bids_qsmthal:)[\d.]+",
     "docs/clusters.md": r'(?<=\{bids_qsmthal: ")[\d-]+',
     "boutiques.json": r'(?<="tool-version": ")[^"]+|(?<="bids_qsmthal:)[\d.]+',
 }

@@ -9,6 +9,7 @@ ready, made when it was built, and the work folder starts with a copy.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -69,9 +70,17 @@ def _of_user() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+def _check_writable(folder: Path) -> None:
+    """Raise where the folder is another user's: numba would end with an error of its own."""
+    numba = folder / "numba"
+    if not os.access(numba if numba.is_dir() else folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "it belongs to another user", str(folder))
+
+
 def _start(folder: Path) -> None:
     """Make the folder, whole or not at all: several processes may start at once."""
     if folder.is_dir():
+        _check_writable(folder)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".caches-", dir=folder.parent))

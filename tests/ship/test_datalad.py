@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -12,38 +11,10 @@ import yaml
 
 from bids_qsmthal import __version__
 from tests import tiny
-from tests.ship.conftest import ROOT
+from tests.ship.documents import Environment, blocks, exchanged, shell
 
-Environment = dict[str, str]
 FAST = "--inversion tkd --background v-sharp --nprocs 1"
 WAIT_S = 1200  # far more than it takes: tests share the machine
-
-
-def blocks(page: str, heading: str = "") -> list[str]:
-    """Return the blocks of code of a page, from a heading on."""
-    text = (ROOT / "docs" / page).read_text()
-    return re.findall(r"^```\w*\n(.*?)^```", text[text.index(heading) :], re.DOTALL | re.MULTILINE)
-
-
-def exchanged(text: str, *pairs: tuple[str, str]) -> str:
-    """Return the text with each of these changes, which must apply."""
-    for old, new in pairs:
-        assert old in text, f"the documents no longer say {old!r}"
-        text = text.replace(old, new)
-    return text
-
-
-def shell(script: str, folder: Path, environment: Environment) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +66,7 @@ def test_an_analysis_is_repeated_byte_for_byte(
         exchanged(
             make,
             ("https://github.com/OpenNeuroDatasets/dsXXXXXX.git", f"{study}/bids"),
-            (f"docker://OWNER/bids_qsmthal:{__version__}", str(sif)),
+            ("$PWD/../qsmthal.sif", str(sif)),
             ("-i sourcedata/raw ", "-i sourcedata/raw -i sourcedata/labels "),
             ("participant group -w /tmp/qsmthal-work", words),
             ("# The image", f"{clone}# The image"),

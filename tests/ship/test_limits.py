@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_qsmthal.core.errors import OutputError
 from bids_qsmthal.execution import caches, limits
 from bids_qsmthal.settings import GIB
 
@@ -100,3 +101,16 @@ def test_caches_go_to_the_work_folder_and_start_from_what_is_ready(
     caches.use(tmp_path / "work")
     assert caches.os.environ["NUMBA_CACHE_DIR"] == "mine"
     assert caches.os.environ["MPLCONFIGDIR"] == found["MPLCONFIGDIR"]
+
+
+def test_caches_of_another_user_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "ready", {"numba/a.nbi": "compiled"})
+    monkeypatch.setattr(caches, "READY", tmp_path / "ready")
+    caches.environment(tmp_path / "work")
+    # As root may write everywhere, the answer of the system is given here.
+    theirs = tmp_path / "work" / "caches" / "numba"
+    monkeypatch.setattr(caches.os, "access", lambda path, _: Path(path) != theirs)
+    with pytest.raises(OutputError, match="another user.*; choose a work folder with -w"):
+        caches.environment(tmp_path / "work")
