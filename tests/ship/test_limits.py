@@ -112,5 +112,5 @@ def test_caches_of_another_user_are_one_line(
     # As root may write everywhere, the answer of the system is given here.
     theirs = tmp_path / "work" / "caches" / "numba"
     monkeypatch.setattr(caches.os, "access", lambda path, _: Path(path) != theirs)
-    with pytest.raises(OutputError, match="another user.*; choose a work folder with -w"):
+    with pytest.raises(OutputError, match=r"another user.*; choose a work folder with -w"):
         caches.environment(tmp_path / "work")
