@@ -175,7 +175,9 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
             _tried(problems, scan, reading, path)
     # Reading voxels after bad headers would say the same fault again.
     if voxels and series is not None:
-        signal = _tried(problems, pipeline.GRE, input_checks.gradient_echo, series, settings)
+        by_phase = input_checks.masked_by_phase(session, settings, found.external_files)
+        reading_gre = input_checks.gradient_echo
+        signal = _tried(problems, pipeline.GRE, reading_gre, series, settings, by_phase=by_phase)
     if voxels:
         usable = replace(found, problems=tuple(problems)).usable
         _tried(problems, None, atlases.read_all, settings.atlases, session)

@@ -270,6 +270,7 @@ def check_parser() -> Parser:
     _selection(p, dry_run=False)
     _inputs(p)
     _conventions(p.add_argument_group("conventions of the scanner"))
+    _mask(p.add_argument_group("where susceptibility is reconstructed"))
     p.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     p.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     return p

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from bids_qsmthal import anatomy
+from bids_qsmthal import anatomy, qsm
 from bids_qsmthal.bids import atlases, external, gre_series
 from bids_qsmthal.bids.dataset import UnusableScan
 from bids_qsmthal.core import nifti
@@ -20,8 +20,8 @@ from bids_qsmthal.core.errors import (
     MissingInputError,
 )
 from bids_qsmthal.core.image import Image, resample
-from bids_qsmthal.participant import given_field, gre_signal
-from bids_qsmthal.participant.gre_signal import MagnitudeSignal, SignalOnDisk
+from bids_qsmthal.participant import given_field, gre_signal, pipeline
+from bids_qsmthal.participant.gre_signal import MagnitudeSignal, Signal, SignalOnDisk
 from bids_qsmthal.participant.pipeline import CE_T1W, FLAIR, GRE, T1W
 from bids_qsmthal.report import sentences
 
@@ -114,7 +114,10 @@ def read(
     ce_t1w = scans.read(CE_T1W, _structural_or_none, session.t1w_gad)
     if series is not None:
         series = scans.read(GRE, showing_a_brain, series, scans.session, external_files)
-    signal = None if series is None else scans.read(GRE, gre_signal.read, series, settings)
+    signal: MagnitudeSignal | None = None
+    if series is not None:
+        by_phase = masked_by_phase(scans.session, settings, external_files)
+        signal = scans.read(GRE, gradient_echo, series, settings, by_phase=by_phase)
     usable = scans.session
     # All of them now: a damaged edit that is read hours later would cost those hours.
     results = {key: external_result(key, item, usable) for key, item in external_files.items()}
@@ -229,16 +232,36 @@ def showing_a_brain(
     return series
 
 
-def gradient_echo(series: MagnitudeSeries, settings: Settings) -> MagnitudeSignal:
-    """Read a gradient echo as a run does, and raise where it cannot be used.
+def masked_by_phase(
+    session: Session, settings: Settings, external_files: Mapping[str, ExternalFile]
+) -> bool:
+    """Return whether the phase of this participant decides where a map is made."""
+    planned = pipeline.plan(session, external_files, pipeline.requested(settings))
+    return pipeline.PHASE_MASK in planned.stages
+
+
+def gradient_echo(
+    series: MagnitudeSeries, settings: Settings, *, by_phase: bool = False
+) -> MagnitudeSignal:
+    """Read a gradient echo, and raise where it cannot be used; ``check`` and a run do the same.
+
+    Parameters
+    ----------
+    by_phase
+        Whether the mask asks for reliable phase (``masked_by_phase``).
 
     Raises
     ------
     DataError
-        A file is damaged, not of the size of a head, its phase is filtered, or of unknown scale.
+        A file is damaged, its phase is filtered or of unknown scale, or nowhere as reliable as the
+        mask asks for.
     """
-    check_size(series)
-    return gre_signal.read(series, settings)
+    signal = gre_signal.read(series, settings)
+    if by_phase and isinstance(signal, Signal):
+        # Over the whole image, as the brain is not known yet: without a voxel here there is none
+        # in the brain, and no hour is spent to find that out.
+        qsm.reliable_mask(signal.magnitude, signal.phase_rad, None, settings.mask.reliable)
+    return signal
 
 
 def external_result(key: str, item: ExternalFile, session: Session) -> External:

@@ -1,6 +1,7 @@
 """--mask on a whole participant of a few voxels whose phase is noise in a part of the brain."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -118,3 +119,44 @@ def test_the_gradient_echo_alone_leaves_t1w_unread(out: Path) -> None:
     assert "sub-01_Chimap.nii.gz" in made
     assert not [name for name in made if "T1w" in name]
     assert "no T1w was asked for" in (out / "sub-01.html").read_text()
+
+
+def noise_everywhere(stored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A phase of noise: no voxel is reliable."""
+    return rng.uniform(-np.pi, np.pi, stored.shape)
+
+
+def unwrapped_and_scaled_again(stored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """More than a turn, and wraps that are not turns: not rad, whatever Units say."""
+    return 2.0 * stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoilt", "words", "says"),
+    [
+        (noise_everywhere, ("--mask", "phase"), "No voxel has a phase of quality 0.75"),
+        (noise_everywhere, ("--mask", "brain+phase", "--mask-threshold", "0.9"), "of quality 0.9"),
+        (unwrapped_and_scaled_again, (), "--phase-units"),
+    ],
+)
+def test_check_foresees_a_phase_that_a_run_refuses_in_the_same_words(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoilt: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    tiny.write_dataset(tmp_path, "sub-01")
+    rng = np.random.default_rng(5)
+    for path in sorted((tmp_path / "bids" / "sub-01" / "anat").glob("*part-phase*.nii.gz")):
+        image = nib.load(path)
+        phase = spoilt(image.get_fdata(dtype=np.float32), rng).astype(np.float32)
+        nib.save(tiny.scanner(phase, image.affine), path)
+    folder = str(tmp_path / "bids")
+    assert main(["check", folder, "-q", *words]) == 65
+    foreseen = capsys.readouterr().out.split("problems:\n")[1].splitlines()[0]
+    assert says in foreseen
+    assert main(tiny.words(tmp_path, *words, "--qsm-only")) == 65
+    refused = capsys.readouterr().err
+    assert foreseen.split(": ", 1)[1] in refused
