@@ -401,6 +401,11 @@ LIMITS: Mapping[str, Wording] = {
     ),
     "thalamus_asymmetry": Wording("left and right thalamus differ considerably in size", THALAMUS),
     "thalamus_volume_mm3": Wording("the thalami have an implausible volume", THALAMUS),
+    "acquired_voxel_mm3": Wording(
+        "the voxels are so coarse that ventricles and thalamus are a few voxels wide: the number "
+        "may be wrong by more than its interval says",
+        "Scan with voxels of 10 mm3 or less, such as 2 x 2 x 2 or 1 x 1 x 3 mm.",
+    ),
     "reference_step": Wording("the CSF reference is not in the atria", REFERENCE),
     "reference_without_phase": Wording(
         "in part of the CSF reference the echoes do not follow one frequency: susceptibility there "
@@ -432,6 +437,11 @@ LIMITS: Mapping[str, Wording] = {
         f"Differences smaller than the interval mean nothing. {CHOICES}",
     ),
     "csf_purity": Wording("the CSF that is kept uniform contains tissue", REFERENCE),
+    "field_noise_per_ml_ppb": Wording(
+        "the CSF reference is hardly usable as zero, and above 0.4 ppb unusable: with so noisy a "
+        "phase for these echo times and voxels, numbers are often wrong by more than 3 ppb",
+        f"{NOISE} More or later echoes, or less noise, are the remedy.",
+    ),
     "pallidum_relative_csf_ppb": Wording(
         "the pallidum is not paramagnetic as it should be: either the sign of the phase is wrong, "
         "or the labels do not lie on the pallidum",

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bids_qsmthal.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -126,12 +124,14 @@ class Inputs:
     voxels_per_acquired: float = 1.0
 
     @property
-    def acquired_edge_mm2(self) -> float:
-        """Mean square edge of a voxel before interpolation."""
-        size_mm = self.chi_ppm.grid.voxel_size_mm
-        # Which axis was interpolated is not known; in the mean each by the cube root.
-        interpolation: float = self.voxels_per_acquired ** (2 / 3)
-        return float(np.mean(np.square(size_mm))) * interpolation
+    def acquired_edges_mm(self) -> tuple[float, float, float]:
+        """Edges of a voxel before interpolation, the shortest first."""
+        short, middle, long = sorted(self.chi_ppm.grid.voxel_size_mm)
+        # Which axes were interpolated is not known; as a rule it is the two in plane, which are
+        # the finer ones.
+        in_plane = self.voxels_per_acquired**0.5
+        first, second, third = sorted((in_plane * short, in_plane * middle, long))
+        return first, second, third
 
     def __post_init__(self) -> None:
         # Shapes only. That the worlds agree is the caller's part: masks are drawn on the GRE grid,

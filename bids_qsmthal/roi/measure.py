@@ -169,6 +169,7 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
             inputs.qsm_mask.grid.voxel_size_mm,
         ),
         "vein_share": sum(side.veins for side in counts.values()) / max(labelled, 1),
+        "acquired_voxel_mm3": inputs.chi_ppm.voxel_volume_mm3 * inputs.voxels_per_acquired,
         "reference_step": float(masks.reference.level.step),
         "reference_holds_csf": float(masks.reference.fluid.any()),
         "chi_relative_csf_ppb": float(value["chi_relative_csf", "thalamus", "LR"]),
@@ -180,7 +181,19 @@ def _quality_measures(inputs: Inputs, masks: Masks, table: pd.DataFrame) -> dict
         checked |= _agreement(masks, chi)
     if ("chi_relative_csf", "pallidum", "LR") in value.index:
         checked["pallidum_relative_csf_ppb"] = float(value["chi_relative_csf", "pallidum", "LR"])
-    return {**checked, **_without_phase(inputs, masks), **inputs.metrics}
+    noise = _noise_per_ml(inputs)
+    return {**checked, **_without_phase(inputs, masks), **noise, **inputs.metrics}
+
+
+def _noise_per_ml(inputs: Inputs) -> dict[str, float]:
+    """Return the noise (ppb) of the mean field in 1 mL, such as the CSF of both atria.
+
+    The noise of a voxel alone says little: small voxels are noisy and many.
+    """
+    if "field_noise_ppb" not in inputs.metrics:
+        return {}
+    acquired_ml = 1e-3 * inputs.chi_ppm.voxel_volume_mm3 * inputs.voxels_per_acquired
+    return {"field_noise_per_ml_ppb": inputs.metrics["field_noise_ppb"] * acquired_ml**0.5}
 
 
 def _without_phase(inputs: Inputs, masks: Masks) -> dict[str, float]:

@@ -71,6 +71,10 @@ _HOLES = (
     "a phantom at 2.5 mm: noise in the phase of the whole CSF reference moves the number by 5 ppb, "
     "of a whole thalamus by 2 ppb; docs/quality.md"
 )
+_NOISE = (
+    "five simulated heads: more than 3 ppb off were 0 of 16 scans below 0.25 ppb, 2 of 8 up to 0.4 "
+    "ppb, 5 of 8 above; docs/roi.md"
+)
 _SANITY = "sanity range of deep gray QSM at 3 T"
 
 LIMITS: tuple[Limit, ...] = (
@@ -115,6 +119,13 @@ LIMITS: tuple[Limit, ...] = (
         exclude=(4200, 40000),
         source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), +-20 %; excluded below "
         "half of the smallest and above twice the largest",
+    ),
+    Limit(
+        name="acquired_voxel_mm3",
+        unit="mm3",
+        check=(-np.inf, 10.0),
+        source="a phantom of ellipsoids whose fluid is thin: the number is 1.1 ppb off at cubes of "
+        "2 mm (8 mm3), 3.7 ppb at 2.5 mm (16 mm3); docs/roi.md",
     ),
     Limit(
         name="reference_step",
@@ -178,6 +189,13 @@ LIMITS: tuple[Limit, ...] = (
         exclude=(0.9, np.inf),
         source="tissue lies some 30 ppb below CSF: a share of 3 % moves the zero of MEDI+0 by 1 "
         "ppb, of 10 % by 3 ppb",
+    ),
+    Limit(
+        name="field_noise_per_ml_ppb",
+        unit="ppb",
+        check=(-np.inf, 0.25),
+        exclude=(-np.inf, 0.4),
+        source=_NOISE,
     ),
     Limit(
         name="pallidum_relative_csf_ppb",

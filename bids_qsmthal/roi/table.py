@@ -64,7 +64,7 @@ def measures(
     """
     by_region = _measured(inputs, regions, masks, settings.calibrated_background)
     method_sd_ppb = settings.method_sd_ppb(
-        inputs.acquired_edge_mm2, inputs.metrics.get("field_noise_ppb")
+        inputs.acquired_edges_mm, inputs.metrics.get("field_noise_ppb")
     )
     rows = []
     for key, measured in by_region.items():

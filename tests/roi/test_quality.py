@@ -66,6 +66,31 @@ def test_a_reference_outside_of_the_atria_is_checked(step, decision) -> None:
     assert found.decision is decision
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "decision"),
+    [
+        ("acquired_voxel_mm3", 2.0**3, Decision.INCLUDE),
+        ("acquired_voxel_mm3", 0.75 * 0.75 * 3, Decision.INCLUDE),
+        ("acquired_voxel_mm3", 2.5**3, Decision.CHECK),
+        ("field_noise_per_ml_ppb", 0.1, Decision.INCLUDE),
+        ("field_noise_per_ml_ppb", 0.3, Decision.CHECK),
+        ("field_noise_per_ml_ppb", 0.5, Decision.EXCLUDE),
+    ],
+)
+def test_coarse_voxels_and_a_noisy_phase_are_named(
+    name: str, value: float, decision: Decision
+) -> None:
+    (found,) = checks({name: value})
+    assert found.decision is decision
+    warning = found.warning
+    if decision is Decision.INCLUDE:
+        assert warning is None
+    else:
+        assert warning is not None
+        said = sentences.notice(warning).text
+        assert ("usable as zero" if "noise" in name else "coarse") in said
+
+
 @pytest.mark.parametrize(("holds", "decision"), [(1, Decision.INCLUDE), (0, Decision.EXCLUDE)])
 def test_a_number_against_the_whole_brain_for_want_of_csf_is_left_out(holds, decision) -> None:
     (found,) = checks({"reference_holds_csf": float(holds)})
