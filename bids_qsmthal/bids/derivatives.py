@@ -182,6 +182,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any])
             {
                 "Name": "bids_qsmthal",
                 "Version": __version__,
+                **_code_url(),
                 "Packages": package_versions(),
                 **extra,
             }
@@ -195,6 +196,13 @@ def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any])
     write_text(output_dir / ".bidsignore", IGNORED)
     write_text(output_dir / "README", README)
     write_text(output_dir / "CHANGES", f"{__version__}\n  - made by bids_qsmthal {__version__}\n")
+
+
+def _code_url() -> dict[str, str]:
+    """Return where the code comes from, which a released package knows and a checkout does not."""
+    urls = metadata.metadata("bids_qsmthal").get_all("Project-URL") or []
+    named = dict(url.split(", ", 1) for url in urls)
+    return {"CodeURL": named["Source"]} if "Source" in named else {}
 
 
 def _source_dataset(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,5 @@
 import json
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,19 @@ def test_whose_data_they_are_goes_with_the_results(
         "derivative",
     )
     assert made["DatasetLinks"] == {"raw": "../raw"}
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/lab/bids_qsmthal"])
+def test_results_name_the_repository_that_the_package_was_released_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    described = Message()
+    if address:
+        described["Project-URL"] = "Documentation, https://example.org/docs"
+        described["Project-URL"] = f"Source, {address}"
+    monkeypatch.setattr(derivatives.metadata, "metadata", lambda _: described)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/dataset_description.json").write_text("{}", encoding="utf-8")
+    derivatives.describe_dataset(tmp_path / "out", tmp_path / "raw", {})
+    made = json.loads((tmp_path / "out/dataset_description.json").read_text(encoding="utf-8"))
+    assert made["GeneratedBy"][0].get("CodeURL", "") == address

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from bids_qsmthal import __version__
-from tools import set_version
+from tools import set_repository, set_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,39 @@ def test_a_version_is_set_in_every_place_at_once(
     assert (
         "## [Unreleased]\n\n## [12.0.3] - 2031-01-02\n" in (tmp_path / "CHANGELOG.md").read_text()
     )
+
+
+def test_the_address_of_the_repository_is_set_in_every_place_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in set_repository.PLACES:
+        (tmp_path / place).write_text((ROOT / place).read_text())
+    monkeypatch.setattr(set_repository, "ROOT", tmp_path)
+    for address in ("https://example.org/first/app", "https://example.org/lab-2/bids_qsmthal"):
+        set_repository.set_repository(address)
+        project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+        assert project["urls"] == {"Source": address}
+        assert project["license"] == "MIT"
+        text = (tmp_path / "CITATION.cff").read_text()
+        content = yaml.safe_load(text)
+        assert content["repository-code"] == address
+        assert schema_errors({**content, "date-released": "2031-01-02"}) == []
+        assert text.count("repository-code") == 1
+    with pytest.raises(SystemExit, match="is no address"):
+        set_repository.set_repository("OWNER/bids_qsmthal")
+
+
+def test_the_sources_name_no_repository() -> None:
+    """Nobody knows whose copy this is: an address in it would be a guess."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "urls" not in project
+    assert "repository-code" not in citation()
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    pages = [ROOT / name for name in listed if name.endswith((".md", ".yml", ".json", ".toml"))]
+    named = r"\bOWNER/|(github\.com|ghcr\.io|docker://)\S*/bids_qsmthal"
+    assert [str(path) for path in pages if re.search(named, path.read_text())] == []
 
 
 def citation() -> dict[str, Any]:
@@ -119,6 +153,17 @@ def test_a_release_runs_its_first_step_and_refuses_another_tag(tmp_path: Path) -
             env={**os.environ, "GITHUB_REF_NAME": tag},
         )
         assert bash.returncode == expected, tag
+
+
+def test_the_image_has_a_name_that_a_registry_takes(tmp_path: Path) -> None:
+    (step,) = [script for _, script in scripts() if "IMAGE=" in script]
+    environment = {
+        **os.environ,
+        "GITHUB_REPOSITORY": "Some-Lab/bids_QSMthal",
+        "GITHUB_ENV": str(tmp_path / "env"),
+    }
+    subprocess.run(["bash", "-ec", step], check=True, env=environment)
+    assert (tmp_path / "env").read_text() == "IMAGE=ghcr.io/some-lab/bids_qsmthal\n"
 
 
 def test_the_notes_of_a_release_are_its_section_of_the_changelog(tmp_path: Path) -> None:
