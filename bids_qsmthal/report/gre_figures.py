@@ -62,7 +62,7 @@ def phase(gre: GreMaps) -> Figure | None:
         strips,
         "Gradient-echo phase",
         "desc-phase_MEGRE",
-        "Phase in the convention of this app (scale, sign and slices put right). Bands from "
+        "Phase in the convention of this app (scale, sign and slices corrected). Bands from "
         "black to white are wraps and normal; they become denser with echo time. Noise without "
         "bands inside the brain, or slices that alternate, are not normal.",
     )
@@ -159,11 +159,12 @@ def sources_apart(gre: GreMaps) -> Figure | None:
     strips = sources_shown(gre.paramagnetic_ppm, gre.diamagnetic_ppm, gre.brain)
     return panels.figure(
         strips,
-        "Sources apart",
+        "Paramagnetic and diamagnetic sources",
         "desc-sources_Chimap",
-        "Bright above: iron, and blood in veins. Bright below: myelin, and calcium. White matter "
-        "should be bright below alone, the basal ganglia above. Where both are bright, as above "
-        "the sinuses, R2* was raised by something else. The level of both depends on R2.",
+        "Bright in the upper row: iron, and blood in veins. Bright in the lower row: myelin, and "
+        "calcium. White matter should be bright only in the lower row, the basal ganglia in the "
+        "upper one. Where both are bright, as above the sinuses, something else increased R2*. "
+        "The level of both depends on R2.",
     )
 
 

@@ -64,7 +64,7 @@ def susceptibility_of_lesions(maps: LesionMaps, iron: LesionIronMaps) -> Figure 
         [strip],
         "Lesions by susceptibility",
         "desc-lesionchi_FLAIR",
-        "Each lesion has the colour of its mean susceptibility, less that of normal-appearing "
+        "Each lesion has the colour of its mean susceptibility, minus that of normal-appearing "
         "white matter.",
     )
 

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 # The caption of the histogram states these numbers, too.
 HISTOGRAM_PPB = (-100.0, 100.0)
 READING = (
-    "In the pictures L and R (P and A) are the participant's own sides. Gray values run from black "
-    "to white over the window stated below each picture, and values beyond it are clipped. Slices "
-    "are those of the scan, uninterpolated; the coordinate is that of the slice's middle in mm of "
-    "the scanner (RAS+). Click a picture to enlarge it."
+    "L and R (P and A) in the pictures are the participant's own sides. The window, from black to "
+    "white, is stated below each picture; values beyond it are clipped. Slices are those of the "
+    "scan, without interpolation. The coordinate is the middle of the slice in scanner "
+    "coordinates (mm, RAS+). Click a picture to enlarge it."
 )
 
 FORMULA = (
@@ -264,8 +264,8 @@ def _sensitivity(report: ParticipantReport) -> list[Block]:
     half_widths[0] = (high - low) / 2
     label = "relative susceptibility (ppb)"
     figure = Figure(
-        "How the number moves with the choices",
-        "The diamond is the number reported with its 95 % interval, which holds the noise of this "
+        "How the number changes with the choices",
+        "The diamond is the number reported with its 95 % interval, which covers the noise of this "
         "scan and the error of the method; a second scan of the same person may differ by more "
         "(published limits of agreement: about 7 ppb to either side). Each dot changes one choice.",
         f"Relative susceptibility of both thalami under {', '.join(names)}.",
@@ -283,8 +283,8 @@ def _checks(report: ParticipantReport) -> Section:
     table = Table(
         "Checks",
         report.quality,
-        "Each check with its limit. The worst of them is the verdict above; your own decision "
-        "(below, Correct and rate) counts more.",
+        "Each check with its limit. The worst result is the verdict above; your own decision "
+        "(below, Correct and rate) overrides it.",
         f"{report.stem}_desc-qsmthal_quality",
         status_column="verdict",
         shown=words.checks_table(report.quality),
@@ -334,9 +334,9 @@ def _lesions(report: ParticipantReport) -> Section:
 
 
 RIMS = (
-    "Confluent lesions are taken apart here, so there are more of them than connected lesions: "
-    "{count}. A paramagnetic rim was looked for in {assessed} of these, the ones of {least_mm:.1f} "
-    "mm and more in which the map is good enough. Lesions with a rim: {present}. {shown}To change "
+    "Confluent lesions are separated here, so there are more of them ({count}) than connected "
+    "lesions. A paramagnetic rim was looked for in {assessed} of them: those of {least_mm:.1f} mm "
+    "and more in which the map is good enough. Lesions with a rim: {present}. {shown}To change "
     "this, correct the mask of rims (Files to correct): erase a lesion that has no rim, or paint "
     "one that has. The next run takes the rims from your mask."
 )
@@ -374,7 +374,7 @@ ATLAS = (
     "Each region of the atlas {name} was measured on the grid of T1w (volume, T2 lesions in it, "
     "thickness of cortex) and of the gradient echo (susceptibility and R2* without veins). n/a: "
     "fewer than ten voxels are left, or the scan is missing. Where regions overlap, as tracts do, "
-    "each is measured whole; the picture shows the most probable."
+    "each is measured completely; the picture shows the most probable one."
 )
 
 

@@ -1,4 +1,4 @@
-"""How the number moves when a choice is made otherwise."""
+"""How the number changes with each choice."""
 
 from __future__ import annotations
 
