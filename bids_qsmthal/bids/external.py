@@ -474,7 +474,7 @@ def _subject_folder(session: Session, root: Path) -> Path | None:
         folder = root / name
         if (folder / "mri").is_dir() or (folder / "stats").is_dir():
             if session.session and name in whole:
-                log.warning("%s: taken for each session of sub-%s", folder, session.subject)
+                log.warning("%s: used for each session of sub-%s", folder, session.subject)
             return folder
     return None
 

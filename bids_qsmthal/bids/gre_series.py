@@ -452,7 +452,7 @@ def _check_no_gap(echoes: Sequence[Echo], where: str) -> None:
     if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
         raise MissingInputError(
             f"{where} has the echoes {', '.join(map(str, numbers))}, expected 1 to "
-            f"{max(numbers)}: an echo is missing; add it, or number the others anew."
+            f"{max(numbers)}: an echo is missing; add it, or renumber the others."
         )
 
 

@@ -251,7 +251,7 @@ def entries_of(output_dir: Path, name: str) -> list[ManifestEntry]:
     try:
         return _read(place) if place.exists() else []
     except DataError as error:
-        log.warning("%s It is begun anew.", error)
+        log.warning("%s A new one is started.", error)
         return []
 
 
@@ -308,7 +308,7 @@ def content(path: Path) -> bytes:
             return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
         raise_if_disk_fails(error, path)
-        raise ReadWriteError(f"{path}: cannot be read ({error}); make the output anew.") from error
+        raise ReadWriteError(f"{path}: cannot be read ({error}); make the output again.") from error
     if path.suffix == ".html" or path.name == "dataset_description.json":
         for pattern in COMMANDS:
             raw = pattern.sub(b"", raw)
@@ -358,7 +358,7 @@ def _read(place: Path) -> list[ManifestEntry]:
     except (OSError, ValueError, csv.Error) as error:
         raise_if_disk_fails(error, place)
         raise DataError(
-            f"{place}: not a manifest ({error}); run the same command again to make it anew."
+            f"{place}: not a manifest ({error}); run the same command again to make a new one."
         ) from error
 
 

@@ -129,7 +129,7 @@ def _assumed(header: Orientation, path: Path) -> tuple[str, Direction]:
         )
     if any(_degrees(along, other) > MOST_DEGREES for _, _, other in known[1:]):
         raise DataError(
-            f"{path.name}: sform and qform differ and neither is said to be the scanner's "
+            f"{path.name}: sform and qform differ and neither is marked as the scanner's "
             f"(code 1); {ADVICE}"
         )
     return name, along

@@ -433,7 +433,7 @@ def _header(path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped
         header = FORMATS[length].header_class(begin[:length])
     offset = float(header["vox_offset"])
     if not 0 <= offset <= MAX_HEADER_BYTES:
-        raise ValueError(f"its voxels are said to begin at byte {offset:g}")
+        raise ValueError(f"its header says that voxels begin at byte {offset:g}")
     return header
 
 
@@ -498,7 +498,7 @@ def _check_end(more: int) -> None:
         There are some.
     """
     if more > 0:
-        raise ValueError("it goes on behind the last voxel of its header")
+        raise ValueError("it is longer than its header says")
 
 
 def _decompressed(image: Any, path: Path) -> Any:  # noqa: ANN401 - nibabel is untyped

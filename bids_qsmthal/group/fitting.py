@@ -186,7 +186,7 @@ def _redrawn(
     # Measures that share a prior are harmonised together, asked for or not.
     if len(wanted.variables) < FEWEST_FOR_SHRINKAGE:
         wanted = replace(wanted, variables=tuple(v for v in wanted.variables if v in names))
-    log.info("Participants are drawn again and harmonised anew, for intervals.")
+    log.info("Participants are resampled and harmonised again, for intervals.")
     return harmonised_draws.redrawn(cohort.measured, wanted, cohort.frame, how)
 
 

@@ -334,7 +334,7 @@ def structural(path: Path) -> Image:
             f"{path}: every voxel is {data.flat[0]:g}, expected a signal; export the image again."
         )
     if missing.any():
-        log.warning("%s: %d voxels hold no number and are taken for 0", path.name, missing.sum())
+        log.warning("%s: %d voxels are not numbers and were set to 0", path.name, missing.sum())
     return image.like(data)
 
 

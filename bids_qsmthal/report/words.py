@@ -28,7 +28,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "field_noise_per_ml_ppb": "Noise of the mean field in 1 mL",
     "csf_purity": "Share of plain fluid in the CSF that is kept uniform",
     "pallidum_relative_csf_ppb": "Relative susceptibility of the pallidum",
-    "vein_share": "Share of the thalami taken for vein",
+    "vein_share": "Share of the thalami classified as vein",
     "overlap": "Overlap of the brain masks of gradient echo and T1w",
     "outlier_fraction": "Voxels whose phase does not fit one frequency",
     "ghost": "Ghost of the head in the air beside it",

@@ -309,7 +309,7 @@ def _confounding(complete: pd.DataFrame, sites: pd.Series[str], how: Harmonisati
         if design.independent_columns(columns)[1]:
             raise UsageError(
                 f"Harmonisation: '{name}' is the same within each site, so site and {name} cannot "
-                "be told apart; harmonising would remove or invent its effect."
+                "be distinguished; harmonising would remove or invent its effect."
             )
         within = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
         # Eta squared: the part of the variance that lies between the means of the sites.

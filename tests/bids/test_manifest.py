@@ -80,7 +80,7 @@ def test_a_manifest_of_another_form_is_begun_anew(
     place.parent.mkdir()
     place.write_text("path\tbytes\tsha256\tcontent_sha256\nsub-01/a\t1\tx\ty\n")
     assert manifest.begin(tmp_path, NAME, FIRST) == []
-    assert "begun anew" in caplog.text
+    assert "A new one is started" in caplog.text
     manifest.finish(tmp_path, NAME, FIRST, write(tmp_path, "one.tsv"))
     assert vouched(tmp_path) == {"one.tsv": (FIRST,)}
 

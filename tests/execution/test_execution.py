@@ -375,7 +375,7 @@ def test_a_damaged_list_of_failures_is_begun_anew(
 ) -> None:
     (tmp_path / "failures.json").write_text(damaged)
     keep_failures([Outcome("sub-01", 65, "bad", 1)], tmp_path)
-    assert "begun anew" in caplog.text
+    assert "a new one is started" in caplog.text
     assert json.loads((tmp_path / "failures.json").read_text()) == {"sub-01": "bad"}
 
 

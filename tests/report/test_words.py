@@ -32,8 +32,8 @@ def test_regions_are_spelled_out_and_those_of_a_user_stay_as_named() -> None:
 
 
 def test_a_heading_within_a_sentence_keeps_its_abbreviations() -> None:
-    assert words.within("Share of the thalami taken for vein") == (
-        "share of the thalami taken for vein"
+    assert words.within("Share of the thalami classified as vein") == (
+        "share of the thalami classified as vein"
     )
     assert words.within("CSF reference, left less right") == "CSF reference, left less right"
 

@@ -295,7 +295,7 @@ def test_combat_removes_a_scanner_and_keeps_age() -> None:
 def test_a_site_that_is_a_group_cannot_be_harmonised() -> None:
     frame = scanners(5.0, 1.0).assign(patient=lambda d: (d["site"] == "b").astype(float))
     how = Harmonisation(site="site", variables=("chi",), keep=("patient",))
-    with pytest.raises(UsageError, match="site and patient cannot be told apart"):
+    with pytest.raises(UsageError, match="site and patient cannot be distinguished"):
         harmonisation.harmonise(frame, how)
 
 
