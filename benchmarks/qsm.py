@@ -573,11 +573,11 @@ class MaskScore(NamedTuple):
     near_nrmse: float
 
 
-def masks(participants: int = 8) -> None:
+def masks() -> None:
     """Print what ``--mask brain+phase`` gains beside the brain alone, for each threshold."""
     compile_first()
     # The dropouts of 7 T at these echo times are as large as metal or a bad shim make them at 3 T.
-    for field_t in (3.0, 7.0):
+    for field_t, participants in ((3.0, 8), (7.0, 4)):
         print(f"{participants} participants, {field_t:g} T", flush=True)
         _masks_at(field_t, participants)
 

@@ -49,7 +49,8 @@ CITATION.*
 *_quality.*
 *_acquisition.*
 *_sensitivity.*
-# Field maps on the grid of a gradient echo: fmap/ is for maps that correct other scans.
+# Field maps on the grid of a gradient echo: fmap/ is for maps that correct other scans, each with
+# a magnitude image beside it.
 *_fieldmap.*
 # Cortical thickness in voxels: the specification has it for surfaces alone.
 *_morph.*
