@@ -207,8 +207,16 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
     in CSF is not one. In thick slices plexus and CSF mix on T1w, so the template's ventricles
     speak too: three quarters, as a lesion may reach 2 mm, the template's error, into them. A plexus
     that wide ventricles press to the thalamus has little fluid around it: what has most of its
-    surface between the two is plexus.
+    surface between the two is plexus, but for a lesion of white matter that touches it.
     """
+    kept = _sound(mask, evidence, box, settings)
+    hanging = _hanging(mask, evidence)
+    beyond = _mostly_of(hanging & ~evidence.floor, evidence.mostly_white)
+    return (kept & ~hanging) | _sound(beyond, evidence, box, settings)
+
+
+def _sound(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLesions) -> Mask:
+    """Return the parts of a mask that are large enough, and mostly outside of fluid."""
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
     volume_mm3 = float(np.prod(box.voxel_size_mm))
@@ -221,16 +229,38 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
             (np.ptp(axis) + 1) * size
             for axis, size in zip(np.nonzero(lesion), box.voxel_size_mm, strict=True)
         )
-        shell = ndimage.binary_dilation(lesion) & ~lesion
         # ``around_each`` with a margin of one voxel: the shell is never cut off inside the image.
-        wet = float(evidence.fluid[near][shell].mean())
+        wet = float(evidence.fluid[near][_shell(lesion)].mean())
         large = lesion.sum() * volume_mm3 >= smallest_mm3
         outside = evidence.ventricle[near][lesion].mean() < 0.75
-        hanging = float(evidence.floor[near][shell].mean())
-        sound = wet < 0.5 and outside and hanging < 0.5
-        kept[number] = extent >= settings.minimum_extent_mm and large and sound
+        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5 and outside
     result: Mask = kept[labels]
     return result
+
+
+def _hanging(mask: Mask, evidence: Evidence) -> Mask:
+    """Return the parts of a mask with most of their surface between ventricle and thalamus."""
+    labels, count = components(mask)
+    hangs = np.zeros(count + 1, bool)
+    for number, crop in around_each(labels, margin=(1, 1, 1)):
+        shell = _shell(labels[crop.slices] == number)
+        hangs[number] = evidence.floor[crop.slices][shell].mean() >= 0.5
+    result: Mask = hangs[labels]
+    return result
+
+
+def _mostly_of(mask: Mask, tissue: Mask) -> Mask:
+    """Return the parts of a mask of which a tissue fills more than half."""
+    labels, count = components(mask)
+    share = ndimage.mean(tissue, labels, np.arange(count + 1))
+    share[0] = 0  # the background is no part
+    result: Mask = (share > 0.5)[labels]
+    return result
+
+
+def _shell(part: Mask) -> Mask:
+    """Return the voxels that share a face with a part."""
+    return np.asarray(ndimage.binary_dilation(part) & ~part)
 
 
 def on_flair(mask: Image, flair: Image, world: Affine) -> Image:

@@ -41,6 +41,25 @@ def test_a_part_with_most_of_its_surface_between_ventricle_and_thalamus_is_plexu
     assert np.array_equal(kept(part, floor=part), part)
 
 
+def test_a_lesion_of_white_matter_stays_when_plexus_touches_it() -> None:
+    plexus, lesion = block(CENTRE, (12, 12, 3)), block((30, 25, 23), (6, 5, 3))
+    both = plexus | lesion
+    floor = block(CENTRE, (14, 14, 5)) & ~lesion
+    beyond = both & ~floor
+    assert np.array_equal(kept(both, floor=floor, mostly_white=lesion), beyond)
+    # Plexus bulges out of the place where the template has it: no white matter, no lesion.
+    assert not kept(both, floor=floor, mostly_white=NOWHERE).any()
+    half = beyond & (np.indices(both.shape)[0] < 30)
+    assert half.sum() * 2 == beyond.sum()
+    assert not kept(both, floor=floor, mostly_white=half).any()
+
+
+def test_what_plexus_leaves_of_a_lesion_is_three_millimetres_large_too() -> None:
+    plexus, rest = block(CENTRE, (12, 12, 3)), block((30, 25, 22), (2, 2, 1))
+    floor = block(CENTRE, (14, 14, 5)) & ~rest
+    assert not kept(plexus | rest, floor=floor, mostly_white=rest).any()
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_longest_axis_of_a_lesion_is_three_millimetres_at_least(axis) -> None:
     voxels = [2, 2, 1]  # 2.0 x 2.4 x 2.0 mm
