@@ -29,6 +29,7 @@ READ = [
 PRIVATE = (
     *(r"spoil(s|t|ed)?", r"hangs? on", r"made from what ran", r"what was found is said"),
     *(r"gross failure", r"written ladder", r"brought", r"wins over", r"is believed"),
+    *(r"heed(?:s|ed)?", r"vouch(?:es|ed)?", r"taken apart", r"mends it"),
 )
 """Words of the people who wrote it: what they mean is said otherwise (docs/terms.md)."""
 

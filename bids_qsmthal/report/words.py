@@ -62,7 +62,7 @@ MEASURES: Final[Mapping[str, str]] = {
     "lesion_share": "share that is T2 lesion",
     "thickness_mean": "thickness, mean",
     "lesion_count": "number of T2 lesions",
-    "lesion_count_distinct": "number of T2 lesions, confluent ones taken apart",
+    "lesion_count_distinct": "number of T2 lesions, confluent ones separated",
     "count": "number of T2 lesions",
     "chi_relative_nawm_mean": "lesion less normal-appearing white matter, mean over lesions",
     "chi_relative_nawm_weighted": "lesion less normal-appearing white matter, weighted by volume",
