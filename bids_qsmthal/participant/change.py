@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bids_qsmthal import report
 from bids_qsmthal.anatomy.visits import VisitFrame, VisitScan, visit_frame
 from bids_qsmthal.anatomy.volume_change import SharedBorders, volume_changes
 from bids_qsmthal.bids import manifest, visits
@@ -24,7 +25,7 @@ from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.lesions import LesionChange
-from bids_qsmthal.participant import change_measures, lesion_changes
+from bids_qsmthal.participant import change_measures, change_page, lesion_changes
 from bids_qsmthal.participant.change_measures import image
 from bids_qsmthal.participant.change_rows import DICTIONARY, VisitPair, lesion_rows, volume_rows
 from bids_qsmthal.participant.pipeline import VISIT_FRAME, VISIT_STAGES, VOLUME_CHANGE, Plan
@@ -72,8 +73,11 @@ def process(person: Session, settings: Settings) -> None:
         gre_entities=(),
         references={},
     )
-    check_inside(out.output_dir, out.output_dir / "logs", out.folder)
-    sweep(out.name, out.output_dir / "logs", out.folder)
+    folders = (out.output_dir / "logs", out.folder, out.session_folder / "figures")
+    check_inside(out.output_dir, *folders)
+    sweep(out.name, *folders)
+    # Pages of its sessions lie there, too, and another run may be writing one.
+    sweep(out.page.name, out.output_dir)
     # Until it finishes, nobody takes an earlier table for that of these visits.
     before = manifest.begin(out.output_dir, out.session_name, person.name)
     finished = visits.finished_visits(out.output_dir, person.root, person.subject)
@@ -85,9 +89,17 @@ def process(person: Session, settings: Settings) -> None:
     frame = runner.run(VISIT_FRAME, visit_frame, [_scan(one) for one in found])
     _check_one_head(person, found, frame)
     changed = lesion_changes.save(person, found, frame, runner, out)
-    table = _table(person, found, frame, runner, changed)
+    even = [frame.even(image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
+    # One set of borders for all pairs: the steps from visit to visit add up.
+    shared = _shared(found, frame)
+    table = _table(person, found, frame, runner, changed, even=even, shared=shared)
     write_tsv(out.path(ENDING, ".tsv"), table)
     write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
+    shown = change_page.contents(
+        *(person, settings, found, frame, even, shared), table=table, changed=changed, out=out
+    )
+    page = report.change_page(shown)
+    out.made.update(report.write_page(page, out.page, out.session_folder / "figures", out.name))
     # Of visits that are compared no more.
     for path in _of_comparison(out, before) - out.made:
         path.unlink(missing_ok=True)
@@ -157,20 +169,20 @@ def _scan(visit: FinishedVisit) -> VisitScan:
     return VisitScan(image(visit, "desc-preproc_T1w"), brain.like(brain.data > 0))
 
 
-def _table(
+def _table(  # noqa: PLR0913 - what the rows are made from
     person: Session,
     found: Sequence[FinishedVisit],
     frame: VisitFrame,
     runner: Runner,
     changed: Mapping[tuple[int, int], LesionChanges],
+    *,
+    even: Sequence[Image],
+    shared: SharedBorders,
 ) -> pd.DataFrame:
     """Return the rows of all pairs of neighbours, and of the first and the last visit."""
     last = len(found) - 1
     pairs = [(number, number + 1) for number in range(last)]
     pairs += [(0, last)] if last > 1 else []
-    even = [frame.even(image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
-    # One set of borders for all pairs: the steps from visit to visit add up.
-    shared = _shared(found, frame)
     rows: list[dict[str, object]] = []
     for first, second in pairs:
         names = [f"ses-{found[number].session}" for number in (first, second)]

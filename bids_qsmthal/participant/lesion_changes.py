@@ -90,7 +90,7 @@ def save(
         first, second = (found[number] for number in pair)
         lacking = [
             f"ses-{one.session} has no {name}"
-            for one, names in ((first, (LESIONS, BRAIN)), (second, (NUMBERED,)))
+            for one, names in ((first, (LESIONS, BRAIN)), (second, (LESIONS,)))
             for name in names
             if name not in one.files
         ]
@@ -98,7 +98,7 @@ def save(
             log.info("%s: no lesion changes.", lacking[0])
             continue
         ways = [frame.to_visits[number] for number in pair]
-        lesions = nifti.load(second.files[NUMBERED], dtype=np.int32)
+        lesions = _numbered(second)
         earlier = nifti.load(first.files[LESIONS], dtype=np.uint8)
         brain = nifti.load(first.files[BRAIN], dtype=np.uint8)
         way = ways[0] @ np.linalg.inv(ways[1])
@@ -106,6 +106,17 @@ def save(
         made[pair] = _read(person, second.session, proposed, lesions, out)
         _write(made[pair], first, second, out)
     return made
+
+
+def _numbered(visit: FinishedVisit) -> Image:
+    """Return the numbered lesions of a visit; they are told apart where there is a gradient echo.
+
+    Without one, the parts of the mask that do not touch are numbered.
+    """
+    if NUMBERED in visit.files:
+        return nifti.load(visit.files[NUMBERED], dtype=np.int32)
+    mask = nifti.load(visit.files[LESIONS], dtype=np.uint8)
+    return mask.like(components(mask.data > 0)[0])
 
 
 def _read(
@@ -130,20 +141,20 @@ def _write(
     found: LesionChanges, first: FinishedVisit, second: FinishedVisit, out: Derivatives
 ) -> None:
     """Write the image beside the other images of the later visit."""
-    numbered = second.files[NUMBERED]
-    sidecar = read_json(numbered.with_name(numbered.name.replace(".nii.gz", ".json")))
+    lesions = second.files[LESIONS]
+    sidecar = read_json(lesions.with_name(lesions.name.replace(".nii.gz", ".json")))
     of_visit = Derivatives(
         output_dir=out.output_dir,
         entities=(*out.entities, ("ses", second.session)),
         gre_entities=(),
         references={"T1w": str(sidecar.get("SpatialReference", ""))},
-        codes={"T1w": nifti.world_code(numbered)},
+        codes={"T1w": nifti.world_code(lesions)},
         # Listed with the comparison that makes it, not with the session.
         made=out.made,
     )
     sources = [
         f"bids::{path.relative_to(out.output_dir).as_posix()}"
-        for path in (numbered, first.files[LESIONS], first.files[BRAIN])
+        for path in (second.files.get(NUMBERED, lesions), first.files[LESIONS], first.files[BRAIN])
     ]
     method = {"ChangesBy": str(found.source), "VisitBefore": f"ses-{first.session}"}
     of_visit.save(KEY, found.changes, sources=sources, method=method, dtype=np.uint8)

@@ -1,5 +1,7 @@
 """What the researcher reads: pages and figures, made from values."""
 
+from bids_qsmthal.report.change_contents import ChangeReport, LesionStep, VisitShown
+from bids_qsmthal.report.change_page import change_page
 from bids_qsmthal.report.contents import (
     AnatomyMaps,
     AtlasMaps,
@@ -11,7 +13,7 @@ from bids_qsmthal.report.contents import (
     Registration,
     RimCandidate,
 )
-from bids_qsmthal.report.defacing import defaced
+from bids_qsmthal.report.defacing import defaced, near_brain
 from bids_qsmthal.report.methods_run import (
     AnatomyRun,
     AtlasRun,
@@ -41,6 +43,7 @@ __all__ = [
     "AnatomyRun",
     "AtlasMaps",
     "AtlasRun",
+    "ChangeReport",
     "ExternalNumbers",
     "Figure",
     "Flicker",
@@ -48,6 +51,7 @@ __all__ = [
     "LesionIronMaps",
     "LesionIronRun",
     "LesionMaps",
+    "LesionStep",
     "Listing",
     "MethodsRun",
     "Notice",
@@ -63,7 +67,10 @@ __all__ = [
     "Table",
     "Tile",
     "Verdict",
+    "VisitShown",
+    "change_page",
     "defaced",
+    "near_brain",
     "render",
     "write_page",
     "write_participant",

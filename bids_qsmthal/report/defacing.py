@@ -45,6 +45,11 @@ def defaced(report: ParticipantReport) -> ParticipantReport:
     )
 
 
+def near_brain(image: Image, brain: Image) -> Image:
+    """Return an image cut to the brain and a margin round it; both are in one world."""
+    return _cut(image, _near(brain))
+
+
 def _gre(gre: GreMaps) -> GreMaps:
     return _cut_all(gre, None if gre.brain is None else _near(gre.brain))
 

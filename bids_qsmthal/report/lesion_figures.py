@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.report.contents import LesionIronMaps, LesionMaps, RimCandidate
 
+    Picture = tuple[Cut, NDArray[np.uint8], NDArray[np.float32] | None]
+    """A cut, its colours, and the outline that is drawn on it."""
+
 LESION_WINDOW = Window(-60.0, 60.0, "mean susceptibility above white matter (ppb)", "coolwarm")
 """White stands for white matter; lesions of the first years are 38 ppb above it (SD 13; Chen 2014,
 doi 10.1148/radiol.13130353)."""
@@ -86,7 +89,7 @@ def rim_gallery(maps: LesionMaps, iron: LesionIronMaps) -> Figure | None:
         for column, (where, picture, outline) in enumerate(pictures):
             left = (NOTE_INCH + column * TILE_INCH) / width
             size = (TILE_INCH - GAP_INCH) / width, (TILE_INCH - GAP_INCH) / height
-            _draw(canvas.add_axes((left, bottom, *size)), where, picture, outline)
+            draw(canvas.add_axes((left, bottom, *size)), where, picture, outline)
     _head(canvas, scans, width, height)
     low, high = (numbers.brief(end) for end in (CLOSE_WINDOW.low, CLOSE_WINDOW.high))
     flair = "; FLAIR at the same voxels, the lesion outlined" if scans == 2 else ""
@@ -114,14 +117,12 @@ def _note(candidate: RimCandidate) -> str:
     )
 
 
-def _pictures(
-    candidate: RimCandidate, flair: Image | None, iron: LesionIronMaps
-) -> list[tuple[Cut, NDArray[np.uint8], NDArray[np.float32] | None]]:
+def _pictures(candidate: RimCandidate, flair: Image | None, iron: LesionIronMaps) -> list[Picture]:
     """Return the pictures of a lesion from left to right, those of FLAIR with its outline."""
     chi_ppb = iron.chi_ppm.like(1000 * iron.chi_ppm.data - np.float32(iron.normal_white_ppb))
     lesion = iron.labels_gre.like((iron.labels_gre.data == candidate.number).astype(np.uint8))
-    cuts = _three_planes(reoriented(chi_ppb), reoriented(lesion))
-    made: list[tuple[Cut, NDArray[np.uint8], NDArray[np.float32] | None]] = [
+    cuts = three_planes(reoriented(chi_ppb), reoriented(lesion))
+    made: list[Picture] = [
         (where, CLOSE_WINDOW.colored(where.own_tiles()[0]), None) for where in cuts
     ]
     if flair is None:
@@ -137,7 +138,7 @@ def _pictures(
     return made
 
 
-def _three_planes(base: Image, lesion: Image) -> list[Cut]:
+def three_planes(base: Image, lesion: Image) -> list[Cut]:
     """Return a cut along each axis through the middle of a lesion, all of one width in mm."""
     middle = np.round(ndimage.center_of_mass(lesion.data)).astype(int)
     reach = np.round(AROUND_MM / np.array(base.grid.voxel_size_mm)).astype(int)
@@ -145,9 +146,10 @@ def _three_planes(base: Image, lesion: Image) -> list[Cut]:
     return [Cut(base, box, axis, (int(middle[axis]),)) for axis, _ in PLANES]
 
 
-def _draw(
+def draw(
     axes: Axes, where: Cut, picture: NDArray[np.uint8], outline: NDArray[np.float32] | None
 ) -> None:
+    """Draw one picture of a lesion with its sides, and its outline where there is one."""
     rows, columns = picture.shape[:2]
     width_mm, height_mm = where.pixel_mm
     extent = (0.0, columns * width_mm, 0.0, rows * height_mm)

@@ -145,6 +145,19 @@ def template(pair: Registration) -> Flicker:
     )
 
 
+def visits(pair: Registration) -> Flicker:
+    """Show two visits of one person in their common frame, the shared borders on both."""
+    first, second = _both(pair)
+    return Flicker(
+        pair.name,
+        "T1w of both visits in the frame between them, of one intensity. The outlines are the "
+        "borders that all visits share. Let the two flicker: what jumps has changed, or moved. The "
+        "brain should stand still; ventricles and sulci may widen, lesions may appear.",
+        first,
+        second,
+    )
+
+
 def _both(pair: Registration) -> tuple[Figure, Figure]:
     """Return the fixed and the moving image on the same slices with the same outlines."""
     show = next(iter(pair.outlines.values()), None)

@@ -1,6 +1,7 @@
 """The change of a person over visits, from what finished sessions left."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +46,7 @@ def write_lesions(out, session, *numbers):
     made = [begin.with_name(f"{begin.name}_{ending}.nii.gz") for ending in images]
     for path, data in zip(made, images.values(), strict=True):
         nifti.save(_image(data), path)
-    sidecar = begin.with_name(f"{begin.name}_desc-lesions_dseg.json")
+    sidecar = begin.with_name(f"{begin.name}_label-lesion_mask.json")
     sidecar.write_text(json.dumps({"SpatialReference": f"bids:raw:{name}_T1w.nii.gz"}))
     before = [out / one.path for one in manifest.read_of(out, name)]
     manifest.finish(out, name, name, [*before, *made, sidecar])
@@ -316,6 +317,62 @@ def test_a_reader_s_edit_of_lesion_changes_counts_and_not_the_proposal(changed):
     nifti.save(_image(3 * LESION[1]), out / "edits" / CHANGED.format("c"))
     with pytest.raises(DataError, match=r"ses-c.*expected 0, 1 \(new\) and 2 \(enlarged\)"):
         _changes(changed)
+
+
+PAGE = "sub-01.html"
+
+
+def test_the_page_of_change_links_the_pages_of_the_visits_and_shows_flair_of_the_dataset(changed):
+    out = changed.output_dir
+    for name in ("ses-b", "ses-c_run-1", "ses-c_failed", "ses-cc", "ses-a"):
+        (out / f"sub-01_{name}.html").write_text("a page")
+    for session in "abc":
+        write_flair(changed, session)
+    _changes(changed)
+    page = (out / PAGE).read_text()
+    links = re.findall(r'href="(sub-01_[^"]+)"', page)
+    assert links == ["sub-01_ses-b.html", "sub-01_ses-c_run-1.html", "sub-01_ses-a.html"]
+    assert f"OUTPUT_DIR/edits/{CHANGED.format('c')}" in page
+    figures = {path.name for path in (out / "sub-01" / "figures").iterdir()}
+    assert "sub-01_desc-lesionchangebtoc_FLAIR.svg" in figures
+    listed = {entry.path for entry in manifest.read_of(out, "sub-01")}
+    assert {PAGE, *(f"sub-01/figures/{name}" for name in figures)} <= listed
+
+
+def write_flair(settings, session, address=""):
+    """Write the FLAIR of a session into the dataset, and what the outputs say of it."""
+    name = f"sub-01_ses-{session}"
+    raw = settings.bids_dir / "sub-01" / f"ses-{session}" / "anat" / f"{name}_FLAIR.nii.gz"
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    nifti.save(_image(np.ones(SHAPE)), raw)
+    folder = settings.output_dir / "sub-01" / f"ses-{session}" / "anat"
+    sidecar = folder / f"{name}_space-FLAIR_label-lesion_mask.json"
+    own = f"bids:raw:{raw.relative_to(settings.bids_dir).as_posix()}"
+    sidecar.write_text(json.dumps({"SpatialReference": address or own}))
+    way = folder / f"{name}_from-T1w_to-FLAIR_mode-image_xfm.txt"
+    way.write_text(itk_affine_text(np.eye(4)), encoding="utf-8")
+    before = [settings.output_dir / one.path for one in manifest.read_of(settings.output_dir, name)]
+    manifest.finish(settings.output_dir, name, name, [*before, sidecar, way])
+
+
+@pytest.mark.parametrize("address", ["bids:raw:../secret.nii.gz", "bids:raw:/etc/x.nii.gz", "gone"])
+def test_an_address_that_leads_out_of_the_dataset_is_not_followed(changed, address):
+    nifti.save(_image(np.ones(SHAPE)), changed.bids_dir.parent / "secret.nii.gz")
+    for session in "ab":
+        write_flair(changed, session)
+    write_flair(changed, "c", address)
+    _changes(changed)
+    figures = {path.name for path in (changed.output_dir / "sub-01" / "figures").iterdir()}
+    assert "sub-01_desc-lesionchangebtoc_T1w.svg" in figures
+
+
+def test_without_a_gradient_echo_the_parts_of_the_mask_are_the_lesions(changed):
+    for session in "bca":
+        name = f"sub-01_ses-{session}_space-T1w_desc-lesions_dseg.nii.gz"
+        (changed.output_dir / "sub-01" / f"ses-{session}" / "anat" / name).unlink()
+    found = _lesion_changes(_changes(changed))
+    assert list(found) == STEPS
+    assert found[STEPS[0]][:2] == (1.0, float(np.count_nonzero(LESION[2])))
 
 
 def test_a_visit_that_is_not_compared_any_more_leaves_no_changes_behind(changed):

@@ -1,0 +1,106 @@
+"""What the page of change shows, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from bids_qsmthal.core.image import Affine, Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VisitShown:
+    """One visit.
+
+    Attributes
+    ----------
+    session_id
+        Such as ``ses-01``.
+    day
+        Of its scans, such as 2020-03-01; empty where it is not known.
+    years
+        Since the first visit; NaN where it is not known.
+    t1w
+        On the grid of the frame, of the intensity that all visits share.
+    pages
+        Addresses of its own pages.
+    """
+
+    session_id: str
+    day: str
+    years: float
+    t1w: Image
+    pages: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionStep:
+    """The lesion changes from one visit to the next.
+
+    Attributes
+    ----------
+    session_from, session_to
+        The visits.
+    changes
+        1 new, 2 larger, on the grid of the later visit's T1w.
+    new, larger
+        How many lesions are so.
+    later, earlier
+        The scan that shows lesions, of each visit; each in the world of its own T1w.
+    to_earlier
+        4x4, a point of the later T1w's world in that of the earlier one.
+    scan
+        Which scan that is: FLAIR, or T1w where there is no FLAIR.
+    source
+        Who decided.
+    edit
+        Where a corrected image goes.
+    """
+
+    session_from: str
+    session_to: str
+    changes: Image
+    new: int
+    larger: int
+    later: Image
+    earlier: Image
+    to_earlier: Affine
+    scan: str
+    source: str
+    edit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChangeReport:
+    """A participant over several visits.
+
+    Attributes
+    ----------
+    participant_id
+        Such as ``sub-01``.
+    visits
+        In the order of time.
+    table
+        The table of change.
+    outlines
+        Masks in the frame, by name, the brain first.
+    steps
+        Lesion changes of neighbouring visits.
+    proposed_by
+        The source of changes that no reader has looked at.
+    versions, command
+        What made the page.
+    """
+
+    participant_id: str
+    visits: Sequence[VisitShown]
+    table: pd.DataFrame
+    outlines: Mapping[str, Image]
+    steps: Sequence[LesionStep]
+    proposed_by: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
