@@ -1,12 +1,13 @@
 """What is said of the change between visits, beside the truth: volumes of simulated people.
 
-``python benchmarks/longitudinal.py OUT.tsv [--people N] [--seed S] [--spacing MM]``
+``python benchmarks/longitudinal.py OUT.tsv [--people N] [--seed S] [--spacing MM] [--thick N]``
 
 Every person has three visits, each with a pose and noise of its own. Nothing changes from the first
 to the second; at the third the ventricles are wider and the thalami smaller, by an amount that is
 drawn. Tissues and structures have the borders of the truth, hard and at each visit its own, so that
-what errs is the frame and the measures of change. Rows are appended to OUT.tsv; a summary of the
-whole file is printed.
+what errs is the frame and the measures of change. With ``--thick N`` the second visit has slices N
+times as thick, as of another protocol. Rows are appended to OUT.tsv; a summary of the whole file
+is printed.
 """
 
 from __future__ import annotations
@@ -58,6 +59,21 @@ def visit(head: simulate.Head, grid: Image, rng: np.random.Generator) -> Visit:
     return Visit(VisitScan(image.like(data), image.like(truth.tissue.data > 0)), truth)
 
 
+def thick(one: Visit, times: int) -> Visit:
+    """Return the visit with slices that are so many times as thick; the truth is what it was."""
+    whole = one.scan.t1w.shape[2] // times * times
+    step = np.diag([1.0, 1.0, times, 1.0])
+    # The middle of a thick slice is that of its thin ones.
+    step[2, 3] = (times - 1) / 2
+
+    def averaged(image: Image) -> Image:
+        parts = image.data[..., :whole].reshape(*image.shape[:2], -1, times)
+        return Image(parts.mean(axis=-1, dtype=np.float32), image.affine @ step)
+
+    brain = averaged(one.scan.brain)
+    return Visit(VisitScan(averaged(one.scan.t1w), brain.like(brain.data > 0.5)), one.truth)
+
+
 def borders(frame: VisitFrame, visits: list[Visit]) -> SharedBorders:
     """Return the mean of all visits' true tissues and structures, in the frame."""
 
@@ -94,7 +110,7 @@ def borders(frame: VisitFrame, visits: list[Visit]) -> SharedBorders:
 
 def true_ml(one: Visit) -> dict[str, float]:
     """Return the true volumes that are compared, in mL."""
-    voxel_ml = abs(float(np.linalg.det(one.scan.t1w.affine[:3, :3]))) / 1000
+    voxel_ml = abs(float(np.linalg.det(one.truth.tissue.affine[:3, :3]))) / 1000
     sums = one.truth.volumes_voxels
     return {
         "thalamus": voxel_ml * (sums["thalamus_L"] + sums["thalamus_R"]),
@@ -104,7 +120,7 @@ def true_ml(one: Visit) -> dict[str, float]:
     }
 
 
-def rows(number: int, seed: int, spacing_mm: float) -> list[dict[str, object]]:
+def rows(number: int, seed: int, spacing_mm: float, times: int) -> list[dict[str, object]]:
     """Return one row for each pair of visits and region of a person."""
     rng = np.random.default_rng([seed, number])
     head = draw_head(simulate.draw_cohort(number + 1, seed)[number].parameters, rng, NOTHING_GIVEN)
@@ -112,6 +128,8 @@ def rows(number: int, seed: int, spacing_mm: float) -> list[dict[str, object]]:
     grid = t1w_grid(spacing_mm)
     begin = time.process_time()
     visits = [visit(one, grid, rng) for one in (head, progressed(head, NO_PROGRESSION), later)]
+    if times > 1:
+        visits[1] = thick(visits[1], times)
     made = time.process_time()
     frame = visit_frame([one.scan for one in visits])
     shared = borders(frame, visits)
@@ -123,14 +141,13 @@ def rows(number: int, seed: int, spacing_mm: float) -> list[dict[str, object]]:
             if change.hemisphere not in {"LR", "n/a"} or change.region not in before:
                 continue
             volume_ml = (before[change.region] + after[change.region]) / 2
+            true = 100 * (after[change.region] - before[change.region]) / volume_ml
             found.append(
                 {
                     "person": number,
                     "pair": pair,
                     "region": change.region,
-                    "true_percent": 100
-                    * (after[change.region] - before[change.region])
-                    / volume_ml,
+                    "true_percent": true,
                     "percent": 100 * change.change_mm3 / change.volume_mm3,
                     "se_percent": 100 * change.standard_error_mm3 / change.volume_mm3,
                 }
@@ -166,9 +183,10 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=3)
     parser.add_argument("--seed", type=int, default=41)
     parser.add_argument("--spacing", type=float, default=1.5)
+    parser.add_argument("--thick", type=int, default=1)
     chosen = parser.parse_args()
     for number in range(chosen.people):
-        table = pd.DataFrame(rows(number, chosen.seed, chosen.spacing))
+        table = pd.DataFrame(rows(number, chosen.seed, chosen.spacing, chosen.thick))
         table.to_csv(chosen.out, sep="\t", mode="a", index=False, header=not chosen.out.exists())
     print(summary(pd.read_csv(chosen.out, sep="\t")))
 

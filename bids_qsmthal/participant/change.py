@@ -20,7 +20,8 @@ from bids_qsmthal.bids import manifest, visits
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.bids.products import OF_VISITS, PRODUCTS
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.affine import voxel_sizes_mm
+from bids_qsmthal.core.errors import DataError, ExitCode, UnusableScanError
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.sources import OURS
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from bids_qsmthal.bids.manifest import ManifestEntry
     from bids_qsmthal.bids.visits import FinishedVisit
     from bids_qsmthal.core.image import Image
@@ -46,6 +49,9 @@ log = logging.getLogger(__name__)
 ENDING = "desc-qsmthal_change"
 
 FEWEST_VISITS = 2
+
+SAME_VOXELS = 0.01
+"""Edges of voxels that differ by less are equal but for the rounding of headers."""
 
 
 def people(sessions: Iterable[Session], settings: Settings) -> list[Session]:
@@ -64,8 +70,10 @@ def process(person: Session, settings: Settings) -> None:
 
     Raises
     ------
+    UnusableScanError
+        A visit shows another head than the others, which are compared and finished.
     DataError
-        A visit shows another head than the others, or fewer than two have a T1w of their own.
+        Two visits show two heads, or fewer than two have a T1w of their own.
     """
     out = Derivatives(
         output_dir=settings.output_dir,
@@ -86,8 +94,7 @@ def process(person: Session, settings: Settings) -> None:
     _check_number(person, found)
     plan = Plan(available=frozenset(), stages=VISIT_STAGES, considered=VISIT_STAGES, left_out=())
     runner = Runner(settings.work_dir / person.name, plan)
-    frame = runner.run(VISIT_FRAME, visit_frame, [_scan(one) for one in found])
-    _check_one_head(person, found, frame)
+    found, frame, strangers = _of_one_head(person, found, runner)
     changed = lesion_changes.save(person, found, frame, runner, out)
     even = [frame.even(image(one, "desc-preproc_T1w"), n) for n, one in enumerate(found)]
     # One set of borders for all pairs: the steps from visit to visit add up.
@@ -104,6 +111,8 @@ def process(person: Session, settings: Settings) -> None:
     for path in _of_comparison(out, before) - out.made:
         path.unlink(missing_ok=True)
     manifest.finish(out.output_dir, out.session_name, person.name, out.made)
+    if strangers:
+        raise UnusableScanError(f"finished without {' and '.join(strangers)}.", ExitCode.DATA)
 
 
 def _of_comparison(out: Derivatives, before: Iterable[ManifestEntry]) -> set[Path]:
@@ -153,15 +162,36 @@ def _check_number(person: Session, found: Sequence[FinishedVisit]) -> None:
         )
 
 
-def _check_one_head(person: Session, found: Sequence[FinishedVisit], frame: VisitFrame) -> None:
-    strange = [f"ses-{found[number].session}" for number in frame.strangers()]
-    if strange:
-        raise DataError(
-            f"{person.name}: {', '.join(strange)} does not match the other visits (correlation "
-            f"{min(frame.correlations):.2f}, expected {frame.settings.min_correlation:g}): another "
-            "person, or T1w of another contrast. Check the labels; choose visits with "
-            "--session-label."
+def _of_one_head(
+    person: Session, found: Sequence[FinishedVisit], runner: Runner
+) -> tuple[list[FinishedVisit], VisitFrame, list[str]]:
+    """Return the visits that show one head, their frame, and what is said of the others.
+
+    The visit that fits worst is left out until the rest fits: with it in the mean, others may look
+    strange that are not.
+    """
+    kept, left_out = list(found), list[str]()
+    while True:
+        frame = runner.run(VISIT_FRAME, visit_frame, [_scan(one) for one in kept])
+        if not frame.strangers():
+            return kept, frame, left_out
+        worst = int(np.argmin(frame.correlations))
+        stranger = (
+            f"ses-{kept[worst].session}, which does not match the other visits (correlation "
+            f"{frame.correlations[worst]:.2f}, expected {frame.settings.min_correlation:g}): "
+            "another person, or T1w of another contrast"
         )
+        # Of two nobody can say which one it is.
+        if len(kept) == FEWEST_VISITS:
+            names = ", ".join(f"ses-{one.session}" for one in kept)
+            raise DataError(
+                f"{person.name}: {names} do not match each other (correlation "
+                f"{frame.correlations[worst]:.2f}, expected {frame.settings.min_correlation:g}): "
+                "another person, or T1w of another contrast. Check the labels; choose visits with "
+                "--session-label."
+            )
+        left_out.append(stranger)
+        del kept[worst]
 
 
 def _scan(visit: FinishedVisit) -> VisitScan:
@@ -183,6 +213,7 @@ def _table(  # noqa: PLR0913 - what the rows are made from
     last = len(found) - 1
     pairs = [(number, number + 1) for number in range(last)]
     pairs += [(0, last)] if last > 1 else []
+    edges_mm = _edges_mm(found)
     rows: list[dict[str, object]] = []
     for first, second in pairs:
         names = [f"ses-{found[number].session}" for number in (first, second)]
@@ -191,6 +222,7 @@ def _table(  # noqa: PLR0913 - what the rows are made from
             session_from=names[0],
             session_to=names[1],
             years=visits.years_between(found[first], found[second]),
+            same_voxels=_same(edges_mm[first], edges_mm[second]),
         )
         changes = runner.run(VOLUME_CHANGE, volume_changes, even[first], even[second], shared)
         rows += volume_rows(pair, changes)
@@ -201,6 +233,26 @@ def _table(  # noqa: PLR0913 - what the rows are made from
         if (first, second) in changed:
             rows += _of_lesions(pair, changed[first, second])
     return pd.DataFrame(rows, columns=list(DICTIONARY))
+
+
+def _edges_mm(found: Sequence[FinishedVisit]) -> list[NDArray[np.float64]]:
+    """Return the edges of each visit's T1w voxels, sorted; say so where they differ."""
+    edges_mm = [np.sort(voxel_sizes_mm(image(one, "desc-preproc_T1w").affine)) for one in found]
+    if not all(_same(edges_mm[0], other) for other in edges_mm):
+        named = [
+            f"ses-{one.session} {' x '.join(f'{edge:.2f}' for edge in edges)} mm"
+            for one, edges in zip(found, edges_mm, strict=True)
+        ]
+        log.warning(
+            "T1w of other voxels (%s): that alone moves volumes and thickness, by more than their "
+            "intervals say; such changes are not called reliable.",
+            ", ".join(named),
+        )
+    return edges_mm
+
+
+def _same(first_mm: NDArray[np.float64], second_mm: NDArray[np.float64]) -> bool:
+    return bool((np.abs(first_mm / second_mm - 1) <= SAME_VOXELS).all())
 
 
 def _shared(found: Sequence[FinishedVisit], frame: VisitFrame) -> SharedBorders:

@@ -62,7 +62,11 @@ DICTIONARY: Mapping[str, Any] = {
     "change_per_year_se": {"Description": "Its standard error."},
     "reliable": {
         "Description": "Whether the 95 % interval of the change leaves out zero.",
-        "Levels": {"yes": "it does", "no": "it does not", "n/a": "not measured"},
+        "Levels": {
+            "yes": "it does",
+            "no": "it does not",
+            "n/a": "not known: no standard error, or T1w of other voxels",
+        },
     },
 }
 """The columns in their order, as BIDS describes them."""
@@ -70,12 +74,23 @@ DICTIONARY: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitPair:
-    """Two visits of a person."""
+    """Two visits of a person.
+
+    Attributes
+    ----------
+    participant_id, session_from, session_to
+        As in the table.
+    years
+        Between them; NaN where it is not known.
+    same_voxels
+        Whether their T1w have voxels of one size. If not, borders move by their blur alone.
+    """
 
     participant_id: str
     session_from: str
     session_to: str
     years: float
+    same_voxels: bool = True
 
 
 def volume_rows(pair: VisitPair, changes: Iterable[VolumeChange]) -> list[dict[str, object]]:
@@ -83,7 +98,7 @@ def volume_rows(pair: VisitPair, changes: Iterable[VolumeChange]) -> list[dict[s
     rows = []
     for one in changes:
         place = ("volume", one.region, one.hemisphere)
-        row = _row(pair, place, one.change_mm3, one.standard_error_mm3)
+        row = _of_t1w(pair, _row(pair, place, one.change_mm3, one.standard_error_mm3))
         percent = 100 * one.change_mm3 / one.volume_mm3 if one.volume_mm3 else math.nan
         rows.append(row | {"value": one.volume_mm3, "unit": "mm3", "change_percent": percent})
     return rows
@@ -92,7 +107,7 @@ def volume_rows(pair: VisitPair, changes: Iterable[VolumeChange]) -> list[dict[s
 def thickness_rows(pair: VisitPair, found: ThicknessChange) -> list[dict[str, object]]:
     """Return the row of cortical thickness."""
     place = ("thickness_mean", "cortex", "LR")
-    row = _row(pair, place, found.change_mm, found.standard_error_mm)
+    row = _of_t1w(pair, _row(pair, place, found.change_mm, found.standard_error_mm))
     percent = 100 * found.change_mm / found.mean_mm
     return [row | {"value": found.mean_mm, "unit": "mm", "change_percent": percent}]
 
@@ -179,6 +194,11 @@ def lesion_rows(
         | {"value": math.nan, "unit": unit, "change_percent": math.nan}
         for measure, change, unit in found
     ]
+
+
+def _of_t1w(pair: VisitPair, row: dict[str, object]) -> dict[str, object]:
+    """Return a row that comes from T1w; with other voxels nothing is known of its reliability."""
+    return row if pair.same_voxels else row | {"reliable": "n/a"}
 
 
 def _row(

@@ -212,9 +212,9 @@ def _pieces(changes: Image) -> tuple[list[tuple[Image, str]], int]:
     for size, number, word, labels in found[:MOST_LESIONS]:
         mask = labels == number
         place = apply(changes.affine, np.array(ndimage.center_of_mass(mask)))
-        where = ", ".join(numbers.fixed(float(value), 0) for value in place)
+        x, y, z = (numbers.fixed(float(value), 0) for value in place)
         volume = numbers.brief(size * changes.voxel_volume_mm3)
-        note = f"{word}\n{volume} mm\N{SUPERSCRIPT THREE}\nat ({where}) mm"
+        note = f"{word}\n{volume} mm\N{SUPERSCRIPT THREE}\nat {x}, {y},\n{z} mm"
         made.append((reoriented(changes.like(mask.astype(np.uint8))), note))
     return made, len(found)
 

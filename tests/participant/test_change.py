@@ -15,7 +15,7 @@ from bids_qsmthal.bids import manifest
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import lattice
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, ExitCode, UnusableScanError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.participant import change
 from bids_qsmthal.settings import Resources, Selection, Settings
@@ -166,6 +166,10 @@ def study(tmp_path, monkeypatch):
 
 def _changes(settings):
     change.process(Session(root=settings.bids_dir, subject="01"), settings)
+    return _table(settings)
+
+
+def _table(settings):
     path = settings.output_dir / "sub-01/anat/sub-01_desc-qsmthal_change.tsv"
     return pd.read_csv(path, sep="\t", na_values="n/a", keep_default_na=False)
 
@@ -438,24 +442,64 @@ def test_without_dates_nothing_is_given_per_year(study, caplog):
     assert "no acq_time of ses-2, ses-10" in caplog.text
 
 
-def test_another_person_under_the_label_is_named(study, monkeypatch):
-    for session in "abc":
-        write_visit(study.output_dir, session, 1 + ord(session), with_gre=False)
+def _strange(monkeypatch, *correlations):
+    """Let the registration find these correlations, one tuple for each number of visits."""
+    of = {len(one): one for one in correlations}
+    monkeypatch.setattr(
+        change,
+        "visit_frame",
+        lambda scans: replace(_same_place(scans), correlations=of[len(scans)]),
+    )
 
-    def stranger(scans):
-        frame = _same_place(scans)
-        return VisitFrame(
-            brain=frame.brain,
-            to_visits=frame.to_visits,
-            gains=frame.gains,
-            correlations=(0.97, 0.96, 0.4),
-            residual=0.1,
-            settings=HalfWay(),
-        )
 
-    monkeypatch.setattr(change, "visit_frame", stranger)
-    with pytest.raises(DataError, match=r"ses-a does not match the other visits.*0\.40"):
+def test_another_person_under_the_label_is_named_and_the_others_are_compared(study, monkeypatch):
+    for session, seed in (("b", 1), ("a", 2), ("c", 3)):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+    # In the order of time: ses-c is strange, and pulls ses-b below the limit with it.
+    _strange(monkeypatch, (0.65, 0.4, 0.9), (0.97, 0.97))
+    with pytest.raises(UnusableScanError, match=r"finished without ses-c, .*0\.40") as caught:
         _changes(study)
+    assert caught.value.exit_code == ExitCode.DATA
+    assert "\n" not in str(caught.value)
+    table = _table(study)
+    assert set(zip(table["session_from"], table["session_to"], strict=True)) == {("ses-b", "ses-a")}
+    assert manifest.read_of(study.output_dir, "sub-01")
+
+
+def test_of_two_visits_that_differ_both_are_named_and_nothing_is_said_of_change(study, monkeypatch):
+    for session, seed in (("b", 1), ("c", 2), ("a", 3)):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+    _changes(study)
+    _strange(monkeypatch, (0.6, 0.4, 0.3), (0.45, 0.45))
+    with pytest.raises(DataError, match=r"ses-b, ses-c do not match each other.*0\.45"):
+        _changes(study)
+    # What was said before is vouched for no longer.
+    assert manifest.read_of(study.output_dir, "sub-01") == []
+
+
+def test_t1w_of_other_voxels_is_said_and_its_changes_are_not_called_reliable(study, caplog):
+    out = study.output_dir
+    for session, seed, ventricle_mm in (("b", 1, 5.0), ("c", 2, 6.0), ("a", 3, 5.0)):
+        write_visit(out, session, seed, ventricle_mm=ventricle_mm, chi_ppb=-20.0 + 10 * seed)
+    # The last visit has slices twice as thick.
+    folder, name = out / "sub-01" / "ses-a" / "anat", "sub-01_ses-a"
+    for path in folder.glob("*"):
+        if "T1w" in path.name and path.name.endswith(".nii.gz"):
+            thin = nifti.load(path)
+            way = thin.affine @ np.diag([1.0, 1.0, 2.0, 1.0])
+            nifti.save(Image(np.ascontiguousarray(thin.data[:, :, ::2]), way), path)
+    manifest.finish(out, name, name, [out / one.path for one in manifest.read_of(out, name)])
+    table = _changes(study)
+    assert "ses-b 1.00 x 1.00 x 1.00 mm" in caplog.text
+    assert "ses-a 1.00 x 1.00 x 2.00 mm" in caplog.text
+    of_t1w = table[table["measure"] != "chi_relative_csf"]
+    assert of_t1w.loc[of_t1w["session_to"] == "ses-a", "reliable"].isna().all()
+    grown = _rows(of_t1w, "volume", "lateral_ventricle", session_to="ses-c", hemisphere="LR")
+    assert grown["reliable"].tolist() == ["yes"]
+    # Susceptibility does not depend on the voxels of T1w.
+    chi = _rows(table, "chi_relative_csf", "thalamus", session_to="ses-a", hemisphere="LR")
+    chi = chi[chi["variant"] == "default"]
+    assert chi["reliable"].tolist() == ["yes", "yes"]
 
 
 def test_a_borrowed_t1w_is_no_visit(study):
