@@ -9,6 +9,7 @@ from bids_qsmthal import choices
 from bids_qsmthal.app import cli, options
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import ExitCode
+from bids_qsmthal.group import dictionary
 from bids_qsmthal.participant import measures
 from bids_qsmthal.report import words
 from bids_qsmthal.roi.quality import LIMITS
@@ -73,3 +74,10 @@ def test_the_units_of_the_page_are_those_of_a_real_table(tiny_study: Study) -> N
     assert len(table) > 20
     for measure, unit in zip(table["measure"], table["unit"], strict=True):
         assert write_reference.unit(measure) == unit, measure
+
+
+def test_every_column_of_the_tables_of_the_group_level_is_there() -> None:
+    page = write_reference.PAGES["group-tables"]()
+    for name, columns in dictionary.TABLES.items():
+        part = page.split(f"## {name}\n")[1].split("\n## ")[0]
+        assert set(rows(part)) >= set(columns), name

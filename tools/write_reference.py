@@ -15,7 +15,15 @@ from bids_qsmthal import choices
 from bids_qsmthal.app import options, step_options
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import ExitCode
-from bids_qsmthal.participant import lesion_iron, lesion_regions, measures, quality
+from bids_qsmthal.group import dictionary as group_tables
+from bids_qsmthal.participant import (
+    change_rows,
+    dictionaries,
+    lesion_iron,
+    lesion_regions,
+    measures,
+    quality,
+)
 from bids_qsmthal.report import words
 from bids_qsmthal.roi.quality import LIMITS
 
@@ -162,6 +170,23 @@ def _range(low: float, high: float) -> str:
     return ""
 
 
+def of_group() -> str:
+    """Return the columns of every table of the group level."""
+    tables = {"table1, table2 ... (those that a paper prints)": group_tables.TABLE}
+    tables |= group_tables.TABLES
+    parts = [
+        "# Tables of the group level",
+        "In `OUTPUT_DIR/group/`, each with a `.json` that says the same. The columns of "
+        "`measures.tsv` are the variables of the analysis, where each value comes from "
+        "(`..._source`), and every measure of the participants. `_unadjusted` and `_adjusted` "
+        "at the end of a column name the model.",
+    ]
+    for name, columns in tables.items():
+        rows = [(f"`{column}`", meaning) for column, meaning in columns.items()]
+        parts += [f"## {name}", table(("column", "meaning"), rows)]
+    return "\n\n".join(parts)
+
+
 PAGES = {
     "command-line": command_line,
     "methods": lambda: f"# Methods\n\n```text\n{choices.describe_all()}\n```",
@@ -180,6 +205,22 @@ PAGES = {
         "atlas (`--atlas`) that share a voxel.",
         lesion_regions.DICTIONARY,
     ),
+    "sensitivity-table": lambda: dictionary(
+        "Table of choices",
+        "`sub-01_desc-qsmthal_sensitivity.tsv`: how the number changes with each choice.",
+        dictionaries.SENSITIVITY,
+    ),
+    "acquisition-table": lambda: dictionary(
+        "Table of the acquisition",
+        "`sub-01_desc-qsmthal_acquisition.tsv`: how a scan was acquired and reconstructed.",
+        dictionaries.ACQUISITION,
+    ),
+    "change-table": lambda: dictionary(
+        "Table of change",
+        "`sub-01_desc-qsmthal_change.tsv`: what changed between the visits of a participant.",
+        change_rows.DICTIONARY,
+    ),
+    "group-tables": of_group,
     "quality-table": lambda: dictionary(
         "Table of quality",
         "`sub-01_desc-qsmthal_quality.tsv`: what was measured to judge a scan.",

@@ -15,26 +15,6 @@ IDENTITY = {
     "run_id": "Run of the gradient echo; n/a where there is only one",
 }
 
-FILES = frozenset(
-    {
-        *("acquisition", "choices", "cohort", "diagnostics", "disagreements", "evidence"),
-        *("exclusions", "flow", "harmonisation", "imputation", "longitudinal", "measures"),
-        *("mediation", "models", "normality", "power", "published", "questionable"),
-        *(
-            "quality",
-            "readers",
-            "reliable_change",
-            "sensitivity",
-            "sites",
-            "strobe",
-            "group",
-            "group_citation",
-            "figures",
-        ),
-    }
-)
-"""How files and folders of the group level begin: a table of the analysis has another name."""
-
 COEFFICIENT = {
     "model": "Name of the model in the analysis file",
     "outcome": "Outcome, left of the ~ of the formula",
@@ -427,6 +407,37 @@ TABLE = {
     "a higher level (proportional odds); log rate ratio: of counts",
     "note": COEFFICIENT["note"],
 }
+
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "cohort": COHORT,
+    "models": COEFFICIENT,
+    "normality": NORMALITY,
+    "power": POWER,
+    "exclusions": EXCLUSIONS,
+    "flow": FLOW,
+    "diagnostics": DIAGNOSTICS,
+    "sensitivity": SENSITIVITY,
+    "longitudinal": LONGITUDINAL,
+    "reliable_change": RELIABLE_CHANGE,
+    "sites": SITES,
+    "imputation": IMPUTATION,
+    "mediation": MEDIATION,
+    "evidence": EVIDENCE,
+    "published": PUBLISHED,
+    "harmonisation": HARMONISATION,
+    "disagreements": DISAGREEMENTS,
+    "readers": READERS,
+    "choices": CHOICES,
+    "lesions": LESIONS,
+    "acquisition": ACQUISITION,
+    "questionable": QUESTIONABLE,
+}
+"""The columns of each table of the group level, by the name of its file; the tables of a paper
+(``TABLE``) have the names of the analysis file, and ``measures`` has those of its variables."""
+
+FILES = frozenset({*TABLES, "measures", "quality", "strobe", "group", "group_citation", "figures"})
+"""How files and folders of the group level begin: a table of the analysis has another name."""
 
 
 def describe(columns: list[str], descriptions: Mapping[str, str]) -> dict[str, Any]:

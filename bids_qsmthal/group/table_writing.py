@@ -35,35 +35,35 @@ NOTE = "* p < .05, not corrected for several tests."
 def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) -> None:
     """Write every table of the group level into its folder."""
     described = [
-        ("cohort", results.cohort, dictionary.COHORT),
-        ("models", results.models, dictionary.COEFFICIENT),
-        ("normality", results.normality, dictionary.NORMALITY),
-        ("power", results.power, dictionary.POWER),
-        ("exclusions", cohort.exclusions, dictionary.EXCLUSIONS),
-        ("flow", flow.table(results.flow), dictionary.FLOW),
-        ("diagnostics", results.diagnostics, dictionary.DIAGNOSTICS),
-        ("sensitivity", results.sensitivity, dictionary.SENSITIVITY),
+        ("cohort", results.cohort),
+        ("models", results.models),
+        ("normality", results.normality),
+        ("power", results.power),
+        ("exclusions", cohort.exclusions),
+        ("flow", flow.table(results.flow)),
+        ("diagnostics", results.diagnostics),
+        ("sensitivity", results.sensitivity),
     ]
     optional = [
-        ("longitudinal", results.longitudinal, dictionary.LONGITUDINAL),
-        ("reliable_change", results.reliable_change, dictionary.RELIABLE_CHANGE),
-        ("sites", results.sites, dictionary.SITES),
-        ("imputation", results.imputation, dictionary.IMPUTATION),
-        ("mediation", results.mediation, dictionary.MEDIATION),
-        ("evidence", results.evidence, dictionary.EVIDENCE),
-        ("published", results.published, dictionary.PUBLISHED),
-        ("harmonisation", cohort.harmonised, dictionary.HARMONISATION),
-        ("disagreements", cohort.disagreements, dictionary.DISAGREEMENTS),
-        ("readers", cohort.readers, dictionary.READERS),
-        ("choices", cohort.choices, dictionary.CHOICES),
-        ("acquisition", cohort.acquisitions, dictionary.ACQUISITION),
-        ("lesions", lesion_iron.table(cohort.lesions), dictionary.LESIONS),
-        ("questionable", questionable.table(cohort.questionable), dictionary.QUESTIONABLE),
+        ("longitudinal", results.longitudinal),
+        ("reliable_change", results.reliable_change),
+        ("sites", results.sites),
+        ("imputation", results.imputation),
+        ("mediation", results.mediation),
+        ("evidence", results.evidence),
+        ("published", results.published),
+        ("harmonisation", cohort.harmonised),
+        ("disagreements", cohort.disagreements),
+        ("readers", cohort.readers),
+        ("choices", cohort.choices),
+        ("acquisition", cohort.acquisitions),
+        ("lesions", lesion_iron.table(cohort.lesions)),
+        ("questionable", questionable.table(cohort.questionable)),
     ]
     # An empty optional table would look as if it had been asked for and had failed.
     described += [entry for entry in optional if len(entry[1])]
-    for name, frame, descriptions in described:
-        _write(folder / name, frame, descriptions)
+    for name, frame in described:
+        _write(folder / name, frame, dictionary.TABLES[name])
     for table in analysis.tables:
         _write(folder / table.name, results.tables[table.name], dictionary.TABLE)
     for one in printed(analysis, results).values():
