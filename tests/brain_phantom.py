@@ -101,6 +101,7 @@ def prepare(image: Image, *, settings: object, brain: Image | None, seed: int) -
         regions=image.like(np.where(outline.data, np.where(left, 1, 2), 0).astype(np.uint8)),
         thalamus_prior=(thalami[0], thalami[1]),
         nuclei=image.like(np.select([found.data == 10, found.data == 49], [1, 21]).astype("u1")),
+        subcortex=image.like(np.zeros(image.shape, np.uint8)),
         atria=image.like(np.select([behind == 4, behind == 43], [1, 2]).astype("u1")),
         vein_prior=image.like(np.zeros(image.shape, np.float32)),
         to_template=Warp(np.eye(4), ()),

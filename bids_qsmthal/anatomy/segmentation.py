@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_qsmthal.anatomy import atlas, external_labels
+from bids_qsmthal.anatomy.basal_ganglia import (
+    BasalGanglia,
+    refined_basal_ganglia,
+    small_nuclei,
+)
 from bids_qsmthal.anatomy.borders import with_borders, with_nuclei
 from bids_qsmthal.anatomy.cropping import Cropped
 from bids_qsmthal.anatomy.deepgray import (
@@ -25,6 +30,7 @@ from bids_qsmthal.anatomy.frame import Frame
 from bids_qsmthal.anatomy.preparation import Prepared
 from bids_qsmthal.anatomy.quality import quality, segmentation_warnings
 from bids_qsmthal.anatomy.structures import (
+    BASAL_GANGLIA,
     CEREBRUM,
     GRAY_NUCLEI,
     INSIDE_CORTEX,
@@ -57,6 +63,7 @@ class SegmentationSettings:
 
     tissue: TissueModel = field(default_factory=TissueModel)
     thalamus: Border = field(default_factory=Border)
+    basal_ganglia: BasalGanglia = field(default_factory=BasalGanglia)
     ventricles: Ventricles = field(default_factory=Ventricles)
     thickness: Thickness = field(default_factory=Thickness)
     seed: int = 1
@@ -77,11 +84,13 @@ class Anatomy:
     gm, wm, csf
         Fractions, 0 to 1; sum to one in the brain.
     deepgray
-        Labels as in ``core.labels.ATLAS``.
+        Labels as in ``core.labels.FOUND``.
     thalamus_probability
         Fraction of the left and of the right thalamus in each voxel.
     nuclei, nuclei_names
         Thalamic nuclei and their label table.
+    small_nuclei, small_nuclei_names
+        Parts of the pallidum and nuclei of the midbrain, and their label table.
     ventricles
         The ventricles among the labels (4, 43, 14, 15).
     atria
@@ -112,6 +121,8 @@ class Anatomy:
     thalamus_probability: tuple[Image, Image]
     nuclei: Image
     nuclei_names: dict[int, str]
+    small_nuclei: Image
+    small_nuclei_names: dict[int, str]
     ventricles: Image
     atria: Image
     vein_prior: Image
@@ -159,10 +170,11 @@ def segment(
         gm, wm, csf = with_nuclei(bordered, labels, left + right)
     thickness = _thickness(gm, wm, labels, cropped, how.thickness)
     nuclei, nuclei_names = _nuclei(cropped, labels, known, frame)
+    small = small_nuclei(cropped.subcortex, labels, cropped.voxel_mm)
     ventricles = np.where(np.isin(labels, VENTRICLES), labels, 0).astype(np.uint8)
     # From fractions and not from the labels that are written: partial voxels count by what they
     # hold.
-    volumes_mm3 = volumes(cropped, (gm, wm, csf), (left, right), labels)
+    volumes_mm3 = volumes(cropped, (gm, wm, csf), (left, right), labels, small)
     means = thickness_means_mm(thickness, gm, cropped.regions)
     return Anatomy(
         t1w=prepared.t1w,
@@ -175,6 +187,8 @@ def segment(
         thalamus_probability=(frame.paste(left), frame.paste(right)),
         nuclei=frame.paste(nuclei),
         nuclei_names=nuclei_names,
+        small_nuclei=frame.paste(small[0]),
+        small_nuclei_names=small[1],
         ventricles=frame.paste(ventricles),
         atria=frame.paste(refined_atria(cropped.atria, ventricles, cropped.voxel_mm)),
         vein_prior=prepared.vein_prior,
@@ -202,7 +216,7 @@ def _classification(
         left, right = ((labels == index).astype(np.float32) for index in THALAMUS)
         return tissue, (left, right), labels
     left, right = refined_thalami(filled, cropped.thalamus, tissue, cropped.voxel_mm, how.thalamus)
-    return tissue, (left, right), _labels(cropped, tissue, (left, right), how.ventricles)
+    return tissue, (left, right), _labels(filled, cropped, tissue, (left, right), how)
 
 
 def _nuclei(
@@ -218,11 +232,21 @@ def _nuclei(
 
 
 def _labels(
-    cropped: Cropped, tissue: Fractions, thalamus: tuple[Float, Float], how: Ventricles
+    filled: Float,
+    cropped: Cropped,
+    tissue: Fractions,
+    thalamus: tuple[Float, Float],
+    how: SegmentationSettings,
 ) -> Labels:
-    """Warped labels with thalamus and ventricles as the image shows them."""
-    ventricles = refined_ventricles(cropped.labels, tissue.csf, cropped.voxel_mm, how)
-    labels = np.where(np.isin(cropped.labels, (*THALAMUS, *VENTRICLES)), 0, cropped.labels)
+    """Warped labels with thalamus, basal ganglia and ventricles as the image shows them."""
+    ventricles = refined_ventricles(cropped.labels, tissue.csf, cropped.voxel_mm, how.ventricles)
+    moved = (*THALAMUS, *VENTRICLES, *BASAL_GANGLIA)
+    labels = np.where(np.isin(cropped.labels, moved), 0, cropped.labels)
+    taken = (ventricles > 0) | (thalamus[0] > 0.5) | (thalamus[1] > 0.5)
+    ganglia = refined_basal_ganglia(
+        filled, cropped.subcortex, taken, tissue, cropped, how.basal_ganglia
+    )
+    labels[ganglia > 0] = ganglia[ganglia > 0]
     # Nuclei end where fluid begins.
     labels[(tissue.csf > 0.5) & np.isin(labels, GRAY_NUCLEI)] = 0
     # Order matters: the thalamus comes last and wins where both claim a voxel of its wall.

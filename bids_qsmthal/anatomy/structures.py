@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bids_qsmthal.core.labels import ATLAS, ATLAS_REGIONS, Group
+from bids_qsmthal.core.labels import ATLAS, ATLAS_REGIONS, FOUND, Group
 
 CEREBRUM: Final = ATLAS_REGIONS.pair("cerebrum")
 CEREBELLUM: Final = ATLAS_REGIONS.pair("cerebellum")
@@ -12,10 +12,15 @@ CEREBELLUM: Final = ATLAS_REGIONS.pair("cerebellum")
 
 GRAY_NUCLEI: Final = tuple(
     index
-    for index in ATLAS.indices(Group.DEEP_GRAY, Group.LIMBIC)
-    if ATLAS.regions[index].name != "thalamus"
+    for index in FOUND.indices(Group.DEEP_GRAY, Group.LIMBIC)
+    if FOUND.regions[index].name != "thalamus"
 )
-"""Nuclei that stay where the atlas puts them; the border of the thalamus is refined."""
+"""Nuclei beside the thalamus, which is found apart from them."""
+
+BASAL_GANGLIA: Final = tuple(
+    index for index in FOUND.indices(Group.DEEP_GRAY) if FOUND.regions[index].name != "thalamus"
+)
+"""Nuclei that the image moves; hippocampus and amygdala stay where the atlas puts them."""
 
 BESIDE_VENTRICLES: Final = ATLAS.indices(Group.BESIDE_VENTRICLES)
 VENTRICLES: Final = ATLAS.indices(Group.VENTRICLES)
@@ -24,5 +29,5 @@ LATERAL_VENTRICLES: Final = ATLAS.indices(Group.LATERAL_VENTRICLES)
 BRAINSTEM: Final = ATLAS.index("brainstem")
 INSIDE_CORTEX: Final = ATLAS.indices(Group.INSIDE_CORTEX)
 
-NOT_CORTEX: Final = ATLAS.indices()
+NOT_CORTEX: Final = FOUND.indices()
 """No labelled voxel belongs to the cerebral cortex."""

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from bids_qsmthal.anatomy.structures import CEREBRUM, NOT_CORTEX
 from bids_qsmthal.anatomy.thickness import mean_thickness_mm
-from bids_qsmthal.core.labels import ATLAS, SIDES
+from bids_qsmthal.core.labels import FOUND, SIDES, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bids_qsmthal.anatomy.cropping import Cropped
 
 Float = NDArray[np.float32]
@@ -23,6 +25,7 @@ def volumes(
     tissue: tuple[Float, Float, Float],
     thalamus: tuple[Float, Float],
     labels: NDArray[Any],
+    small: tuple[NDArray[Any], Mapping[int, str]],
 ) -> dict[str, float]:
     """Return the volume of each region in mm3, such as ``thalamus_L`` or ``gray_matter``.
 
@@ -37,6 +40,8 @@ def volumes(
         Fraction of the left and of the right thalamus.
     labels
         Structures, FreeSurfer's numbers; their voxels are counted.
+    small
+        Small nuclei, and what their numbers mean; counted as well.
     """
     unit = cropped.voxel_volume_mm3
     gm, wm, csf = tissue
@@ -55,9 +60,14 @@ def volumes(
     # 256 bins at least: a structure that is not there counts zero, and no index lies beyond the
     # array.
     counts = np.bincount(labels.ravel(), minlength=256)
-    for index, (name, side) in ATLAS.regions.items():
+    for index, (name, side) in FOUND.regions.items():
         if name != "thalamus":  # its fractions count more finely, above
             found[f"{name}_{side}" if side in SIDES else name] = float(counts[index]) * unit
+    numbers, names = small
+    counts = np.bincount(numbers.ravel(), minlength=256)
+    for index, label in names.items():
+        nucleus = parsed(label)
+        found[f"{nucleus.name}_{nucleus.hemisphere}"] = float(counts[index]) * unit
     return found
 
 

@@ -92,6 +92,13 @@ PRODUCTS: dict[str, Product] = {
     "nuclei_gre": Product(
         "MEGRE", "space-MEGRE_desc-thalamicnuclei", "dseg", None, "Groups of thalamic nuclei."
     ),
+    "small_nuclei_gre": Product(
+        "MEGRE",
+        "space-MEGRE_desc-smallnuclei",
+        "dseg",
+        None,
+        "Parts of the pallidum, red and subthalamic nucleus, substantia nigra.",
+    ),
     "thalamus": Product(
         "MEGRE",
         "space-MEGRE_desc-thalamus",
@@ -142,6 +149,13 @@ PRODUCTS: dict[str, Product] = {
     ),
     "nuclei": Product(
         "T1w", "space-T1w_desc-thalamicnuclei", "dseg", None, "Groups of thalamic nuclei."
+    ),
+    "small_nuclei": Product(
+        "T1w",
+        "space-T1w_desc-smallnuclei",
+        "dseg",
+        None,
+        "Parts of the pallidum, red and subthalamic nucleus, substantia nigra.",
     ),
     "thickness": Product(
         "T1w", "space-T1w_desc-thickness", "morph", "mm", "Thickness of the cortex at each voxel."

@@ -386,12 +386,32 @@ ROWS: Final = (
         tissue=_GRAY,
         parents=(Group.IRON_RICH,),
         spellings=("substantianigra", "substancianigra"),
+        color="#7A4FD0",
     ),
     Structure(
         name="red_nucleus",
         label="Red-Nucleus",
         parents=(Group.IRON_RICH,),
         spellings=("red", "rednucleus"),
+        color="#E0004D",
+    ),
+    Structure(
+        name="subthalamic_nucleus",
+        label="Subthalamic-Nucleus",
+        spellings=("subthalamic", "stn", "sth"),
+        color="#FFD9A0",
+    ),
+    Structure(
+        name="pallidum_external",
+        label="Pallidum-External",
+        spellings=("pallidumexternal", "externalpallidum", "globuspallidusexternal", "gpe"),
+        color="#2F6BE0",
+    ),
+    Structure(
+        name="pallidum_internal",
+        label="Pallidum-Internal",
+        spellings=("palliduminternal", "internalpallidum", "globuspallidusinternal", "gpi"),
+        color="#9CC3FF",
     ),
     Structure(name="dentate", label="Dentate", spellings=("dentate",)),
     Structure(name="insula", label="Insula", indices=(19, 55), tissue=_GRAY),
@@ -449,7 +469,19 @@ TABLE: Final = LabelTable(ROWS)
 """Everything that is known by a number or by a name."""
 
 ATLAS: Final = LabelTable(tuple(row for row in ROWS if row.atlas))
-"""What the packaged atlas shows and ``anatomy`` finds in a T1w image."""
+"""What the packaged atlas shows (``desc-deepgray_dseg``)."""
+
+FOUND: Final = LabelTable(tuple(row for row in ROWS if row.atlas or row.name == "accumbens"))
+"""What ``anatomy`` finds in a T1w image; the accumbens is in ``desc-subcortex_dseg``."""
+
+PARTS: Final = ("pallidum_external", "pallidum_internal")
+"""Parts of the pallidum, which FreeSurfer does not number."""
+
+MIDBRAIN: Final = ("red_nucleus", "substantia_nigra", "subthalamic_nucleus")
+"""Nuclei that no contrast of T1w outlines: they lie where the registration puts them."""
+
+SMALL_NUCLEI: Final = (*PARTS, *MIDBRAIN)
+"""What an image of its own shows (``desc-smallnuclei_dseg``), beside the labels of FreeSurfer."""
 
 MEASURED: Final = LabelTable(tuple(row for row in ROWS if row.measured))
 """What is measured where its label is there, whoever drew it."""

@@ -521,6 +521,22 @@ class ThalamusRimKept(ScanWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class NucleiUnresolved(ScanWarning):
+    """Small nuclei were not measured: too few voxels lie wholly inside.
+
+    Attributes
+    ----------
+    nuclei
+        Name and side (``L``, ``R``) of each.
+    voxels
+        How many it takes.
+    """
+
+    nuclei: tuple[tuple[str, str], ...]
+    voxels: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalMask(ScanWarning):
     """A mask of the user was measured in place of ours.
 

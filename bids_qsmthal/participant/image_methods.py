@@ -28,11 +28,13 @@ def structural(settings: Settings) -> Methods:
     brain = bias | {"BrainExtraction": plain(prepared.brain)}
     tissues = brain | template | {"Tissues": plain(segmented.tissue)}
     thalamus = tissues | {"Thalamus": plain(segmented.thalamus)}
+    ganglia = thalamus | {"BasalGanglia": plain(segmented.basal_ganglia)}
     return {
         "t1w": bias,
         "brain": brain,
         **dict.fromkeys(TISSUES, tissues),
-        "deepgray": thalamus | {"Ventricles": plain(segmented.ventricles)},
+        "deepgray": ganglia | {"Ventricles": plain(segmented.ventricles)},
+        "small_nuclei": ganglia,
         "nuclei": thalamus,
         "thickness": tissues | {"Thickness": plain(segmented.thickness)},
         **{key: {"Lesions": plain(settings.lesions)} for key in LESIONS},

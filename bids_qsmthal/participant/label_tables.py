@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.core import colors
-from bids_qsmthal.core.labels import TABLE
+from bids_qsmthal.core.labels import FOUND, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,15 +31,14 @@ def of_names(names: Mapping[int, str], shown: Mapping[int, str] | None = None) -
 def deep_gray(labels: Image) -> pd.DataFrame:
     """Return the table of deep gray labels.
 
-    That of the atlas; where labels are external and hold others, what they hold, by FreeSurfer's
+    That of what is found in T1w; where labels are external and hold others, what they hold, by FreeSurfer's
     names.
     """
-    names = atlas.names("desc-deepgray_dseg")
+    names = dict(sorted(FOUND.labels.items()))
     present = [int(index) for index in np.unique(labels.data) if index]
     if set(present) <= set(names):
         return of_names(names)
-    known = {**TABLE.labels, **names}
-    return of_names({index: known.get(index, f"label_{index}") for index in present})
+    return of_names({index: TABLE.labels.get(index, f"label_{index}") for index in present})
 
 
 def thalami() -> pd.DataFrame:

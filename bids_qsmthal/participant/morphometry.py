@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal.bids import external
-from bids_qsmthal.core.labels import ATLAS, MIDLINE, THALAMUS
+from bids_qsmthal.core.labels import FOUND, MIDBRAIN, MIDLINE, SMALL_NUCLEI, THALAMUS
 from bids_qsmthal.core.sources import OURS, Source
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Method(StrEnum):
     """How a volume or a thickness was measured; tables say it in the words of ``Number.label``."""
 
     LABEL_VOLUME = "label volume"
+    ATLAS_VOLUME = "volume of the registered atlas label"
     TISSUE_FRACTIONS = "sum of tissue fractions"
     RIBBON = "mean over the cortical ribbon"
     EXTERNAL = "as measured by"
@@ -33,6 +34,9 @@ SIDES = ("L", "R", "LR")
 
 TISSUES = {"gray_matter", "white_matter", "csf", "cortical_gray_matter"}
 """Regions whose volume comes from the tissues, not from the labels of nuclei."""
+
+LABELS = {"deepgray", "small_nuclei"}
+"""Products whose voxels are counted."""
 
 TISSUE_PARTS = {"cerebral_white_matter", "cerebellar_white_matter"}
 """Parts of a tissue that other programs tell apart."""
@@ -88,13 +92,14 @@ def _ours(anatomy: Anatomy, external_files: Mapping[str, External]) -> Iterator[
         region, side = _split(name)
         key = _made_from(region)
         # External tissues are labels without fractions: their voxels are counted.
-        counted = key == "deepgray" or (key == "tissue" and key in external_files)
+        counted = key in LABELS or (key == "tissue" and key in external_files)
+        how = Method.LABEL_VOLUME if counted else Method.TISSUE_FRACTIONS
         yield Number(
             measure="volume",
             region=region,
             hemisphere=side,
             value=volume_mm3,
-            method=Method.LABEL_VOLUME if counted else Method.TISSUE_FRACTIONS,
+            method=Method.ATLAS_VOLUME if region in MIDBRAIN else how,
             source=external_files[key].source if key in external_files else OURS,
         )
     for side, thickness_mm in anatomy.thickness_mean_mm.items():
@@ -116,9 +121,9 @@ def _labelled(external_files: Mapping[str, External]) -> Iterator[Number]:
     image = external_files[key].image
     voxels = {
         (region, "" if side == MIDLINE else side): float(np.count_nonzero(image.data == index))
-        for index, (region, side) in ATLAS.regions.items()
+        for index, (region, side) in FOUND.regions.items()
     }
-    thalami = [voxels[ATLAS.regions[index]] for index in THALAMUS]
+    thalami = [voxels[FOUND.regions[index]] for index in THALAMUS]
     # With one thalamus only, the sum would pass for that of both.
     if all(thalami):
         voxels["thalamus", "LR"] = sum(thalami)
@@ -190,4 +195,6 @@ def _made_from(region: str) -> str:
     """Return the product that the volume of a region is counted in."""
     if region == "intracranial":
         return "brain"
+    if region in SMALL_NUCLEI:
+        return "small_nuclei"
     return "tissue" if region in TISSUES | TISSUE_PARTS else "deepgray"

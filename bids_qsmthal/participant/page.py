@@ -213,6 +213,8 @@ def _anatomy(structural: Structural) -> report.AnatomyMaps:
         deep_gray_names=atlas.names("desc-deepgray_dseg"),
         nuclei=anatomy.nuclei,
         nuclei_names=anatomy.nuclei_names,
+        small_nuclei=anatomy.small_nuclei,
+        small_nuclei_names=anatomy.small_nuclei_names,
         thickness_mm=structural.thickness_mm,
     )
 

@@ -139,7 +139,7 @@ T2_LESIONS = Stage(
 SEGMENT_T1W = Stage(
     title="tissue, deep gray nuclei, cortical thickness",
     needs=(T1W,),
-    makes=("tissue", "gm", "wm", "csf", "deepgray", "nuclei", "thickness"),
+    makes=("tissue", "gm", "wm", "csf", "deepgray", "nuclei", "small_nuclei", "thickness"),
     share=0.10,
     lack="no volumes, no cortical thickness",
     gives=(Anatomy,),
@@ -218,6 +218,7 @@ REGIONS = Stage(
         "vein",
         "lesion_gre",
         "nuclei_gre",
+        "small_nuclei_gre",
     ),
     share=0.10,
     lack="no susceptibility of the thalamus",

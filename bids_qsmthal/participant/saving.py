@@ -69,11 +69,13 @@ def save_structural(
             ("csf", segmented.csf, np.float32),
             ("deepgray", segmented.deepgray, np.int16),
             ("nuclei", segmented.nuclei, np.int16),
+            ("small_nuclei", segmented.small_nuclei, np.uint8),
             ("thickness", structural.thickness_mm, np.float32),
         ]
         out.save_labels("tissue", label_tables.tissue())
         out.save_labels("deepgray", label_tables.deep_gray(segmented.deepgray))
         out.save_labels("nuclei", label_tables.of_names(segmented.nuclei_names))
+        out.save_labels("small_nuclei", label_tables.of_names(segmented.small_nuclei_names))
     for contents_now in (contents, _lesion_contents(structural)):
         _save_all(contents_now, sources, how, out)
     if structural.enhancement is not None:
@@ -276,6 +278,7 @@ def _save_regions(
         ("vein", masks["veins"], np.uint8),
         ("lesion_gre", masks.get("lesions"), np.uint8),
         ("nuclei_gre", masks.get("nuclei"), np.int16),
+        ("small_nuclei_gre", masks.get("small_nuclei"), np.uint8),
     ]
     # Whoever made the labels made the mask.
     _save_all(contents, sources, {**methods, "thalamus_mask": methods.get("thalamus", {})}, out)
@@ -284,6 +287,9 @@ def _save_regions(
         out.save_labels("deepgray_gre", label_tables.deep_gray(masks["deepgray"]))
     if "nuclei" in masks:
         out.save_labels("nuclei_gre", label_tables.of_names(susceptibility.nuclei_names))
+    if "small_nuclei" in masks:
+        small = label_tables.of_names(susceptibility.small_nuclei_names)
+        out.save_labels("small_nuclei_gre", small)
     write_tsv(out.path("desc-qsmthal_sensitivity", ".tsv"), regions.sensitivity)
     write_json(out.path("desc-qsmthal_sensitivity", ".json"), dict(dictionaries.SENSITIVITY))
 

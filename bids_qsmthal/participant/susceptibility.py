@@ -64,8 +64,8 @@ class Susceptibility:
         ``None`` without T1w.
     regions
         ``None`` where nothing says where the thalamus is.
-    nuclei_names
-        What the numbers of thalamic nuclei mean.
+    nuclei_names, small_nuclei_names
+        What the numbers of thalamic and of small nuclei mean.
     lesions
         Iron in each lesion; ``None`` without T1w, or without lesions.
     separated
@@ -79,6 +79,7 @@ class Susceptibility:
     to_t1w: Rigid | None
     regions: roi.RegionResults | None
     nuclei_names: Mapping[int, str] = field(default_factory=dict)
+    small_nuclei_names: Mapping[int, str] = field(default_factory=dict)
     lesions: MeasuredLesions | None = None
     separated: Separated | None = None
 
@@ -154,6 +155,7 @@ def susceptibility_results(
         external=external,
     )
     names = segmentation.nuclei_names if segmentation else {}
+    small_names = segmentation.small_nuclei_names if segmentation else {}
     scan = SourceScan(
         grid=combined,
         series=signal.series,
@@ -170,6 +172,7 @@ def susceptibility_results(
         to_t1w=to_t1w,
         regions=regions,
         nuclei_names=names,
+        small_nuclei_names=small_names,
         lesions=lesions,
         separated=separated,
     )
@@ -347,6 +350,8 @@ def _segmentation(
         thalamus_probability=segmented.thalamus_probability,
         nuclei=segmented.nuclei,
         nuclei_names=segmented.nuclei_names,
+        small_nuclei=segmented.small_nuclei,
+        small_nuclei_names=segmented.small_nuclei_names,
         atria=segmented.atria,
         vein_prior=segmented.vein_prior,
         csf_probability=segmented.csf,

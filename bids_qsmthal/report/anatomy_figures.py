@@ -162,6 +162,12 @@ def nuclei(anatomy: AnatomyMaps) -> Figure | None:
     return labels(anatomy, anatomy.nuclei, named, title, name, spelled=spelled)
 
 
+def small_nuclei(anatomy: AnatomyMaps) -> Figure | None:
+    """Show the parts of the pallidum and the nuclei of the midbrain."""
+    title, name = "Small iron-rich nuclei", "desc-smallnuclei_dseg"
+    return labels(anatomy, anatomy.small_nuclei, anatomy.small_nuclei_names, title, name)
+
+
 NAMED = 24
 """Structures that a legend can name; four of its rows."""
 
@@ -189,5 +195,5 @@ def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:
     return panels.figure([strip], title, name, caption)
 
 
-STAGES = (tissue, deep_gray, nuclei, thickness)
+STAGES = (tissue, deep_gray, small_nuclei, nuclei, thickness)
 """The figures of the anatomy in its order."""

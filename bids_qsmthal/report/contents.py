@@ -87,6 +87,8 @@ class AnatomyMaps:
         FreeSurfer's indices; ``deep_gray_names`` names those that FreeSurfer does not know.
     nuclei
         Nuclei of the thalamus; their names are in ``nuclei_names``.
+    small_nuclei
+        Parts of the pallidum and nuclei of the midbrain; their names are in ``small_nuclei_names``.
     thickness_mm
         Cortical thickness, zero outside the cortex.
     """
@@ -98,6 +100,8 @@ class AnatomyMaps:
     deep_gray_names: Mapping[int, str] = field(default_factory=dict)
     nuclei: Image | None = None
     nuclei_names: Mapping[int, str] = field(default_factory=dict)
+    small_nuclei: Image | None = None
+    small_nuclei_names: Mapping[int, str] = field(default_factory=dict)
     thickness_mm: Image | None = None
 
 

@@ -374,6 +374,11 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         "The rim of the thalamus was kept, because too little would have remained without it.",
         THALAMUS,
     ),
+    of.NucleiUnresolved: Wording(
+        "Not measured, with fewer than {voxels} voxels of the gradient echo wholly inside: "
+        "{which}.",
+        "Smaller voxels of the gradient echo would resolve them; nothing else depends on it.",
+    ),
     of.ExternalMask: Wording("The {region} mask was supplied by the user."),
     of.ThalamusUnknown: Wording(
         "The position of the thalami is not known: add a T1w image, or a segmentation with "
@@ -517,4 +522,8 @@ def _derived(warning: ScanWarning) -> dict[str, str]:
     if isinstance(warning, of.EnhancementReadDifferently):
         table = "present" if warning.present_in_table else "none"
         return {"table": table, "images": str(warning.count_in_images or "none")}
+    if isinstance(warning, of.NucleiUnresolved):
+        sides = {"L": "left", "R": "right"}
+        named = [f"{sides[side]} {words.region(name)}" for name, side in warning.nuclei]
+        return {"which": ", ".join(named)}
     return {}

@@ -129,6 +129,8 @@ atlas, Iglesias et al. 2018 (doi 10.1016/j.neuroimage.2018.08.012) for FreeSurfe
 REGIONS: Final[Mapping[str, str]] = {
     "csf": "CSF",
     "csf_reference": "CSF reference",
+    "pallidum_external": "pallidum, external part",
+    "pallidum_internal": "pallidum, internal part",
     "csf_global": "all CSF in the middle of the brain",
     "normal_appearing_white_matter": "normal-appearing white matter",
     "lesion": "T2 lesions",

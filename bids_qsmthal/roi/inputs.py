@@ -52,6 +52,8 @@ class Segmentation:
         Left and right, 0..1: replace the label where partial volume is concerned.
     nuclei, nuclei_names
         Thalamic nuclei and what their indices mean.
+    small_nuclei, small_nuclei_names
+        Parts of the pallidum, nuclei of the midbrain; what their indices mean.
     atria
         1 left, 2 right; the posterior third of the lateral ventricles if None.
     vein_prior, csf_probability
@@ -66,6 +68,8 @@ class Segmentation:
     thalamus_probability: tuple[Image, Image] | None = None
     nuclei: Image | None = None
     nuclei_names: Mapping[int, str] = field(default_factory=lambda: NO_NAMES)
+    small_nuclei: Image | None = None
+    small_nuclei_names: Mapping[int, str] = field(default_factory=lambda: NO_NAMES)
     atria: Image | None = None
     vein_prior: Image | None = None
     csf_probability: Image | None = None

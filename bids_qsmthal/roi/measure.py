@@ -13,10 +13,12 @@ from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.scan_warnings import (
     ExternalMask,
     NoR2StarMap,
+    NucleiUnresolved,
     ScanWarning,
     ThalamusRimKept,
 )
 from bids_qsmthal.roi.masks import Masks, MaskSource, RegionSettings, region_masks
+from bids_qsmthal.roi.measured_regions import MINIMUM_VOXELS, unresolved
 from bids_qsmthal.roi.quality import Check, checks
 from bids_qsmthal.roi.reference import ReferenceRegion
 from bids_qsmthal.roi.regions import regions_on_gre
@@ -111,7 +113,7 @@ def measure(inputs: Inputs, *, settings: RegionSettings | None = None) -> Region
         checks=checked,
         masks=_images(inputs, regions, masks),
         reference=reference.level,
-        warnings=_warnings(inputs, masks, checked, settings),
+        warnings=_warnings(inputs, regions, masks, checked, settings),
     )
 
 
@@ -240,11 +242,17 @@ def _images(inputs: Inputs, regions: Regions, masks: Masks) -> dict[str, Image]:
         images["deepgray"] = regions.labels.labels
     if regions.nuclei is not None:
         images["nuclei"] = regions.nuclei.labels
+    if regions.small_nuclei is not None:
+        images["small_nuclei"] = regions.small_nuclei.labels
     return images
 
 
 def _warnings(
-    inputs: Inputs, masks: Masks, checked: tuple[Check, ...], settings: RegionSettings
+    inputs: Inputs,
+    regions: Regions,
+    masks: Masks,
+    checked: tuple[Check, ...],
+    settings: RegionSettings,
 ) -> tuple[ScanWarning, ...]:
     warnings: list[ScanWarning] = [check.warning for check in checked if check.warning]
     if inputs.r2star_hz is None:
@@ -253,6 +261,10 @@ def _warnings(
     # A rim that the user keeps needs no warning.
     if ours and settings.thalamus.remove_rim and not masks.thalamus.rim_removed:
         warnings.append(ThalamusRimKept())
+    known = inputs.segmentation
+    nuclei = unresolved(regions, known) if known is not None else ()
+    if nuclei:
+        warnings.append(NucleiUnresolved(nuclei, MINIMUM_VOXELS))
     warnings += [
         ExternalMask(name) for name, source in masks.source.items() if source is MaskSource.EXTERNAL
     ]

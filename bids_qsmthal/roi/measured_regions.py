@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.core.labels import of_thalamus, region
+from bids_qsmthal.core.labels import SIDES, of_thalamus, region
 from bids_qsmthal.roi.masks import MaskSource
 from bids_qsmthal.roi.reference import LABELS, ReferenceRegion
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bids_qsmthal.qsm import Mask
-    from bids_qsmthal.roi.inputs import Inputs
+    from bids_qsmthal.roi.inputs import Inputs, Segmentation
     from bids_qsmthal.roi.masks import Masks
     from bids_qsmthal.roi.morphology import Labels
     from bids_qsmthal.roi.regions import Regions
@@ -41,7 +41,7 @@ class MeasuredRegion:
 
 
 def measured_regions(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator[MeasuredRegion]:
-    """Yield every region: references first, then thalami, other nuclei, thalamic nuclei.
+    """Yield every region: references, thalami, other nuclei, small ones, thalamic nuclei.
 
     Both sides together come after each alone. One mask exists at a time; some may be empty.
     """
@@ -59,6 +59,7 @@ def measured_regions(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator
     if regions.labels is None or inputs.segmentation is None:
         return
     yield from _labelled(regions, inputs.segmentation.names, inputs.method)
+    yield from _small(regions, inputs.segmentation, inputs.method)
     if regions.nuclei is not None:
         inside = masks.thalamus.labels > 0
         names = inputs.segmentation.nuclei_names
@@ -92,6 +93,55 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
             total_lost += lost
         if len(group) > 1:
             yield MeasuredRegion(name, "LR", both, total_lost, method, MaskSource.SEGMENTATION)
+
+
+def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, str, Mask, Mask]]:
+    """Yield name, side, label and core of each small nucleus that no label of FreeSurfer shows.
+
+    The core is what is wholly inside, outside of lesions. These nuclei are thinner than
+    two voxels of a coarse scan, and their neighbours differ by 100 ppb: a rim would be measured,
+    not the nucleus.
+    """
+    carried = regions.small_nuclei
+    if carried is None or regions.labels is None:
+        return
+    drawn = {name for name, _ in _grouped(regions.labels, known.names)}
+    for name, group in _grouped(carried, known.small_nuclei_names):
+        # Labels of other programs, or of a reader, go before the warped atlas.
+        if name in drawn:
+            continue
+        for index, hemisphere in group:
+            own = np.asarray(carried.labels.data) == index
+            core = own & regions.usable & ~regions.lesions
+            core &= carried.fraction(index) >= CORE_SHARE
+            yield name, hemisphere, own, core
+
+
+def _small(regions: Regions, known: Segmentation, method: str) -> Iterator[MeasuredRegion]:
+    """Yield the small nuclei that the voxels resolve; both sides only where each is resolved."""
+    sides: dict[str, list[MeasuredRegion]] = {}
+    for name, hemisphere, own, core in small_cores(regions, known):
+        if core.sum() < MINIMUM_VOXELS:
+            continue
+        lost = int(own.sum() - core.sum())
+        found = MeasuredRegion(name, hemisphere, core, lost, method, MaskSource.SEGMENTATION)
+        yield found
+        sides.setdefault(name, []).append(found)
+    for found_sides in sides.values():
+        if len(found_sides) == len(SIDES):
+            left, right = found_sides
+            yield replace(
+                left, hemisphere="LR", mask=left.mask | right.mask, lost=left.lost + right.lost
+            )
+
+
+def unresolved(regions: Regions, known: Segmentation) -> tuple[tuple[str, str], ...]:
+    """Return name and side of each small nucleus with fewer than ``MINIMUM_VOXELS`` in its core."""
+    return tuple(
+        (name, hemisphere)
+        for name, hemisphere, _, core in small_cores(regions, known)
+        if core.sum() < MINIMUM_VOXELS
+    )
 
 
 def _nuclei(

@@ -38,6 +38,8 @@ class Regions:
         Deep gray nuclei and ventricles; None without a segmentation.
     nuclei
         Thalamic nuclei; None if not segmented.
+    small_nuclei
+        Parts of the pallidum and nuclei of the midbrain; None if not segmented.
     share, depth_mm
         Of each thalamus (``L``, ``R``): fraction of each voxel, depth of its shallowest point.
     atria_depth_mm, ventricles_depth_mm
@@ -59,6 +61,7 @@ class Regions:
     iron_rich: Mask
     labels: transfer.Transfer | None = None
     nuclei: transfer.Transfer | None = None
+    small_nuclei: transfer.Transfer | None = None
     atria_depth_mm: Array | None = None
     ventricles_depth_mm: Array | None = None
     csf_probability: Array | None = None
@@ -92,6 +95,11 @@ def regions_on_gre(inputs: Inputs) -> Regions:
         iron_rich=_iron_rich(known, carried),
         labels=carried,
         nuclei=None if known.nuclei is None else transfer.labels(known.nuclei, chi, world=world),
+        small_nuclei=(
+            None
+            if known.small_nuclei is None
+            else transfer.labels(known.small_nuclei, chi, world=world)
+        ),
         atria_depth_mm=_atria_depth(known, chi),
         ventricles_depth_mm=_depth(known, LATERAL_VENTRICLE, chi),
         csf_probability=probability,

@@ -57,7 +57,11 @@ SETS = {
     "fluid": (TABLE.of_tissue(TissueClass.FLUID), FLUID),
     "anatomy, gray nuclei": (
         structures.GRAY_NUCLEI,
-        (11, 12, 13, 17, 18, 50, 51, 52, 53, 54),
+        (11, 12, 13, 17, 18, 26, 50, 51, 52, 53, 54, 58),
+    ),
+    "anatomy, basal ganglia": (
+        structures.BASAL_GANGLIA,
+        (11, 12, 13, 26, 50, 51, 52, 58),
     ),
     "anatomy, beside ventricles": (
         structures.BESIDE_VENTRICLES,
@@ -71,7 +75,7 @@ SETS = {
     ),
     "anatomy, no cortex": (
         structures.NOT_CORTEX,
-        (10, 49, 11, 12, 13, 50, 51, 52, 4, 43, 5, 44, 14, 15, 16, 17, 18, 53, 54),
+        (10, 49, 11, 12, 13, 26, 50, 51, 52, 58, 4, 43, 5, 44, 14, 15, 16, 17, 18, 53, 54),
     ),
     "anatomy, cerebrum": (structures.CEREBRUM, (1, 2)),
     "anatomy, cerebellum": (structures.CEREBELLUM, (3, 4)),
