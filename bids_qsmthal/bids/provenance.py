@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_qsmthal import roi
-from bids_qsmthal.anatomy import deepgray, thalamus, thickness, tissue
+from bids_qsmthal.anatomy import basal_ganglia, deepgray, thalamus, thickness, tissue
 from bids_qsmthal.anatomy.ants_bridge import RegistrationStage
 from bids_qsmthal.anatomy.bias_field import BiasField
 from bids_qsmthal.anatomy.brain import BrainExtraction
@@ -44,6 +44,7 @@ NAMES: Mapping[type, str] = {
     Deformation: "greedy diffeomorphic registration by local correlation",
     tissue.TissueModel: "Gaussian mixture with a Markov random field and tissue priors",
     thalamus.Border: "border of the thalamus moved from the atlas to the image",
+    basal_ganglia.BasalGanglia: "basal ganglia by intensity, atlas and neighbours",
     deepgray.Ventricles: "ventricles moved from the atlas to the image",
     thickness.Thickness: "distance between inner and outer surface of the cortex",
     FlairLesions: "T2 lesions as outliers of tissue in FLAIR",

@@ -197,6 +197,7 @@ def test_the_walls_of_ventricles_are_as_thick_in_every_direction():
         labels=labels,
         regions=np.ones(shape, np.uint8),
         nuclei=labels,
+        subcortex=labels,
         atria=labels,
         voxel_mm=(1.0, 1.0, 3.0),
     )

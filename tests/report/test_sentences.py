@@ -19,6 +19,9 @@ EXAMPLES = {
     scan_warnings.PhaseSignUnusual: scan_warnings.PhaseSignUnusual(1, 0.456, "GE", -1),
     scan_warnings.BrainLostToBackground: scan_warnings.BrainLostToBackground(0.204),
     scan_warnings.ThalamiElsewhere: scan_warnings.ThalamiElsewhere("fs", 12.6, 50.0),
+    scan_warnings.NucleiUnresolved: scan_warnings.NucleiUnresolved(
+        (("subthalamic_nucleus", "L"), ("pallidum_internal", "R")), 10
+    ),
     scan_warnings.EnhancementReadDifferently: scan_warnings.EnhancementReadDifferently(
         present_in_table=True, count_in_images=0
     ),
@@ -32,6 +35,8 @@ SENTENCES = [
     "20% of the brain mask was lost in background removal.",
     "the thalami of fs and of the registered atlas overlap by 13 %, expected at least 50 %: one of "
     "them is not where the thalami of this T1w are",
+    "Not measured, with fewer than 10 voxels of the gradient echo wholly inside: left subthalamic "
+    "nucleus, right pallidum, internal part.",
     "Enhancing lesions: the table of the dataset says present, the images show none. The table "
     "counts at group level.",
 ]
@@ -42,8 +47,10 @@ VALUES = {"int": 3, "float": 0.5, "str": "words", "bool": True}
 def example(kind: type[ScanWarning]) -> ScanWarning:
     """Return a warning of a kind."""
     types = typing.get_type_hints(kind)
+    if kind in EXAMPLES:
+        return EXAMPLES[kind]
     values = {item.name: VALUES[types[item.name].__name__] for item in dataclasses.fields(kind)}
-    return EXAMPLES.get(kind) or kind(**values)
+    return kind(**values)
 
 
 KINDS = [
@@ -60,6 +67,7 @@ def test_every_kind_of_warning_has_words_and_there_are_no_others() -> None:
 
 DERIVED = {
     scan_warnings.EnhancementReadDifferently: {"table", "images"},
+    scan_warnings.NucleiUnresolved: {"which", "voxels"},
     scan_warnings.BeyondLimit: {"reason", "called", "quantity"},
 }
 """Words of a sentence that are made from the values of its warning."""

@@ -1,0 +1,85 @@
+"""Small nuclei are measured where whole voxels of them are left, and said to be missing else."""
+
+import numpy as np
+
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import NucleiUnresolved
+from bids_qsmthal.report import sentences
+from bids_qsmthal.roi import Segmentation, transfer
+from bids_qsmthal.roi.measured_regions import MINIMUM_VOXELS, _small, unresolved
+from bids_qsmthal.roi.regions import Regions
+
+NAMES = {6: "Left-Red-Nucleus", 8: "Left-Subthalamic-Nucleus", 26: "Right-Red-Nucleus"}
+
+
+def scan(voxel_mm: float, deepgray: dict[int, tuple[slice, slice, slice]]) -> Regions:
+    """Carry two red nuclei of 8 mm and a subthalamic one of 3 mm to voxels of some size."""
+    small = np.zeros((48, 48, 48), np.uint8)
+    small[6:15, 6:15, 6:15], small[33:42, 6:15, 6:15], small[6:9, 30:39, 30:33] = 6, 26, 8
+    large = np.zeros(small.shape, np.uint8)
+    for index, place in deepgray.items():
+        large[place] = index
+    fine = np.eye(4)
+    edges = round(48 / voxel_mm)
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = (voxel_mm - 1) / 2
+    chi = Image(np.zeros((edges,) * 3, np.float32), affine)
+    nowhere = np.zeros(chi.shape, bool)
+    return Regions(
+        usable=~nowhere,
+        side=np.ones(chi.shape, np.uint8),
+        share={},
+        depth_mm={},
+        lesions=nowhere,
+        csf_share=np.zeros(chi.shape, np.float32),
+        iron_rich=nowhere,
+        labels=transfer.labels(Image(large, fine), chi, world=fine),
+        small_nuclei=transfer.labels(Image(small, fine), chi, world=fine),
+    )
+
+
+def known(names: dict[int, str] | None = None) -> Segmentation:
+    empty = Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    return Segmentation(
+        deepgray=empty, gre_to_t1w=np.eye(4), names=names or {}, small_nuclei_names=NAMES
+    )
+
+
+def test_fine_voxels_resolve_all_and_each_core_is_wholly_inside():
+    regions = scan(1.0, {})
+
+    found = {
+        (one.name, one.hemisphere): int(one.mask.sum()) for one in _small(regions, known(), "m")
+    }
+
+    assert found == {
+        ("red_nucleus", "L"): 729,
+        ("red_nucleus", "R"): 729,
+        ("red_nucleus", "LR"): 1458,
+        ("subthalamic_nucleus", "L"): 81,
+    }
+    assert unresolved(regions, known()) == ()
+
+
+def test_voxels_of_three_millimetres_leave_out_what_they_do_not_resolve_and_say_so():
+    regions = scan(3.0, {})
+
+    found = {
+        (one.name, one.hemisphere): int(one.mask.sum()) for one in _small(regions, known(), "m")
+    }
+
+    # 27 voxels of a cube of 9 mm; three of a rod of 3 x 3 x 9 mm.
+    assert found == {("red_nucleus", "L"): 27, ("red_nucleus", "R"): 27, ("red_nucleus", "LR"): 54}
+    left_out = unresolved(regions, known())
+    assert left_out == (("subthalamic_nucleus", "L"),)
+    said = sentences.sentence(NucleiUnresolved(left_out, MINIMUM_VOXELS))
+    assert "left subthalamic nucleus" in said
+
+
+def test_labels_of_another_program_go_before_the_atlas():
+    place = (slice(6, 15), slice(6, 15), slice(6, 15))
+    regions = scan(1.0, {201: place})
+
+    found = {one.name for one in _small(regions, known({201: "Left-Red-Nucleus"}), "m")}
+
+    assert found == {"subthalamic_nucleus"}
