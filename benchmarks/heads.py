@@ -32,11 +32,11 @@ from bids_qsmthal import anatomy, lesions, simulate
 from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
 from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.files import write_tsv
-from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.core.labels import TABLE, TissueClass
 from bids_qsmthal.participant.structural import lesion_context
 from bids_qsmthal.simulate import label_maps
-from bids_qsmthal.simulate.labelled import SOFT_MM
+from bids_qsmthal.simulate.labelled import SOFT_MM, placed
 
 LESION_ML = (0.0, 3.0, 8.0, 16.0, 40.0)
 FLAIR_MM = (1, 3, 5)
@@ -47,6 +47,8 @@ SCENARIOS = ("plain", "flow", "eight-channel")
 
 THALAMI = ((10, 1), (49, 2))
 """Our number and the truth's."""
+
+NUCLEI = ("putamen", "caudate", "pallidum", "accumbens")
 
 VENTRICLES = (4, 43, 5, 44)
 GRAY = 2
@@ -68,6 +70,14 @@ BARS = (
     Bar("thalamus_dice", "mean", 0.93, most=False),
     Bar("thalamus_%", "mean absolute", 3.0),
     Bar("thalamus_%", "mean", 1.5),
+    Bar("putamen_%", "mean absolute", 8.0),
+    Bar("putamen_dice", "mean", 0.85, most=False),
+    Bar("caudate_%", "mean absolute", 8.0),
+    Bar("caudate_dice", "mean", 0.85, most=False),
+    Bar("pallidum_%", "mean absolute", 12.0),
+    Bar("pallidum_dice", "mean", 0.80, most=False),
+    Bar("accumbens_%", "mean absolute", 12.0),
+    Bar("accumbens_dice", "mean", 0.80, most=False),
     Bar("gray_matter_%", "mean absolute", 2.5),
     Bar("ventricles_%", "mean absolute", 4.0),
     Bar("brain_dice", "mean", 0.965, most=False),
@@ -143,6 +153,7 @@ def images(head: Head) -> dict[str, object]:
         "head": _name(head.path),
         "flair_mm": head.person.parameters.flair_thickness,
         **_anatomy_errors(segmented, made.truth),
+        **_nuclei_errors(segmented, head.path, made.truth),
         "thickness_error_mm": segmented.thickness_mean_mm["whole"] - true_thickness_mm(head.path),
         **_lesion_errors(found.mask, enhanced.mask, made.truth, head.person.parameters),
     }
@@ -176,6 +187,25 @@ def _anatomy_errors(found: anatomy.Anatomy, truth: simulate.Truth) -> dict[str, 
         "ventricles_%": percent(ours, true["ventricle_lateral"]),
         "intracranial_%": percent(found.volumes_mm3["intracranial"], true["intracranial"]),
     }
+
+
+def _nuclei_errors(found: anatomy.Anatomy, path: Path, truth: simulate.Truth) -> dict[str, float]:
+    """Return Dice (mean of both sides) and volume against the label map itself."""
+    head = label_maps.read(path)
+    to_t1w = np.array(truth.numbers["rigid_head_to_world"]["t1w"])
+    world = np.linalg.inv(to_t1w @ placed(head.labels, path).to_head)
+    labels = head.labels.like(head.labels.data.astype(np.int16))
+    true = resample(labels, found.deepgray, world=world, order=0).data
+    errors = {}
+    for name in NUCLEI:
+        pair = TABLE.pair(name)
+        sides = [(found.deepgray.data == index, true == index) for index in pair]
+        errors[f"{name}_dice"] = float(np.mean([dice(*side) for side in sides]))
+        errors[f"{name}_%"] = float(
+            # Absolute for each side: what one has too much must not make up for the other.
+            np.mean([abs(percent(ours.sum(), theirs.sum())) for ours, theirs in sides])
+        )
+    return errors
 
 
 def true_thickness_mm(path: Path) -> float:

@@ -127,8 +127,8 @@ def refined_basal_ganglia(
         free=crop.cut(cropped.brain & ~taken) & (whole_mm.max(axis=0) > -how.reach_mm),
     )
     if not (box.free & (whole_mm > how.sure_mm)).any(axis=(1, 2, 3)).all():
-        # A nucleus without an inside (cut by the field of view) has no intensity to go by: the warped
-        # outlines stay.
+        # A nucleus without an inside (cut by the field of view) has no intensity to go by: the
+        # warped outlines stay.
         kinds = np.where(whole_mm.max(axis=0) > 0, whole_mm.argmax(axis=0), len(signed))
     else:
         kinds = _kinds(box, _prior(whole_mm, crop, cropped, how), tissue, how)
