@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 
 from bids_qsmthal import participant
-from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import FOUND
 from bids_qsmthal.participant import saving
 
 
@@ -45,5 +45,5 @@ def test_external_labels_are_named_by_what_they_hold() -> None:
     ours[ours == 16] = 0
     table = saving._label_table(Image(ours, np.eye(4)))
     assert dict(zip(table["index"], table["name"], strict=True)) == dict(
-        atlas.names("desc-deepgray_dseg")
+        sorted(FOUND.labels.items())
     )
