@@ -31,8 +31,8 @@ def of_names(names: Mapping[int, str], shown: Mapping[int, str] | None = None) -
 def deep_gray(labels: Image) -> pd.DataFrame:
     """Return the table of deep gray labels.
 
-    That of what is found in T1w; where labels are external and hold others, what they hold, by FreeSurfer's
-    names.
+    That of what is found in T1w; where labels are external and hold others, what they hold, by
+    FreeSurfer's names.
     """
     names = dict(sorted(FOUND.labels.items()))
     present = [int(index) for index in np.unique(labels.data) if index]

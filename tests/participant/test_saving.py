@@ -11,7 +11,7 @@ from bids_qsmthal import participant
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import FOUND
-from bids_qsmthal.participant import saving
+from bids_qsmthal.participant import label_tables
 
 
 def test_outputs_stay_in_the_world_of_their_scan(tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ def test_outputs_stay_in_the_world_of_their_scan(tmp_path: Path) -> None:
 def test_external_labels_are_named_by_what_they_hold() -> None:
     labels = np.zeros((4, 4, 4), np.int16)
     labels[0, 0, :] = (10, 49, 16, 28)
-    table = saving._label_table(Image(labels, np.eye(4))).set_index("index")["name"]
+    table = label_tables.deep_gray(Image(labels, np.eye(4))).set_index("index")["name"]
     assert sorted(table.index) == [10, 16, 28, 49]
     assert "thalamus" in table[10].lower()
     assert "Left-VentralDC" in table[28]
     ours = np.where(labels == 28, 0, labels)
     ours[ours == 16] = 0
-    table = saving._label_table(Image(ours, np.eye(4)))
+    table = label_tables.deep_gray(Image(ours, np.eye(4)))
     assert dict(zip(table["index"], table["name"], strict=True)) == dict(
         sorted(FOUND.labels.items())
     )
