@@ -277,7 +277,7 @@ def find_sessions(
     result = _with_runs(result, selection.runs, bids_dir)
     if without and selection.participants and not selection.filters:
         raise MissingInputError(
-            f"{bids_dir}: participant {_some(without)} has no gradient echo, T1w or FLAIR"
+            f"{bids_dir}: participant {_some(without)} has no {_of_use(selection)}"
             f"{' in the sessions asked for' if selection.sessions else ''}"
             f"{' that .bidsignore does not list' if ignored.rules(bids_dir) else ''}; {EXPECTED}"
         )
@@ -285,8 +285,8 @@ def find_sessions(
         raise _nothing(bids_dir, selection)
     if without:
         log.warning(
-            "skipped %d participants without a gradient echo, T1w or FLAIR that is asked for: %s",
-            *(len(without), _some(without)),
+            "skipped %d participants without %s that is asked for: %s",
+            *(len(without), _of_use(selection), _some(without)),
         )
     return result
 
@@ -707,8 +707,15 @@ def _with_runs(sessions: list[Session], runs: Sequence[str], root: Path) -> list
 def _nothing(bids_dir: Path, selection: Selection) -> NothingFoundError | MissingInputError:
     if selection == Selection():
         return MissingInputError(
-            f"{bids_dir}: holds no gradient echo, T1w or FLAIR of any participant; {EXPECTED}"
+            f"{bids_dir}: holds no {_of_use(selection)} of any participant; {EXPECTED}"
         )
     return NothingFoundError(
-        f"{bids_dir}: the labels and filters leave no gradient echo, T1w or FLAIR; {EXPECTED}"
+        f"{bids_dir}: the labels and filters leave no {_of_use(selection)}; {EXPECTED}"
     )
+
+
+def _of_use(selection: Selection) -> str:
+    """Return in words the scans of which a participant needs one; not those that are left out."""
+    names = {"gre": "gradient echo", "t1w": "T1w", "flair": "FLAIR"}
+    wanted = [name for role, name in names.items() if role not in selection.leaving_out]
+    return " or ".join(part for part in (", ".join(wanted[:-1]), wanted[-1]) if part)

@@ -401,3 +401,16 @@ def test_a_scan_of_one_echo_that_was_repeated_is_no_scan_of_echoes(
     for session in find_sessions(bids_dir):
         assert session.gre is not None
         assert len(gre_series.describe(session.gre, bids_dir).first) == 1
+
+
+def test_who_lacks_what_is_wanted_is_told_so_and_not_of_what_is_left_out(
+    bids_dir: Path, add_gre: AddGre
+) -> None:
+    add_gre("sub-01")
+    anatomy = Selection(participants=("01",), leaving_out=frozenset({"gre"}))
+    with pytest.raises(MissingInputError, match="participant 01 has no T1w or FLAIR;"):
+        find_sessions(bids_dir, anatomy)
+    write_image(bids_dir / "sub-02" / "anat" / "sub-02_T1w.nii.gz")
+    alone = Selection(participants=("02",), leaving_out=frozenset({"t1w", "t1w_gad", "flair"}))
+    with pytest.raises(MissingInputError, match="participant 02 has no gradient echo;"):
+        find_sessions(bids_dir, alone)
