@@ -123,7 +123,7 @@ def test_check_and_dry_run_say_what_is_made_and_what_is_not(root: Path) -> None:
     assert not any("susceptibility" in cost for cost in found.costs[1:])
     assert "R2starmap" in check.plan(found)
     assert "Chimap" not in check.plan(found)
-    assert "magnitude alone" in check.overview([found])
+    assert "has only magnitude" in check.overview([found])
 
 
 @pytest.mark.slow

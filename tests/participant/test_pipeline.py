@@ -117,6 +117,8 @@ def anatomy() -> SimpleNamespace:
         **fractions,
         thalamus_probability=thalami,
         nuclei_names={},
+        small_nuclei=None,
+        small_nuclei_names={},
         volumes_mm3={},
         thickness_mean_mm={},
     )
