@@ -707,7 +707,7 @@ def _with_runs(sessions: list[Session], runs: Sequence[str], root: Path) -> list
 def _nothing(bids_dir: Path, selection: Selection) -> NothingFoundError | MissingInputError:
     if selection == Selection():
         return MissingInputError(
-            f"{bids_dir}: holds no {_of_use(selection)} of any participant; {EXPECTED}"
+            f"{bids_dir}: holds no gradient echo, T1w or FLAIR of any participant; {EXPECTED}"
         )
     return NothingFoundError(
         f"{bids_dir}: the labels and filters leave no {_of_use(selection)}; {EXPECTED}"
