@@ -81,8 +81,16 @@ def of_participants(paths: Sequence[Path], scans: pd.DataFrame) -> pd.DataFrame:
     """
     if not paths:
         return pd.DataFrame(columns=list(COLUMNS_OF_ROWS))
-    frame = participant_tables.joined(paths, finished.LESIONS, COLUMNS_OF_LESIONS)
-    own = frame.merge(scans.sort_values("scan").drop_duplicates("participant_id"), on="scan")
+    known_scans = scans.sort_values("scan").drop_duplicates("participant_id")
+    # Part by part: the text of all columns of a large cohort's lesions would take a gigabyte.
+    parts = participant_tables.batches(paths, finished.LESIONS, COLUMNS_OF_LESIONS)
+    # Where nobody has a lesion, the column of names has no type of its own.
+    named = (part.astype({"scan": "str"}) for part in parts)
+    return pd.concat([_of_part(part.merge(known_scans, on="scan")) for part in named])
+
+
+def _of_part(own: pd.DataFrame) -> pd.DataFrame:
+    """Return the lesions that count among rows of text."""
     where = f"*{finished.LESIONS}"
     enhancing_mm3, chi_ppb, diameter_mm = (
         table_reading.numbers(own[name], where, own["scan"])
@@ -96,7 +104,7 @@ def of_participants(paths: Sequence[Path], scans: pd.DataFrame) -> pd.DataFrame:
             "has_rim": own["rim"].map({"present": 1.0, "absent": 0.0}),
         }
     )
-    return rows[chi_ppb.notna() & (diameter_mm >= LEAST_MM)].reset_index(drop=True)
+    return rows[chi_ppb.notna() & (diameter_mm >= LEAST_MM)]
 
 
 def table(lesions: pd.DataFrame) -> pd.DataFrame:

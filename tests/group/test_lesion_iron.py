@@ -24,9 +24,8 @@ def written(folder: Path, scan: str, **columns: list[object]) -> Path:
 
 
 def scans(**names: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        [(f"sub-{who}", scan) for who, scan in names.items()], columns=["participant_id", "scan"]
-    )
+    rows = [(f"sub-{who}", scan) for who, scan in names.items()]
+    return pd.DataFrame(rows, columns=["participant_id", "scan"], dtype="str")
 
 
 @pytest.fixture
@@ -108,6 +107,11 @@ def test_lesions_that_share_their_voxels_with_white_matter_do_not_count(tmp_path
 
 def test_without_tables_of_lesions_there_is_nothing() -> None:
     assert lesion_iron.table(lesion_iron.of_participants([], scans(a="sub-a"))).empty
+
+
+def test_who_has_no_lesion_has_no_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "sub-a")
+    assert lesion_iron.table(lesion_iron.of_participants([path], scans(a="sub-a"))).empty
 
 
 def test_one_kind_alone_makes_no_section(tmp_path: Path) -> None:
