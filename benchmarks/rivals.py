@@ -107,7 +107,7 @@ def error_mm(head: Head, found: np.ndarray, world: np.ndarray) -> str:
 
 
 def rigid_ours(head: Head, kind: str) -> tuple[float, str]:
-    """Register as the app does."""
+    """Register as the app does, from the true brain of T1w."""
     image, world = moving(head, kind)
     t1w, brain = head.scan("T1w"), head.truth("space-T1w_label-brain_mask")
     start = time.process_time()
@@ -133,7 +133,7 @@ def rigid_ants(head: Head, kind: str, script: str) -> tuple[float, str]:
 
 
 def template_ours(head: Head, _: str) -> tuple[float, str]:
-    """Find the brain, even out T1w and deform the template, as the app does."""
+    """Even out T1w and deform the template as the app does, in the true brain."""
     t1w, brain = head.scan("T1w"), head.truth("space-T1w_label-brain_mask")
     mask = brain.like(brain.data > 0)
     start = time.process_time()
@@ -185,7 +185,7 @@ STEPS: dict[str, Callable[[Head, str], tuple[float, str]]] = {
     "rigid, this app": rigid_ours,
     **{f"rigid, {script}[r]": partial(rigid_ants, script=script) for script in SCRIPTS},
     "template, this app": template_ours,
-    # The full script takes half an hour on one core.
+    # Not the full script: its correlation at full resolution takes many times as long.
     f"template, {SCRIPTS[0]}[s]": partial(template_ants, script=SCRIPTS[0]),
     "brain, this app": brain_ours,
     "segmentation, this app": segmentation_ours,

@@ -57,9 +57,6 @@ COURSES = (
     Shown("Lesions, volume", "volume", "lesion", "n/a", "change", "mm3"),
 )
 
-Z = 1.959963984540054
-"""Of a 95 % interval."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Course:
@@ -81,23 +78,25 @@ def course(table: pd.DataFrame, what: Shown, sessions: Sequence[str]) -> Course 
     """Return the course of a number over the visits; ``None`` where no pair has it.
 
     The visit is compared with the first itself where the table has that pair; else the steps from
-    visit to visit are added, and so are the squares of their errors, as if they were independent.
+    visit to visit are added, and so are the squares of their intervals, as if their errors were
+    independent.
     """
     rows = rows_of(table, what)
-    # An error has the unit of the change; a percentage has that of the column.
+    # An interval has the unit of the change; a percentage has that of the column.
     scale = 100 / rows["value"] if what.column == PERCENT else 1.0
     pairs = zip(rows["session_from"], rows["session_to"], strict=True)
-    values = zip(rows[what.column], (rows["change_se"] * scale) ** 2, strict=True)
+    half_widths = (rows["change_ci_high"] - rows["change"]) * scale
+    values = zip(rows[what.column], half_widths**2, strict=True)
     found = dict(zip(pairs, values, strict=True))
     if not rows[what.column].notna().any():
         return None
-    change, variance = np.zeros(len(sessions)), np.zeros(len(sessions))
+    change, squared = np.zeros(len(sessions)), np.zeros(len(sessions))
     for place, session in enumerate(sessions[1:], 1):
         direct, step = (sessions[0], session), (sessions[place - 1], session)
         before = 0 if direct in found else place - 1
-        more, error = found.get(direct) or found.get(step) or (np.nan, np.nan)
-        change[place], variance[place] = change[before] + more, variance[before] + error
-    return Course(change, Z * np.sqrt(variance))
+        more, wider = found.get(direct) or found.get(step) or (np.nan, np.nan)
+        change[place], squared[place] = change[before] + more, squared[before] + wider
+    return Course(change, np.sqrt(squared))
 
 
 def courses(report: ChangeReport) -> Figure | None:

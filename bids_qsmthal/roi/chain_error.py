@@ -17,7 +17,7 @@ class ChainError:
     erred for itself by its edge squared: for the ringing of a coarse grid and voxels that hold
     several tissues; and the noise :math:`n` (ppb) of the field of a voxel. Echo times, number of
     echoes, field strength and signal to noise reach the number through :math:`n` alone. The
-    coefficients are the maximum likelihood of 279 intervals of 31 simulated heads, rounded up; fits
+    coefficients are the maximum likelihood of 291 intervals of 31 simulated heads, rounded up; fits
     to half of the heads were held against the other half (docs/roi.md). Bias counts as error.
 
     A phantom of ellipsoids with thin fluid errs more at 2.5 mm (-3.7 ppb) than heads do (0.9): the
