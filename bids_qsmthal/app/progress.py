@@ -104,6 +104,8 @@ class LiveHandler(logging.Handler):
             from bids_qsmthal.participant.runner import StageProgress  # noqa: PLC0415 - brings all rooms along
 
             forecast.step(StageProgress(**record.step))
+            if self._screen is not None:
+                self._screen.refresh()  # also a short stage is seen
         elif hasattr(record, "ended"):
             forecast.end(record.ended)
             if forecast.ended >= forecast.total:

@@ -136,8 +136,17 @@ class FailingDisk:
         run("mount", "-o", "loop,errors=remount-ro", str(self.image), str(self.place))
 
     def take_out(self) -> None:
-        """Unmount it, whoever still has a file open; nothing of it stays in memory."""
+        """Unmount it; what is put in next is another device, with nothing of this one in memory.
+
+        Where a process with mounts of its own (a container) began while it was mounted, it stays
+        mounted there, and the same image would be the same file system: dead, if it had died.
+        """
+        # A dead disk says that it cannot.
+        subprocess.run(["sync", "-f", str(self.place)], capture_output=True, check=False)
         run("umount", str(self.place))
+        used, self.image = self.image, self.image.with_name(f"next-{self.image.name}")
+        run("cp", "--sparse=always", str(used), str(self.image))
+        used.unlink()
 
     def dies(self) -> None:
         """Let every reading and writing fail from now on; what is not on the disk yet is lost."""
