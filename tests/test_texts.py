@@ -41,6 +41,13 @@ def test_no_text_speaks_in_words_of_its_writers(path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_page_holds_both_sides_of_a_conflict(page: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    # A row of seven "=" alone is a heading's underline in Markdown: the other two suffice.
+    assert re.findall(r"^(?:<{7}|>{7}) .*$", text, flags=re.MULTILINE) == []
+
+
 def slug(heading: str) -> str:
     """The anchor that GitHub and the site give a heading."""
     plain = re.sub(r"[`*\\]|\[|\]\([^)]*\)", "", heading.strip().lower())
