@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,24 @@ TISSUES = {
 BACKGROUND = {"background", "bg", "unknown", "outside", "none", ""}
 
 
+HEXADECIMAL = re.compile(r"#[0-9A-Fa-f]{6}")
+"""A colour as BIDS writes it into a ``_dseg.tsv``."""
+
+
+class Label(NamedTuple):
+    """What a ``_dseg.tsv`` says of a label; ``color`` is empty where it says none."""
+
+    name: str
+    color: str
+
+
 def read_table(path: Path) -> dict[int, str]:
-    """Return the names of labels from a ``_dseg.tsv``.
+    """Return the names of labels from a ``_dseg.tsv``, as :func:`read_labels` reads it."""
+    return {index: label.name for index, label in read_labels(path).items()}
+
+
+def read_labels(path: Path) -> dict[int, Label]:
+    """Return the names of labels from a ``_dseg.tsv``, and their colours as they are written.
 
     Raises
     ------
@@ -45,7 +61,10 @@ def read_table(path: Path) -> dict[int, str]:
         # column.
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
-        names = {int(row["index"]): row["name"].strip() for row in rows}
+        labels = {
+            int(row["index"]): Label(row["name"].strip(), (row.get("color") or "").strip())
+            for row in rows
+        }
     except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise_if_disk_fails(error, path)
         raise DataError(
@@ -53,12 +72,12 @@ def read_table(path: Path) -> dict[int, str]:
             "index (whole numbers) and name, separated by tabs; mend or remove the file."
         ) from error
     # A repeated index would silently keep the last of its names.
-    if len(names) < len(rows):
+    if len(labels) < len(rows):
         raise DataError(
-            f"{path}: {len(rows) - len(names)} of {len(rows)} rows repeat an index; expected each "
+            f"{path}: {len(rows) - len(labels)} of {len(rows)} rows repeat an index; expected each "
             "once; mend the file."
         )
-    return names
+    return labels
 
 
 def structure_number(name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,6 +43,8 @@ class UserAtlas:
         Whether its world is that of the packaged template; else it is that of T1w.
     threshold
         Probability above which a voxel belongs to a region.
+    colors
+        The colour (``#RRGGBB``) of each region that the user gave one, by its number.
     """
 
     name: str
@@ -51,6 +53,7 @@ class UserAtlas:
     names: Mapping[int, str]
     in_template: bool
     threshold: float
+    colors: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def labelled(self) -> bool:

@@ -48,6 +48,9 @@ HALF = 0.5
 """A voxel belongs to a region whose probability is above: it holds more of it than of all else,
 which keeps the volume of a region."""
 
+UNNAMED = naming.Label("", "")
+"""A region of which no table says anything."""
+
 LARGEST_LABEL = 2**31 - 1
 
 MIN_INSIDE = 0.5
@@ -189,17 +192,18 @@ def read(file: AtlasFile, path: Path) -> UserAtlas:
     _check_header(path)
     image, threshold = _image(path, file.threshold)
     table = _beside(path, ".tsv")
-    given = naming.read_table(table) if table.is_file() else {}
+    given = naming.read_labels(table) if table.is_file() else {}
     if image.data.ndim == 3:
         numbers = np.unique(image.data[image.data > 0]).tolist()
-        names = {number: given.get(number, "") for number in numbers}
+        labels = {number: given.get(number, UNNAMED) for number in numbers}
     else:
-        names = _of_volumes(given, image.data.shape[3], table)
+        labels = _of_volumes(given, image.data.shape[3], table)
     found = UserAtlas(
         name=file.name,
         file_name=path.name,
         image=image,
-        names=_distinct(names),
+        names=_distinct({number: label.name for number, label in labels.items()}),
+        colors=_colors(labels, table),
         in_template=file.space == "template",
         threshold=threshold,
     )
@@ -276,17 +280,37 @@ def _threshold(asked: float | None, most: float, path: Path, *, several: bool) -
     return HALF
 
 
-def _of_volumes(given: Mapping[int, str], count: int, table: Path) -> dict[int, str]:
-    """Return the names of the volumes, numbered from 1; tables count them from 0 or from 1."""
+def _of_volumes(
+    given: Mapping[int, naming.Label], count: int, table: Path
+) -> dict[int, naming.Label]:
+    """Return the labels of the volumes, numbered from 1; tables count them from 0 or from 1."""
     if not given:
-        return dict.fromkeys(range(1, count + 1), "")
+        return dict.fromkeys(range(1, count + 1), UNNAMED)
     first = min(given)
     if first not in (0, 1) or sorted(given) != list(range(first, first + count)):
         raise DataError(
             f"{table}: {len(given)} rows, index {first} to {max(given)}; expected one for each of "
             f"the {count} volumes of its image, counted from 0 or from 1."
         )
-    return {index - first + 1: name for index, name in given.items()}
+    return {index - first + 1: label for index, label in given.items()}
+
+
+def _colors(labels: Mapping[int, naming.Label], table: Path) -> dict[int, str]:
+    """Return the colours that the table gives; one that BIDS does not know is left out."""
+    given = {number: label.color for number, label in labels.items()}
+    given = {number: color for number, color in given.items() if color not in {"", "n/a"}}
+    colors = {
+        number: color.upper()
+        for number, color in given.items()
+        if naming.HEXADECIMAL.fullmatch(color)
+    }
+    if len(colors) < len(given):
+        log.warning(
+            "%s: %d of %d colours are not used; expected a hash and six hexadecimal digits "
+            "(#E69F00).",
+            *(table, len(given) - len(colors), len(given)),
+        )
+    return colors
 
 
 def _distinct(names: Mapping[int, str]) -> dict[int, str]:

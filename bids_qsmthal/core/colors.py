@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bids_qsmthal.core.labels import TABLE, region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 # The Okabe-Ito colours, told apart by readers of every kind of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#00B98A", "#F0E442"
@@ -29,18 +29,26 @@ THALAMI: Final = {1: YELLOW, 2: PURPLE}
 """The left and the right thalamus as measured."""
 
 
-def of_regions(names: Iterable[str]) -> dict[str, str]:
-    """Return the colour of each region: its own, or else the next that no other one has."""
+def of_regions(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """Return the colour of each region: its own, or else the next that no other one has.
+
+    ``taken`` are colours of others.
+    """
     wanted = list(dict.fromkeys(names))
     colors = {name: TABLE.colors[name] for name in wanted if name in TABLE.colors}
-    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
+    used = {*colors.values(), *taken}
+    free = [color for color in PALETTE if color not in used] or list(PALETTE)
     others = [name for name in wanted if name not in colors]
     # Not strict: the cycle never ends, so more regions than colours share some.
     return colors | dict(zip(others, itertools.cycle(free), strict=False))
 
 
-def of_labels(names: Mapping[int, str]) -> dict[int, str]:
-    """Return the colour of each label by its name; left and right of a structure share it."""
-    regions = {number: region(number, names).name for number in names}
-    colors = of_regions(regions.values())
-    return {number: colors[name] for number, name in regions.items()}
+def of_labels(names: Mapping[int, str], given: Mapping[int, str] | None = None) -> dict[int, str]:
+    """Return the colour of each label: the one that is given, or else by its name.
+
+    By name left and right of a structure share one.
+    """
+    own = given or {}
+    regions = {number: region(number, names).name for number in names if number not in own}
+    colors = of_regions(regions.values(), own.values())
+    return {number: own[number] if number in own else colors[regions[number]] for number in names}

@@ -543,5 +543,18 @@ def parsed(name: str) -> Region:
     return Region("_".join(words), MIDLINE)
 
 
+def without_side(name: str) -> str:
+    """Return a name as it is spelled, without the side that it begins or ends with.
+
+    >>> [without_side(name) for name in ("GPe_LH", "Left-Caudate", "R_frontal_cortex", "L_Sg_x")]
+    ['GPe', 'Caudate', 'frontal_cortex', 'Sg_x']
+    """
+    pieces = re.split(r"([^A-Za-z0-9]+)", name)
+    for place, rest in ((0, pieces[2:]), (-1, pieces[:-2])):
+        if rest and pieces[place].lower() in _SIDE_WORDS:
+            return "".join(rest)
+    return name
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())

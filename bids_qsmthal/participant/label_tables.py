@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def of_names(names: Mapping[int, str], shown: Mapping[int, str] | None = None) -> pd.DataFrame:
-    """Return the table of labels; ``shown`` are their colours where names do not tell them."""
-    chosen = colors.of_labels(names) if shown is None else shown
+    """Return the table of labels; ``shown`` are the colours of those whose names do not tell it."""
+    chosen = colors.of_labels(names, shown)
     return pd.DataFrame(
         {
             "index": list(names),

@@ -13,6 +13,7 @@ from bids_qsmthal.anatomy import atlas
 from bids_qsmthal.anatomy.warping import sample_images
 from bids_qsmthal.bids import visits
 from bids_qsmthal.bids.derivatives import package_versions
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
@@ -103,6 +104,7 @@ def with_atlases(
             name=one.atlas.name,
             labels=one.carried.labels,
             names=one.atlas.names,
+            colors=colors.of_labels(one.atlas.names, one.atlas.colors),
             table=_region_table(one),
         )
         for one in measured

@@ -220,7 +220,7 @@ def save_atlases(
         product, how = of_atlas(one.atlas.name), {"AtlasFile": one.atlas.file_name}
         method = how | {"Space": one.space, "Regions": one.method}
         out.save(product, one.carried.labels, sources=sources, method=method, dtype=np.int32)
-        out.save_labels(product, label_tables.of_names(one.atlas.names))
+        out.save_labels(product, label_tables.of_names(one.atlas.names, one.atlas.colors))
     if atlases and scan is not None and scan.lesions is not None:
         table = lesion_regions.lesion_regions(scan.lesions.distinct.labels, atlases)
         write_tsv(out.path("desc-atlases_lesions", ".tsv"), table)

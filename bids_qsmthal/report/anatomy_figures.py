@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.core import colors
-from bids_qsmthal.core.labels import THALAMUS, region
+from bids_qsmthal.core.labels import THALAMUS, region, without_side
 from bids_qsmthal.report import drawing, panels, words
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
@@ -96,20 +97,30 @@ def labels(
     spelled: Callable[[str], str] = words.plain,
 ) -> Figure | None:
     """Show a label image on the T1-weighted image, one colour a structure of both sides."""
-    if anatomy.t1w is None or image is None or not np.any(image.data):
+    if image is None or not np.any(image.data):
         return None
     # Ventricles and brainstem reach far beyond the nuclei, which are what is looked at.
     wanted = _without(image, names, BACKGROUND)
+    return _tinted(anatomy, wanted, _label_overlays(image, names, spelled), title, name)
+
+
+def _tinted(
+    anatomy: AnatomyMaps, wanted: Image, overlays: list[Overlay], title: str, name: str
+) -> Figure | None:
+    """Show tints on the T1-weighted image, in the slices in which ``wanted`` is largest."""
+    if anatomy.t1w is None:
+        return None
     close = cut(anatomy.t1w, show=wanted, through=wanted, count=8)
-    overlays = _label_overlays(image, names, spelled)
     strip = Strip(
         close, panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"), overlays, columns=4
     )
+    # Said of what is drawn: with colours of a user the sides can differ.
+    sides = ", both sides alike" if len({one.name for one in overlays}) < len(overlays) else ""
     return panels.figure(
         [strip],
         title,
         name,
-        "One colour for each structure, both sides alike; its border has the colour of the legend, "
+        f"One colour for each structure{sides}; its border has the colour of the legend, "
         "its inside lets the image through. The slices are those in which the structures are "
         "largest.",
     )
@@ -176,8 +187,11 @@ def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:
     """Show the regions of an atlas of the user, in colours of their own unless they are many."""
     title, name = f"Regions of the atlas {atlas.name}", f"desc-atlas{atlas.name}_dseg"
     present = np.unique(atlas.labels.data[atlas.labels.data > 0]).tolist()
-    if len({region(value, atlas.names).name for value in present}) <= NAMED:
-        return labels(anatomy, atlas.labels, atlas.names, title, name)
+    if not present:
+        return None
+    overlays = _atlas_overlays(atlas, present)
+    if len({one.name for one in overlays}) <= NAMED:
+        return _tinted(anatomy, atlas.labels, overlays, title, name)
     if anatomy.t1w is None:
         return None
     # Voxels among others of their region: a dark line is left between two regions.
@@ -193,6 +207,26 @@ def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:
     )
     caption = f"The {len(present)} regions, with a gap between any two; the table names them."
     return panels.figure([strip], title, name, caption)
+
+
+def _atlas_overlays(atlas: AtlasMaps, present: list[int]) -> list[Overlay]:
+    """Return a tint for each region by the name that the user gave it.
+
+    Two sides in one colour are one entry of the legend.
+    """
+    pairs = {value: (without_side(atlas.names[value]), atlas.colors[value]) for value in present}
+    both = {pair for pair, count in Counter(pairs.values()).items() if count > 1}
+    return [
+        Overlay(
+            atlas.labels,
+            pair[0] if pair in both else atlas.names[value],
+            pair[1],
+            value=value,
+            filled=True,
+            edged=True,
+        )
+        for value, pair in pairs.items()
+    ]
 
 
 STAGES = (tissue, deep_gray, small_nuclei, nuclei, thickness)

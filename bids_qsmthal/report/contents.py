@@ -184,6 +184,8 @@ class AtlasMaps:
         Its regions on the grid of T1w; where they overlap the most probable.
     names
         What the numbers of ``labels`` mean.
+    colors
+        The colour of each of them, as in the table beside the image.
     table
         One row per region with what was measured in it.
     """
@@ -191,6 +193,7 @@ class AtlasMaps:
     name: str
     labels: Image
     names: Mapping[int, str]
+    colors: Mapping[int, str]
     table: pd.DataFrame
 
 

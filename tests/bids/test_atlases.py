@@ -52,6 +52,18 @@ def test_volumes_are_counted_from_nought_or_from_one(tmp_path: Path, first: int)
     assert found.image.data[..., 1].sum() == (labels() == 70).sum()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_colours_come_from_the_table_and_belong_to_their_region(
+    tmp_path: Path, first: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = np.stack([labels() == 3, labels() == 70, labels() == 70], axis=-1).astype(np.float32)
+    rows = [(first, "a", "#ff0080"), (first + 1, "b", "n/a"), (first + 2, "c", "blue<script>")]
+    lines = ["index\tname\tcolor", *("\t".join(map(str, row)) for row in rows)]
+    found = read(write(tmp_path / "a_probseg.nii.gz", data, table="\n".join(lines) + "\n"))
+    assert found.colors == {1: "#FF0080"}
+    assert "1 of 2 colours are not used" in caplog.text
+
+
 def test_a_region_that_no_voxel_of_is_above_the_threshold_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

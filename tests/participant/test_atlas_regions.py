@@ -12,6 +12,7 @@ import pytest
 from bids_qsmthal.anatomy import UserAtlas, Warp, carried
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
+from bids_qsmthal.core.colors import PALETTE
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.participant import atlas_regions, measures, page, saving
@@ -212,13 +213,17 @@ def outputs(folder: Path) -> Derivatives:
 
 def test_the_label_image_is_saved_with_its_names_and_its_source(tmp_path: Path) -> None:
     structural, scan = participant()
-    one = atlas_of(labelled=True, in_template=False)
+    one = replace(atlas_of(labelled=True, in_template=False), colors={8: "#123456"})
     found = atlas_regions.measured((one,), structural, scan, Running())
     out = outputs(tmp_path)
     saving.save_atlases(Session(root=tmp_path, subject="01"), found, None, out)
     begin = "sub-01_space-T1w_desc-atlasown_dseg"
     table = pd.read_csv(out.folder / f"{begin}.tsv", sep="\t")
     assert dict(zip(table["index"], table["name"], strict=True)) == {5: "left", 8: "right"}
+    # The colour of the user, and one of ours where there is none; the page has the same.
+    assert table["color"].tolist() == [PALETTE[0], "#123456"]
+    shown = page.with_atlases(ParticipantReport(participant_id="sub-01"), found).atlases[0]
+    assert shown.colors == dict(zip(table["index"], table["color"], strict=True))
     assert '"AtlasFile": "own.nii.gz"' in (out.folder / f"{begin}.json").read_text()
     # A later run without the atlas removes it.
     assert len(out.made) == 3

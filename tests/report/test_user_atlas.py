@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report import AtlasMaps, Figure, ParticipantReport, Table
+from bids_qsmthal.report import AtlasMaps, Figure, ParticipantReport, Table, panels
 from bids_qsmthal.report.anatomy_figures import NAMED, user_atlas
+from bids_qsmthal.report.mosaic import Strip
 from bids_qsmthal.report.participant_page import participant_page
 
 
@@ -21,7 +23,13 @@ def atlas_of(count: int, on: Image) -> AtlasMaps:
         labels[8:-8, part, 8:-8] = number
     names = {number: f"slab {number}" for number in range(1, count + 1)}
     table = pd.DataFrame({"region": list(names.values()), "lesion_share (1)": 0.25})
-    return AtlasMaps(name="own", labels=on.like(labels), names=names, table=table)
+    return AtlasMaps(
+        name="own",
+        labels=on.like(labels),
+        names=names,
+        colors=colors.of_labels(names),
+        table=table,
+    )
 
 
 @pytest.fixture
@@ -62,6 +70,26 @@ def test_more_regions_than_a_legend_names_are_drawn_apart_and_without_one(
     assert f"slab {NAMED}" in few.alt
     assert "slab" not in many.alt
     assert f"The {NAMED + 1} regions" in many.caption
+
+
+def test_a_legend_has_the_names_and_colours_that_the_user_gave(
+    with_atlas: ParticipantReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anatomy = with_atlas.anatomy
+    assert anatomy.t1w is not None
+    names = {1: "GPe_LH", 2: "GPe_RH", 3: "STN-L", 4: "STN-R"}
+    given = {1: "#112233", 2: "#112233", 3: "#445566", 4: "#778899"}
+    own = replace(atlas_of(4, anatomy.t1w), names=names, colors=given)
+    drawn: list[Strip] = []
+    monkeypatch.setattr(panels, "figure", lambda strips, *_: drawn.extend(strips))
+    user_atlas(anatomy, own)
+    shown = {one.value: (one.name, one.color) for strip in drawn for one in strip.overlays}
+    assert shown == {
+        # Both sides in one colour are one entry; of others each side has its own.
+        **dict.fromkeys((1, 2), ("GPe", "#112233")),
+        3: ("STN-L", "#445566"),
+        4: ("STN-R", "#778899"),
+    }
 
 
 def test_without_t1w_the_table_stands_alone(with_atlas: ParticipantReport) -> None:
