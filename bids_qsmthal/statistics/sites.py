@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
+from bids_qsmthal.statistics import meta_regression
 from bids_qsmthal.statistics.regression import Fit
 
 Floats = NDArray[np.float64]
@@ -48,55 +49,16 @@ class Combined:
 
 
 def combined(effects: Floats, errors: Floats) -> Combined:
-    """Return the mean effect, its variance between sites, and its error.
-
-    The variance is Paule and Mandel's, the error Hartung and Knapp's.
-
-    References
-    ----------
-    Paule & Mandel (1982). J Res Natl Bur Stand 87(5), 377-385. doi:10.6028/jres.087.022
-    Knapp & Hartung (2003). Stat Med 22(17), 2693-2710. doi:10.1002/sim.1482
-    Veroniki et al. (2016), which estimators to prefer. doi:10.1002/jrsm.1164
-    """
-    variance, df = between_sites(effects, errors), len(effects) - 1
-    weights = 1 / (errors**2 + variance)
-    effect = float(weights @ effects / weights.sum())
-    q = heterogeneity(effects, errors, 0.0)
-    scale = heterogeneity(effects, errors, variance) / df
+    """Return the mean effect, its variance between sites, and its error."""
+    found = meta_regression.estimated(effects, errors, np.ones((len(effects), 1)))
     return Combined(
-        effect=effect,
-        error=float(np.sqrt(scale / weights.sum())),
-        tau=float(np.sqrt(variance)),
-        i_squared=max(0.0, 1 - df / q) if q > 0 else 0.0,
-        heterogeneity_p=float(stats.chi2.sf(q, df)),
-        weights=weights / weights.sum(),
+        effect=float(found.coefficients[0]),
+        error=float(found.standard_errors[0]),
+        tau=found.tau,
+        i_squared=found.i_squared,
+        heterogeneity_p=found.heterogeneity_p,
+        weights=found.weights,
     )
-
-
-def heterogeneity(effects: Floats, errors: Floats, variance: float) -> float:
-    """Return Cochran's Q of effects that also differ by a variance between sites."""
-    weights = 1 / (errors**2 + variance)
-    mean = weights @ effects / weights.sum()
-    return float(weights @ (effects - mean) ** 2)
-
-
-def between_sites(effects: Floats, errors: Floats) -> float:
-    """Return the variance between sites at which Q is what is expected of it, or 0.
-
-    Q falls with the variance, so there is one root, and a bracket finds it on any scale. (The
-    iteration of statsmodels 0.15 may step below zero and end there: slopes of -29, -139, -44, -53
-    and 34 with errors of 51, 43, 74, 35 and 47 got no variance instead of 43 squared.)
-    """
-    expected = len(effects) - 1
-    if heterogeneity(effects, errors, 0.0) <= expected:
-        return 0.0
-    # No weight is above 1 / variance: at the variance of the effects Q is what is expected or less.
-    upper = float(np.var(effects, ddof=1))
-    found: float = optimize.brentq(
-        lambda variance: heterogeneity(effects, errors, variance) - expected,
-        0.0, upper, xtol=upper * 1e-14, rtol=1e-12,
-    )  # fmt: skip
-    return found
 
 
 def forest(term: str, fits: Sequence[tuple[str, Fit]], name: str) -> pd.DataFrame:

@@ -179,6 +179,26 @@ meta <- function(case, data) {
        i_squared = max(0, 1 - (k - 1) / q(0)), p = pchisq(q(0), k - 1, lower.tail = FALSE))
 }
 
+# The same with predictors: the formulas again, in matrices.
+meta_regression <- function(case, data) {
+  x <- model.matrix(as.formula(case$formula), data)
+  y <- model.response(model.frame(as.formula(case$formula), data)); v <- data$error^2
+  df <- length(y) - ncol(x)
+  q <- function(tau2) sum(lm.wfit(x, y, 1 / (v + tau2))$residuals^2 / (v + tau2))
+  tau2 <- if (q(0) <= df) 0 else uniroot(function(t) q(t) - df, c(0, 10 * var(y)), tol = 1e-15)$root
+  w <- 1 / (v + tau2)
+  estimate <- unname(lm.wfit(x, y, w)$coefficients)
+  error <- sqrt(q(tau2) / df * unname(diag(solve(crossprod(x, w * x)))))
+  if (has("metafor")) {
+    package <- metafor::rma(y, v, mods = x, intercept = FALSE, method = "PM", test = "knha",
+                            control = list(tol = 1e-13, maxiter = 1000))
+    agree(c(estimate, error, sqrt(tau2)), c(package$beta, package$se, sqrt(package$tau2)), 1e-6)
+    agree(pchisq(q(0), df, lower.tail = FALSE), package$QEp, 1e-6)
+  }
+  list(terms = colnames(x), coefficient = estimate, standard_error = error, tau = sqrt(tau2),
+       p = 2 * pt(-abs(estimate / error), df), heterogeneity = pchisq(q(0), df, lower.tail = FALSE))
+}
+
 normality <- function(case, data) {
   values <- data[[case$variable]]
   test <- fBasics::dagoTest(values)@test
