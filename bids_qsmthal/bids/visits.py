@@ -22,6 +22,9 @@ DAYS_A_YEAR = 365.25
 
 T1W = "desc-preproc_T1w.nii.gz"
 
+CHANGE = "desc-qsmthal_change"
+"""How the table of change over a person's visits ends."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedVisit:
@@ -62,6 +65,21 @@ def finished_visits(output_dir: Path, bids_dir: Path, subject: str) -> tuple[Fin
         if T1W in files
     ]
     return in_order(found)
+
+
+def outdate_comparison(output_dir: Path, subject: str) -> None:
+    """Say that a visit is processed again: the comparison with others is of what it was before.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    name = f"sub-{subject}"
+    # The same name may be that of a participant without sessions, whose results stay.
+    compared = f"{name}/anat/{name}_{CHANGE}.tsv"
+    if any(entry.path == compared for entry in manifest.entries_of(output_dir, name)):
+        manifest.begin(output_dir, name, name)
 
 
 def session_labels(bids_dir: Path, output_dir: Path, subject: str) -> list[str]:

@@ -28,6 +28,7 @@ from bids_qsmthal.group import (
     ratings,
     reader_agreement,
     sessions,
+    visit_changes,
 )
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.covariates import CovariateSource, VariableValues
@@ -112,6 +113,11 @@ class Cohort:
     )
     """Susceptibility of each lesion of those who are analysed (``lesion_iron.of_participants``)."""
 
+    changes: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=visit_changes.COLUMNS_OF_CHANGE)
+    )
+    """Changes between the usable visits of those who are analysed (``visit_changes.read``)."""
+
     kinds_of_scans: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Scanner and protocol of each participant and session (the index)."""
 
@@ -158,7 +164,12 @@ def assemble(
     scans = _scans(tables, output_dir, analysis)
     sources = covariates.with_matched_ids(covariates.covariate_tables(bids_dir), scans.participants)
     wide = measures.wide(scans.usable)
-    values = _variables(analysis, wide, scans.catalogue, sources, strict=strict)
+    changes = visit_changes.read(scans.tables.change, wide.index)
+    per_year, of_changes = visit_changes.columns(visit_changes.of_each(changes))
+    # Of a person, and so the same at each session; models of sessions refuse them.
+    wide = wide.join(per_year, on="participant_id")
+    catalogue = {**scans.catalogue, **of_changes}
+    values = _variables(analysis, wide, catalogue, sources, strict=strict)
     times = covariates.acquisition_times(bids_dir, sources, scans.sessions)
     # Computed variables come in before the filter, which may use them.
     values.frame["quality"] = _quality(scans.decided, wide.index)
@@ -168,7 +179,7 @@ def assemble(
     # all sessions of the people who are analysed, and of nobody else.
     passes = expressions.keep(analysis.filter, everybody, analysis.vocabulary)
     passing = everybody[passes].reset_index(drop=True)
-    rows, harmonised = _harmonised(analysis, passing, values, scans.catalogue)
+    rows, harmonised = _harmonised(analysis, passing, values, catalogue)
     # The times are of all sessions, excluded ones included: the first session is not the first
     # usable one.
     chosen = sessions.chosen_sessions(rows, times, analysis.session)
@@ -181,18 +192,19 @@ def assemble(
         frame=chosen.frame,
         exclusions=exclusions.printed(scans.decided),
         flow=_flow(scans, sources, chosen, _filtered(analysis, everybody, rows)),
-        catalogue=scans.catalogue,
+        catalogue=catalogue,
         scans=scans.names,
         overview=overview.gather(scans.checks, scans.tidy, scans.decided),
         n_found=len(scans.with_results),
         absent=values.absent,
-        disagreements=disagreements(analysis, rows, wide, scans.catalogue),
+        disagreements=disagreements(analysis, rows, wide, catalogue),
         readers=reader_agreement.table(output_dir),
         choices=participant_tables.differences(scans.choices, scans.usable),
         acquisitions=acquisitions.table(scans.tables.acquisition),
         lesions=lesion_iron.of_participants(
             scans.tables.lesions, _scans_of(scans.usable, chosen.frame)
         ),
+        changes=changes[changes["participant_id"].isin(chosen.frame["participant_id"])],
         kinds_of_scans=acquisitions.kinds(
             scans.tables.acquisition,
             participant_tables.distinct(scans.usable, participant_tables.IDENTITY, ["scan"]),

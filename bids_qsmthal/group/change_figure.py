@@ -14,6 +14,8 @@ from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from matplotlib.axes import Axes
 
 MOST_COURSES = 300
@@ -66,6 +68,52 @@ def draw(
     title = f"{count(len(names))} participants with two sessions or more{some}"
     axes.set_title(title, fontsize=8, loc="left")
     return plots.finished(canvas, [axes])
+
+
+RELIABLE = {"increase": drawing.VERMILION, "decrease": drawing.BLUE}
+"""Lines of participants whose change is reliable; the others are gray."""
+
+
+def draw_since_first(
+    panels: Sequence[tuple[str, Mapping[str, np.ndarray], Mapping[str, str]]],
+    means: Sequence[tuple[float, float, float]],
+) -> Drawing:
+    """Draw the change of everyone since the first visit, a panel a measure.
+
+    Parameters
+    ----------
+    panels
+        Title with the unit; years and change of each participant from (0, 0) on, shape (n, 2);
+        whether their change is reliable, as in the table.
+    means
+        Of each panel the mean change in a year with its interval; not a number where it is none.
+    """
+    canvas, all_axes = plots.grid(len(panels), columns=2, height_inches=2.6)
+    for axes, (title, of_each, reliable), mean in zip(all_axes, panels, means, strict=True):
+        names = list(of_each)
+        chosen = np.linspace(0, len(names) - 1, min(len(names), MOST_COURSES)).round().astype(int)
+        shown = [names[place] for place in chosen]
+        lines = LineCollection(
+            [of_each[name] for name in shown],
+            colors=[RELIABLE.get(reliable.get(name, ""), plots.GRAY) for name in shown],
+            linewidths=0.8,
+            alpha=0.6,
+        )
+        axes.add_collection(lines)
+        # The collection moves no limits by itself before it is drawn.
+        axes.update_datalim(np.concatenate([of_each[name] for name in shown]))
+        axes.autoscale_view()
+        axes.axhline(0, color=plots.GRAY, linewidth=0.6)
+        last = max(float(points[-1, 0]) for points in of_each.values())
+        if np.isfinite(mean).all():
+            years = np.array([0.0, last])
+            axes.plot(years, mean[0] * years, color="black", linewidth=2)
+            axes.fill_between(
+                years, mean[1] * years, mean[2] * years, color="black", alpha=0.15, linewidth=0
+            )
+        axes.set_xlabel("Years since the first visit", fontsize=8)
+        axes.set_title(title, fontsize=8, loc="left")
+    return plots.finished(canvas, all_axes)
 
 
 def _mean_change(axes: Axes, points: np.ndarray, slope: tuple[float, float, float]) -> None:

@@ -170,6 +170,75 @@ RELIABLE_CHANGE = {
     "note": "What a reader must know of the model",
 }
 
+CHANGE_MODELS = {
+    "model": COEFFICIENT["model"],
+    "outcome": COEFFICIENT["outcome"],
+    "term": "Coefficient",
+    "coefficient": "Estimate of random-effects meta-regression: each participant weighs by the "
+    "standard error of their change and by tau",
+    "standard_error": "Its standard error (Hartung & Knapp)",
+    "df": "Degrees of freedom: participants less coefficients",
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": "Two-sided p of no association (Student's t)",
+    "n": "Participants in the model",
+    "tau": "Standard deviation of what the model does not explain, beyond the known errors "
+    "(Paule & Mandel)",
+    "i_squared_percent": "Share of the variance that is no known error, in percent (Higgins & "
+    "Thompson 2002)",
+    "heterogeneity_p": "p of no variance beyond the known errors (Cochran's Q)",
+    "formula": COEFFICIENT["formula"],
+    "filter": COEFFICIENT["filter"],
+    "note": COEFFICIENT["note"],
+}
+
+CHANGED_PLACE = {
+    "measure": "What changed, as in the table of change of a participant",
+    "region": "Structure",
+    "hemisphere": "L, R, or LR together",
+    "variant": "Background removal of the map of susceptibility; n/a for other measures",
+}
+
+ANNUAL_CHANGE = CHANGED_PLACE | {
+    "unit": "Of the change, its interval and tau",
+    "n": "Participants in the mean",
+    "mean_years": "Mean time between the visits",
+    "change_per_year": "Mean change in a year: each participant weighs by the standard error of "
+    "their change and by tau",
+    "standard_error": CHANGE_MODELS["standard_error"],
+    "ci_low": COEFFICIENT["ci_low"],
+    "ci_high": COEFFICIENT["ci_high"],
+    "p": "Two-sided p of no change; not corrected for several measures; n/a for what cannot be "
+    "below zero",
+    "tau": "Standard deviation of the change in a year between participants, beyond the known "
+    "errors; where no errors are known, with them",
+    "percent_per_year": "Mean change in a year in percent of each participant's own value, "
+    "weighted likewise; n/a for susceptibility",
+    "percent_ci_low": "Lower end of its 95% confidence interval",
+    "percent_ci_high": "Upper end of its 95% confidence interval",
+    "n_known": "Participants of whom it can be said whether the change is reliable",
+    "n_increase": "Of these with a reliable increase: the 95% interval of their change is above "
+    "zero. 1 in 40 people without any change is here",
+    "n_decrease": "Of these with a reliable decrease",
+    "note": COEFFICIENT["note"],
+}
+
+EACH_CHANGE = CHANGED_PLACE | {
+    "participant_id": "Participant",
+    "session_from": "First usable visit",
+    "session_to": "Last usable visit",
+    "years": "Time between them",
+    "unit": "Of value, change and their errors",
+    "value": "Mean of both visits",
+    "change": "Later visit less earlier; of new lesions what came from visit to visit",
+    "change_se": "Its standard error, of the participant's own images",
+    "change_percent": "Change in percent of the value",
+    "change_per_year": "Change over years",
+    "change_per_year_se": "Its standard error",
+    "reliable": "increase or decrease where the 95% interval of the change leaves out zero (1 in "
+    "20 people without any change), no where it does not, n/a where it is not known",
+}
+
 MEDIATION = {
     "model": "Name of the mediation in the analysis file",
     "path": "Path; total = direct + indirect",
@@ -420,6 +489,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "sensitivity": SENSITIVITY,
     "longitudinal": LONGITUDINAL,
     "reliable_change": RELIABLE_CHANGE,
+    "annual_change": ANNUAL_CHANGE,
+    "each_change": EACH_CHANGE,
+    "change_models": CHANGE_MODELS,
     "sites": SITES,
     "imputation": IMPUTATION,
     "mediation": MEDIATION,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_qsmthal.bids import manifest, presence
+from bids_qsmthal.bids import manifest, presence, visits
 from bids_qsmthal.bids.sidecars import entities_of
 from bids_qsmthal.core.errors import DataError, LevelUnavailableError, MissingInputError
 from bids_qsmthal.group import table_reading
@@ -26,6 +26,8 @@ QUALITY = "_desc-qsmthal_quality.tsv"
 SENSITIVITY = "_desc-qsmthal_sensitivity.tsv"
 ACQUISITION = "_desc-qsmthal_acquisition.tsv"
 LESIONS = "_desc-qsmthal_lesions.tsv"
+CHANGE = f"_{visits.CHANGE}.tsv"
+"""Of a participant and not of a session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class FinishedTables:
     sensitivity: tuple[Path, ...]
     acquisition: tuple[Path, ...] = ()
     lesions: tuple[Path, ...] = ()
+    change: tuple[Path, ...] = ()
     left_out: tuple[SessionLeftOut, ...] = ()
     not_wanted: tuple[str, ...] = ()
     """Participants that the command line does not ask for."""
@@ -147,6 +150,7 @@ def finished_tables(bids_dir: Path, output_dir: Path, selection: Selection) -> F
         sensitivity=tuple(path for path in usable if path.name.endswith(SENSITIVITY)),
         acquisition=tuple(path for path in usable if path.name.endswith(ACQUISITION)),
         lesions=tuple(path for path in usable if path.name.endswith(LESIONS)),
+        change=_changes(output_dir, wanted, vouched=vouched),
         left_out=left_out,
         not_wanted=tuple(
             sorted({s.participant_id for s in sessions} - {s.participant_id for s in wanted})
@@ -172,6 +176,39 @@ def _sessions(output_dir: Path) -> list[_Session]:
                 _Session(participant_id=labels[0], session_id=session, tables=tuple(tables))
             )
     return sessions
+
+
+def _changes(output_dir: Path, wanted: list[_Session], *, vouched: bool) -> tuple[Path, ...]:
+    """Return the tables of change over visits that may be believed; the others are named.
+
+    One is of earlier visits where a visit was processed again and the visits were not compared.
+    """
+    people = dict.fromkeys(one.participant_id for one in wanted)
+    tables = {who: output_dir / who / "anat" / f"{who}{CHANGE}" for who in people}
+    there = {who: path for who, path in tables.items() if path.is_file()}
+    believed = [who for who in there if not vouched or _is_vouched(output_dir, who, there[who])]
+    lost = [who for who in there if who not in believed]
+    if lost:
+        log.warning(
+            "no change over visits of %s: a visit was processed after they were compared, or the "
+            "table is not as it was written; run the participant level with --longitudinal auto.",
+            shortened(lost),
+        )
+    return tuple(there[who] for who in believed)
+
+
+def _is_vouched(output_dir: Path, who: str, path: Path) -> bool:
+    """Return whether the last comparison of someone's visits finished, and wrote this table."""
+    try:
+        entries = manifest.read_of(output_dir, who)
+    except DataError:
+        return False
+    relative = path.relative_to(output_dir).as_posix()
+    # Links out of the folder never count: digest would follow them.
+    return any(
+        entry.path == relative and not path.is_symlink() and manifest.digest(path) == entry.sha256
+        for entry in entries
+    )
 
 
 def _check_labels(output_dir: Path, sessions: list[_Session], selection: Selection) -> None:

@@ -6,9 +6,20 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
-from bids_qsmthal.group import acquisitions, alternatives, flow, groups, head_size, progress, site
+from bids_qsmthal.group import (
+    acquisitions,
+    alternatives,
+    flow,
+    groups,
+    head_size,
+    measures,
+    progress,
+    site,
+    visit_changes,
+)
 from bids_qsmthal.group.assembly import Cohort, measure_column
 from bids_qsmthal.group.concerns import Concern, Kind
 from bids_qsmthal.group.flow import Line
@@ -24,6 +35,7 @@ from bids_qsmthal.statistics import (
     imputation,
     longitudinal,
     mediation,
+    meta_regression,
     normality,
     power,
     published,
@@ -32,9 +44,16 @@ from bids_qsmthal.statistics import (
     sensitivity,
     tables,
 )
-from bids_qsmthal.statistics.analysis import Alternative, Analysis, Sensitivity, model_variables
+from bids_qsmthal.statistics.analysis import (
+    Alternative,
+    Analysis,
+    Sensitivity,
+    Variable,
+    model_variables,
+)
 from bids_qsmthal.statistics.harmonisation import FEWEST_FOR_SHRINKAGE, SUFFIX
 from bids_qsmthal.statistics.harmonised_draws import Redrawn
+from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.regression import Fit, Model
 from bids_qsmthal.statistics.resampling import Resampling
 from bids_qsmthal.statistics.sensitivity import Specification
@@ -64,6 +83,15 @@ class Results:
     reliable_change: pd.DataFrame
     """The change of each participant with an index; empty without models of all sessions."""
 
+    change: pd.DataFrame
+    """Models of change between visits; empty where not asked for."""
+
+    annual_change: pd.DataFrame
+    """Mean change between visits in a year; empty where no visits were compared."""
+
+    each_change: pd.DataFrame
+    """The same change of each participant."""
+
     mediation: pd.DataFrame
     sites: pd.DataFrame
     """The coefficients of the tables at each site and together; empty where not asked for."""
@@ -90,6 +118,8 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
     fits = _fits(analysis, cohort)
     who = cohort.frame["participant_id"]
     repeated = _longitudinal(analysis, cohort)
+    here = cohort.changes["participant_id"].isin(analysed["participant_id"])
+    each_change = visit_changes.of_each(cohort.changes[here])
     redrawn = _redrawn(analysis, cohort, fits, how)
     examined = [diagnostics.examine(fit, who) for fit in fits.values()]
     return Results(
@@ -108,6 +138,9 @@ def fit_all(analysis: Analysis, cohort: Cohort, how: Resampling) -> Results:
         sensitivity=_sensitivity(analysis, cohort, fits, how, redrawn),
         longitudinal=repeated,
         reliable_change=_reliable_change(analysis, cohort, repeated),
+        change=_change(analysis, cohort),
+        annual_change=visit_changes.table(each_change),
+        each_change=each_change,
         mediation=_mediation(analysis, cohort, analysed, how, redrawn),
         sites=site.forests(by_site, cohort, cohort.frame),
         imputation=_imputation(analysis, cohort, analysed, fits, how.seed),
@@ -300,7 +333,7 @@ def _are_harmonised(names: Sequence[str], analysis: Analysis, cohort: Cohort) ->
 def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     parts = []
     for model in analysis.longitudinal:
-        reason = _absence_text(model.variables, cohort)
+        reason = _absence_text(model.variables, cohort) or _of_person(analysis, model)
         if reason:
             parts.append(longitudinal.not_fitted(model, reason))
         else:
@@ -310,6 +343,38 @@ def _longitudinal(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
+def _of_person(analysis: Analysis, model: MixedModel) -> str:
+    """Return that the outcome of a model of sessions is the same at each of them, or nothing."""
+    outcome = formulas.parse(model.formula).outcome.variables[0]
+    variable = analysis.variables.get(outcome)
+    if variable is None or not visit_changes.is_of_person(variable):
+        return ""
+    return f"{outcome} is one number a participant and not one a session: use Change"
+
+
+def _change(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:
+    parts = []
+    for model in analysis.change:
+        reason = _absence_text(model.variables, cohort)
+        if reason:
+            parts.append(meta_regression.not_fitted(model, reason))
+        else:
+            errors = _errors_of(analysis.variables[model.outcome], cohort)
+            parts.append(meta_regression.fit(model, cohort.frame, errors))
+    columns = meta_regression.COLUMNS
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _errors_of(variable: Variable, cohort: Cohort) -> pd.Series[float]:
+    """Return the standard error of each participant's value; NaN where it is not known."""
+    wanted = visit_changes.error_of(variable)
+    column = measure_column(wanted, cohort.catalogue)
+    if column not in cohort.frame:
+        return pd.Series(np.nan, index=cohort.frame.index)
+    unit = cohort.catalogue[column].unit
+    return measures.convert(cohort.frame[column], unit, wanted.unit, f"measure {column}")
+
+
 def _reliable_change(analysis: Analysis, cohort: Cohort, fitted: pd.DataFrame) -> pd.DataFrame:
     """Return who changed beyond the scatter of their sessions, for each model of all sessions."""
     empty = pd.DataFrame(columns=reliable_change.COLUMNS)
@@ -317,7 +382,7 @@ def _reliable_change(analysis: Analysis, cohort: Cohort, fitted: pd.DataFrame) -
         reliable_change.of_everyone(model, fitted[fitted["model"] == model.name], cohort.sessions)
         for model in analysis.longitudinal
         # Its row says why there is no fit; a design of absent variables cannot be made.
-        if not set(model.variables) & set(cohort.absent)
+        if not set(model.variables) & set(cohort.absent) and not _of_person(analysis, model)
     ]
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else empty

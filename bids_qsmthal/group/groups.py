@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
@@ -11,7 +12,10 @@ from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.statistics import expressions
 from bids_qsmthal.statistics.analysis import Analysis, Groups, model_variables
 from bids_qsmthal.statistics.longitudinal import MixedModel
+from bids_qsmthal.statistics.meta_regression import ChangeModel
 from bids_qsmthal.statistics.regression import Model
+
+OtherModel = TypeVar("OtherModel", MixedModel, ChangeModel)
 
 FEWEST_TO_COMPARE = 3
 """Participants of a group: two have no spread that could be compared."""
@@ -31,7 +35,8 @@ def applied(analysis: Analysis, cohort: Cohort) -> Analysis:
     return replace(
         analysis,
         models=(*models, *comparisons(analysis, groups, cohort.frame)),
-        longitudinal=tuple(_restricted_mixed(model, groups) for model in analysis.longitudinal),
+        longitudinal=tuple(_restricted_other(model, groups) for model in analysis.longitudinal),
+        change=tuple(_restricted_other(model, groups) for model in analysis.change),
     )
 
 
@@ -66,7 +71,7 @@ def _restricted(model: Model, groups: Groups) -> Model:
     return replace(model, filter=_joined(model.filter, groups))
 
 
-def _restricted_mixed(model: MixedModel, groups: Groups) -> MixedModel:
+def _restricted_other(model: OtherModel, groups: Groups) -> OtherModel:
     if _names(groups, model.variables):
         return model
     return replace(model, filter=_joined(model.filter, groups))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.digits import count
-from bids_qsmthal.group import labels
+from bids_qsmthal.group import labels, visit_changes
 from bids_qsmthal.group.digits import alike, correlation, p_value
 from bids_qsmthal.report import numbers
 from bids_qsmthal.statistics import normality, reliable_change, sensitivity, tables
@@ -254,6 +254,33 @@ def read_reliable_change(rows: pd.DataFrame) -> str:
             f"sessions explains (index beyond 1.96); if nobody changed, about "
             f"{numbers.fixed(reliable_change.LEVEL * n, 1)} would."
         )
+    return "\n\n".join(lines)
+
+
+def read_visit_changes(summary: pd.DataFrame) -> str:
+    """Return the mean change between visits in words, and how many changed reliably."""
+    lines = []
+    for shown in visit_changes.SHOWN:
+        for row in visit_changes.of_place(summary, shown).to_dict("records"):
+            found = visit_changes.mean_of(summary, shown)
+            mean, low, high = alike(*found)
+            unit = "%" if shown.unit == "%" else f" {shown.unit}"
+            line = f"{shown.title}: no mean change in a year ({row['note']})."
+            if np.isfinite(found).all():
+                line = (
+                    f"{shown.title}: {mean}{unit} in a year (95% CI {low} to {high}; "
+                    f"n = {count(int(row['n']))})."
+                )
+            n_known = int(row["n_known"])
+            if n_known:
+                chance = numbers.fixed(visit_changes.LEVEL / 2 * n_known, 1)
+                line += (
+                    f" Of {count(n_known)} of whom it can be told, "
+                    f"{count(int(row['n_increase']))} increased and "
+                    f"{count(int(row['n_decrease']))} decreased reliably; if nobody changed, about "
+                    f"{chance} would do each."
+                )
+            lines.append(line)
     return "\n\n".join(lines)
 
 

@@ -161,6 +161,9 @@ def convert(values: pd.Series[float], found: str, wanted: str, where: str) -> pd
     DataError
         There is no known way from the one unit to the other.
     """
+    rate = "/year"
+    if found.endswith(rate) and wanted.endswith(rate):
+        return convert(values, found.removesuffix(rate), wanted.removesuffix(rate), where)
     found, wanted = (SPELLINGS.get(unit, unit) for unit in (found, wanted))
     # A table without a unit is taken to be in the one of the analysis; questionable values show a
     # wrong guess by their Range.

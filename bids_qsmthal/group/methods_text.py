@@ -149,6 +149,13 @@ def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
             "Changes of single participants were divided by their standard error, the root of 2 "
             "times the standard deviation of the residuals (Jacobson & Truax 1991)."
         )
+    if len(results.annual_change):
+        sentences.append(
+            "Change between visits was measured in the images of each participant together, from "
+            "the first usable visit to the last; means over participants and models of change are "
+            "random-effects (meta-)regressions with the standard error of each change (variance "
+            "beyond these by Paule and Mandel, intervals by Hartung and Knapp)."
+        )
     if analysis.mediation:
         paths = "; ".join(
             f"{path.cause} by {path.mediator} to {path.outcome}" for path in analysis.mediation

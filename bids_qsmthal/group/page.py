@@ -77,6 +77,7 @@ def make(analysis: Analysis, cohort: Cohort, results: Results, how: Resampling) 
         *study_sections.make(analysis, results.evidence, results.published),
         *_direction(analysis, results),
         *_further(analysis, cohort, results),
+        *_visit_changes(cohort, results),
         *_lesions(cohort),
         Section("Sensitivity to choices", _sensitivity(analysis, cohort, results)),
         Section("Normality", _normality(analysis, results)),
@@ -108,6 +109,43 @@ def methods_that_ran(analysis: Analysis, results: Results, how: Resampling) -> M
     """Return what ran, for the methods text."""
     texts = methods_text.describe(analysis, results, how)
     return MethodsRun(analysis=analysis.name, group_texts=texts)
+
+
+def _visit_changes(cohort: Cohort, results: Results) -> list[Section]:
+    """Return the section on change between visits that were compared with each other."""
+    if results.annual_change.empty:
+        return []
+    models: list[Block] = []
+    if len(results.change):
+        models = [Table("Models of change", results.change, name="change_models")]
+    return [
+        Section(
+            "Change between visits",
+            [
+                *pictures.visit_changes_of(cohort, results),
+                Prose(interpretation.read_visit_changes(results.annual_change)),
+                *models,
+                Table(
+                    "Mean change in a year",
+                    results.annual_change,
+                    caption="Change of each participant from the first usable visit to the last, "
+                    "measured in their images together; random-effects mean by the standard error "
+                    "of each. Visits with T1w of other voxels are not compared in volume or "
+                    "thickness.",
+                    name="annual_change",
+                    folded=True,
+                ),
+                Table(
+                    "Reliable change of each participant",
+                    results.each_change,
+                    caption="Reliable: the 95% interval of the participant's own change leaves out "
+                    "zero (Jacobson & Truax 1991, doi 10.1037/0022-006X.59.1.12).",
+                    name="each_change",
+                    folded=True,
+                ),
+            ],
+        )
+    ]
 
 
 def _lesions(cohort: Cohort) -> list[Section]:

@@ -16,6 +16,7 @@ from bids_qsmthal.group import (
     lesion_iron,
     plots,
     site_forest,
+    visit_changes,
 )
 from bids_qsmthal.group.assembly import Cohort
 from bids_qsmthal.group.figures import Association
@@ -193,6 +194,33 @@ def changes_of(analysis: Analysis, cohort: Cohort, results: Results) -> Iterator
             f"Courses of {labels.axis(outcome, analysis)} over time.",
             change_figure.draw(courses, labels.axis(outcome, analysis), _slope(found)),
         )
+
+
+def visit_changes_of(cohort: Cohort, results: Results) -> list[Figure]:
+    """Return the change of all participants since their first visit; none without dates."""
+    panels, means = [], []
+    analysed = cohort.changes["participant_id"].isin(results.each_change["participant_id"])
+    for shown in visit_changes.SHOWN:
+        of_each = visit_changes.courses(cohort.changes[analysed], shown)
+        if not of_each:
+            continue
+        own = visit_changes.of_place(results.each_change, shown)
+        reliable = dict(zip(own["participant_id"], own["reliable"], strict=True))
+        panels.append((f"{shown.title} ({shown.unit})", of_each, reliable))
+        means.append(visit_changes.mean_of(results.annual_change, shown))
+    if not panels:
+        return []
+    return [
+        figure(
+            "Change since the first visit",
+            "Each thin line is a participant, from visit to visit; orange where the change from "
+            "the first to the last is a reliable increase, blue where it is a reliable decrease. The "
+            "black line is the mean change in a year with its 95% interval.",
+            "Change of each participant over time; the numbers are in the tables.",
+            change_figure.draw_since_first(panels, means),
+            tall=True,
+        )
+    ]
 
 
 def lesions_of(cohort: Cohort) -> Figure:

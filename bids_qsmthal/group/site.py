@@ -31,6 +31,12 @@ def applied(analysis: Analysis, cohort: Cohort) -> Analysis:
             else replace(model, formula=f"{model.formula} + C({site})")
             for model in analysis.longitudinal
         ),
+        change=tuple(
+            model
+            if site in model.variables
+            else replace(model, formula=f"{model.formula} + C({site})")
+            for model in analysis.change
+        ),
         mediation=tuple(
             path
             if site in path.variables

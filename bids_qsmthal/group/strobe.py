@@ -140,6 +140,7 @@ def _results(analysis: Analysis, results: Results) -> Mapping[str, str]:
     sides = "unadjusted and adjusted" if adjusted else "unadjusted only"
     other = {
         "longitudinal": len(results.longitudinal),
+        "change between visits": len(results.annual_change),
         "mediation": len(results.mediation),
         "effect sizes and evidence": len(results.evidence),
         "comparison with a published study": len(results.published),

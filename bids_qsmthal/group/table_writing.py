@@ -47,6 +47,9 @@ def write(folder: Path, analysis: Analysis, cohort: Cohort, results: Results) ->
     optional = [
         ("longitudinal", results.longitudinal),
         ("reliable_change", results.reliable_change),
+        ("annual_change", results.annual_change),
+        ("each_change", results.each_change),
+        ("change_models", results.change),
         ("sites", results.sites),
         ("imputation", results.imputation),
         ("mediation", results.mediation),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bids_qsmthal import anatomy, report
-from bids_qsmthal.bids import external, manifest
+from bids_qsmthal.bids import external, manifest, visits
 from bids_qsmthal.bids.derivatives import Derivatives, raw_uri
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import UnusableScanError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.external import ExternalFile
+    from bids_qsmthal.bids.manifest import ManifestEntry
     from bids_qsmthal.core.errors import ExitCode
     from bids_qsmthal.settings import Settings
 
@@ -60,7 +61,7 @@ def process(session: Session, settings: Settings) -> None:
     work_dir = settings.work_dir / session.name
     _make_ready(out, settings.work_dir, work_dir)
     # Before anything is overwritten: until it finishes, nobody takes its outputs for whole.
-    before = manifest.begin(out.output_dir, out.session_name, session.name)
+    before = _begin(out, session, settings)
     # External files are looked up before the plan, because they decide which stages run.
     external_files = _external_files(session, settings)
     inputs = input_checks.read(session, settings, external_files)
@@ -103,6 +104,13 @@ def process(session: Session, settings: Settings) -> None:
         # At the very end: a participant that failed goes on from what is kept there.
         shutil.rmtree(work_dir)
     _raise_if_unusable(session, inputs.exit_code)
+
+
+def _begin(out: Derivatives, session: Session, settings: Settings) -> list[ManifestEntry]:
+    """Say that a scan is processed again; return what its last run made, if that finished."""
+    if session.session and not settings.reports_only:
+        visits.outdate_comparison(out.output_dir, session.subject)
+    return manifest.begin(out.output_dir, out.session_name, session.name)
 
 
 def _write_page(shown: report.ParticipantReport, settings: Settings, out: Derivatives) -> None:

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENDING = "desc-qsmthal_change"
-
 FEWEST_VISITS = 2
 
 SAME_VOXELS = 0.01
@@ -87,7 +85,8 @@ def process(person: Session, settings: Settings) -> None:
     # Pages of its sessions lie there, too, and another run may be writing one.
     sweep(out.page.name, out.output_dir)
     # Until it finishes, nobody takes an earlier table for that of these visits.
-    before = manifest.begin(out.output_dir, out.session_name, person.name)
+    before = manifest.entries_of(out.output_dir, out.session_name)
+    manifest.begin(out.output_dir, out.session_name, person.name)
     finished = visits.finished_visits(out.output_dir, person.root, person.subject)
     wanted = _wanted([one.session for one in finished], settings)
     found = _own_t1w([one for one in finished if one.session in wanted])
@@ -100,8 +99,8 @@ def process(person: Session, settings: Settings) -> None:
     # One set of borders for all pairs: the steps from visit to visit add up.
     shared = _shared(found, frame)
     table = _table(person, found, frame, runner, changed, even=even, shared=shared)
-    write_tsv(out.path(ENDING, ".tsv"), table)
-    write_json(out.path(ENDING, ".json"), dict(DICTIONARY))
+    write_tsv(out.path(visits.CHANGE, ".tsv"), table)
+    write_json(out.path(visits.CHANGE, ".json"), dict(DICTIONARY))
     shown = change_page.contents(
         *(person, settings, found, frame, even, shared), table=table, changed=changed, out=out
     )
@@ -117,7 +116,8 @@ def process(person: Session, settings: Settings) -> None:
 
 def _of_comparison(out: Derivatives, before: Iterable[ManifestEntry]) -> set[Path]:
     """Return the files of an earlier comparison: the table, and the changes beside each visit."""
-    entries = list(before)
+    # Whether its visits were processed again since or not.
+    entries = [one for one in before if out.session_name in (*one.scans, *one.outdated)]
     made = manifest.own_places(out.output_dir, out.session_name, entries)
     endings = tuple(PRODUCTS[key].ending for key in OF_VISITS)
     for session in sorted({PurePosixPath(entry.path).parent.parent.name for entry in entries}):

@@ -12,6 +12,7 @@ from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
+from bids_qsmthal.statistics.meta_regression import ChangeModel
 from bids_qsmthal.statistics.published import Study
 from bids_qsmthal.statistics.regression import Model
 from bids_qsmthal.statistics.sites import Site
@@ -127,6 +128,7 @@ class Analysis:
     site: Site | None = None
     sensitivity: Sensitivity | None = None
     longitudinal: tuple[MixedModel, ...] = ()
+    change: tuple[ChangeModel, ...] = ()
     mediation: tuple[Mediation, ...] = ()
     harmonisation: Harmonisation | None = None
     imputation: Imputation | None = None

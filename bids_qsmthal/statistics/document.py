@@ -26,6 +26,7 @@ from bids_qsmthal.statistics.imputation import Imputation
 from bids_qsmthal.statistics.levels import Level, Levels, Vocabulary
 from bids_qsmthal.statistics.longitudinal import MixedModel
 from bids_qsmthal.statistics.mediation import Mediation
+from bids_qsmthal.statistics.meta_regression import ChangeModel
 from bids_qsmthal.statistics.published import Study, Value
 from bids_qsmthal.statistics.regression import Model, possible_parts
 from bids_qsmthal.statistics.sites import Site
@@ -140,6 +141,7 @@ def read(entry: schema.AnalysisFile, places: Places) -> Analysis:
         longitudinal=tuple(
             _mixed(part, context, place) for place, part in enumerate(entry.longitudinal)
         ),
+        change=tuple(_change(part, context, place) for place, part in enumerate(entry.change)),
         mediation=tuple(
             _mediation(part, context, place) for place, part in enumerate(entry.mediation)
         ),
@@ -395,6 +397,26 @@ def _mixed(entry: schema.MixedEntry, context: DocumentContext, place: int) -> Mi
         name=entry.name,
         formula=context.formula(entry.formula, *here, "Formula"),
         random_slopes=tuple(entry.random_slopes),
+        filter=context.filter(entry.filter, *here, "Filter"),
+        levels=context.levels,
+    )
+
+
+def _change(entry: schema.ChangeEntry, context: DocumentContext, place: int) -> ChangeModel:
+    here = ("Change", place)
+    formula = context.formula(entry.formula, *here, "Formula")
+    outcome = formulas.parse(formula).outcome
+    measured = context.variables.get(outcome.text)
+    # Its standard error is a measure, too, and is that of the value itself and of no logarithm.
+    if measured is None or not measured.measure:
+        raise UsageError(
+            f"{context.places.where((*here, 'Formula'))}: '{entry.name}': the outcome is "
+            f"{outcome.text}; expected a variable with a Measure, such as "
+            "chi_relative_csf_change_per_year."
+        )
+    return ChangeModel(
+        name=entry.name,
+        formula=formula,
         filter=context.filter(entry.filter, *here, "Filter"),
         levels=context.levels,
     )

@@ -122,12 +122,11 @@ def between(effects: Floats, errors: Floats, predictors: Floats) -> float:
         return float(upper)
 
     def excess(variance: float) -> float:
-        return _weighted(effects, errors, predictors, variance)[2] - expected
+        return float(_weighted(effects, errors, predictors, variance)[2] - expected)
 
     if upper <= 0 or excess(0.0) <= 0:
         return 0.0
-    found: float = optimize.brentq(excess, 0.0, upper, xtol=upper * 1e-14, rtol=1e-12)
-    return found
+    return float(optimize.brentq(excess, 0.0, upper, xtol=upper * 1e-14, rtol=1e-12))
 
 
 def _weighted(
@@ -140,7 +139,8 @@ def _weighted(
     information = predictors.T @ (weights[:, None] * predictors)
     coefficients = np.linalg.solve(information, predictors.T @ (weights * effects))
     residuals = effects - predictors @ coefficients
-    return coefficients, information, float(weights @ residuals**2)
+    q = float(weights @ residuals**2)
+    return np.asarray(coefficients, np.float64), information, q
 
 
 def fit(
@@ -168,7 +168,7 @@ def fit(
     reason = _why_not(made)
     if reason:
         return not_fitted(model, reason, made.n)
-    of_rows = errors[made.rows].to_numpy(dtype=float) if known else np.zeros(made.n)
+    of_rows = np.asarray(errors[made.rows] if known else np.zeros(made.n), np.float64)
     found = estimated(made.outcome, of_rows, made.predictors)
     notes = [] if known else [NO_ERRORS]
     if everybody > made.n:

@@ -189,6 +189,18 @@ class MixedEntry(Entry):
     filter: str = Field(default="", description="Which sessions are in it.")
 
 
+class ChangeEntry(Entry):
+    """A model of change between visits: one number a participant, weighted by its precision."""
+
+    name: str = Field(description="Its name in the table.")
+    description: str = Field(default="", description="What it asks.")
+    formula: str = Field(
+        description="change ~ predictors; the change is a variable whose Measure ends with "
+        "_per_year, its standard error the measure with _se behind it."
+    )
+    filter: str = Field(default="", description="Who is in it.")
+
+
 class MediationEntry(Entry):
     """Whether an association may run through a third variable."""
 
@@ -327,6 +339,10 @@ class AnalysisFile(Entry):
         default=None, description="Other choices under which the tables are looked at again."
     )
     longitudinal: list[MixedEntry] = Field(default=[], description="Models of all sessions.")
+    change: list[ChangeEntry] = Field(
+        default=[],
+        description="Models of change between visits that were compared (--longitudinal auto).",
+    )
     mediation: list[MediationEntry] = Field(default=[], description="Indirect associations.")
     site: SiteEntry | None = Field(
         default=None, description="Several sites or scanners, and what is done about them."

@@ -44,6 +44,7 @@ def results(analysis: Analysis) -> Any:
             {"model": ["m"] * 4 + ["other"], "term": list("xxxzx"), "distinct": [1, 1, 0, 1, 1]}
         ),
         power=power.table({"chi_age": (95, 0)}), longitudinal=(), reliable_change=(),
+        annual_change=(),
         mediation=(), evidence=(), published=(), imputation=(),
     )  # fmt: skip
 

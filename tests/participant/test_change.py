@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
+from bids_qsmthal import participant
 from bids_qsmthal.anatomy import itk_affine_text
 from bids_qsmthal.anatomy.visits import HalfWay, VisitFrame
 from bids_qsmthal.bids import manifest
@@ -527,3 +529,33 @@ def test_who_is_compared_has_two_finished_visits_that_are_asked_for(study):
         selection=Selection(sessions=("a",)),
     )
     assert change.people(sessions, asked) == []
+
+
+@pytest.mark.parametrize(("reports_only", "holds"), [(False, False), (True, True)])
+def test_a_visit_that_is_processed_again_outdates_the_comparison(changed, reports_only, holds):
+    out = changed.output_dir
+    _changes(changed)
+    again = replace(changed, reports_only=reports_only)
+    # Of somebody else, and a scan that cannot be read: the run ends there.
+    for subject in ("02", "01"):
+        assert manifest.read_of(out, "sub-01")
+        with pytest.raises(DataError):
+            participant.process(_damaged(changed.bids_dir, subject), again)
+    assert bool(manifest.read_of(out, "sub-01")) == holds
+    # Compared anew it holds; what the comparison before made of a visit that is gone goes, too.
+    for folder in ("sub-01/ses-b", "sub-02"):
+        shutil.rmtree(changed.bids_dir / folder)
+    manifest.remove_of(out, "sub-01_ses-a")
+    write_visit(out, "b", 7, with_gre=False)
+    write_lesions(out, "b", 1)
+    _changes(changed)
+    assert manifest.read_of(out, "sub-01")
+    assert (out / CHANGED.format("c")).exists()
+    assert not (out / CHANGED.format("a")).exists()
+
+
+def _damaged(bids_dir, subject):
+    path = bids_dir / f"sub-{subject}" / "ses-b" / "anat" / f"sub-{subject}_ses-b_T1w.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no image")
+    return Session(root=bids_dir, subject=subject, session="b", t1w=path)
