@@ -214,8 +214,8 @@ def visit_changes_of(cohort: Cohort, results: Results) -> list[Figure]:
         figure(
             "Change since the first visit",
             "Each thin line is a participant, from visit to visit; orange where the change from "
-            "the first to the last is a reliable increase, blue where it is a reliable decrease. The "
-            "black line is the mean change in a year with its 95% interval.",
+            "the first to the last is a reliable increase, blue where it is a reliable decrease. "
+            "The black line is the mean change in a year with its 95% interval.",
             "Change of each participant over time; the numbers are in the tables.",
             change_figure.draw_since_first(panels, means),
             tall=True,
