@@ -266,7 +266,7 @@ def _summary(each: pd.DataFrame) -> dict[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class GroupChange:
     """A change that the page draws and puts into words."""
 
     title: str
@@ -283,22 +283,24 @@ class Shown:
 
 
 SHOWN = (
-    Shown("Susceptibility of the thalami", "chi_relative_csf", "thalamus", "LR", "ppb", "default"),
-    Shown("Volume of the thalami", "volume", "thalamus", "LR", "%"),
-    Shown("Volume of the lateral ventricles", "volume", "lateral_ventricle", "LR", "%"),
-    Shown("Volume of gray matter", "volume", "gray_matter", UNKNOWN, "%"),
-    Shown("Volume of white matter", "volume", "white_matter", UNKNOWN, "%"),
-    Shown("Thickness of the cortex", "thickness_mean", "cortex", "LR", "%"),
+    GroupChange(
+        "Susceptibility of the thalami", "chi_relative_csf", "thalamus", "LR", "ppb", "default"
+    ),
+    GroupChange("Volume of the thalami", "volume", "thalamus", "LR", "%"),
+    GroupChange("Volume of the lateral ventricles", "volume", "lateral_ventricle", "LR", "%"),
+    GroupChange("Volume of gray matter", "volume", "gray_matter", UNKNOWN, "%"),
+    GroupChange("Volume of white matter", "volume", "white_matter", UNKNOWN, "%"),
+    GroupChange("Thickness of the cortex", "thickness_mean", "cortex", "LR", "%"),
 )
 
 
-def of_place(rows: pd.DataFrame, shown: Shown) -> pd.DataFrame:
+def of_place(rows: pd.DataFrame, shown: GroupChange) -> pd.DataFrame:
     """Return the rows of one place."""
     wanted = pd.Series(dict(zip(PLACE, shown.place, strict=True)))
     return rows[(rows[PLACE] == wanted).all(axis=1)]
 
 
-def courses(rows: pd.DataFrame, shown: Shown) -> Mapping[str, np.ndarray]:
+def courses(rows: pd.DataFrame, shown: GroupChange) -> Mapping[str, np.ndarray]:
     """Return the change of each participant since the first visit: years and change, shape (n, 2).
 
     The steps from visit to visit add up; where a visit between is not usable, the step over it
@@ -334,7 +336,7 @@ def _first(rows: pd.DataFrame) -> str:
     return next(str(one) for one in rows["session_from"] if one not in later)
 
 
-def mean_of(summary: pd.DataFrame, shown: Shown) -> tuple[float, float, float]:
+def mean_of(summary: pd.DataFrame, shown: GroupChange) -> tuple[float, float, float]:
     """Return the mean change in a year with its interval, in the unit that is shown.
 
     Parameters

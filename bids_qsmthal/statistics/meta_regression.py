@@ -44,7 +44,7 @@ class ChangeModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class WeightedFit:
     """Coefficients of estimates on predictors.
 
     Attributes
@@ -70,7 +70,7 @@ class Estimate:
     weights: Floats
 
 
-def estimated(effects: Floats, errors: Floats, predictors: Floats) -> Estimate:
+def estimated(effects: Floats, errors: Floats, predictors: Floats) -> WeightedFit:
     """Return the coefficients of effects on predictors, by inverse variance.
 
     The variance beyond the known errors is Paule and Mandel's, the error Hartung and Knapp's. Where
@@ -97,7 +97,7 @@ def estimated(effects: Floats, errors: Floats, predictors: Floats) -> Estimate:
     scale = rest / df
     q = _weighted(effects, errors, predictors, 0.0)[2] if known else np.nan
     weights = 1 / (errors**2 + variance) if known or variance > 0 else np.ones(len(effects))
-    return Estimate(
+    return WeightedFit(
         coefficients=coefficients,
         standard_errors=np.sqrt(scale * np.diag(np.linalg.inv(information))),
         df=df,
@@ -187,7 +187,7 @@ def _why_not(made: Design) -> str:
     return ""
 
 
-def _rows(model: ChangeModel, made: Design, found: Estimate, confidence: float) -> pd.DataFrame:
+def _rows(model: ChangeModel, made: Design, found: WeightedFit, confidence: float) -> pd.DataFrame:
     t = stats.t(found.df)
     reach = float(t.ppf(0.5 + confidence / 2)) * found.standard_errors
     with np.errstate(divide="ignore", invalid="ignore"):
