@@ -35,7 +35,7 @@ HEXADECIMAL = re.compile(r"#[0-9A-Fa-f]{6}")
 """A colour as BIDS writes it into a ``_dseg.tsv``."""
 
 
-class Label(NamedTuple):
+class NamedLabel(NamedTuple):
     """What a ``_dseg.tsv`` says of a label; ``color`` is empty where it says none."""
 
     name: str
@@ -47,7 +47,7 @@ def read_table(path: Path) -> dict[int, str]:
     return {index: label.name for index, label in read_labels(path).items()}
 
 
-def read_labels(path: Path) -> dict[int, Label]:
+def read_labels(path: Path) -> dict[int, NamedLabel]:
     """Return the names of labels from a ``_dseg.tsv``, and their colours as they are written.
 
     Raises
@@ -62,7 +62,7 @@ def read_labels(path: Path) -> dict[int, Label]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         labels = {
-            int(row["index"]): Label(row["name"].strip(), (row.get("color") or "").strip())
+            int(row["index"]): NamedLabel(row["name"].strip(), (row.get("color") or "").strip())
             for row in rows
         }
     except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, TypeError) as error:
