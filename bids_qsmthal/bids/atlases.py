@@ -48,7 +48,7 @@ HALF = 0.5
 """A voxel belongs to a region whose probability is above: it holds more of it than of all else,
 which keeps the volume of a region."""
 
-UNNAMED = naming.Label("", "")
+UNNAMED = naming.NamedLabel("", "")
 """A region of which no table says anything."""
 
 LARGEST_LABEL = 2**31 - 1
@@ -281,8 +281,8 @@ def _threshold(asked: float | None, most: float, path: Path, *, several: bool) -
 
 
 def _of_volumes(
-    given: Mapping[int, naming.Label], count: int, table: Path
-) -> dict[int, naming.Label]:
+    given: Mapping[int, naming.NamedLabel], count: int, table: Path
+) -> dict[int, naming.NamedLabel]:
     """Return the labels of the volumes, numbered from 1; tables count them from 0 or from 1."""
     if not given:
         return dict.fromkeys(range(1, count + 1), UNNAMED)
@@ -295,7 +295,7 @@ def _of_volumes(
     return {index - first + 1: label for index, label in given.items()}
 
 
-def _colors(labels: Mapping[int, naming.Label], table: Path) -> dict[int, str]:
+def _colors(labels: Mapping[int, naming.NamedLabel], table: Path) -> dict[int, str]:
     """Return the colours that the table gives; one that BIDS does not know is left out."""
     given = {number: label.color for number, label in labels.items()}
     given = {number: color for number, color in given.items() if color not in {"", "n/a"}}
