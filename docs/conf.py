@@ -3,6 +3,11 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml import converter
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -30,6 +35,28 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+
+# The renderers of Sphinx load MathJax from a network or draw pictures with LaTeX. MathML is part of
+# the page, and every browser of today draws it.
+html_math_renderer = "mathml"
+
+
+def inline_formula(page: HTML5Translator, node: nodes.math) -> None:
+    """Write a formula within a line."""
+    page.body.append(converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(page: HTML5Translator, node: nodes.math_block) -> None:
+    """Write a formula on a line of its own."""
+    page.body.append(f"<div>{converter.convert(node.astext(), display='block')}</div>")
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Sphinx how formulas are written."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+
 
 # A link that is refused to programs, or that a publisher's server answers slowly, is no broken one.
 linkcheck_ignore = [r"https://doi\.org/.*"]

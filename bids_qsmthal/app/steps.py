@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import __version__, choices
+from bids_qsmthal.bids.derivatives import UNITS_RULE
 from bids_qsmthal.bids.provenance import plain
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError, OutputError, UsageError
@@ -77,6 +78,7 @@ class StepResult:
             {
                 "Units": self.units,
                 "Method": plain(self.method),
+                "MethodUnits": UNITS_RULE,
                 "Inputs": {what: [one.name for one in files] for what, files in self._inputs()},
                 "GeneratedBy": [{"Name": "bids_qsmthal", "Version": __version__}],
             },

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 BIDS_VERSION = "1.10.0"
 PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")
 
+UNITS_RULE = (
+    "The end of a parameter's name is its unit (mm, mm2, mm3, ml, s, hz, rad, deg, t, ppm, ppb, "
+    "voxels; sd and spreads: standard deviations). One without such an end is a count, a share, "
+    "a ratio or a weight."
+)
+"""How the parameters below ``Method`` are read."""
+
 IGNORED = """\
 # What lies beside the data, or has no name in BIDS; one pattern for each, valid at any depth.
 
@@ -166,7 +173,7 @@ class Derivatives:
         if product.entities.startswith("space-"):
             content["SpatialReference"] = self.references[product.grid or product.space]
         content["Sources"] = list(sources)
-        return content | ({"Method": dict(method)} if method else {})
+        return content | ({"Method": dict(method), "MethodUnits": UNITS_RULE} if method else {})
 
 
 def describe_dataset(output_dir: Path, bids_dir: Path, extra: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.derivatives import Derivatives
     from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.atlas_regions import MeasuredAtlas
+    from bids_qsmthal.participant.gre_signal import Signal
     from bids_qsmthal.participant.image_methods import Methods
     from bids_qsmthal.participant.lesion_iron import MeasuredLesions
     from bids_qsmthal.participant.structural import Structural
     from bids_qsmthal.participant.susceptibility import Susceptibility
     from bids_qsmthal.qsm import Maps
-    from bids_qsmthal.qsm.phase import PhaseReport
+    from bids_qsmthal.qsm.scaling import Scale
     from bids_qsmthal.report import MethodsRun
     from bids_qsmthal.roi import RegionResults
     from bids_qsmthal.settings import Settings
@@ -165,7 +166,7 @@ def save_susceptibility(
             "VoxelAxes": list(susceptibility.combined.grid.b0_direction),
             "Source": susceptibility.signal.series.b0.source,
         },
-        "Phase": _phase(susceptibility.signal.report),
+        "Phase": _phase(susceptibility.signal),
         "Converged": maps.converged,
     }
     methods = image_methods.on_scan(methods, scan)
@@ -241,11 +242,26 @@ def _zero(maps: Maps, regions: RegionResults | None) -> dict[str, str | float]:
     return found
 
 
-def _phase(report: PhaseReport | None) -> dict[str, Any] | None:
+def _phase(signal: Signal) -> dict[str, Any] | None:
     """Return what was done to the phase, its warnings in words; None where there is none."""
-    if report is None:
+    if signal.report is None:
         return None
-    return report._asdict() | {"warnings": [sentences.sentence(one) for one in report.warnings]}
+    doubt = None if signal.scale is None else signal.scale.warning
+    warnings = [*signal.report.warnings, *([] if doubt is None else [doubt])]
+    scale = None if signal.scale is None else _scale(signal.scale)
+    said = {"warnings": [sentences.sentence(one) for one in warnings], "scale": scale}
+    return signal.report._asdict() | said
+
+
+def _scale(scale: Scale) -> dict[str, Any]:
+    """Return how the stored values of the phase became radians."""
+    return {
+        "Description": "One turn (2 pi rad) is so many stored values; the shift is added "
+        "after scaling. The source is what told it.",
+        "turn_stored_values": scale.turn,
+        "shift_rad": scale.shift_rad,
+        "source": scale.source,
+    }
 
 
 def save_tables(
@@ -358,6 +374,20 @@ def save_warp(prepared: Prepared | None, out: Derivatives) -> None:
         _save_xfm_sidecar(source, target, "affine and deformation", prepared.quality, place)
 
 
+XFM_QUALITY: Final = {
+    "information": "normalised mutual information of both scans, 1 (none) to 2; no unit",
+    "information_start": "the same before the registration",
+    "sharpness": "smallest share of information - 1 that is lost when the result is shifted; no "
+    "unit",
+    "overlap": "share of the moving brain that lies in the brain of the other scan",
+    "shift_mm": "how far the middle of the moving brain moved",
+    "rotation_deg": "angle of the rotation",
+    "brain_volume_ml": "volume of the brain in T1w",
+    "template_correlation": "correlation of T1w and the deformed template in the brain, -1 to 1",
+}
+"""What the figures of a registration mean, and their units."""
+
+
 def _xfm(source: str, target: str) -> str:
     return f"from-{source}_to-{target}_mode-image_xfm"
 
@@ -373,6 +403,7 @@ def _save_xfm_sidecar(
         "Transform": kind,
         "Format": "ITK (points in LPS, mm)",
         "Quality": plain(quality),
+        "QualityMeanings": {name: said for name, said in XFM_QUALITY.items() if name in quality},
     }
     write_json(path, content)
 

@@ -179,8 +179,8 @@ def small_nuclei(anatomy: AnatomyMaps) -> Figure | None:
     return labels(anatomy, anatomy.small_nuclei, anatomy.small_nuclei_names, title, name)
 
 
-NAMED = 24
-"""Structures that a legend can name; four of its rows."""
+NAMED = 32
+"""Structures that a legend can name: both sides of sixteen."""
 
 
 def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:

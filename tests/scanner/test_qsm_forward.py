@@ -1,5 +1,6 @@
 """Scans that another program simulated, with its own forward model, run as they come."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [str(folder / "bids"), str(folder / "out"), "participant", "-w", str(folder / "work")]
     assert main([*words, "--qsm-only", "-q"]) == 0
     return folder
+
+
+@pytest.mark.slow
+def test_the_sidecar_says_how_a_phase_without_units_became_radians(folder: Path) -> None:
+    sidecar = folder / "out/sub-straight/anat/sub-straight_Chimap.json"
+    phase = json.loads(sidecar.read_text())["Method"]["Phase"]
+    assert phase["scale"]["source"] == "range"
+    assert phase["scale"]["turn_stored_values"] == pytest.approx(2 * np.pi, rel=0.01)
+    assert any("scale of the phase" in one for one in phase["warnings"])
 
 
 @pytest.mark.slow
