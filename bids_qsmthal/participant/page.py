@@ -91,7 +91,8 @@ def contents(  # noqa: PLR0913 - what came of each kind of scan
         command=settings.shown_command,
         scanned_on=visits.scanned_on(session),
         inputs=session.inputs,
-        links=_group_links(session.name) if "group" in settings.levels else (),
+        links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
+        among=f"group/quality.html#{session.name}",
     )
 
 
@@ -267,14 +268,6 @@ def _in_t1w_world(image: Image | None, rigid: Rigid | None) -> Image | None:
         return None
     # Voxel to the scan's world, then to that of T1w.
     return Image(image.data, rigid.matrix @ image.affine)
-
-
-def _group_links(name: str) -> tuple[tuple[str, str], ...]:
-    """Return the pages of the group level, the one with this scan marked."""
-    return (
-        ("Group", "group/group.html"),
-        ("This scan among all others", f"group/quality.html#{name}"),
-    )
 
 
 def _template(structural: Structural) -> report.Registration | None:

@@ -284,6 +284,7 @@ class ParticipantReport:
     scanned_on: str = ""
     inputs: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()
+    among: str = ""
 
     @property
     def stem(self) -> str:

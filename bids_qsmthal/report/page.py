@@ -234,7 +234,11 @@ class Origins:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole report; ``facts`` are labels and texts that stand in one box below the numbers."""
+    """A whole report.
+
+    ``facts`` are labels and texts that stand in one box below the numbers; ``among`` is the page of
+    the group level on which this scan is marked among all others, to look into from here.
+    """
 
     title: str
     subtitle: str = ""
@@ -246,6 +250,7 @@ class Page:
     links: Sequence[tuple[str, str]] = ()
     facts: Sequence[tuple[str, str]] = ()
     origins: Origins = field(default_factory=Origins)
+    among: str = ""
 
 
 def render(page: Page) -> str:
@@ -257,7 +262,7 @@ def render(page: Page) -> str:
             page=page,
             anchors=_anchors([section.title for section in page.sections]),
             script=source("page.js"),
-            policy=policy(source("page.js")),
+            policy=policy(source("page.js")) + (FRAMES if page.among else ""),
         )
     )
 
@@ -281,6 +286,10 @@ def policy(*scripts: str) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
+
+
+FRAMES = "; frame-src 'self' file:"
+"""What a policy adds for a page that shows another page of the same folder."""
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:

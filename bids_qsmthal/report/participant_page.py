@@ -93,6 +93,7 @@ def participant_page(report: ParticipantReport) -> Page:
         warnings=(*report.warnings, *_missing(report)),
         versions=report.versions,
         links=report.links,
+        among=report.among,
         facts=_facts(report),
         origins=Origins(command=report.command, inputs=report.inputs),
     )

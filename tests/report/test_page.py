@@ -105,6 +105,19 @@ def test_the_security_policy_allows_our_script_and_no_other() -> None:
     assert "default-src 'none'" in policy
 
 
+def test_a_page_shows_another_one_only_where_it_names_it() -> None:
+    among = "group/quality.html#sub-01"
+    framed, alone = render(Page("x", among=among)), render(Page("x"))
+    (given,) = (given for tag, given in Elements(framed).found if tag == "iframe")
+    assert given["src"] == among
+    # Loaded when a reader opens it, not with the page: the group level may not have run.
+    assert given["loading"] == "lazy"
+    assert '<details class="among"><summary>' in framed
+    assert "frame-src" in framed
+    assert "frame-src" not in alone
+    assert "<iframe" not in alone
+
+
 def test_a_table_is_saved_in_full_precision_with_missing_values_named() -> None:
     frame = pd.DataFrame({"region": ["a\tb", "c"], "value": [1 / 3, np.nan]})
     head, content = Table("t", frame).uri.split(",")

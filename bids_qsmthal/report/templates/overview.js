@@ -9,6 +9,10 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const shortest = (value) => String(Number(value.toPrecision(4))).replace("-", "\u2212");
 let chosen = "";
 
+// Within the page of a participant, whose heading tells what this is.
+const framed = window.top !== window.self;
+document.body.classList.toggle("framed", framed);
+
 // A fixed place up and down for each scan: dots of equal values lie apart, and stay where they are.
 const heights = new Map(scans.map((scan, number) => [scan, ((number * 0.618034) % 1) * 0.7 + 0.15]));
 
@@ -98,7 +102,7 @@ function choose(scan) {
   chosen = scan;
   const known = scan in decisions;
   find.value = scan;
-  report.hidden = !known;
+  report.hidden = !known || framed;
   if (known) {
     report.href = "../" + encodeURIComponent(scan) + ".html";
     history.replaceState(null, "", "#" + encodeURIComponent(scan));
