@@ -66,6 +66,8 @@ def example(report: Path, gallery: Path) -> None:
 
     text = report.read_text(encoding="utf-8")
     text = re.sub(r'<img src="data:image/svg\+xml,([^"]*)"', small, text)
+    # The page of the group level is not there.
+    text = re.sub(r'<details class="among">.*?</details>', "", text, flags=re.DOTALL)
     text = re.sub(r' *<li><a href="(?!#|data:|https:)[^"]*"[^>]*>[^<]*</a></li>\n', "", text)
     place = gallery / report.name
     place.write_text(text, encoding="utf-8")
