@@ -179,7 +179,8 @@ PRODUCTS: dict[str, Product] = {
         "space-T1w_desc-lesionchange",
         "dseg",
         None,
-        "Lesions that are new since the visit before (1), or larger by a reader (2), as a whole.",
+        "Lesions that are new since the visit before (1) or vanished (4, where they were), or that "
+        "a reader called larger (2) or smaller (3), as a whole.",
     ),
     "lesion_flair": Product(
         "FLAIR", "space-FLAIR_label-lesion", "mask", None, "T2 lesions on the FLAIR grid."

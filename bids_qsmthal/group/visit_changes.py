@@ -51,7 +51,12 @@ COLUMNS = (
 )
 """Of what ``table`` returns."""
 
-COUNTED = frozenset({"new_count", "new_volume", "enlarged_count"})
+COUNTED = frozenset(
+    {
+        *("new_count", "new_volume", "enlarged_count"),
+        *("shrunk_count", "vanished_count", "vanished_volume"),
+    }
+)
 """Measures whose change is what came between neighbouring visits, so that it adds up."""
 
 INCREASE, DECREASE, NO, UNKNOWN = "increase", "decrease", "no", "n/a"

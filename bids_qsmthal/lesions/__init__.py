@@ -6,7 +6,7 @@ from bids_qsmthal.lesions.enhancing import Enhancement, find_enhancing
 from bids_qsmthal.lesions.external_masks import enhancement_of, lesions_of_mask
 from bids_qsmthal.lesions.flair import Lesions, segment_flair
 from bids_qsmthal.lesions.growth import edited_mask, grow, seeds_at
-from bids_qsmthal.lesions.new_lesions import LesionChange, new_lesions
+from bids_qsmthal.lesions.new_lesions import LesionChange, VisitLesions, lesion_changes, new_lesions
 from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
 from bids_qsmthal.lesions.table import LOCATIONS, distinct_table, lesion_table
 
@@ -19,11 +19,13 @@ __all__ = [
     "FlairLesions",
     "LesionChange",
     "Lesions",
+    "VisitLesions",
     "distinct_table",
     "edited_mask",
     "enhancement_of",
     "find_enhancing",
     "grow",
+    "lesion_changes",
     "lesion_table",
     "lesions_apart",
     "lesions_of_mask",

@@ -1,7 +1,8 @@
-"""Lesions that an earlier visit does not show: a proposal, which a reader confirms or rejects."""
+"""Lesions that only one of two visits shows: a proposal, which a reader confirms or rejects."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,6 +17,8 @@ class LesionChange(IntEnum):
 
     NEW = 1
     ENLARGED = 2
+    SHRUNK = 3
+    VANISHED = 4
 
 
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -23,6 +26,48 @@ TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 SEEN = 0.5
 """So much of a lesion has to lie in the brain of the earlier visit; else nobody saw it absent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisitLesions:
+    """What one visit shows, on the grid of its T1w.
+
+    Attributes
+    ----------
+    numbered
+        The lesions, each with a number.
+    mask, brain
+        Everything that is lesion, and the brain.
+    """
+
+    numbered: Image
+    mask: Image
+    brain: Image
+
+
+def lesion_changes(earlier: VisitLesions, later: VisitLesions, to_earlier: Affine) -> Image:
+    """Return the lesions that are new at the later visit, and the earlier ones that vanished.
+
+    Which ones are larger or smaller only a reader says: two segmentations of one scan differ at
+    every border.
+
+    Parameters
+    ----------
+    to_earlier
+        4x4, a point of the later visit's world in the world of the earlier one.
+
+    Returns
+    -------
+    Image
+        ``LesionChange`` on the grid of the later visit, uint8; what vanished lies where it was.
+    """
+    to_later: Affine = np.linalg.inv(to_earlier).astype(np.float64)
+    new = new_lesions(later.numbered, earlier.mask, earlier.brain, to_earlier)
+    gone = new_lesions(earlier.numbered, later.mask, later.brain, to_later)
+    there = resample(gone, later.numbered, world=to_earlier, order=0)
+    # A voxel of a lesion that is still there stays that lesion's, whatever the grids are.
+    vanished = (there.data > 0) & (later.mask.data == 0)
+    return new.like(np.where(vanished, LesionChange.VANISHED, new.data).astype(np.uint8))
 
 
 def new_lesions(lesions: Image, earlier: Image, earlier_brain: Image, to_earlier: Affine) -> Image:

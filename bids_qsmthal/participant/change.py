@@ -283,11 +283,18 @@ def _mean(images: Sequence[Image], frame: VisitFrame) -> Image:
 
 
 def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]]:
-    """Return the rows of lesions; only a reader says which ones are larger."""
-    enlarged = None if found.source == OURS else found.count(LesionChange.ENLARGED)
+    """Return the rows of lesions; only a reader says which ones are larger or smaller."""
+    counts = {one: float(found.count(one)) for one in LesionChange}
+    if found.source == OURS:
+        counts |= dict.fromkeys((LesionChange.ENLARGED, LesionChange.SHRUNK), float("nan"))
     return lesion_rows(
         pair,
-        new=found.count(LesionChange.NEW),
-        new_mm3=found.volume_mm3(LesionChange.NEW),
-        enlarged=enlarged,
+        {
+            "new_count": counts[LesionChange.NEW],
+            "new_volume": found.volume_mm3(LesionChange.NEW),
+            "enlarged_count": counts[LesionChange.ENLARGED],
+            "shrunk_count": counts[LesionChange.SHRUNK],
+            "vanished_count": counts[LesionChange.VANISHED],
+            "vanished_volume": found.volume_mm3(LesionChange.VANISHED),
+        },
     )

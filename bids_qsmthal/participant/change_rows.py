@@ -35,6 +35,10 @@ DICTIONARY: Mapping[str, Any] = {
             "new_volume": "their volume at the later visit",
             "enlarged_count": "number of lesions that a reader called larger than at the earlier "
             "visit; n/a where no reader said anything",
+            "shrunk_count": "number of lesions that a reader called smaller, likewise",
+            "vanished_count": "number of lesions of the earlier visit that the later one does not "
+            "show",
+            "vanished_volume": "their volume at the earlier visit",
         },
     },
     "region": {"Description": "Structure, as in the table of measures."},
@@ -48,7 +52,10 @@ DICTIONARY: Mapping[str, Any] = {
         },
     },
     "value": {"Description": "Mean of both visits; n/a for counts of changes."},
-    "change": {"Description": "Later visit less earlier; of new lesions what came."},
+    "change": {
+        "Description": "Later visit less earlier; of new lesions what came, of vanished ones what "
+        "went (a positive number)."
+    },
     "unit": {"Description": "Of value, change and their errors."},
     "change_se": {"Description": "Standard error of the change."},
     "change_ci_low": {"Description": "Lower end of the 95 % interval of the change."},
@@ -179,20 +186,23 @@ def lesion_volume_row(pair: VisitPair, first_mm3: float, second_mm3: float) -> d
     return row | {"value": mean, "unit": "mm3", "change_percent": percent}
 
 
-def lesion_rows(
-    pair: VisitPair, *, new: int, new_mm3: float, enlarged: int | None
-) -> list[dict[str, object]]:
-    """Return the rows of lesion changes; ``enlarged`` is ``None`` where no reader looked."""
-    found = (
-        ("new_count", float(new), "1"),
-        ("new_volume", new_mm3, "mm3"),
-        ("enlarged_count", math.nan if enlarged is None else float(enlarged), "1"),
-    )
+def lesion_rows(pair: VisitPair, found: Mapping[str, float]) -> list[dict[str, object]]:
+    """Return the rows of lesion changes.
+
+    Parameters
+    ----------
+    found
+        Numbers and volumes (mm3) by measure; NaN of what only a reader says where none looked.
+    """
     # Their error is not known: what two readers would say of the same images.
     return [
         _row(pair, (measure, "lesion", "n/a"), change, math.nan)
-        | {"value": math.nan, "unit": unit, "change_percent": math.nan}
-        for measure, change, unit in found
+        | {
+            "value": math.nan,
+            "unit": "mm3" if measure.endswith("_volume") else "1",
+            "change_percent": math.nan,
+        }
+        for measure, change in found.items()
     ]
 
 

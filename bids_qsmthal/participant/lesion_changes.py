@@ -17,7 +17,7 @@ from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.sources import OURS, Source
-from bids_qsmthal.lesions import LesionChange, new_lesions
+from bids_qsmthal.lesions import LesionChange, VisitLesions, lesion_changes
 from bids_qsmthal.lesions.growth import components
 from bids_qsmthal.participant import external_labels, label_tables
 from bids_qsmthal.participant.pipeline import LESION_CHANGE
@@ -90,22 +90,25 @@ def save(
         first, second = (found[number] for number in pair)
         lacking = [
             f"ses-{one.session} has no {name}"
-            for one, names in ((first, (LESIONS, BRAIN)), (second, (LESIONS,)))
-            for name in names
+            for one in (first, second)
+            for name in (LESIONS, BRAIN)
             if name not in one.files
         ]
         if lacking:
             log.info("%s: no lesion changes.", lacking[0])
             continue
         ways = [frame.to_visits[number] for number in pair]
-        lesions = _numbered(second)
-        earlier = nifti.load(first.files[LESIONS], dtype=np.uint8)
-        brain = nifti.load(first.files[BRAIN], dtype=np.uint8)
+        earlier, later = _shown(first), _shown(second)
         way = ways[0] @ np.linalg.inv(ways[1])
-        proposed = runner.run(LESION_CHANGE, new_lesions, lesions, earlier, brain, way)
-        made[pair] = _read(person, second.session, proposed, lesions, out)
+        proposed = runner.run(LESION_CHANGE, lesion_changes, earlier, later, way)
+        made[pair] = _read(person, second.session, proposed, later.numbered, out)
         _write(made[pair], first, second, out)
     return made
+
+
+def _shown(visit: FinishedVisit) -> VisitLesions:
+    mask, brain = (nifti.load(visit.files[name], dtype=np.uint8) for name in (LESIONS, BRAIN))
+    return VisitLesions(_numbered(visit), mask, brain)
 
 
 def _numbered(visit: FinishedVisit) -> Image:
@@ -131,8 +134,8 @@ def _read(
     drawn = external_labels.on(KEY, {KEY: read}, lesions)
     if drawn is None or drawn.data.max() > max(LesionChange):
         raise DataError(
-            f"{edit.path}: values above {max(LesionChange)}, expected 0, 1 (new) and 2 (enlarged); "
-            "mend or remove the file."
+            f"{edit.path}: values above {max(LesionChange)}, expected 0, 1 (new), 2 (enlarged), "
+            "3 (shrunk) and 4 (vanished); mend or remove the file."
         )
     return LesionChanges(drawn.like(drawn.data.astype(np.uint8)), lesions, read.source)
 
@@ -154,7 +157,10 @@ def _write(
     )
     sources = [
         f"bids::{path.relative_to(out.output_dir).as_posix()}"
-        for path in (second.files.get(NUMBERED, lesions), first.files[LESIONS], first.files[BRAIN])
+        for path in (
+            *(one.files.get(NUMBERED, one.files[LESIONS]) for one in (second, first)),
+            *(one.files[BRAIN] for one in (first, second)),
+        )
     ]
     method = {"ChangesBy": str(found.source), "VisitBefore": f"ses-{first.session}"}
     of_visit.save(KEY, found.changes, sources=sources, method=method, dtype=np.uint8)

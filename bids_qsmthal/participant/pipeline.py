@@ -279,7 +279,7 @@ VOLUME_CHANGE = Stage(
     gives=(tuple,),
 )
 LESION_CHANGE = Stage(
-    title="new lesions",
+    title="new and vanished lesions",
     share=0.01,
     gives=(Image,),
     makes=("lesion_change",),

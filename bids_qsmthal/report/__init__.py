@@ -1,6 +1,11 @@
 """What the researcher reads: pages and figures, made from values."""
 
-from bids_qsmthal.report.change_contents import ChangeReport, LesionStep, VisitShown
+from bids_qsmthal.report.change_contents import (
+    CHANGE_WORDS,
+    ChangeReport,
+    LesionStep,
+    VisitShown,
+)
 from bids_qsmthal.report.change_page import change_page
 from bids_qsmthal.report.contents import (
     AnatomyMaps,
@@ -39,6 +44,7 @@ from bids_qsmthal.report.page import (
 from bids_qsmthal.report.saving import write_page, write_participant
 
 __all__ = [
+    "CHANGE_WORDS",
     "AnatomyMaps",
     "AnatomyRun",
     "AtlasMaps",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from bids_qsmthal.core.image import Affine, Image
 
 
+CHANGE_WORDS: Mapping[int, str] = {1: "new", 2: "larger", 3: "smaller", 4: "vanished"}
+"""The numbers of the image of lesion changes, as the page calls them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VisitShown:
     """One visit.
@@ -46,9 +50,9 @@ class LesionStep:
     session_from, session_to
         The visits.
     changes
-        1 new, 2 larger, on the grid of the later visit's T1w.
-    new, larger
-        How many lesions are so.
+        Numbers of ``CHANGE_WORDS``, on the grid of the later visit's T1w.
+    counts
+        How many lesions are so, by these words.
     later, earlier
         The scan that shows lesions, of each visit; each in the world of its own T1w.
     to_earlier
@@ -64,8 +68,7 @@ class LesionStep:
     session_from: str
     session_to: str
     changes: Image
-    new: int
-    larger: int
+    counts: Mapping[str, int]
     later: Image
     earlier: Image
     to_earlier: Affine

@@ -13,6 +13,7 @@ from scipy import ndimage
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.image import reoriented
 from bids_qsmthal.report import drawing, lesion_figures, numbers, panels, scan_figures
+from bids_qsmthal.report.change_contents import CHANGE_WORDS
 from bids_qsmthal.report.contents import Registration
 from bids_qsmthal.report.lesion_figures import AROUND_MM, PLANES, SHORT
 from bids_qsmthal.report.mosaic import Window
@@ -180,8 +181,9 @@ def gallery(step: LesionStep) -> Figure | None:
     shown = found[:MOST_LESIONS]
     canvas, height = _canvas(len(shown))
     _head(canvas, step, height)
-    for row, (lesion, note) in enumerate(shown):
-        _draw_row(canvas, row, height, _pictures(step, lesion, window))
+    for row, (lesion, word, note) in enumerate(shown):
+        pictures = _pictures(step, lesion, window, at_earlier=word == CHANGE_WORDS[4])
+        _draw_row(canvas, row, height, pictures)
         middle = 1 - (lesion_figures.HEAD_INCH + (row + 0.5) * lesion_figures.TILE_INCH) / height
         canvas.text(0.01, middle, note, color="white", fontsize=8.5, va="center")
     more = f" The {count - len(shown)} smallest are not shown." if count > len(shown) else ""
@@ -189,8 +191,9 @@ def gallery(step: LesionStep) -> Figure | None:
     return Figure(
         f"Lesions that changed from {step.session_from} to {step.session_to}",
         f"Cut through the middle of each lesion, {2 * AROUND_MM:.0f} mm wide: {step.scan} of both "
-        f"visits in one place, the later one with the outline. A new lesion is bright in "
-        f"{step.session_to} alone, in more than one plane.{more}",
+        f"visits in one place, with the outline where the lesion is seen: at the later visit, or "
+        f"at the earlier one if it vanished. A new lesion is bright in {step.session_to} alone, "
+        f"one that vanished in {step.session_from} alone, in more than one plane.{more}",
         f"{len(shown)} lesions in three planes at two visits.",
         drawing.to_svg(canvas),
         "svg",
@@ -199,10 +202,10 @@ def gallery(step: LesionStep) -> Figure | None:
     )
 
 
-def _pieces(changes: Image) -> tuple[list[tuple[Image, str]], int]:
-    """Return the mask of each changed lesion with what is said of it, and how many there are."""
+def _pieces(changes: Image) -> tuple[list[tuple[Image, str, str]], int]:
+    """Return the mask of each changed lesion, what became of it and its note; and how many."""
     found: list[tuple[int, int, str, NDArray[np.int32]]] = []
-    for value, word in ((1, "new"), (2, "larger")):
+    for value, word in CHANGE_WORDS.items():
         labels, count = ndimage.label(changes.data == value, PIECES)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         found += [(int(sizes[n]), n, word, labels) for n in range(1, count + 1)]
@@ -214,7 +217,7 @@ def _pieces(changes: Image) -> tuple[list[tuple[Image, str]], int]:
         x, y, z = (numbers.fixed(float(value), 0) for value in place)
         volume = numbers.brief(size * changes.voxel_volume_mm3)
         note = f"{word}\n{volume} mm\N{SUPERSCRIPT THREE}\nat {x}, {y},\n{z} mm"
-        made.append((reoriented(changes.like(mask.astype(np.uint8))), note))
+        made.append((reoriented(changes.like(mask.astype(np.uint8))), word, note))
     return made, len(found)
 
 
@@ -224,7 +227,10 @@ def _canvas(rows: int) -> tuple[Canvas, float]:
     return Canvas(figsize=(width, height), facecolor="black"), height
 
 
-def _pictures(step: LesionStep, lesion: Image, window: Window) -> list[lesion_figures.Picture]:
+def _pictures(
+    step: LesionStep, lesion: Image, window: Window, *, at_earlier: bool
+) -> list[lesion_figures.Picture]:
+    """Return both visits in three planes, with the outline at the visit that shows the lesion."""
     cuts = lesion_figures.three_planes(lesion, lesion)
     earlier = [where.tiles(step.earlier, world=step.to_earlier)[0] for where in cuts]
     later = [where.tiles(step.later)[0] for where in cuts]
@@ -232,11 +238,9 @@ def _pictures(step: LesionStep, lesion: Image, window: Window) -> list[lesion_fi
     before = panels.bright(step.earlier, None, step.scan)
     outlines = [where.tiles(lesion)[0] for where in cuts]
     return [
-        *((where, before.colored(tile), None) for where, tile in zip(cuts, earlier, strict=True)),
-        *(
-            (where, window.colored(tile), outline)
-            for where, tile, outline in zip(cuts, later, outlines, strict=True)
-        ),
+        (where, shades.colored(tile), outline if drawn else None)
+        for shades, tiles, drawn in ((before, earlier, at_earlier), (window, later, not at_earlier))
+        for where, tile, outline in zip(cuts, tiles, outlines, strict=True)
     ]
 
 

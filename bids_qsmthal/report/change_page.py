@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bids_qsmthal.report import change_figures, numbers
+from bids_qsmthal.report.change_contents import CHANGE_WORDS
 from bids_qsmthal.report.change_figures import COURSES, PERCENT, rows_of
 from bids_qsmthal.report.page import Block, Listing, Origins, Page, Prose, Section, Table, Tile
 
@@ -32,10 +33,13 @@ FOUND = "{found} from {session_from} to {session_to}, {by}."
 
 CORRECT = (
     " To confirm or reject them, run the browser below and choose the label {label}: Shift+N goes "
-    "to the next one, c confirms it, x rejects it. Or correct the image in an editor (1 new, 2 "
-    "larger, 0 neither) and save it as {edit}. The next run takes your image and leaves everything "
+    "to the next one, c confirms it, x rejects it. Or correct the image in an editor ({numbers}, 0 "
+    "none of these) and save it as {edit}. The next run takes your image and leaves everything "
     "else as it is."
 )
+
+PROPOSED = ("new", "vanished")
+"""Which changes are proposed where no reader has looked."""
 
 LABEL = "\N{LEFT DOUBLE QUOTATION MARK}lesion changes\N{RIGHT DOUBLE QUOTATION MARK}"
 
@@ -76,9 +80,10 @@ def _tiles(report: ChangeReport) -> list[Tile]:
             reliable = {"yes": "reliable", "no": "not reliable"}.get(str(one["reliable"]), "")
             note = "; ".join(part for part in (note, reliable) if part)
             tiles.append(Tile(what.title, value, note))
-    new = report.table[report.table["measure"] == "new_count"]
-    if len(new):
-        tiles.append(Tile("New lesions", numbers.text(round(new["change"].sum())), _looked(report)))
+    for title, measure in (("New lesions", "new_count"), ("Vanished lesions", "vanished_count")):
+        own = report.table[report.table["measure"] == measure]
+        if len(own):
+            tiles.append(Tile(title, numbers.text(round(own["change"].sum())), _looked(report)))
     return tiles
 
 
@@ -159,12 +164,15 @@ def _lesions(report: ChangeReport) -> Iterator[Block]:
 
 def _said(step: LesionStep, report: ChangeReport) -> str:
     proposed = step.source == report.proposed_by
-    found = f"New lesions: {step.new}" + ("" if proposed else f", larger ones: {step.larger}")
+    # Only a reader says which ones are larger or smaller.
+    shown = [word for word in step.counts if not proposed or word in PROPOSED]
+    found = "Lesions: " + ", ".join(f"{step.counts[word]} {word}" for word in shown)
     by = "proposed by the comparison of two masks" if proposed else f"by {step.source}"
     said = FOUND.format(
         found=found, session_from=step.session_from, session_to=step.session_to, by=by
     )
     # Nothing proposed: there is nothing to confirm.
-    if proposed and not step.new:
+    if proposed and not any(step.counts[word] for word in PROPOSED):
         return said
-    return said + CORRECT.format(label=LABEL, edit=step.edit)
+    named = ", ".join(f"{number} {word}" for number, word in CHANGE_WORDS.items())
+    return said + CORRECT.format(label=LABEL, numbers=named, edit=step.edit)

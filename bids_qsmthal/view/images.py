@@ -86,7 +86,12 @@ LABELS: Final = (
         among="lesion_labels_gre",
     ),
     Label(
-        *("lesion_change", "lesion changes", drawing.LIME, ("new", "enlarged")),
+        *(
+            "lesion_change",
+            "lesion changes",
+            drawing.LIME,
+            ("new", "enlarged", "shrunk", "vanished"),
+        ),
         may_be_empty=True,
         pieces=True,
         among="lesion_labels",

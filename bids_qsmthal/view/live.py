@@ -33,7 +33,7 @@ def numbers(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> dict[st
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     on_gre = PRODUCTS[label.key].space == "MEGRE"
     chi_ppm = voxels.volume(scan.output("chi")).data if on_gre else None
-    own = _sums(drawing, chi_ppm)
+    own = _sums(drawing, chi_ppm, len(label.values))
     parts = [
         {
             "name": name,
@@ -68,7 +68,7 @@ class _LabelSums:
         return 1e3 * sum(self.chi_ppm[value] for value in values) / count if count else None
 
 
-def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _LabelSums:
+def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None, highest: int = 2) -> _LabelSums:
     """Return the sums in double precision, as the table of measures has its means.
 
     Only the box of the mask is read: of a thalamus it is a hundredth of the head, and a reader
@@ -76,9 +76,9 @@ def _sums(mask: NDArray[np.uint8], chi_ppm: NDArray[Any] | None) -> _LabelSums:
     """
     box = tools.around(mask)
     numbers = mask[box].ravel()
-    voxels = np.bincount(numbers, minlength=3)
+    voxels = np.bincount(numbers, minlength=highest + 1)
     weights = None if chi_ppm is None else chi_ppm[box].ravel()
-    sums = np.bincount(numbers, weights, minlength=3)
+    sums = np.bincount(numbers, weights, minlength=highest + 1)
     return _LabelSums(tuple(voxels.tolist()), tuple(sums.astype(float).tolist()))
 
 
@@ -86,7 +86,7 @@ def _pieces(scan: ScanMaps, label: Label, drawing: NDArray[np.uint8]) -> list[di
     """Return what is confirmed one by one: pieces of the drawing, or lesions by their numbers."""
     _, affine = voxels.grid(scan.current(label.key))
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
-    lesions = _lesions(scan, label)
+    lesions = lesions_among(scan, label)
     values = _values(drawing, lesions)
     return [
         {
@@ -111,10 +111,16 @@ def _values(drawing: NDArray[np.uint8], lesions: NDArray[Any] | None) -> list[in
     return [int(value) for value in found]
 
 
-def _lesions(scan: ScanMaps, label: Label) -> NDArray[Any] | None:
-    """Return the numbered lesions that a label is confirmed among, where they are there."""
+def lesions_among(scan: ScanMaps, label: Label) -> NDArray[Any] | None:
+    """Return the numbered lesions that a label is confirmed among, where they are there.
+
+    What the run proposed beside them (lesions that vanished) has the numbers behind them.
+    """
     place = scan.current(label.among) if label.among else None
-    return voxels.labels(place).data if place is not None and place.is_file() else None
+    if place is None or not place.is_file():
+        return None
+    lesions, own = voxels.labels(place).data, scan.output(label.key)
+    return tools.with_others(lesions, voxels.mask(own).data) if own.is_file() else lesions
 
 
 def _relative(

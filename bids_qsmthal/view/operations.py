@@ -10,7 +10,7 @@ import numpy as np
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample, turned
-from bids_qsmthal.view import images, shown, tools, voxels
+from bids_qsmthal.view import images, live, shown, tools, voxels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,8 +71,8 @@ def _made(
         return tools.without_piece(drawing, tuple(int(at) for at in np.rint(point)))
     if tool == LESION and len(more) == 2 and label.among:
         number, value = int(more[0]), int(more[1])
-        if 0 <= value <= len(label.values):
-            lesions = voxels.labels(scan.output(label.among)).data
+        lesions = live.lesions_among(scan, label)
+        if 0 <= value <= len(label.values) and lesions is not None:
             return tools.with_lesion(drawing, lesions, number, value)
     raise MissingInputError(f"{tool}: no such tool for the {label.title}.")
 

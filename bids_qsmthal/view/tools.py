@@ -137,6 +137,21 @@ def pieces(drawing: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> li
     return sorted(found, key=lambda piece: (-piece.n_voxels, piece.voxel))
 
 
+def with_others(lesions: NDArray[Any], drawn: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return numbered lesions, and behind them the pieces of a drawing that lie beside them.
+
+    A lesion that vanished is none of those of its visit.
+    """
+    rest = (drawn > 0) & (lesions == 0)
+    if not rest.any():
+        return lesions
+    box = around(rest.astype(np.uint8))
+    more = ndimage.label(rest[box], TOUCHING)[0]
+    made = lesions.copy()
+    made[box] = np.where(more > 0, more + lesions.max(initial=0), lesions[box])
+    return made
+
+
 def with_lesion(
     drawing: NDArray[np.uint8], lesions: NDArray[Any], number: int, value: int
 ) -> NDArray[np.uint8]:

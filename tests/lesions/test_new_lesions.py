@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.lesions import LesionChange, new_lesions
+from bids_qsmthal.lesions import LesionChange, VisitLesions, lesion_changes, new_lesions
 
 SHAPE = (30, 32, 28)
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
@@ -70,3 +70,38 @@ def test_where_the_earlier_visit_shows_no_brain_nothing_is_new() -> None:
 @pytest.mark.parametrize("earlier", [OLD, 0 * OLD])
 def test_without_lesions_there_is_nothing_new(earlier) -> None:
     assert found(Image(0 * OLD, AFFINE), earlier) == set()
+
+
+def visit(*lesions: np.ndarray, brain: Image = BRAIN, affine: np.ndarray = AFFINE) -> VisitLesions:
+    numbered = sum((n * one for n, one in enumerate(lesions, 1)), np.zeros(SHAPE, np.int32))
+    mask = Image((numbered > 0).astype(np.uint8), affine)
+    return VisitLesions(Image(numbered, affine), mask, Image(brain.data, affine))
+
+
+def test_what_only_one_visit_shows_is_new_or_vanished() -> None:
+    made = lesion_changes(visit(OLD, NEAR), visit(NEW, NEAR), np.eye(4))
+    expected = LesionChange.NEW * NEW
+    # The old one touches what is there still.
+    np.testing.assert_array_equal(made.data, expected)
+    made = lesion_changes(visit(OLD), visit(NEW), np.eye(4))
+    np.testing.assert_array_equal(made.data, expected + LesionChange.VANISHED * OLD)
+
+
+def test_what_vanished_lies_where_it_was_whatever_the_pose() -> None:
+    turn = np.eye(4)
+    turn[:2, :2] = [[0, -1], [1, 0]]
+    turn[:3, 3] = [40.0, -3.0, 6.0]
+    later = visit(NEW, affine=np.linalg.inv(turn) @ AFFINE)
+    made = lesion_changes(visit(OLD, NEW), later, turn)
+    np.testing.assert_array_equal(made.data, LesionChange.VANISHED * OLD)
+
+
+def test_where_the_later_visit_shows_no_brain_nothing_vanished() -> None:
+    brain = np.ones(SHAPE, np.uint8)
+    brain[:7] = 0
+    # A third of the lesion lies in the later brain.
+    later = visit(brain=Image(brain, AFFINE))
+    assert not lesion_changes(visit(OLD), later, np.eye(4)).data.any()
+    brain[6] = 1
+    later = visit(brain=Image(brain, AFFINE))
+    assert (lesion_changes(visit(OLD), later, np.eye(4)).data == 4 * OLD).all()

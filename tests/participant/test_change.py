@@ -293,8 +293,9 @@ def test_new_lesions_are_proposed_from_visit_to_visit(changed):
     found = _lesion_changes(_changes(changed))
     assert list(found) == STEPS
     mm3 = float(np.count_nonzero(LESION[2]))
-    assert found[STEPS[0]] == (1.0, mm3, pytest.approx(np.nan, nan_ok=True))
-    assert found[STEPS[1]][:2] == (0.0, 0.0)
+    unknown = pytest.approx(np.nan, nan_ok=True)
+    assert found[STEPS[0]] == (1.0, mm3, unknown, unknown, 0.0, 0.0)
+    assert found[STEPS[1]] == (0.0, 0.0, unknown, unknown, 0.0, 0.0)
     np.testing.assert_array_equal(nifti.load(out / CHANGED.format("c")).data, LESION[2])
     assert not nifti.load(out / CHANGED.format("a")).data.any()
     assert not (out / CHANGED.format("b")).exists()
@@ -313,16 +314,31 @@ def test_a_reader_s_edit_of_lesion_changes_counts_and_not_the_proposal(changed):
     for session, data in (("c", 0 * LESION[1]), ("a", 2 * LESION[1] + drawn)):
         nifti.save(_image(data), out / "edits" / CHANGED.format(session))
     found = _lesion_changes(_changes(changed))
-    assert found[STEPS[0]] == (0.0, 0.0, 0.0)
-    assert found[STEPS[1]] == (1.0, float(np.count_nonzero(drawn)), 1.0)
+    assert found[STEPS[0]] == (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert found[STEPS[1]] == (1.0, float(np.count_nonzero(drawn)), 1.0, 0.0, 0.0, 0.0)
     saved = nifti.load(out / CHANGED.format("a")).data
     np.testing.assert_array_equal(saved, 2 * LESION[1] + drawn)
     said = json.loads((out / CHANGED.format("a").replace(".nii.gz", ".json")).read_text())
     assert said["Method"]["ChangesBy"] == "manual edit"
 
-    nifti.save(_image(3 * LESION[1]), out / "edits" / CHANGED.format("c"))
-    with pytest.raises(DataError, match=r"ses-c.*expected 0, 1 \(new\) and 2 \(enlarged\)"):
+    nifti.save(_image(5 * LESION[1]), out / "edits" / CHANGED.format("c"))
+    with pytest.raises(DataError, match=r"ses-c.*expected 0, 1 \(new\), 2 \(enlarged\), 3"):
         _changes(changed)
+
+
+def test_a_lesion_that_vanished_is_proposed_where_it_was_and_a_reader_calls_one_smaller(changed):
+    out = changed.output_dir
+    write_visit(out, "a", 2, with_gre=False)
+    write_lesions(out, "a", 1)
+    found = _lesion_changes(_changes(changed))
+    mm3 = float(np.count_nonzero(LESION[2]))
+    assert found[STEPS[1]][4:] == (1.0, mm3)
+    np.testing.assert_array_equal(nifti.load(out / CHANGED.format("a")).data, 4 * LESION[2])
+    drawn = 3 * LESION[1] + 4 * LESION[2]
+    nifti.save(_image(drawn), out / "edits" / CHANGED.format("a"))
+    found = _lesion_changes(_changes(changed))
+    assert found[STEPS[1]] == (0.0, 0.0, 0.0, 1.0, 1.0, mm3)
+    assert found[STEPS[0]][0] == 1.0
 
 
 PAGE = "sub-01.html"

@@ -10,7 +10,14 @@ import pytest
 
 from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report import ChangeReport, LesionStep, VisitShown, change_page, render
+from bids_qsmthal.report import (
+    ChangeReport,
+    LesionStep,
+    VisitShown,
+    change_page,
+    lesion_figures,
+    render,
+)
 from bids_qsmthal.report.change_figures import COURSES, course, gallery
 from bids_qsmthal.report.page import Flicker
 
@@ -85,14 +92,13 @@ LESION[10:13, 20:23, 15:18] = 1
 LESION[28:30, 12:14, 20:22] = 1
 
 
-def _step(source="bids_qsmthal", changes=LESION, new=2, larger=0):
+def _step(source="bids_qsmthal", changes=LESION, **counts):
     bright = _image(np.where(changes > 0, 300.0, 100.0).astype(np.float32))
     return LesionStep(
         session_from="ses-a",
         session_to="ses-b",
         changes=_image(changes),
-        new=new,
-        larger=larger,
+        counts={"new": 2, "larger": 0, "smaller": 0, "vanished": 0} | counts,
         later=bright,
         earlier=_image(np.full(SHAPE, 100, np.float32)),
         to_earlier=np.eye(4),
@@ -148,16 +154,18 @@ def test_the_page_says_what_changed_from_the_first_visit_to_the_last(table):
     ]
     html = render(page)
     assert "OUTPUT_DIR/edits/sub-01/ses-b/anat/x.nii.gz" in html
-    assert "New lesions: 2 from ses-a to ses-b, proposed by the comparison" in html
+    assert "Lesions: 2 new, 0 vanished from ses-a to ses-b, proposed by the comparison" in html
     # The other background removal is in the whole table and nowhere else.
     assert not any("99.0" in tile.value for tile in page.summary)
 
 
 def test_what_a_reader_decided_is_no_proposal(table):
-    page = change_page(_report(_counted(table, 0), _step("manual edit", LESION * 2, 0, 2)))
+    page = change_page(
+        _report(_counted(table, 0), _step("manual edit", LESION * 2, new=0, larger=2, vanished=1))
+    )
     assert {tile.label: tile.note for tile in page.summary}["New lesions"] == "by a reader"
     html = render(page)
-    assert "New lesions: 0, larger ones: 2 from ses-a to ses-b, by manual edit." in html
+    assert "Lesions: 0 new, 2 larger, 0 smaller, 1 vanished from ses-a to ses-b, by man" in html
     # The reader may change their mind.
     assert "OUTPUT_DIR/edits/sub-01/ses-b/anat/x.nii.gz" in html
 
@@ -165,7 +173,7 @@ def test_what_a_reader_decided_is_no_proposal(table):
 def test_where_nothing_is_new_nothing_is_to_confirm(table):
     none = _step(changes=np.zeros(SHAPE, np.uint8), new=0)
     html = render(change_page(_report(_counted(table, 0), none)))
-    assert "New lesions: 0 from ses-a to ses-b" in html
+    assert "Lesions: 0 new, 0 vanished from ses-a to ses-b" in html
     assert "To confirm" not in html
 
 
@@ -174,6 +182,27 @@ def test_the_gallery_shows_each_lesion_with_its_place_the_largest_first():
     assert content.alt == "2 lesions in three planes at two visits."
     assert "The later" not in content.caption
     assert gallery(_step(changes=np.zeros(SHAPE, np.uint8))) is None
+
+
+def test_a_lesion_that_vanished_is_for_a_reader_and_is_outlined_where_it_was(table, monkeypatch):
+    step = _step(changes=4 * LESION, new=0, vanished=2)
+    html = render(change_page(_report(_counted(table, 0), step)))
+    assert "Lesions: 0 new, 2 vanished from ses-a to ses-b, proposed" in html
+    assert "(1 new, 2 larger, 3 smaller, 4 vanished, 0 none of these)" in html
+    outlined = []
+    draw = lesion_figures.draw
+
+    def drawn(axes, where, picture, outline):
+        outlined.append(outline is not None)
+        draw(axes, where, picture, outline)
+
+    monkeypatch.setattr(lesion_figures, "draw", drawn)
+    # Rows of six pictures: three of the earlier visit, three of the later one.
+    assert b"vanished" in gallery(step).content
+    assert outlined == 2 * [True, True, True, False, False, False]
+    outlined.clear()
+    assert b"new" in gallery(_step()).content
+    assert outlined == 2 * [False, False, False, True, True, True]
 
 
 def test_the_gallery_looks_at_the_place_of_the_earlier_visit():

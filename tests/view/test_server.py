@@ -505,14 +505,14 @@ def test_lesions_with_a_rim_are_confirmed_and_rejected_as_a_whole(client, tmp_pa
         assert client.own("POST", f"api/tool/sub-02/{address}", body)[0] == 404
 
 
-def test_lesion_changes_have_one_of_two_values_and_are_saved_for_the_next_run(
+def test_lesion_changes_have_one_of_four_values_and_are_saved_for_the_next_run(
     client, output_dir, tmp_path
 ) -> None:
     write_lesion_changes(output_dir, "sub-02")
     (label,) = [
         one for one in client.read("api/scan/sub-02")["labels"] if one["key"] == "lesion_change"
     ]
-    assert (label["values"], label["whole"]) == (["new", "enlarged"], True)
+    assert (label["values"], label["whole"]) == (["new", "enlarged", "shrunk", "vanished"], True)
     body = packed(CHANGES, T1W_AFFINE)
     found = json.loads(client.own("POST", "api/numbers/sub-02/lesion_change", body)[2])
     assert [(piece["number"], piece["value"]) for piece in found["pieces"]] == [(1, 0), (2, 1)]
@@ -531,6 +531,27 @@ def test_lesion_changes_have_one_of_two_values_and_are_saved_for_the_next_run(
     saved = output_dir / json.loads(content)["path"]
     assert saved.name == "sub-02_space-T1w_desc-lesionchange_dseg.nii.gz"
     np.testing.assert_array_equal(nifti.load(saved).data, both)
+
+
+def test_a_lesion_that_vanished_is_confirmed_and_rejected_beside_those_that_are_there(
+    client, output_dir, tmp_path
+) -> None:
+    write_lesion_changes(output_dir, "sub-02")
+    place = output_dir / "sub-02/anat/sub-02_space-T1w_desc-lesionchange_dseg.nii.gz"
+    gone = np.zeros(SHAPE, np.uint8)
+    gone[:2, :2, :2] = 4
+    assert not (NUMBERED * gone).any()
+    nifti.save(Image(CHANGES + gone, T1W_AFFINE), place)
+    numbers = "api/numbers/sub-02/lesion_change"
+    body = packed(CHANGES + gone, T1W_AFFINE)
+    found = json.loads(client.own("POST", numbers, body)[2])
+    assert {(one["number"], one["value"]) for one in found["pieces"]} == {(1, 0), (2, 1), (3, 4)}
+    address = "api/tool/sub-02/lesion_change/lesion/3/0"
+    without = as_filed(client.own("POST", address, body)[2], tmp_path, T1W_AFFINE)
+    np.testing.assert_array_equal(without, CHANGES)
+    # It stays in the list, so that it can be taken back.
+    found = json.loads(client.own("POST", numbers, packed(without, T1W_AFFINE))[2])
+    assert {(one["number"], one["value"]) for one in found["pieces"]} == {(1, 0), (2, 1), (3, 0)}
 
 
 def test_maps_and_outlines_of_the_other_scan_come_where_they_lie(client, tmp_path) -> None:

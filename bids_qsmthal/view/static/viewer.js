@@ -12,7 +12,7 @@ const element = (id) => document.getElementById(id);
 
 // Sides that are told apart: the label's colour, and for the second one that of the brain's outline,
 // which is never near.
-export const colors = (label) => [label.color, "#CC79A7"].slice(0, label.values.length);
+export const colors = (label) => [label.color, "#CC79A7", "#56B4E9", "#E69F00"].slice(0, label.values.length);
 
 // A table of colours for the numbers from 1; 0 is seen through.
 const table = (given) => {
