@@ -17,6 +17,7 @@ from scipy import ndimage
 from bids_qsmthal import simulate
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import lattice
+from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.simulate.compositions import DEEP_LABELS
 from bids_qsmthal.simulate.echoes import Scene
@@ -172,13 +173,18 @@ def background_ppm(labels: Image, model: FineModel) -> np.ndarray:
     here = sampled_labels(labels, coarse, BACKGROUND_SHAPE)
     excess_ppm = property_of("chi_ppb") / 1000
     inside = (here > 0) & (here < LAST_OF_BRAIN)
-    chi = np.where(inside, 0.0, excess_ppm[rows_of(here)]) - excess_ppm[ROW["air"]]
+    water_ppm = -excess_ppm[ROW["air"]]
+    chi = np.where(inside, 0.0, excess_ppm[rows_of(here)]) + water_ppm
     # Smoothing ends the ringing of sharp edges; no source may reach into the brain by it.
     smooth = ndimage.gaussian_filter(chi, 0.7)
-    chi = np.where(inside, -excess_ppm[ROW["air"]], smooth).astype(np.float32)
+    # A coarse voxel beside the brain holds some of it: a source there would lie inside the brain,
+    # where no background removal may take its field away. Dura is as thick as that.
+    outside = np.clip(distance_mm(inside, (BACKGROUND_STEP_MM,) * 3) / BACKGROUND_STEP_MM - 1, 0, 1)
+    chi = (water_ppm + (smooth - water_ppm) * outside).astype(np.float32)
     field = dipole_field(chi, Image(chi, coarse).grid, padding=1.5)
     way = np.linalg.inv(coarse) @ model.affine
     shape = model.chi_ppm.shape
+    # Linear, which damps what is left of the ringing; cubic splines make it larger.
     return ndimage.affine_transform(field, way[:3, :3], way[:3, 3], shape, np.float32, order=1)
 
 

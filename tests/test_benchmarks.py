@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from bids_qsmthal import qsm, simulate
 from bids_qsmthal.core import nifti
@@ -65,6 +66,26 @@ def test_a_head_of_labels_has_the_thalami_that_were_asked_for(
     # A field of tenths of a ppm (127.7 Hz each) after the shim, as in a head against air.
     assert 1.0 < np.std(made.total_hz[model.brain]) < 60.0
     assert affine.shape == (4, 4)
+
+
+def test_no_source_of_the_background_lies_in_the_brain_of_a_head_of_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heads = load("labelled_heads", monkeypatch)
+    blocks = _blocks()
+    # Bone right beside the brain is the strongest source that a border can get wrong.
+    skull = blocks.like(np.where(blocks.data == 508, 515, blocks.data))
+    person = simulate.Parameters(protocol=_protocol(), oblique_deg=12.0)
+    shape = (64, 64, 64)
+    turned = heads.rigid((12.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    affine = heads.scan_affine(shape, (2.0, 2.0, 2.0), rotation=turned, centre_mm=[0.0, 48.0, 0.0])
+    here = heads.sampled_labels(skull, affine, shape)
+    model = heads.model_of(here, affine, person, np.random.default_rng(1))
+    # Without sources a field is harmonic: its Laplacian is zero.
+    laplacian_ppm = ndimage.laplace(heads.background_ppm(skull, model))
+    inside = laplacian_ppm[ndimage.binary_erosion(model.brain)]
+    # 0.1 where bone of a coarse grid overlaps the brain.
+    assert np.sqrt((inside**2).mean()) < 0.002
 
 
 def _blocks() -> Image:

@@ -18,7 +18,7 @@ from bids_qsmthal.core.scan_warnings import (
     ScanWarning,
 )
 from bids_qsmthal.qsm.background import Background, JointDipoleFields, outliers
-from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf
+from bids_qsmthal.qsm.csf import CsfReference, GlobalCsf, deeper
 from bids_qsmthal.qsm.device import moved
 from bids_qsmthal.qsm.field import ComplexFit
 from bids_qsmthal.qsm.fluid import Fluid, SlowDecay
@@ -192,6 +192,7 @@ def reconstruct(  # noqa: PLR0913 - a scan, where it is, and what else is known
         quality=_quality(total, trusted, mask, local.mask)
         | _noise_in_ppb(total, trusted, ppm_per_hz)
         | _fluid_figures(seen, grid)
+        | bone_at_rim(found.chi_ppm, local.mask, grid)
         | {"medi_iterations": float(found.iterations)},
         converged=local.converged and found.converged,
         warnings=_warnings(mask, local.mask, acquisition, found, seen.field.csf),
@@ -379,6 +380,26 @@ def _fluid_figures(seen: Observed, grid: Grid) -> dict[str, float]:
     found = {"csf_voxels": voxels, "csf_mm3": voxels * grid.voxel_volume_mm3}
     # What is empty is neither pure nor impure.
     return found | ({"csf_purity": seen.fluid.purity} if voxels else {})
+
+
+LEAST_OF_BRAIN_PPM = -0.2
+"""Against the median of the brain: myelin reaches -0.05, and only bone (-2) and calcification lie
+below."""
+
+RIM_MM = 2.0
+
+
+def bone_at_rim(chi_ppm: Array, mask: Mask, grid: Grid) -> dict[str, float]:
+    """Return the share of the outermost 2 mm, or voxel, that is too diamagnetic for brain.
+
+    A mask that holds bone has strong sources inside, whose field no background removal may take
+    away: the inversion finds bone there, and what it makes of the rest bends all of the map.
+    """
+    rim = mask & ~deeper(mask, grid, max(RIM_MM, *grid.voxel_size_mm))
+    if not rim.any():
+        return {}
+    bone = chi_ppm[rim] < np.float32(np.median(chi_ppm[mask]) + LEAST_OF_BRAIN_PPM)
+    return {"rim_bone_share": float(bone.mean())}
 
 
 def _warnings(

@@ -442,6 +442,11 @@ LIMITS: Mapping[str, Wording] = {
         f"Differences smaller than the interval mean nothing. {CHOICES}",
     ),
     "csf_purity": Wording("the CSF that is kept uniform contains tissue", REFERENCE),
+    "rim_bone_share": Wording(
+        "the brain mask holds bone: its edge is far more diamagnetic than brain can be, which "
+        "bends the whole map, and the number may be wrong by 3 ppb and more",
+        f"Look at the brain mask on the magnitude: it should end at the inside of the skull. {MASK}",
+    ),
     "field_noise_per_ml_ppb": Wording(
         "the CSF reference is hardly usable as zero, and above 0.4 ppb unusable: with so noisy a "
         "phase for these echo times and voxels, numbers are often wrong by more than 3 ppb",

@@ -48,6 +48,19 @@ def test_the_chain_finds_the_susceptibility_of_nuclei() -> None:
     assert maps.warnings == ()
 
 
+def test_bone_inside_the_mask_shows_at_its_edge() -> None:
+    scan = head()
+    rim = scan.mask & ~ndimage.binary_erosion(scan.mask)
+    forehead = rim & ball(scan.grid, 60, (0, 75, 0))
+    # A third of each of these voxels is bone, 2.25 ppm below water, and has no signal.
+    bone = np.where(forehead, -0.75, 0).astype(np.float32)
+    hz = scan.acquisition.centre_frequency_hz * 1e-6
+    field_hz = scan.total_hz + convolve(bone, dipole_kernel(scan.grid)) * hz * scan.mask
+    share = 0.1 * (forehead.sum() / rim.sum())
+    assert maps_of(scan).quality["rim_bone_share"] < 0.01
+    assert maps_of(scan._replace(total_hz=field_hz)).quality["rim_bone_share"] > share > 0.01
+
+
 @pytest.mark.slow
 def test_a_difference_between_people_does_not_shrink() -> None:
     """The same head with one nucleus 40 ppb lower: the map must say 40 ppb lower."""
