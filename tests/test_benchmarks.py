@@ -163,3 +163,37 @@ def test_a_head_without_enhancing_lesions_has_none_to_miss(monkeypatch: pytest.M
     found = heads._lesion_errors(empty.like(block), empty.like(block), truth, simulate.Parameters())
     assert found["enhancing_false"] == 1
     assert found["false_lesion_ml"] == pytest.approx(0.343)
+
+
+def test_the_fit_of_the_interval_finds_coefficients_that_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("interval_fit", monkeypatch)
+    known = np.array([0.8, 0.2, 0.5])
+    path = tmp_path / "scans.tsv"
+    _scans(module, known).to_csv(path, sep="\t", index=False)
+    scans = module.of_interval(path)
+    # What has no CSF reference takes no part: its errors are of another kind.
+    assert scans["error_ppb"].abs().max() < 50
+    np.testing.assert_allclose(module.fitted(scans), known, rtol=0.15)
+    assert module.on_other_heads(scans).mean() == pytest.approx(0.95, abs=0.02)
+    assert module.held(0.5 * known, scans).mean() < 0.8
+
+
+def _scans(module, known: np.ndarray) -> pd.DataFrame:
+    """Scans of 400 heads in three sizes at two noises, whose errors have a known spread."""
+    sizes_mm, noises_ppb = np.meshgrid((1.0, 2.0, 3.0), (0.5, 4.0))
+    one = pd.DataFrame({"size_mm": sizes_mm.ravel(), "field_noise_ppb": noises_ppb.ravel()})
+    found = pd.concat([one.assign(seed=seed) for seed in range(400)], ignore_index=True)
+    found = found.assign(
+        protocol=found["size_mm"].astype(str) + " mm at " + found["field_noise_ppb"].astype(str),
+        head="warped",
+        side="LR",
+        rest_ppb=0.4,
+        csf_voxels=100.0,
+        fourth_mm4=found["size_mm"] ** 4,
+    )
+    spread_ppb = np.sqrt(module.variance(known, found))
+    found["error_ppb"] = np.random.default_rng(3).normal(0, spread_ppb)
+    without = found.head(6).assign(csf_voxels=0.0, error_ppb=100.0)
+    return pd.concat([found.drop(columns="fourth_mm4"), without.drop(columns="fourth_mm4")])

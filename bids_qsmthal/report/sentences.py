@@ -445,7 +445,7 @@ LIMITS: Mapping[str, Wording] = {
     "rim_bone_share": Wording(
         "the brain mask holds bone: its edge is far more diamagnetic than brain can be, which "
         "bends the whole map, and the number may be wrong by 3 ppb and more",
-        f"Look at the brain mask on the magnitude: it should end at the inside of the skull. {MASK}",
+        f"Look at the brain mask on the magnitude: it should end inside the skull. {MASK}",
     ),
     "field_noise_per_ml_ppb": Wording(
         "the CSF reference is hardly usable as zero, and above 0.4 ppb unusable: with so noisy a "

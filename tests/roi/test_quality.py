@@ -72,12 +72,14 @@ def test_a_reference_outside_of_the_atria_is_checked(step, decision) -> None:
         ("acquired_voxel_mm3", 2.0**3, Decision.INCLUDE),
         ("acquired_voxel_mm3", 0.75 * 0.75 * 3, Decision.INCLUDE),
         ("acquired_voxel_mm3", 2.5**3, Decision.CHECK),
+        ("rim_bone_share", 0.008, Decision.INCLUDE),
+        ("rim_bone_share", 0.03, Decision.CHECK),
         ("field_noise_per_ml_ppb", 0.1, Decision.INCLUDE),
         ("field_noise_per_ml_ppb", 0.3, Decision.CHECK),
         ("field_noise_per_ml_ppb", 0.5, Decision.EXCLUDE),
     ],
 )
-def test_coarse_voxels_and_a_noisy_phase_are_named(
+def test_coarse_voxels_bone_in_the_mask_and_a_noisy_phase_are_named(
     name: str, value: float, decision: Decision
 ) -> None:
     (found,) = checks({name: value})
@@ -88,7 +90,8 @@ def test_coarse_voxels_and_a_noisy_phase_are_named(
     else:
         assert warning is not None
         said = sentences.notice(warning).text
-        assert ("usable as zero" if "noise" in name else "coarse") in said
+        words = {"rim_bone_share": "holds bone", "acquired_voxel_mm3": "coarse"}
+        assert words.get(name, "usable as zero") in said
 
 
 @pytest.mark.parametrize(("holds", "decision"), [(1, Decision.INCLUDE), (0, Decision.EXCLUDE)])
