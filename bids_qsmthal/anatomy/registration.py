@@ -144,7 +144,10 @@ def rigid(
         "overlap": _overlap(target_mask, source_mask, found),
         **_motion(matrix, source_mask),
     }
-    logger.info("rigid: information %(information).3f, overlap %(overlap).2f", quality)
+    logger.info(
+        "registered: normalised mutual information %(information).3f, overlap %(overlap).2f",
+        quality,
+    )
     return Rigid(matrix, quality, _warnings(quality, how))
 
 

@@ -103,7 +103,7 @@ def run(folder: Path, *, participants: int, seed: int, scan: Scan, files: Files 
         )
     chosen = _known(simulate.SCENARIOS, "--scenario", scan.scenario)
     truth = simulate.write_dataset(folder / "bids", cohort, chosen, given, scan.visits)
-    log.info("%d participants in %s, what is true of them in %s", len(cohort), folder, truth)
+    log.info("%d participants in %s, their truth in %s", len(cohort), folder, truth)
     return 0
 
 

@@ -121,7 +121,7 @@ def _check_place(path: Path) -> Path:
     sidecar = path.with_name(f"{path.name.removesuffix('.nii.gz')}.json")
     for place in (path, sidecar):
         if place.exists():
-            raise OutputError(f"{place}: is there already; give another name with --out.")
+            raise OutputError(f"{place}: exists already; give another name with --out.")
     return sidecar
 
 
@@ -413,5 +413,5 @@ def _check_echoes(image: Image, echo_times_s: Sequence[float]) -> None:
     if image.data.shape[3] != len(echo_times_s):
         raise DataError(
             f"{image.data.shape[3]} echoes and {len(echo_times_s)} echo times were given; "
-            "expected one time an echo."
+            "expected one echo time per echo."
         )

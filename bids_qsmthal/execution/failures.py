@@ -54,6 +54,6 @@ def _known(path: Path) -> dict[str, str]:
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        log.warning("%s: is not a list of failures; a new one is started", path)
+        log.warning("%s: not a list of failures; a new one is started", path)
         return {}
     return known

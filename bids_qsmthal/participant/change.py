@@ -244,8 +244,8 @@ def _edges_mm(found: Sequence[FinishedVisit]) -> list[NDArray[np.float64]]:
             for one, edges in zip(found, edges_mm, strict=True)
         ]
         log.warning(
-            "T1w of other voxels (%s): that alone moves volumes and thickness, by more than their "
-            "intervals say; such changes are not called reliable.",
+            "T1w of different voxel sizes (%s): this alone changes volumes and thickness, by more "
+            "than their intervals allow for; no such change is called reliable.",
             ", ".join(named),
         )
     return edges_mm

@@ -104,7 +104,9 @@ def of_chi(
     for number in which:
         lacking = [name for name in needed if name not in found[number].files]
         if lacking:
-            log.info("ses-%s has no %s: no change of chi.", found[number].session, lacking[0])
+            log.info(
+                "ses-%s has no %s: no change of susceptibility.", found[number].session, lacking[0]
+            )
             return []
     scans = [_gre(found[number], frame.to_visits[number]) for number in which]
     errors = [_errors_ppb(found[number].files[MEASURES]) for number in which]

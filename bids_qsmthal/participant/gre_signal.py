@@ -183,7 +183,7 @@ def read(series: gre_series.MagnitudeSeries, settings: Settings) -> MagnitudeSig
         np.where(np.isfinite(stored), stored, np.float32(0))
     )
     if overflowed:
-        log.info("magnitude: %d overflowed values mended", overflowed)
+        log.info("magnitude: %d overflowed values corrected", overflowed)
     for warning in series.warnings:
         log.warning("%s", sentences.sentence(warning))
     return MagnitudeSignal(

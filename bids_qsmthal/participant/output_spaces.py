@@ -79,7 +79,7 @@ def save(
         return
     prepared = structural.prepared
     if prepared is None:
-        log.warning("no images in other spaces: there is no T1w that leads to them.")
+        log.warning("no images in other spaces: they need a T1w.")
         return
     t1w_files = (session.t1w, *session.inversions)
     echoes = _trusted(gre)

@@ -91,11 +91,11 @@ def separate(
     if settings.separation is None:
         return None
     if not maps.r2star_hz.any():
-        log.warning("No sources apart: one echo has no R2*; scan two or more echoes.")
+        log.warning("Sources are not separated: R2* needs two or more echoes.")
         return None
     fluid = maps.csf_mask if regions is None else regions.csf_reference.data > 0
     if not fluid.any():
-        log.warning("No sources apart: no CSF was found, so where their zero is is not known.")
+        log.warning("Sources are not separated: no CSF was found, so their zero is not known.")
         return None
     decay = separation.Decay(
         r2star_hz=maps.r2star_hz,

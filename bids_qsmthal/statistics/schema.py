@@ -31,31 +31,33 @@ class Entry(BaseModel):
 
 
 class LevelEntry(Entry):
-    """One level of a variable that is counted."""
+    """One level of a categorical variable."""
 
     value: Word = Field(description="Number or word that stands for the level in formulas.")
-    words: list[Word] = Field(default=[], description="Spellings of the level in tables.")
+    words: list[Word] = Field(default=[], description="Spellings of the level in the tables.")
 
 
 class VariableEntry(Entry):
-    """Where a variable comes from: a measure, a column, or a column with a measure in reserve."""
+    """Where a variable comes from: a measure, a column, or a column and else a measure."""
 
     label: str = Field(default="", description="Name for readers.")
     units: str = Field(default="", description="Unit in which it is analysed.")
     measure: str = Field(default="", description="Measure of the participant level.")
     region: str = Field(default="", description="Region of the measure.")
     hemisphere: str = Field(default="", description="L, R or LR.")
-    columns: list[str] = Field(default=[], description="Names of its column; the first one found.")
+    columns: list[str] = Field(
+        default=[], description="Names of its column; the first that exists."
+    )
     levels: dict[str, LevelEntry] = Field(default={}, description="Levels by their names.")
     reference: str = Field(
-        default="", description="Level with which the others are compared; for levels with words."
+        default="", description="Level that the others are compared with, where levels are words."
     )
     range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="Smallest and largest value that is possible."
+        default=None, description="Smallest and largest possible value."
     )
-    missing: list[Word] = Field(default=[], description="Cells that mean: not known.")
+    missing: list[Word] = Field(default=[], description="Cell values that mean: missing.")
     top_coded: dict[str, Number] = Field(
-        default={}, description="Cells that stand for a number and more, such as 89+: 89."
+        default={}, description="Cell values that stand for a number or more, such as 89+: 89."
     )
 
 
@@ -71,58 +73,58 @@ class ContrastEntry(Entry):
 class ModelEntry(Entry):
     """A regression."""
 
-    name: str = Field(description="Its name in tables and other keys.")
-    description: str = Field(default="", description="What it asks.")
+    name: str = Field(description="Its name in tables and in other keys.")
+    description: str = Field(default="", description="The question that it answers.")
     formula: str = Field(description="outcome ~ predictors")
-    filter: str = Field(default="", description="Who is in it, such as age <= 50.")
+    filter: str = Field(default="", description="Who is included, such as age <= 50.")
     family: Literal["gaussian", "binomial", "poisson", "negative_binomial", "ordinal"] = Field(
         default="gaussian",
-        description="Of the outcome: a number, yes or no (binomial), a count (poisson, "
-        "negative_binomial), or levels in an order such as EDSS (ordinal: proportional odds).",
+        description="Kind of outcome: a number, yes or no (binomial), a count (poisson, "
+        "negative_binomial), or ordered levels such as EDSS (ordinal: proportional odds).",
     )
     method: Literal["ols", "hc3", "huber"] = Field(
         default="ols",
-        description="ols: least squares, or the likelihood of the family; hc3: with robust "
-        "errors; huber: M-estimate.",
+        description="ols: least squares, or maximum likelihood of the family; hc3: the same with "
+        "robust standard errors; huber: robust regression (M-estimate).",
     )
     exposure: str = Field(
         default="",
-        description="Variable that counts are in proportion to, such as years of follow-up.",
+        description="Variable that counts are proportional to, such as years of follow-up.",
     )
-    group_by: list[str] = Field(default=[], description="Fitted once in each level of these.")
+    group_by: list[str] = Field(default=[], description="Fitted separately in each level of these.")
     contrasts: list[ContrastEntry] = Field(
-        default=[], description="Weighted sums of coefficients that are tested, too."
+        default=[], description="Weighted sums of coefficients to be tested as well."
     )
 
 
 class GroupsEntry(Entry):
-    """Patients and controls, say: whom the models are about."""
+    """Groups such as patients and controls: who is in the models, and who is compared."""
 
-    variable: str = Field(description="Variable that tells the groups, with Levels.")
+    variable: str = Field(description="Variable with the groups; it needs Levels.")
     analyse: list[str] = Field(
         min_length=1,
-        description="Levels that all models are about which do not name the variable.",
+        description="Levels that are analysed in every model that does not name the variable.",
     )
     compare: list[Identifier] = Field(
-        default=[], description="Variables that are compared between all groups."
+        default=[], description="Variables to compare between all groups."
     )
     adjust: list[Identifier] = Field(
-        default=[], description="What the comparisons are adjusted for."
+        default=[], description="Variables that the comparisons are adjusted for."
     )
 
 
 class RowEntry(Entry):
-    """A line of a table."""
+    """A row of a table."""
 
-    label: str = Field(description="Name of the line.")
+    label: str = Field(description="Name of the row.")
     term: str = Field(description="Coefficient that is shown.")
-    unadjusted: str = Field(default="", description="Name of a model.")
-    adjusted: str = Field(default="", description="Name of a model.")
+    unadjusted: str = Field(default="", description="Name of the model.")
+    adjusted: str = Field(default="", description="Name of the model.")
     decimals: Annotated[int, Field(ge=0, le=10)] | None = Field(
-        default=None, description="Digits after the point."
+        default=None, description="Digits after the decimal point."
     )
     significant_digits: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=2, description="Digits that count, where Decimals are not given."
+        default=2, description="Significant digits, where Decimals is not given."
     )
 
 
@@ -132,92 +134,100 @@ class TableEntry(Entry):
     name: Identifier = Field(description="Name of its files.")
     title: str = Field(description="Its heading.")
     description: str = Field(default="", description="Its caption: units, adjustment.")
-    rows: list[RowEntry] = Field(min_length=1, description="Its lines.")
+    rows: list[RowEntry] = Field(min_length=1, description="Its rows.")
 
 
 class AlternativeEntry(Entry):
     """Another measure in place of a variable's own."""
 
-    measure: str | None = Field(default=None, description="Measure; as before where not given.")
-    region: str | None = Field(default=None, description="* stands for every region that has it.")
+    measure: str | None = Field(
+        default=None, description="Measure; the variable's own where not given."
+    )
+    region: str | None = Field(
+        default=None, description="Region; * stands for every region with this measure."
+    )
     hemisphere: str | None = Field(default=None, description="L, R or LR.")
     units: str | None = Field(default=None, description="Unit in which it is analysed.")
 
 
 class HeadSizeEntry(Entry):
-    """The volume of the head, and the volumes that go with it."""
+    """Head size, and the volumes that depend on it."""
 
     variable: str = Field(description="Intracranial volume.")
-    outcomes: list[str] = Field(min_length=1, description="Volumes that go with it.")
+    outcomes: list[str] = Field(min_length=1, description="Volumes that depend on it.")
 
 
 class SensitivityEntry(Entry):
-    """Choices under which the coefficients of the tables are looked at again."""
+    """Alternative choices under which the coefficients of the tables are estimated again."""
 
-    filters: dict[str, str] = Field(default={}, description="Who is in the models, by name.")
+    filters: dict[str, str] = Field(
+        default={}, description="Other selections of participants, by name."
+    )
     terms: dict[str, dict[str, str]] = Field(
-        default={}, description="What stands for a variable in the formulas, by name."
+        default={}, description="Replacements of a variable in the formulas, by name."
     )
     measures: dict[str, dict[str, AlternativeEntry]] = Field(
         default={}, description="Another measure in place of a variable's own, by name."
     )
     covariates: dict[str, list[str]] = Field(
-        default={}, description="Variables that are added, such as site, by the name of the row."
+        default={}, description="Variables to be added, such as site, by the name of the row."
     )
     head_size: HeadSizeEntry | None = Field(
-        default=None, description="As covariate, as ratio and as residual of these outcomes."
+        default=None, description="Head size as covariate, as ratio, and by residuals."
     )
     measurement_error: dict[str, AlternativeEntry] = Field(
-        default={}, description="The measure with the standard error of a variable's own values."
+        default={}, description="Measure with the standard error of a variable's values."
     )
     zero_add: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default={},
-        description="What is added within log() of an outcome that some have none of; half of "
-        "the smallest value above 0 where nothing is said.",
+        description="Number that is added within log() of an outcome that can be 0; half of the "
+        "smallest value above 0 where not given.",
     )
 
 
 class MixedEntry(Entry):
-    """A model of all sessions, with an intercept of each participant's own."""
+    """A mixed model of all sessions, with a random intercept for each participant."""
 
     name: str = Field(description="Its name in the table.")
-    description: str = Field(default="", description="What it asks.")
-    formula: str = Field(description="outcome ~ predictors; years is the time since the first.")
-    random_slopes: list[str] = Field(
-        default=[], description="Variables whose slope each participant has of their own."
+    description: str = Field(default="", description="The question that it answers.")
+    formula: str = Field(
+        description="outcome ~ predictors; years is the time since the first session."
     )
-    filter: str = Field(default="", description="Which sessions are in it.")
+    random_slopes: list[str] = Field(
+        default=[], description="Variables with a random slope for each participant."
+    )
+    filter: str = Field(default="", description="Which sessions are included.")
 
 
 class ChangeEntry(Entry):
     """A model of change between visits: one number a participant, weighted by its precision."""
 
     name: str = Field(description="Its name in the table.")
-    description: str = Field(default="", description="What it asks.")
+    description: str = Field(default="", description="The question that it answers.")
     formula: str = Field(
         description="change ~ predictors; the change is a variable whose Measure ends with "
         "_per_year, its standard error the measure with _se behind it."
     )
-    filter: str = Field(default="", description="Who is in it.")
+    filter: str = Field(default="", description="Who is included.")
 
 
 class MediationEntry(Entry):
     """Whether an association may run through a third variable."""
 
     name: str = Field(description="Its name in the table.")
-    description: str = Field(default="", description="What it asks.")
+    description: str = Field(default="", description="The question that it answers.")
     cause: str = Field(description="Assumed cause: a variable or a function of one.")
     mediator: str = Field(description="What the association may run through.")
     outcome: str = Field(description="Assumed outcome.")
-    covariates: list[str] = Field(default=[], description="Held fixed.")
+    covariates: list[str] = Field(default=[], description="Variables that are held fixed.")
 
 
 class HarmonisationEntry(Entry):
-    """Measures of several scanners on one scale (ComBat)."""
+    """Harmonisation of measures across scanners (ComBat)."""
 
-    site: str = Field(description="Variable that tells the sites.")
-    variables: list[str] = Field(min_length=1, description="Measures that are harmonised.")
-    keep: list[str] = Field(default=[], description="Variables whose effects are kept.")
+    site: str = Field(description="Variable with the sites.")
+    variables: list[str] = Field(min_length=1, description="Measures to be harmonised.")
+    keep: list[str] = Field(default=[], description="Variables whose effects are preserved.")
 
 
 Printed = Annotated[str, Field(pattern=r"^[-+]?\d*\.?\d+$")]
@@ -229,7 +239,7 @@ class PublishedValueEntry(Entry):
 
     model: str = Field(description="Name of the model that asks the same question.")
     term: str = Field(description="Coefficient that is compared.")
-    place: str = Field(description="Where in the paper.")
+    place: str = Field(description="Where it stands in the paper.")
     coefficient: Printed = Field(description="The published coefficient.")
     interval: Annotated[list[Printed], Field(min_length=2, max_length=2)] = Field(
         description="Ends of the 95 % interval."
@@ -244,19 +254,23 @@ class PublishedEntry(Entry):
     """A study whose values are shown beside those found here."""
 
     study: str = Field(description="How it is cited.")
-    doi: str = Field(default="", alias="DOI", description="Its identifier.")
-    n: Annotated[int, Field(ge=5)] = Field(description="Participants.")
+    doi: str = Field(default="", alias="DOI", description="Its DOI.")
+    n: Annotated[int, Field(ge=5)] = Field(description="Number of participants.")
     open_direction: str = Field(
-        default="", description="Variable whose sign the paper leaves open; read both ways."
+        default="",
+        description="Variable whose sign the paper leaves open; both readings are shown.",
     )
     units: dict[str, str] = Field(
-        default={}, description="Unit of each variable in the paper; the same as here."
+        default={},
+        description="Unit of each variable in the paper; it has to be that of this file.",
     )
-    values: list[PublishedValueEntry] = Field(min_length=1, description="What it prints.")
+    values: list[PublishedValueEntry] = Field(
+        min_length=1, description="The values that it prints."
+    )
 
 
 class EvidenceEntry(Entry):
-    """What effects are measured against: equivalence tests and Bayes factors."""
+    """Smallest effects of interest and priors, for equivalence tests and Bayes factors."""
 
     smallest_effect: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=SMALLEST_EFFECT, description="Smallest (partial) correlation of interest."
@@ -275,30 +289,31 @@ class EvidenceEntry(Entry):
 
 
 class SiteEntry(Entry):
-    """Several sites or scanners, and what is done about them."""
+    """How several sites or scanners are treated."""
 
-    variable: str = Field(description="Variable that tells the sites.")
+    variable: str = Field(description="Variable with the sites.")
     as_: Literal["fixed", "random", "meta", "combat"] = Field(
         alias="As",
-        description="fixed: a factor in every model that does not name it; random: an intercept "
-        "of each (five sites or more); meta: fixed, and each site alone and together in "
+        description="fixed: a factor in every model that does not name it; random: a random "
+        "intercept (five sites or more); meta: fixed, and a meta-analysis of the single sites in "
         "sites.tsv; combat: measures are harmonised.",
     )
     variables: list[str] = Field(default=[], description="Measures that combat harmonises.")
-    keep: list[str] = Field(default=[], description="Variables whose effects combat keeps.")
+    keep: list[str] = Field(default=[], description="Variables whose effects combat preserves.")
 
 
 class ImputationEntry(Entry):
-    """Missing numbers filled many times (chained equations), beside the complete cases."""
+    """Multiple imputation of missing values (chained equations), beside the complete cases."""
 
     datasets: Annotated[int, Field(ge=20, le=1000)] = Field(
-        default=20, description="How often; as many as the percentage of people who lack something."
+        default=20,
+        description="Number of imputations; at least the percentage of incomplete cases.",
     )
     cycles: Annotated[int, Field(ge=5, le=100)] = Field(
-        default=10, description="How often each variable is filled in turn, for each of them."
+        default=10, description="Cycles through all variables for each imputation."
     )
     auxiliary: list[str] = Field(
-        default=[], description="Variables that help to fill, beside those of the models."
+        default=[], description="Variables used for imputation beside those of the models."
     )
 
 
@@ -309,55 +324,62 @@ class AnalysisFile(Entry):
     bids_model_version: str = Field(
         default="",
         alias="BIDSModelVersion",
-        description="For files that begin as BIDS Stats Models.",
+        description="Version of BIDS Stats Models, for files that follow it; ignored.",
     )
-    description: str = Field(default="", description="What it asks, for the page.")
-    filter: str = Field(default="", description="Who is in the analysis at all.")
-    missing: list[Word] = Field(default=[], description="Cells of any column: not known.")
+    description: str = Field(
+        default="", description="The question that it answers; it stands on the page."
+    )
+    filter: str = Field(default="", description="Who is included in any of it.")
+    missing: list[Word] = Field(
+        default=[], description="Cell values of any column that mean: missing."
+    )
     variables: dict[Identifier, VariableEntry] = Field(
-        description="Where each variable of the formulas comes from, by its name there."
+        description="Where each variable of the formulas comes from, by its name in them."
     )
     exclude_when: list[str] = Field(
-        default=[], description="Variables whose unusable image leaves out from everything."
+        default=[],
+        description="Variables that need a usable image: who has none is left out of everything.",
     )
     session: str | int = Field(
         default="first",
-        description="Session of each participant: first, last, first usable, last usable, a label.",
+        description="Session of each participant: first, last, first usable, last usable, or a "
+        "label.",
     )
     cohort: list[str] | None = Field(
-        default=None, description="Variables that describe the cohort; all where not given."
+        default=None, description="Variables that describe the cohort; all of them where not given."
     )
     normality: list[str] = Field(
-        default=[], description="Variables whose ladder of powers is looked at."
+        default=[],
+        description="Variables whose transformations to normality are compared (ladder of powers).",
     )
     groups: GroupsEntry | None = Field(
-        default=None, description="Whom the models are about, and who is compared with them."
+        default=None, description="Who is in the models, and who is compared with them."
     )
     models: list[ModelEntry] = Field(min_length=1, description="The regressions.")
     tables: list[TableEntry] = Field(default=[], description="Tables as in a paper.")
     sensitivity: SensitivityEntry | None = Field(
-        default=None, description="Other choices under which the tables are looked at again."
+        default=None, description="Alternative choices under which the tables are estimated again."
     )
-    longitudinal: list[MixedEntry] = Field(default=[], description="Models of all sessions.")
+    longitudinal: list[MixedEntry] = Field(default=[], description="Mixed models of all sessions.")
     change: list[ChangeEntry] = Field(
         default=[],
         description="Models of change between visits that were compared (--longitudinal auto).",
     )
-    mediation: list[MediationEntry] = Field(default=[], description="Indirect associations.")
+    mediation: list[MediationEntry] = Field(default=[], description="Mediation models.")
     site: SiteEntry | None = Field(
-        default=None, description="Several sites or scanners, and what is done about them."
+        default=None, description="How several sites or scanners are treated."
     )
     imputation: ImputationEntry | None = Field(
-        default=None, description="Results of the tables with missing numbers filled, as well."
+        default=None, description="The tables with multiple imputation as well."
     )
     harmonisation: HarmonisationEntry | None = Field(
         default=None, description="ComBat across sites; needs bids_qsmthal[harmonisation]."
     )
     evidence: EvidenceEntry = Field(
-        default=EvidenceEntry(), description="What effects are measured against."
+        default=EvidenceEntry(), description="Smallest effects of interest and priors."
     )
     published: list[PublishedEntry] = Field(
-        default=[], description="Studies whose values stand beside those found here."
+        default=[], description="Studies whose values are shown beside those found here."
     )
 
 

@@ -152,6 +152,6 @@ def test_nothing_is_overwritten(files: Path, caplog: pytest.LogCaptureFixture) -
     before = there.read_bytes()
     words = ["r2star", str(files / "magnitude.nii.gz"), "--echo-times", *TIMES]
     assert main([*words, "--out", str(there)]) == 73
-    assert "is there already" in caplog.messages[-1]
+    assert "exists already" in caplog.messages[-1]
     assert there.read_bytes() == before
     assert main([*words, "--out", str(files / "map.nii")]) == 64
