@@ -471,7 +471,7 @@ def _atlases(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="NAME=FILE",
         help="your own atlases, whose regions are measured: labels, or 4-D probabilities; names "
-        "from the .tsv (index, name) beside the file",
+        "and colours from the .tsv (index, name, color) beside the file",
     )
     _option(
         group,

@@ -21,7 +21,11 @@ def unwrap_parser() -> Parser:
     p.add_argument(
         "--mask", type=Path, metavar="FILE", help="brain mask (default: voxels with signal)"
     )
-    p.add_argument("--method", metavar="NAME", help="a name that --list-methods has at --unwrap")
+    p.add_argument(
+        "--method",
+        metavar="NAME",
+        help="one of those that --list-methods has at --unwrap (default: as in a run)",
+    )
     return _direction(p)
 
 
@@ -35,7 +39,9 @@ def background_parser() -> Parser:
     _field_strength(p)
     _noise(p)
     p.add_argument(
-        "--method", metavar="NAME", help="a name that --list-methods has at --background"
+        "--method",
+        metavar="NAME",
+        help="one of those that --list-methods has at --background (default: as in a run)",
     )
     return _direction(p)
 
@@ -54,7 +60,11 @@ def invert_parser() -> Parser:
         metavar="FILE",
         help="mask of CSF, whose mean susceptibility is set to zero",
     )
-    p.add_argument("--method", metavar="NAME", help="a name that --list-methods has at --inversion")
+    p.add_argument(
+        "--method",
+        metavar="NAME",
+        help="one of those that --list-methods has at --inversion (default: as in a run)",
+    )
     return _direction(p)
 
 
