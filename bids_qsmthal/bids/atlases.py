@@ -96,7 +96,7 @@ def parse(words: Sequence[str], space: str, threshold: float | None) -> tuple[At
         where = _space(path, space, word)
         _check_pattern(path, where, word)
         if where == "template":
-            _check_header(path)
+            _check_content(path, threshold)
         found[name] = AtlasFile(name=name, path=path, space=where, threshold=threshold)
     return tuple(found.values())
 
@@ -139,6 +139,15 @@ def _check_pattern(path: Path, space: str, word: str) -> None:
             f"--atlas {word}: {SUBJECT} stands for a participant, but the space is that of the "
             "template; name one file for everybody."
         )
+
+
+def _check_content(path: Path, threshold: float | None) -> None:
+    """Raise where a file, or the table beside it, would fail every participant."""
+    _check_header(path)
+    _image(path, threshold)
+    table = _beside(path, ".tsv")
+    if table.is_file():
+        naming.read_labels(table)
 
 
 def _check_header(path: Path) -> None:

@@ -284,8 +284,8 @@ LESION_CHANGE = Stage(
     gives=(Image,),
     makes=("lesion_change",),
 )
-VISIT_STAGES = (VISIT_FRAME, VOLUME_CHANGE, LESION_CHANGE)
-"""What is done with a person after the single visits."""
+VISIT_STAGES = (VISIT_FRAME, LESION_CHANGE, VOLUME_CHANGE)
+"""What is done with a person after the single visits, in the order in which it runs."""
 
 
 class LeftOutReason(Enum):

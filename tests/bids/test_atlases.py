@@ -130,6 +130,20 @@ def test_the_space_is_that_of_the_name_the_sidecar_or_the_option(tmp_path: Path)
         atlases.parse([f"a={plain}"], "MNI152NLin2009cAsym", None)
 
 
+def test_what_would_fail_everybody_is_refused_before_the_first_participant(tmp_path: Path) -> None:
+    path = write(tmp_path / f"tpl_{TEMPLATE}_dseg.nii.gz", labels(), table="index\tname\n3\tx\n")
+    words = [f"a={path}"]
+    assert atlases.parse(words, "", None)
+    whole, table = path.read_bytes(), path.with_name(f"tpl_{TEMPLATE}_dseg.tsv")
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="export it again"):
+        atlases.parse(words, "", None)
+    path.write_bytes(whole)
+    table.write_text("number\tname\n3\tx\n")
+    with pytest.raises(DataError, match="not a label table"):
+        atlases.parse(words, "", None)
+
+
 @pytest.mark.parametrize(
     ("word", "space", "error"),
     [
