@@ -27,6 +27,9 @@ LIMBIC = TABLE.indices(Group.LIMBIC)
 CEREBELLUM = TABLE.indices(Group.CEREBELLUM)
 """Labels of any program, not of the atlas alone: a reader may bring those of FreeSurfer."""
 
+TEMPLATE_ERROR_MM = 2.0
+"""Of a registered template's ventricles and gyri."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
@@ -113,3 +116,19 @@ def box_around(brain: Image, margin_mm: float = 3.0) -> BrainBox:
     if crop is None:
         raise DataError("lesions: the brain mask is empty; look at the brain extraction")
     return BrainBox(crop, size_mm)
+
+
+def softened_priors(context: Context, box: BrainBox) -> tuple[Volume, Volume, Volume]:
+    """Return the priors of GM, WM and CSF in the box, softened by half of the template's error."""
+    gm, wm, csf = (
+        box.blur(box.crop.cut(prior.data), TEMPLATE_ERROR_MM / 2)
+        for prior in (context.prior_gm, context.prior_wm, context.prior_csf)
+        if prior is not None
+    )
+    return gm, wm, csf
+
+
+def white_is_likeliest(priors: tuple[Volume, Volume, Volume]) -> Mask:
+    """Return where the priors of GM, WM and CSF show white matter sooner than the other two."""
+    gm, wm, csf = priors
+    return np.asarray((wm > gm) & (wm > csf))

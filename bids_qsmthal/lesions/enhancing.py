@@ -27,13 +27,15 @@ from bids_qsmthal.lesions.context import (
     Mask,
     Volume,
     box_around,
+    softened_priors,
+    white_is_likeliest,
 )
 from bids_qsmthal.lesions.flair import Lesions
 from bids_qsmthal.lesions.growth import components, grow_to_half_height
 from bids_qsmthal.lesions.settings import EnhancingLesions
 from bids_qsmthal.lesions.table import lesion_table
 from bids_qsmthal.lesions.tissue import polynomials
-from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles
+from bids_qsmthal.lesions.ventricles import enclosed_by_ventricles, lesions_touching
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,14 @@ class _Uptake:
     white: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Region:
+    """Where enhancing lesions are sought: within T2 lesions, and ``near`` them with a margin."""
+
+    within: Mask
+    near: Mask
+
+
 def find_enhancing(
     t1w: Image,
     ce_t1w: Image,
@@ -130,15 +140,15 @@ def find_enhancing(
     settings = settings or EnhancingLesions()
     world = np.eye(4) if ce_to_t1w is None else np.asarray(ce_to_t1w, np.float64)
     box = box_around(context.brain)
-    searched, warnings = _search_region(lesions, context, box, settings)
+    region, warnings = _search_region(lesions, context, box, settings)
     uptake = _uptake(t1w, ce_t1w, context, box, world, settings)
-    mask, heights = _enhancing_mask(uptake, searched, context, box, settings)
+    mask, heights = _enhancing_mask(uptake, region, context, box, settings)
     whole = context.brain.like(box.crop.paste(mask))
     table = lesion_table(whole, context).assign(peak_sd=heights)
     return Enhancement(
         mask=whole,
         table=table,
-        confidence=_confidence(heights, uptake, searched, box, settings),
+        confidence=_confidence(heights, uptake, region.near, box, settings),
         quality={
             "noise_percent": 100 * float(np.median(uptake.noise[uptake.brain])) / uptake.white
         },
@@ -148,7 +158,7 @@ def find_enhancing(
 
 def _search_region(
     lesions: Lesions | None, context: Context, box: BrainBox, settings: EnhancingLesions
-) -> tuple[Mask, tuple[ScanWarning, ...]]:
+) -> tuple[_Region, tuple[ScanWarning, ...]]:
     """Return where an enhancing lesion may be, and warnings."""
     if lesions is not None:
         if lesions.mask.shape != context.brain.shape:
@@ -156,11 +166,13 @@ def _search_region(
                 f"lesion mask has the grid {lesions.mask.shape}, T1w has {context.brain.shape};"
                 " segment the lesions with the T1w"
             )
-        return box.dilate(box.crop.cut(lesions.mask.data) > 0, settings.near_lesion_mm), ()
-    warning = EnhancementWithoutLesions()
+        within = np.asarray(box.crop.cut(lesions.mask.data) > 0)
+        return _Region(within, box.dilate(within, settings.near_lesion_mm)), ()
     if context.prior_wm is None:
-        return np.asarray(box.crop.cut(context.brain.data) > 0), (warning,)
-    return np.asarray(box.crop.cut(context.prior_wm.data) > 0.9), (warning,)
+        everywhere = np.asarray(box.crop.cut(context.brain.data) > 0)
+    else:
+        everywhere = np.asarray(box.crop.cut(context.prior_wm.data) > 0.9)
+    return _Region(everywhere, everywhere), (EnhancementWithoutLesions(),)
 
 
 def _uptake(
@@ -258,14 +270,14 @@ def _transfer(
 
 
 def _enhancing_mask(
-    uptake: _Uptake, searched: Mask, context: Context, box: BrainBox, settings: EnhancingLesions
+    uptake: _Uptake, region: _Region, context: Context, box: BrainBox, settings: EnhancingLesions
 ) -> tuple[Mask, list[float]]:
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm
     bright = uptake.brain & (uptake.deviations > settings.threshold_sd)
     template, own = _ventricles(context, uptake.fluid & uptake.brain, box)
     # Only seeds are bound to T2 lesions; growth may leave them, and ``_is_lesion`` judges how far.
-    seeds = bright & searched & inner & ~template
+    seeds = bright & region.near & inner & ~template
     grown = grow_to_half_height(
         seeds,
         uptake.excess,
@@ -274,19 +286,48 @@ def _enhancing_mask(
         noise=float(uptake.noise.min()),  # where no edge adds to it
         reach_mm=10.0,
     )
-    labels, count = components(grown)
-    kept = np.zeros(count + 1, bool)
-    for number, crop in around_each(labels, margin=(1, 1, 1)):
-        near = crop.slices
-        lesion = labels[near] == number
-        wet = _wet(lesion, uptake.fluid[near])
-        plexus = _is_plexus(lesion, own[near], wet)
-        kept[number] = not plexus and _is_lesion(lesion, searched[near], wet, box, settings)
-    mask: Mask = kept[labels]
+    plexus = _plexus(grown, own, uptake.fluid)
+    mask = _lesions_of(grown & ~plexus, region.near, uptake.fluid, box, settings)
+    # Plexus and a lesion at its side enhance as one part. No margin here: plexus would be within.
+    beside = lesions_touching(plexus, own, _mostly_white(context, box))
+    mask |= _lesions_of(beside, region.within, uptake.fluid, box, settings)
     # Labelled again as ``lesion_table`` does it: heights and rows must have one order.
     labels, count = components(mask)
     heights = ndimage.maximum(uptake.deviations, labels, range(1, count + 1)) if count else []
     return mask, [float(height) for height in heights]
+
+
+def _plexus(mask: Mask, ventricles: Mask, fluid: Mask) -> Mask:
+    """Return the parts of a mask that are plexus."""
+    labels, count = components(mask)
+    is_plexus = np.zeros(count + 1, bool)
+    for number, crop in around_each(labels, margin=(1, 1, 1)):
+        near = crop.slices
+        part = labels[near] == number
+        is_plexus[number] = _is_plexus(part, ventricles[near], _wet(part, fluid[near]))
+    result: Mask = is_plexus[labels]
+    return result
+
+
+def _mostly_white(context: Context, box: BrainBox) -> Mask:
+    """Return where white matter is the likeliest tissue; nowhere if no template says so."""
+    if not context.has_priors:
+        return np.zeros(box.crop.shape, bool)
+    return white_is_likeliest(softened_priors(context, box))
+
+
+def _lesions_of(
+    mask: Mask, searched: Mask, fluid: Mask, box: BrainBox, settings: EnhancingLesions
+) -> Mask:
+    """Return the parts of a mask that are lesions."""
+    labels, count = components(mask)
+    kept = np.zeros(count + 1, bool)
+    for number, crop in around_each(labels, margin=(1, 1, 1)):
+        near = crop.slices
+        lesion = labels[near] == number
+        kept[number] = _is_lesion(lesion, searched[near], _wet(lesion, fluid[near]), box, settings)
+    result: Mask = kept[labels]
+    return result
 
 
 def _ventricles(context: Context, fluid: Mask, box: BrainBox) -> tuple[Mask, Mask]:

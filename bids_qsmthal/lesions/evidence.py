@@ -21,11 +21,14 @@ from bids_qsmthal.lesions.context import (
     CEREBELLUM,
     DEEP_GRAY,
     LIMBIC,
+    TEMPLATE_ERROR_MM,
     VENTRICLES,
     BrainBox,
     Context,
     Mask,
     Volume,
+    softened_priors,
+    white_is_likeliest,
 )
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.tissue import (
@@ -44,7 +47,6 @@ from bids_qsmthal.lesions.ventricles import (
     enclosed_by_ventricles,
 )
 
-_TEMPLATE_ERROR_MM = 2.0  # of a registered template's ventricles and gyri
 _LOCAL_MM = 12.0  # normal white matter is compared with that around it
 _HEIGHTS_SD = 10.0  # lesions reach about 10 noise levels of white matter above gray matter
 _NOISY_SHARE = 0.15  # spread of white matter on FLAIR, of its mean, that hides small lesions
@@ -115,7 +117,7 @@ def flair_and_t1w(
     flair: Volume, t1w: Volume, brain: Mask, context: Context, box: BrainBox, settings: FlairLesions
 ) -> Evidence:
     """Return the evidence of both contrasts and the priors."""
-    priors = _priors(context, box)
+    priors = softened_priors(context, box)
     atlas = _atlas(context, box)
     # Nothing is learnt from these: their T1w lies between the tissues and would widen the classes.
     special = box.dilate(np.isin(atlas, (*DEEP_GRAY, *LIMBIC, *CEREBELLUM, *BRAINSTEM)), 2.0)
@@ -129,12 +131,12 @@ def flair_and_t1w(
     _set_level(level, spread, flair, brain & (t1w > border) & np.isin(atlas, BRAINSTEM), model)
     smooth = box.blur(flair, settings.smoothing_mm) - level
     never = _excluded(t1w, priors[GM], atlas, model, box)
-    likeliest = (priors[WM] > priors[GM]) & (priors[WM] > priors[CSF])
+    likeliest = white_is_likeliest(priors)
     white = brain & (priors[WM] > 0.9)
     sooner_gray = priors[WM] < priors[GM]
     priors = _with_mixed_brainstem(priors, atlas)
     # Lesions lie in white matter, and the template may be off by its error.
-    near_white = ndimage.maximum_filter(priors[WM], box.cube(_TEMPLATE_ERROR_MM))
+    near_white = ndimage.maximum_filter(priors[WM], box.cube(TEMPLATE_ERROR_MM))
     normal = _Normal(model, priors, spread)
     odds = _log_odds(smooth, t1w, normal, settings.prior_lesion * near_white, brain)
     # All neighbours together add 6 (``flair._random_field``): such a voxel never becomes a seed.
@@ -212,16 +214,6 @@ def _mode(values: Volume) -> tuple[float, float]:
     # The side above the mode holds gray matter and lesions: it would widen the spread.
     below = values[(values < centre) & (values > 0.5 * centre)]
     return centre, robust.spread(below, centre)
-
-
-def _priors(context: Context, box: BrainBox) -> tuple[Volume, Volume, Volume]:
-    """Return the priors in the box, softened by half of the template's error."""
-    gm, wm, csf = (
-        box.blur(box.crop.cut(prior.data), _TEMPLATE_ERROR_MM / 2)
-        for prior in (context.prior_gm, context.prior_wm, context.prior_csf)
-        if prior is not None
-    )
-    return gm, wm, csf
 
 
 def _atlas(context: Context, box: BrainBox) -> Volume:
@@ -309,7 +301,7 @@ def _excluded(t1w: Volume, gray: Volume, atlas: Volume, model: NormalTissue, box
     lesions are not.
     """
     border = (model.mean[CSF, 0] + model.mean[GM, 0]) / 2
-    limbic = box.dilate(np.isin(atlas, LIMBIC), _TEMPLATE_ERROR_MM)
+    limbic = box.dilate(np.isin(atlas, LIMBIC), TEMPLATE_ERROR_MM)
     folia = np.isin(atlas, CEREBELLUM) & (gray > 0.5)
     fat = t1w > model.mean[WM, 0] + 3 * model.spread[WM, 0]
     return np.asarray(limbic | folia | fat | enclosed_by_ventricles(atlas, t1w < border, box))

@@ -27,6 +27,7 @@ from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_hal
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.small_lesions import small_lesions
 from bids_qsmthal.lesions.table import lesion_table
+from bids_qsmthal.lesions.ventricles import lesions_touching
 
 log = logging.getLogger(__name__)
 
@@ -207,11 +208,11 @@ def _plausible(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLes
     in CSF is not one. In thick slices plexus and CSF mix on T1w, so the template's ventricles
     speak too: three quarters, as a lesion may reach 2 mm, the template's error, into them. A plexus
     that wide ventricles press to the thalamus has little fluid around it: what has most of its
-    surface between the two is plexus, but for a lesion of white matter that touches it.
+    surface between the two is plexus, but for what lies in white matter: a lesion that touches it.
     """
     kept = _sound(mask, evidence, box, settings)
     hanging = _hanging(mask, evidence)
-    beyond = _mostly_of(hanging & ~evidence.floor, evidence.mostly_white)
+    beyond = lesions_touching(hanging, evidence.floor, evidence.mostly_white)
     return (kept & ~hanging) | _sound(beyond, evidence, box, settings)
 
 
@@ -246,15 +247,6 @@ def _hanging(mask: Mask, evidence: Evidence) -> Mask:
         shell = _shell(labels[crop.slices] == number)
         hangs[number] = evidence.floor[crop.slices][shell].mean() >= 0.5
     result: Mask = hangs[labels]
-    return result
-
-
-def _mostly_of(mask: Mask, tissue: Mask) -> Mask:
-    """Return the parts of a mask of which a tissue fills more than half."""
-    labels, count = components(mask)
-    share = ndimage.mean(tissue, labels, np.arange(count + 1))
-    share[0] = 0  # the background is no part
-    result: Mask = (share > 0.5)[labels]
     return result
 
 

@@ -65,6 +65,24 @@ def between_ventricle_and_thalamus(
     return np.asarray(around & sooner_gray & ~thalamus)
 
 
+def lesions_touching(plexus: Mask, place: Mask, white: Mask) -> Mask:
+    """Return the lesions that touch plexus and were taken for a part of it.
+
+    Of plexus, what lies in white matter beyond the place of plexus is a lesion: plexus that bulges
+    out of its place does so into fluid or gray matter.
+
+    Parameters
+    ----------
+    plexus
+        Parts that were judged to be plexus as a whole, shape (x, y, z).
+    place
+        Where plexus lies.
+    white
+        Where white matter is the likeliest tissue.
+    """
+    return np.asarray(plexus & ~place & white)
+
+
 def _lateral_ventricles(atlas: Volume, fluid: Mask, box: BrainBox) -> Mask:
     """Return the template's lateral ventricles and the fluid of the image that they are part of."""
     lateral = np.isin(atlas, LATERAL_VENTRICLES)

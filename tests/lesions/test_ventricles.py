@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.lesions.enhancing import _is_plexus, _wet
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.lesions import EnhancingLesions
+from bids_qsmthal.lesions.context import Context
+from bids_qsmthal.lesions.enhancing import _enhancing_mask, _is_plexus, _Region, _Uptake, _wet
 from bids_qsmthal.lesions.ventricles import (
     between_ventricle_and_thalamus,
     enclosed_by_ventricles,
+    lesions_touching,
 )
-from tests.lesions.evidence import BOX, SHAPE, block
+from tests.lesions.evidence import BOX, NOWHERE, SHAPE, SIZE_MM, block
 
 CENTRE = (30, 25, 20)
 TEMPLATE = np.where(block(CENTRE, (8, 10, 4)), 4, 0)
@@ -64,3 +68,54 @@ def test_plexus_pressed_to_the_thalamus_lies_between_it_and_the_ventricle() -> N
     found = between_ventricle_and_thalamus(template, TEMPLATE > 0, ~white, BOX)
     assert not found[white].any()
     assert found[plexus & ~white].all()
+
+
+def test_what_lies_in_white_matter_beyond_the_place_of_plexus_is_a_lesion() -> None:
+    place, lesion = block(CENTRE, (12, 12, 4)), block((30, 25, 23), (6, 4, 2))
+    both = place | lesion
+    assert np.array_equal(lesions_touching(both, place, both), lesion)
+    half = lesion & (np.indices(SHAPE)[0] < 30)
+    assert np.array_equal(lesions_touching(both, place, half), half)
+    assert not lesions_touching(NOWHERE, place, lesion).any()
+
+
+def enhancing(
+    lesion: np.ndarray, plexus: np.ndarray, white: np.ndarray, t2: np.ndarray
+) -> np.ndarray:
+    """What enhances in a head whose plexus, within the template's ventricle, enhances as well."""
+    ventricle = TEMPLATE > 0
+    bright = np.where(lesion | plexus, 40.0, 0.0).astype(np.float32)
+    noise = np.full(SHAPE, 1.0, np.float32)
+    fluid = ventricle & ~plexus
+    uptake = _Uptake(bright, bright, noise, fluid, np.ones(SHAPE, bool), 100.0)
+
+    def image(data: np.ndarray) -> Image:
+        return Image(data, np.diag((*SIZE_MM, 1.0)))
+
+    priors = [np.where(here, 1.0, 0.0).astype(np.float32) for here in (~white, white, NOWHERE)]
+    gm, wm, csf = map(image, priors)
+    context = Context(
+        brain=image(np.ones(SHAPE, bool)),
+        prior_gm=gm,
+        prior_wm=wm,
+        prior_csf=csf,
+        labels=image(TEMPLATE),
+    )
+    region = _Region(t2, BOX.dilate(t2, 2.0))
+    mask, heights = _enhancing_mask(uptake, region, context, BOX, EnhancingLesions())
+    assert heights == [40.0] * int(mask.any())
+    return mask
+
+
+def test_an_enhancing_lesion_stays_when_plexus_touches_it() -> None:
+    plexus, lesion = block(CENTRE, (6, 8, 4)), block((30, 25, 24), (6, 5, 4))
+    assert _is_plexus(
+        plexus | lesion, TEMPLATE > 0, _wet(plexus | lesion, (TEMPLATE > 0) & ~plexus)
+    )
+    everywhere = np.ones(SHAPE, bool)
+    assert np.array_equal(enhancing(lesion, plexus, everywhere, lesion), lesion)
+    assert not enhancing(lesion, plexus, NOWHERE, lesion).any()
+    # All of it is within the margin of a T2 lesion, less than half in one: plexus may be, too.
+    part = lesion & (np.indices(SHAPE)[0] < 29)
+    assert part.sum() * 3 == lesion.sum()
+    assert not enhancing(lesion, plexus, everywhere, part).any()
