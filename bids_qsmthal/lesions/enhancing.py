@@ -98,7 +98,7 @@ class _Uptake:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Region:
+class _SearchRegion:
     """Where enhancing lesions are sought: within T2 lesions, and ``near`` them with a margin."""
 
     within: Mask
@@ -158,7 +158,7 @@ def find_enhancing(
 
 def _search_region(
     lesions: Lesions | None, context: Context, box: BrainBox, settings: EnhancingLesions
-) -> tuple[_Region, tuple[ScanWarning, ...]]:
+) -> tuple[_SearchRegion, tuple[ScanWarning, ...]]:
     """Return where an enhancing lesion may be, and warnings."""
     if lesions is not None:
         if lesions.mask.shape != context.brain.shape:
@@ -167,12 +167,12 @@ def _search_region(
                 " segment the lesions with the T1w"
             )
         within = np.asarray(box.crop.cut(lesions.mask.data) > 0)
-        return _Region(within, box.dilate(within, settings.near_lesion_mm)), ()
+        return _SearchRegion(within, box.dilate(within, settings.near_lesion_mm)), ()
     if context.prior_wm is None:
         everywhere = np.asarray(box.crop.cut(context.brain.data) > 0)
     else:
         everywhere = np.asarray(box.crop.cut(context.prior_wm.data) > 0.9)
-    return _Region(everywhere, everywhere), (EnhancementWithoutLesions(),)
+    return _SearchRegion(everywhere, everywhere), (EnhancementWithoutLesions(),)
 
 
 def _uptake(
@@ -270,7 +270,11 @@ def _transfer(
 
 
 def _enhancing_mask(
-    uptake: _Uptake, region: _Region, context: Context, box: BrainBox, settings: EnhancingLesions
+    uptake: _Uptake,
+    region: _SearchRegion,
+    context: Context,
+    box: BrainBox,
+    settings: EnhancingLesions,
 ) -> tuple[Mask, list[float]]:
     """Return the mask of enhancing lesions and the peak of each in standard deviations."""
     inner = box.distance_mm(~uptake.brain) > settings.surface_mm

@@ -6,7 +6,7 @@ import pytest
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions import EnhancingLesions
 from bids_qsmthal.lesions.context import Context
-from bids_qsmthal.lesions.enhancing import _enhancing_mask, _is_plexus, _Region, _Uptake, _wet
+from bids_qsmthal.lesions.enhancing import _enhancing_mask, _is_plexus, _SearchRegion, _Uptake, _wet
 from bids_qsmthal.lesions.ventricles import (
     between_ventricle_and_thalamus,
     enclosed_by_ventricles,
@@ -101,7 +101,7 @@ def enhancing(
         prior_csf=csf,
         labels=image(TEMPLATE),
     )
-    region = _Region(t2, BOX.dilate(t2, 2.0))
+    region = _SearchRegion(t2, BOX.dilate(t2, 2.0))
     mask, heights = _enhancing_mask(uptake, region, context, BOX, EnhancingLesions())
     assert heights == [40.0] * int(mask.any())
     return mask
