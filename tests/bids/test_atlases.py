@@ -135,7 +135,8 @@ def test_what_would_fail_everybody_is_refused_before_the_first_participant(tmp_p
     words = [f"a={path}"]
     assert atlases.parse(words, "", None)
     whole, table = path.read_bytes(), path.with_name(f"tpl_{TEMPLATE}_dseg.tsv")
-    path.write_bytes(whole[: len(whole) // 2])
+    # Its header can be read, the end of its voxels is missing.
+    path.write_bytes(whole[:-20])
     with pytest.raises(DataError, match="export it again"):
         atlases.parse(words, "", None)
     path.write_bytes(whole)
