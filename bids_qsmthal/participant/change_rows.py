@@ -29,7 +29,7 @@ DICTIONARY: Mapping[str, Any] = {
         "Levels": {
             "volume": "volume, by the movement of its borders; of lesions by their masks",
             "chi_relative_csf": "mean susceptibility less that of the CSF reference, in the voxels "
-            "that both visits chose",
+            "that both visits use",
             "thickness_mean": "mean thickness of the cortex, where both visits have cortex",
             "new_count": "number of lesions that are new at the later visit",
             "new_volume": "their volume at the later visit",
@@ -68,7 +68,7 @@ DICTIONARY: Mapping[str, Any] = {
     "change_per_year": {"Description": "Change over years; n/a within a day or without dates."},
     "change_per_year_se": {"Description": "Its standard error."},
     "reliable": {
-        "Description": "Whether the 95 % interval of the change leaves out zero.",
+        "Description": "Whether the 95 % interval of the change does not include zero.",
         "Levels": {
             "yes": "it does",
             "no": "it does not",

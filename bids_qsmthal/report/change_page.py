@@ -10,7 +10,17 @@ import pandas as pd
 from bids_qsmthal.report import change_figures, numbers
 from bids_qsmthal.report.change_contents import CHANGE_WORDS
 from bids_qsmthal.report.change_figures import COURSES, PERCENT, rows_of
-from bids_qsmthal.report.page import Block, Listing, Origins, Page, Prose, Section, Table, Tile
+from bids_qsmthal.report.page import (
+    Block,
+    Listing,
+    Notice,
+    Origins,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Tile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +33,17 @@ HOW = (
     "change where a border moves (Freeborough and Fox 1997, doi 10.1109/42.640753; Smith et al. "
     "2002, doi 10.1006/nimg.2002.1040; frame: Reuter et al. 2012, doi "
     "10.1016/j.neuroimage.2012.02.084). Susceptibility is compared in the voxels that both visits "
-    "chose as thalamus and as reference; its error is that of two single measurements. A change is "
-    "called reliable where its 95 % interval leaves out zero (Jacobson and Truax 1991, doi "
+    "use as thalamus and as reference; its error is that of two single measurements. A change is "
+    "called reliable if its 95 % interval does not include zero (Jacobson and Truax 1991, doi "
     "10.1037/0022-006X.59.1.12). How well this was measured is in the documentation, page "
     "docs/longitudinal.md."
 )
+
+OTHER_VOXELS = (
+    "The T1w of these visits have different voxel sizes. This alone changes volumes and thickness, "
+    "by more than their intervals allow for: no such change is called reliable."
+)
+SAME_PROTOCOL = "Compare visits that were scanned with the same protocol."
 
 FOUND = "{found} from {session_from} to {session_to}, {by}."
 
@@ -52,6 +68,7 @@ def change_page(report: ChangeReport) -> Page:
         title=f"{report.participant_id}, {len(report.visits)} visits",
         subtitle=f"Change from {first.session_id} to {last.session_id}",
         summary=_tiles(report),
+        warnings=_warnings(report),
         sections=[
             Section("Change", [block for block in _change(report) if block is not None]),
             Section("From visit to visit", list(change_figures.flickers(report))),
@@ -65,6 +82,13 @@ def change_page(report: ChangeReport) -> Page:
         facts=[("Scanned on", ", ".join(days))] if days else [],
         origins=Origins(command=report.command),
     )
+
+
+def _warnings(report: ChangeReport) -> list[Notice]:
+    """Return why a change with an interval is called neither reliable nor unreliable."""
+    table = report.table
+    unjudged = table["change_ci_low"].notna() & (table["reliable"] == "n/a")
+    return [Notice(OTHER_VOXELS, SAME_PROTOCOL)] if unjudged.any() else []
 
 
 def _tiles(report: ChangeReport) -> list[Tile]:
@@ -111,7 +135,7 @@ def _change(report: ChangeReport) -> Iterator[Block | None]:
     yield Table(
         "From visit to visit",
         report.table,
-        "The difference of two visits, later less earlier.",
+        "The later visit minus the earlier one.",
         f"{report.participant_id}_desc-qsmthal_change",
         shown=_readable(report),
     )

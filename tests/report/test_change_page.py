@@ -136,6 +136,16 @@ def _counted(table, new):
     return pd.concat([table, pd.DataFrame([row])])
 
 
+def test_the_page_says_why_no_change_is_called_reliable(table):
+    assert change_page(_report(table, _step())).warnings == []
+    # As the comparison writes rows of visits with other voxels: an interval, and no judgement.
+    unjudged = table.assign(reliable=table["reliable"].where(table["region"] != "thalamus", "n/a"))
+    (notice,) = change_page(_report(unjudged, _step())).warnings
+    assert "different voxel sizes" in notice.text
+    # A change without a known error is no reason to say so.
+    assert change_page(_report(_counted(table, 2), _step())).warnings == []
+
+
 def test_the_page_says_what_changed_from_the_first_visit_to_the_last(table):
     page = change_page(_report(_counted(table, 2), _step()))
     tiles = {tile.label: (tile.value, tile.note) for tile in page.summary}
