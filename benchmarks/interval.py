@@ -193,7 +193,8 @@ def rows(
 ) -> list[dict[str, object]]:
     """Return error, parts of the standard error, and quality: one row a side."""
     settings = roi.RegionSettings()
-    value = _values(roi.measure(inputs, settings=settings))
+    found = roi.measure(inputs, settings=settings)
+    value, checked = _values(found), {check.limit.name: check.value for check in found.checks}
     alone = _values(roi.measure(inputs, settings=without_chain(settings)))
     key, name = ("chi_relative_csf", "thalamus"), "chi_relative_csf_se"
     made = []
@@ -207,6 +208,9 @@ def rows(
                 "standard_error_ppb": total,
                 "rest_ppb": rest,
                 "chain_ppb": float(np.sqrt(max(total**2 - rest**2, 0))),
+                "reference_step": checked["reference_step"],
+                "reference_holds_csf": checked["reference_holds_csf"],
+                "verdict": found.decision.value,
                 **maps.quality,
             }
         )

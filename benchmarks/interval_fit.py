@@ -43,7 +43,7 @@ def of_interval(path: Path) -> pd.DataFrame:
     edge_mm = found["size_mm"].clip(upper=ChainError().longest_edge_mm)
     kept = found.assign(head=heads, fourth_mm4=edge_mm**4)
     # Without CSF the number is relative to the brain, and no interval is meant to hold it.
-    return kept[kept["csf_voxels"] > 0]
+    return kept[kept["reference_holds_csf"] > 0]
 
 
 def of_cohort(folder: Path) -> Iterator[dict[str, object]]:

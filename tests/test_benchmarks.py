@@ -190,10 +190,10 @@ def _scans(module, known: np.ndarray) -> pd.DataFrame:
         head="warped",
         side="LR",
         rest_ppb=0.4,
-        csf_voxels=100.0,
+        reference_holds_csf=1.0,
         fourth_mm4=found["size_mm"] ** 4,
     )
     spread_ppb = np.sqrt(module.variance(known, found))
     found["error_ppb"] = np.random.default_rng(3).normal(0, spread_ppb)
-    without = found.head(6).assign(csf_voxels=0.0, error_ppb=100.0)
+    without = found.head(6).assign(reference_holds_csf=0.0, error_ppb=100.0)
     return pd.concat([found.drop(columns="fourth_mm4"), without.drop(columns="fourth_mm4")])

@@ -344,7 +344,13 @@ def _warn_of_other_names(bids_dir: Path, subjects: Collection[str]) -> None:
             *(_some(names), suffix),
         )
     for suffix, names in _of_other_names(bids_dir, subjects, "_echo-").items():
-        if suffix not in phase and suffix not in SPIN_ECHOES:
+        if suffix.lower().startswith(PARTS_AS_SUFFIX):
+            log.warning(
+                "%s: named after the part of the signal, which BIDS says as part-: rename to "
+                "sub-01_echo-1_part-mag_MEGRE.nii.gz and sub-01_echo-1_part-phase_MEGRE.nii.gz.",
+                _some(names, most=3),
+            )
+        elif suffix not in phase and suffix not in SPIN_ECHOES:
             log.warning(
                 "%s: magnitude of what may be a gradient echo of several echoes, which gives R2* "
                 'and no susceptibility; --bids-filter-file with {"gre": {"suffix": "%s"}} reads '
@@ -353,6 +359,10 @@ def _warn_of_other_names(bids_dir: Path, subjects: Collection[str]) -> None:
                 *(_some(names, most=3), suffix),
             )
 
+
+PARTS_AS_SUFFIX = ("mag", "phase", "real", "imag")
+"""How converters begin the suffix of a part of the signal: ``phase``, ``magnitude1``,
+``imaginary``."""
 
 SPIN_ECHOES = ("MESE", "T2w", "PDT2", "VFA", "TB1EPI")
 """Images whose echoes do not decay with T2*, and echo-planar ones for the transmit field."""

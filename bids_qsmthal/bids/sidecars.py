@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bids_qsmthal.core.errors import DataError, raise_if_disk_fails
-from bids_qsmthal.core.files import check_file
+from bids_qsmthal.core.files import UTF16_MARKS, check_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     """Return the text of a file; JSON is UTF-8, but names of people and places come in Latin-1."""
     stored = path.read_bytes()
+    if stored.startswith(UTF16_MARKS):
+        log.warning("%s: the file is UTF-16 and is read as such; save it as UTF-8.", path)
+        # ValueError where it ends within a letter, as for text that is no JSON.
+        return stored.decode("utf-16")
     try:
         return stored.decode("utf-8-sig")
     except UnicodeDecodeError as error:

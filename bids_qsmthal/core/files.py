@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -57,6 +58,10 @@ def check_inside(root: Path, *places: Path) -> None:
                 f"{place}: is a link that leads out of {root}, to {real}; expected a folder in it; "
                 "remove the link, then run the same command again."
             )
+
+
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""First bytes of what Windows and spreadsheets save as "Unicode" text."""
 
 
 def check_file(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_qsmthal.core.errors import DataError, of_system
-from bids_qsmthal.core.files import check_file, plain_cell
+from bids_qsmthal.core.files import UTF16_MARKS, check_file, plain_cell
 
 MISSING = frozenset({"n/a", "", "na", "nan", "none"})
 """BIDS writes n/a; the others are what spreadsheets make of it."""
@@ -82,7 +82,10 @@ def text(path: Path) -> str:
         # name. Line ends of Windows are newlines by then.
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8.") from error
+        # Spreadsheets call it Unicode text.
+        wide = error.object.startswith(UTF16_MARKS)
+        found = "but UTF-16" if wide else f"({error.reason})"
+        raise DataError(f"{path}: not UTF-8 text {found}; save it as UTF-8.") from error
     except OSError as error:
         raise of_system(OSError(error.errno, error.strerror, str(path))) from error
 

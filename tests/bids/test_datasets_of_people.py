@@ -168,6 +168,19 @@ def test_latin_1_is_read(tmp_path: Path) -> None:
     assert read_json(path) == {"Authors": ["Andr\xe9"]}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_read_and_said(
+    tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes('\ufeff{"Authors": ["Andr\xe9"]}'.encode(encoding))
+    assert read_json(path) == {"Authors": ["Andr\xe9"]}
+    assert "UTF-16" in caplog.text
+    path.write_bytes('\ufeff{"Authors": 1}'.encode(encoding)[:-1])
+    with pytest.raises(DataError, match="not readable as JSON"):
+        read_json(path)
+
+
 @pytest.mark.parametrize("shape", [(6, 5, 4, 1, 3), (6, 5, 4, 3, 1)])
 def test_five_axes_with_one_echo_time_are_refused_in_words(
     bids_dir: Path, shape: tuple[int, ...]
@@ -318,6 +331,22 @@ def test_phase_under_another_name_is_named_with_the_filter_that_reads_it(
     (filtered,) = find_sessions(tmp_path / "bids", Selection(filters=words))
     assert filtered.gre is not None
     assert len(filtered.gre.paths) == 8
+
+
+def test_parts_that_are_named_by_the_suffix_are_called_what_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.write_dataset(tmp_path, "sub-01")
+    anat = tmp_path / "bids/sub-01/anat"
+    for part, suffix in (("mag", "magnitude"), ("phase", "phase")):
+        renamed(anat, f"*part-{part}*", f"_part-{part}_MEGRE", f"_{suffix}")
+    (anat / "sub-01_FLAIR.nii.gz").write_bytes(b"")
+    (found,) = find_sessions(tmp_path / "bids")
+    assert found.gre is None
+    said = [line for line in caplog.messages if "_phase.nii.gz" in line]
+    assert len(said) == 1
+    assert "part-phase_MEGRE.nii.gz" in said[0]
+    assert "which gives R2*" not in said[0]
 
 
 def test_echoes_under_another_name_are_named_with_the_filter_that_reads_them(
