@@ -270,13 +270,18 @@ def save_tables(
     """Save the measures with their dictionary, what was checked, and how the scan was made."""
     if run.scan is not None or run.magnitude is not None:
         # The group level compares it between scans.
-        write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), acquisition.table(run))
+        write_tsv(out.path("desc-qsmthal_acquisition", ".tsv"), _filled(acquisition.table(run)))
         write_json(out.path("desc-qsmthal_acquisition", ".json"), dict(dictionaries.ACQUISITION))
     if not checks.empty:
-        write_tsv(out.path("desc-qsmthal_quality", ".tsv"), checks)
+        write_tsv(out.path("desc-qsmthal_quality", ".tsv"), _filled(checks))
         write_json(out.path("desc-qsmthal_quality", ".json"), dict(quality.DICTIONARY))
     write_tsv(out.path("desc-qsmthal_measures", ".tsv"), table)
     write_json(out.path("desc-qsmthal_measures", ".json"), DICTIONARY)
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a file, where BIDS wants n/a in empty cells."""
+    return table.replace({"": float("nan")})
 
 
 def _save_regions(

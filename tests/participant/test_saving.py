@@ -6,12 +6,14 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 
 from bids_qsmthal import participant
 from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import FOUND
-from bids_qsmthal.participant import label_tables
+from bids_qsmthal.participant import label_tables, saving
 
 
 def test_outputs_stay_in_the_world_of_their_scan(tmp_path: Path) -> None:
@@ -47,3 +49,14 @@ def test_external_labels_are_named_by_what_they_hold() -> None:
     assert dict(zip(table["index"], table["name"], strict=True)) == dict(
         sorted(FOUND.labels.items())
     )
+
+
+def test_no_cell_of_a_table_is_empty(tmp_path: Path) -> None:
+    out = Derivatives(
+        output_dir=tmp_path, entities=(("sub", "01"),), gre_entities=(), references={}
+    )
+    checks = pd.DataFrame({"name": ["snr"], "value": [30.0], "unit": [""], "reason": [""]})
+    run = SimpleNamespace(scan=None, magnitude=None)
+    saving.save_tables(checks, checks, run, out)
+    lines = (out.folder / "sub-01_desc-qsmthal_quality.tsv").read_text().splitlines()
+    assert lines[1].split("\t") == ["snr", "30.0", "n/a", "n/a"]
