@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -156,6 +157,9 @@ def no_number(
     )
 
 
+PREFIX = re.compile("^sub[-_]", re.IGNORECASE)
+
+
 def participant_ids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the table with ``sub-`` before every participant_id.
 
@@ -168,6 +172,7 @@ def participant_ids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: no column 'participant_id'. There are: {', '.join(frame.columns)}."
         )
-    # BIDS wants sub- in the cell; many tables leave it out.
-    plain = frame["participant_id"].str.removeprefix("sub-")
+    # BIDS wants sub- in the cell; many tables leave it out, or write Sub-01, SUB-01, sub_01. Labels
+    # have neither hyphen nor underscore, so nothing of a label is lost.
+    plain = frame["participant_id"].str.replace(PREFIX, "", regex=True)
     return frame.assign(participant_id="sub-" + plain)

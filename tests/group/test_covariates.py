@@ -323,8 +323,10 @@ def test_a_word_and_a_contradicting_dictionary_are_refused(study: tuple[Path, Pa
         assembled(study)
 
 
-@pytest.mark.parametrize("spelled", ["{}", "{}.0", "sub-{}", "sub-000{}"])
-def test_people_without_leading_zeros_are_matched(study: tuple[Path, Path], spelled: str) -> None:
+@pytest.mark.parametrize("spelled", ["{}", "{}.0", "sub-{}", "sub-000{}", "SUB-{}", "Sub_{}"])
+def test_people_without_leading_zeros_or_otherwise_spelled_are_matched(
+    study: tuple[Path, Path], spelled: str
+) -> None:
     table = people(study)
     right = table.set_index("participant_id")["age"].astype(float)
     numbers = range(1, N + 1)
