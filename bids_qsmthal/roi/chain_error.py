@@ -18,7 +18,9 @@ class ChainError:
     several tissues; and the noise :math:`n` (ppb) of the field of a voxel. Echo times, number of
     echoes, field strength and signal to noise reach the number through :math:`n` alone. The
     coefficients are the maximum likelihood of 291 intervals of 31 simulated heads, rounded up; fits
-    to half of the heads were held against the other half (docs/roi.md). Bias counts as error.
+    to half of the heads were held against the other half (``benchmarks/interval_fit.py``,
+    docs/roi.md). Six of these heads had bone in their masks, so the coefficients are on the wide
+    side. Bias counts as error.
 
     A phantom of ellipsoids with thin fluid errs more at 2.5 mm (-3.7 ppb) than heads do (0.9): the
     limit of ``acquired_voxel_mm3`` says so, as no interval of heads would.
