@@ -466,6 +466,7 @@ def test_anatomy_claims_only_what_was_computed_here() -> None:
             own is not None and own.lesions_filled and own.classified
         )
         assert ("refined by intensity" in text) is (own is not None and own.thalamus_refined)
+        assert ("CIT168" in text) is (own is not None and own.thalamus_refined)
         assert ("distance transforms" in text) is (own is not None and own.thickness)
         assert ("rigid transforms" in text) is (own is not None and run.scans_registered)
         assert ("deepbet" in text) is (OURS in run.brains.values())
