@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
@@ -101,9 +102,8 @@ class VisitFrame:
     def even(self, t1w: Image, visit: int) -> Image:
         """Return the T1w of a visit on the grid of the frame, its intensity that of the mean."""
         image = self.sampled(t1w, visit)
-        points = apply(image.affine, np.indices(image.shape).reshape(3, -1).T)
-        gain = np.exp(_terms(points, *_extent(self.brain)) @ self.gains[visit])
-        return image.like((image.data * gain.reshape(image.shape)).astype(np.float32))
+        gain = np.exp(_on_grid(self.brain, self.gains[visit]))
+        return image.like((image.data * gain).astype(np.float32))
 
     def strangers(self) -> tuple[int, ...]:
         """Return the visits whose brain is not that of the others."""
@@ -250,11 +250,29 @@ def _extent(brain: Image) -> tuple[Float, float]:
     return apply(brain.affine, (np.array(brain.shape) - 1) / 2), float(edges.max() / 2)
 
 
+POWERS = tuple((i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j))
+"""Of x, y and z in the polynomials to the third degree that a gain is made of."""
+
+
 def _terms(points: Float, centre: Float, half_mm: float) -> Float:
-    """Return the polynomials to the third degree that a gain is made of, shape (n, 20)."""
+    """Return the polynomials that a gain is made of at points, shape (n, 20)."""
     x, y, z = ((points - centre) / half_mm).T
-    powers = [(i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j)]
-    return np.stack([x**i * y**j * z**k for i, j, k in powers], axis=1)
+    return np.stack([x**i * y**j * z**k for i, j, k in POWERS], axis=1)
+
+
+def _on_grid(brain: Image, gain: Float) -> Float:
+    """Return the sum of all terms at every voxel of the frame, whose grid is that of cubes.
+
+    Axis by axis: twenty terms of every voxel would be gigabytes.
+    """
+    centre, half_mm = _extent(brain)
+    coefficients = np.zeros((4, 4, 4))
+    coefficients[tuple(np.transpose(POWERS))] = gain
+    x, y, z = (
+        (brain.affine[axis, axis] * np.arange(n) + brain.affine[axis, 3] - centre[axis]) / half_mm
+        for axis, n in enumerate(brain.shape)
+    )
+    return np.asarray(polynomial.polygrid3d(x, y, z, coefficients), np.float64)
 
 
 def _values(

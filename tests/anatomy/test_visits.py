@@ -9,11 +9,14 @@ from bids_qsmthal.anatomy.visits import (
     HalfWay,
     VisitFrame,
     VisitScan,
+    _extent,
     _motion,
+    _on_grid,
+    _terms,
     _without_mean,
     visit_frame,
 )
-from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.affine import apply, lattice
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
 
@@ -106,3 +109,11 @@ def test_another_person_is_a_stranger():
 def test_one_visit_is_no_change(scans):
     with pytest.raises(DataError, match="one T1w, expected two or more"):
         visit_frame(scans[:1])
+
+
+def test_a_gain_on_the_grid_is_the_one_that_was_fitted_at_points():
+    brain = Image(np.ones((9, 14, 11), np.uint8), lattice(3.0, (-12.0, 5.0, -30.0)))
+    gain = np.random.default_rng(4).normal(0, 0.3, 20)
+    points = apply(brain.affine, np.indices(brain.shape).reshape(3, -1).T)
+    expected = _terms(points, *_extent(brain)) @ gain
+    np.testing.assert_allclose(_on_grid(brain, gain).ravel(), expected, rtol=1e-12, atol=1e-12)
