@@ -15,9 +15,8 @@ from scipy import ndimage
 
 from bids_qsmthal.core.affine import apply_to_columns, between
 from bids_qsmthal.core.image import Affine, Image
-from bids_qsmthal.core.labels import SIDES
+from bids_qsmthal.core.labels import PARTS, SIDES
 from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM, LabelledEnvelope
-from bids_qsmthal.simulate.templates import NUCLEI, SMALL_NUCLEI
 from bids_qsmthal.simulate.tissues import NAMES, ROW
 
 if TYPE_CHECKING:
@@ -34,9 +33,27 @@ SHARPNESS: Final = 3
 CHUNK: Final = 1_000_000
 SUBCUTANEOUS_MM: Final = 5.0
 DEEP_LABELS: Final = tuple(
-    f"{name}_{side}" for name in (*NUCLEI, *SMALL_NUCLEI) if name != "amygdala" for side in SIDES
+    f"{name}_{side}"
+    for name in (
+        *("thalamus", "caudate", "putamen", "pallidum_external", "hippocampus"),
+        *("red_nucleus", "substantia_nigra", "dentate"),
+        *("accumbens", "pallidum_internal", "subthalamic_nucleus"),
+    )
+    for side in SIDES
 )
 """Order of the labels 1, 2, ... of the deep gray truth."""
+
+REGIONS: Final[dict[str, tuple[str, ...]]] = {
+    name.removesuffix("_L"): (name.removesuffix("_L"),) for name in DEEP_LABELS[::2]
+} | {"pallidum": PARTS}
+"""Regions of which something is true, and which of ``DEEP_LABELS`` each is made of."""
+
+
+def labels_of(region: str, sides: tuple[str, ...] = SIDES) -> tuple[int, ...]:
+    """Return the labels of one of ``REGIONS``, left and right ones by default."""
+    return tuple(
+        DEEP_LABELS.index(f"{name}_{side}") + 1 for name in REGIONS[region] for side in sides
+    )
 
 
 TRACE: Final = 0.01

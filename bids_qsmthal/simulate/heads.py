@@ -11,10 +11,12 @@ from scipy import ndimage
 
 from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.labels import PARTS
 from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.envelope import envelope
 from bids_qsmthal.simulate.head_model import NOTHING_GIVEN, Given, Head, HeadAnatomy
 from bids_qsmthal.simulate.lesions import EMPTY_MM, Terrain, draw_lesions
+from bids_qsmthal.simulate.nuclei import draw_nuclei, over_brainstem
 from bids_qsmthal.simulate.templates import templates
 from bids_qsmthal.simulate.tissues import ROW, property_of
 from bids_qsmthal.simulate.veins import draw_veins
@@ -67,6 +69,9 @@ def draw_head(
 def _draw_anatomy(parameters: Parameters, generator: np.random.Generator) -> HeadAnatomy:
     """Warp the atlas."""
     atlas = templates()
+    # Nuclei have a stream of their own: what is drawn after them does not depend on them.
+    nuclei = draw_nuclei(atlas.gray.shape, atlas.affine, generator.spawn(1)[0])
+    atlas = replace(atlas, structures=over_brainstem(atlas.structures, nuclei))
     warp = random_warp(
         atlas,
         scale=parameters.scale,
@@ -153,15 +158,20 @@ def _susceptibilities(
 ) -> NDArray[np.float32]:
     """Draw the nuclei about their means: 10 % between people of one age."""
     chi = property_of("chi_ppb")
-    for name in (
-        "caudate",
-        "putamen",
-        "pallidum",
-        "red_nucleus",
-        "substantia_nigra",
-        "dentate",
+    # Both parts of the pallidum together, and some per cent apart.
+    apart = generator.spawn(1)[0]
+    for names in (
+        ("caudate",),
+        ("putamen",),
+        PARTS,
+        ("red_nucleus",),
+        ("substantia_nigra",),
+        ("dentate",),
     ):
-        chi[ROW[name]] *= np.float32(generator.normal(1, 0.1))
+        chi[[ROW[name] for name in names]] *= np.float32(generator.normal(1, 0.1))
+    chi[ROW["pallidum_internal"]] *= np.float32(apart.normal(1, 0.05))
+    for name in ("accumbens", "subthalamic_nucleus"):
+        chi[ROW[name]] *= np.float32(apart.normal(1, 0.1))
     # Not drawn: the thalamus is what is to be measured, and its value is given.
     chi[ROW["thalamus"]] = chi[ROW["thalamus_lateral"]] = parameters.thalamus_chi_ppb
     return chi

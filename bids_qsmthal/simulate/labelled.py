@@ -5,19 +5,22 @@ Where nothing is labelled outside the brain, a head is grown round it (``envelop
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.affine import apply, apply_to_columns
 from bids_qsmthal.core.crop import Crop, around, around_each
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Affine, Image
 from bids_qsmthal.core.labels import (
     CORTICAL_PARCELS,
     LATERAL_VENTRICLE,
+    MIDBRAIN,
+    PARTS,
     SIDES,
     TABLE,
     THALAMUS,
@@ -26,11 +29,12 @@ from bids_qsmthal.core.labels import (
 from bids_qsmthal.simulate import label_maps
 from bids_qsmthal.simulate.envelope import DURA_MM, LabelledEnvelope, envelope
 from bids_qsmthal.simulate.head_model import HeadAnatomy
+from bids_qsmthal.simulate.nuclei import draw_nuclei, is_internal, over_brainstem
 from bids_qsmthal.simulate.templates import (
     NUCLEI,
     StructureMap,
     Templates,
-    small_nuclei,
+    dentate_nuclei,
     smoothed,
     stored,
 )
@@ -65,12 +69,9 @@ is 2.2 to 4.9 mm; with left and right exchanged it is 14 mm."""
 STRETCH: Final = (0.75, 1.35)
 """Limits of the atlas's size against a head's, along each axis."""
 
-SMALL_NUCLEI_WITHIN: Final = {
-    "red_nucleus": ("brainstem", "ventral_dc"),
-    "substantia_nigra": ("brainstem", "ventral_dc", "substantia_nigra"),
-    "dentate": ("cerebellar_white_matter", "cerebellar_cortex"),
-}
-"""No label map has them all: the atlas's are put where these labels are."""
+MIDBRAIN_WITHIN: Final = ("brainstem", "ventral_dc", "substantia_nigra", "cerebral_white_matter")
+DENTATE_WITHIN: Final = ("cerebellar_white_matter", "cerebellar_cortex")
+"""No label map has these nuclei: the atlas's are put where these labels are."""
 
 OUTSIDE_ROWS: Final = {
     "eye": (506,),
@@ -205,7 +206,7 @@ def _tissues(labels: Labels) -> tuple[Float, Float]:
     """
     tissue = label_maps.tissue_of(np.where(_in_brain(labels), labels, 0))
     names = ("inferior_lateral_ventricle", "lateral_ventricle", "choroid_plexus")
-    over = [index for name in (*NUCLEI, *names) for index in TABLE.pair(name)]
+    over = [index for name in (*NUCLEI, "accumbens", *names) for index in TABLE.pair(name)]
     over += [TABLE.index(name) for name in ("brainstem", "third_ventricle", "fourth_ventricle")]
     covered = np.isin(labels, over)
     tissue = np.asarray(label_maps.nearest(tissue, (tissue > 0) & ~covered, covered))
@@ -230,14 +231,32 @@ def _deep_structures(labels: Labels, affine: Affine) -> dict[str, StructureMap]:
         found["plexus"] = smoothed(plexus, sigma_mm=SOFT_MM)
     if (labels == TABLE.index("brainstem")).any():
         found["brainstem"] = smoothed(labels == TABLE.index("brainstem"), sigma_mm=SOFT_MM)
-    for name, within in SMALL_NUCLEI_WITHIN.items():
-        numbers = [index for where in within for index in TABLE.structure(where).indices]
-        found |= small_nuclei(labels.shape, affine, name, within=np.isin(labels, numbers))
-    for name in NUCLEI:
+    # The same map always has the same nuclei: they belong to the head, as its labels do.
+    generator = np.random.default_rng(zlib.crc32(labels.tobytes()))
+    within = np.isin(labels, _numbers(MIDBRAIN_WITHIN))
+    midbrain = draw_nuclei(labels.shape, affine, generator, MIDBRAIN, within)
+    found |= dentate_nuclei(labels.shape, affine, np.isin(labels, _numbers(DENTATE_WITHIN)))
+    for name in (*NUCLEI, "accumbens"):
         for side, index in zip(SIDES, TABLE.pair(name), strict=True):
             if (labels == index).any():
-                found[f"{name}_{side}"] = smoothed(labels == index, sigma_mm=SOFT_MM)
-    return found
+                found |= _labelled_nucleus(f"{name}_{side}", labels == index, affine)
+    return over_brainstem(found, midbrain)
+
+
+def _numbers(names: tuple[str, ...]) -> list[int]:
+    return [index for name in names for index in TABLE.structure(name).indices]
+
+
+def _labelled_nucleus(name: str, mask: Mask, affine: Affine) -> dict[str, StructureMap]:
+    """Return a nucleus as it is labelled; a pallidum is divided as in the atlas."""
+    nucleus, _, side = name.rpartition("_")
+    if nucleus != "pallidum":
+        return {name: smoothed(mask, sigma_mm=SOFT_MM)}
+    voxels = np.argwhere(mask).T
+    internal = np.zeros_like(mask)
+    internal[tuple(voxels)] = is_internal(apply_to_columns(affine, voxels), side)
+    parts = zip(PARTS, (mask & ~internal, internal), strict=True)
+    return {f"{part}_{side}": smoothed(m, sigma_mm=SOFT_MM) for part, m in parts if m.any()}
 
 
 def _posterior_mm(affine: Affine, shape: tuple[int, ...]) -> NDArray[np.float64]:

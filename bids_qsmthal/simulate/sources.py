@@ -27,9 +27,10 @@ TOGETHER: Final = (
     ("white",),
     ("gray",),
     ("brainstem",),
-    *((name,) for name in ("caudate", "putamen", "pallidum", "hippocampus", "amygdala")),
-    *((name,) for name in ("red_nucleus", "substantia_nigra", "dentate")),
+    *(("caudate",), ("putamen",), ("pallidum_external", "pallidum_internal")),
+    *(("hippocampus",), ("amygdala",), ("red_nucleus",), ("substantia_nigra",), ("dentate",)),
     ("lesion", "enhancing"),
+    *(("accumbens",), ("subthalamic_nucleus",)),
 )
 """Tissues whose sources vary as one; each group on its own."""
 

@@ -35,7 +35,9 @@ GRAY_ROWS: Final = tuple(
         "thalamus_lateral",
         "caudate",
         "putamen",
-        "pallidum",
+        "accumbens",
+        "pallidum_external",
+        "pallidum_internal",
         "hippocampus",
         "amygdala",
     )
@@ -47,6 +49,7 @@ WHITE_ROWS: Final = tuple(
         "brainstem",
         "red_nucleus",
         "substantia_nigra",
+        "subthalamic_nucleus",
         "dentate",
         "lesion",
         "enhancing",

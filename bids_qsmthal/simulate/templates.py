@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -36,13 +37,12 @@ CLASSES: Final = (
 """Read off the template's histogram; the weights give the tissue fractions of an adult brain
 (gray 46, white 39, CSF 15 %) where an average brain gives gray 58 and CSF 8 %."""
 
-SMALL_NUCLEI: Final = {
-    # Centre and semi-axes in mm, right side, in the space of the atlas; sizes after the volumes of
-    # Keuken 2014 (NeuroImage 94:40-46); the dentate is drawn solid.
-    "red_nucleus": ((5.0, -21.0, -9.0), (2.9, 3.0, 3.6)),
-    "substantia_nigra": ((10.5, -17.5, -12.0), (2.2, 5.5, 2.6)),
-    "dentate": ((15.0, -57.0, -34.0), (4.0, 7.0, 3.5)),
-}
+DENTATE_MM: Final = ((15.0, -57.0, -34.0), (4.0, 7.0, 3.5))
+"""Centre and semi-axes, right side, in the space of the atlas: no atlas that may be carried has the
+dentate nucleus. It is drawn solid."""
+
+FINER: Final = ("caudate", "putamen", "pallidum")
+"""Nuclei that are drawn from a finer atlas (``simulate.nuclei``): here they are twice too small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ class Templates:
     brain
         Everything inside the skull; 0.5 is its border.
     structures
-        Name such as ``thalamus_L`` to its probability in a box.
+        Name such as ``thalamus_L`` to its probability in a box; later ones lie over earlier ones.
     ventricles
         ``ventricle_L``, ``ventricle_R`` (lateral), ``ventricle_M`` (third and fourth).
     atria
@@ -95,10 +95,12 @@ def templates() -> Templates:
     brain = ndimage.binary_fill_holes(t1w.data > 0)
     gray, white, csf = _tissues(t1w.data, brain)
     labels = stored("desc-deepgray_dseg").data
+    gray, white, csf = _without_nuclei((gray, white, csf), labels)
     structures = {"brainstem": smoothed(labels == ATLAS.index("brainstem"))}
-    for name in SMALL_NUCLEI:
-        structures |= small_nuclei(t1w.shape, t1w.affine, name)
+    structures |= dentate_nuclei(t1w.shape, t1w.affine)
     for name in NUCLEI:
+        if name in FINER:
+            continue
         for side, index in zip(SIDES, ATLAS.pair(name), strict=True):
             structures[f"{name}_{side}"] = smoothed(labels == index)
     ventricles = {
@@ -125,6 +127,13 @@ def stored(name: str) -> Image:
         return nifti.load(path, dtype=np.uint8)
 
 
+def stored_names(name: str) -> dict[int, str]:
+    """Return the label table of an image of the packaged atlas: number to name."""
+    table = files("bids_qsmthal") / "data" / "atlas" / f"{name}.tsv"
+    rows = csv.DictReader(table.read_text().splitlines(), delimiter="\t")
+    return {int(row["index"]): row["name"] for row in rows}
+
+
 def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     """Return gray, white matter and CSF by prior and brightness together.
 
@@ -142,6 +151,27 @@ def _tissues(t1w: NDArray[np.uint8], brain: NDArray[np.bool_]) -> list[Float]:
     return [np.asarray(part / total * brain, dtype=np.float32) for part in found]
 
 
+def _without_nuclei(
+    tissues: tuple[Float, Float, Float], labels: NDArray[np.uint8]
+) -> tuple[Float, Float, Float]:
+    """Return the tissues as if basal ganglia and midbrain nuclei were what is beside them.
+
+    The nuclei of a person are laid over them, and lie elsewhere than those of the atlas.
+    """
+    finer = [index for name in FINER for index in ATLAS.pair(name)]
+    # In front of ventricles and thalami, which are laid over them.
+    covered = np.isin(labels, finer) | ((stored("desc-subcortex_dseg").data > 0) & (labels == 0))
+    where = ndimage.distance_transform_edt(covered, return_distances=False, return_indices=True)
+    source = tuple(axis[covered] for axis in where)
+    filled = []
+    for part in tissues:
+        copy = part.copy()
+        copy[covered] = part[source]
+        filled.append(copy)
+    gray, white, csf = filled
+    return gray, white, csf
+
+
 def smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
     """Return a mask as a smooth map whose level 0.5 is its border, without the steps of voxels."""
     # The margin holds the tails of the filter: four of its standard deviations and more.
@@ -153,24 +183,19 @@ def smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
     return StructureMap(smooth, crop)
 
 
-def small_nuclei(
-    shape: tuple[int, int, int],
-    affine: Affine,
-    name: str,
-    within: NDArray[np.bool_] | None = None,
+def dentate_nuclei(
+    shape: tuple[int, int, int], affine: Affine, within: NDArray[np.bool_] | None = None
 ) -> dict[str, StructureMap]:
-    """Return both sides of one of ``SMALL_NUCLEI`` on a grid; a side that has no voxel is left out.
+    """Return both dentate nuclei on a grid; a side that has no voxel is left out.
 
     Parameters
     ----------
     shape, affine
         The grid; ``affine`` leads to atlas mm, and its axes may lie in any way.
-    name
-        Of the nucleus.
     within
-        Where it may lie; anywhere by default.
+        Where they may lie; anywhere by default.
     """
-    centre_mm, radii_mm = SMALL_NUCLEI[name]
+    centre_mm, radii_mm = DENTATE_MM
     points = apply_to_columns(affine, np.indices(shape).reshape(3, -1))
     parts = {}
     for side, sign in (("L", -1), ("R", 1)):
@@ -180,5 +205,5 @@ def small_nuclei(
         if within is not None:
             inside &= within
         if inside.any():
-            parts[f"{name}_{side}"] = smoothed(inside, sigma_mm=0.6)
+            parts[f"dentate_{side}"] = smoothed(inside, sigma_mm=0.6)
     return parts

@@ -6,6 +6,10 @@ white matter -30 ppb, air 0.36 and bone -11.3 against -9.05 ppm of water (Schenc
 doi 10.1118/1.597854). Relaxation: Wansapura 1999 (J Magn Reson Imaging 9:531-538) and Stanisz 2005
 (doi 10.1002/mrm.20605), rounded. R2* of deep gray follows its iron, as susceptibility does. The
 nuclei of the thalamus vary about its mean (see ``compositions``).
+
+The subthalamic nucleus has .6 of the susceptibility of the substantia nigra (60 and 100 ppb at 7 T:
+Schaefer 2012, doi 10.1002/hbm.21404). Both parts of the pallidum have one mean. No figure was found
+for the accumbens: it is assumed to lie between cortex and caudate, nearer to the latter.
 """
 
 from __future__ import annotations
@@ -37,12 +41,15 @@ TISSUES: Final = {
     "thalamus_lateral": Tissue(-20.0, 20.0, 0.95, 0.073, 0.74),
     "caudate": Tissue(42.0, 22.0, 1.27, 0.082, 0.82),
     "putamen": Tissue(62.0, 27.0, 1.19, 0.075, 0.80),
-    "pallidum": Tissue(122.0, 40.0, 0.96, 0.058, 0.74),
+    "accumbens": Tissue(30.0, 20.0, 1.29, 0.084, 0.82),
+    "pallidum_external": Tissue(122.0, 40.0, 0.96, 0.058, 0.74),
+    "pallidum_internal": Tissue(122.0, 40.0, 0.96, 0.058, 0.74),
     "hippocampus": Tissue(12.0, 16.0, 1.35, 0.092, 0.84),
     "amygdala": Tissue(12.0, 16.0, 1.38, 0.092, 0.84),
     "brainstem": Tissue(-15.0, 20.0, 0.93, 0.072, 0.72),
     "red_nucleus": Tissue(85.0, 34.0, 0.95, 0.060, 0.74),
     "substantia_nigra": Tissue(95.0, 38.0, 0.97, 0.060, 0.74),
+    "subthalamic_nucleus": Tissue(60.0, 30.0, 0.95, 0.064, 0.74),
     "dentate": Tissue(80.0, 35.0, 1.00, 0.064, 0.75),
     # Enhancing lesions differ in T1 after contrast alone (``GADOLINIUM_T1_S``).
     "lesion": Tissue(5.0, 13.0, 1.60, 0.150, 0.88),

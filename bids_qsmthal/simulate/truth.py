@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_qsmthal.core.image import Affine, Image
-from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.core.labels import SIDES
+from bids_qsmthal.simulate.compositions import DEEP_LABELS, REGIONS, labels_of
 from bids_qsmthal.simulate.signals import block_mean
 
 if TYPE_CHECKING:
@@ -111,11 +112,10 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
         return float(chi[np.isin(label, wanted)].mean())
 
     regions = {}
-    for number in range(1, len(DEEP_LABELS), 2):
+    for name in REGIONS:
         # A slab may end before a structure: then nothing is true of it.
-        if np.isin(label, (number, number + 1)).any():
-            name = DEEP_LABELS[number - 1].removesuffix("_L")
-            regions[name] = mean(number, number + 1) - csf_ppb
+        if np.isin(label, labels_of(name)).any():
+            regions[name] = mean(*labels_of(name)) - csf_ppb
     return {
         "chi_relative_csf": {
             "L": mean(1) - csf_ppb,
@@ -137,11 +137,9 @@ def source_values(model: FineModel) -> dict[str, object]:
     if model.iron_ppm is None:
         return {}
     clean = (model.vein < NO_VEIN_FRACTION) & ~model.lesion
-    regions = {
-        name.removesuffix("_L"): np.isin(model.deep, (number, number + 1)) & clean
-        for number, name in enumerate(DEEP_LABELS, start=1)
-        if name.endswith("_L")
-    } | {"lesion": model.lesion & (model.vein < NO_VEIN_FRACTION)}
+    regions = {name: np.isin(model.deep, labels_of(name)) & clean for name in REGIONS} | {
+        "lesion": model.lesion & (model.vein < NO_VEIN_FRACTION)
+    }
     found = {}
     for name, region in regions.items():
         if region.any():
@@ -170,9 +168,10 @@ def structural_values(truth: StructuralTruth) -> dict[str, object]:
     """Return volumes (mm3) and counts on the T1w grid."""
     voxel = truth.tissue.voxel_volume_mm3
     volumes = {name: value * voxel for name, value in truth.volumes_voxels.items()}
-    for name in DEEP_LABELS[::2]:
-        region = name.removesuffix("_L")
-        volumes[f"{region}_LR"] = volumes[f"{region}_L"] + volumes[f"{region}_R"]
+    for region, parts in REGIONS.items():
+        for side in SIDES:
+            volumes[f"{region}_{side}"] = sum(volumes[f"{part}_{side}"] for part in parts)
+        volumes[f"{region}_LR"] = sum(volumes[f"{region}_{side}"] for side in SIDES)
     volumes["ventricle_lateral"] = float(truth.ventricle.data.sum()) * voxel
     volumes["intracranial"] = float((truth.tissue.data > 0).sum()) * voxel
     volumes["lesion"] = float(truth.lesion.data.sum()) * voxel
