@@ -8,13 +8,15 @@ LABELS is a folder of label maps (``bids_qsmthal simulate --labels``), such as S
 heads (doi 10.1016/j.media.2023.102789). Heads take three protocols, FLAIR slices of 1, 3 and 5 mm
 and 0 to 40 mL of lesions in turn, each from its own seed; atrophy is what they have. ``images``
 makes T1w, post-contrast T1w and FLAIR and measures them as the app does; ``whole`` makes all scans
-and runs the app. Both write a row a head to OUT (``images.tsv``, ``whole.tsv``) as soon as it is
-known and then print the bars: means over heads, and the worst head. ``bars`` prints them again.
+and runs the app (``--protocol NAME``: one for all heads). Both write a row a head to OUT
+(``images.tsv``, ``whole.tsv``) as soon as it is known and then print the bars: means over heads,
+and the worst head. ``bars`` prints them again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,12 +32,14 @@ from scipy import ndimage
 
 from bids_qsmthal import anatomy, lesions, simulate
 from bids_qsmthal.anatomy.thickness import Thickness, mean_thickness_mm, thickness_map
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.files import write_tsv
 from bids_qsmthal.core.image import Image, resample
-from bids_qsmthal.core.labels import TABLE, TissueClass
+from bids_qsmthal.core.labels import MIDBRAIN, PARTS, SIDES, TABLE, Region, TissueClass, parsed
 from bids_qsmthal.participant.structural import lesion_context
 from bids_qsmthal.simulate import label_maps
+from bids_qsmthal.simulate.compositions import labels_of
 from bids_qsmthal.simulate.labelled import SOFT_MM, placed
 
 LESION_ML = (0.0, 3.0, 8.0, 16.0, 40.0)
@@ -49,6 +53,7 @@ THALAMI = ((10, 1), (49, 2))
 """Our number and the truth's."""
 
 NUCLEI = ("putamen", "caudate", "pallidum", "accumbens")
+DEEP = (*NUCLEI, *PARTS, *MIDBRAIN)
 
 VENTRICLES = (4, 43, 5, 44)
 GRAY = 2
@@ -78,6 +83,7 @@ BARS = (
     Bar("pallidum_dice", "mean", 0.80, most=False),
     Bar("accumbens_%", "mean absolute", 12.0),
     Bar("accumbens_dice", "mean", 0.80, most=False),
+    *(Bar(f"{nucleus} error_ppb", "mean absolute", 4.0) for nucleus in DEEP),
     Bar("gray_matter_%", "mean absolute", 2.5),
     Bar("ventricles_%", "mean absolute", 4.0),
     Bar("brain_dice", "mean", 0.965, most=False),
@@ -107,10 +113,14 @@ class Head(NamedTuple):
         return simulate.GivenFiles(labels=(self.path,)).of(0)
 
 
-def plan(folder: Path, seed: int, wanted: list[str] | None) -> list[Head]:
+def plan(
+    folder: Path, seed: int, wanted: list[str] | None, protocol: str | None = None
+) -> list[Head]:
     """Plan a participant in each head; which of them are wanted changes none."""
     paths = sorted(path for path in folder.iterdir() if path.name.endswith((".nii.gz", ".mgz")))
     protocols = list(simulate.PROTOCOLS.values())
+    if protocol is not None:
+        protocols = [simulate.PROTOCOLS[protocol]] * len(protocols)
     chi = np.random.default_rng(seed).permutation(np.linspace(*CHI_PPB, len(paths)))
     heads = []
     for order, (path, drawn) in enumerate(
@@ -290,7 +300,55 @@ def whole(head: Head, out: Path, options: list[str]) -> dict[str, object]:
             row["covered"] = float(table["low"] <= table["truth"] <= table["high"])
         elif table["truth"] > 0 and measure[0] == "volume":
             row[f"{measure[1]}_%"] = percent(table["estimate"], table["truth"])
+    for truth in (folder / "truth").glob("sub-*"):
+        row |= nuclei_of_run(truth, folder / "derivatives" / truth.name / "anat")
     return row
+
+
+def nuclei_of_run(truth: Path, found: Path) -> dict[str, float]:
+    """Return errors of each deep nucleus: ppb (both sides) with its SE, volume in % and Dice.
+
+    NaN where the app measured none. Dice is of voxels of T1w, each side for itself; truth of a
+    volume is the sum of fractions.
+    """
+    name = truth.name
+    numbers = json.loads((truth / "truth.json").read_text())
+    true_chi, true_mm3 = numbers["roi_chi_relative_csf"], numbers["volume_mm3"]
+    table = pd.read_csv(
+        found / f"{name}_desc-qsmthal_measures.tsv", sep="\t", keep_default_na=False
+    )
+    values = pd.to_numeric(
+        table.set_index(["measure", "region", "hemisphere"])["value"], errors="coerce"
+    )
+    true = nifti.load(truth / f"{name}_space-T1w_desc-deepgray_dseg.nii.gz").data
+    row = {}
+    for nucleus in DEEP:
+        value, error = (
+            values.get((measure, nucleus, "LR"), np.nan)
+            for measure in ("chi_relative_csf", "chi_relative_csf_se")
+        )
+        row[f"{nucleus} true_ppb"] = true_chi[nucleus]
+        row[f"{nucleus} error_ppb"] = value - true_chi[nucleus]
+        row[f"{nucleus} se_ppb"] = error
+        masks = [(ours_of(nucleus, side, found, name), side) for side in SIDES]
+        row[f"{nucleus} dice"] = float(
+            np.mean([dice(ours, np.isin(true, labels_of(nucleus, (s,)))) for ours, s in masks])
+        )
+        row[f"{nucleus} %"] = float(
+            np.mean([abs(percent(m.sum(), true_mm3[f"{nucleus}_{s}"])) for m, s in masks])
+        )
+    return row
+
+
+def ours_of(nucleus: str, side: str, found: Path, name: str) -> np.ndarray:
+    """Return the app's label of a nucleus on T1w (1 mm): its numbers, or its table of names."""
+    if nucleus in NUCLEI:
+        index = dict(zip(SIDES, TABLE.pair(nucleus), strict=True))[side]
+        return nifti.load(found / f"{name}_desc-deepgray_dseg.nii.gz").data == index
+    stem = found / f"{name}_desc-smallnuclei_dseg"
+    names = pd.read_csv(f"{stem}.tsv", sep="\t").set_index("index")["name"]
+    own = [index for index, text in names.items() if parsed(text) == Region(nucleus, side)]
+    return np.isin(nifti.load(Path(f"{stem}.nii.gz")).data, own)
 
 
 def joined(table: pd.DataFrame, bar: Bar) -> float:
@@ -328,13 +386,14 @@ def main() -> None:
     words.add_argument("paths", type=Path, nargs="+")
     words.add_argument("--heads", nargs="+", help="names without endings; all by default")
     words.add_argument("--seed", type=int, default=31)
+    words.add_argument("--protocol", choices=sorted(simulate.PROTOCOLS))
     chosen, options = words.parse_known_args()
     if chosen.what == "bars":
         show(pd.concat([pd.read_csv(path, sep="\t") for path in chosen.paths]))
         return
     folder, out = chosen.paths
     rows = []
-    for head in plan(folder, chosen.seed, chosen.heads):
+    for head in plan(folder, chosen.seed, chosen.heads, chosen.protocol):
         row = images(head) if chosen.what == "images" else whole(head, out, options)
         print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         rows.append(row)

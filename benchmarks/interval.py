@@ -29,7 +29,7 @@ from labelled_heads import labelled_scene
 from bids_qsmthal import qsm, roi, simulate
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import phase
-from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.compositions import DEEP_LABELS, FREESURFER
 from bids_qsmthal.simulate.echoes import Scene, echo_signals
 from bids_qsmthal.simulate.effects import PLAIN
 from bids_qsmthal.simulate.gradient_echo import FineModel, fields, fine_model
@@ -42,9 +42,6 @@ SIX = tuple(round(0.0043 + 0.0055 * echo, 4) for echo in range(6))
 ELEVEN = tuple(round(0.0043 + 0.0047 * echo, 4) for echo in range(11))
 AT_7T = tuple(round(0.003 + 0.004 * echo, 4) for echo in range(5))
 AT_1_5T = tuple(round(0.006 + 0.009 * echo, 4) for echo in range(5))
-
-INDICES = dict(zip(DEEP_LABELS[:10], (10, 49, 11, 50, 12, 51, 13, 52, 17, 53), strict=True))
-"""FreeSurfer's numbers of the structures that the truth labels first."""
 
 SHIFT_MM = 0.5
 """Standard deviation along each axis by which the labels lie beside the truth."""
@@ -229,7 +226,7 @@ def _values(found: roi.RegionResults) -> pd.Series:
 def segmentation(model: FineModel, generator: np.random.Generator) -> roi.Segmentation:
     """Return the true labels on the fine grid, moved as by a registration."""
     labels = np.zeros(model.deep.shape, np.int16)
-    for name, index in INDICES.items():
+    for name, index in FREESURFER.items():
         labels[model.deep == DEEP_LABELS.index(name) + 1] = index
     left, right = (np.argwhere(labels == index).mean(axis=0) for index in (10, 49))
     across = (right - left).astype(np.float32)

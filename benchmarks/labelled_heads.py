@@ -19,7 +19,7 @@ from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import lattice
 from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.compositions import DEEP_LABELS, FREESURFER
 from bids_qsmthal.simulate.echoes import Scene
 from bids_qsmthal.simulate.fields import dipole_field, shimmed
 from bids_qsmthal.simulate.gradient_echo import FineModel
@@ -34,7 +34,7 @@ TISSUE_OF: Final = {
     "thalamus": (10, 49),
     "caudate": (11, 50),
     "putamen": (12, 51, 26, 58),
-    "pallidum": (13, 52),
+    "pallidum_external": (13, 52),
     "brainstem": (16, 512),
     "hippocampus": (17, 53),
     "amygdala": (18, 54),
@@ -48,9 +48,6 @@ TISSUE_OF: Final = {
     "air": (0,),
 }
 """What each label is made of; ventral diencephalon counts as white, accumbens as putamen."""
-
-INDICES: Final = (10, 49, 11, 50, 12, 51, 13, 52, 17, 53)
-"""FreeSurfer's numbers in the order of ``DEEP_LABELS``."""
 
 LATERAL_VENTRICLES: Final = (4, 43)
 LAST_OF_BRAIN: Final = 500
@@ -106,8 +103,10 @@ def model_of(
     chi_ppb = susceptibilities_ppb(person, rng)[row]
     chi_ppb += texture_ppb(row, affine, rng)
     deep = np.zeros(labels.shape, np.uint8)
-    for number, index in enumerate(INDICES, start=1):
-        deep[labels == index] = number
+    for name, index in FREESURFER.items():
+        # The whole pallidum counts as its external part: both have one susceptibility here.
+        if not name.startswith("pallidum_internal"):
+            deep[labels == index] = DEEP_LABELS.index(name) + 1
     ventricle = np.isin(labels, LATERAL_VENTRICLES)
     plexus = row == ROW["plexus"]
     return FineModel(
@@ -137,7 +136,7 @@ def rows_of(labels: np.ndarray) -> np.ndarray:
 def susceptibilities_ppb(person: simulate.Parameters, rng: np.random.Generator) -> np.ndarray:
     """Draw the nuclei about their means, 10 % between people; the thalamus is given."""
     chi = property_of("chi_ppb")
-    for name in ("caudate", "putamen", "pallidum"):
+    for name in ("caudate", "putamen", "pallidum_external"):
         chi[ROW[name]] *= np.float32(rng.normal(1, 0.1))
     chi[ROW["thalamus"]] = person.thalamus_chi_ppb
     return chi

@@ -24,11 +24,8 @@ import pandas as pd
 from bids_qsmthal import qsm, simulate
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.compositions import DEEP_LABELS, FREESURFER
 from bids_qsmthal.simulate.dataset import write_participant
-
-INDICES = dict(zip(DEEP_LABELS[:10], (10, 49, 11, 50, 12, 51, 13, 52, 17, 53), strict=True))
-"""FreeSurfer's numbers of the structures that the truth labels first."""
 
 TWO_MM = simulate.Protocol(
     name="2mm",
@@ -86,7 +83,7 @@ def labels(truth: simulate.Truth) -> Image:
     """Return true deep gray matter and lateral ventricles with FreeSurfer's numbers."""
     deep = truth.images["space-MEGRE_desc-deepgray_dseg"]
     found = np.zeros(deep.shape, np.int16)
-    for name, index in INDICES.items():
+    for name, index in FREESURFER.items():
         found[deep.data == DEEP_LABELS.index(name) + 1] = index
     ventricle = truth.images["space-MEGRE_label-ventricle_mask"].data > 0
     ventricle |= truth.images["space-MEGRE_label-atria_mask"].data > 0

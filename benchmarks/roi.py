@@ -22,9 +22,7 @@ from bids_qsmthal import roi
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.roi.morphology import signed_depth_mm
-
-INDICES = {1: 10, 2: 49, 3: 11, 4: 50, 5: 12, 6: 51, 7: 13, 8: 52, 9: 17, 10: 53}
-"""Truth numbers its deep nuclei from 1; these are FreeSurfer's indices."""
+from bids_qsmthal.simulate.compositions import DEEP_LABELS, FREESURFER
 
 VENTRICLES = {1: 4, 2: 43}
 
@@ -120,8 +118,8 @@ def segmentation(
     ventricles = (load(folder, "space-T1w_label-ventricle_mask").data > 0) | atria
     side = sides(deep)
     labels = np.zeros(deep.shape, dtype=np.int32)
-    for own, index in INDICES.items():
-        labels[deep.data == own] = index
+    for name, index in FREESURFER.items():
+        labels[deep.data == DEEP_LABELS.index(name) + 1] = index
     for own, index in VENTRICLES.items():
         labels[(labels == 0) & ventricles & (side == own)] = index
     direction = rng.standard_normal(3)

@@ -32,7 +32,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.qsm import phase, separation
 from bids_qsmthal.qsm.acquisition import GYROMAGNETIC_RATIO_HZ_PER_T
 from bids_qsmthal.qsm.relaxation import WeightedExponential
-from bids_qsmthal.simulate.compositions import DEEP_LABELS
+from bids_qsmthal.simulate.compositions import REGIONS, labels_of
 from bids_qsmthal.simulate.effects import Effects
 from bids_qsmthal.simulate.parameters import COARSE, with_voxels
 from bids_qsmthal.simulate.sources import SourceSpread
@@ -120,11 +120,7 @@ def regions(truth: dict[str, Image], mask: Mask) -> dict[str, Mask]:
     images = {name.removeprefix("space-MEGRE_"): image.data for name, image in truth.items()}
     inside = mask & (images["label-vein_percent"] == 0)
     lesion, labels = images["label-lesion_mask"] > 0, images["desc-deepgray_dseg"]
-    found = {
-        name.removesuffix("_L"): np.isin(labels, (number, number + 1)) & ~lesion
-        for number, name in enumerate(DEEP_LABELS, start=1)
-        if name.endswith("_L")
-    }
+    found = {name: np.isin(labels, labels_of(name)) & ~lesion for name in REGIONS}
     found = {name: _inner(region) & inside for name, region in found.items()}
     found["lesion"] = ndimage.binary_erosion(lesion) & inside
     return {name: region for name, region in found.items() if region.sum() >= FEWEST_VOXELS}

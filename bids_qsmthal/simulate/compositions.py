@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core.affine import apply_to_columns, between
 from bids_qsmthal.core.image import Affine, Image
-from bids_qsmthal.core.labels import PARTS, SIDES
+from bids_qsmthal.core.labels import PARTS, SIDES, TABLE
 from bids_qsmthal.simulate.envelope import DURA_MM, SCALP_MM, SKULL_MM, LabelledEnvelope
 from bids_qsmthal.simulate.tissues import NAMES, ROW
 
@@ -47,6 +47,16 @@ REGIONS: Final[dict[str, tuple[str, ...]]] = {
     name.removesuffix("_L"): (name.removesuffix("_L"),) for name in DEEP_LABELS[::2]
 } | {"pallidum": PARTS}
 """Regions of which something is true, and which of ``DEEP_LABELS`` each is made of."""
+
+
+FREESURFER: Final = {
+    f"{part}_{side}": index
+    for name, parts in REGIONS.items()
+    if TABLE.structure(name).indices
+    for side, index in zip(SIDES, TABLE.pair(name), strict=True)
+    for part in parts
+}
+"""FreeSurfer's number of each of ``DEEP_LABELS`` that it has a number for."""
 
 
 def labels_of(region: str, sides: tuple[str, ...] = SIDES) -> tuple[int, ...]:

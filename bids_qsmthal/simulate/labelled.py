@@ -69,6 +69,9 @@ is 2.2 to 4.9 mm; with left and right exchanged it is 14 mm."""
 STRETCH: Final = (0.75, 1.35)
 """Limits of the atlas's size against a head's, along each axis."""
 
+LABELLED: Final = ("substantia_nigra", "accumbens", *NUCLEI)
+"""Nuclei that have the shape of their labels, where there are any; later ones lie over earlier."""
+
 MIDBRAIN_WITHIN: Final = ("brainstem", "ventral_dc", "substantia_nigra", "cerebral_white_matter")
 DENTATE_WITHIN: Final = ("cerebellar_white_matter", "cerebellar_cortex")
 """No label map has these nuclei: the atlas's are put where these labels are."""
@@ -206,7 +209,7 @@ def _tissues(labels: Labels) -> tuple[Float, Float]:
     """
     tissue = label_maps.tissue_of(np.where(_in_brain(labels), labels, 0))
     names = ("inferior_lateral_ventricle", "lateral_ventricle", "choroid_plexus")
-    over = [index for name in (*NUCLEI, "accumbens", *names) for index in TABLE.pair(name)]
+    over = [index for name in (*LABELLED, *names) for index in TABLE.pair(name)]
     over += [TABLE.index(name) for name in ("brainstem", "third_ventricle", "fourth_ventricle")]
     covered = np.isin(labels, over)
     tissue = np.asarray(label_maps.nearest(tissue, (tissue > 0) & ~covered, covered))
@@ -236,11 +239,12 @@ def _deep_structures(labels: Labels, affine: Affine) -> dict[str, StructureMap]:
     within = np.isin(labels, _numbers(MIDBRAIN_WITHIN))
     midbrain = draw_nuclei(labels.shape, affine, generator, MIDBRAIN, within)
     found |= dentate_nuclei(labels.shape, affine, np.isin(labels, _numbers(DENTATE_WITHIN)))
-    for name in (*NUCLEI, "accumbens"):
+    for name in LABELLED:
         for side, index in zip(SIDES, TABLE.pair(name), strict=True):
             if (labels == index).any():
                 found |= _labelled_nucleus(f"{name}_{side}", labels == index, affine)
-    return over_brainstem(found, midbrain)
+    drawn = {name: part for name, part in midbrain.items() if name not in found}
+    return over_brainstem(found, drawn)
 
 
 def _numbers(names: tuple[str, ...]) -> list[int]:

@@ -171,5 +171,5 @@ def test_tissue_moves_and_the_thalamus_stays():
     moved = TissueOffset(ppb=-20.0).moved(chi)
     assert moved[ROW["gray"]] == chi[ROW["gray"]] - 20
     assert moved[ROW["white"]] == chi[ROW["white"]] - 20
-    for name in ("thalamus", "csf", "pallidum"):
+    for name in ("thalamus", "csf", "pallidum_internal"):
         assert moved[ROW[name]] == chi[ROW[name]]

@@ -15,7 +15,7 @@ def test_the_plain_tissues_hold_the_sources_that_their_decay_asks_for() -> None:
     iron, myelin = plain_sources(property_of("chi_ppb"))
     np.testing.assert_allclose(iron - myelin, property_of("chi_ppb"), atol=1e-3)
     assert min(iron.min(), myelin.min()) >= 0
-    for name in ("white", "thalamus", "pallidum", "lesion"):
+    for name in ("white", "thalamus", "pallidum_external", "lesion"):
         made = (iron[ROW[name]] + myelin[ROW[name]]) * RELAXIVITY_HZ_PER_PPM / 1000
         rest = property_of("r2star_hz")[ROW[name]] - 1 / property_of("t2_s")[ROW[name]]
         assert made == pytest.approx(rest, abs=0.01)
