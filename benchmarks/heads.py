@@ -344,8 +344,8 @@ def ours_of(nucleus: str, side: str, found: Path, name: str) -> np.ndarray:
     """Return the app's label of a nucleus on T1w (1 mm): its numbers, or its table of names."""
     if nucleus in NUCLEI:
         index = dict(zip(SIDES, TABLE.pair(nucleus), strict=True))[side]
-        return nifti.load(found / f"{name}_desc-deepgray_dseg.nii.gz").data == index
-    stem = found / f"{name}_desc-smallnuclei_dseg"
+        return nifti.load(found / f"{name}_space-T1w_desc-deepgray_dseg.nii.gz").data == index
+    stem = found / f"{name}_space-T1w_desc-smallnuclei_dseg"
     names = pd.read_csv(f"{stem}.tsv", sep="\t").set_index("index")["name"]
     own = [index for index, text in names.items() if parsed(text) == Region(nucleus, side)]
     return np.isin(nifti.load(Path(f"{stem}.nii.gz")).data, own)

@@ -29,13 +29,14 @@ from bids_qsmthal.core.labels import (
 from bids_qsmthal.simulate import label_maps
 from bids_qsmthal.simulate.envelope import DURA_MM, LabelledEnvelope, envelope
 from bids_qsmthal.simulate.head_model import HeadAnatomy
-from bids_qsmthal.simulate.nuclei import draw_nuclei, is_internal, over_brainstem
+from bids_qsmthal.simulate.nuclei import draw_nuclei, is_internal, over_brainstem, side_by_side
 from bids_qsmthal.simulate.templates import (
     NUCLEI,
     StructureMap,
     Templates,
     dentate_nuclei,
     smoothed,
+    soft,
     stored,
 )
 from bids_qsmthal.simulate.tissues import ROW
@@ -259,8 +260,15 @@ def _labelled_nucleus(name: str, mask: Mask, affine: Affine) -> dict[str, Struct
     voxels = np.argwhere(mask).T
     internal = np.zeros_like(mask)
     internal[tuple(voxels)] = is_internal(apply_to_columns(affine, voxels), side)
+    whole = smoothed(mask, sigma_mm=SOFT_MM).crop
     parts = zip(PARTS, (mask & ~internal, internal), strict=True)
-    return {f"{part}_{side}": smoothed(m, sigma_mm=SOFT_MM) for part, m in parts if m.any()}
+    return side_by_side(
+        {
+            f"{part}_{side}": StructureMap(soft(whole.cut(own), SOFT_MM), whole)
+            for part, own in parts
+            if own.any()
+        }
+    )
 
 
 def _posterior_mm(affine: Affine, shape: tuple[int, ...]) -> NDArray[np.float64]:

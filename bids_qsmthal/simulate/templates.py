@@ -178,9 +178,12 @@ def smoothed(mask: NDArray[np.bool_], *, sigma_mm: float = 0.8) -> StructureMap:
     crop = around(mask, margin=(4, 4, 4))
     if crop is None:
         raise ValueError("the atlas has no voxel of this structure")
-    # In voxels, which are 1 mm in the atlas.
-    smooth = ndimage.gaussian_filter(crop.cut(mask).astype(np.float32), sigma_mm)
-    return StructureMap(smooth, crop)
+    return StructureMap(soft(crop.cut(mask), sigma_mm), crop)
+
+
+def soft(mask: NDArray[np.bool_], sigma_mm: float) -> Float:
+    """Return a mask of voxels of 1 mm with a smooth border."""
+    return np.asarray(ndimage.gaussian_filter(mask.astype(np.float32), sigma_mm))
 
 
 def dentate_nuclei(

@@ -7,12 +7,13 @@ import pytest
 
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.labels import PARTS, parsed
 from bids_qsmthal.simulate.compositions import DEEP_LABELS, FREESURFER, REGIONS, labels_of
 from bids_qsmthal.simulate.heads import draw_head
 from bids_qsmthal.simulate.labelled import read_anatomy
-from bids_qsmthal.simulate.nuclei import Variation, draw_nuclei, is_internal
-from bids_qsmthal.simulate.templates import stored, stored_names, templates
+from bids_qsmthal.simulate.nuclei import Variation, draw_nuclei, is_internal, side_by_side
+from bids_qsmthal.simulate.templates import StructureMap, stored, stored_names, templates
 from bids_qsmthal.simulate.tissues import ROW
 from bids_qsmthal.simulate.warps import random_warp
 from tests.simulate.label_head import label_head
@@ -24,7 +25,19 @@ def drawn(seed: int = 0, **options: object) -> dict[str, np.ndarray]:
     """Return the masks of one person on the grid of the atlas."""
     atlas = stored("T1w")
     found = draw_nuclei(atlas.shape, atlas.affine, np.random.default_rng(seed), **options)
-    return {name: part.crop.paste(part.probability) > 0.5 for name, part in found.items()}
+    return {
+        name: part.crop.paste(fraction) > 0.5
+        for (name, part), fraction in zip(found.items(), laid(found), strict=True)
+    }
+
+
+def laid(maps: dict[str, StructureMap]) -> list[np.ndarray]:
+    """Return the fraction of each map of one box, laid over each other as ``compositions`` does."""
+    fractions: list[np.ndarray] = []
+    for part in maps.values():
+        own = np.clip(0.5 + 2 * (part.probability - 0.5), 0, 1)
+        fractions = [*(fraction * (1 - own) for fraction in fractions), own]
+    return fractions
 
 
 def labelled() -> dict[str, np.ndarray]:
@@ -49,7 +62,7 @@ def test_without_variation_nuclei_are_those_of_the_atlas() -> None:
 
 def test_each_person_has_other_nuclei_near_those_of_the_atlas() -> None:
     true = labelled()
-    people = [drawn(seed) for seed in range(6)]
+    people = [drawn(seed) for seed in range(4)]
     for name, mask in true.items():
         middle = np.argwhere(mask).mean(axis=0)
         moved_mm = [np.linalg.norm(np.argwhere(one[name]).mean(axis=0) - middle) for one in people]
@@ -120,6 +133,22 @@ def test_nuclei_do_not_change_what_else_is_drawn(small_parameters) -> None:
     np.testing.assert_array_equal(thalamus, templates().structures["thalamus_L"].probability)
     parts = [head.chi_ppb[ROW[name]] for name in PARTS]
     assert parts[0] != parts[1]
+
+
+def test_nothing_lies_between_nuclei_that_touch() -> None:
+    x = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+    crop = Crop((0, 0, 0), (20, 4, 4), (20, 4, 4))
+    left, right = (
+        StructureMap(np.clip(0.5 + 0.5 * signed, 0, 1).astype(np.float32), crop)
+        for signed in (np.minimum(x - 4.5, 10 - x), np.minimum(x - 10, 15.5 - x))
+    )
+    first, second = laid(side_by_side({"left": left, "right": right}))
+    np.testing.assert_allclose(first[10], 0.5, atol=1e-6)
+    np.testing.assert_allclose(second[10], 0.5, atol=1e-6)
+    np.testing.assert_allclose((first + second)[5:16], 1, atol=1e-6)
+    np.testing.assert_allclose((first + second)[:4], 0, atol=1e-6)
+    # Without it a quarter of the border would be what lies below.
+    assert sum(laid({"left": left, "right": right}))[10].max() == 0.75
 
 
 def test_regions_of_the_truth_hold_every_label_once() -> None:
