@@ -215,7 +215,8 @@ def small_nuclei(
     """Return ``SMALL_NUCLEI`` and their names.
 
     Both parts of the pallidum are cut and filled to its refined outline, each voxel by the nearer
-    of both. T1w hardly shows the nuclei of the midbrain: they stay where the registration puts
+    of both, after they were shifted onto its centre: T1w shows no border between them, and where
+    the outline lies beside the warped atlas, one part would take the other's place. T1w hardly shows the nuclei of the midbrain: they stay where the registration puts
     them, where no other structure is. They are not outlined on susceptibility, for a mean over
     voxels that were chosen by their value is too high.
     """
@@ -232,7 +233,21 @@ def small_nuclei(
             for index in kept
             if regions[index].hemisphere == side and regions[index].name in PARTS
         ]
-        inside = deepgray == pallidum
-        distances = np.stack([distance_mm(warped == index, voxel_mm) for index in parts])
-        own[inside] = np.array(parts, np.uint8)[distances.argmin(axis=0)][inside]
+        own[deepgray == pallidum] = _nearer_part(warped, parts, deepgray == pallidum, voxel_mm)
     return own, kept
+
+
+def _nearer_part(
+    warped: Labels, parts: list[int], inside: Mask, voxel_mm: tuple[float, float, float]
+) -> Labels:
+    """Return which part each voxel of an outline is, once the parts have its centre."""
+    distances = [distance_mm(warped == index, voxel_mm) for index in parts]
+    whole = np.isin(warped, parts)
+    voxels = np.argwhere(inside)
+    if all((warped == index).any() for index in parts) and len(voxels):
+        voxels = voxels - (voxels.mean(axis=0) - np.argwhere(whole).mean(axis=0))
+    at_voxels = [
+        ndimage.map_coordinates(distance, voxels.T, order=1, mode="nearest")
+        for distance in distances
+    ]
+    return np.array(parts, np.uint8)[np.argmin(at_voxels, axis=0)]

@@ -29,7 +29,13 @@ from bids_qsmthal.core.labels import (
 from bids_qsmthal.simulate import label_maps
 from bids_qsmthal.simulate.envelope import DURA_MM, LabelledEnvelope, envelope
 from bids_qsmthal.simulate.head_model import HeadAnatomy
-from bids_qsmthal.simulate.nuclei import draw_nuclei, is_internal, over_brainstem, side_by_side
+from bids_qsmthal.simulate.nuclei import (
+    draw_nuclei,
+    is_internal,
+    midbrain_affine,
+    over_brainstem,
+    side_by_side,
+)
 from bids_qsmthal.simulate.templates import (
     NUCLEI,
     StructureMap,
@@ -192,7 +198,8 @@ def _templates(head: LabelMap, crop: Crop, to_atlas: Affine) -> Templates:
         # What is inside the skull and not tissue is fluid, labelled or not.
         csf=np.asarray(1 - gray - white),
         brain=ndimage.gaussian_filter(crop.cut(head.brain).astype(np.float32), 1.0),
-        structures=_deep_structures(labels, affine),
+        # Voxels have about 1 mm.
+        structures=_deep_structures(labels, affine, float(head.brain.sum())),
         ventricles={
             name: smoothed(np.isin(labels, numbers), sigma_mm=SOFT_MM)
             for name, numbers in ventricles.items()
@@ -227,7 +234,7 @@ def _in_brain(labels: Labels) -> Mask:
     ) & ~np.isin(labels, (label_maps.SKULL, label_maps.HEAD))
 
 
-def _deep_structures(labels: Labels, affine: Affine) -> dict[str, StructureMap]:
+def _deep_structures(labels: Labels, affine: Affine, brain_mm3: float) -> dict[str, StructureMap]:
     """Return plexus, brainstem and nuclei, those that are labelled and those that are drawn."""
     found = {}
     plexus = np.isin(labels, TABLE.pair("choroid_plexus"))
@@ -238,7 +245,9 @@ def _deep_structures(labels: Labels, affine: Affine) -> dict[str, StructureMap]:
     # The same map always has the same nuclei: they belong to the head, as its labels do.
     generator = np.random.default_rng(zlib.crc32(labels.tobytes()))
     within = np.isin(labels, _numbers(MIDBRAIN_WITHIN))
-    midbrain = draw_nuclei(labels.shape, affine, generator, MIDBRAIN, within)
+    ventral_dc = np.isin(labels, TABLE.pair("ventral_dc"))
+    to_midbrain = midbrain_affine(affine, ventral_dc, brain_mm3)
+    midbrain = draw_nuclei(labels.shape, to_midbrain, generator, MIDBRAIN, within)
     found |= dentate_nuclei(labels.shape, affine, np.isin(labels, _numbers(DENTATE_WITHIN)))
     for name in LABELLED:
         for side, index in zip(SIDES, TABLE.pair(name), strict=True):

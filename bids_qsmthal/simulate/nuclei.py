@@ -20,7 +20,7 @@ from scipy import ndimage
 from bids_qsmthal.core.affine import apply, apply_to_columns
 from bids_qsmthal.core.crop import Crop, around, between
 from bids_qsmthal.core.distance import distance_mm
-from bids_qsmthal.core.labels import LATERAL_VENTRICLE, MIDBRAIN, PARTS, parsed
+from bids_qsmthal.core.labels import LATERAL_VENTRICLE, MIDBRAIN, PARTS, SIDES, parsed
 from bids_qsmthal.simulate.templates import StructureMap, stored, stored_names
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ MARGIN: Final = 8
 
 EDGE_SIGMA_MM: Final = 0.8
 """Takes the steps of voxels off a border, as for other structures of the atlas."""
+
+SEARCH_MM: Final = 5
+PER_MM2: Final = 0.002
+"""A shift of 5 mm must bring 5 % more of the midbrain nuclei into the ventral diencephalon."""
 
 VENTRICLE_MM: Final = 4.0
 """Nuclei do not move at the wall of a lateral ventricle, of which the caudate and the accumbens are
@@ -222,6 +226,50 @@ def _inside_mm(mask: Mask) -> Float:
     """Return the distance to the border of a mask of 1 mm voxels, positive inside."""
     inside, outside = distance_mm(~mask, (1, 1, 1)), distance_mm(mask, (1, 1, 1))
     return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32)
+
+
+def midbrain_affine(affine: Affine, ventral_dc: Mask, brain_mm3: float) -> Affine:
+    """Return where the nuclei of the midbrain lie in a labelled head, as voxel to atlas mm.
+
+    They are as large beside the brain as in the atlas, and moved to where most of them lies in the
+    ventral diencephalon: FreeSurfer counts them to it but for their lower ends. Registration plays
+    no part in it.
+
+    Parameters
+    ----------
+    affine
+        Voxels of 1 mm to atlas mm, from landmarks.
+    ventral_dc
+        Where the label is; if nowhere, nothing is moved.
+    brain_mm3
+        Volume inside the skull.
+    """
+    atlas = _atlas()
+    inside = np.max([atlas.outlines[f"{n}_{s}"].signed_mm for n in MIDBRAIN for s in SIDES], axis=0)
+    points = apply(atlas.affine, np.argwhere(inside > 0))
+    centre = points.mean(axis=0)
+    voxel_mm3 = abs(float(np.linalg.det(affine[:3, :3])))
+    atlas_mm3 = float((stored("T1w").data > 0).sum())
+    factor = np.cbrt(atlas_mm3 / (brain_mm3 * voxel_mm3))
+    sized = np.diag([factor] * 3 + [1.0])
+    sized[:3, 3] = (1 - factor) * centre
+    back = np.linalg.inv(sized @ affine)
+    ways = [np.array(way, float) for way in product(range(-SEARCH_MM, SEARCH_MM + 1), repeat=3)]
+    index = apply(back, points).T
+    shares = [
+        _share(ventral_dc, index + (back[:3, :3] @ way)[:, None]) - way @ way * PER_MM2
+        for way in ways
+    ]
+    best = ways[int(np.argmax(shares))] if ventral_dc.any() else np.zeros(3)
+    moved = np.eye(4)
+    moved[:3, 3] = -best
+    return np.asarray(moved @ sized @ affine)
+
+
+def _share(mask: Mask, index: NDArray[np.float64]) -> float:
+    """Return how many of some indices (3, n) lie in a mask, as a fraction."""
+    near = np.clip(np.round(index).astype(int), 0, np.array(mask.shape)[:, None] - 1)
+    return float(mask[tuple(near)].mean())
 
 
 def is_internal(points_mm: NDArray[np.floating], side: str) -> Mask:
