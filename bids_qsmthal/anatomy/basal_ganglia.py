@@ -215,10 +215,11 @@ def small_nuclei(
     """Return ``SMALL_NUCLEI`` and their names.
 
     Both parts of the pallidum are cut and filled to its refined outline, each voxel by the nearer
-    of both, after they were shifted onto its centre: T1w shows no border between them, and where
-    the outline lies beside the warped atlas, one part would take the other's place. T1w hardly shows the nuclei of the midbrain: they stay where the registration puts
-    them, where no other structure is. They are not outlined on susceptibility, for a mean over
-    voxels that were chosen by their value is too high.
+    of both, once they are shifted onto its centre: T1w shows no border between them, and where the
+    outline lies beside the warped atlas, one part would take the other's place. T1w hardly shows
+    the nuclei of the midbrain: they stay where the registration puts them, where no other structure
+    is. They are not outlined on susceptibility, for a mean over voxels that were chosen by their
+    value is too high.
     """
     names = atlas.names(SUBCORTEX_TABLE)
     regions = {index: parsed(name) for index, name in names.items()}
@@ -241,13 +242,17 @@ def _nearer_part(
     warped: Labels, parts: list[int], inside: Mask, voxel_mm: tuple[float, float, float]
 ) -> Labels:
     """Return which part each voxel of an outline is, once the parts have its centre."""
-    distances = [distance_mm(warped == index, voxel_mm) for index in parts]
-    whole = np.isin(warped, parts)
     voxels = np.argwhere(inside)
-    if all((warped == index).any() for index in parts) and len(voxels):
-        voxels = voxels - (voxels.mean(axis=0) - np.argwhere(whole).mean(axis=0))
-    at_voxels = [
-        ndimage.map_coordinates(distance, voxels.T, order=1, mode="nearest")
-        for distance in distances
+    present = [index for index in parts if (warped == index).any()]
+    if len(present) < len(parts) or not len(voxels):
+        # The field of view cut one off.
+        return np.full(len(voxels), (*present, *parts)[0], np.uint8)
+    middle = np.argwhere(np.isin(warped, parts)).mean(axis=0)
+    there = (voxels - voxels.mean(axis=0) + middle).T
+    distances = [
+        ndimage.map_coordinates(
+            distance_mm(warped == index, voxel_mm), there, order=1, mode="nearest"
+        )
+        for index in parts
     ]
-    return np.array(parts, np.uint8)[np.argmin(at_voxels, axis=0)]
+    return np.asarray(np.array(parts, np.uint8)[np.argmin(distances, axis=0)])

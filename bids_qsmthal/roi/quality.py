@@ -207,9 +207,8 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         name="pallidum_relative_csf_ppb",
         unit="ppb",
-        check=(20.0, 300.0),
-        source="a wrong sign makes it negative; 31 to 52 ppb in twelve simulated people, in whom "
-        "half of the label is white matter, 122 ppb in a head that FreeSurfer segmented",
+        check=(40.0, 300.0),
+        source="a wrong sign makes it negative; sanity range of deep gray QSM at 3 T",
     ),
     Limit(
         name="vein_share",

@@ -133,6 +133,28 @@ def test_the_parts_fill_the_pallidum_and_the_midbrain_gives_way_to_labels():
     assert {parsed(name).name for name in names.values()} == set(SMALL_NUCLEI)
 
 
+def test_both_parts_of_the_pallidum_keep_their_share_where_the_outline_lies_beside_the_atlas():
+    """The atlas divides the box in the middle; five voxels off, it would give 3 rows of 8."""
+    deepgray = np.roll(true_numbers(labels()), 5, axis=1)
+
+    found, _ = small_nuclei(labels(), deepgray, (1.0, 1.0, 1.0))
+
+    for external, internal, whole in ((4, 5, 13), (24, 25, 52)):
+        inside = deepgray == whole
+        assert (found == external).sum() == (found == internal).sum() == inside.sum() / 2
+        rows = [np.argwhere(found == part)[:, 1] for part in (external, internal)]
+        assert rows[0].max() < rows[1].min()
+
+
+def test_a_part_that_the_field_of_view_cut_off_leaves_the_pallidum_to_the_other():
+    warped = labels()
+    warped[warped == 5] = 0
+
+    found, _ = small_nuclei(warped, true_numbers(labels()), (1.0, 1.0, 1.0))
+
+    assert (found[true_numbers(labels()) == 13] == 4).all()
+
+
 @pytest.fixture(scope="module")
 def centres() -> dict[str, np.ndarray]:
     image = atlas.template(SUBCORTEX_TABLE)
