@@ -157,7 +157,7 @@ def test_choroid_plexus_is_tissue_and_no_ventricle():
     labels[8:14, 9:15, 9:15] = 31
     labels[16:24, 18:22, 6:18] = 10
     affine = lattice(1.0, (-20, -12, -12))
-    structures = labelled._deep_structures(labels, affine)
+    structures = labelled._deep_structures(labels, affine, labels.size)
     plexus = structures["plexus"].probability > 0.5
     assert plexus.sum() == pytest.approx(6**3, rel=0.1)
     parts = labelled._templates(

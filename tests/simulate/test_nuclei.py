@@ -63,13 +63,16 @@ def test_without_variation_nuclei_are_those_of_the_atlas() -> None:
 def test_each_person_has_other_nuclei_near_those_of_the_atlas() -> None:
     true = labelled()
     people = [drawn(seed) for seed in range(4)]
+    spread = []
     for name, mask in true.items():
         middle = np.argwhere(mask).mean(axis=0)
         moved_mm = [np.linalg.norm(np.argwhere(one[name]).mean(axis=0) - middle) for one in people]
         assert 0.1 < np.mean(moved_mm) < 1.5, name
         volumes = np.array([one[name].sum() for one in people]) / mask.sum()
-        assert 0.02 < volumes.std() < 0.15, name
+        assert volumes.std() < 0.15, name
+        spread.append(volumes.std())
         assert volumes.mean() == pytest.approx(1, abs=0.1), name
+    assert np.mean(spread) > 0.03
     # The same in all people would be found again by registering the same atlas.
     assert dice(people[0]["red_nucleus_L"], people[1]["red_nucleus_L"]) < 0.9
 

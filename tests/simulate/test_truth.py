@@ -11,7 +11,7 @@ CALCIFIED_PPM = -0.6
 
 def model_with_a_calcification():
     """Atria of pure CSF round a calcification whose border shares its voxels with CSF."""
-    shape = (20, 20, 12)
+    shape = (20, 24, 12)
     fraction = np.zeros(shape, np.float32)
     fraction[4:7, 4:8, 4:8] = 0.2
     fraction[5, 5:7, 5:7] = 1.0
