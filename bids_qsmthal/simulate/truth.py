@@ -95,6 +95,8 @@ def gre_images(
 def susceptibility_values(model: FineModel) -> dict[str, object]:
     """Return the true relative susceptibilities (ppb), over fine voxels without vein or lesion.
 
+    That of the thalamus is the mean over all of it, that of other nuclei is that of their tissue.
+
     The reference is the CSF of the atria: voxels that hold the least plexus are left out, for a
     hundredth of a calcification weighs as much as six parts per billion.
     """
@@ -111,11 +113,12 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
     def mean(*wanted: int) -> float:
         return float(chi[np.isin(label, wanted)].mean())
 
-    regions = {}
+    regions = {"thalamus": mean(1, 2) - csf_ppb}
     for name in REGIONS:
+        inside = _tissue(model.deep, labels_of(name)) & clean
         # A slab may end before a structure: then nothing is true of it.
-        if np.isin(label, labels_of(name)).any():
-            regions[name] = mean(*labels_of(name)) - csf_ppb
+        if name not in regions and inside.any():
+            regions[name] = 1000 * float(model.chi_ppm[inside].mean(dtype=np.float64)) - csf_ppb
     return {
         "chi_relative_csf": {
             "L": mean(1) - csf_ppb,
@@ -127,6 +130,17 @@ def susceptibility_values(model: FineModel) -> dict[str, object]:
         "chi_brain_mean_ppb": brain_ppb,
         "roi_chi_relative_csf": regions,
     }
+
+
+def _tissue(deep: NDArray[np.uint8], wanted: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the voxels of a nucleus that hold nothing else, or all where it has no inside.
+
+    What is true of a nucleus is the susceptibility of its tissue. Voxels of its border hold what is
+    beside it, some 100 ppb lower: a thin nucleus would have another truth than a thick one.
+    """
+    region = np.isin(deep, wanted)
+    inner = ndimage.binary_erosion(region)
+    return np.asarray(inner if inner.any() else region)
 
 
 def source_values(model: FineModel) -> dict[str, object]:
