@@ -10,10 +10,12 @@ import numpy as np
 from bids_qsmthal.core.labels import SIDES, of_thalamus, region
 from bids_qsmthal.roi.masks import MaskSource
 from bids_qsmthal.roi.reference import LABELS, ReferenceRegion
+from bids_qsmthal.roi.transfer import least_depth_mm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from bids_qsmthal.core.image import Affine, Image
     from bids_qsmthal.qsm import Mask
     from bids_qsmthal.roi.inputs import Inputs, Segmentation
     from bids_qsmthal.roi.masks import Masks
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi.regions import Regions
     from bids_qsmthal.roi.transfer import Transfer
 
+CORE_DEPTHS_MM = (0.5, 0.25, 0.0)
+"""How deep a voxel must lie in a nucleus to be measured; less where too few would remain.
+
+An outline in voxels of 1 mm is half a millimetre uncertain, and what is beside a nucleus rich in
+iron differs from it by 100 ppb.
+"""
+
 CORE_SHARE = 0.9
-"""Share of a voxel that a nucleus must fill to be measured, as for the thalamus."""
+"""Share of a voxel that a nucleus must fill where too few lie inside as a whole."""
 
 MINIMUM_VOXELS = 10
 """A small nucleus keeps its rim if fewer voxels than this would remain."""
@@ -58,7 +67,7 @@ def measured_regions(inputs: Inputs, regions: Regions, masks: Masks) -> Iterator
         yield replace(half, lost=lost)
     if regions.labels is None or inputs.segmentation is None:
         return
-    yield from _labelled(regions, inputs.segmentation.names, inputs.method)
+    yield from _labelled(regions, inputs.segmentation, inputs.method)
     yield from _small(regions, inputs.segmentation, inputs.method)
     if regions.nuclei is not None:
         inside = masks.thalamus.labels > 0
@@ -71,11 +80,11 @@ def _halves(name: str, labels: Labels, method: str, source: MaskSource) -> Itera
         yield MeasuredRegion(name, hemisphere, mask, 0, method, source)
 
 
-def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterator[MeasuredRegion]:
+def _labelled(regions: Regions, known: Segmentation, method: str) -> Iterator[MeasuredRegion]:
     """Yield the other deep nuclei: their inner voxels, or all of them if they are tiny."""
     carried = regions.labels
     assert carried is not None  # noqa: S101 - the caller has looked
-    for name, group in _grouped(carried, names):
+    for name, group in _grouped(carried, known.names):
         # The thalamus has a mask of its own; ventricles are what others are measured against.
         if name == "thalamus" or "ventricle" in name:
             continue
@@ -84,8 +93,7 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
         for index, hemisphere in group:
             own = np.asarray(carried.labels.data) == index
             inner = own & regions.usable & ~regions.lesions
-            # A rim voxel holds up to half of a neighbour that may differ by 100 ppb.
-            core = inner & (carried.fraction(index) >= CORE_SHARE)
+            core = _core(inner, index, carried, known.deepgray, known.gre_to_t1w)
             mask = core if core.sum() >= MINIMUM_VOXELS else inner
             lost = int(own.sum() - mask.sum())
             yield MeasuredRegion(name, hemisphere, mask, lost, method, MaskSource.SEGMENTATION)
@@ -95,15 +103,29 @@ def _labelled(regions: Regions, names: Mapping[int, str], method: str) -> Iterat
             yield MeasuredRegion(name, "LR", both, total_lost, method, MaskSource.SEGMENTATION)
 
 
+def _core(inner: Mask, index: int, carried: Transfer, source: Image, gre_to_t1w: Affine) -> Mask:
+    """Return the voxels that lie in a label as deep as enough of them do.
+
+    Where too few lie inside as a whole, those that it fills by ``CORE_SHARE``.
+    """
+    label = source.like(np.asarray(source.data) == index)
+    depth_mm = least_depth_mm(label, carried.labels, world=gre_to_t1w)
+    for depth in CORE_DEPTHS_MM:
+        core = inner & (depth_mm >= depth)
+        if core.sum() >= MINIMUM_VOXELS:
+            return np.asarray(core)
+    return np.asarray(inner & (carried.fraction(index) >= CORE_SHARE))
+
+
 def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, str, Mask, Mask]]:
     """Yield name, side, label and core of each small nucleus that no label of FreeSurfer shows.
 
-    The core is what is wholly inside, outside of lesions. These nuclei are thinner than
-    two voxels of a coarse scan, and their neighbours differ by 100 ppb: a rim would be measured,
-    not the nucleus.
+    The core is what lies inside (``CORE_DEPTHS_MM``), outside of lesions. These nuclei are thinner
+    than two voxels of a coarse scan, and their neighbours differ by 100 ppb: a rim would be
+    measured, not the nucleus.
     """
     carried = regions.small_nuclei
-    if carried is None or regions.labels is None:
+    if carried is None or known.small_nuclei is None or regions.labels is None:
         return
     drawn = {name for name, _ in _grouped(regions.labels, known.names)}
     for name, group in _grouped(carried, known.small_nuclei_names):
@@ -112,8 +134,8 @@ def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, st
             continue
         for index, hemisphere in group:
             own = np.asarray(carried.labels.data) == index
-            core = own & regions.usable & ~regions.lesions
-            core &= carried.fraction(index) >= CORE_SHARE
+            inner = own & regions.usable & ~regions.lesions
+            core = _core(inner, index, carried, known.small_nuclei, known.gre_to_t1w)
             yield name, hemisphere, own, core
 
 
