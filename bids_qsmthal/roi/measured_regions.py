@@ -125,7 +125,7 @@ def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, st
     measured, not the nucleus.
     """
     carried = regions.small_nuclei
-    if carried is None or known.small_nuclei is None or regions.labels is None:
+    if carried is None or regions.small_source is None or regions.labels is None:
         return
     drawn = {name for name, _ in _grouped(regions.labels, known.names)}
     for name, group in _grouped(carried, known.small_nuclei_names):
@@ -135,7 +135,7 @@ def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, st
         for index, hemisphere in group:
             own = np.asarray(carried.labels.data) == index
             inner = own & regions.usable & ~regions.lesions
-            core = _core(inner, index, carried, known.small_nuclei, known.gre_to_t1w)
+            core = _core(inner, index, carried, regions.small_source, known.gre_to_t1w)
             yield name, hemisphere, own, core
 
 

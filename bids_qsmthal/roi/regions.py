@@ -10,6 +10,7 @@ import numpy as np
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.labels import ATLAS, LATERAL_VENTRICLE, SIDES, TABLE, THALAMUS, Group, region
 from bids_qsmthal.roi import transfer
+from bids_qsmthal.roi.midbrain import groups_of, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 IRON_RICH = TABLE.members(Group.IRON_RICH)
 """Neighbours of the thalamus that are as bright as a half-filled vein voxel."""
+
+TISSUE_CSF = 0.3
+"""A voxel with a smaller share of CSF counts as tissue where midbrain nuclei are sought."""
 
 VENTRICLES = ATLAS.indices(Group.VENTRICLES)
 
@@ -38,8 +42,9 @@ class Regions:
         Deep gray nuclei and ventricles; None without a segmentation.
     nuclei
         Thalamic nuclei; None if not segmented.
-    small_nuclei
-        Parts of the pallidum and nuclei of the midbrain; None if not segmented.
+    small_nuclei, small_source
+        Parts of the pallidum and nuclei of the midbrain, the latter moved to where the map shows
+        them; the same on the T1w grid. None if not segmented.
     share, depth_mm
         Of each thalamus (``L``, ``R``): fraction of each voxel, depth of its shallowest point.
     atria_depth_mm, ventricles_depth_mm
@@ -62,6 +67,7 @@ class Regions:
     labels: transfer.Transfer | None = None
     nuclei: transfer.Transfer | None = None
     small_nuclei: transfer.Transfer | None = None
+    small_source: Image | None = None
     atria_depth_mm: Array | None = None
     ventricles_depth_mm: Array | None = None
     csf_probability: Array | None = None
@@ -83,6 +89,13 @@ def regions_on_gre(inputs: Inputs) -> Regions:
     if probability is not None:
         # Sulci and cisterns have no label; the ventricles' labels are sharper than the probability.
         csf_share = np.maximum(csf_share, probability)
+    lesions = _lesions(known, chi)
+    small = None
+    if known.small_nuclei is not None:
+        # Tissue without a label, or the brainstem, whose label reaches up to these nuclei.
+        bare = np.isin(carried.labels.data, (0, ATLAS.index("brainstem")))
+        tissue = usable & bare & ~lesions & (csf_share < TISSUE_CSF)
+        small = settled(known.small_nuclei, groups_of(known.small_nuclei_names), chi, tissue, world)
     return Regions(
         usable=usable,
         side=_side(*_left_and_right(carried), usable, chi),
@@ -90,16 +103,13 @@ def regions_on_gre(inputs: Inputs) -> Regions:
         depth_mm={
             name: _depth(known, (index,), chi) for name, index in zip(SIDES, THALAMUS, strict=True)
         },
-        lesions=_lesions(known, chi),
+        lesions=lesions,
         csf_share=csf_share,
         iron_rich=_iron_rich(known, carried),
         labels=carried,
         nuclei=None if known.nuclei is None else transfer.labels(known.nuclei, chi, world=world),
-        small_nuclei=(
-            None
-            if known.small_nuclei is None
-            else transfer.labels(known.small_nuclei, chi, world=world)
-        ),
+        small_nuclei=None if small is None else transfer.labels(small, chi, world=world),
+        small_source=small,
         atria_depth_mm=_atria_depth(known, chi),
         ventricles_depth_mm=_depth(known, LATERAL_VENTRICLE, chi),
         csf_probability=probability,

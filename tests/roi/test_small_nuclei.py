@@ -38,6 +38,7 @@ def scan(voxel_mm: float, deepgray: dict[int, tuple[slice, slice, slice]]) -> Re
         iron_rich=nowhere,
         labels=transfer.labels(Image(large, fine), chi, world=fine),
         small_nuclei=transfer.labels(Image(small, fine), chi, world=fine),
+        small_source=Image(small, fine),
     )
 
 
@@ -47,7 +48,6 @@ def known(names: dict[int, str] | None = None) -> Segmentation:
         deepgray=empty,
         gre_to_t1w=np.eye(4),
         names=names or {},
-        small_nuclei=Image(SMALL, np.eye(4)),
         small_nuclei_names=NAMES,
     )
 
@@ -59,8 +59,8 @@ def test_fine_voxels_resolve_all_and_each_core_lies_inside():
         (one.name, one.hemisphere): int(one.mask.sum()) for one in _small(regions, known(), "m")
     }
 
-    # Of a cube of 9 voxels 7 a side lie half a voxel inside; of the rod 3 x 3 x 9 too few do (7), and
-    # so those count that lie less deep.
+    # Of a cube of 9 voxels 7 a side lie half a voxel inside; of the rod 3 x 3 x 9 too few do (7):
+    # those count that lie less deep.
     rod = found.pop(("subthalamic_nucleus", "L"))
     assert MINIMUM_VOXELS <= rod <= 81
     assert found == {
