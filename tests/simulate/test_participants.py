@@ -99,8 +99,13 @@ def test_true_volumes_are_those_of_the_masks(small_participant):
         counted = (tissue.data == label).sum() * voxel
         assert counted == pytest.approx(volumes[name], rel=tolerance), name
     deep = images(small_participant)["space-T1w_desc-deepgray_dseg"].data
-    for label, name in ((1, "thalamus_L"), (2, "thalamus_R"), (3, "caudate_L")):
-        assert (deep == label).sum() * voxel == pytest.approx(volumes[name], rel=0.03), name
+    # The tail of a caudate is as thin as these voxels of 2 mm.
+    for label, name, tolerance in (
+        (1, "thalamus_L", 0.03),
+        (2, "thalamus_R", 0.03),
+        (3, "caudate_L", 0.06),
+    ):
+        assert (deep == label).sum() * voxel == pytest.approx(volumes[name], rel=tolerance), name
     lesion = images(small_participant)["space-T1w_label-lesion_mask"].data
     assert volumes["lesion"] == lesion.sum() * voxel
     assert volumes["intracranial"] == (tissue.data > 0).sum() * voxel
