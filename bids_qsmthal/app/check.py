@@ -181,9 +181,11 @@ def examine(session: Session, settings: Settings, *, voxels: bool) -> Found:
     if voxels:
         usable = replace(found, problems=tuple(problems)).usable
         _tried(problems, None, atlases.read_all, settings.atlases, session)
+        # A run ends at its only scan; that nothing belongs to it any more is no fault of its own.
+        brought = found.external_files if usable.any_scan else {}
         results = {
             key: _tried(problems, None, input_checks.external_result, key, item, usable)
-            for key, item in found.external_files.items()
+            for key, item in brought.items()
         }
         sound = {key: result for key, result in results.items() if result is not None}
         _tried(problems, None, given_field.check, signal, sound, settings)

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal.app.cli import main
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, MissingInputError
 from tests.conftest import write_json
 from tests.tiny import write_labels, write_participant
 
@@ -294,3 +294,20 @@ def test_brought_labels_that_miss_the_scan_are_a_problem(study: Path, tmp_path: 
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj), shifted), path)
     words = ["check", str(study), "-q", "--participant-label", "01"]
     assert main([*words, "-d", f"manual={tmp_path / 'manual'}"]) == DataError.exit_code
+
+
+@pytest.mark.slow
+def test_labels_of_a_scan_that_cannot_be_used_are_no_second_problem(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for scan in ("T1w", "ce-gadolinium_T1w"):
+        (study / "sub-02" / "anat" / f"sub-02_{scan}.nii.gz").unlink()
+    # One echo of several is gone, so the gradient echo, the only scan, cannot be used.
+    for path in (study / "sub-02" / "anat").glob("*echo-2*"):
+        path.unlink()
+    write_labels(tmp_path / "mine", "sub-02")
+    words = ["check", str(study), "--participant-label", "02", "-d", f"mine={tmp_path / 'mine'}"]
+    assert main(words) == MissingInputError.exit_code
+    said = "".join(capsys.readouterr())
+    assert "an echo is missing" in said
+    assert "could belong" not in said
