@@ -165,7 +165,7 @@ def images(head: Head) -> dict[str, object]:
         **_anatomy_errors(segmented, made.truth),
         **_nuclei_errors(segmented, head.path, made.truth),
         "thickness_error_mm": segmented.thickness_mean_mm["whole"] - true_thickness_mm(head.path),
-        **_lesion_errors(found.mask, enhanced.mask, made.truth, head.person.parameters),
+        **_lesion_errors(found, enhanced.mask, made.truth, head.person.parameters),
     }
 
 
@@ -247,13 +247,13 @@ def _filled(mask: np.ndarray) -> np.ndarray:
 
 
 def _lesion_errors(
-    found: Image, enhanced: Image, truth: simulate.Truth, person: simulate.Parameters
+    found: lesions.Lesions, enhanced: Image, truth: simulate.Truth, person: simulate.Parameters
 ) -> dict[str, float]:
     """Return errors of lesions; NaN for what the head has no part in."""
     true, active = (
         truth.images[f"space-T1w_label-{name}_mask"].data > 0 for name in ("lesion", "enhancing")
     )
-    row = score(found.data > 0, true, found.voxel_volume_mm3)
+    row = score(found.mask.data > 0, true, found.mask.voxel_volume_mm3)
     some = row["true_ml"] >= LESION_ML[1] / 2
     parts = each(enhanced.data > 0, active, enhanced)
     # A table without rows has no types: then nothing could be told apart.
@@ -261,7 +261,9 @@ def _lesion_errors(
     large = parts["diameter_mm"].astype(float) >= 5
     result = {
         "true_ml": row["true_ml"],
-        "lesion_%": percent(row["found_ml"], row["true_ml"]) if some else np.nan,
+        # The volume that is reported; of its mask beside it.
+        "lesion_%": percent(found.corrected_mm3 / 1000, row["true_ml"]) if some else np.nan,
+        "lesion_mask_%": percent(row["found_ml"], row["true_ml"]) if some else np.nan,
         "false_lesion_ml": np.nan if true.any() else row["found_ml"],
         # NaN where no true one is as large.
         "enhancing_missed": float((~is_found[large & is_true]).mean()),

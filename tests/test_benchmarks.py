@@ -12,6 +12,7 @@ from scipy import ndimage
 from bids_qsmthal import qsm, simulate
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.lesions import Lesions
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -149,18 +150,37 @@ def test_a_head_is_scanned_alike_whichever_others_are_chosen(
     }
 
 
+def found_of(mask: Image, corrected_mm3: float) -> Lesions:
+    table = pd.DataFrame({"volume_mm3": [float(mask.data.sum())], "corrected_mm3": [corrected_mm3]})
+    return Lesions(mask, mask, mask, table, quality={}, warnings=())
+
+
+def test_lesion_volume_is_the_one_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = load("heads", monkeypatch)
+    block = np.zeros((20, 20, 20), np.uint8)
+    block[2:17, 2:17, 2:14] = 1  # 2700 mm3
+    image = Image(block, np.eye(4))
+    masks = {f"space-T1w_label-{name}_mask": image for name in ("lesion", "enhancing")}
+    truth = simulate.Truth({}, masks)
+    errors = heads._lesion_errors(found_of(image, 2970.0), image, truth, simulate.Parameters())
+    assert errors["lesion_%"] == pytest.approx(10)
+    assert errors["lesion_mask_%"] == pytest.approx(0)
+
+
 def test_a_head_without_enhancing_lesions_has_none_to_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     heads = load("heads", monkeypatch)
     empty = Image(np.zeros((12, 12, 12), np.uint8), np.eye(4))
     masks = {f"space-T1w_label-{name}_mask": empty for name in ("lesion", "enhancing")}
     truth = simulate.Truth({}, masks)
-    errors = heads._lesion_errors(empty, empty, truth, simulate.Parameters(lesion_ml=0.0))
+    nothing = found_of(empty, 0.0)
+    errors = heads._lesion_errors(nothing, empty, truth, simulate.Parameters(lesion_ml=0.0))
     assert errors["enhancing_false"] == 0
     assert errors["false_lesion_ml"] == 0
     assert np.isnan(errors["enhancing_missed"])
     block = empty.data.copy()
     block[2:9, 2:9, 2:9] = 1
-    found = heads._lesion_errors(empty.like(block), empty.like(block), truth, simulate.Parameters())
+    false = empty.like(block)
+    found = heads._lesion_errors(found_of(false, 343.0), false, truth, simulate.Parameters())
     assert found["enhancing_false"] == 1
     assert found["false_lesion_ml"] == pytest.approx(0.343)
 

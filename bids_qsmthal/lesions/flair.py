@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core import robust
 from bids_qsmthal.core.affine import starting_at
 from bids_qsmthal.core.crop import around_each
 from bids_qsmthal.core.errors import DataError
@@ -28,6 +30,7 @@ from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.small_lesions import small_lesions
 from bids_qsmthal.lesions.table import lesion_table
 from bids_qsmthal.lesions.ventricles import lesions_touching
+from bids_qsmthal.lesions.volume import Rescan, corrected_mm3
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class Lesions:
     mask_flair
         The mask on the FLAIR grid.
     table
-        One row per lesion, see ``lesion_table``.
+        One row per lesion, see ``lesion_table``; with ``corrected_mm3`` where it was estimated.
     quality
         Numbers to judge the input and the fit by.
     warnings
@@ -66,8 +69,34 @@ class Lesions:
 
     @property
     def volume_mm3(self) -> float:
-        """Total volume."""
+        """Total volume of the mask."""
         return float(self.mask.data.sum() * self.mask.voxel_volume_mm3)
+
+    @property
+    def corrected_mm3(self) -> float:
+        """Total volume without the bias of the outline; that of the mask where it is unknown."""
+        return float(self.table[self.volume_column].sum())
+
+    @property
+    def volume_column(self) -> str:
+        """Column of the table that holds the best known volume of each lesion."""
+        return "corrected_mm3" if "corrected_mm3" in self.table else "volume_mm3"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scan:
+    """FLAIR, the matrix of its world to that of T1w, and the grid of T1w in the box."""
+
+    flair: Image
+    world: Affine
+    frame: Image
+    box: BrainBox
+
+    def on_t1w(self, data: Volume, settings: FlairLesions) -> Volume:
+        """Return what lies on FLAIR's voxels on the grid of T1w, smoothed as the evidence is."""
+        back = np.asarray(np.linalg.inv(self.world), np.float64)
+        sampled = resample(self.flair.like(data), self.frame, world=back, order=3).data
+        return self.box.blur(sampled, settings.smoothing_mm)
 
 
 def segment_flair(
@@ -121,11 +150,21 @@ def segment_flair(
         evidence = flair_alone(on_grid, brain, box, settings)
     mask, posterior = _segment(evidence, box, settings)
     whole = context.brain.like(box.crop.paste(mask))
+    table = lesion_table(whole, context)
+    if t1w is not None:
+        # Without T1w the mask is on the voxels of FLAIR, which hide what their thickness takes.
+        table["corrected_mm3"] = _corrected_mm3(
+            mask,
+            posterior,
+            evidence,
+            _Scan(flair, world, box.crop.of(context.brain), box),
+            settings,
+        )
     return Lesions(
         mask=whole,
         probability=context.brain.like(box.crop.paste(posterior)),
         mask_flair=on_flair(whole, flair, world),
-        table=lesion_table(whole, context),
+        table=table,
         quality=evidence.quality,
         warnings=(*warnings, *evidence.warnings),
     )
@@ -161,6 +200,28 @@ def t1w_in_slices_of_flair(t1w: Image, flair: Image, world: Affine) -> Image:
     thick = flair.like(_averaged(t1w, flair, world))
     back = np.asarray(np.linalg.inv(world), np.float64)
     return t1w.like(np.maximum(resample(thick, t1w, world=back, order=3).data, 0))
+
+
+def _corrected_mm3(
+    mask: Mask,
+    posterior: Volume,
+    evidence: Evidence,
+    scan: _Scan,
+    settings: FlairLesions,
+) -> NDArray[np.float64]:
+    """Return the volume of each lesion without the bias of its outline."""
+    share = scan.frame.like(mask.astype(np.float32))
+    # One draw, always the same: the volume of a scan does not change from run to run.
+    drawn = np.random.default_rng(0).standard_normal(scan.flair.shape).astype(np.float32)
+    noise = scan.on_t1w(drawn, settings)
+    calm = evidence.white
+    sd = robust.spread(noise[calm]) if calm.any() else robust.spread(noise[evidence.brain])
+    rescan = Rescan(
+        share=scan.on_t1w(_averaged(share, scan.flair, scan.world), settings),
+        noise=noise * np.float32(evidence.noise / sd),
+    )
+    seeds = posterior > settings.seed_probability
+    return corrected_mm3(mask, seeds, evidence, rescan, scan.box, reach_mm=settings.reach_mm)
 
 
 def _segment(evidence: Evidence, box: BrainBox, settings: FlairLesions) -> tuple[Mask, Volume]:

@@ -43,6 +43,15 @@ HEIGHT_QUANTILE = 0.9
 """The height of a lesion is this quantile of its seed: near the top, yet not one voxel."""
 
 
+def heights(labels: NDArray[np.int32], count: int, excess: Volume, noise: float) -> Volume:
+    """Return the height of each seed without what noise of this standard deviation adds to it."""
+    # What the 0.9 quantile of noise alone is.
+    without: Volume = peaks(labels, count, excess, HEIGHT_QUANTILE) - np.float32(
+        noise * ndtri(HEIGHT_QUANTILE)
+    )
+    return without
+
+
 def expected_largest(number: int) -> float:
     """Return the expected largest of so many standard normal values (Blom 1958)."""
     return float(ndtri((number - 0.375) / (number + 0.25)))
@@ -76,9 +85,7 @@ def grow_to_half_height(
     labels, count = components(seeds)
     if count == 0:
         return seeds.copy()
-    height = peaks(labels, count, excess, HEIGHT_QUANTILE)
-    # What the 0.9 quantile of noise alone is.
-    height -= np.float32(noise * ndtri(HEIGHT_QUANTILE))
+    height = heights(labels, count, excess, noise)
     distance, nearest = ndimage.distance_transform_edt(
         labels == 0, box.voxel_size_mm, return_indices=True
     )

@@ -61,6 +61,11 @@ _LESIONS: Mapping[str, Any] = {
     **lesion_iron.DICTIONARY,
     # This table has a row for each connected part, also where lesions run together.
     "id": {"Description": "Number of the connected part of the mask, in this table alone."},
+    "corrected_mm3": {
+        "Description": "Volume without the bias of the outline: twice the volume of the mask minus "
+        "that of the mask outlined again in a scan of the same slices and noise.",
+        "Units": "mm3",
+    },
     "peak_sd": {
         "Description": "Largest signal beyond what the image before contrast agent predicts, in "
         "standard deviations of this difference in white matter."

@@ -208,12 +208,12 @@ def _lesions(structural: Structural) -> Iterable[dict[str, Any]]:
         return
     source = structural.sources.get("lesion", OURS)
     lesions, method = structural.lesions, "T2 lesions from FLAIR"
-    yield row("volume", "lesion", lesions.volume_mm3, "mm3", method=method, source=source)
+    yield row("volume", "lesion", lesions.corrected_mm3, "mm3", method=method, source=source)
     yield row("lesion_count", "lesion", float(lesions.count), "1", method=method, source=source)
     # Places of lesions follow from tissues and labels, which need T1w.
     if structural.prepared is None:
         return
-    sums = lesions.table.groupby("location")["volume_mm3"].agg(["sum", "size"])
+    sums = lesions.table.groupby("location")[lesions.volume_column].agg(["sum", "size"])
     # A place without lesions gets 0; without a row it would be missing at group level.
     for location, (volume_mm3, count) in sums.reindex(LOCATIONS, fill_value=0).iterrows():
         region = f"lesion_{str(location).replace(' ', '_')}"

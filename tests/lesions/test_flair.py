@@ -27,6 +27,9 @@ def test_lesions_are_found_with_their_volume_and_place(head, found, dice) -> Non
     assert dice(found.mask.data, head.lesions) > 0.9
     true_mm3 = head.lesions.sum() * head.t1w.voxel_volume_mm3
     assert found.volume_mm3 == pytest.approx(true_mm3, rel=0.1)
+    assert found.corrected_mm3 == pytest.approx(true_mm3, rel=0.1)
+    assert found.corrected_mm3 == pytest.approx(found.table["corrected_mm3"].sum())
+    assert found.volume_column == "corrected_mm3"
     assert found.count == 3
     assert sorted(found.table.location) == [
         "deep white matter",
