@@ -151,15 +151,10 @@ def segment_flair(
     mask, posterior = _segment(evidence, box, settings)
     whole = context.brain.like(box.crop.paste(mask))
     table = lesion_table(whole, context)
-    if t1w is not None:
-        # Without T1w the mask is on the voxels of FLAIR, which hide what their thickness takes.
-        table["corrected_mm3"] = _corrected_mm3(
-            mask,
-            posterior,
-            evidence,
-            _Scan(flair, world, box.crop.of(context.brain), box),
-            settings,
-        )
+    if t1w is not None and context.has_priors:
+        # FLAIR alone does not tell its noise, nor, on its own voxels, what their thickness takes.
+        scan = _Scan(flair, world, box.crop.of(context.brain), box)
+        table["corrected_mm3"] = _corrected_mm3(mask, posterior, evidence, scan, settings)
     return Lesions(
         mask=whole,
         probability=context.brain.like(box.crop.paste(posterior)),
@@ -214,8 +209,8 @@ def _corrected_mm3(
     # One draw, always the same: the volume of a scan does not change from run to run.
     drawn = np.random.default_rng(0).standard_normal(scan.flair.shape).astype(np.float32)
     noise = scan.on_t1w(drawn, settings)
-    calm = evidence.white
-    sd = robust.spread(noise[calm]) if calm.any() else robust.spread(noise[evidence.brain])
+    calm = evidence.white if evidence.white.any() else evidence.brain
+    sd = robust.spread(noise[calm])
     rescan = Rescan(
         share=scan.on_t1w(_averaged(share, scan.flair, scan.world), settings),
         noise=noise * np.float32(evidence.noise / sd),
