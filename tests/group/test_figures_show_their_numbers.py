@@ -209,3 +209,30 @@ def test_each_form_of_a_figure_is_written_under_its_own_ending() -> None:
     made = pictures.figure("A: b", "C", "D", drawing.Drawing(svg=b"s", pdf=b"p", png=b"g"))
     assert made.name == "a_b"
     assert dict(made.copies) == {"pdf": b"p", "png": b"g"}
+
+
+def test_courses_since_the_first_visit_have_their_points_colours_and_the_mean_change(
+    drawn: list[Canvas],
+) -> None:
+    courses = {
+        "sub-1": np.array([[0, 0], [1, 2.0], [3, 5.0]]),
+        "sub-2": np.array([[0, 0], [2, -4.0]]),
+        "sub-3": np.array([[0, 0], [2, 0.5]]),
+    }
+    reliable = {"sub-1": "increase", "sub-2": "decrease", "sub-3": "no"}
+    nothing = (np.nan, np.nan, np.nan)
+    change_figure.draw_since_first(
+        [("Iron (ppb)", courses, reliable), ("Volume (%)", courses, {})], [(1.5, 1.0, 2.0), nothing]
+    )
+    first, second = drawn[0].axes
+    (lines,) = [one for one in first.collections if isinstance(one, LineCollection)]
+    for segment, points in zip(lines.get_segments(), courses.values(), strict=True):
+        np.testing.assert_array_equal(segment, points)
+    colors = [to_hex(one).upper() for one in lines.get_colors()]
+    assert colors == [drawing.VERMILION, drawing.BLUE, plots.GRAY]
+    (mean,) = [line for line in first.lines if line.get_linewidth() == 2]
+    np.testing.assert_array_equal(mean.get_xydata(), [[0, 0], [3, 4.5]])
+    assert first.get_xlim()[1] > 3
+    assert first.get_ylim()[0] < -4
+    # Without an interval there is no line of the mean.
+    assert not [line for line in second.lines if line.get_linewidth() == 2]
