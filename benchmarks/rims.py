@@ -1,6 +1,6 @@
 """How well rims of lesions are told, over voxel sizes and masks of lesions.
 
-``python benchmarks/rims.py OUT.tsv [--blocks N] [--seed S] [--fit]``
+``python benchmarks/rims.py OUT.tsv [--blocks N] [--seed S] [--voxel SIZE] [--fit]``
 
 Blocks of white matter with some 25 lesions each (``simulate.rims``): field, noise, the default
 inversion, then the score of each lesion, in its true mask and in one whose border is off by 0.5 mm
@@ -23,19 +23,23 @@ from scipy import ndimage
 from bids_qsmthal.core.grid import Array
 from bids_qsmthal.qsm.inversion import Medi
 from bids_qsmthal.qsm.measurement import Measurement
+from bids_qsmthal.roi.lesion_iron import LesionImages, lesion_iron
 from bids_qsmthal.roi.morphology import signed_depth_mm
-from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
+from bids_qsmthal.roi.rim_field import unexplained_ppb
+from bids_qsmthal.roi.rims import RimRule, compressed
 from bids_qsmthal.simulate.rims import LesionBlock, LesionKind, draw_block
 
 VOXELS = {"1": (1.0, 1.0, 1.0), "1.5x1.5x2": (1.5, 1.5, 2.0), ".75x.75x3": (0.75, 0.75, 3.0)}
 NOISE_PPB = (1.0, 3.0)
 RULE = RimRule()
+ASKED = ("rim_surrounded_ppb", "rim_closed", "rim_evidence", "rim_probability")
+"""Columns of the table of lesions."""
 
 
 def reconstructed(
     voxel_size_mm: tuple[float, float, float], generator: np.random.Generator
-) -> tuple[LesionBlock, Array]:
-    """Return a block and the susceptibility (ppb) that the default inversion makes of it."""
+) -> tuple[LesionBlock, float, Array]:
+    """Return a block, its noise, and the susceptibility that the default inversion makes (ppb)."""
     noise_ppb = float(generator.uniform(*NOISE_PPB))
     block = draw_block(voxel_size_mm, generator, noise_ppb=noise_ppb)
     # T2* weighted: lesions and fluid are brighter, veins darker.
@@ -45,7 +49,7 @@ def reconstructed(
     noise = np.full(block.grid.shape, noise_ppb / 1e3, np.float32)
     seen = np.where(block.inside, magnitude, 0).astype(np.float32)
     local = Measurement(block.field_ppm, noise, seen, block.inside, block.fluid)
-    return block, 1e3 * Medi()(local, block.grid).chi_ppm
+    return block, noise_ppb, 1e3 * Medi()(local, block.grid).chi_ppm
 
 
 def misplaced(block: LesionBlock, generator: np.random.Generator) -> NDArray[np.int32]:
@@ -62,19 +66,31 @@ def misplaced(block: LesionBlock, generator: np.random.Generator) -> NDArray[np.
 
 
 def rows(
-    block: LesionBlock, chi_ppb: Array, labels: NDArray[np.int32]
+    block: LesionBlock, noise_ppb: float, chi_ppb: Array, labels: NDArray[np.int32]
 ) -> list[dict[str, float | bool]]:
     """Return one row per lesion that is large enough to be asked."""
     size_mm = block.grid.voxel_size_mm
     tissue = block.inside & (labels == 0) & ~ndimage.binary_dilation(block.fluid)
+    images = LesionImages(
+        labels=labels,
+        chi_ppb=chi_ppb,
+        usable=block.inside,
+        veins=np.zeros(labels.shape, np.bool_),
+        white=tissue,
+        reference=block.fluid,
+        voxel_size_mm=size_mm,
+        unexplained_ppb=unexplained_ppb(chi_ppb, 1e3 * block.field_ppm, block.inside, block.grid),
+        noise_ppb=np.full(labels.shape, noise_ppb, np.float32),
+        b0_direction=block.grid.b0_direction,
+    )
     made: list[dict[str, float | bool]] = []
-    for number, lesion in enumerate(block.lesions, start=1):
-        shells = shells_of(labels == number, chi_ppb, block.inside, tissue, size_mm, rule=RULE)
-        shape = None if shells is None else rim_shape(shells, rule=RULE)
-        if shape is not None:
-            truth = {"rim": lesion.kind is LesionKind.RIM, "strength_ppb": lesion.strength_ppb}
-            own = {"radius_mm": lesion.radius_mm, "kind": int(lesion.kind)}
-            made.append(truth | own | shape._asdict() | {"p": rim_probability(shape, rule=RULE)})
+    for row in lesion_iron(images, rule=RULE).dropna(subset="rim_probability").to_dict("records"):
+        lesion = block.lesions[row["id"] - 1]
+        truth = {"rim": lesion.kind is LesionKind.RIM, "strength_ppb": lesion.strength_ppb}
+        own = {"radius_mm": lesion.radius_mm, "kind": int(lesion.kind)}
+        volume_mm3 = float(np.sum(labels == row["id"]) * np.prod(size_mm))
+        found = {"diameter_mm": (6 * volume_mm3 / np.pi) ** (1 / 3)}
+        made.append(truth | own | found | {key: row[key] for key in ASKED})
     return made
 
 
@@ -91,7 +107,8 @@ def areas(rim: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, fl
 def summary(table: pd.DataFrame) -> None:
     """Print the areas, and lesions that are called wrongly, by voxel size and mask."""
     for key, group in table.groupby(["voxel", "mask"]):
-        rim, p = group["rim"].to_numpy(bool), group["p"].to_numpy()
+        rim = group["rim"].to_numpy(bool)
+        p = group["rim_probability"].to_numpy()
         roc, precision = areas(rim, p)
         called = p >= RULE.threshold
         wrong = (called & ~rim).sum() / group["seed"].nunique()
@@ -105,23 +122,25 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--voxel", choices=VOXELS, help="one size (default: all)")
     parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
     made: list[dict[str, object]] = []
-    for voxel, size_mm in VOXELS.items():
+    sizes = VOXELS if options.voxel is None else {options.voxel: VOXELS[options.voxel]}
+    for voxel, size_mm in sizes.items():
         for seed in range(options.seed, options.seed + options.blocks):
             generator = np.random.default_rng(seed)
-            block, chi_ppb = reconstructed(size_mm, generator)
+            block, noise_ppb, chi_ppb = reconstructed(size_mm, generator)
             for mask, labels in (("true", block.labels), ("off", misplaced(block, generator))):
                 where = {"voxel": voxel, "mask": mask, "seed": seed}
-                made += [where | row for row in rows(block, chi_ppb, labels)]
+                made += [where | row for row in rows(block, noise_ppb, chi_ppb, labels)]
     table = pd.DataFrame(made)
     table.to_csv(options.out, sep="\t", index=False)
     summary(table)
     if options.fit:
-        both = table["closed"] * table["explained"]
-        wall = table["surrounded_ppb"].clip(-RULE.most_ppb, RULE.most_ppb)
-        known = sm.add_constant(np.column_stack([wall, table["closed"], both]).astype(float))
+        wall = table["rim_surrounded_ppb"].clip(-RULE.most_ppb, RULE.most_ppb)
+        evidence = table["rim_evidence"].map(compressed)
+        known = sm.add_constant(np.column_stack([wall, table["rim_closed"], evidence]))
         model = sm.GLM(table["rim"].to_numpy(float), known, family=sm.families.Binomial())
         print("weights", model.fit().params.round(4).tolist())
 

@@ -70,6 +70,7 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
     regions: roi.RegionResults | None,
     gre_to_t1w: Affine,
     *,
+    acquisition: qsm.Acquisition,
     settings: Settings,
     runner: Runner,
     external: Mapping[str, External],
@@ -91,6 +92,8 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
         white=structural.anatomy.wm,
         gre_to_t1w=gre_to_t1w,
         chi_ppm=like(maps.chi_ppm),
+        field_ppm=like(maps.local_field_ppm(acquisition)),
+        noise_ppm=like(maps.noise_ppm),
         usable=like(maps.mask),
         veins=regions.masks["veins"],
         reference=regions.csf_reference,
@@ -189,9 +192,19 @@ DICTIONARY: Mapping[str, Any] = {
         "Description": "Brightest depth at the border, median over directions, less the inside.",
         "Units": "ppb",
     },
+    "rim_surrounded_ppb": {
+        "Description": "By how much the border rises above the point inside that is enclosed best "
+        "and above the surroundings, in three quarters of all directions.",
+        "Units": "ppb",
+    },
     "rim_closed": {
         "Description": "Share of the directions in which the border is brighter than inside and "
         "surroundings.",
+        "Units": "1",
+    },
+    "rim_evidence": {
+        "Description": "Natural logarithm of how much better the local field is explained with a "
+        "rim than without; from 5 on it is strong.",
         "Units": "1",
     },
     "rim_probability": {

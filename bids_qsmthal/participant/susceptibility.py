@@ -150,6 +150,7 @@ def susceptibility_results(
         regions = runner.run(REGIONS, roi.measure, measured, settings=settings.regions)
     lesions = measured_lesions(
         *(structural, maps, regions, gre_to_t1w),
+        acquisition=signal.series.acquisition,
         settings=settings,
         runner=runner,
         external=external,

@@ -123,6 +123,11 @@ class Maps:
     noise_ppm: Array
     sound: Mask
 
+    def local_field_ppm(self, acquisition: Acquisition) -> Array:
+        """Return the local field relative to B0."""
+        field: Array = self.local_field_hz * _ppm_per_hz(acquisition)
+        return field
+
     def measurement(self, magnitude: Array, acquisition: Acquisition) -> Measurement:
         """Return the total field as it was before any background was removed.
 

@@ -14,6 +14,7 @@ from bids_qsmthal.roi.reference import (
     ReferenceRule,
     csf_reference,
 )
+from bids_qsmthal.roi.rim_field import FieldRule
 from bids_qsmthal.roi.rims import RimRule
 from bids_qsmthal.roi.thalamus import ThalamusImages, ThalamusRule, thalamus
 from bids_qsmthal.roi.uncertainty import Mean
@@ -24,6 +25,7 @@ __all__ = [
     "ChainError",
     "Check",
     "ExternalRegions",
+    "FieldRule",
     "Inputs",
     "LesionIron",
     "LesionScan",

@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from bids_qsmthal.core.crop import around_each, margin_voxels
 from bids_qsmthal.core.distance import distance_mm
+from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.roi import transfer
+from bids_qsmthal.roi.rim_field import LesionBox, rim_evidence, unexplained_ppb
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
 from bids_qsmthal.roi.uncertainty import Mean, mean, plain
 
@@ -45,6 +47,12 @@ class LesionImages:
         Where susceptibility was reconstructed.
     veins, white, reference
         Veins, white matter (lesions in it do not count), and the CSF reference.
+    unexplained_ppb
+        The local field, relative to B0, less that of the map (``rim_field.unexplained_ppb``).
+    noise_ppb
+        Standard deviation of the field, infinite where it is not believed.
+    b0_direction
+        Unit vector of B0 in the frame of the arrays.
     """
 
     labels: NDArray[np.int32]
@@ -54,6 +62,9 @@ class LesionImages:
     white: Mask
     reference: Mask
     voxel_size_mm: VoxelSize
+    unexplained_ppb: Array
+    noise_ppb: Array
+    b0_direction: tuple[float, float, float]
     r2star_hz: Array | None = None
 
     @property
@@ -78,6 +89,9 @@ class LesionScan:
         4x4 matrix from a RAS world point (mm) of the gradient echo to the world of T1w.
     chi_ppm, r2star_hz
         The maps; ``r2star_hz`` is None for a single echo.
+    field_ppm, noise_ppm
+        Local field relative to B0, and its standard deviation, infinite where it is not believed;
+        same grid.
     usable, veins, reference
         Masks on the grid of the maps, any value above 0.
     """
@@ -86,6 +100,8 @@ class LesionScan:
     white: Image
     gre_to_t1w: Affine
     chi_ppm: Image
+    field_ppm: Image
+    noise_ppm: Image
     usable: Image
     veins: Image
     reference: Image
@@ -124,14 +140,18 @@ def measured_lesions(scan: LesionScan, *, rule: RimRule) -> LesionIron:
     white = resample(scan.white, chi, world=scan.gre_to_t1w).data
     finite = np.isfinite(chi.data) & (np.isfinite(echo.data) if echo is not None else True)
     usable = (scan.usable.data > 0) & finite
+    chi_ppb = np.where(usable, 1e3 * chi.data, 0).astype(np.float32)
     images = LesionImages(
         labels=carried(scan.labels, chi, scan.gre_to_t1w),
-        chi_ppb=np.where(usable, 1e3 * chi.data, 0).astype(np.float32),
+        chi_ppb=chi_ppb,
         usable=usable,
         veins=scan.veins.data > 0,
         white=white > WHITE,
         reference=scan.reference.data > 0,
         voxel_size_mm=chi.grid.voxel_size_mm,
+        unexplained_ppb=unexplained_ppb(chi_ppb, 1e3 * scan.field_ppm.data, usable, chi.grid),
+        noise_ppb=1e3 * scan.noise_ppm.data,
+        b0_direction=chi.grid.b0_direction,
         r2star_hz=None if echo is None else echo.data,
     )
     normal = images.normal_white
@@ -178,8 +198,9 @@ def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
 
     Columns: ``id``; ``n_voxels`` that count; ``lost_share`` outside the map and ``vein_share`` of
     veins in it; ``chi_sd_ppb``; ``chi_relative_nawm_ppb`` and ``chi_relative_csf_ppb`` with
-    ``_se``; ``r2star_hz``; ``rim_minus_core_ppb``, ``rim_closed`` and ``rim_probability`` (missing
-    in lesions too small for a rim). Standard errors hold noise and unevenness inside the lesion and
+    ``_se``; ``r2star_hz``; ``rim_minus_core_ppb``; ``rim_surrounded_ppb``, ``rim_closed`` and
+    ``rim_evidence``, from which ``rim_probability`` is made (missing in lesions too small for a
+    rim). Standard errors hold noise and unevenness inside the lesion and
     in what it is compared with; what the chain itself errs is not in them. A number that cannot be
     known is missing.
     """
@@ -187,7 +208,7 @@ def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
     normal = plain(images.chi_ppb, compared)
     csf = mean(images.chi_ppb, images.reference & images.usable, images.voxel_size_mm)
     tissue = images.white & (images.labels == 0)
-    margin = margin_voxels(rule.around_mm[1] + 1, images.voxel_size_mm)
+    margin = margin_voxels(rule.field.margin_mm, images.voxel_size_mm)
     rows = []
     for number, crop in around_each(images.labels, margin=margin):
         box = crop.slices
@@ -199,6 +220,9 @@ def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
             white=tissue[box],
             reference=images.reference[box],
             voxel_size_mm=images.voxel_size_mm,
+            unexplained_ppb=images.unexplained_ppb[box],
+            noise_ppb=images.noise_ppb[box],
+            b0_direction=images.b0_direction,
             r2star_hz=None if images.r2star_hz is None else images.r2star_hz[box],
         )
         rows.append({"id": number} | _numbers(part, normal, csf) | _rim(part, rule))
@@ -209,7 +233,8 @@ COLUMNS = [
     *("id", "n_voxels", "lost_share", "vein_share", "chi_sd_ppb"),
     *("chi_relative_nawm_ppb", "chi_relative_nawm_ppb_se"),
     *("chi_relative_csf_ppb", "chi_relative_csf_ppb_se"),
-    *("r2star_hz", "rim_minus_core_ppb", "rim_closed", "rim_probability"),
+    *("r2star_hz", "rim_minus_core_ppb"),
+    *("rim_surrounded_ppb", "rim_closed", "rim_evidence", "rim_probability"),
 ]
 
 
@@ -254,8 +279,25 @@ def _rim(images: LesionImages, rule: RimRule) -> dict[str, float]:
         images.labels > 0, images.chi_ppb, clear, images.white, images.voxel_size_mm, rule=rule
     )
     shape = None if shells is None else rim_shape(shells, rule=rule)
+    evidence = np.nan if shape is None else rim_evidence(_field_box(images), rule=rule.field)
     return {
         "rim_minus_core_ppb": np.nan if shape is None else shape.above_core_ppb,
+        "rim_surrounded_ppb": np.nan if shape is None else shape.surrounded_ppb,
         "rim_closed": np.nan if shape is None else shape.closed,
-        "rim_probability": rim_probability(shape, rule=rule),
+        "rim_evidence": evidence,
+        "rim_probability": rim_probability(shape, evidence, rule=rule),
     }
+
+
+def _field_box(images: LesionImages) -> LesionBox:
+    x, y, z = images.labels.shape
+    return LesionBox(
+        lesion=images.labels > 0,
+        tissue=images.white,
+        chi_ppb=images.chi_ppb,
+        # Veins are explained, not left out: their field reaches into the lesion.
+        usable=images.usable,
+        unexplained_ppb=images.unexplained_ppb,
+        noise_ppb=images.noise_ppb,
+        grid=Grid((x, y, z), images.voxel_size_mm, images.b0_direction),
+    )

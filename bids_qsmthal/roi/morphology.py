@@ -13,6 +13,8 @@ from bids_qsmthal.core.crop import around, margin_voxels
 from bids_qsmthal.core.distance import distance_mm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bids_qsmthal.qsm import Array, Mask
 
 Labels: TypeAlias = NDArray[np.integer[Any]]
@@ -33,6 +35,28 @@ def signed_depth_mm(mask: Mask, voxel_size_mm: VoxelSize) -> Array:
     outside = distance_mm(mask, voxel_size_mm)
     depth: Array = np.where(mask, inside - half, half - outside).astype(np.float32)
     return depth
+
+
+FINE_MM = 0.5
+"""Distance of the points at which a voxel is asked how deep it lies: half of the thinnest rim."""
+
+
+def share_deeper(
+    depth_mm: Array, depths_mm: Iterable[float], voxel_size_mm: VoxelSize
+) -> list[NDArray[np.float32]]:
+    """Return for each of some depths the share of each voxel that lies deeper.
+
+    Parameters
+    ----------
+    depth_mm
+        As ``signed_depth_mm`` gives it, shape (x, y, z).
+    """
+    points = [max(1, round(size / FINE_MM)) for size in voxel_size_mm]
+    # The depth is smooth across voxels, which places a border better than their edges.
+    fine = ndimage.zoom(depth_mm, points, order=1, grid_mode=True, mode="nearest")
+    pairs = zip(depth_mm.shape, points, strict=True)
+    blocks = fine.reshape([size for pair in pairs for size in pair])
+    return [(blocks > depth).mean(axis=(1, 3, 5), dtype=np.float32) for depth in depths_mm]
 
 
 def _distance_inside(mask: Mask, voxel_size_mm: VoxelSize) -> Array:

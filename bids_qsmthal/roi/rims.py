@@ -8,7 +8,7 @@ is subtracted, and every direction is asked by itself, for a vein fills one and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from bids_qsmthal.core.crop import around, margin_voxels
 from bids_qsmthal.roi.morphology import signed_depth_mm
+from bids_qsmthal.roi.rim_field import FieldRule
 
 if TYPE_CHECKING:
     from bids_qsmthal.qsm import Array, Mask
@@ -47,12 +48,12 @@ class RimRule:
         blood 300 or more in a voxel it fills.
     faintest_ppb
         Of the rims that are looked for.
-    widths_mm
-        Of the rims that are fitted.
+    field
+        How the local field is explained.
     weights
         Of the logistic model: constant, ``surrounded_ppb`` (no more than ``most_ppb`` to either
-        side), ``closed``, and ``closed`` times ``explained``; fitted on 60 simulated blocks and
-        proved on others (docs/lesion-iron.md).
+        side), ``closed``, and the evidence of the field (see ``compressed``); fitted on 60
+        simulated blocks and proved on others (docs/lesion-iron.md).
     most_ppb
         Of ``surrounded_ppb`` that counts: a brighter border is no surer sign.
     threshold
@@ -66,8 +67,8 @@ class RimRule:
     around_mm: tuple[float, float] = (2.0, 5.0)
     vein_ppb: float = 110.0
     faintest_ppb: float = 20.0
-    widths_mm: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
-    weights: tuple[float, float, float, float] = (-5.23, 0.191, 6.98, 126.5)
+    field: FieldRule = field(default_factory=FieldRule)
+    weights: tuple[float, float, float, float] = (-3.734, 0.135, 4.488, 1.024)
     most_ppb: float = 30.0
     threshold: float = 0.5
 
@@ -87,9 +88,6 @@ class RimShape(NamedTuple):
     closed
         Share of the directions in which the border is brighter than inside and surroundings, by
         half of the faintest rim at least.
-    explained
-        Share of the misfit of a lesion that is the same throughout which a rim takes away; negative
-        where the border is darker than the inside.
     surrounded_ppb
         By how much, from the point inside that is best walled in, the border rises above that point
         and above the surroundings: reached in three quarters of all directions.
@@ -99,7 +97,6 @@ class RimShape(NamedTuple):
 
     above_core_ppb: float
     closed: float
-    explained: float
     surrounded_ppb: float
     core_ppb: float
 
@@ -189,7 +186,6 @@ def rim_shape(shells: LesionShells, *, rule: RimRule) -> RimShape | None:
     return RimShape(
         above_core_ppb=float(np.median(brightest)) - inside,
         closed=float(np.mean(brightest > max(inside, outside) + rule.faintest_ppb / 2)),
-        explained=explained_by_rim(shells, rule=rule),
         surrounded_ppb=surrounded_ppb(shells, outside),
         core_ppb=inside - outside,
     )
@@ -294,65 +290,24 @@ def _peaks_ppb(shells: LesionShells, points: NDArray[np.intp]) -> NDArray[np.flo
     return np.asarray(values.reshape(len(points), len(RAYS), -1).max(axis=2), dtype=np.float64)
 
 
-FIT_MM = 3.0
-"""How far outside the border the surroundings of the fit reach: beyond the blur of the border."""
+def rim_probability(shape: RimShape | None, evidence: float, *, rule: RimRule) -> float:
+    """Return how likely a lesion has a rim; NaN where that cannot be said.
 
-FINE_MM = 0.5
-"""Distance of the points at which a voxel is asked how deep it lies: half of the thinnest rim."""
-
-
-def explained_by_rim(shells: LesionShells, *, rule: RimRule) -> float:
-    """Return how much better a lesion with a rim fits than one that is the same throughout.
-
-    On thick voxels a rim has no shell of its own: it shares voxels with the inside and with the
-    surroundings. Each voxel is fitted by its shares of surroundings, lesion and rim, and the width
-    that fits best counts. The value is the share of the squared misfit that the rim takes away,
-    negative where the border is darker than the inside.
+    Parameters
+    ----------
+    shape
+        What the map of susceptibility shows.
+    evidence
+        What the field says (``rim_field.rim_evidence``).
     """
-    used = shells.usable & (shells.depth_mm >= -FIT_MM)
-    chi_ppb = shells.chi_ppb[used].astype(np.float64)
-    depths_mm = _fine_depths(shells)
-    lesion = _share(depths_mm, np.inf)[used]
-    even = np.column_stack([np.ones_like(lesion), lesion])
-    without, _ = _fitted(even, chi_ppb)
-    fits = [
-        _fitted(np.column_stack([even, _share(depths_mm, width)[used]]), chi_ppb)
-        for width in rule.widths_mm
-    ]
-    misfit, rim_ppb = min(fits)
-    # Equal where nothing is left to explain: a map without noise and rim.
-    return float(np.copysign(1 - misfit / without, rim_ppb)) if without > 0 else 0.0
-
-
-def _fine_depths(shells: LesionShells) -> NDArray[np.float32]:
-    """Return the depth at points inside each voxel, shape (x, i, y, j, z, k)."""
-    points = [max(1, round(size / FINE_MM)) for size in shells.voxel_size_mm]
-    # The depth is smooth across voxels, which places a border better than their edges.
-    fine = ndimage.zoom(shells.depth_mm, points, order=1, grid_mode=True, mode="nearest")
-    pairs = zip(shells.depth_mm.shape, points, strict=True)
-    shaped: NDArray[np.float32] = fine.reshape([size for pair in pairs for size in pair])
-    return shaped
-
-
-def _share(depths_mm: NDArray[np.float32], width_mm: float) -> NDArray[np.float64]:
-    """Return the share of each voxel that lies inside the lesion, no deeper than a width."""
-    return np.asarray(((depths_mm > 0) & (depths_mm <= width_mm)).mean(axis=(1, 3, 5)))
-
-
-def _fitted(shares: NDArray[np.float64], chi_ppb: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the sum of squared misfits and the value of the last share."""
-    values = np.linalg.lstsq(shares, chi_ppb, rcond=None)[0]
-    return float(np.sum((shares @ values - chi_ppb) ** 2)), float(values[-1])
-
-
-def rim_probability(shape: RimShape | None, *, rule: RimRule) -> float:
-    """Return how likely a lesion of this shape has a rim; NaN where that cannot be said."""
     if shape is None:
         return float("nan")
-    constant, of_wall, of_closed, of_both = rule.weights
+    constant, of_wall, of_closed, of_evidence = rule.weights
     wall_ppb = float(np.clip(shape.surrounded_ppb, -rule.most_ppb, rule.most_ppb))
-    # The fit alone would call a solid lesion whose mask is too small or too sharp: its border is
-    # misfit, but it is not brighter than the inside.
-    together = (of_closed + of_both * shape.explained) * shape.closed
-    score = constant + of_wall * wall_ppb + together
-    return float(expit(score))
+    score = constant + of_wall * wall_ppb + of_closed * shape.closed
+    return float(expit(score + of_evidence * compressed(evidence)))
+
+
+def compressed(evidence: float) -> float:
+    """Return a log evidence whose large values count less: 100 is not ten times as sure as 10."""
+    return float(np.copysign(np.log1p(abs(evidence)), evidence))
