@@ -10,22 +10,25 @@ doi:10.1162/neco.1992.4.3.415). The ratio of the evidences is the sign of a rim.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 from scipy.special import logsumexp
 
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
+from bids_qsmthal.roi.lines import NUDGES, Lines
 from bids_qsmthal.roi.morphology import share_deeper, signed_depth_mm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bids_qsmthal.core.grid import Array, Mask
+    from bids_qsmthal.roi.lines import Line
     from bids_qsmthal.roi.morphology import VoxelSize
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -156,17 +159,20 @@ def rim_evidence(box: LesionBox, *, rule: FieldRule) -> float:
     field_ppb = box.unexplained_ppb + dipole.field(np.where(anew, above_ppb, 0))
     used = known & (depth_mm >= -rule.used_mm)
     noise_ppb = float(np.hypot(np.median(box.noise_ppb[used]), rule.model_ppb))
-    explained = _Field(field_ppb, used, noise_ppb, box.grid, rule)
-    lines = _Lines(box.lesion, box.grid.voxel_size_mm)
-    even, rims = _explanations(explained, depth_mm, dipole, box.grid.voxel_size_mm, rule)
+    seen = _Field(field_ppb, used, noise_ppb, box.grid, rule)
+    lines = Lines(box.lesion, box.grid.voxel_size_mm)
+    even, rims = _explanations(seen, depth_mm, dipole, box.grid.voxel_size_mm, rule)
     # The veins that explain best what the best explanation of either kind leaves.
     veins = [
         vein
         for kind in (even, rims)
-        for vein in _veins(max(kind, key=explained.evidence), explained, lines, dipole)
+        for vein in _veins(max(kind, key=seen.evidence), seen, lines, dipole)
     ]
-    without = [_with_vein(one, veins, explained, lines.count) for one in even]
-    with_rim = [_with_vein(one, veins, explained, lines.count) for one in rims]
+    best = max(_fits([*even, *rims], veins, seen, lines.count), key=lambda fit: fit.evidence)
+    # What no explanation reaches is noise as well, else the less wrong of two would look certain.
+    seen = seen.noisier(max(noise_ppb, best.left_ppb))
+    without = _fits(even, veins, seen, lines.count)
+    with_rim = _fits(rims, veins, seen, lines.count)
     # A rim is brighter than the inside.
     brighter = [fit.evidence for fit in with_rim if fit.values[1] > 0]
     if not brighter:
@@ -187,8 +193,11 @@ class _Explanation(NamedTuple):
 
 
 class _Fit(NamedTuple):
+    """Log evidence, up to a constant of the field; likeliest sources; root mean square left."""
+
     evidence: float
     values: Vector
+    left_ppb: float
 
 
 class _Field:
@@ -197,37 +206,48 @@ class _Field:
     def __init__(
         self, field_ppb: Array, used: Mask, noise_ppb: float, grid: Grid, rule: FieldRule
     ) -> None:
-        self.used, self.rule = used, rule
-        self._seen = field_ppb[used].astype(np.float64) / noise_ppb
-        self._noise_ppb = noise_ppb
+        self.used, self.rule, self._noise_ppb = used, rule, noise_ppb
+        self._seen_ppb = self.at_voxels(field_ppb)
         places = np.argwhere(used) * np.array(grid.voxel_size_mm)
         # In units of a centimetre: the drift across a box is about as large as its level.
         linear = (places - places.mean(axis=0)) / 10
         self._drift = np.column_stack([np.ones(len(places)), linear])
 
+    def noisier(self, noise_ppb: float) -> _Field:
+        """Return the same field with another noise."""
+        other = copy(self)
+        other._noise_ppb = noise_ppb  # noqa: SLF001 - of the same class
+        return other
+
     def at_voxels(self, field: Array) -> Vector:
+        """Return an image as a list."""
         return field[self.used].astype(np.float64)
 
     def evidence(self, one: _Explanation) -> float:
+        """Return the log evidence of an explanation."""
         return self.fit(one).evidence
 
     def fit(self, one: _Explanation) -> _Fit:
-        """Return the log evidence, up to a constant of this field, and the likeliest sources."""
-        expected = np.array([*one.expected_ppb, *[self.rule.drift_ppb] * self._drift.shape[1]])
-        scaled = np.column_stack([one.fields, self._drift]) * (expected / self._noise_ppb)
+        """Explain the field."""
+        fields, expected = self._with_drift(one)
+        scaled = fields * (expected / self._noise_ppb)
         # Posterior of sources in units of what is expected: precision 1 + X'X.
         lower = np.linalg.cholesky(scaled.T @ scaled + np.eye(expected.size))
-        half = np.linalg.solve(lower, scaled.T @ self._seen)
+        half = np.linalg.solve(lower, scaled.T @ self._seen_ppb / self._noise_ppb)
         evidence = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
-        return _Fit(evidence, np.linalg.solve(lower.T, half) * expected)
+        values = np.linalg.solve(lower.T, half) * expected
+        left_ppb = float(np.sqrt(np.mean((self._seen_ppb - fields @ values) ** 2)))
+        return _Fit(evidence, values, left_ppb)
 
     def left(self, one: _Explanation) -> Array:
-        """Return what an explanation leaves of the field, zero where it is not used."""
-        values = self.fit(one).values
+        """Return the field that an explanation leaves, zero where it is not used."""
         rest = np.zeros(self.used.shape, np.float32)
-        explained = np.column_stack([one.fields, self._drift]) @ values
-        rest[self.used] = self._seen * self._noise_ppb - explained
+        rest[self.used] = self._seen_ppb - self._with_drift(one)[0] @ self.fit(one).values
         return rest
+
+    def _with_drift(self, one: _Explanation) -> tuple[Vector, Vector]:
+        drift = [self.rule.drift_ppb] * self._drift.shape[1]
+        return np.column_stack([one.fields, self._drift]), np.array([*one.expected_ppb, *drift])
 
 
 def _explanations(
@@ -257,118 +277,34 @@ def _explanations(
     return even, rims
 
 
-class _Line(NamedTuple):
-    """A straight vein: a point (mm from the corner of the box) and a unit direction."""
-
-    point: Vector
-    direction: Vector
-
-
-DIRECTIONS = 40
-"""Of lines, over half a sphere: 18 degrees apart."""
-APART_MM = 1.0
-"""Between parallel lines."""
-BEYOND_MM = 5.0
-"""How far a vein goes on outside the lesion."""
-STEP_MM = 0.4
 TRIED = 6
 """Lines whose field is computed."""
-NUDGES = ((0.6, 0.18), (0.3, 0.09))
-"""Steps by which the best line is moved (mm) and turned (rad), half the distance of lines first."""
 
 
-class _Lines:
-    """The straight lines through a lesion that a vein may follow."""
-
-    def __init__(self, lesion: Mask, voxel_size_mm: VoxelSize) -> None:
-        self._size, self._shape = np.array(voxel_size_mm), lesion.shape
-        volume_mm3 = float(lesion.sum() * np.prod(self._size))
-        radius_mm = (3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)
-        self._along_mm = np.arange(-radius_mm - BEYOND_MM, radius_mm + BEYOND_MM, STEP_MM)
-        centre = np.array(ndimage.center_of_mass(lesion)) * self._size
-        aside = np.arange(-radius_mm, radius_mm + APART_MM / 2, APART_MM)
-        places = [(u, v) for u in aside for v in aside if u * u + v * v <= radius_mm**2]
-        self._lines = [
-            _Line(centre + u * across[0] + v * across[1], direction)
-            for direction in _half_sphere(DIRECTIONS)
-            for across in [_across(direction)]
-            for u, v in places
-        ]
-
-    @property
-    def count(self) -> int:
-        """How many there are, any of them as likely as another."""
-        return len(self._lines)
-
-    def brightest(self, image: Array, number: int) -> list[_Line]:
-        """Return the lines along which an image is brightest."""
-        points = np.array([line.point for line in self._lines])
-        directions = np.array([line.direction for line in self._lines])
-        along = self._along_mm[::2]
-        places = points[:, None] + along[:, None] * directions[:, None]
-        voxels = (places / self._size).reshape(-1, 3).T
-        values = ndimage.map_coordinates(image, voxels, order=1)
-        order = np.argsort(-values.reshape(self.count, -1).sum(axis=1), kind="stable")
-        return [self._lines[index] for index in order[:number]]
-
-    def drawn(self, line: _Line) -> Array:
-        """Return a line of 1 ppb mm2 as susceptibility in ppb."""
-        points = (line.point + self._along_mm[:, None] * line.direction) / self._size
-        lowest = np.floor(points).astype(int)
-        beyond = points - lowest
-        image = np.zeros(self._shape, np.float32)
-        for corner in np.ndindex(2, 2, 2):
-            weight = np.prod(np.where(np.array(corner), beyond, 1 - beyond), axis=1)
-            place = lowest + corner
-            inside = ((place >= 0) & (place < self._shape)).all(axis=1)
-            np.add.at(image, tuple(place[inside].T), weight[inside])
-        return image * np.float32(STEP_MM / np.prod(self._size))
-
-
-def _half_sphere(number: int) -> Vector:
-    """Return unit vectors evenly over half a sphere: a spiral by the golden angle."""
-    index = np.arange(number) + 0.5
-    height = 1 - index / number
-    angle = np.pi * (1 + 5**0.5) * index
-    flat = np.sqrt(1 - height**2)
-    return np.column_stack([flat * np.cos(angle), flat * np.sin(angle), height])
-
-
-def _across(direction: Vector) -> tuple[Vector, Vector]:
-    """Return two unit vectors at right angles to a direction and to each other."""
-    axis = np.eye(3)[np.abs(direction).argmin()]
-    first: Vector = np.cross(direction, axis) / np.linalg.norm(np.cross(direction, axis))
-    second: Vector = np.cross(direction, first)
-    return first, second
-
-
-def _veins(one: _Explanation, field: _Field, lines: _Lines, dipole: _Dipole) -> Iterable[Vector]:
+def _veins(one: _Explanation, field: _Field, lines: Lines, dipole: _Dipole) -> Iterable[Vector]:
     """Return the fields of veins that may explain what an explanation leaves; the last is best."""
     # The kernel is its own adjoint: the field of what is left is bright along missing sources.
     tried = lines.brightest(dipole.field(field.left(one)), TRIED)
 
-    def fitted(line: _Line) -> tuple[float, Vector]:
+    def fitted(line: Line) -> tuple[float, Vector]:
         made = field.at_voxels(dipole.field(lines.drawn(line)))
         return field.evidence(one.and_vein(made, field.rule.vein_ppb_mm2)), made
 
     found = [(*fitted(line), line) for line in tried]
     evidence, made, line = max(found, key=lambda each: each[0])
     for step_mm, turn_rad in NUDGES:
-        across = _across(line.direction)
-        moved = [
-            line._replace(point=line.point + s * a) for a in across for s in (-step_mm, step_mm)
-        ]
-        turned = [_turned(line, s * a) for a in across for s in (-turn_rad, turn_rad)]
-        for other in (*moved, *turned):
+        for other in line.beside(step_mm, turn_rad):
             better, its_field = fitted(other)
             if better > evidence:
                 evidence, made, line = better, its_field, other
     return (*(vein for _, vein, _ in found), made)
 
 
-def _turned(line: _Line, by: Vector) -> _Line:
-    direction = line.direction + by
-    return line._replace(direction=direction / np.linalg.norm(direction))
+def _fits(
+    explanations: Sequence[_Explanation], veins: Sequence[Vector], field: _Field, lines: int
+) -> list[_Fit]:
+    """Return the best fit of each explanation, with a vein where that pays."""
+    return [_with_vein(one, veins, field, lines) for one in explanations]
 
 
 def _with_vein(one: _Explanation, veins: Sequence[Vector], field: _Field, lines: int) -> _Fit:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal import roi
+from bids_qsmthal import qsm, roi
 from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile
+from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import EDITED, OURS
 from bids_qsmthal.participant import lesion_iron
@@ -21,7 +22,9 @@ from bids_qsmthal.participant.kept_results import KeptResults
 from bids_qsmthal.participant.lesion_iron import DICTIONARY, MeasuredLesions, Rim
 from bids_qsmthal.participant.measures import lesion_iron_rows
 from bids_qsmthal.participant.pipeline import LESION_IRON, plan
+from bids_qsmthal.simulate.fields import dipole_field
 
+SCAN = qsm.Acquisition(echo_times_s=(0.005, 0.01), field_strength_t=7.0)
 SHAPE = (64, 44, 44)
 AFFINE = np.eye(4)
 CENTRES = {1: (14, 22, 14), 2: (40, 22, 14), 3: (14, 22, 32), 4: (50, 10, 32)}
@@ -68,10 +71,23 @@ def maps() -> Any:
     chi[ball(1, 6) & ~ball(1, 4.2)] += 60
     chi[ball(2, 6)] += 40
     chi[60:] = 30
-    return SimpleNamespace(
-        chi_ppm=(chi / 1000).astype(np.float32),
-        mask=np.ones(SHAPE, bool),
+    chi_ppm = (chi / 1000).astype(np.float32)
+    nothing = np.zeros(SHAPE, np.float32)
+    local_hz = dipole_field(chi_ppm, Grid(SHAPE)) * np.float32(SCAN.centre_frequency_hz / 1e6)
+    return qsm.Maps(
+        chi_ppm=chi_ppm,
+        local_field_hz=local_hz,
+        total_field_hz=local_hz,
+        noise=nothing,
         r2star_hz=np.full(SHAPE, 20, np.float32),
+        mask=np.ones(SHAPE, bool),
+        csf_mask=np.zeros(SHAPE, bool),
+        quality={},
+        converged=True,
+        warnings=(),
+        offset="",
+        noise_ppm=np.full(SHAPE, 0.002, np.float32),
+        sound=np.ones(SHAPE, bool),
     )
 
 
@@ -87,6 +103,7 @@ def measured(
     regions = SimpleNamespace(masks={"veins": image(nothing)}, csf_reference=image(reference))
     return lesion_iron.measured_lesions(
         *(structural, maps(), regions, AFFINE),
+        acquisition=SCAN,
         settings=SimpleNamespace(rims=roi.RimRule()),
         runner=SimpleNamespace(runs=lambda _: runs, run=run),
         external=external,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.roi.lesion_iron import (
     COLUMNS,
@@ -15,10 +16,17 @@ from bids_qsmthal.roi.lesion_iron import (
     marked,
     measured_lesions,
 )
+from bids_qsmthal.roi.rim_field import unexplained_ppb
 from bids_qsmthal.roi.rims import RimRule
+from bids_qsmthal.simulate.fields import dipole_field
 
 SHAPE = (60, 40, 30)
 RULE = RimRule()
+
+
+def field_of(chi: np.ndarray) -> np.ndarray:
+    """Return the local field of a susceptibility by the simulator."""
+    return dipole_field(chi.astype(np.float32), Grid(SHAPE), padding=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +47,22 @@ def images():
         labels[ball(centre, radius)] = number
     chi[(labels == 1) & ~ball((12, 14, 15), 4.2)] += 50
     chi[labels == 2] += 30
-    veins = (labels == 2) & (x == 34) & (y == 14)
+    veins = (x == 34) & (y == 14) & (z > 3) & (z < 27)
     chi[veins] = 400
     usable = np.ones(SHAPE, bool)
     usable[(labels == 3) & (x >= 24)] = False
+    known = np.where(usable, chi, 0).astype(np.float32)
     return LesionImages(
         labels=labels,
-        chi_ppb=np.where(usable, chi, 0).astype(np.float32),
+        chi_ppb=known,
         usable=usable,
         veins=veins,
         white=~reference,
         reference=reference,
         voxel_size_mm=(1.0, 1.0, 1.0),
+        unexplained_ppb=unexplained_ppb(known, field_of(chi), usable, Grid(SHAPE)),
+        noise_ppb=np.full(SHAPE, 2, np.float32),
+        b0_direction=(0.0, 0.0, 1.0),
         r2star_hz=np.where(labels == 2, 25, 18).astype(np.float32),
     )
 
@@ -71,6 +83,7 @@ def test_only_the_lesion_with_a_rim_is_called_one(images):
     table = lesion_iron(images, rule=RULE).set_index("id")
     assert table.loc[1, "rim_probability"] > 0.9
     assert table.loc[1, "rim_minus_core_ppb"] == pytest.approx(50, abs=8)
+    assert table.loc[1, "rim_evidence"] > max(20, 5 * table.loc[2, "rim_evidence"])
     assert table.loc[2, "rim_probability"] < 0.4
     assert np.isnan(table.loc[3, "rim_probability"])
 
@@ -81,7 +94,7 @@ def test_what_is_lost_or_vein_is_said_and_not_measured(images):
     assert table.loc[3, "lost_share"] == pytest.approx((~images.usable[lesion]).mean())
     assert table.loc[3, "n_voxels"] == (lesion & images.usable).sum()
     assert table.loc[3, "chi_relative_nawm_ppb"] == pytest.approx(0, abs=2)
-    share = images.veins.sum() / (images.labels == 2).sum()
+    share = images.veins[images.labels == 2].mean()
     assert table.loc[2, "vein_share"] == pytest.approx(share)
 
 
@@ -141,6 +154,10 @@ def measured(images):
         white=on_t1w(images.white.astype(np.float32)),
         gre_to_t1w=SHIFT,
         chi_ppm=place.like(chi),
+        field_ppm=place.like(
+            (images.unexplained_ppb + field_of(images.chi_ppb)) / np.float32(1000)
+        ),
+        noise_ppm=place.like(images.noise_ppb / np.float32(1000)),
         usable=place.like(images.usable),
         veins=place.like(images.veins),
         reference=place.like(images.reference),
@@ -185,3 +202,10 @@ def test_two_voxels_that_agree_by_chance_are_not_known_better_than_white_matter_
         table = lesion_iron(replace(images, labels=few, chi_ppb=chi), rule=RULE).set_index("id")
         # White matter spreads by 2 ppb.
         assert table.loc[1, "chi_relative_nawm_ppb_se"] == pytest.approx(2 / voxels**0.5, rel=0.1)
+
+
+def test_without_a_field_that_is_believed_nothing_is_said_of_rims(images) -> None:
+    blind = replace(images, noise_ppb=np.full(SHAPE, np.inf, np.float32))
+    table = lesion_iron(blind, rule=RULE)
+    assert table[["rim_evidence", "rim_probability"]].isna().all(axis=None)
+    assert table["rim_closed"].notna().any()
