@@ -68,7 +68,7 @@ class RimRule:
     vein_ppb: float = 110.0
     faintest_ppb: float = 20.0
     field: FieldRule = field(default_factory=FieldRule)
-    weights: tuple[float, float, float, float] = (-3.734, 0.135, 4.488, 1.024)
+    weights: tuple[float, float, float, float] = (-4.328, 0.155, 6.075, 0.828)
     most_ppb: float = 30.0
     threshold: float = 0.5
 
