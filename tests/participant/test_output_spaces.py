@@ -180,7 +180,7 @@ def test_where_nothing_leads_to_a_space_it_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     output_spaces.save(session, (TEMPLATE,), Structural(), gre(session), out)
-    assert "there is no T1w" in caplog.text
+    assert "they need a T1w" in caplog.text
     assert not out.made
     output_spaces.save(session, (TEMPLATE,), structural, gre(session, failed=True), out)
     assert "registration of the gradient echo to T1w failed" in caplog.text
