@@ -21,15 +21,15 @@ from scipy.special import logsumexp
 
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.qsm.operators import convolve, dipole_kernel
-from bids_qsmthal.roi.lines import NUDGES, Lines
 from bids_qsmthal.roi.morphology import share_deeper, signed_depth_mm
+from bids_qsmthal.roi.straight_lines import NUDGES, StraightLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bids_qsmthal.core.grid import Array, Mask
-    from bids_qsmthal.roi.lines import Line
     from bids_qsmthal.roi.morphology import VoxelSize
+    from bids_qsmthal.roi.straight_lines import StraightLine
 
 Vector: TypeAlias = NDArray[np.float64]
 """One value for each voxel that is used, for each source, or for each axis."""
@@ -160,7 +160,7 @@ def rim_evidence(box: LesionBox, *, rule: FieldRule) -> float:
     used = known & (depth_mm >= -rule.used_mm)
     noise_ppb = float(np.hypot(np.median(box.noise_ppb[used]), rule.model_ppb))
     seen = _Field(field_ppb, used, noise_ppb, box.grid, rule)
-    lines = Lines(box.lesion, box.grid.voxel_size_mm)
+    lines = StraightLines(box.lesion, box.grid.voxel_size_mm)
     even, rims = _explanations(seen, depth_mm, dipole, box.grid.voxel_size_mm, rule)
     # The veins that explain best what the best explanation of either kind leaves.
     veins = [
@@ -192,7 +192,7 @@ class _Explanation(NamedTuple):
         return _Explanation(np.column_stack([self.fields, field]), (*self.expected_ppb, expected))
 
 
-class _Fit(NamedTuple):
+class _FieldFit(NamedTuple):
     """Log evidence, up to a constant of the field; likeliest sources; root mean square left."""
 
     evidence: float
@@ -227,7 +227,7 @@ class _Field:
         """Return the log evidence of an explanation."""
         return self.fit(one).evidence
 
-    def fit(self, one: _Explanation) -> _Fit:
+    def fit(self, one: _Explanation) -> _FieldFit:
         """Explain the field."""
         fields, expected = self._with_drift(one)
         scaled = fields * (expected / self._noise_ppb)
@@ -237,7 +237,7 @@ class _Field:
         evidence = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
         values = np.linalg.solve(lower.T, half) * expected
         left_ppb = float(np.sqrt(np.mean((self._seen_ppb - fields @ values) ** 2)))
-        return _Fit(evidence, values, left_ppb)
+        return _FieldFit(evidence, values, left_ppb)
 
     def left(self, one: _Explanation) -> Array:
         """Return the field that an explanation leaves, zero where it is not used."""
@@ -281,12 +281,14 @@ TRIED = 6
 """Lines whose field is computed."""
 
 
-def _veins(one: _Explanation, field: _Field, lines: Lines, dipole: _Dipole) -> Iterable[Vector]:
+def _veins(
+    one: _Explanation, field: _Field, lines: StraightLines, dipole: _Dipole
+) -> Iterable[Vector]:
     """Return the fields of veins that may explain what an explanation leaves; the last is best."""
     # The kernel is its own adjoint: the field of what is left is bright along missing sources.
     tried = lines.brightest(dipole.field(field.left(one)), TRIED)
 
-    def fitted(line: Line) -> tuple[float, Vector]:
+    def fitted(line: StraightLine) -> tuple[float, Vector]:
         made = field.at_voxels(dipole.field(lines.drawn(line)))
         return field.evidence(one.and_vein(made, field.rule.vein_ppb_mm2)), made
 
@@ -302,12 +304,12 @@ def _veins(one: _Explanation, field: _Field, lines: Lines, dipole: _Dipole) -> I
 
 def _fits(
     explanations: Sequence[_Explanation], veins: Sequence[Vector], field: _Field, lines: int
-) -> list[_Fit]:
+) -> list[_FieldFit]:
     """Return the best fit of each explanation, with a vein where that pays."""
     return [_with_vein(one, veins, field, lines) for one in explanations]
 
 
-def _with_vein(one: _Explanation, veins: Sequence[Vector], field: _Field, lines: int) -> _Fit:
+def _with_vein(one: _Explanation, veins: Sequence[Vector], field: _Field, lines: int) -> _FieldFit:
     """Return the best fit of an explanation, with a vein where that pays."""
     best = field.fit(one)
     for vein in veins:

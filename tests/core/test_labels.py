@@ -29,7 +29,7 @@ from bids_qsmthal.core.labels import (
 from bids_qsmthal.lesions import context
 from bids_qsmthal.participant import structural
 from bids_qsmthal.roi import regions
-from bids_qsmthal.simulate import templates, tissues
+from bids_qsmthal.simulate import nuclei, templates, tissues
 
 PACKAGE = Path(bids_qsmthal.__file__).parent
 
@@ -140,7 +140,8 @@ def test_tables_of_the_packaged_atlas_name_what_the_table_names():
 
 
 def test_every_nucleus_of_the_simulation_has_tissue_properties():
-    assert {*templates.NUCLEI, *templates.SMALL_NUCLEI, "brainstem"} <= set(tissues.TISSUES)
+    finer = {*nuclei.BASAL_GANGLIA, *labels.MIDBRAIN}
+    assert {*templates.NUCLEI, *finer, "brainstem", "dentate"} <= set(tissues.TISSUES)
     assert (
         *("thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala"),
     ) == templates.NUCLEI

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 Vector: TypeAlias = NDArray[np.float64]
 
 
-class Line(NamedTuple):
+class StraightLine(NamedTuple):
     """A point (mm from the centre of the first voxel) and a unit direction."""
 
     point_mm: Vector
     direction: Vector
 
-    def beside(self, step_mm: float, turn_rad: float) -> list[Line]:
+    def beside(self, step_mm: float, turn_rad: float) -> list[StraightLine]:
         """Return the line moved, and turned, to four sides each."""
         aside = [sign * vector for vector in _across(self.direction) for sign in (-1, 1)]
         moved = [self._replace(point_mm=self.point_mm + step_mm * vector) for vector in aside]
@@ -47,7 +47,7 @@ NUDGES = ((0.6, 0.18), (0.3, 0.09))
 """Steps by which the best line is moved (mm) and turned (rad), half the distance of lines first."""
 
 
-class Lines:
+class StraightLines:
     """The straight lines through a lesion that a vein may follow."""
 
     def __init__(self, lesion: Mask, voxel_size_mm: VoxelSize) -> None:
@@ -59,7 +59,7 @@ class Lines:
         aside = np.arange(-radius_mm, radius_mm + APART_MM / 2, APART_MM)
         places = [(u, v) for u in aside for v in aside if u * u + v * v <= radius_mm**2]
         self._lines = [
-            Line(centre + u * across[0] + v * across[1], direction)
+            StraightLine(centre + u * across[0] + v * across[1], direction)
             for direction in _half_sphere(DIRECTIONS)
             for across in [_across(direction)]
             for u, v in places
@@ -70,7 +70,7 @@ class Lines:
         """How many there are, any of them as likely as another."""
         return len(self._lines)
 
-    def brightest(self, image: Array, number: int) -> list[Line]:
+    def brightest(self, image: Array, number: int) -> list[StraightLine]:
         """Return the lines along which an image is brightest."""
         points = np.array([line.point_mm for line in self._lines])
         directions = np.array([line.direction for line in self._lines])
@@ -81,7 +81,7 @@ class Lines:
         order = np.argsort(-values.reshape(self.count, -1).sum(axis=1), kind="stable")
         return [self._lines[index] for index in order[:number]]
 
-    def drawn(self, line: Line) -> Array:
+    def drawn(self, line: StraightLine) -> Array:
         """Return a line of 1 ppb mm2 as susceptibility in ppb."""
         points = (line.point_mm + self._along_mm[:, None] * line.direction) / self._size
         lowest = np.floor(points).astype(int)
