@@ -323,22 +323,18 @@ def courses(rows: pd.DataFrame, shown: GroupChange) -> Mapping[str, np.ndarray]:
     made = {}
     for who, own in dated.groupby("participant_id", sort=True):
         points = [(0.0, 0.0)]
-        place = _first(own)
-        while True:
-            steps = own[own["session_from"] == place].sort_values("years", kind="stable")
-            if steps.empty:
-                break
-            step = steps.iloc[0]
+        # The shortest step from each visit, in the order of time: of first and last visit there is
+        # a row as well.
+        steps = own.sort_values("years", kind="stable").drop_duplicates("session_from")
+        steps = steps.set_index("session_from")
+        place = next((one for one in steps.index if one not in set(own["session_to"])), None)
+        while place in steps.index:
+            step = steps.loc[place]
+            steps = steps.drop(place)  # each once, also where a damaged table leads in a circle
             points.append((points[-1][0] + step["years"], points[-1][1] + step[column]))
             place = step["session_to"]
         made[str(who)] = np.array(points)
     return made
-
-
-def _first(rows: pd.DataFrame) -> str:
-    """Return the earliest visit: one that no pair ends with."""
-    later = set(rows["session_to"])
-    return next(str(one) for one in rows["session_from"] if one not in later)
 
 
 def mean_of(summary: pd.DataFrame, shown: GroupChange) -> tuple[float, float, float]:
