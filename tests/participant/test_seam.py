@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_qsmthal.core.labels import SIDES
+from bids_qsmthal.simulate.compositions import labels_of
 from tests.seam import Study, dice, moved, places, voxels
 
 pytestmark = pytest.mark.slow
@@ -156,7 +158,8 @@ def itk_matrix(study: Study, ending: str) -> np.ndarray:
     return lps @ matrix @ lps
 
 
-STRUCTURES = {"thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51), "pallidum": (13, 52)}
+STRUCTURES = {"thalamus": (10, 49), "hippocampus": (17, 53)}
+"""Drawn from the atlas as it is warped; the other nuclei of a simulated head differ on their own."""
 
 
 def test_the_saved_fields_lead_to_the_template_and_back(seam_study: Study) -> None:
@@ -169,14 +172,14 @@ def test_the_saved_fields_lead_to_the_template_and_back(seam_study: Study) -> No
     there = seam_study.made("from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm")
     back = seam_study.made("from-MNI152NLin2009cAsym_to-T1w_mode-image_xfm")
     truth = voxels(true)
-    for number, pair in enumerate(STRUCTURES.values()):
-        for side, label in enumerate(pair):
+    for name, pair in STRUCTURES.items():
+        for side, label in zip(SIDES, pair, strict=True):
             in_template = places(template, labels == label)
-            in_t1w = places(true, truth == 1 + 2 * number + side)
+            in_t1w = places(true, np.isin(truth, labels_of(name, (side,))))
             error = displaced(there, in_template).mean(axis=0) - in_t1w.mean(axis=0)
-            assert np.linalg.norm(error) < TEMPLATE_MM, (number, side)
+            assert np.linalg.norm(error) < TEMPLATE_MM, (name, side)
             error = displaced(back, in_t1w).mean(axis=0) - in_template.mean(axis=0)
-            assert np.linalg.norm(error) < TEMPLATE_MM, (number, side)
+            assert np.linalg.norm(error) < TEMPLATE_MM, (name, side)
             assert np.linalg.norm(in_t1w.mean(axis=0) - in_template.mean(axis=0)) > 5
 
 
