@@ -159,7 +159,7 @@ def itk_matrix(study: Study, ending: str) -> np.ndarray:
 
 
 STRUCTURES = {"thalamus": (10, 49), "hippocampus": (17, 53)}
-"""Drawn from the atlas as it is warped; the other nuclei of a simulated head differ on their own."""
+"""Drawn from the atlas as it is warped; other nuclei of a simulated head differ on their own."""
 
 
 def test_the_saved_fields_lead_to_the_template_and_back(seam_study: Study) -> None:
