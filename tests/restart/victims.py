@@ -203,7 +203,8 @@ def _prepare(moment: Moment) -> None:
     elif isinstance(moment, InWork):
         signal.setitimer(signal.ITIMER_PROF, moment.cpu_s)
     elif isinstance(moment, Heard):
-        os.dup2(os.open(moment.into, os.O_WRONLY | os.O_CREAT, 0o600), 2)
+        # Emptied first: the end of what an earlier command said would stand behind a shorter text.
+        os.dup2(os.open(moment.into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
     else:
         sys.addaudithook(_counter(moment))
 
