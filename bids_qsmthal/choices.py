@@ -100,7 +100,7 @@ def _with_fluid(chosen: Reconstruction, medi_csf: str | None) -> Reconstruction:
         if isinstance(method, Medi):
             return replace(chosen, inversion=replace(method, csf_regularisation=0.0))
         # What is asked for holds, so nothing is refused: a preset names it beside any inversion.
-        log.warning("--medi-csf none changes nothing: %s has no term of CSF.", name_of(method))
+        log.warning("--medi-csf none changes nothing: %s has no CSF term.", name_of(method))
         return chosen
     if not isinstance(method, Medi):
         raise UsageError(
@@ -122,8 +122,8 @@ def mask(name: MaskName = "brain", threshold: float | None = None) -> MaskChoice
         return chosen
     if not chosen.by_phase:
         raise UsageError(
-            f"--mask-threshold is that of the quality of the phase, which --mask {name} does not "
-            "ask for; choose --mask brain+phase or phase."
+            f"--mask-threshold applies to the quality of the phase, which --mask {name} does not "
+            "use; choose --mask brain+phase or phase."
         )
     # NaN fails the comparison, too.
     if not 0.5 < threshold < 1:
@@ -223,9 +223,7 @@ def describe_all() -> str:
     lines += _described("--phase-offset", OFFSETS, default.fitting.offset)
     lines += _described("--mask", MASKS, "brain")
     fluids = {name: inspect.getdoc(kind) or "" for name, kind in CSF_REFERENCES.items()}
-    lines += _described(
-        "--medi-csf", fluids | {PLAIN_MEDI: "Plain MEDI: no term of the CSF."}, "global"
-    )
+    lines += _described("--medi-csf", fluids | {PLAIN_MEDI: "Plain MEDI: no CSF term."}, "global")
     return "\n".join(lines) + "\n"
 
 

@@ -218,8 +218,8 @@ def _linear(path: Path) -> Affine:
         found = ants.read_transform(str(path))
     except (RuntimeError, ValueError) as error:  # damaged; not there
         raise ReadWriteError(
-            f"{path}: what ANTs wrote of the registration cannot be read; free space in the folder "
-            "for temporary files (TMPDIR), then run the same command again."
+            f"{path}: the result of the registration that ANTs wrote cannot be read; free space "
+            "in the folder for temporary files (TMPDIR), then run the same command again."
         ) from error
     matrix, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
     return ras_from_itk(matrix, centre)
@@ -266,5 +266,5 @@ def read_itk_affine_text(text: str) -> Affine:
         if name in ("Parameters", "FixedParameters"):
             found[name] = np.array([float(word) for word in rest.split()])
     if found.get("Parameters", np.empty(0)).size != 12:
-        raise DataError("transform: no ITK affine with 12 parameters in the text; write it again.")
+        raise DataError("transform: the file has no ITK affine with 12 parameters; write it again.")
     return ras_from_itk(found["Parameters"], found.get("FixedParameters", np.zeros(3)))

@@ -220,7 +220,10 @@ def _box(mask: NDArray[np.bool_], shape: tuple[int, int, int], margin: float) ->
         others = tuple(other for other in range(3) if other != axis)
         planes = np.nonzero(mask.mean(axis=others) > MIN_PLANE_SHARE)[0]
         if planes.size == 0:
-            raise DataError("brain extraction: what looks like a brain is too small to be one.")
+            raise DataError(
+                "brain extraction: the part that looks like a brain is too small to be one; check "
+                "that the image shows a whole head, or give a brain mask."
+            )
         scale = shape[axis] / mask.shape[axis]
         # Planes are cells: the last one ends at its index + 1.
         middle = scale * (planes[-1] + 1 + planes[0]) / 2

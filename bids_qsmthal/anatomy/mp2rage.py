@@ -46,8 +46,8 @@ def without_noise(uniform: Image, first: Image, second: Image) -> Image:
     for image in (first, second):
         if image.shape != uniform.shape or not np.allclose(image.affine, uniform.affine, atol=0.01):
             raise DataError(
-                "The inversion images of MP2RAGE have another grid than the uniform image (UNIT1); "
-                "give those of the same scan, or leave them out."
+                "The inversion images of MP2RAGE are on a different grid from the uniform image "
+                "(UNIT1); give those of the same scan, or leave them out."
             )
     energy = first.data**2 + second.data**2
     beta = (NOISE_FACTOR * _noise(second.data)) ** 2

@@ -69,13 +69,13 @@ def read_labels(path: Path) -> dict[int, NamedLabel]:
         raise_if_disk_fails(error, path)
         raise DataError(
             f"{path}: not a label table ({type(error).__name__}: {error}); expected the columns "
-            "index (whole numbers) and name, separated by tabs; mend or remove the file."
+            "index (whole numbers) and name, separated by tabs; correct or remove the file."
         ) from error
     # A repeated index would silently keep the last of its names.
     if len(labels) < len(rows):
         raise DataError(
-            f"{path}: {len(rows) - len(labels)} of {len(rows)} rows repeat an index; expected each "
-            "once; mend the file."
+            f"{path}: {len(rows) - len(labels)} of {len(rows)} rows repeat an index; expected "
+            "each index once; correct the file."
         )
     return labels
 

@@ -142,7 +142,7 @@ def prepare(
     """
     how = settings or Preparation()
     mask = brain_mask(t1w, settings=how.brain) if brain is None else brain
-    logger.info("volume of the brain: %.0f mL", mask.data.sum() * mask.voxel_volume_mm3 / 1000)
+    logger.info("brain volume: %.0f mL", mask.data.sum() * mask.voxel_volume_mm3 / 1000)
     frame = Frame.around(mask, 10.0)
     inside = frame.cut(mask)
     even = bias_corrected(frame.cut(t1w), inside, how.bias)

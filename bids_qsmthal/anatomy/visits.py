@@ -132,7 +132,9 @@ def visit_frame(
         There are fewer than two.
     """
     if len(scans) < 2:
-        raise DataError("visits: one T1w, expected two or more of a person; give another session.")
+        raise DataError(
+            "visits: only one T1w, expected two or more of the same person; add a session."
+        )
     how = settings or HalfWay()
     started = _centred(_first_match(scans, seed), scans[0])
     brain = _brain(scans, started)

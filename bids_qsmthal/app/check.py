@@ -121,7 +121,7 @@ class Found:
             return self.plan.costs
         return (
             *self.plan.costs,
-            "one echo: no R2*, and veins are told by susceptibility alone",
+            "one echo: no R2*, and veins are recognised by susceptibility alone",
         )
 
     @property
@@ -248,8 +248,8 @@ def group_level(settings: Settings, participants: Sequence[str]) -> list[str]:
     sources = covariates.covariate_tables(settings.bids_dir)
     known = set(covariates.column_names(sources))
     said = [
-        f"group level: no column {' or '.join(variable.columns)} in participants.tsv, sessions.tsv "
-        f"or phenotype/: no model with {variable.name}"
+        f"group level: no column {' or '.join(variable.columns)} in participants.tsv, "
+        f"sessions.tsv or phenotype/: models with {variable.name} are not fitted"
         for variable in wanted.variables.values()
         # Measures come from the images, not from a table.
         if variable.columns and not variable.measure and not known & set(variable.columns)
@@ -407,7 +407,8 @@ def _doubts(one: Found) -> list[str]:
     said = [sentences.sentence(doubt) for doubt in one.doubts]
     if one.gre is not None and one.gre.thalami in (Coverage.PART, Coverage.NONE):
         said.append(
-            f"By the top of the head in T1w the thalami are {one.gre.thalami}: look at the slab."
+            f"Judged by the top of the head in T1w, the thalami are {one.gre.thalami}: check "
+            "where the slab lies."
         )
     return said
 

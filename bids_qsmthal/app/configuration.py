@@ -87,8 +87,8 @@ def _rooted(value: Any, folder: Path) -> Any:  # noqa: ANN401 - whatever an opti
 def template() -> str:
     """Return a configuration file in which every option stands with its default, commented out."""
     blocks = [
-        "# Options of bids_qsmthal, for --config FILE. Take the # away before what you change;\n"
-        "# what is on the command line wins."
+        "# Options of bids_qsmthal, for --config FILE. Remove the # from each line that you "
+        "change;\n# the command line takes precedence."
     ]
     for group in options.main_parser()._action_groups:  # noqa: SLF001 - no other list of them
         actions = [one for one in group._group_actions if one.dest not in NOT_HERE]  # noqa: SLF001

@@ -132,7 +132,7 @@ def _make(folder: Path, cohort: tuple[simulate.Planned, ...], files: Files) -> N
     # Through JSON, as the receipt went: tuples become lists, and the two can be compared.
     wanted = json.loads(json.dumps(planned))
     if receipt.is_file() and json.loads(receipt.read_text(encoding="utf-8")) == wanted:
-        log.info("simulated participants in %s are used again", folder / "bids")
+        log.info("using the participants simulated earlier in %s", folder / "bids")
         return
     log.info("simulating %d participants in %s", len(cohort), folder / "bids")
     given = simulate.read_given(files.labels, files.lesion_masks)

@@ -55,7 +55,7 @@ def export(images: Sequence[Path], out: Path, subject: str = "") -> None:
     for path, folder in zip(images, folders, strict=True):
         if folder.exists() or folders.count(folder) > 1:
             raise OutputError(
-                f"{folder}: is there already, or {path.name} was given twice; choose another --out."
+                f"{folder}: exists already, or {path.name} was given twice; choose another --out."
             )
     for path, folder, one in zip(images, folders, series, strict=True):
         _write(path, folder, one)
@@ -87,8 +87,8 @@ def series_of(path: Path, subject: str, number: int) -> DicomSeries:
     label = subject.removeprefix("sub-") or entities.get("sub", "")
     if not LABEL.fullmatch(label):
         raise UsageError(
-            f"{path}: whose image is it? Expected a name such as sub-01_Chimap.nii.gz, or "
-            "--participant-label with letters and digits."
+            f"{path}: the file name has no participant label; expected a name such as "
+            "sub-01_Chimap.nii.gz, or --participant-label with letters and digits."
         )
     shown = [f"{key}-{entities[key]}" for key in entities if key in OF_CONTENT]
     scan = [f"{key}-{entities[key]}" for key in entities if key not in {*OF_CONTENT, "sub", "ses"}]

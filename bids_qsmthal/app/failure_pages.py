@@ -30,13 +30,11 @@ LAST_LINES = 30
 """Of the log: what was being done, and what was said before it ended."""
 
 CAUSES = {
-    Cause.REFUSED: (
-        "The message above gives the reason. It lies in the data, in the command or in this "
-        "machine; it is not a fault of the program."
-    ),
-    Cause.CRASHED: "This is a bug of the app. The log holds its traceback: please report it.",
+    Cause.REFUSED: "The message above gives the reason. The cause is in the data, the command or "
+    "this machine; it is not a bug in the app.",
+    Cause.CRASHED: "This is a bug in the app. The log contains the traceback: please report it.",
     Cause.KILLED: "Its process was ended from outside, most often because memory ran out.",
-    Cause.CANCELLED: "The cluster took it from the queue.",
+    Cause.CANCELLED: "The cluster removed its job from the queue.",
 }
 """Why a participant did not finish, for a reader."""
 
@@ -55,7 +53,7 @@ def write(outcomes: Sequence[Outcome], settings: Settings) -> None:
             write_text(_place(outcome, settings), render(page(outcome, settings)))
     # A full or failing disk may be the very failure: its list comes next.
     except (OutputError, ReadWriteError) as error:
-        log.warning("no page of the participants that failed: %s", error)
+        log.warning("the pages of participants that failed could not be written: %s", error)
 
 
 def page(outcome: Outcome, settings: Settings) -> Page:
@@ -86,7 +84,7 @@ def page(outcome: Outcome, settings: Settings) -> Page:
         links.append(("The whole log", f"logs/{written.name}"))
     return Page(
         title=outcome.name,
-        subtitle="Not finished: this run made no results of it.",
+        subtitle="Not finished: this run made no results for this participant.",
         warnings=[Notice(message, advice, "error")],
         sections=sections,
         versions={"bids_qsmthal": __version__},

@@ -119,7 +119,7 @@ def check_dataset(settings: Settings, *, voxels: bool = True, table: Path | None
     sessions = find_sessions(settings.bids_dir, settings.selection, database=settings.database)
     found = []
     for number, session in enumerate(sessions, 1):
-        log.info("looking at %s (%d of %d)", session.name, number, len(sessions))
+        log.info("checking %s (%d of %d)", session.name, number, len(sessions))
         found.append(check.examine(session, settings, voxels=voxels))
     # What was asked for goes to stdout, where a pipe takes it; progress goes to stderr.
     sys.stdout.write(f"{check.overview(found)}\n")

@@ -424,7 +424,7 @@ def leaving_out(chosen: argparse.Namespace) -> frozenset[str]:
     """
     asked = [roles for name, roles in LEAVING_OUT.items() if getattr(chosen, name)]
     if len(asked) > 1:
-        raise UsageError("--anat-only and --qsm-only together leave nothing; choose one.")
+        raise UsageError("--anat-only and --qsm-only together leave nothing to do; choose one.")
     return frozenset(role for roles in asked for role in roles)
 
 

@@ -55,16 +55,16 @@ def last_run(output_dir: Path) -> LastRun:
             content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingInputError(
-            f"{path}: no such file, so nobody knows how the run was started; run the participant "
-            "on the command line."
+            f"{path}: no such file, so the options of the last run are not known; run the "
+            "participant on the command line."
         ) from error
     except ValueError as error:
         raise _not_settings(path) from error
     run = recorded(content, path)
     if not run.bids_dir.is_dir():
         raise MissingInputError(
-            f"{run.bids_dir}: the BIDS folder of the last run is not there; mount it at this "
-            "place, or run the participant on the command line with the place it has now."
+            f"{run.bids_dir}: the BIDS folder of the last run is not there; mount it under this "
+            "path, or run the participant on the command line with its present path."
         )
     return run
 

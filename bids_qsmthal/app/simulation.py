@@ -126,8 +126,8 @@ def _check_free(folder: Path) -> None:
     for name in ("bids", "truth"):
         if (folder / name).exists():
             raise OutputError(
-                f"{folder / name} is there already; expected a folder without it. "
-                "Choose another folder, or remove it."
+                f"{folder / name} exists already; expected a folder without it. Choose another "
+                "folder, or remove it."
             )
 
 

@@ -24,7 +24,7 @@ def unwrap_parser() -> Parser:
     p.add_argument(
         "--method",
         metavar="NAME",
-        help="one of those that --list-methods has at --unwrap (default: as in a run)",
+        help="a method that --list-methods lists under --unwrap (default: as in a run)",
     )
     return _direction(p)
 
@@ -41,7 +41,7 @@ def background_parser() -> Parser:
     p.add_argument(
         "--method",
         metavar="NAME",
-        help="one of those that --list-methods has at --background (default: as in a run)",
+        help="a method that --list-methods lists under --background (default: as in a run)",
     )
     return _direction(p)
 
@@ -63,7 +63,7 @@ def invert_parser() -> Parser:
     p.add_argument(
         "--method",
         metavar="NAME",
-        help="one of those that --list-methods has at --inversion (default: as in a run)",
+        help="a method that --list-methods lists under --inversion (default: as in a run)",
     )
     return _direction(p)
 

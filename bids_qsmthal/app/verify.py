@@ -57,7 +57,7 @@ def with_manifest(output_dir: Path) -> TreeComparison:
     # Files at the top, such as dataset_description.json, are of all participants and in no
     # manifest.
     deep = (place for place in _compared(output_dir) if "/" in place)
-    found += [f"{place}: is in no manifest" for place in deep if place not in listed]
+    found += [f"{place}: is not listed in any manifest" for place in deep if place not in listed]
     return TreeComparison(len(listed), tuple(found))
 
 
@@ -170,7 +170,7 @@ def _of_tables(one: str, other: str) -> str:
     if len(lines[0]) != len(lines[1]):
         return f"{len(lines[0])} and {len(lines[1])} lines"
     # Every cell and the number of lines are equal: what is left is \r\n against \n.
-    return "the ends of the lines"
+    return "the line endings"
 
 
 def _of_json(one: str, other: str) -> str:

@@ -86,11 +86,13 @@ def parse(words: Sequence[str], space: str, threshold: float | None) -> tuple[At
         name, separator, value = word.partition("=")
         if not separator or not value or not NAME.fullmatch(name):
             raise UsageError(
-                f"--atlas {word}: expected NAME=FILE, with a name of letters and digits, for it "
-                "goes into names of files."
+                f"--atlas {word}: expected NAME=FILE, with letters and digits only in the name, "
+                "because it becomes part of file names."
             )
         if name in found:
-            raise UsageError(f"--atlas {word}: {name} is there twice; give each its own name.")
+            raise UsageError(
+                f"--atlas {word}: the name {name} is given twice; give each atlas its own name."
+            )
         # Not resolved: the name of a link says more than that of its target.
         path = Path(value).absolute()
         where = _space(path, space, word)
@@ -131,13 +133,13 @@ def _check_pattern(path: Path, space: str, word: str) -> None:
     named = SUBJECT in str(path)
     if space == "T1w" and not named:
         raise UsageError(
-            f"--atlas {word}: an atlas in the space of T1w is another file for each participant; "
-            f"write {SUBJECT} (and {SESSION}) where its labels stand in the path."
+            f"--atlas {word}: an atlas in T1w space is a separate file for each participant; "
+            f"write {SUBJECT} (and {SESSION}) in the path in place of the labels."
         )
     if space == "template" and (named or SESSION in str(path)):
         raise UsageError(
             f"--atlas {word}: {SUBJECT} stands for a participant, but the space is that of the "
-            "template; name one file for everybody."
+            "template; give one file for all participants."
         )
 
 
@@ -250,7 +252,9 @@ def _image(path: Path, threshold: float | None) -> tuple[Image, float]:
     values = image.data
     least, most = float(values.min()), float(values.max())
     if not (np.isfinite([least, most]).all() and least >= 0):
-        raise DataError(f"{path}: holds {least:g} to {most:g}; expected finite numbers from 0.")
+        raise DataError(
+            f"{path}: holds {least:g} to {most:g}; expected finite numbers of 0 or more."
+        )
     if labels and (values == np.rint(values)).all():
         limit = 0.0
         stored: NDArray[Any] = _labels(values, most, path)
@@ -272,7 +276,10 @@ def _image(path: Path, threshold: float | None) -> tuple[Image, float]:
 
 def _labels(values: NDArray[np.float64], most: float, path: Path) -> NDArray[np.int32]:
     if most > LARGEST_LABEL:
-        raise DataError(f"{path}: label {most:g}; expected {LARGEST_LABEL} at most; renumber it.")
+        raise DataError(
+            f"{path}: the largest label is {most:g}; expected at most {LARGEST_LABEL}; renumber "
+            "the labels."
+        )
     return values.astype(np.int32)
 
 

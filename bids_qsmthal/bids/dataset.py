@@ -285,7 +285,7 @@ def find_sessions(
         raise _nothing(bids_dir, selection)
     if without:
         log.warning(
-            "skipped %d participants without %s that is asked for: %s",
+            "skipped %d participants without any of the requested scans (%s): %s",
             *(len(without), _of_use(selection), _some(without)),
         )
     return result
@@ -328,8 +328,8 @@ def _warn_of_swi(bids_dir: Path, subjects: Collection[str]) -> None:
     unread = [str(path) for path in found if path.parts[0].removeprefix("sub-") in subjects]
     if unread:
         log.warning(
-            "%s: images there are not read; a gradient echo whose phase is not filtered goes to "
-            "anat/ as sub-01_echo-1_part-mag_MEGRE.nii.gz and ..._part-phase_MEGRE.nii.gz.",
+            "%s: images in these folders are not read; put a gradient echo with unfiltered phase "
+            "into anat/ as sub-01_echo-1_part-mag_MEGRE.nii.gz and ..._part-phase_MEGRE.nii.gz.",
             _some(unread),
         )
 
@@ -339,23 +339,23 @@ def _warn_of_other_names(bids_dir: Path, subjects: Collection[str]) -> None:
     phase = _of_other_names(bids_dir, subjects, "_part-phase_")
     for suffix, names in phase.items():
         log.warning(
-            '%s: phase of what may be a gradient echo; --bids-filter-file with {"gre": {"suffix": '
-            '"%s"}} reads it.',
+            "%s: this may be the phase of a gradient echo; to use it, give --bids-filter-file "
+            'with {"gre": {"suffix": "%s"}}.',
             *(_some(names), suffix),
         )
     for suffix, names in _of_other_names(bids_dir, subjects, "_echo-").items():
         if suffix.lower().startswith(PARTS_AS_SUFFIX):
             log.warning(
-                "%s: named after the part of the signal, which BIDS says as part-: rename to "
+                "%s: the suffix names the part of the signal, for which BIDS has part-; rename to "
                 "sub-01_echo-1_part-mag_MEGRE.nii.gz and sub-01_echo-1_part-phase_MEGRE.nii.gz.",
                 _some(names, most=3),
             )
         elif suffix not in phase and suffix not in SPIN_ECHOES:
             log.warning(
-                "%s: magnitude of what may be a gradient echo of several echoes, which gives R2* "
-                'and no susceptibility; --bids-filter-file with {"gre": {"suffix": "%s"}} reads '
-                "it. Where it has several contrasts, name one of them there as well, such as "
-                "acquisition or run.",
+                "%s: this may be the magnitude of a gradient echo of several echoes, which gives "
+                "R2* but no susceptibility; to use it, give --bids-filter-file with "
+                '{"gre": {"suffix": "%s"}}. If there are several contrasts, choose one there as '
+                "well, by its acquisition or run.",
                 *(_some(names, most=3), suffix),
             )
 
@@ -423,8 +423,8 @@ def _by_session(
     except ValueError as error:
         reason = str(error).split(". ")[0]
         raise DataError(
-            f"Filter for {role}: {reason}; expected entities of BIDS such as run; "
-            "mend the filter file."
+            f"Filter for {role}: {reason}; expected entities of BIDS such as run; correct the "
+            "filter file."
         ) from error
     for path in map(Path, names):
         folders = path.relative_to(layout.root).parts
@@ -503,7 +503,7 @@ def _check_name(path: Path, subject: str, session: str | None) -> None:
     if (named.get("sub"), named.get("ses")) != (subject, session):
         folder = f"sub-{subject}" + (f"/ses-{session}" if session else "")
         raise InvalidBidsError(
-            f"{path}: its name does not say the participant and session of its folder, expected "
+            f"{path}: its name does not match the participant and session of its folder, expected "
             f"{folder.replace('/', '_')}; rename or move it."
         )
 
@@ -662,8 +662,8 @@ def _with_other_sessions(sessions: Sequence[Session]) -> list[Session]:
                 *(
                     Skipped(
                         other.t1w,
-                        f"T1w of another session than {session.name}; --t1w-session "
-                        f"{other.session} uses it",
+                        f"T1w of another session than {session.name}; to use it, give "
+                        f"--t1w-session {other.session}",
                     )
                     for other in elsewhere[session.subject]
                     if other.t1w is not None

@@ -28,9 +28,9 @@ BIDS_VERSION = "1.10.0"
 PACKAGES = ("antspyx", "nibabel", "numba", "numpy", "onnxruntime", "pandas", "pybids", "scipy")
 
 UNITS_RULE = (
-    "The end of a parameter's name is its unit (mm, mm2, mm3, ml, s, hz, rad, deg, t, ppm, ppb, "
-    "voxels; sd and spreads: standard deviations). One without such an end is a count, a share, "
-    "a ratio or a weight."
+    "The name of a parameter ends with its unit (mm, mm2, mm3, ml, s, hz, rad, deg, t, ppm, ppb, "
+    "voxels; sd and spreads: standard deviations). A name without such an ending is a count, a "
+    "share, a ratio or a weight."
 )
 """How the parameters below ``Method`` are read."""
 

@@ -182,8 +182,8 @@ def files(
         )
         if not here:
             log.warning(
-                "--derivatives %s=%s holds nothing of %s that is known; expected BIDS names, a "
-                "folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
+                "--derivatives %s=%s has no file of %s that the app can read; expected BIDS "
+                "names, a folder of FreeSurfer or FastSurfer, or labels of SynthSeg.",
                 *(name, root, session.name),
             )
         # The right side wins: edits, and datasets that were named earlier.
@@ -224,7 +224,7 @@ def read(key: str, item: ExternalFile, session: Session) -> External:
     if image.data.ndim != 3 or not np.isfinite(image.data).all():
         raise DataError(
             f"{item.path}: shape {image.data.shape} or values that are not numbers; expected one "
-            f"volume that can be the {key}; mend the file."
+            f"volume of finite numbers for the {key}; correct the file."
         )
     if key in MAP_UNITS:
         return External(item, _in_our_unit(key, item, image))
@@ -249,7 +249,7 @@ def _in_our_unit(key: str, item: ExternalFile, image: Image) -> Image:
     if inside.size and not low <= factor * float(np.median(inside)) <= high:
         raise DataError(
             f"{item.path}: half of its values are above {np.median(inside):.3g}, which cannot be "
-            f"{stated or ours}; say the unit with Units ({', '.join(units)}) in {beside.name}."
+            f"{stated or ours}; state the unit as Units ({', '.join(units)}) in {beside.name}."
         )
     return image.like((image.data * np.float32(factor)).astype(np.float32))
 
@@ -279,7 +279,7 @@ def _labels(key: str, item: ExternalFile, image: Image) -> Image:
     unknown = nameless(item, numbers)
     if unknown:
         log.warning(
-            "%s: left out, as these names in %s are none that is known: %s.",
+            "%s: left out, because these names in %s are not known: %s.",
             *(item.path, item.table, ", ".join(unknown)),
         )
     # Exact: float32 holds whole numbers up to 2^24.
@@ -392,12 +392,12 @@ def points_mm(item: ExternalFile) -> NDArray[np.float64]:
         raise_if_disk_fails(error, item.path)
         raise DataError(
             f"{item.path}: not a table of seeds ({type(error).__name__}: {error}); expected the "
-            "columns x, y, z in millimetres, separated by tabs; mend the file."
+            "columns x, y, z in millimetres, separated by tabs; correct the file."
         ) from error
     if not len(points) or not np.isfinite(points).all():
         raise DataError(
-            f"{item.path}: {len(points)} seeds or numbers that are not finite; expected at least "
-            "one row of x, y, z in millimetres; mend or remove the file."
+            f"{item.path}: {len(points)} seeds, or coordinates that are not finite; expected at "
+            "least one row of x, y, z in millimetres; correct or remove the file."
         )
     return points
 

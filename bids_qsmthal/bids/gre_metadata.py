@@ -143,8 +143,8 @@ def one_word(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> str | N
     value = one_value(sidecars, key, name)
     if not isinstance(value, str | None):
         raise DataError(
-            f"{name}: {key} in the sidecars is {shown(value)}, expected a text; "
-            "mend the JSON files."
+            f"{name}: {key} in the sidecars is {shown(value)}, expected a text; correct the JSON "
+            "files."
         )
     return value
 
@@ -216,7 +216,7 @@ def one_value(sidecars: Sequence[dict[str, Any]], key: str, name: str) -> Any:  
     if any(not _same(value, values[0]) for value in values):
         raise DataError(
             f"{name}: {key} differs between the sidecars of one scan: {shown(values)}, expected "
-            "one value; mend the JSON files."
+            "one value; correct the JSON files."
         )
     return values[0] if values else None
 

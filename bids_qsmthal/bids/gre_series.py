@@ -210,9 +210,9 @@ def _check_runs_are_no_echoes(files: GreFiles, root: Path) -> None:
         return
     times_ms = ", ".join(f"{1000 * time:.4g}" for time in stated)
     raise InvalidBidsError(
-        f"{runs[0].name}: {len(runs)} runs of one echo each, at {times_ms} ms, which look like the "
-        "echoes of one scan; name them echo- in the place of run-. If each is a scan by itself, "
-        "choose one with --run-label."
+        f"{runs[0].name}: {len(runs)} runs of one echo each, at {times_ms} ms, which look like "
+        "the echoes of one scan; replace run- by echo- in their names. If each is a separate "
+        "scan, choose one with --run-label."
     )
 
 
@@ -309,7 +309,7 @@ def _acquisition(
             field_strength_t=gre_metadata.field_strength_t(described, name),
         )
     except DataError as error:
-        raise DataError(f"{name}: {error} Mend its sidecar.") from error
+        raise DataError(f"{name}: {error} Correct its sidecar.") from error
     frequency_hz, doubt = gre_metadata.imaging_frequency_hz(
         described, nominal.nominal_frequency_hz, name
     )
@@ -340,8 +340,8 @@ def _check_volumes(path: Path, times: object) -> None:
     volumes = math.prod(shape[3:])
     if isinstance(times, list) and len(times) != volumes:
         raise DataError(
-            f"{path.name}: EchoTime lists {len(times)} times but the file holds {volumes} volumes, "
-            "expected one for each; mend the JSON file."
+            f"{path.name}: EchoTime lists {len(times)} times but the file holds {volumes} "
+            "volumes, expected one for each; correct the JSON file."
         )
     if not isinstance(times, list) and volumes > 1:
         raise MissingInputError(
@@ -384,8 +384,8 @@ def _check_phase_not_misnamed(echoes: dict[str, list[Echo]], name: str) -> None:
     ]
     if len(echoes) == 1 and elsewhere:
         raise MissingInputError(
-            f"{name}: the scan has only {have}, but {elsewhere[0]} lies beside it under other "
-            "entities; where both are of one scan, give them the same acq, rec, dir and run."
+            f"{name}: the scan has only {have}, but {elsewhere[0]} lies beside it with other "
+            "entities; if both belong to one scan, give them the same acq, rec, dir and run."
         )
     similar = _like_phase(next(iter(echoes.values()))[0].path.parent)
     if similar and set(echoes) == {"mag"}:
@@ -411,7 +411,7 @@ def _like_phase(folder: Path, most: int = 4) -> list[str]:
 def _echo_time_s(echo: Echo) -> float:
     time = echo.metadata.get("EchoTime")
     if not gre_metadata.is_number(time):
-        what = "add EchoTime to" if time is None else "mend EchoTime in"
+        what = "add EchoTime to" if time is None else "correct EchoTime in"
         raise MissingInputError(
             f"{echo.path.name}: EchoTime in its sidecar is {gre_metadata.shown(time)}, expected "
             f"seconds, as a number without quotes, such as 0.005; {what} the JSON file."
@@ -426,14 +426,14 @@ def _ordered(echoes: list[Echo], name: str) -> tuple[Echo, ...]:
         files = ", ".join(dict.fromkeys(echo.path.name for echo in ordered))
         raise DataError(
             f"{name}: echoes with the same EchoTime {times} s ({files}), expected each once; "
-            "remove the double one or mend its sidecar."
+            "remove the duplicate or correct its sidecar."
         )
     # The times decide; a file number that contradicts them shows that a sidecar is wrong.
     by_number = sorted(echoes, key=_echo_number)
     if by_number != ordered:
         raise DataError(
             f"{name}: echo times {[_echo_time_s(echo) for echo in by_number]} s do not ascend "
-            "with the echo numbers of the file names; mend the sidecars."
+            "with the echo numbers of the file names; correct the sidecars."
         )
     return tuple(ordered)
 

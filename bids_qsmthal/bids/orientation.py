@@ -99,16 +99,16 @@ def _agreed(
     }
     if not fits:
         raise DataError(
-            f"{path.name}: its header tilts the main field otherwise than "
-            "ImageOrientationPatientDICOM of its sidecar, expected the same within "
-            f"{MOST_DEGREES:g} degree: the header was changed after the scan; {ADVICE}"
+            f"{path.name}: the header and ImageOrientationPatientDICOM in the sidecar give "
+            f"different directions of the main field, expected the same within {MOST_DEGREES:g} "
+            f"degree: the header was changed after the scan; {ADVICE}"
         )
     (source, along), *others = fits.items()
     for _, other in others:
         if _degrees(along, other) > MOST_DEGREES:
             raise DataError(
-                f"{path.name}: sform and qform are both said to be the scanner's (code 1) but "
-                f"turn by {_degrees(along, other):.3g} degrees to each other; {ADVICE}"
+                f"{path.name}: sform and qform both claim to be the scanner's (code 1), but their "
+                f"main fields differ by {_degrees(along, other):.3g} degrees; {ADVICE}"
             )
     return source, along
 
@@ -118,8 +118,8 @@ def _assumed(header: Orientation, path: Path) -> tuple[str, Direction]:
     known = _known(header)
     if not known:
         raise DataError(
-            f"{path.name}: sform and qform have the code 0, so nothing says how the head lay in "
-            f"the main field; export the scan again from DICOM, or {ADVICE}"
+            f"{path.name}: sform and qform have the code 0, so the direction of the main field is "
+            f"not known; export the scan again from DICOM, or {ADVICE}"
         )
     name, code, along = known[0]
     if code != ALIGNED:

@@ -80,7 +80,11 @@ PRODUCTS: dict[str, Product] = {
         "MEGRE", "desc-total", "fieldmap", "Hz", "Field offset before background removal."
     ),
     "noise": Product(
-        "MEGRE", "desc-noise", "fieldmap", "Hz", "Standard deviation of the total field by the fit."
+        "MEGRE",
+        "desc-noise",
+        "fieldmap",
+        "Hz",
+        "Standard deviation of the total field, from the fit.",
     ),
     "brain_gre": Product("MEGRE", "space-MEGRE_desc-brain", "mask", None, "Brain."),
     "qsm_mask": Product(
@@ -111,14 +115,14 @@ PRODUCTS: dict[str, Product] = {
         "space-MEGRE_label-thalamus_desc-final",
         "mask",
         None,
-        "Both thalami as measured; desc-thalamus_dseg tells the sides.",
+        "Both thalami as measured; left and right are in desc-thalamus_dseg.",
     ),
     "csf_reference": Product(
         "MEGRE",
         "space-MEGRE_label-CSF_desc-reference",
         "mask",
         None,
-        "Cerebrospinal fluid that is the zero of the relative susceptibility.",
+        "Cerebrospinal fluid used as zero of the relative susceptibility.",
     ),
     "vein": Product("MEGRE", "space-MEGRE_label-vein", "mask", None, "Veins near the thalami."),
     "lesion_gre": Product("MEGRE", "space-MEGRE_label-lesion", "mask", None, "T2 lesions."),
@@ -127,7 +131,7 @@ PRODUCTS: dict[str, Product] = {
         "space-MEGRE_desc-lesions",
         "dseg",
         None,
-        "T2 lesions, confluent ones apart; numbers as in the table of lesions.",
+        "T2 lesions, confluent ones separated; numbers as in the table of lesions.",
     ),
     "rim": Product(
         "MEGRE",
@@ -169,7 +173,7 @@ PRODUCTS: dict[str, Product] = {
         "space-T1w_desc-lesions",
         "dseg",
         None,
-        "T2 lesions, confluent ones apart; numbers as in the table of lesions.",
+        "T2 lesions, confluent ones separated; numbers as in the table of lesions.",
     ),
     "enhancing": Product(
         "T1w", "space-T1w_label-enhancing", "mask", None, "Gadolinium-enhancing lesions."
@@ -179,8 +183,8 @@ PRODUCTS: dict[str, Product] = {
         "space-T1w_desc-lesionchange",
         "dseg",
         None,
-        "Lesions that are new since the visit before (1) or vanished (4, where they were), or that "
-        "a reader called larger (2) or smaller (3), as a whole.",
+        "Whole lesions: new since the previous visit (1), called larger (2) or smaller (3) by a "
+        "reader, or vanished (4, at their earlier place).",
     ),
     "lesion_flair": Product(
         "FLAIR", "space-FLAIR_label-lesion", "mask", None, "T2 lesions on the FLAIR grid."
@@ -192,7 +196,7 @@ def of_atlas(name: str) -> Product:
     """Return the label image of a user's atlas in a participant, by the user's name for it."""
     return Product(
         *("T1w", f"space-T1w_desc-atlas{name}", "dseg", None),
-        f"Regions of the atlas {name}; where regions overlap the most probable.",
+        f"Regions of the atlas {name}; where regions overlap, the most probable one.",
     )
 
 

@@ -78,7 +78,7 @@ NAMES: Mapping[type, str] = {
     roi.FieldRule: "local field of a lesion explained with and without a rim",
     separation.R2StarSeparation: "separation by R2*",
     separation.BrokenLine: "R2 by a broken line of R2*",
-    separation.Proportional: "R2* so many times R2'",
+    separation.Proportional: "R2* as a multiple of R2'",
 }
 """What a reader calls each method. A group of methods, or of a user's choices, has no name: the key
 it stands under says what it is."""

@@ -54,10 +54,10 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise_if_disk_fails(error, path)
         words = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as JSON ({words}); mend the file.") from error
+        raise DataError(f"{path}: not readable as JSON ({words}); correct the file.") from error
     if not isinstance(content, dict):
         raise DataError(
-            f"{path}: holds a {type(content).__name__}, expected a JSON object; mend the file."
+            f"{path}: holds a {type(content).__name__}, expected a JSON object; correct the file."
         )
     return content
 

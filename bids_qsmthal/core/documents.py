@@ -83,7 +83,7 @@ class Document:
         for key, value in self.content.items():
             name = plain(str(key))
             if name in content:
-                raise UsageError(f"{self.where([key], of_key=True)}: {name} is there twice.")
+                raise UsageError(f"{self.where([key], of_key=True)}: {name} is given twice.")
             content[name] = value
         root = self.root
         if isinstance(root, yaml.MappingNode):
@@ -139,7 +139,7 @@ def parse(text: str, path: Path) -> Document:
         raise _unreadable(path, error) from error
     for node in _doubles(document.root):
         number = node.start_mark.line + 1
-        raise DataError(f"{path}, line {number}: {node.value} is there twice; remove one of them.")
+        raise DataError(f"{path}, line {number}: {node.value} is given twice; remove one of them.")
     return _without_nulls(document)
 
 

@@ -51,13 +51,13 @@ class ExitCode(IntEnum):
     MISSING_INPUT = 66, "input missing", "add what the message names"
     UNAVAILABLE = 69, "program or device missing", "install it, or choose another way"
     OUTPUT = 73, "cannot write", "free space, or choose another output folder"
-    READ_WRITE = 74, "input or output error", "see to disk, network and permissions"
+    READ_WRITE = 74, "input or output error", "check disk, network and permissions"
     TEMPORARY = (
         *(75, "temporary failure (in use, killed, or out of memory)"),
         "run the same command again, with more --mem or fewer --nprocs where memory is short",
     )
-    INTERRUPTED = 130, "stopped by Ctrl-C", "run the same command again to go on"
-    TERMINATED = 143, "stopped by SIGTERM", "run the same command again to go on"
+    INTERRUPTED = 130, "stopped by Ctrl-C", "run the same command again to continue"
+    TERMINATED = 143, "stopped by SIGTERM", "run the same command again to continue"
 
 
 LONGEST = 2000
@@ -191,9 +191,9 @@ def of_system(error: OSError | MemoryError) -> QsmthalError:
     # The kernel says ENOMEM where a mapping fails, NumPy raises MemoryError: one cause, one advice.
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         return OutOfMemoryError(
-            f"memory does not suffice ({' '.join(str(error).split()) or 'none is left'}); give the "
-            "run or its container more, run fewer participants side by side with --nprocs or "
-            "--mem, then run the same command again."
+            f"not enough memory ({' '.join(str(error).split()) or 'none is left'}); give the run "
+            "or its container more, run fewer participants side by side with --nprocs or --mem, "
+            "then run the same command again."
         )
     where, what = error.filename or "A file", error.strerror or str(error)
     if error.errno in NO_ROOM:
@@ -202,7 +202,7 @@ def of_system(error: OSError | MemoryError) -> QsmthalError:
             "again."
         )
     return ReadWriteError(
-        f"{where}: {what}; see to disk, network and permissions, then run the same command again."
+        f"{where}: {what}; check disk, network and permissions, then run the same command again."
     )
 
 

@@ -83,7 +83,9 @@ def alone(path: Path, busy: str, patience_s: float) -> Iterator[None]:
                 f"{path}: cannot be written or locked ({error.strerror}); "
                 "choose an output folder you own."
             ) from error
-        log.warning("%s: this file system has no locks; start no second run on it", path)
+        log.warning(
+            "%s: this file system does not support locks; do not start a second run on it", path
+        )
     try:
         yield
     finally:

@@ -410,7 +410,7 @@ def _check_there(path: Path) -> None:
         is_pointer = size < MAX_POINTER_BYTES and path.read_bytes().startswith(f"/{ANNEX}".encode())
     if is_pointer:
         raise MissingInputError(
-            f"{path}: a pointer of git-annex, expected a NIfTI image; fetch it with datalad get."
+            f"{path}: a git-annex pointer, expected a NIfTI image; fetch it with datalad get."
         )
 
 
@@ -454,8 +454,8 @@ def _check_content(shape: Sequence[int], dtype: np.dtype[Any], path: Path) -> No
     _check_shape(shape, path)
     if dtype.kind not in NUMBERS:
         raise DataError(
-            f"{path}: voxels of type {dtype}; expected one real number each "
-            "(part-mag and part-phase are files of their own)."
+            f"{path}: voxels of type {dtype}; expected one real number in each (part-mag and "
+            "part-phase are separate files)."
         )
     _check_size(path, int(np.prod(shape, dtype=object)) * dtype.itemsize)
 
@@ -467,8 +467,8 @@ def _check_shape(shape: Sequence[int], path: Path) -> None:
         )
     if int(np.prod(shape, dtype=object)) > MAX_VALUES:
         raise DataError(
-            f"{path}: shape {tuple(shape)} has too many volumes, expected some {MAX_VALUES:.0e} "
-            "numbers at most; give fewer volumes."
+            f"{path}: shape {tuple(shape)} has too many volumes, expected at most about "
+            f"{MAX_VALUES:.0e} numbers; give fewer volumes."
         )
 
 

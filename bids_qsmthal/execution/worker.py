@@ -139,8 +139,8 @@ def _crash(session: Session, settings: Settings, error: Exception) -> str:
 def _alone(session: Session, settings: Settings, patience_s: float) -> AbstractContextManager[None]:
     """Hold the lock of a participant, so that two runs never work on it at once."""
     busy = (
-        f"{session.name}: another run works on it in {settings.output_dir}; "
-        "wait for it, then run the same command again."
+        f"{session.name}: another run is processing it in {settings.output_dir}; wait for it, "
+        "then run the same command again."
     )
     return alone(settings.output_dir / "logs" / f".{session.name}.lock", busy, patience_s)
 

@@ -45,7 +45,9 @@ def analysed(content: Document) -> Analysis:
     except RecursionError:
         n_values = MOST_VALUES + 1
     if n_values > MOST_VALUES:
-        raise UsageError(f"{content.path}: more than {MOST_VALUES} values, or one within itself.")
+        raise UsageError(
+            f"{content.path}: more than {MOST_VALUES} values, or a value that contains itself."
+        )
     analysis = document.read(checked(content, schema.AnalysisFile), content)
     _check_names(analysis, content)
     return analysis

@@ -438,7 +438,7 @@ def disagreements(
         )
         if differ.any():
             log.warning(
-                "%s: tables and images disagree in %d participant(s) (%s); the tables count.",
+                "%s: tables and images disagree in %d participant(s) (%s); the tables are used.",
                 *(name, int(differ.sum()), shortened(list(rows.loc[differ, "participant_id"]))),
             )
     parts = [part for part in parts if not part.empty]

@@ -31,8 +31,8 @@ SENTENCES = {
         "See the participants' reports for why it was not measured.",
     ),
     Kind.NO_LOGS: (
-        "There are no logs of the participant level, so nothing tells whether the tables of "
-        "measures are complete and of one run.",
+        "There are no logs of the participant level, so it is not known whether the tables of "
+        "measures are complete and come from one run.",
         "Run the group level on the folder that the participant level wrote.",
     ),
     Kind.POOLED_GROUPS: (
@@ -51,7 +51,7 @@ SENTENCES = {
         "Correct the table, or declare codes, words and ranges in the analysis file.",
     ),
     Kind.ORDERED_BY_NAME: (
-        "Several sessions that no dates put in order ({0}): first and last are told by name.",
+        "Several sessions have no dates to order them by ({0}): they are ordered by name.",
         "Give each session an acq_time of its own in sessions.tsv or in its scans.tsv.",
     ),
     Kind.NOT_FINITE: (

@@ -264,21 +264,21 @@ def _source_with_matched_ids(
             continue
         if len(fits) > 1:
             raise DataError(
-                f"{source.path}: '{name}' may be {' or '.join(fits)}; write the participants "
-                "as their folders are called."
+                f"{source.path}: '{name}' may be {' or '.join(fits)}; write the participants as "
+                "in the names of their folders."
             )
         new[name] = fits[0]
     # Only participants.tsv has to know them: a phenotype table may be of other people.
     if source.path.name == PARTICIPANTS and not taken and not new:
         raise DataError(
             f"{source.path}: lists {shortened(list(names), 3) or 'nobody'}, none of whom has "
-            f"results; results are there of {shortened(sorted(known), 3)}. Write the participants "
-            "as their folders are called."
+            f"results; there are results for {shortened(sorted(known), 3)}. Write the "
+            "participants as in the names of their folders."
         )
     if not new:
         return source
     log.warning(
-        "%s: %d participants were matched by number, leading zeros aside (%s).",
+        "%s: %d participants were matched by number, without leading zeros (%s).",
         source.path, len(new), shortened([f"{name} is {one}" for name, one in new.items()], 3),
     )  # fmt: skip
     frame = source.frame.assign(participant_id=names.replace(new))
@@ -534,4 +534,4 @@ def _check_unique(frame: pd.DataFrame, path: Path) -> None:
     repeated = frame[frame.duplicated(key)]
     if not repeated.empty:
         whose = " ".join(repeated[key].iloc[0])
-        raise DataError(f"{path}: {whose} is there twice; keep one row for each.")
+        raise DataError(f"{path}: {whose} has more than one row; keep one row for each.")

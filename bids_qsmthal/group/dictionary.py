@@ -18,7 +18,7 @@ IDENTITY = {
 COEFFICIENT = {
     "model": "Name of the model in the analysis file",
     "outcome": "Outcome, left of the ~ of the formula",
-    "term": "Coefficient, contrast or, where nothing could be fitted, empty or the term wanted",
+    "term": "Coefficient or contrast; where nothing could be fitted, empty or the requested term",
     "coefficient": "Change of the outcome per unit of the term (log odds ratio if logistic or "
     "proportional odds, log rate ratio of counts)",
     "standard_error": "Standard error of the coefficient",
@@ -30,14 +30,14 @@ COEFFICIENT = {
     "p": "Two-sided p of no association: Student's t (ols, hc3, random intercepts), normal "
     "(all others)",
     "partial_r": "Correlation of outcome and term with the other terms held fixed",
-    "n": "Participants in the model: all variables known, not excluded, inside the filter",
+    "n": "Participants in the model: all variables known, not excluded, selected by the filter",
     "n_events": "Participants whose outcome is 1 (logistic), or the sum of counts; n/a otherwise",
     "r_squared": "Share of the variance of the outcome that the model explains",
     "adjusted_r_squared": "The same, corrected for the number of coefficients",
     "residual_sd": "Standard deviation of the residuals, in units of the outcome",
     "method": "ols: least squares; hc3: the same with robust errors; huber: M-estimate; logistic, "
-    "Poisson, negative binomial, proportional odds: by their likelihood; random "
-    "intercepts: of sites, REML; hc3 behind: robust errors",
+    "Poisson, negative binomial, proportional odds: by their likelihood; random intercepts: of "
+    "sites, by REML; ending in hc3: with robust errors",
     "formula": "Formula of the model",
     "filter": "Who is in the model, if not everyone",
     "note": "What to know before using the row; why a number is missing",
@@ -102,26 +102,26 @@ DIAGNOSTICS = {
     "skewness_kurtosis_p": "p of normal residuals (D'Agostino, adjusted by Royston)",
     "shapiro_p": "p of normal residuals (Shapiro-Wilk)",
     "breusch_pagan_p": "p of equal residual variance (Breusch-Pagan, studentised by Koenker)",
-    "reset_p": "p of a straight relation (Ramsey's RESET with squares and cubes)",
+    "reset_p": "p of a linear relation (Ramsey's RESET with squares and cubes)",
     "largest_vif": "Largest variance inflation factor",
     "largest_vif_term": "The term that has it",
     "largest_cooks_distance": "Largest Cook's distance",
     "most_influential": "The participant who has it",
     "n_influential": "Participants with a Cook's distance above 4/n",
     "largest_leverage": "Largest leverage",
-    "decided_alone": "Coefficients that one participant alone decides (leverage 1), and who",
+    "decided_alone": "Coefficients that depend on one participant alone (leverage 1), and on whom",
     "n_findings": "How many things stand out; advice names them",
     "advice": "What these figures suggest",
     "note": COEFFICIENT["note"],
 }
 
 SENSITIVITY = {
-    "model": "Model of the table whose coefficient is looked at again",
+    "model": "Model of the table whose coefficient is estimated again",
     "outcome": COEFFICIENT["outcome"],
     "term": "Coefficient",
-    "specification": "What is done differently",
+    "specification": "What was done differently",
     "kind": "model, inference, sample (other people), term (another form, or one more), measure "
-    "(another measure), outcome (another form of it); and two that are other questions: region "
+    "(another measure), outcome (another form of it); and two that ask other questions: region "
     "(the same elsewhere in the brain) and any (whether there is any at all)",
     "coefficient": "Coefficient; for another measure in that measure's unit",
     "ci_low": "Lower end of the 95% interval; the smallest coefficient for leave one out",
@@ -130,8 +130,8 @@ SENSITIVITY = {
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
     "n_events": COEFFICIENT["n_events"],
-    "distinct": "1 where the row answers the question, and no row before has the same estimate (or "
-    "the same partial correlation) of the same participants; else 0",
+    "distinct": "1 if the row answers the question and no earlier row has the same estimate (or "
+    "the same partial correlation) from the same participants; otherwise 0",
     "note": COEFFICIENT["note"],
 }
 
@@ -162,12 +162,12 @@ RELIABLE_CHANGE = {
     "session_from": "First session in the model that has a date",
     "session_to": "Last session in the model that has a date",
     "years": "Time between them",
-    "change": "Value of the last less that of the first, in the unit of the outcome",
-    "change_se": "Its standard error: root of 2 times the SD of the model's residuals",
+    "change": "Value at the last minus that at the first, in the unit of the outcome",
+    "change_se": "Its standard error: square root of 2 times the SD of the model's residuals",
     "index": "Change over its standard error (Jacobson & Truax 1991)",
     "reliable": "increase or decrease where the index is beyond 1.96 (1 in 20 people without any "
     "change is), no where it is not",
-    "note": "What a reader must know of the model",
+    "note": "What a reader must know about the model",
 }
 
 CHANGE_MODELS = {
@@ -177,14 +177,14 @@ CHANGE_MODELS = {
     "coefficient": "Estimate of random-effects meta-regression: each participant weighs by the "
     "standard error of their change and by tau",
     "standard_error": "Its standard error (Hartung & Knapp)",
-    "df": "Degrees of freedom: participants less coefficients",
+    "df": "Degrees of freedom: participants minus coefficients",
     "ci_low": COEFFICIENT["ci_low"],
     "ci_high": COEFFICIENT["ci_high"],
     "p": "Two-sided p of no association (Student's t)",
     "n": "Participants in the model",
     "tau": "Standard deviation of what the model does not explain, beyond the known errors "
     "(Paule & Mandel)",
-    "i_squared_percent": "Share of the variance that is no known error, in percent (Higgins & "
+    "i_squared_percent": "Share of the variance beyond the known errors, in percent (Higgins & "
     "Thompson 2002)",
     "heterogeneity_p": "p of no variance beyond the known errors (Cochran's Q)",
     "formula": COEFFICIENT["formula"],
@@ -200,7 +200,7 @@ CHANGED_PLACE = {
 }
 
 ANNUAL_CHANGE = CHANGED_PLACE | {
-    "unit": "Of the change, its interval and tau",
+    "unit": "Unit of the change, its interval and tau",
     "n": "Participants in the mean",
     "mean_years": "Mean time between the visits",
     "change_per_year": "Mean change in a year: each participant weighs by the standard error of "
@@ -210,16 +210,16 @@ ANNUAL_CHANGE = CHANGED_PLACE | {
     "ci_high": COEFFICIENT["ci_high"],
     "p": "Two-sided p of no change; not corrected for several measures; n/a for what cannot be "
     "below zero",
-    "tau": "Standard deviation of the change in a year between participants, beyond the known "
-    "errors; where no errors are known, with them",
+    "tau": "Standard deviation between participants of the change in a year, beyond the known "
+    "errors; where no errors are known, including them",
     "percent_per_year": "Mean change in a year in percent of each participant's own value, "
     "weighted likewise; n/a for susceptibility",
     "percent_ci_low": "Lower end of its 95% confidence interval",
     "percent_ci_high": "Upper end of its 95% confidence interval",
-    "n_known": "Participants of whom it can be said whether the change is reliable",
-    "n_increase": "Of these with a reliable increase: the 95% interval of their change is above "
-    "zero. 1 in 40 people without any change is here",
-    "n_decrease": "Of these with a reliable decrease",
+    "n_known": "Participants for whom it is known whether the change is reliable",
+    "n_increase": "Those of them with a reliable increase: the 95% interval of their change is "
+    "above zero. 1 in 40 people without any change is counted here",
+    "n_decrease": "Those of them with a reliable decrease",
     "note": COEFFICIENT["note"],
 }
 
@@ -228,15 +228,15 @@ EACH_CHANGE = CHANGED_PLACE | {
     "session_from": "First usable visit",
     "session_to": "Last usable visit",
     "years": "Time between them",
-    "unit": "Of value, change and their errors",
+    "unit": "Unit of value, change and their errors",
     "value": "Mean of both visits",
-    "change": "Later visit less earlier; of new lesions what came from visit to visit",
-    "change_se": "Its standard error, of the participant's own images",
+    "change": "Later minus earlier visit; for new lesions what appeared from visit to visit",
+    "change_se": "Its standard error, from the participant's own images",
     "change_percent": "Change in percent of the value",
-    "change_per_year": "Change over years",
+    "change_per_year": "Change divided by years",
     "change_per_year_se": "Its standard error",
-    "reliable": "increase or decrease where the 95% interval of the change leaves out zero (1 in "
-    "20 people without any change), no where it does not, n/a where it is not known",
+    "reliable": "increase or decrease where the 95% interval of the change excludes zero (1 in 20 "
+    "people without any change), no where it does not, n/a where it is not known",
 }
 
 MEDIATION = {
@@ -267,8 +267,8 @@ SITES = {
     "n": "Participants",
     "n_events": COEFFICIENT["n_events"],
     "tau": "Standard deviation of the coefficient between sites",
-    "i_squared_percent": "Share of the variance of the sites' coefficients that is no chance, in "
-    "percent (Higgins & Thompson 2002)",
+    "i_squared_percent": "Share of the variance of the sites' coefficients that chance does not "
+    "explain, in percent (Higgins & Thompson 2002)",
     "heterogeneity_p": "p of equal coefficients at all sites (Cochran's Q)",
     "note": COEFFICIENT["note"],
 }
@@ -284,14 +284,14 @@ IMPUTATION = {
     "ci_high": COEFFICIENT["ci_high"],
     "p": "Two-sided p of no association (Student's t with these degrees of freedom)",
     "n": "Participants in the model with missing values filled",
-    "n_imputed": "Of these with at least one filled value",
+    "n_imputed": "Those of them with at least one filled value",
     "fraction_missing": "Share of the information on the coefficient that is missing",
     "complete_coefficient": "Coefficient of those who have all values",
     "complete_ci_low": "Lower end of its 95% confidence interval",
     "complete_ci_high": "Upper end of its 95% confidence interval",
     "complete_p": "Its p",
     "complete_n": "Participants who have all values",
-    "datasets": "How often missing values were filled",
+    "datasets": "Number of data sets with filled values",
     "note": COEFFICIENT["note"],
 }
 
@@ -314,8 +314,8 @@ EVIDENCE = {
     "model": COEFFICIENT["model"],
     "outcome": COEFFICIENT["outcome"],
     "term": "Coefficient",
-    "verdict": "associated: p < .05; but smaller than of interest: p_equivalence < .05, too; no "
-    "association of interest: p_equivalence < .05 alone; undecided: neither",
+    "verdict": "associated: p < .05; but smaller than of interest: p_equivalence < .05 as well; "
+    "no association of interest: p_equivalence < .05 alone; undecided: neither",
     "n": COEFFICIENT["n"],
     "p": COEFFICIENT["p"],
     "partial_r": "Correlation of outcome and term with the other terms held fixed; approximate "
@@ -330,14 +330,14 @@ EVIDENCE = {
     "smallest_effect": "Smallest (partial) correlation of interest, as the analysis states it",
     "smallest_coefficient": "The coefficient that it stands for, in the unit of the coefficient: "
     "bound of the equivalence test",
-    "p_equivalence": "p of two one-sided tests that the correlation is not smaller than that, "
-    "either way (Schuirmann 1987, doi:10.1007/BF01068419); small: it is smaller",
+    "p_equivalence": "p of two one-sided tests of a correlation at least that large, in either "
+    "direction (Schuirmann 1987, doi:10.1007/BF01068419); small: it is smaller",
     "p_equivalence_holm": "The same corrected for the lines of the column of the table (Holm 1979)",
     "excluded_beyond": "Smallest bound that the equivalence test excludes at 5%",
     "bf10": "Bayes factor of the model with the term against the one without (JZS prior; Rouder & "
-    "Morey 2012, doi:10.1080/00273171.2012.734737); above 1 for the term; 1e100 stands for more. "
-    "Where scale is linear predictor: from estimate and error alone, under the same prior of the "
-    "coefficient (Wakefield 2009, doi:10.1002/gepi.20359)",
+    "Morey 2012, doi:10.1080/00273171.2012.734737); above 1 favours the term; 1e100 stands for "
+    "1e100 or more. Where scale is linear predictor: from estimate and error alone, under the "
+    "same prior of the coefficient (Wakefield 2009, doi:10.1002/gepi.20359)",
     "bf10_correlation": "Bayes factor of the (partial) correlation against none (Ly et al. 2016, "
     "doi:10.1016/j.jmp.2015.06.004); 1e100 stands for more",
     "sd_term": "Standard deviation (n - 1) of the term in the participants of the model",
@@ -417,11 +417,11 @@ READERS = {
 
 LESIONS = {
     "lesions": "Kind of lesion, or the difference of two kinds",
-    "n_lesions": "Lesions of 5 mm and more whose susceptibility is known; of a difference those of "
-    "the participants who have both kinds",
+    "n_lesions": "Lesions of 5 mm and more whose susceptibility is known; for a difference, those "
+    "of the participants who have both kinds",
     "n_participants": "Participants who have them, each counted once; excluded ones left out",
-    "mean_ppb": "Susceptibility less that of normal-appearing white matter, ppb: mean over "
-    "participants of the mean over the lesions of each",
+    "mean_ppb": "Susceptibility minus that of normal-appearing white matter, ppb: mean over the "
+    "lesions of each participant, then over participants",
     "sd_ppb": "Standard deviation (n - 1) over participants, ppb",
     "ci_low": "Lower end of the 95% confidence interval of the mean (Student's t), ppb",
     "ci_high": "Upper end of the 95% confidence interval of the mean, ppb",
@@ -432,12 +432,12 @@ QUESTIONABLE = {
     "session_id": "Session; n/a where the table has none",
     "variable": "Variable of the analysis",
     "value": "What the table says or the images gave",
-    "problem": "What is the matter with it",
+    "problem": "What is wrong with it",
     "used": "yes: analysed as it is; no: taken as missing",
 }
 
 CHOICES = {
-    "choice": "What was done otherwise: veins, rim, lesions, reference, background",
+    "choice": "What was done differently: veins, rim, lesions, reference, background",
     "variant": "How",
     "hemisphere": "L left, R right, LR both thalami",
     "n": "Participants, each counted once; excluded ones left out",
@@ -450,10 +450,10 @@ CHOICES = {
 }
 
 ACQUISITION = {
-    "parameter": "Of the acquisition or the reconstruction, as the consensus asks to report it "
-    "(doi 10.1002/mrm.30006)",
+    "parameter": "Parameter of the acquisition or reconstruction that the consensus asks authors "
+    "to report (doi 10.1002/mrm.30006)",
     "unit": "Unit of the value",
-    "value": "Value; numbers that differ by rounding, drift or position are one",
+    "value": "Value; numbers that differ only by rounding, drift or position count as one",
     "n": "Scans that have it",
     "usual": "yes for the value that most scans have, no for all others",
     "scans": "Which scans have it, ten at most",
@@ -467,8 +467,9 @@ TABLE = {
     "ci_low": COEFFICIENT["ci_low"],
     "ci_high": COEFFICIENT["ci_high"],
     "p": COEFFICIENT["p"],
-    "p_holm": "p corrected for the lines of the table (Holm 1979): any false positive",
-    "p_fdr": "p corrected for the lines of the table (Benjamini & Hochberg 1995): share of false",
+    "p_holm": "p corrected for the lines of the table (Holm 1979), against any false positive",
+    "p_fdr": "p corrected for the lines of the table (Benjamini & Hochberg 1995), for the share "
+    "of false positives",
     "partial_r": COEFFICIENT["partial_r"],
     "n": COEFFICIENT["n"],
     "n_events": COEFFICIENT["n_events"],
@@ -539,7 +540,7 @@ def describe_measures(
         elif column in COMPUTED:
             made[column] = {"Description": COMPUTED[column]}
         elif column.endswith("_source"):
-            made[column] = {"Description": "Where the value before comes from"}
+            made[column] = {"Description": "Source of the value in the column before"}
         else:
             raw = column.removesuffix(SUFFIX)
             after = " after harmonisation across sites" if raw != column else ""

@@ -123,8 +123,8 @@ def finished_tables(bids_dir: Path, output_dir: Path, selection: Selection) -> F
     vouched = _has_logs(output_dir)
     if not vouched:
         log.warning(
-            "%s: no logs of the participant level, so nothing tells whether its tables are "
-            "complete and of one run; they are read as they are.",
+            "%s: no logs of the participant level, so it is not known whether its tables are "
+            "complete and come from one run; they are read as they are.",
             output_dir,
         )
     doubts = _Doubts(
@@ -190,8 +190,9 @@ def _changes(output_dir: Path, wanted: list[_Session], *, vouched: bool) -> tupl
     lost = [who for who in there if who not in believed]
     if lost:
         log.warning(
-            "no change over visits of %s: a visit was processed after they were compared, or the "
-            "table is not as it was written; run the participant level with --longitudinal auto.",
+            "the change over visits of %s is not used: a visit was processed after they were "
+            "compared, or the table was changed after it was written; run the participant level "
+            "with --longitudinal auto.",
             shortened(lost),
         )
     return tuple(there[who] for who in believed)

@@ -349,7 +349,7 @@ def _of_person(analysis: Analysis, model: MixedModel) -> str:
     variable = analysis.variables.get(outcome)
     if variable is None or not visit_changes.is_of_person(variable):
         return ""
-    return f"{outcome} is one number a participant and not one a session: use Change"
+    return f"{outcome} is one number per participant, not one per session: use Change"
 
 
 def _change(analysis: Analysis, cohort: Cohort) -> pd.DataFrame:

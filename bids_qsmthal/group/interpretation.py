@@ -275,10 +275,10 @@ def read_visit_changes(summary: pd.DataFrame) -> str:
             if n_known:
                 chance = numbers.fixed(visit_changes.LEVEL / 2 * n_known, 1)
                 line += (
-                    f" Of {count(n_known)} of whom it can be told, "
+                    f" Of {count(n_known)} whose change can be judged, "
                     f"{count(int(row['n_increase']))} increased and "
-                    f"{count(int(row['n_decrease']))} decreased reliably; if nobody changed, about "
-                    f"{chance} would do each."
+                    f"{count(int(row['n_decrease']))} decreased reliably; if nobody changed, "
+                    f"about {chance} would do each."
                 )
             lines.append(line)
     return "\n\n".join(lines)

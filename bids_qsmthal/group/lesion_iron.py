@@ -183,7 +183,7 @@ def draw(lesions: pd.DataFrame) -> Drawing:
         plots.strips(axes, level, chi_ppb, words)
         axes.set_title(contrast.title, fontsize=8, loc="left")
         axes.set_ylabel(
-            plots.folded("susceptibility less that of normal-appearing white matter (ppb)"),
+            plots.folded("susceptibility minus that of normal-appearing white matter (ppb)"),
             fontsize=8,
         )
     return plots.finished(canvas, panels)

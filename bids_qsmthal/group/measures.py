@@ -71,8 +71,8 @@ def _check_repeated(frame: pd.DataFrame) -> None:
     if not repeated.empty:
         row = repeated.iloc[0]
         raise DataError(
-            f"measures.tsv of {row['participant_id']}: {row['measure']} of "
-            f"{row['region']} ({row['hemisphere']}) is there twice; remove one."
+            f"measures.tsv of {row['participant_id']}: {row['measure']} of {row['region']} "
+            f"({row['hemisphere']}) is given twice; remove one."
         )
 
 

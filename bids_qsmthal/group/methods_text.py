@@ -102,11 +102,11 @@ def _missing(analysis: Analysis, results: Results) -> str:
     how = analysis.imputation
     if how and len(results.imputation):
         text += (
-            f" Beside it, missing values were filled {how.datasets} times by chained equations "
+            f" In addition, missing values were filled {how.datasets} times by chained equations "
             f"({how.cycles} cycles): scales by predictive mean matching, continuous variables by "
             "their prediction with a drawn residual, variables of products compatibly with the "
-            "model (Bartlett et al. 2015). The estimates were pooled "
-            "by Rubin's rules with the degrees of freedom of Barnard and Rubin (1999)."
+            "model (Bartlett et al. 2015). The estimates were pooled by Rubin's rules with the "
+            "degrees of freedom of Barnard and Rubin (1999)."
         )
     return text
 
@@ -128,8 +128,8 @@ def _model(fit: Fit) -> str:
 def _inference(analysis: Analysis, results: Results, how: Resampling) -> str:
     sentences = [
         "Intervals are 95% confidence intervals; tests are two-sided with a level of .05. p "
-        "values of the tables are not corrected for several tests; beside them stand those "
-        "corrected over the lines of a table by Holm and by Benjamini and Hochberg.",
+        "values of the tables are not corrected for several tests; p values corrected over the "
+        "lines of a table by Holm and by Benjamini and Hochberg are given as well.",
         "Residuals were examined for normality, equal variance, influence and collinearity.",
     ]
     sentences += study_words.methods(analysis, results.evidence)
@@ -187,7 +187,8 @@ SITES = {
     "random": "as a random intercept (REML) in linear models, as a factor in others",
     "combat": "by harmonisation (ComBat)",
     "meta": "by fitting each site alone and a meta-analysis with random effects (between-site "
-    "variance by Paule and Mandel, interval by Hartung and Knapp) beside the models of all",
+    "variance by Paule and Mandel, interval by Hartung and Knapp) in addition to the models of "
+    "all sites",
 }
 
 
@@ -206,13 +207,15 @@ def _of_values(analysis: Analysis) -> Iterator[str]:
         if one.range
     ]
     if limited:
-        yield f"Values were held against what is possible: {', '.join(limited)}."
+        yield f"Values were checked against their possible ranges: {', '.join(limited)}."
     topped = [one.label for one in variables if one.top_coded]
     if topped:
         yield f"Top-coded values were taken as their limit: {', '.join(topped)}."
     if analysis.exclude_when:
         named = ", ".join(analysis.variables[name].label for name in analysis.exclude_when)
-        yield f"Whoever has no usable image of these was left out of everything: {named}."
+        yield (
+            f"Participants without a usable image of these were left out of all analyses: {named}."
+        )
     if analysis.site:
         yield f"The site ({analysis.site.variable}) was accounted for {SITES[analysis.site.way]}."
 

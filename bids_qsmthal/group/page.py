@@ -130,7 +130,7 @@ def _visit_changes(cohort: Cohort, results: Results) -> list[Section]:
                     results.annual_change,
                     caption="Change of each participant from the first usable visit to the last, "
                     "measured in their images together; random-effects mean by the standard error "
-                    "of each. Visits with T1w of other voxels are not compared in volume or "
+                    "of each. Visits whose T1w differ in voxel size are not compared in volume or "
                     "thickness.",
                     name="annual_change",
                     folded=True,
@@ -163,10 +163,10 @@ def _lesions(cohort: Cohort) -> list[Section]:
                     "Kinds of lesions",
                     summary,
                     caption=f"Lesions of {lesion_iron.LEAST_MM:g} mm and more: smaller ones share "
-                    "their voxels with white matter. Means over participants of the mean over the "
-                    "lesions of each, less normal-appearing white matter. Differences are within "
-                    "participants who have both kinds. Enhancing: any part of the lesion takes up "
-                    "contrast agent.",
+                    "their voxels with white matter. For each participant the mean over the "
+                    "lesions, minus normal-appearing white matter; then the mean over "
+                    "participants. Differences are within participants who have both kinds. "
+                    "Enhancing: any part of the lesion takes up contrast agent.",
                     name="lesions",
                 ),
             ],
@@ -284,8 +284,8 @@ def _acquisitions(cohort: Cohort) -> list[Block]:
             "Acquisition and reconstruction: who differs",
             different,
             caption="Parameters that are not the same in all scans; acquisition.tsv has the "
-            "others, too. Numbers of scans that differ in field, echoes or voxels, or that were "
-            "reconstructed otherwise, compare with care.",
+            "others, too. Compare with care the numbers of scans that differ in field, echoes or "
+            "voxels, or that were reconstructed differently.",
             name="acquisition",
         )
     ]
@@ -299,7 +299,7 @@ def _disagreements(cohort: Cohort) -> list[Block]:
             "Where tables and images disagree",
             cohort.disagreements,
             caption="The table is what is analysed. Look at the images of these participants: "
-            "either the table needs mending, or a lesion was missed or invented.",
+            "either the table is wrong, or the segmentation missed a lesion or found a false one.",
             name="disagreements",
         )
     ]
@@ -312,9 +312,10 @@ def _readers(cohort: Cohort) -> list[Block]:
         Table(
             "Agreement of readers",
             cohort.readers,
-            caption="Every two readers who corrected or rated the same scans; the last of each "
-            "counts. Dice: mean overlap; ICC(2,1) of Shrout & Fleiss (1979); Cohen's kappa. A "
-            "reader who began with the other's correction agrees too well.",
+            caption="Each pair of readers who corrected or rated the same scans; the latest "
+            "version of each is used. Dice: mean overlap; ICC(2,1) of Shrout & Fleiss (1979); "
+            "Cohen's kappa. If a reader began with the other's correction, agreement is "
+            "overestimated.",
             name="readers",
         )
     ]

@@ -119,7 +119,7 @@ def specifications(analysis: Analysis, results: Results) -> Iterator[Figure]:
             yield figure(
                 f"Specification curve: {title}",
                 "The same question under every choice that gives another estimate; the square is "
-                "the one in the table. Choices were not picked by their result.",
+                "the one in the table. Choices were not selected by their results.",
                 f"Partial correlations of {title} under different choices.",
                 figures.specification_curve(usable, title),
                 tall=True,
@@ -148,8 +148,9 @@ def choices_of(cohort: Cohort) -> list[Figure]:
         figure(
             "How choices move the number",
             "Relative susceptibility of both thalami with one choice changed, minus the one "
-            "reported: mean and standard deviation over participants. A mean moves everybody "
-            "alike; the standard deviation is what changes comparisons between people.",
+            "reported: mean and standard deviation over participants. A mean difference is the "
+            "same for everybody; the standard deviation is what changes comparisons between "
+            "people.",
             "Mean and standard deviation of the difference for each choice; see the table.",
             charts.interval_files(
                 names,

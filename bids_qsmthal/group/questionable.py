@@ -37,11 +37,11 @@ SENTENCES = {
     Problem.NO_NUMBER: "not a number",
     Problem.NO_LEVEL: "none of the levels",
     Problem.UNKNOWN: "given as unknown",
-    Problem.IMPOSSIBLE: "outside {0} to {1}, what is possible",
+    Problem.IMPOSSIBLE: "outside the possible range of {0} to {1}",
     Problem.CODE: "a usual code for unknown, far from all other values",
-    Problem.BETWEEN_STEPS: "not a whole or a half",
+    Problem.BETWEEN_STEPS: "not a multiple of one half",
     Problem.LONGER_THAN_LIFE: "longer than the age",
-    Problem.FAR_OUT: "outside {0} to {1}, what people have",
+    Problem.FAR_OUT: "outside the range seen in people, {0} to {1}",
 }
 
 LEFT_OUT = frozenset(

@@ -97,7 +97,7 @@ def _time(cell: str, path: Path) -> datetime:
         read = datetime.fromisoformat(cell)
     except ValueError as error:
         raise DataError(
-            f"{path}: rated_at '{cell}', expected a time such as 2026-01-31T12:00:00Z; mend it."
+            f"{path}: rated_at '{cell}', expected a time such as 2026-01-31T12:00:00Z; correct it."
         ) from error
     # Pages save UTC. Times with and without a zone cannot be compared, so one without is UTC.
     return read if read.tzinfo else read.replace(tzinfo=UTC)

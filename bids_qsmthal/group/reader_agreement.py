@@ -100,8 +100,8 @@ def _compared(
     images = [nifti.load(one.path, dtype=np.uint8) for one in ordered]
     if len({image.shape for image in images}) > 1:
         raise DataError(
-            f"{versions[0].path.parent}: readers' masks of different grids; move those of another "
-            "grid elsewhere."
+            f"{versions[0].path.parent}: the readers' masks are on different grids; move those on "
+            "another grid out of this folder."
         )
     chi = _relative_chi_ppb(output_dir, versions[0])
     for (one, a), (other, b) in combinations(zip(ordered, images, strict=True), 2):

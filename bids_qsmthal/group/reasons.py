@@ -33,9 +33,9 @@ SENTENCES = {
     Code.NONE: "n/a",
     Code.NOT_FINISHED: "no finished run: logs/{0} is not there or not complete; run the "
     "participant level again",
-    Code.FAILED: "the last run of {0} failed (logs/failures.json), so these results are of an "
+    Code.FAILED: "the last run of {0} failed (logs/failures.json), so these results are from an "
     "earlier one; run the participant level again",
-    Code.NOT_IN_MANIFEST: "{0} is of an earlier run: the manifest of the last one does not list "
+    Code.NOT_IN_MANIFEST: "{0} is from an earlier run: the manifest of the last one does not list "
     "it; remove it, or run the participant level again",
     Code.CHANGED: "{0} is not as the last run wrote it (checksum); run the participant level again",
     Code.NOT_IN_DATASET: "the dataset has no images of {0} any more: renamed or withdrawn; remove "
@@ -46,7 +46,7 @@ SENTENCES = {
     Code.FAILED_CHECKS: "{0}",
     Code.READER: "{0}",
     Code.SESSION_EXCLUDED: "{0}, the session that the analysis asks for, is excluded or outside "
-    "the filter; 'Session' in the analysis file takes another",
+    "the filter; choose another with 'Session' in the analysis file",
     Code.NO_SUCH_SESSION: "no usable session {0}",
     Code.NO_MEASURE: "no participant has the measure {0}",
     Code.NO_COLUMN: "no column {0} in participants.tsv, sessions.tsv or phenotype/",

@@ -97,8 +97,8 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
     labels = sorted(set(times.index.get_level_values("session_id")), key=natural_key)
     if wanted not in WORDS and labels and f"ses-{wanted}" not in labels:
         raise MissingInputError(
-            f"'Session: {wanted}' of the analysis: nobody has results of ses-{wanted}. There are: "
-            f"{', '.join(labels)}. Name one of them, or first or last."
+            f"'Session: {wanted}' of the analysis: no participant has results for ses-{wanted}. "
+            f"There are: {', '.join(labels)}. Name one of them, or first or last."
         )
     order, by_name = in_time_order(times)
     rows = list(sessions[KEY].itertuples(index=False, name=None))
@@ -123,8 +123,8 @@ def chosen_sessions(sessions: pd.DataFrame, times: pd.Series[Any], wanted: str) 
     frame = sessions[chosen].sort_values(KEY).reset_index(drop=True)
     if by_name and wanted in WORDS:
         log.warning(
-            "%s: several sessions, not each with an acq_time of its own in sessions.tsv or "
-            "scans.tsv: ordered by name.",
+            "%s: several sessions, some without their own acq_time in sessions.tsv or scans.tsv: "
+            "ordered by name.",
             shortened(by_name),
         )
     return ChosenSessions(frame=frame, left_out=tuple(left_out), ordered_by_name=by_name)

@@ -24,12 +24,12 @@ Kass & Raftery 1995, doi:10.1080/01621459.1995.10476572)."""
 
 EVIDENCE_NOTE = (
     "Smallest correlation of interest: \u00b1{bound}. An equivalence test (two one-sided tests) "
-    "with p below .05 says that the correlation is smaller than that, not that it is nothing; a p "
+    "with p below .05 says that the correlation is smaller than that, not that it is zero; a p "
     "above .05 of the table alone says neither. Bayes factors compare the model with and without "
     "the term under the JZS prior and depend on that prior. A correlation written with \u2248 is "
-    "that of a model that has none of its own (odds, rates, robust errors, sites): its coefficient "
-    "on the scale of the linear predictor. Neither is corrected for the number of tests; "
-    "evidence.tsv has the equivalence tests also by Holm."
+    "that of a model that has none of its own (odds, rates, robust errors, sites): its "
+    "coefficient on the scale of the linear predictor. Neither is corrected for the number of "
+    "tests; evidence.tsv has the equivalence tests also by Holm."
 )
 
 READINGS = {
@@ -53,15 +53,15 @@ def methods(analysis: Analysis, evidence: pd.DataFrame) -> Iterator[str]:
         )
         if (evidence["scale"] == EvidenceScale.APPROXIMATE).any():
             yield (
-                "Coefficients of other models than least squares were held against the coefficient "
-                "that this correlation stands for on the scale of the linear predictor (Nakagawa "
-                "et al. 2017), each by its own standard error; their Bayes factors are from "
-                "estimate and standard error alone (Wakefield 2009)."
+                "Coefficients of models other than least squares were compared with the "
+                "coefficient that this correlation stands for on the scale of the linear "
+                "predictor (Nakagawa et al. 2017), each by its own standard error; their Bayes "
+                "factors are from estimate and standard error alone (Wakefield 2009)."
             )
         if scale.smallest_ratio is not None:
             yield (
                 f"Odds and rate ratios beyond {scale.smallest_ratio:g} per standard deviation "
-                "were taken as of interest."
+                "were regarded as of interest."
             )
     for study in analysis.published:
         text = (

@@ -52,7 +52,7 @@ def read(path: Path) -> pd.DataFrame:
         )
     repeated = sorted(name for name, n in Counter(header).items() if n > 1)
     if repeated:
-        raise DataError(f"{path}: the column '{repeated[0]}' is there twice.")
+        raise DataError(f"{path}: the column '{repeated[0]}' occurs twice.")
     # By hand, since pandas would fill short rows, and shift columns where rows are longer than the
     # header.
     rows = [line.split("\t") for line in lines[1:] if line.strip()]
@@ -104,9 +104,9 @@ def dictionary(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(text(path))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); mend the file.") from error
+        raise DataError(f"{path}: not valid JSON ({error}); correct the file.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object, one key a column; mend the file.")
+        raise DataError(f"{path}: expected a JSON object, one key a column; correct the file.")
     return content
 
 

@@ -126,8 +126,8 @@ def grow(
     """
     if seeds.shape != image.shape:
         raise UsageError(
-            f"seeds have the grid {seeds.shape}, the image has {image.shape}:"
-            " draw the seeds on the image that is to be grown on"
+            f"seeds have the grid {seeds.shape}, the image has {image.shape}: draw the seeds on "
+            "the image in which they are to be grown"
         )
     size_mm = image.grid.voxel_size_mm
     grown = seeds.data > 0

@@ -147,8 +147,8 @@ def _make_ready(out: Derivatives, *work_dirs: Path) -> None:
 def _report_shared(*folders: Path) -> None:
     for folder in shared_folders(*folders):
         log.warning(
-            "%s: others may write this work folder, and could put results of their own into it; "
-            "chmod go-w it, or name one of your own with -w.",
+            "%s: other users may write to this work folder and could put false results into it; "
+            "run chmod go-w on it, or choose one of your own with -w.",
             folder,
         )
 
@@ -200,7 +200,7 @@ def _finish(session: Session, out: Derivatives, before: Sequence[manifest.Manife
         path.unlink(missing_ok=True)
     if stale:
         log.info(
-            "removed %d files that an earlier run made and this one does not: %s",
+            "removed %d files of an earlier run that this run does not make: %s",
             *(len(stale), ", ".join(path.name for path in stale)),
         )
     manifest.finish(out.output_dir, out.session_name, session.name, out.made, images)

@@ -125,7 +125,7 @@ def _measured(
     if not any(brain[voxels].any() for voxels in own.on_t1w):
         raise DataError(
             f"{one.file_name}: no region of the atlas {one.name} lies in the brain of T1w; give "
-            "the file of this participant, in the world of T1w."
+            "the file of this participant, in the world coordinates of T1w."
         )
     numbers = [*_of_t1w(own, structural), *(_of_gre(own, scan) if scan is not None else ())]
     return MeasuredAtlas(atlas=one, carried=own, numbers=tuple(numbers))

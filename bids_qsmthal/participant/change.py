@@ -150,8 +150,8 @@ def _check_number(person: Session, found: Sequence[FinishedVisit]) -> None:
     if len(found) < FEWEST_VISITS:
         names = ", ".join(f"ses-{one.session}" for one in found) or "none"
         raise DataError(
-            f"{person.name}: visits with a finished T1w: {names}; expected two or more. Look at "
-            "what the sessions said, or run with --longitudinal off."
+            f"{person.name}: visits with a finished T1w: {names}; expected two or more. See the "
+            "messages of the sessions, or run with --longitudinal off."
         )
     undated = [f"ses-{one.session}" for one in found if one.time is None]
     if undated:

@@ -23,18 +23,18 @@ DICTIONARY: Mapping[str, Any] = {
     "participant_id": {"Description": "Participant."},
     "session_from": {"Description": "The earlier visit."},
     "session_to": {"Description": "The later visit."},
-    "years": {"Description": "Time between them, by acq_time; n/a without.", "Units": "year"},
+    "years": {"Description": "Time between them, from acq_time; n/a without it.", "Units": "year"},
     "measure": {
         "Description": "What changed.",
         "Levels": {
-            "volume": "volume, by the movement of its borders; of lesions by their masks",
-            "chi_relative_csf": "mean susceptibility less that of the CSF reference, in the voxels "
-            "that both visits use",
+            "volume": "volume, from the movement of its borders; for lesions, from their masks",
+            "chi_relative_csf": "mean susceptibility minus that of the CSF reference, in the "
+            "voxels that both visits use",
             "thickness_mean": "mean thickness of the cortex, where both visits have cortex",
             "new_count": "number of lesions that are new at the later visit",
             "new_volume": "their volume at the later visit",
             "enlarged_count": "number of lesions that a reader called larger than at the earlier "
-            "visit; n/a where no reader said anything",
+            "visit; n/a where no reader rated the lesions",
             "shrunk_count": "number of lesions that a reader called smaller, likewise",
             "vanished_count": "number of lesions of the earlier visit that the later one does not "
             "show",
@@ -48,31 +48,35 @@ DICTIONARY: Mapping[str, Any] = {
         "Levels": {
             "default": "the map of the run",
             "*": "another one: the difference of the two single measurements in all voxels of "
-            "each visit, for its maps are not kept; without a standard error",
+            "each visit, because its maps are not kept; without a standard error",
         },
     },
     "value": {"Description": "Mean of both visits; n/a for counts of changes."},
     "change": {
-        "Description": "Later visit less earlier; of new lesions what came, of vanished ones what "
-        "went (a positive number)."
+        "Description": (
+            "Later minus earlier visit; for new lesions what appeared, for vanished ones what "
+            "disappeared (a positive number)."
+        )
     },
-    "unit": {"Description": "Of value, change and their errors."},
+    "unit": {"Description": "Unit of value, change and their errors."},
     "change_se": {"Description": "Standard error of the change."},
     "change_ci_low": {"Description": "Lower end of the 95 % interval of the change."},
     "change_ci_high": {"Description": "Upper end of it."},
     "change_percent": {
-        "Description": "Change in shares of the value; n/a for susceptibility, whose zero is a "
+        "Description": "Change in percent of the value; n/a for susceptibility, whose zero is a "
         "choice, and for new lesions.",
         "Units": "%",
     },
-    "change_per_year": {"Description": "Change over years; n/a within a day or without dates."},
+    "change_per_year": {
+        "Description": "Change divided by years; n/a within a day or without dates."
+    },
     "change_per_year_se": {"Description": "Its standard error."},
     "reliable": {
         "Description": "Whether the 95 % interval of the change does not include zero.",
         "Levels": {
             "yes": "it does",
             "no": "it does not",
-            "n/a": "not known: no standard error, or T1w of other voxels",
+            "n/a": "not known: no standard error, or T1w of different voxel sizes",
         },
     },
 }

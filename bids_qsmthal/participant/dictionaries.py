@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 SENSITIVITY: Mapping[str, Any] = {
     "choice": {
-        "Description": "What was chosen otherwise than in the run; one thing at a time.",
+        "Description": "Choice that differs from the run; one at a time.",
         "Levels": {
             "default": "nothing: the number as reported",
             "rim": "the rim of partial volume of the thalamus",
             "veins": "which veins the thalamus is measured without",
             "lesions": "lesions within the thalamus",
             "reference": "the region that the number is relative to",
-            "rules": "every rule of the regions as by default, where options changed them",
+            "rules": "all rules for the regions at their defaults, where options changed them",
             "background": "the background removal",
         },
     },
-    "variant": {"Description": "What was taken in its place."},
+    "variant": {"Description": "What was used instead."},
     "hemisphere": {
         "Description": "Side of the thalamus.",
         "Levels": {"L": "left", "R": "right", "LR": "both, all voxels together"},
     },
     "value": {
-        "Description": "Mean susceptibility of the thalamus less that of the reference.",
+        "Description": "Mean susceptibility of the thalamus minus that of the reference.",
         "Units": "ppb",
     },
-    "difference": {"Description": "The value less that of the default.", "Units": "ppb"},
+    "difference": {"Description": "The value minus that of the default.", "Units": "ppb"},
     "unit": {"Description": "Unit of value and difference."},
     "n_voxels": {"Description": "Voxels of the thalamus that were averaged."},
 }
@@ -39,13 +39,15 @@ SENSITIVITY: Mapping[str, Any] = {
 
 ACQUISITION: Mapping[str, Any] = {
     "parameter": {
-        "Description": "What the QSM consensus asks to report of a scan and its reconstruction "
-        "(doi 10.1002/mrm.30006)."
+        "Description": (
+            "What the QSM consensus asks authors to report about a scan and its reconstruction "
+            "(doi 10.1002/mrm.30006)."
+        )
     },
-    "value": {"Description": "Its value; n/a where no sidecar says it."},
+    "value": {"Description": "Its value; n/a where no sidecar gives it."},
     "unit": {"Description": "Unit of the value."},
     "from": {
-        "Description": "Who says it.",
+        "Description": "Where the value comes from.",
         "Levels": {
             "image header": "header of the images",
             "sidecar": "JSON files beside the images",
@@ -60,7 +62,7 @@ ACQUISITION: Mapping[str, Any] = {
 _LESIONS: Mapping[str, Any] = {
     **lesion_iron.DICTIONARY,
     # This table has a row for each connected part, also where lesions run together.
-    "id": {"Description": "Number of the connected part of the mask, in this table alone."},
+    "id": {"Description": "Number of the connected part of the mask, valid in this table only."},
     "corrected_mm3": {
         "Description": "Volume without the bias of the outline: twice the volume of the mask minus "
         "that of the mask outlined again in a scan of the same slices and noise.",

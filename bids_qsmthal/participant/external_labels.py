@@ -120,6 +120,6 @@ def _check_inside(image: Image, brain: Image, item: ExternalFile) -> None:
     if inside < MIN_INSIDE:
         raise DataError(
             f"{item.path}: {100 * inside:.0f} % of its labels lie in the brain of this T1w, "
-            f"expected at least {100 * MIN_INSIDE:.0f} %; they are of another head or in another "
-            "space: give labels made of this T1w, or in its world."
+            f"expected at least {100 * MIN_INSIDE:.0f} %; they belong to another head or another "
+            "space: give labels made from this T1w, or in its world coordinates."
         )

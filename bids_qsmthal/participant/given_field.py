@@ -104,10 +104,10 @@ def _check_explains_phase(path: str, given_hz: np.ndarray, signal: Signal, known
     fits = agreement(given_hz, *scan) if known.any() else 0.0
     if fits <= 0:
         raise DataError(
-            f"{path}: this field does not explain the phase of the echoes better than its "
-            f"negative, none, or the same as ppm or rad/s ({fits:.2f}, expected above 0): give Hz, "
-            "positive where the phase grows, of this scan; where it is right, turn the phase with "
-            "--phase-sign."
+            f"{path}: this field explains the phase of the echoes no better than its negative, no "
+            f"field, or the same values read as ppm or rad/s ({fits:.2f}, expected above 0): give "
+            "the field of this scan in Hz, positive where the phase grows; if the field is right, "
+            "reverse the sign of the phase with --phase-sign."
         )
 
 
@@ -123,14 +123,14 @@ def _check_alone(path: str, signal: Signal, known: Mask, settings: Settings) -> 
         filtered.check_not_filtered(*arrays, acquisition, insisted=settings.phase_filter == "no")
     except DataError as error:
         raise DataError(
-            f"{path}: this field hardly changes over the head, where a total field has tens of Hz: "
-            "it is a local field, without its background, or in ppm; give the total field in Hz. "
-            "If it is known to be that, say --phase-filter no."
+            f"{path}: this field hardly changes over the head, where a total field has tens of "
+            "Hz: it is a local field, without its background, or in ppm; give the total field in "
+            "Hz. If you know that it is the total field in Hz, use --phase-filter no."
         ) from error
     evidence = phase.detect_sign(*arrays, acquisition)
     if settings.phase_sign == "auto" and evidence < -phase.LEAST_EVIDENCE:
         raise DataError(
             f"{path}: in this field iron and blood look diamagnetic (asymmetry {evidence:.2f}, "
-            f"expected above {-phase.LEAST_EVIDENCE:g}): give Hz, positive where protons precess "
-            "faster; if it is known to be that, say --phase-sign +1."
+            f"expected above {-phase.LEAST_EVIDENCE:g}): give the field in Hz, positive where "
+            "protons precess faster; if you know that it is so, use --phase-sign +1."
         )

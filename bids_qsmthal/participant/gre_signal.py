@@ -268,7 +268,7 @@ def phase_scale(
             header_slope=slope,
         )
     except DataError as error:
-        raise DataError(f"{path.name}: {error} Say what it is with --phase-units.") from error
+        raise DataError(f"{path.name}: {error} State its unit with --phase-units.") from error
 
 
 def radians(
@@ -284,7 +284,7 @@ def radians(
     try:
         return scaling.to_radians(values, scale)
     except DataError as error:
-        raise DataError(f"{echo.path.name}: {error} Say what it is with --phase-units.") from error
+        raise DataError(f"{echo.path.name}: {error} State its unit with --phase-units.") from error
 
 
 def _described(report: PhaseReport) -> str:
@@ -305,7 +305,7 @@ def _described(report: PhaseReport) -> str:
     if report.slice_step_rad:
         words.append(f"odd and even slices differed by {report.slice_step_rad:.2f} rad")
     if report.overflowed:
-        words.append(f"{report.overflowed} overflowed magnitudes mended")
+        words.append(f"{report.overflowed} overflowed magnitudes corrected")
     if report.not_finite:
         words.append(f"{report.not_finite} values were not finite")
     return ", ".join(words)

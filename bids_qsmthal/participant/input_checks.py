@@ -387,15 +387,16 @@ def _check_points(points_mm: NDArray[np.float64], item: ExternalFile, session: S
     if outside.any():
         raise DataError(
             f"{item.path}: the seed {points_mm[outside][0].tolist()} lies outside the scan it was "
-            "set on; expected x, y, z in millimetres of its world (RAS+), not voxels; mend the row."
+            "set on; expected x, y, z in millimetres of its world coordinates (RAS+), not voxels; "
+            "correct the row."
         )
 
 
 def _check_overlap(labels: Image, item: ExternalFile, session: Session) -> None:
     if not resample(labels, _grid_of(item, session), order=0).data.any():
         raise DataError(
-            f"{item.path}: no label lies on the scan of {session.name} it belongs to; check that "
-            "it is not empty and shares the scan's world."
+            f"{item.path}: no label lies within the scan of {session.name} to which it belongs; "
+            "check that the file is not empty and has the world coordinates of the scan."
         )
 
 

@@ -87,11 +87,13 @@ class KeptResults:
         try:
             result = restored(_body(content, key), self._array)
         except FileNotFoundError as error:
-            raise DamagedError("an array of it is missing") from error
+            raise DamagedError("one of its arrays is missing") from error
         except OSError as error:
             raise DamagedError(_reason(error)) from error
         except MALFORMED as error:
-            raise DamagedError(f"it is not of its form ({type(error).__name__})") from error
+            raise DamagedError(
+                f"it does not have the expected form ({type(error).__name__})"
+            ) from error
         if not isinstance(result, types):
             raise DamagedError(f"it is of the type {type(result).__name__}")
         return result
@@ -129,10 +131,10 @@ class KeptResults:
         """Return an array whose file holds what its name says."""
         # The name stands in a file: with slashes or dots it would lead out of the folder.
         if len(name) != 64 or not name.isalnum():
-            raise DamagedError("it names an array that cannot be one")
+            raise DamagedError("it names an array that is not valid")
         content = self._read(self._arrays / f"{name}.npy")
         if _sha256(content.data) != name:
-            raise DamagedError("an array of it is damaged")
+            raise DamagedError("one of its arrays is damaged")
         return _from_npy(content)
 
     def _read(self, path: Path) -> NDArray[np.uint8]:
@@ -186,9 +188,9 @@ def _body(content: NDArray[np.uint8], key: str) -> Any:  # noqa: ANN401 - JSON
     if whole["format"] != FORMAT:
         raise DamagedError(f"it is in format {whole['format']}, expected {FORMAT}")
     if whole["key"] != key:
-        raise DamagedError("it is another result")
+        raise DamagedError("it belongs to another result")
     if whole["sha256"] != _digest(whole["result"]):
-        raise DamagedError("its checksum is another")
+        raise DamagedError("its checksum differs")
     return whole["result"]
 
 
@@ -196,7 +198,7 @@ def _from_npy(content: NDArray[np.uint8]) -> NDArray[Any]:
     """Return the array that ``_npy`` made the content of a file from; its memory is the same."""
     stream = io.BytesIO(content[:HEADER_BYTES].tobytes())
     if npy.read_magic(stream) != (1, 0):
-        raise DamagedError("an array of it is of another version of NumPy's format")
+        raise DamagedError("one of its arrays has another version of NumPy's format")
     shape, fortran, dtype = npy.read_array_header_1_0(stream)
     values: NDArray[Any] = content[stream.tell() :].view(dtype)
     return values.reshape(shape, order="F" if fortran else "C")

@@ -134,8 +134,8 @@ def _read(
     drawn = external_labels.on(KEY, {KEY: read}, lesions)
     if drawn is None or drawn.data.max() > max(LesionChange):
         raise DataError(
-            f"{edit.path}: values above {max(LesionChange)}, expected 0, 1 (new), 2 (enlarged), "
-            "3 (shrunk) and 4 (vanished); mend or remove the file."
+            f"{edit.path}: values above {max(LesionChange)}, expected 0, 1 (new), 2 (enlarged), 3 "
+            "(shrunk) and 4 (vanished); correct or remove the file."
         )
     return LesionChanges(drawn.like(drawn.data.astype(np.uint8)), lesions, read.source)
 

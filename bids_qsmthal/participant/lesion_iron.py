@@ -134,29 +134,36 @@ def _rims(
 
 DICTIONARY: Mapping[str, Any] = {
     "id": {
-        "Description": "Number of the lesion, that of its voxels in "
-        "space-T1w_desc-lesions_dseg and space-MEGRE_desc-lesions_dseg; from foot to head, back "
-        "to front, left to right."
+        "Description": (
+            "Number of the lesion, as in its voxels of space-T1w_desc-lesions_dseg and "
+            "space-MEGRE_desc-lesions_dseg; from foot to head, back to front, left to right."
+        )
     },
     "group": {
-        "Description": "Number of the touching group it is a part of: id in label-lesion_lesions."
+        "Description": (
+            "Number of the group of touching lesions to which it belongs: id in "
+            "label-lesion_lesions."
+        )
     },
     "location": {
-        "Description": "Place by contact within 2 mm; n/a where no atlas is known.",
+        "Description": "Place, by contact within 2 mm; n/a without an atlas.",
         "Levels": {
             "periventricular": "with a lateral ventricle",
-            "juxtacortical": "else with the cortex",
+            "juxtacortical": "otherwise with the cortex",
             "infratentorial": "in brainstem or cerebellum",
             "deep white matter": "none of these",
         },
     },
-    "x_mm": {"Description": "Centre, to the right, in the world of T1w (RAS+).", "Units": "mm"},
+    "x_mm": {
+        "Description": "Centre, to the right, in the world coordinates of T1w (RAS+).",
+        "Units": "mm",
+    },
     "y_mm": {"Description": "Centre, to the front.", "Units": "mm"},
     "z_mm": {"Description": "Centre, upwards.", "Units": "mm"},
     "volume_mm3": {"Description": "Volume on the grid of T1w.", "Units": "mm3"},
-    "diameter_mm": {"Description": "Diameter of the ball of this volume.", "Units": "mm"},
+    "diameter_mm": {"Description": "Diameter of a sphere of this volume.", "Units": "mm"},
     "ventricle_mm": {
-        "Description": "From its nearest voxel to the lateral ventricles.",
+        "Description": "Distance from its nearest voxel to the lateral ventricles.",
         "Units": "mm",
     },
     "thalamus_mm3": {"Description": "How much of it lies in the thalami.", "Units": "mm3"},
@@ -165,36 +172,39 @@ DICTIONARY: Mapping[str, Any] = {
         "Units": "mm3",
     },
     "n_voxels": {
-        "Description": "Voxels of the gradient echo that count; half of each is lesion at least."
+        "Description": "Voxels of the gradient echo that are used; at least half of each is lesion."
     },
     "lost_share": {"Description": "Share outside the susceptibility map.", "Units": "1"},
-    "vein_share": {"Description": "Share in veins, which do not count.", "Units": "1"},
+    "vein_share": {"Description": "Share in veins, which are not used.", "Units": "1"},
     "chi_relative_nawm_ppb": {
-        "Description": "Mean susceptibility less that of normal-appearing white matter "
-        "(3 mm and more from any lesion).",
+        "Description": "Mean susceptibility minus that of normal-appearing white matter (3 mm and "
+        "more from any lesion).",
         "Units": "ppb",
     },
     "chi_relative_nawm_ppb_se": {
-        "Description": "Standard error: noise and unevenness of the voxels, not of the chain.",
+        "Description": "Standard error from the noise and unevenness of the voxels, without "
+        "errors of the reconstruction.",
         "Units": "ppb",
     },
     "chi_relative_csf_ppb": {
-        "Description": "Mean susceptibility less that of the CSF reference.",
+        "Description": "Mean susceptibility minus that of the CSF reference.",
         "Units": "ppb",
     },
     "chi_relative_csf_ppb_se": {
-        "Description": "Standard error: noise and unevenness of both, not of the chain.",
+        "Description": "Standard error from the noise and unevenness of both, without errors of "
+        "the reconstruction.",
         "Units": "ppb",
     },
     "chi_sd_ppb": {"Description": "Standard deviation over its voxels.", "Units": "ppb"},
     "r2star_hz": {"Description": "Mean R2*; n/a for a single echo.", "Units": "1/s"},
     "rim_minus_core_ppb": {
-        "Description": "Brightest depth at the border, median over directions, less the inside.",
+        "Description": "Susceptibility at the brightest depth of the border (median over "
+        "directions) minus that inside.",
         "Units": "ppb",
     },
     "rim_surrounded_ppb": {
-        "Description": "By how much the border rises above the point inside that is enclosed best "
-        "and above the surroundings, in three quarters of all directions.",
+        "Description": "How far the border rises, in three quarters of all directions, above the "
+        "best enclosed point inside and above the surroundings.",
         "Units": "ppb",
     },
     "rim_closed": {
@@ -208,12 +218,12 @@ DICTIONARY: Mapping[str, Any] = {
         "Units": "1",
     },
     "rim_probability": {
-        "Description": "How likely it has a paramagnetic rim, by a model of simulated lesions "
-        "(docs/lesion-iron.md).",
+        "Description": "Probability that it has a paramagnetic rim, from a model of simulated "
+        "lesions (docs/lesion-iron.md).",
         "Units": "1",
     },
     "rim": {
-        "Description": "Whether it has a paramagnetic rim: probability of .5 and more, or by a "
+        "Description": "Whether it has a paramagnetic rim: a probability of .5 or more, or the "
         "mask of a reader.",
         "Levels": {
             Rim.PRESENT.value: "has one",

@@ -39,7 +39,9 @@ COLUMNS = (
 DICTIONARY: dict[str, Any] = {
     "participant_id": {"Description": "Participant."},
     "session_id": {"Description": "Session; n/a where there is none."},
-    "run_id": {"Description": "What tells the gradient-echo scan from others of the session."},
+    "run_id": {
+        "Description": "What distinguishes the gradient-echo scan from others of the session."
+    },
     "measure": {
         "Description": "What was measured.",
         "Levels": {
@@ -48,9 +50,9 @@ DICTIONARY: dict[str, Any] = {
             "chi_median": "its median over voxels",
             "chi_relative_csf": "mean chi(region) - mean chi(CSF reference); larger = more iron",
             "chi_relative_csf_se": "standard error of chi_relative_csf: noise of this scan, its "
-            "CSF reference, and the error of the method by voxel size and noise; not what changes "
-            "when a person is scanned again (limits of agreement of two scans are about 7 "
-            "ppb to either side: Dimov 2022, doi 10.1111/jon.12923)",
+            "CSF reference, and the error of the method by voxel size and noise; it does not "
+            "include what changes when a person is scanned again (limits of agreement of two "
+            "scans are about 7 ppb to either side: Dimov 2022, doi 10.1111/jon.12923)",
             "chi_relative_csf_ci_low": "lower end of the 95 % interval of that error",
             "chi_relative_csf_ci_high": "upper end of the 95 % interval of that error",
             "chi_relative_csf_global": "mean chi(region) - mean chi(all CSF in the brain's middle)",
@@ -63,8 +65,8 @@ DICTIONARY: dict[str, Any] = {
             "lesion_share": "share of the region that is T2 lesion",
             "thickness_mean": "mean thickness of the cortex",
             "lesion_count": "number of T2 lesions",
-            "count": "number of those of one place",
-            "lesion_count_distinct": "number of T2 lesions, confluent ones taken apart",
+            "count": "number of the lesions in one place",
+            "lesion_count_distinct": "number of T2 lesions, with confluent ones separated",
             "chi_relative_nawm_mean": "chi(lesion) - chi(normal-appearing white matter), mean over "
             "distinct lesions",
             "chi_relative_nawm_weighted": "the same, weighted by the volumes of the lesions",
@@ -84,10 +86,10 @@ DICTIONARY: dict[str, Any] = {
         "Description": "Where it was measured.",
         "Levels": {
             "lesion": "T2 lesions",
-            "lesion_*": "those of one place (contact within 2 mm: with a lateral ventricle, else "
-            "with the cortex; in brainstem or cerebellum; else deep white matter)",
+            "lesion_*": "the lesions in one place (contact within 2 mm: with a lateral ventricle, "
+            "otherwise with the cortex; in brainstem or cerebellum; otherwise deep white matter)",
             "lesion_thalamus": "the part of the T2 lesions in the thalami",
-            "lesion_rim": "T2 lesions with a paramagnetic rim, whole",
+            "lesion_rim": "whole T2 lesions that have a paramagnetic rim",
             "*:*": "a region of an atlas of the user (--atlas): name of the atlas, name of the "
             "region in its table; susceptibility and R2* without veins",
             "normal_appearing_white_matter": "white matter 3 mm and more from any T2 lesion",
@@ -97,8 +99,10 @@ DICTIONARY: dict[str, Any] = {
     "value": {"Description": "The number, in the unit of its row."},
     "unit": {"Description": "Unit: ppb, mm3, mm, 1/s, 1 for counts and ratios."},
     "n_voxels": {
-        "Description": "Voxels of the image that the number is made from; after "
-        "interpolation (zero filling) fewer are independent, which the standard error heeds."
+        "Description": (
+            "Voxels of the image from which the number is made; after interpolation (zero "
+            "filling) fewer are independent, which the standard error takes into account."
+        )
     },
     "n_lost": {"Description": "Voxels of the label that were left out."},
     "method": {"Description": "How it was measured."},

@@ -99,4 +99,4 @@ def _rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise_if_disk_fails(error, path)
-        raise DataError(f"{path}: not readable as a table ({error}); mend the file.") from error
+        raise DataError(f"{path}: not readable as a table ({error}); correct the file.") from error

@@ -123,11 +123,11 @@ class Runner:
         except DamagedError as error:
             known, why = None, str(error)
             log.warning(
-                "%s: the result kept in %s is not used, %s", stage.title, self._work_dir, why
+                "%s: the result kept in %s is not used: %s", stage.title, self._work_dir, why
             )
         if known is None and self._only_known:
             raise LevelUnavailableError(
-                f"{stage.title}: no result in {self._work_dir} that can be used, {why}; run once "
+                f"{stage.title}: no result in {self._work_dir} can be used: {why}; run once "
                 "without --reports-only, or name its work folder with -w."
             )
         return known

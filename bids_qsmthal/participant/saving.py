@@ -256,8 +256,8 @@ def _phase(signal: Signal) -> dict[str, Any] | None:
 def _scale(scale: Scale) -> dict[str, Any]:
     """Return how the stored values of the phase became radians."""
     return {
-        "Description": "One turn (2 pi rad) is so many stored values; the shift is added "
-        "after scaling. The source is what told it.",
+        "Description": "Number of stored values in one turn (2 pi rad); the shift is added after "
+        "scaling. The source is where the scale was found.",
         "turn_stored_values": scale.turn,
         "shift_rad": scale.shift_rad,
         "source": scale.source,

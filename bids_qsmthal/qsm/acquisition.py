@@ -55,7 +55,7 @@ class Acquisition:
         low, high = FIELDS_T
         if not low <= self.field_strength_t <= high:
             raise DataError(
-                f"A field of {self.field_strength_t:g} T is not that of a scanner for people, "
+                f"A field of {self.field_strength_t:g} T is not that of a scanner for humans, "
                 f"expected {low:g} to {high:g} T."
             )
 

@@ -28,12 +28,14 @@ TWO_PI = 2 * np.pi
 Offset = Literal["auto", "polynomial", "mcpc-3d-s", "voxel"]
 
 OFFSETS: dict[Offset, str] = {
-    "auto": "The polynomial where noise explains what it leaves, with the smoothed rest where that "
-    "is local, else each voxel its own.",
+    "auto": "The polynomial if noise explains its residual; the polynomial and the smoothed "
+    "residual if the residual is local; otherwise a separate value for each voxel.",
     "polynomial": "A robust polynomial in space, fitted to the phase at time zero of all echoes.",
     "mcpc-3d-s": "MCPC-3D-S: from the phase difference of the first two echoes, smoothed.\n"
     "Eckstein et al. (2018). Magn Reson Med 79(6), 2996-3006. doi:10.1002/mrm.26963",
-    "voxel": "Each voxel its own, free in the fit of its echoes: no assumption, more noise.",
+    "voxel": (
+        "A separate value for each voxel, free in the fit of its echoes: no assumption, more noise."
+    ),
 }
 """What each model of the phase at echo time zero is."""
 

@@ -100,11 +100,12 @@ def check_not_filtered(  # noqa: PLR0913 - a scan, where it is, and what else is
     raise DataError(
         "The phase is high-pass filtered"
         + (f" (its header says {', '.join(named)})" if named else "")
-        + f": its slow part is {slow[last]:.2f} rad in the last echo, "
-        f"{slow_hz:.2g} Hz, where a "
-        "head has tens of Hz. The filter took away a part of the susceptibility that nothing "
-        "brings back; export the phase of the sequence without the filter for SWI. If it is known "
-        "that no filter was used, say --phase-filter no."
+        + (
+            f": its slow part is {slow[last]:.2f} rad in the last echo, {slow_hz:.2g} Hz, where a "
+            "head has tens of Hz. The filter removed a part of the susceptibility that cannot be "
+            "recovered; export the phase of the sequence without the filter for SWI. If you know "
+            "that no filter was used, give --phase-filter no."
+        )
     )
 
 

@@ -239,8 +239,9 @@ def observe(  # noqa: PLR0913 - a scan, where it is, and what else is known
     trusted = _trusted(total, measured, settings)
     if not trusted.any():
         raise DataError(
-            "The phase of no voxel follows one frequency over the echoes: check the echo times, "
-            "and that magnitude and phase are of one scan; leave the scan out if the head moved."
+            "In no voxel does the phase follow one frequency over the echoes: check the echo "
+            "times, and that magnitude and phase are from one scan; leave the scan out if the "
+            "head moved."
         )
     fluid = Fluid(np.zeros_like(trusted), 0.0, 0.0, 0.0)
     # One echo has no R2*, and without a noise level the rate of mistakes is unknown.
@@ -307,8 +308,8 @@ def _check(
     for name, found in (("magnitude", magnitude.shape), ("phase", phase_rad.shape)):
         if found != wanted:
             raise DataError(
-                f"The {name} has shape {found}, but the grid and the {wanted[3]} echo times want "
-                f"{wanted}; check that every echo was given."
+                f"The {name} has shape {found}, but the grid and the {wanted[3]} echo times "
+                f"require {wanted}; check that every echo was given."
             )
     if mask.shape != grid.shape or not mask.any():
         raise DataError(

@@ -321,8 +321,8 @@ def _without_units(seen: Range, manufacturer: str, slope: float) -> Scale:
         raise DataError(
             f"The scale of arbitrary phase of manufacturer {manufacturer or 'unknown'!r}"
             f"{f' with slope {slope:g}' if 'philips' in manufacturer else ''} is not known, and "
-            f"its range, {seen.low:.5g} to {seen.high:.5g}, is no known whole turn; convert to rad "
-            "and set Units to 'rad'."
+            f"its range, {seen.low:.5g} to {seen.high:.5g}, is not that of a known full turn; "
+            "convert to rad and set Units to 'rad'."
         )
     if seen.span > turn * (1 + END_TOLERANCE):
         raise DataError(_contradiction(seen, turn, f"Manufacturer {manufacturer!r}"))

@@ -93,8 +93,9 @@ def check_parts(real: Array, imaginary: Array) -> None:
         if abs(centre) > max(MOST_CENTRE * half_width, LEAST_OFFSET * bright):
             raise DataError(
                 f"part-{name} spans {values.min():.5g} to {values.max():.5g} around {centre:.5g}, "
-                "but the parts of a complex signal take both signs alike around 0: it was stored "
-                "with an offset. Export it again, or subtract the offset from both parts."
+                "but the parts of a complex signal are positive and negative alike, around 0: it "
+                "was stored with an offset. Export it again, or subtract the offset from both "
+                "parts."
             )
 
 

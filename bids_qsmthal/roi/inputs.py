@@ -149,7 +149,7 @@ class Inputs:
             ("external vein mask", self.external.veins),
             ("map of split echoes", self.half_difference_ppm),
             ("fluid of the echoes", self.fluid),
-            ("mask of believed phase", self.phase_known),
+            ("mask of reliable phase", self.phase_known),
             *((f"map after {name}", image) for name, image in self.backgrounds_ppm.items()),
         ):
             if image is not None and image.shape != self.chi_ppm.shape:

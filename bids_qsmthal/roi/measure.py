@@ -141,7 +141,7 @@ def _require_something(masks: Masks) -> None:
         counts = masks.thalamus.counts[name]
         if not (masks.thalamus.labels == side).any():
             raise DataError(
-                f"No voxel of the {name} thalamus is left of {counts.labelled} labelled "
+                f"No voxel of the {name} thalamus remains of {counts.labelled} labelled "
                 f"({counts.mask} outside the QSM mask): check the registration and the masks."
             )
     if not masks.reference.mask.any():

@@ -68,12 +68,12 @@ class Check:
 _METHODS = "definition of the method"
 _AGREEMENT = "limits of agreement of ventricular CSF (Dimov 2022, doi 10.1111/jon.12923)"
 _HOLES = (
-    "a phantom at 2.5 mm: noise in the phase of the whole CSF reference moves the number by 5 ppb, "
-    "of a whole thalamus by 2 ppb; docs/quality.md"
+    "a phantom at 2.5 mm: noise in the phase of the whole CSF reference changes the number by 5 "
+    "ppb, in that of a whole thalamus by 2 ppb; docs/quality.md"
 )
 _NOISE = (
-    "five simulated heads: more than 3 ppb off were 0 of 16 scans below 0.25 ppb, 2 of 8 up to 0.4 "
-    "ppb, 5 of 8 above; docs/roi.md"
+    "five simulated heads: 0 of 16 scans below 0.25 ppb were more than 3 ppb off, 2 of 8 up to "
+    "0.4 ppb, 5 of 8 above; docs/roi.md"
 )
 
 LIMITS: tuple[Limit, ...] = (
@@ -102,8 +102,8 @@ LIMITS: tuple[Limit, ...] = (
         name="thalamus_to_slab_end_mm",
         unit="mm",
         check=(25.0, np.inf),
-        source="76 mm about the pallidum keep its value (Elkady 2016, doi "
-        "10.1016/j.mri.2015.12.032), which leaves about 25 mm beyond the thalami to either side",
+        source="a slab of 76 mm around the pallidum keeps its value (Elkady 2016, doi "
+        "10.1016/j.mri.2015.12.032), which leaves about 25 mm beyond the thalami on either side",
     ),
     Limit(
         name="thalamus_asymmetry",
@@ -178,16 +178,17 @@ LIMITS: tuple[Limit, ...] = (
         unit="ppb",
         check=(-np.inf, 1.5),
         exclude=(-np.inf, 5.85),
-        source="SD between patients 11.7 ppb (Chiang et al. 2018): checked where the 95 % interval "
-        "reaches beyond a quarter of it to either side (3 ppb), excluded above half of it",
+        source="SD between patients 11.7 ppb (Chiang et al. 2018): checked where the 95 % "
+        "interval reaches more than a quarter of it (3 ppb) to either side, excluded above half "
+        "of it",
     ),
     Limit(
         name="csf_purity",
         unit="fraction",
         check=(0.97, np.inf),
         exclude=(0.9, np.inf),
-        source="tissue lies some 30 ppb below CSF: a share of 3 % moves the zero of MEDI+0 by 1 "
-        "ppb, of 10 % by 3 ppb",
+        source="tissue lies some 30 ppb below CSF: a share of 3 % shifts the zero of MEDI+0 by 1 "
+        "ppb, one of 10 % by 3 ppb",
     ),
     Limit(
         name="rim_bone_share",

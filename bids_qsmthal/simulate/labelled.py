@@ -151,9 +151,9 @@ def placed(labels: Image, path: Path) -> HeadPlacement:
     left_mm = float(np.sqrt(((turned * stretch - spread) ** 2).sum(axis=1).mean()))
     if len(shared) < 6 or left_mm > FARTHEST_MM:
         raise DataError(
-            f"{path}: thalami, basal ganglia and ventricles do not lie as in a head ({left_mm:.0f} "
-            f"mm off in {len(shared)} structures); expected left and right as the header has them. "
-            "Look at the labels over their scan."
+            f"{path}: thalami, basal ganglia and ventricles do not lie where they do in a head "
+            f"({left_mm:.0f} mm off in {len(shared)} structures); expected left and right as in "
+            "the header. Check the labels over their scan."
         )
     to_head = np.eye(4)
     to_head[:3, :3] = turn

@@ -188,7 +188,7 @@ class _CallReader:
     def _arithmetic(self, node: ast.expr, depth: int) -> bool:
         """Check an arithmetic expression; return whether a variable is in it."""
         if depth > DEEPEST:
-            raise self._wrong(f"more than {DEEPEST} steps within each other")
+            raise self._wrong(f"more than {DEEPEST} nested steps")
         match node:
             case ast.Name(id=name):
                 check_name(name, self.formula)
@@ -202,7 +202,7 @@ class _CallReader:
                 return self._inner_call(node, depth)
         value = _literal(node)
         if not isinstance(value, int | float) or abs(value) > LARGEST_NUMBER:
-            raise self._wrong(f"'{shown(ast.unparse(node))}' is no arithmetic with variables")
+            raise self._wrong(f"'{shown(ast.unparse(node))}' is not arithmetic with variables")
         return False
 
     def _binary(self, node: ast.BinOp, depth: int) -> bool:
@@ -210,7 +210,7 @@ class _CallReader:
             return self._power(node.left, node.right, depth)
         # No %, //, @ or <<: nobody needs them, and 1 << 10**9 fills the memory.
         if not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
-            raise self._wrong(f"'{shown(ast.unparse(node))}' is no arithmetic with variables")
+            raise self._wrong(f"'{shown(ast.unparse(node))}' is not arithmetic with variables")
         left = self._arithmetic(node.left, depth + 1)
         return self._arithmetic(node.right, depth + 1) or left
 

@@ -111,7 +111,7 @@ def why_not(outcome: Floats, predictors: Floats, exposure: Floats) -> str:
     if (exposure <= 0).any():
         return f"an exposure is a number above 0; found {exposure.min():g}"
     if separated(outcome, predictors):
-        return "separation: a combination of predictors tells who has none at all"
+        return "separation: a combination of predictors identifies those with a count of zero"
     return ""
 
 

@@ -181,11 +181,14 @@ def advise(found: Mapping[str, Any]) -> list[str]:
     """Return in words what the figures suggest, one entry a finding."""
     said = []
     if found["decided_alone"]:
-        said.append(f"one participant alone decides {found['decided_alone']}: no result of a group")
+        said.append(
+            f"one participant alone decides {found['decided_alone']}: this is not a result of the "
+            "group"
+        )
     # Comparisons with NaN are false, so a test that could not be made gives no advice. Shapiro-Wilk
     # is not asked as well: two tests of one thing would double the false alarms.
     if found["skewness_kurtosis_p"] < 0.05:
-        said.append("residuals depart from normal: look at the bootstrap and permutation rows")
+        said.append("the residuals are not normal: look at the bootstrap and permutation rows")
     if found["breusch_pagan_p"] < 0.05:
         said.append("residual variance is not equal: prefer the robust (HC3) row")
     if found["reset_p"] < 0.05:
@@ -193,7 +196,9 @@ def advise(found: Mapping[str, Any]) -> list[str]:
     if found["largest_vif"] > HIGH_VIF:
         said.append(f"{found['largest_vif_term']} is nearly explained by the other predictors")
     if found["largest_cooks_distance"] > LARGE_COOK:
-        said.append(f"{found['most_influential']} moves the result much: look at the images")
+        said.append(
+            f"{found['most_influential']} has a strong influence on the result: look at the images"
+        )
     return said
 
 

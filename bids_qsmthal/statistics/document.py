@@ -164,7 +164,7 @@ def _variable(
     if name in calls.FUNCTIONS or name in COMPUTED:
         raise UsageError(f"{here}: the name has a meaning of its own; use another.")
     if not entry.measure and not entry.columns:
-        raise UsageError(f"{here}: give 'Measure' or 'Columns', where it comes from.")
+        raise UsageError(f"{here}: give 'Measure' or 'Columns', to say where it comes from.")
     # The comparison is also false for NaN, which YAML writes as .nan.
     if entry.range and not entry.range[0] < entry.range[1]:
         raise UsageError(f"{here}: Range is {entry.range}; expected [smallest, largest].")
@@ -200,7 +200,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
     for name in levels:
         # regression.grouped puts the names of levels between quotes into filters.
         if not name.isprintable() or set(name) & set("'\"\\`"):
-            raise UsageError(f"{here}: the name of a level has no quotes; found {name!a}.")
+            raise UsageError(f"{here}: the name of a level may not contain quotes; found {name!a}.")
     owners: dict[str, str] = {}
     for name, level in levels.items():
         # A spelling of two levels would be read as whichever comes last.
@@ -211,7 +211,7 @@ def _check_levels(levels: Levels, reference: str, here: str) -> None:
                 )
     kinds = {isinstance(level.value, str) for level in levels.values()}
     if len(kinds) > 1:
-        raise UsageError(f"{here}: the Values of its levels are all numbers or all words.")
+        raise UsageError(f"{here}: the Values of its levels must be all numbers or all words.")
     # A level with a number enters a formula as that number: there is no category to compare with.
     if reference and (reference not in levels or kinds == {False}):
         words = ", ".join(levels) or "none"
@@ -540,7 +540,9 @@ def _study(
             _check_known([part.model], whole, "no model")
             _check_term(part.term, part.model, models, site)
             if not float(part.interval[0]) < float(part.interval[1]):
-                raise UsageError(f"Interval {' to '.join(part.interval)}: smaller end first.")
+                raise UsageError(
+                    f"Interval {' to '.join(part.interval)}: give the smaller end first."
+                )
             if entry.n - 2 - part.covariates < 1:
                 raise UsageError(f"{part.covariates} covariates for N {entry.n} participants.")
         low, high = part.interval

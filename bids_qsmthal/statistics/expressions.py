@@ -156,9 +156,11 @@ def parse(expression: str) -> Condition:
     text = expression.strip()
     # Length and letters first: Python's parser gets only what is short and harmless.
     if len(text) > LONGEST:
-        raise UsageError(f"Filter '{shown(text)}': {len(text)} letters; {LONGEST} are the most.")
+        raise UsageError(
+            f"Filter '{shown(text)}': {len(text)} characters; at most {LONGEST} are allowed."
+        )
     if not READABLE.fullmatch(text) or not text.isprintable():
-        raise UsageError(f"Filter '{shown(text)}': it holds letters that have no meaning in it.")
+        raise UsageError(f"Filter '{shown(text)}': it has characters that are not allowed.")
     tree = python_tree(text)
     if tree is None:
         raise UsageError(f"Filter '{shown(text)}': it cannot be read.")

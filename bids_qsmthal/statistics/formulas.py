@@ -204,7 +204,8 @@ def check_size(formula: Formula, n_levels: Mapping[str, int]) -> None:
     needed = sum(math.prod(columns[name] for name in term) for term in terms)
     if needed > MOST_COLUMNS:
         raise UsageError(
-            f"Formula '{shown(formula.text)}': {needed} columns; {MOST_COLUMNS} are the most."
+            f"Formula '{shown(formula.text)}': {needed} columns; at most {MOST_COLUMNS} are "
+            "allowed."
         )
 
 
@@ -212,12 +213,14 @@ def _plain(formula: str, allowed: str = "~") -> str:
     """Return the text without space around it where all of its letters may be in a formula."""
     text = formula.strip()
     if len(text) > LONGEST:
-        raise UsageError(f"Formula '{shown(text)}': {len(text)} letters; {LONGEST} are the most.")
+        raise UsageError(
+            f"Formula '{shown(text)}': {len(text)} characters; at most {LONGEST} are allowed."
+        )
     # The ~ parts the two sides of a formula; within one side it has no meaning.
     found = FOREIGN.search(text.replace("~", "") if allowed else text)
     if found:
         raise UsageError(
-            f"Formula '{shown(text)}': the letter {found.group()!a} has no meaning in it."
+            f"Formula '{shown(text)}': the character {found.group()!a} is not allowed."
         )
     return text
 
@@ -282,8 +285,8 @@ def _joined(sign: str, left: frozenset[Term], right: frozenset[Term]) -> frozens
             made = left | {nested | term for term in right}
     if len(made) > MOST_TERMS:
         raise UsageError(
-            f"Formula: it expands to {len(made)} terms; {MOST_TERMS} are the most. Write out the "
-            "ones you need."
+            f"Formula: it expands to {len(made)} terms; at most {MOST_TERMS} are allowed. Write "
+            "out the ones you need."
         )
     return made
 
@@ -304,7 +307,7 @@ class _Reader:
 
     def _sum(self, depth: int) -> Part:
         if depth > DEEPEST:
-            raise self._wrong(f"more than {DEEPEST} parentheses within each other")
+            raise self._wrong(f"more than {DEEPEST} nested parentheses")
         sign = self._next_sign("+", "-")
         part = self._product(depth)
         if sign == "-":
@@ -381,7 +384,7 @@ class _Reader:
             depth += {"(": 1, ")": -1}.get(self.text[place], 0)
             place += 1
             if depth > DEEPEST:
-                raise self._wrong(f"more than {DEEPEST} parentheses within each other")
+                raise self._wrong(f"more than {DEEPEST} nested parentheses")
         if depth:
             raise self._wrong("a parenthesis is not closed")
         return place

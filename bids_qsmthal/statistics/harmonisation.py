@@ -269,7 +269,7 @@ def _check_sites(
 ) -> None:
     if sites.empty:
         needed = ", ".join(dict.fromkeys([how.site, column, *how.keep]))
-        raise UsageError(f"Harmonisation: nobody has {needed} all together.")
+        raise UsageError(f"Harmonisation: no participant has all of {needed}.")
     # Sessions of one person do not show how people of a site differ.
     for site, n in _people(complete).groupby(sites).nunique().items():
         if n < FEWEST_PER_SITE:

@@ -18,7 +18,7 @@ COLUMNS = [
     "n", "tau", "i_squared_percent", "heterogeneity_p", "formula", "filter", "note",
 ]  # fmt: skip
 
-NO_ERRORS = "no standard errors are known: everybody weighs the same"
+NO_ERRORS = "no standard errors are known: all participants have the same weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def _test(values: Floats, rung: str) -> dict[str, object]:
 def _caution(n: int) -> str:
     if n < 20:
         return "p_kurtosis is approximate below 20 values"
-    return "Shapiro-Wilk holds up to 5000 values" if n > 5000 else ""
+    return "Shapiro-Wilk is valid for up to 5000 values" if n > 5000 else ""
 
 
 def _royston(k_squared: float, n: int) -> float:

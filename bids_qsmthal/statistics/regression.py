@@ -283,7 +283,7 @@ def _no_estimate(model: Model, made: Design, kept: list[int]) -> str:
         case "ordinal":
             return ordinal.why_not(made.outcome, predictors)
     if model.random and len(set(made.clusters)) < 2:
-        return f"one level of {model.random}: nothing that could have intercepts of its own"
+        return f"{model.random} has only one level: random intercepts cannot be estimated"
     return ""
 
 
@@ -630,7 +630,7 @@ def _level_note(model: Model, made: Design, contrast: str) -> str:
     return f"nobody at {', '.join(lost)}: not estimable" if lost else ""
 
 
-SOLE = "one participant alone decides it: it says nothing about a group"
+SOLE = "depends on one participant alone: it says nothing about the group"
 
 
 def _decided_alone(model: Model, made: Design, kept: list[int]) -> set[str]:

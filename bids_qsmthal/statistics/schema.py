@@ -200,7 +200,7 @@ class MixedEntry(Entry):
 
 
 class ChangeEntry(Entry):
-    """A model of change between visits: one number a participant, weighted by its precision."""
+    """A model of change between visits: one number per participant, weighted by its precision."""
 
     name: str = Field(description="Its name in the table.")
     description: str = Field(default="", description="The question that it answers.")

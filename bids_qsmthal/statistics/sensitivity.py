@@ -54,8 +54,8 @@ ANY = "any at all (two-part; log odds ratio)"
 CALIBRATED = "without the noise of the number (regression calibration)"
 
 HARMONISED = "not given: harmonised values of one participant depend on all others"
-ANEW = "each harmonised anew"
-SAME_AT_A_SITE = "not given: the same for everybody at a site, so nothing can change places"
+ANEW = "each harmonised again"
+SAME_AT_A_SITE = "not given: the same for everybody at a site, so nothing can be permuted"
 
 BOOTSTRAP = "bootstrap (BCa)"
 PERMUTATION = "permutation"
@@ -463,7 +463,7 @@ def _left_out(main: Fit, left: LeaveOneOut, frame: pd.DataFrame) -> dict[str, ob
     if main.design.n - main.design.predictors.shape[1] < 2:
         return blank | {"note": "too few participants to leave one out"}
     if np.isnan(left.coefficients).all():
-        return blank | {"note": "not tried: too many participants to fit once without each"}
+        return blank | {"note": "not tried: too many participants to leave out one at a time"}
     who = frame.loc[main.design.rows]
     named = who["participant_id"] if "participant_id" in who else pd.Series(who.index)
     # Whose absence moves the coefficient most, not who has the largest residual.
@@ -475,6 +475,6 @@ def _left_out(main: Fit, left: LeaveOneOut, frame: pd.DataFrame) -> dict[str, ob
         "ci_low": float(np.nanmin(left.coefficients)),
         "ci_high": float(np.nanmax(left.coefficients)),
         "p": p,
-        "note": "smallest and largest coefficient, largest p; most without "
+        "note": "smallest and largest coefficient, largest p; largest change without "
         f"{named.iloc[moved]}{without}",
     }

@@ -75,7 +75,7 @@ def forest(term: str, fits: Sequence[tuple[str, Fit]], name: str) -> pd.DataFram
     table = pd.DataFrame(rows, columns=COLUMNS)
     usable = table["standard_error"].astype(float) > 0
     if usable.sum() < 2:
-        note = f"{int(usable.sum())} site with an estimate: nothing to take together"
+        note = f"{int(usable.sum())} site with an estimate: nothing to combine"
         return pd.concat([table, _together(table, {"note": note})], ignore_index=True)
     values = table.loc[usable, ["coefficient", "standard_error"]].to_numpy(dtype=float)
     made = combined(values[:, 0], values[:, 1])

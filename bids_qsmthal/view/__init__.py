@@ -46,7 +46,7 @@ def server_of(
         return Server(place, gate, application.routes(bench), bench.remaker.end)
     except (OSError, OverflowError) as error:
         raise OutputError(
-            f"{place[0]}:{place[1]}: cannot be listened on ({error}); choose another --port."
+            f"{place[0]}:{place[1]}: cannot be opened ({error}); choose another --port."
         ) from error
 
 
@@ -70,8 +70,8 @@ def serve(
         sys.stdout.write(f"{page}\nCtrl-C stops it; the address works until then.\n")
         if is_cut_off():
             sys.stdout.write(
-                "This container has no network, so that no published port arrives: start it "
-                "without --network none.\n"
+                "This container has no network, so its published ports cannot be reached: start "
+                "it without --network none.\n"
             )
         sys.stdout.flush()
         if browser:

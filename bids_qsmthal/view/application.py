@@ -93,7 +93,7 @@ def bench(output_dir: Path, gate: Gate, remake: Command, bids_dir: Path | None =
         raise MissingInputError(f"{bids_dir}: no such folder; expected the BIDS folder of the run.")
     if not participants.rows(output_dir):
         raise MissingInputError(
-            f"{output_dir}: no participant of bids_qsmthal; expected the output folder of a run."
+            f"{output_dir}: no results of bids_qsmthal; expected the output folder of a run."
         )
     edited = output_dir / EDITS
     writable = os.access(edited if edited.is_dir() else output_dir, os.W_OK)
@@ -139,7 +139,7 @@ def _static(request: Request, name: str = "") -> Response:
     if asked == LIBRARY:
         return Response(page.source(LIBRARY).encode(), STATIC["bench.js"])
     if asked not in STATIC:
-        raise MissingInputError(f"{asked}: no file of the page.")
+        raise MissingInputError(f"{asked}: not a file of the page.")
     folder = resources.files("bids_qsmthal.view") / "static"
     return Response((folder / asked).read_bytes(), STATIC[asked])
 
@@ -228,7 +228,8 @@ def _save(of: Bench, request: Request) -> Response:
     version = given.get("if-match", "").strip('"')
     if not version:
         raise RefusedError(
-            HTTPStatus.PRECONDITION_REQUIRED, "which version was changed? Load the page again."
+            HTTPStatus.PRECONDITION_REQUIRED,
+            "the request does not say which version was changed; load the page again.",
         )
     drawing = drawn.read(request.body, scan.current(label.key), label)
     saved = edits.save(scan, label, drawing.voxels, version, signed)

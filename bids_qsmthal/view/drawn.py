@@ -80,8 +80,8 @@ def read(body: bytes, place: Path, label: Label) -> SentDrawing:
     box = shown.put(Image(drawing, affine), sent)
     if box is None:
         raise DataError(
-            f"the drawing has the shape {list(sent.shape)} or lies elsewhere; expected a part of "
-            f"the grid {list(shape)} of the {label.title}; load the participant again."
+            f"the drawing has the shape {list(sent.shape)} or a different position; expected a "
+            f"part of the grid {list(shape)} of the {label.title}; load the participant again."
         )
     if sent.data.max() > len(label.values):
         raise DataError(
@@ -105,14 +105,17 @@ def _image(body: bytes, most: tuple[int, ...]) -> Image:
     content = _unpacked(unpacking, unpacking.unconsumed_tail, size + 1)
     if len(content) != size or not unpacking.eof:
         raise DataError(
-            f"the drawing has not the {size} bytes of its shape; load the participant again."
+            f"the drawing does not have the {size} bytes that its shape needs; load the "
+            "participant again."
         )
     # NIfTI's first axis runs fastest.
     voxels = np.frombuffer(content, np.uint8).reshape(shape, order="F")
     affine = np.eye(4)
     affine[:3] = np.frombuffer(header, "<f4", 12, offset=280).reshape(3, 4)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < SMALLEST_MM3:
-        raise DataError("the drawing lies nowhere (its affine); load the participant again.")
+        raise DataError(
+            "the drawing has no valid position (its affine); load the participant again."
+        )
     return Image(voxels, affine)
 
 

@@ -97,8 +97,8 @@ def save(
         if images.version(before) != version:
             raise RefusedError(
                 HTTPStatus.PRECONDITION_FAILED,
-                f"somebody saved the {label.title} of {scan.row.name} meanwhile; nothing was "
-                "written: load it again and repeat your change.",
+                f"somebody else has saved the {label.title} of {scan.row.name} in the meantime; "
+                "nothing was written: load it again and repeat your change.",
             )
         return _write(place, kept, before, drawing, signed)
 

@@ -83,8 +83,8 @@ def _check_host(host: str) -> None:
     if name not in LOCAL_NAMES:
         raise RefusedError(
             HTTPStatus.FORBIDDEN,
-            f"asked for as {host or 'no host'}; expected 127.0.0.1 or localhost: reach another "
-            "machine through an SSH tunnel (docs/view.md).",
+            f"the address names {host or 'no host'}; expected 127.0.0.1 or localhost: reach "
+            "another machine through an SSH tunnel (docs/view.md).",
         )
 
 
@@ -96,5 +96,5 @@ def _check_origin(headers: Mapping[str, str]) -> None:
     same = headers.get("origin", "") == f"http://{headers.get('host', '')}"
     if not same or headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise RefusedError(
-            HTTPStatus.FORBIDDEN, "a change was asked for by another page; use the viewer's own."
+            HTTPStatus.FORBIDDEN, "another page requested a change; use the page of the viewer."
         )

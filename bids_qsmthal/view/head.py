@@ -42,7 +42,7 @@ def to_head(scan: ScanMaps, space: str) -> NDArray[np.float64]:
     place = _field(scan)
     if not place.is_file():
         raise MissingInputError(
-            f"{scan.row.name}: no way to the template; planes of the scan only."
+            f"{scan.row.name}: no transform to the template; only planes of the scan can be shown."
         )
     found = place.stat()
     to_t1w = _nearest_motion(place, found.st_mtime_ns, found.st_size)
@@ -59,7 +59,9 @@ def _nearest_motion(place: Path, *_state: int) -> NDArray[np.float64]:
     """Return the motion of template points that comes nearest to the way to T1w."""
     field = nifti.load(place)
     if field.data.ndim != 4 or field.data.shape[-1] != 3:
-        raise DataError(f"{place.name}: not a field of the run; run the participant again.")
+        raise DataError(
+            f"{place.name}: not a deformation field that the run wrote; run the participant again."
+        )
     # Its vectors are in LPS, as ITK has them.
     vectors = field.data[::STEP, ::STEP, ::STEP].astype(np.float64) * (-1, -1, 1)
     voxels = STEP * np.indices(vectors.shape[:3]).reshape(3, -1).T

@@ -420,7 +420,9 @@ def world(path: Path) -> NDArray[np.float64]:
     numbers = np.array(lines.get("Parameters", "").split(), dtype=np.float64)
     center = np.array(lines.get("FixedParameters", "").split(), dtype=np.float64)
     if numbers.shape != (12,) or center.any():
-        raise DataError(f"{path.name}: not an affine of ours; run the participant again.")
+        raise DataError(
+            f"{path.name}: not an affine that bids_qsmthal wrote; run the participant again."
+        )
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = numbers[:9].reshape(3, 3), numbers[9:]
     # ITK's points are LPS: x and y change their signs on both sides.

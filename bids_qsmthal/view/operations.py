@@ -92,7 +92,7 @@ def _within(
 
 def _veins(scan: ScanMaps, label: Label) -> NDArray[np.bool_]:
     if label.key == VEIN or PRODUCTS[label.key].space != PRODUCTS[VEIN].space:
-        raise DataError(f"the {label.title} cannot be nudged off the veins; choose another label.")
+        raise DataError(f"the {label.title} cannot be moved off the veins; choose another label.")
     veins: NDArray[np.bool_] = voxels.mask(scan.current(VEIN)).data > 0
     return veins
 

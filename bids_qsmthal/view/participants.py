@@ -177,7 +177,7 @@ def _cells(path: Path) -> Iterator[Mapping[str, str]]:
             yield from csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
     except (UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise DataError(
-            f"{path}: not a table of ours ({error}); run the participant again."
+            f"{path}: not a table that bids_qsmthal wrote ({error}); run the participant again."
         ) from error
 
 

@@ -130,7 +130,7 @@ def _inside(bids_dir: Path, words: str) -> Path:
     real = place.resolve()
     image_name = place.name.endswith((".nii", ".nii.gz"))
     if not (image_name and real.is_file() and real.is_relative_to(bids_dir.resolve())):
-        raise MissingInputError(f"{words}: no image of the BIDS folder.")
+        raise MissingInputError(f"{words}: no such image in the BIDS folder.")
     return place
 
 

@@ -57,7 +57,7 @@ def test_blank_air_changes_nothing() -> None:
 def test_another_grid_or_scale_is_refused() -> None:
     uniform, first, second = scan()
     shifted = Image(second.data, np.diag([1, 1, 2, 1.0]))
-    with pytest.raises(DataError, match="another grid than the uniform image"):
+    with pytest.raises(DataError, match="different grid from the uniform image"):
         anatomy.without_noise(uniform, first, shifted)
     with pytest.raises(DataError, match=r"expected -0\.5 to 0\.5 or 0 to 4095"):
         anatomy.without_noise(uniform.like(uniform.data * 9000), first, second)

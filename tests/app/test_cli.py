@@ -116,10 +116,10 @@ def test_every_error_has_a_code_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("raised", "code", "says"),
     [
-        (KeyboardInterrupt(), 130, "stopped by Ctrl-C; run the same command again to go on"),
-        (MemoryError("3 GiB for an array"), 75, "memory does not suffice (3 GiB for an array)"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C; run the same command again to continue"),
+        (MemoryError("3 GiB for an array"), 75, "not enough memory (3 GiB for an array)"),
         (OSError(28, "No space left on device", "/out"), 73, "/out: No space left on device"),
-        (OSError(12, "Cannot allocate memory"), 75, "memory does not suffice"),
+        (OSError(12, "Cannot allocate memory"), 75, "not enough memory"),
         (OSError(5, "Input/output error", "/in"), 74, "/in: Input/output error"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_page_says_what_failed_why_and_what_to_do_and_names_no_folder_of_the
 
 
 def test_a_bug_and_a_kill_are_called_so(settings: Settings) -> None:
-    for cause, words in ((Cause.CRASHED, "a bug of the app"), (Cause.KILLED, "memory ran out")):
+    for cause, words in ((Cause.CRASHED, "a bug in the app"), (Cause.KILLED, "memory ran out")):
         outcome = Outcome("sub-02", 75, "ended", 1.0, cause)
         failure_pages.write([outcome], settings)
         assert words in (settings.output_dir / "sub-02_failed.html").read_text()

@@ -99,7 +99,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 def test_a_dataset_that_is_there_is_left_alone(tmp_path, written, capsys):
     (tmp_path / "bids").mkdir()
     assert main(["simulate", str(tmp_path)]) == ExitCode.OUTPUT
-    assert f"{tmp_path / 'bids'} is there already" in capsys.readouterr().err
+    assert f"{tmp_path / 'bids'} exists already" in capsys.readouterr().err
     assert not written
 
 

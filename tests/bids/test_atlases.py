@@ -92,8 +92,8 @@ def test_hostile_names_become_harmless_and_stay_distinct(tmp_path: Path) -> None
     [
         (np.zeros((5, 5), np.int16), "is not that of a 3-D image"),
         (np.zeros((5, 5, 5), np.int16), "there is no region"),
-        (-labels(), "expected finite numbers from 0"),
-        (np.full((5, 5, 5), np.nan, np.float32), "expected finite numbers from 0"),
+        (-labels(), "expected finite numbers of 0 or more"),
+        (np.full((5, 5, 5), np.nan, np.float32), "expected finite numbers of 0 or more"),
         (np.ones((3, 3, 3, 2, 2), np.float32), "5 dimensions"),
         (labels() * np.float32(0.3), "expected whole labels"),
         (np.stack([labels()] * 2, axis=-1), "give --atlas-threshold"),

@@ -123,7 +123,7 @@ def test_images_in_a_swi_folder_are_said_not_to_be_read(
     assert "not read" not in caplog.text, "an empty folder is no matter"
     (bids_dir / place / "sub-01_part-phase_GRE.nii.gz").touch()
     find_sessions(bids_dir)
-    assert f"{place}: images there are not read" in caplog.text
+    assert f"{place}: images in these folders are not read" in caplog.text
     caplog.clear()
     find_sessions(bids_dir, Selection(participants=("02",)))
     assert "not read" not in caplog.text, "of another participant"

@@ -326,7 +326,7 @@ def test_phase_under_another_name_is_named_with_the_filter_that_reads_it(
     (plain,) = find_sessions(tmp_path / "bids")
     assert plain.gre is None
     said = caplog.messages[-1]
-    assert "phase of what may be a gradient echo" in said
+    assert "may be the phase of a gradient echo" in said
     words = json.loads(said[said.index("{") : said.rindex("}") + 1])
     (filtered,) = find_sessions(tmp_path / "bids", Selection(filters=words))
     assert filtered.gre is not None
@@ -410,7 +410,7 @@ def test_echoes_that_are_named_runs_are_told_as_such(bids_dir: Path, add_gre: Ad
     assert len(sessions) == 3
     for session in sessions:
         assert session.gre is not None
-        with pytest.raises(InvalidBidsError, match="name them echo- in the place of run-") as told:
+        with pytest.raises(InvalidBidsError, match="replace run- by echo- in their names") as told:
             gre_series.describe(session.gre, bids_dir)
         assert "3 runs of one echo each, at 5, 10, 15 ms" in str(told.value)
     (alone,) = find_sessions(bids_dir, Selection(runs=("2",)))

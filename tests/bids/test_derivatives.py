@@ -49,7 +49,7 @@ def test_a_sidecar_says_unit_grid_source_and_method(out: Derivatives, image: Ima
     assert sidecar["SpatialReference"] == REFERENCES["MEGRE"]
     assert sidecar["Sources"] == ["bids:raw:x"]
     assert sidecar["Method"] == {"Name": "ladder"}
-    assert "is its unit" in sidecar["MethodUnits"]
+    assert "ends with its unit" in sidecar["MethodUnits"]
     assert sidecar["Type"] == "ROI"
     assert "Units" not in sidecar
 

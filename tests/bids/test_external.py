@@ -117,7 +117,11 @@ def test_a_map_comes_in_ppm_whatever_its_unit(
 
 @pytest.mark.parametrize(
     ("level", "units", "words"),
-    [(30.0, None, "say the unit"), (30.0, "ppm", "say the unit"), (0.03, "rad", "expected one of")],
+    [
+        (30.0, None, "state the unit"),
+        (30.0, "ppm", "state the unit"),
+        (0.03, "rad", "expected one of"),
+    ],
 )
 def test_a_unit_that_the_values_contradict_is_refused(
     session: Session, tmp_path: Path, level: float, units: str | None, words: str

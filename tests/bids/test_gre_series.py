@@ -80,7 +80,11 @@ def test_a_missing_echo_is_refused(bids_dir: Path, add_gre: Callable[..., Path])
     ("changes", "error", "says"),
     [
         ({"EchoTime": None}, MissingInputError, "EchoTime in its sidecar is None"),
-        ({"EchoTime": "5 ms"}, MissingInputError, "is '5 ms', expected seconds.*mend EchoTime in"),
+        (
+            {"EchoTime": "5 ms"},
+            MissingInputError,
+            "is '5 ms', expected seconds.*correct EchoTime in",
+        ),
         ({"EchoTime": "0,005"}, MissingInputError, "is '0,005', expected seconds"),
         ({"EchoTime": ["0.005", "0.01"]}, DataError, "lists 2 times but the file holds 1 volumes"),
         ({"EchoTime": 0.015}, DataError, "same EchoTime"),
@@ -225,7 +229,7 @@ def test_a_part_under_other_entities_is_pointed_at(
         path.rename(path.with_name(path.name.replace("sub-01_", "sub-01_rec-norm_")))
     (first, _) = find_sessions(bids_dir)
     assert first.gre is not None
-    with pytest.raises(MissingInputError, match=r"lies beside it under other .* the same acq, rec"):
+    with pytest.raises(MissingInputError, match=r"lies beside it with other .* the same acq, rec"):
         gre_series.describe(first.gre, bids_dir)
 
 

@@ -108,7 +108,7 @@ def test_an_aligned_affine_alone_is_taken_and_said(tmp_path) -> None:
 def test_two_scanner_affines_must_agree_within_a_degree(tmp_path, degrees, refused) -> None:
     path = write(tmp_path, (affine(np.eye(3)), 1), (affine(tilted(degrees)), 1))
     if refused:
-        with pytest.raises(DataError, match="both said to be the scanner's"):
+        with pytest.raises(DataError, match="both claim to be the scanner's"):
             orientation.main_field(path, {})
     else:
         assert orientation.main_field(path, {}).warning is None

@@ -249,7 +249,7 @@ def test_one_signal_ends_everything(
         assert again.exit_code == 0, "its lock was given back"
     shown = capfd.readouterr().err
     assert shown.count("stopped by") == 1
-    assert shown.rstrip().endswith("run the same command again to go on")
+    assert shown.rstrip().endswith("run the same command again to continue")
     assert "Traceback" not in shown
     assert "failed" not in shown
 
@@ -303,7 +303,7 @@ def test_a_file_system_without_locks_is_said_and_used(
 
     monkeypatch.setattr("fcntl.flock", without)
     with alone(tmp_path / ".a.lock", "in use", 0):
-        assert "has no locks; start no second run" in caplog.text
+        assert "does not support locks; do not start a second run" in caplog.text
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

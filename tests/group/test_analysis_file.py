@@ -75,7 +75,7 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
         (
             ("Adjusted: thickness_adjusted", "Unadjusted: ''"),
             "Label: Cortical thickness\n        Term",
-            "is there twice",
+            "is given twice",
         ),
         (("[F, female, woman]", "[F, female, M]"), "Label: Sex", "'m' means female and male"),
         (("age <= 50\n  - {", "age <= 50\n    GroupBy: [agee]\n  - {"), "[agee]", "no variable"),
@@ -238,7 +238,7 @@ def test_a_formula_in_a_block_of_lines_runs_nothing(tmp_path: Path) -> None:
     block = "Formula: |\n" + "".join(f"        {line}\n" for line in lines)
     model = f"  - Name: chi_age\n    {block}"
     old = "  - {Name: chi_age, Formula: chi ~ age}\n"
-    with pytest.raises(UsageError, match="the letter '#' has no meaning in it") as raised:
+    with pytest.raises(UsageError, match="the character '#' is not allowed") as raised:
         analysis_file.read(written(tmp_path, (old, model)))
     assert str(raised.value).isprintable()
     assert not canary.exists()

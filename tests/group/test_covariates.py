@@ -349,7 +349,7 @@ def test_a_table_of_other_people_is_refused(study: tuple[Path, Path]) -> None:
     table = people(study)
     table["participant_id"] = [f"sub-x{name}" for name in table["participant_id"]]
     table.to_csv(study[0] / "participants.tsv", sep="\t", index=False)
-    with pytest.raises(DataError, match="none of whom has results; results are there of sub-0001"):
+    with pytest.raises(DataError, match="none of whom has results; there are results for sub-0001"):
         assembled(study)
 
 
@@ -461,7 +461,9 @@ def test_sessions_that_dates_do_not_put_in_order_are_said(
 
 def test_a_session_that_nobody_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
     study = visits(tmp_path, PRE_POST, "sessions")
-    with pytest.raises(MissingInputError, match=r"nobody has results of ses-week4.*ses-post, ses-"):
+    with pytest.raises(
+        MissingInputError, match=r"no participant has results for ses-week4.*ses-post, ses-"
+    ):
         assembled(study, more="Session: week4")
 
 

@@ -58,11 +58,11 @@ def test_another_measure_is_compared_on_the_harmonised_scale(tmp_path: Path) -> 
     raw = regression.fit(model, plain).row("thalamic_volume")["coefficient"]
     assert slope != pytest.approx(raw, rel=0.05)
     boot, estimate = rows.loc["bootstrap (BCa)"], rows.loc["as in the table", "coefficient"]
-    assert boot["note"] == "30 draws of participants within sites, each harmonised anew"
+    assert boot["note"] == "30 draws of participants within sites, each harmonised again"
     assert boot["ci_low"] < estimate < boot["ci_high"]
     permuted = rows.loc["permutation (Freedman-Lane)"]
     assert (
-        permuted["note"] == "99 permutations of measured values within sites, each harmonised anew"
+        permuted["note"] == "99 permutations of measured values within sites, each harmonised again"
     )
     assert 0 < permuted["p"] <= 1
     assert set(made.harmonised["variable"]) == {"chi", "thickness", "volume_thalamus_LR"}

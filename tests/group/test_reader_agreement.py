@@ -94,5 +94,5 @@ def test_one_reader_is_no_agreement(tmp_path) -> None:
 def test_masks_of_different_grids_are_named(tmp_path) -> None:
     corrected(tmp_path, "sub-1", 0, "AB", mask(4))
     corrected(tmp_path, "sub-1", 1, "CD", mask(4)[:-1])
-    with pytest.raises(DataError, match=f"sub-1_{NAME}: readers' masks of different grids"):
+    with pytest.raises(DataError, match=f"sub-1_{NAME}: the readers' masks are on different grids"):
         reader_agreement.table(tmp_path)

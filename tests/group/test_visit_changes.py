@@ -172,7 +172,7 @@ def test_each_participant_counts_with_the_visits_that_lie_furthest_apart(
     atrophy = place_of(found.annual_change, VOLUME).iloc[0]
     assert atrophy["percent_per_year"] == pytest.approx(-100 * 50 / 14_000)
     # One number a participant has no place in a model of sessions.
-    assert "one number a participant" in found.longitudinal["note"].iloc[0]
+    assert "one number per participant" in found.longitudinal["note"].iloc[0]
 
     described_and_drawn(study[1] / "group")
 
@@ -184,7 +184,7 @@ def described_and_drawn(folder: Path) -> None:
     assert (folder / "each_change.tsv").exists()
     shown = (folder / "group.html").read_text()
     assert "Change between visits" in shown
-    assert f"n = {N}). Of {N} of whom it can be told" in shown
+    assert f"n = {N}). Of {N} whose change can be judged" in shown
     assert (folder / "figures" / "change_since_the_first_visit.pdf").exists()
     measures = json.loads((folder / "measures.json").read_text())
     assert measures["volume_change_per_year_thalamus_LR"]["Units"] == "mm3/year"
@@ -221,7 +221,7 @@ def test_a_comparison_that_a_later_run_outdated_is_left_out_and_named(
     table.write_text(table.read_text().replace("ppb", "ppm"))
     found, _ = results(study)
     assert not {"sub-0001", "sub-0002"} & set(found.each_change["participant_id"])
-    assert "no change over visits of sub-0001, sub-0002" in caplog.text
+    assert "the change over visits of sub-0001, sub-0002 is not used" in caplog.text
 
 
 def test_rows_between_other_voxels_are_no_change_of_the_group(tmp_path: Path) -> None:

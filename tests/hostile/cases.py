@@ -277,7 +277,9 @@ TIMING = [
     Case("no echo time", sidecars("*echo-2*", EchoTime=None), 66, ["EchoTime", "expected seconds"]),
     Case("no sidecar", files("*.json", Path.unlink), 66, ["EchoTime", "add EchoTime"]),
     Case("echo time as words", sidecars("*echo-2*", EchoTime="10 ms"), 66, ["'10 ms'", "seconds"]),
-    Case("a decimal comma", sidecars("*echo-2*", EchoTime="0,01"), 66, ["'0,01'", "mend EchoTime"]),
+    Case(
+        "a decimal comma", sidecars("*echo-2*", EchoTime="0,01"), 66, ["'0,01'", "correct EchoTime"]
+    ),
     Case("echo time a truth value", sidecars("*echo-2*", EchoTime=True), 66, ["True", "seconds"]),
     Case(
         "echo times in ms",
@@ -285,7 +287,7 @@ TIMING = [
         65,
         ["_MEGRE.nii.gz", "20", "BIDS wants seconds", "did you mean 0.02"],
     ),
-    Case("echo time zero", sidecars("*echo-1*", EchoTime=0), 65, ["must be positive", "Mend"]),
+    Case("echo time zero", sidecars("*echo-1*", EchoTime=0), 65, ["must be positive", "Correct"]),
     Case("echo time negative", sidecars("*echo-1*", EchoTime=-0.005), 65, ["must be positive"]),
     Case("echo time not a number", raw_sidecar(b'{"EchoTime": NaN}'), 66, ["nan", "seconds"]),
     Case("echo time endless", raw_sidecar(b'{"EchoTime": 1e999}'), 66, ["inf", "seconds"]),
@@ -310,7 +312,10 @@ TIMING = [
         ["lists 2 times", "1 volumes", "one for each"],
     ),
     Case(
-        "an empty list of times", sidecars("*echo-1*", EchoTime=[]), 65, ["lists 0 times", "mend"]
+        "an empty list of times",
+        sidecars("*echo-1*", EchoTime=[]),
+        65,
+        ["lists 0 times", "correct"],
     ),
     Case("a list in a list", sidecars("*echo-1*", EchoTime=[[0.005]]), 66, ["[0.005]", "seconds"]),
     Case(
@@ -322,8 +327,10 @@ TIMING = [
 ]
 
 SIDECARS = [
-    Case("sidecar not JSON", raw_sidecar(b'{"EchoTime": '), 65, ["echo-1", "not readable", "mend"]),
-    Case("sidecar a list", raw_sidecar(b"[1]"), 65, ["holds a list", "JSON object", "mend"]),
+    Case(
+        "sidecar not JSON", raw_sidecar(b'{"EchoTime": '), 65, ["echo-1", "not readable", "correct"]
+    ),
+    Case("sidecar a list", raw_sidecar(b"[1]"), 65, ["holds a list", "JSON object", "correct"]),
     Case("sidecar binary", raw_sidecar(bytes(range(256))), 65, ["not readable as JSON"]),
     Case(
         "sidecar in UTF-16 that is cut",
@@ -344,7 +351,7 @@ SIDECARS = [
     ),
     Case("no field strength", sidecars(MagneticFieldStrength=None), 66, ["is None", "tesla"]),
     Case("field strength as text", sidecars(MagneticFieldStrength="3T"), 66, ["'3T'", "tesla"]),
-    Case("field strength zero", sidecars(MagneticFieldStrength=0), 65, ["0 T", "Mend"]),
+    Case("field strength zero", sidecars(MagneticFieldStrength=0), 65, ["0 T", "Correct"]),
     Case("field strength in gauss", sidecars(MagneticFieldStrength=30000), 65, ["30000 T"]),
     Case(
         "two field strengths",
@@ -499,8 +506,13 @@ STRUCTURAL = [
 ]
 
 BROUGHT = [
-    Case("an empty mask", brought("brain_mask", np.zeros_like), 65, ["no label lies on"]),
-    Case("labels elsewhere", brought("deepgray_dseg", np.copy, 1e4), 65, ["shares the scan's"]),
+    Case("an empty mask", brought("brain_mask", np.zeros_like), 65, ["no label lies within"]),
+    Case(
+        "labels elsewhere",
+        brought("deepgray_dseg", np.copy, 1e4),
+        65,
+        ["the world coordinates of the scan"],
+    ),
     Case(
         "a probability for a mask",
         brought("brain_mask", lambda data: data * np.float32(0.7)),
@@ -572,7 +584,7 @@ def dataset(name: str, content: str | None) -> Callable[[Path], None]:
 DESCRIPTION = "dataset_description.json"
 WHOLE = [
     Case("no description", dataset(DESCRIPTION, None), 16, ["no dataset_description", "root"]),
-    Case("description malformed", dataset(DESCRIPTION, "{"), 65, [DESCRIPTION, "mend"]),
+    Case("description malformed", dataset(DESCRIPTION, "{"), 65, [DESCRIPTION, "correct"]),
     Case("description without name", dataset(DESCRIPTION, '{"BIDSVersion": "1"}'), 16, ["Name"]),
     Case("no dataset", lambda root: shutil.rmtree(root / "bids"), 66, ["no such folder"]),
     Case(
@@ -604,7 +616,7 @@ WHOLE = [
         "a filter file that is malformed",
         write("filter.json", "{]"),
         65,
-        ["filter.json", "not readable", "mend"],
+        ["filter.json", "not readable", "correct"],
         ["--bids-filter-file", "{root}/filter.json"],
     ),
     Case(

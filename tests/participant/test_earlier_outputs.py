@@ -183,7 +183,7 @@ def test_a_scan_that_is_removed_takes_its_outputs_along(
     caplog.clear()
     process(session_of(before, *scans), settings)
     assert tree(before) == tree(tmp_path / "once")
-    assert re.search(r"removed \d+ files that an earlier run made", caplog.text)
+    assert re.search(r"removed \d+ files of an earlier run", caplog.text)
     listed = {entry.path for entry in manifest.read_of(before / "out", "sub-01")}
     assert listed == {path for path in tree(before) if not path.startswith("logs/")}
 

@@ -382,7 +382,7 @@ def test_labels_of_another_head_are_refused_in_one_line(root: Path) -> None:
         run(root, fs=folder)
     moved[2, 3] += 900
     nib.save(nib.MGHImage(np.asarray(image.dataobj), moved), image.get_filename())
-    with pytest.raises(DataError, match="no label lies on the scan of sub-01"):
+    with pytest.raises(DataError, match="no label lies within the scan of sub-01"):
         run(root, fs=folder)
 
 
@@ -617,7 +617,7 @@ def test_a_dataset_without_anything_of_use_is_told(
 ) -> None:
     (root / "other" / "sub-02" / "mri").mkdir(parents=True)
     external.files(session_of(root), {"other": root / "other"}, root / "out")
-    assert "holds nothing of sub-01" in caplog.text
+    assert "has no file of sub-01" in caplog.text
 
 
 def test_without_t1w_the_labels_of_freesurfer_give_the_number(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_echoes_that_follow_no_frequency_are_refused() -> None:
     scan = head()
     magnitude, angle = scan.signal()
     wild = (0.0, 1.5, 0.0, -1.5) + 0 * angle
-    with pytest.raises(DataError, match="no voxel follows one frequency"):
+    with pytest.raises(DataError, match="In no voxel does the phase follow one frequency"):
         reconstruct(magnitude, wild.astype(np.float32), scan.mask, scan.grid, scan.acquisition)
 
 

@@ -102,7 +102,7 @@ def test_tables_are_read_in_words_and_saved_with_their_keys(page) -> None:
     }
     measured = tables["All measures"]
     assert measured.rows[0][:3] == [
-        "relative susceptibility (less CSF reference)",
+        "relative susceptibility (minus CSF reference)",
         "thalamus",
         "left",
     ]

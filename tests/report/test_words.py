@@ -35,7 +35,7 @@ def test_a_heading_within_a_sentence_keeps_its_abbreviations() -> None:
     assert words.within("Share of the thalami classified as vein") == (
         "share of the thalami classified as vein"
     )
-    assert words.within("CSF reference, left less right") == "CSF reference, left less right"
+    assert words.within("CSF reference, left minus right") == "CSF reference, left minus right"
 
 
 def test_the_pulvinar_of_freesurfer_is_its_lateral_part() -> None:

@@ -37,7 +37,7 @@ HOW = {
 SAYS = {ExitCode.READ_WRITE: "Input/output error", ExitCode.OUTPUT: "Read-only file system"}
 """What the system says."""
 
-ADVICE = {ExitCode.READ_WRITE: "see to disk", ExitCode.OUTPUT: "free space or choose another"}
+ADVICE = {ExitCode.READ_WRITE: "check disk", ExitCode.OUTPUT: "free space or choose another"}
 
 MOMENTS = {
     "it begins": "out/logs/sub-01_*.log",

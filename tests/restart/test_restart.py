@@ -265,7 +265,7 @@ def test_of_eight_commands_at_once_those_that_wait_say_so_and_all_is_whole(
     for path, code in zip(log, ended, strict=True):
         said = path.read_text()
         assert "Traceback" not in said
-        assert ("another run works on it" in said) == (code != 0)
+        assert ("another run is processing it" in said) == (code != 0)
         assert ("run the same command again" in said) == (code != 0)
     mine = {name: checksum for name, checksum in undisturbed.items() if "sub-02" not in name}
     assert outputs(dataset / "commands") == mine

@@ -211,7 +211,7 @@ def test_sensitivity_holds_every_choice_and_starts_at_the_reported_value(measure
 def test_thalami_outside_the_mask_are_an_error_with_counts(head):
     empty = head.mask.like(np.zeros(head.mask.shape, dtype=bool))
 
-    with pytest.raises(DataError, match=r"L thalamus is left of [1-9].* outside the QSM mask"):
+    with pytest.raises(DataError, match=r"L thalamus remains of [1-9].* outside the QSM mask"):
         roi.measure(head.inputs(qsm_mask=empty))
 
 

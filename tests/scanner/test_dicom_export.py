@@ -109,10 +109,10 @@ def test_what_cannot_be_written_is_refused_in_one_line(
     shutil.copy(chi, nameless)
     out = str(tmp_path / "dicom")
     assert main(["dicom", str(nameless), "--out", out]) == ExitCode.USAGE
-    assert "whose image is it" in capfd.readouterr().err
+    assert "no participant label" in capfd.readouterr().err
     assert main(["dicom", str(nameless), "--out", out, "--participant-label", "sub-09", "-q"]) == 0
     assert pydicom.dcmread(tmp_path / "dicom" / "map" / "0001.dcm").PatientID == "sub-09"
     assert main(["dicom", str(nameless), "--out", out, "--participant-label", "9"]) != 0
-    assert "is there already" in capfd.readouterr().err
+    assert "exists already" in capfd.readouterr().err
     assert main(["dicom", str(tmp_path / "sub-1_none.nii.gz"), "--out", out]) != 0
     assert not (tmp_path / "dicom" / "sub-1_none").exists()

@@ -137,7 +137,7 @@ def test_a_turned_head_lies_in_the_atlas_as_before_it_was_turned(turned, tmp_pat
 
 def test_left_and_right_exchanged_are_noticed(turned, tmp_path):
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-    with pytest.raises(DataError, match="do not lie as in a head"):
+    with pytest.raises(DataError, match="do not lie where they do in a head"):
         labelled.placed(replace(turned, affine=mirror @ turned.affine), tmp_path)
 
 

@@ -127,13 +127,13 @@ def test_rows_of_the_specifications_are_of_cohorts_that_were_harmonised_anew(
         < boot["ci_high"]
         <= draws.max()
     )
-    assert boot["note"] == "20 draws of participants within sites, each harmonised anew"
+    assert boot["note"] == "20 draws of participants within sites, each harmonised again"
     without = harmonised_draws.refitted(fit, "chi", frame, drawn.without_each).coefficients
     # The participant of row 3 has no volume, hence is in no model that could lose them.
     own = np.delete(without, 3)
     assert not own.min() <= without[3] <= own.max()
     assert (left["ci_low"], left["ci_high"]) == (pytest.approx(own.min()), pytest.approx(own.max()))
-    assert left["note"].endswith("each harmonised anew")
+    assert left["note"].endswith("each harmonised again")
     # Harmonisation has not seen the volume: what is permuted is the model as it is.
     permuted = rows.loc["permutation (Freedman-Lane)"]
     assert fit.design is not None

@@ -46,7 +46,7 @@ def test_few_sites_and_people_without_a_site_are_said() -> None:
     assert fit.design.losses.missing == {"site": 5}
     alone = regression.fit(Model(name="m", formula="chi ~ age", random="site"), data[15:30])
     assert not alone.fitted
-    assert alone.note.startswith("one level of site")
+    assert alone.note.startswith("site has only one level")
 
 
 @pytest.mark.parametrize("spread", [0.0, 3.0])

@@ -129,7 +129,7 @@ def test_one_carrier_of_a_level_is_no_result_of_a_group() -> None:
     frame = people().assign(rare=0.0)
     frame.loc[7, "rare"] = 1.0
     fit = regression.fit(Model(name="m", formula="y ~ rare + x + age"), frame)
-    assert "one participant alone decides it" in fit.row("rare")["note"]
+    assert "depends on one participant alone" in fit.row("rare")["note"]
     for term in ("Intercept", "x", "age"):
         assert fit.row(term)["note"] == ""
     examined = diagnostics.examine(fit, frame["participant_id"])

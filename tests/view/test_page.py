@@ -460,7 +460,7 @@ def test_of_two_browsers_the_later_one_is_told_and_no_edit_is_lost(
             wait(one, f"{SHOWN} && {FOUND}")
             one.value(f"document.getElementById('reader').value = '{reader}'")
         erased(browser, LEFT, "Saved edits/")
-        erased(second, RIGHT, "somebody saved the thalamus of sub-01 meanwhile")
+        erased(second, RIGHT, "somebody else has saved the thalamus of sub-01")
         kept = output_dir / "edits" / "versions" / "sub-01" / "anat"
         assert [path.name for path in sorted(kept.rglob("*.nii.gz"))] == ["0000_AB.nii.gz"]
         # As it says: loaded again, the change repeated.

@@ -270,4 +270,4 @@ def test_the_address_that_is_printed_has_a_new_token_each_time_and_is_opened(
     monkeypatch.setattr(view, "is_cut_off", lambda: True)
     with redirect_stdout(io.StringIO()) as said:
         view.serve(output_dir, ("127.0.0.1", 0), remake, browser=False)
-    assert "no published port arrives" in said.getvalue()
+    assert "published ports cannot be reached" in said.getvalue()

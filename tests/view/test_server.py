@@ -234,7 +234,7 @@ def test_of_two_readers_the_later_one_is_told_and_loses_nothing(client, output_d
     assert save(client, first, state)[0] == 200
     status, _, content = save(client, second, state, X_Reader="CD")
     assert status == 412
-    assert b"somebody saved" in content
+    assert b"somebody else has saved" in content
     assert save(client, second, version(client), X_Reader="CD")[0] == 200
     kept = sorted((output_dir / "edits" / "versions").rglob("*.nii.gz"))
     assert [path.name for path in kept] == ["0000_AB.nii.gz", "0001_CD.nii.gz"]
@@ -269,9 +269,9 @@ def test_a_correction_of_another_program_is_kept(client, output_dir) -> None:
     ("drawing", "affine", "said"),
     [
         (np.zeros((21, *SHAPE[1:])), AFFINE, b"a part of the grid"),
-        (THALAMUS, AFFINE + np.eye(4, 4, 3) * 2, b"lies elsewhere"),
-        (THALAMUS, 1.5 * AFFINE, b"lies elsewhere"),
-        (THALAMUS, AFFINE + np.diag([0.1, 0, 0, 0]), b"lies elsewhere"),
+        (THALAMUS, AFFINE + np.eye(4, 4, 3) * 2, b"different position"),
+        (THALAMUS, 1.5 * AFFINE, b"different position"),
+        (THALAMUS, AFFINE + np.diag([0.1, 0, 0, 0]), b"different position"),
         (3 * (THALAMUS > 0), AFFINE, b"expected 0 to 2"),
         (0 * THALAMUS, AFFINE, b"is empty"),
     ],
