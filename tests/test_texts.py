@@ -1,5 +1,6 @@
 """What people read: spelling, links, and words that nobody outside of this project knows."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -39,6 +40,43 @@ def test_no_text_speaks_in_words_of_its_writers(path: Path) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     found = re.findall(rf"\b(?:{'|'.join(PRIVATE)})\b", text, flags=re.IGNORECASE)
     assert found == []
+
+
+IN_MESSAGES = (
+    *PRIVATE,
+    *(r"mend(?:s|ed|ing)?", r"of ours", r"anew", r"is there (?:twice|already)", r"none that is"),
+    *(r"are the most", r"within each other", r"nobody knows", r"nothing tells"),
+)
+"""Words that errors and the log had, and that a reader stumbles over."""
+
+
+def messages(path: Path) -> list[str]:
+    """What a module raises or logs, as the source has it."""
+    source = path.read_text(encoding="utf-8")
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        logs = (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in ("log", "logger")
+        )
+        if logs or isinstance(node, ast.Raise):
+            found += [
+                part.value
+                for part in ast.walk(node)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            ]
+    return found
+
+
+def test_no_error_and_no_line_of_the_log_speaks_in_words_of_its_writers() -> None:
+    told = {path: messages(path) for path in (ROOT / "bids_qsmthal").rglob("*.py")}
+    assert sum(map(len, told.values())) > 1000, "messages are found"
+    private = re.compile(rf"\b(?:{'|'.join(IN_MESSAGES)})\b", flags=re.IGNORECASE)
+    assert [
+        (path.name, text) for path, texts in told.items() for text in texts if private.search(text)
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
