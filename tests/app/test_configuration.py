@@ -75,9 +75,9 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("run-label:\n- 01", 64, "line 2, column 3: run_label.0: found 1, expected text"),
         ("mem: 8XB", 64, "mem: found '8XB', expected text that matches"),
         ("seed:", 64, "seed: found None, expected a whole number."),
-        ("seed: 1\nmem: 8G\nseed: 2", 65, "line 3: seed is there twice"),
+        ("seed: 1\nmem: 8G\nseed: 2", 65, "line 3: seed is given twice"),
         ('work-dir: "a\\0b"', 65, "holds a null character"),
-        ("run-label: []\nrun_label: []", 64, "line 2, column 1: run_label is there twice"),
+        ("run-label: []\nrun_label: []", 64, "line 2, column 1: run_label is given twice"),
         ("- 1", 65, "holds a list"),
         ("", 65, "holds a NoneType"),
         ("a: [", 65, "not readable as YAML"),
@@ -170,7 +170,7 @@ def test_no_fluid_for_an_inversion_without_such_a_term_is_said(
 ) -> None:
     words = [str(tmp_path / "b"), str(tmp_path / "o"), "participant"]
     settings_from(parse([*words, "--inversion", "tkd", "--medi-csf", "none"]), words)
-    assert "--medi-csf none changes nothing: tkd has no term of CSF" in caplog.text
+    assert "--medi-csf none changes nothing: tkd has no CSF term" in caplog.text
 
 
 def test_fluid_for_an_inversion_without_such_a_term_is_refused(tmp_path: Path) -> None:

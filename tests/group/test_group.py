@@ -166,10 +166,10 @@ def break_participants(bids_dir: Path, change: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("sub-0002", "sub-0001"), "sub-0001 is there twice"),
+        (("sub-0002", "sub-0001"), "sub-0001 has more than one row"),
         (("participant_id", "subject"), "no column 'participant_id'. There are: subject, age"),
         (("sub-0001\t", "sub-0001\told\t"), "line 2: 7 cells under 6 column names"),
-        (("disease_duration", "age"), "the column 'age' is there twice"),
+        (("disease_duration", "age"), "the column 'age' occurs twice"),
     ],
 )
 def test_wrong_participants_tables_are_refused_with_the_place(
