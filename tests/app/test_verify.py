@@ -121,7 +121,10 @@ def test_compression_commands_and_logs_make_no_difference(
         (change(TABLE, "1.5", "1.6"), f"{TABLE}: was changed"),
         (lambda root: (root / IMAGE).write_bytes(b"no gzip"), f"{IMAGE}: was changed"),
         (lambda root: (root / TABLE).unlink(), f"{TABLE}: is in the manifest but not in"),
-        (lambda root: (root / "sub-01" / "x.tsv").write_text("a"), "x.tsv: is in no manifest"),
+        (
+            lambda root: (root / "sub-01" / "x.tsv").write_text("a"),
+            "x.tsv: is not listed in any manifest",
+        ),
     ],
 )
 def test_a_tree_is_verified_by_its_own_manifest(

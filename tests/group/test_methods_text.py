@@ -87,7 +87,7 @@ def test_the_methods_tell_of_every_choice_of_the_analysis_file(
         "The analysis is 'chiang2018'.", "Age (18 to 80 years)",
         "Total gray matter volume (150,000 to 1,500,000 mm\N{SUPERSCRIPT THREE})",
         "Top-coded values were taken as their limit: Age.",
-        "left out of everything: Relative susceptibility of the thalami.",
+        "left out of all analyses: Relative susceptibility of the thalami.",
         "The site (scanner) was accounted for by fitting each site alone",
         "asked for: young.", "Head size (icv)", "reliability of chi.",
         "0.05 was added to lesion_volume",
