@@ -55,7 +55,7 @@ def test_the_way_to_the_head_undoes_how_it_lay_in_each_scan(client, output_dir) 
     assert client.read("api/scan/sub-02")["head"] is False
     status, _, content = client.own("GET", "api/head/sub-02/lesion")
     assert status == 404
-    assert b"planes of the scan only" in content
+    assert b"only planes of the scan" in content
     write_field(output_dir)
     assert client.read("api/scan/sub-02")["head"] is True
     for label, to_t1w in (("lesion", np.eye(4)), ("thalamus", TO_T1W)):
@@ -76,7 +76,7 @@ def test_what_is_no_field_is_said(client, output_dir) -> None:
     nifti.save(Image(LESIONS, T1W_AFFINE), path)
     status, _, content = client.own("GET", "api/head/sub-02/lesion")
     assert status == 422
-    assert b"not a field of the run" in content
+    assert b"not a deformation field" in content
 
 
 AFFINES = "bench.viewer.nv.volumes.map((one) => one.hdr.affine)"
