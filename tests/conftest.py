@@ -1,7 +1,8 @@
 """Tiny datasets the tests share."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,13 @@ from tests.seam import seam_study, tiny_study  # noqa: F401 - the same
 from tests.surroundings import locales  # noqa: F401 - the same
 
 ECHO_TIMES_S = (0.005, 0.010, 0.015)
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """Undo ``-q`` of a command: without records of stages the next test would see none."""
+    yield
+    logging.getLogger("bids_qsmthal").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
