@@ -101,7 +101,8 @@ PRODUCTS: dict[str, Product] = {
         "space-MEGRE_desc-smallnuclei",
         "dseg",
         None,
-        "Parts of the pallidum, red and subthalamic nucleus, substantia nigra.",
+        "Parts of the pallidum; red and subthalamic nucleus and substantia nigra, moved to where "
+        "the susceptibility map shows them.",
     ),
     "thalamus": Product(
         "MEGRE",

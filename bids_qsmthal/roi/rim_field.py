@@ -54,7 +54,7 @@ class FieldRule:
     model_ppb
         Field of a tissue that is not as even as the explanations; added to the noise.
     anew_mm, used_mm
-        How far round a lesion susceptibility is explained anew, and the field is looked at.
+        How far around a lesion susceptibility is explained again, and the field is used.
     """
 
     borders_mm: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -69,7 +69,7 @@ class FieldRule:
 
     @property
     def margin_mm(self) -> float:
-        """How much of the surroundings a box must hold."""
+        """How much of the surroundings a box must hold: 3 mm more than is used."""
         return self.used_mm + 3.0
 
 
@@ -82,7 +82,7 @@ LEAST_EVIDENCE = -30.0
 
 
 def unexplained_ppb(chi_ppb: Array, field_ppb: Array, usable: Mask, grid: Grid) -> Array:
-    """Return the local field less that of a map of susceptibility; zero where it is not usable.
+    """Return the local field minus that of a map of susceptibility; zero where it is not usable.
 
     Parameters
     ----------
