@@ -28,6 +28,12 @@ TISSUES: Final = {1: SKY, 2: ORANGE, 3: GREEN}
 THALAMI: Final = {1: YELLOW, 2: PURPLE}
 """The left and the right thalamus as measured."""
 
+# The other classes that figures and viewers outline, each in one colour wherever it is shown.
+BRAIN, CSF_REFERENCE, VEINS = ORANGE, SKY, VERMILION
+LESIONS, ENHANCING = GREEN, ORANGE
+RIMS = "#4C8DFF"
+"""Lighter than ``BLUE``, which is hardly seen on dark tissue."""
+
 
 def of_regions(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
     """Return the colour of each region: its own, or else the next that no other one has.

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
-from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def draw(
     return plots.finished(canvas, [axes])
 
 
-RELIABLE = {"increase": drawing.VERMILION, "decrease": drawing.BLUE}
+RELIABLE = {"increase": colors.VERMILION, "decrease": colors.BLUE}
 """Lines of participants whose change is reliable; the others are gray."""
 
 
@@ -124,5 +124,5 @@ def _mean_change(axes: Axes, points: np.ndarray, slope: tuple[float, float, floa
     # at zero, whom nobody has seen.
     middle = points.mean(axis=0)
     mean, low, high = (middle[1] + one * (years - middle[0]) for one in slope)
-    axes.plot(years, mean, color=drawing.BLUE, linewidth=2)
-    axes.fill_between(years, low, high, color=drawing.BLUE, alpha=0.2, linewidth=0)
+    axes.plot(years, mean, color=colors.BLUE, linewidth=2)
+    axes.fill_between(years, low, high, color=colors.BLUE, alpha=0.2, linewidth=0)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from scipy import special
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
 from bids_qsmthal.group.plots import LineWithBand
@@ -37,7 +38,7 @@ LETTER_INCHES = 0.057
 
 LOOKS = {
     "unadjusted": (plots.GRAY, "o", 0.14),
-    "adjusted": (drawing.BLUE, "s", -0.14),
+    "adjusted": (colors.BLUE, "s", -0.14),
 }
 """Colour, marker and shift of each side: shape and height too, for prints and the colour-blind."""
 
@@ -247,7 +248,7 @@ def specification_curve(rows: pd.DataFrame, title: str) -> Drawing:
     axes.axvline(0, color=plots.GRAY, linewidth=1)
     main = (ordered["specification"] == sensitivity.MAIN).to_numpy()
     heights = np.arange(len(ordered))
-    for chosen, color, marker, size in ((~main, "black", "o", 14), (main, drawing.BLUE, "s", 30)):
+    for chosen, color, marker, size in ((~main, "black", "o", 14), (main, colors.BLUE, "s", 30)):
         some = ordered[chosen]
         axes.hlines(heights[chosen], some["low"], some["high"], color=color, linewidth=1.3)
         axes.scatter(
@@ -296,7 +297,7 @@ def _rung(axes: Axes, known: Floats, rung: str, corner: tuple[int, int]) -> None
     x, y = middle[0] + 0.44 * normal / widest, middle[1] - 0.4 * found / widest
     ends = np.array([-1.0, 1.0]) * np.abs(normal).max() / widest
     axes.plot(middle[0] + 0.44 * ends, middle[1] - 0.4 * ends, color=plots.GRAY, linewidth=1)
-    axes.scatter(x, y, s=8, color=drawing.BLUE, linewidths=0)
+    axes.scatter(x, y, s=8, color=colors.BLUE, linewidths=0)
 
 
 def _rest(values: Floats, others: Floats) -> Floats:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import Formatter
 from scipy import stats
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.digits import APART_FROM, MINUS, count
 from bids_qsmthal.report import drawing
 from bids_qsmthal.statistics.design import Floats
@@ -126,7 +127,7 @@ def lines_with_names(
 def cloud(axes: Axes, x: Floats, y: Floats) -> None:
     """Draw points, or from 500 on hexagons that are the darker the more points they hold."""
     if len(x) < MANY_POINTS:
-        axes.scatter(x, y, s=12, color=drawing.BLUE, alpha=0.6, linewidths=0)
+        axes.scatter(x, y, s=12, color=colors.BLUE, alpha=0.6, linewidths=0)
         return
     # bins="log" colours by the logarithm: the rim of the cloud stays visible beside its middle.
     axes.hexbin(
@@ -154,7 +155,7 @@ def strips(axes: Axes, x: Floats, y: Floats, words: Mapping[float, str]) -> None
                 level + beside(len(values), 0.09),
                 values,
                 s=12,
-                color=drawing.BLUE,
+                color=colors.BLUE,
                 alpha=0.6,
                 linewidths=0,
             )
@@ -162,7 +163,7 @@ def strips(axes: Axes, x: Floats, y: Floats, words: Mapping[float, str]) -> None
         # Whiskers at fixed quantiles: at 1.5 quartile ranges every large group has outliers.
         axes.boxplot(
             groups, positions=levels, widths=0.35, whis=(5, 95), showfliers=False,
-            medianprops={"color": drawing.BLUE},
+            medianprops={"color": colors.BLUE},
         )  # fmt: skip
     names = [words.get(level, f"{level:g}") for level in levels]
     counted = [
@@ -214,7 +215,7 @@ def quantiles(axes: Axes, values: Floats) -> None:
     # The line of a normal distribution with this mean and SD, not one through the quartiles.
     ends = normal[[0, -1]]
     axes.plot(ends, values.mean() + values.std(ddof=1) * ends, color=GRAY, linewidth=1)
-    axes.scatter(normal, ordered, s=8, color=drawing.BLUE, linewidths=0)
+    axes.scatter(normal, ordered, s=8, color=colors.BLUE, linewidths=0)
 
 
 def normal_quantiles(values: Floats) -> tuple[Floats, Floats]:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Polygon
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import digits, labels, plots
-from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics import tables
 from bids_qsmthal.statistics.analysis import Analysis
@@ -52,14 +52,14 @@ def draw(rows: pd.DataFrame, title: str, unit: str) -> Drawing:
     # A site that is too small to weigh (no standard error) still has a place.
     areas = LARGEST * sites["weight_percent"].fillna(0).astype(float) / 100 + 6
     axes.scatter(
-        sites["coefficient"], heights[~together], s=areas, marker="s", color=drawing.BLUE, zorder=3
+        sites["coefficient"], heights[~together], s=areas, marker="s", color=colors.BLUE, zorder=3
     )
     for row, height in zip(rows[together].to_dict("records"), heights[together], strict=True):
         corners = [
             (row["ci_low"], height), (row["coefficient"], height + HALF_HEIGHT),
             (row["ci_high"], height), (row["coefficient"], height - HALF_HEIGHT),
         ]  # fmt: skip
-        axes.add_patch(Polygon(corners, facecolor=drawing.ORANGE, edgecolor="black", linewidth=0.8))
+        axes.add_patch(Polygon(corners, facecolor=colors.ORANGE, edgecolor="black", linewidth=0.8))
     names = [
         plots.folded(f"{site} (n = {count(n)})", 40)
         for site, n in zip(rows["site"], rows["n"], strict=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.digits import count
 from bids_qsmthal.group import plots
-from bids_qsmthal.report import drawing
 from bids_qsmthal.report.drawing import Drawing
 from bids_qsmthal.statistics.published import Reading
 
@@ -38,8 +38,8 @@ def forest(lines: pd.DataFrame) -> Drawing:
     # Shape and height differ, not color alone: for prints and the color-blind.
     looks = {
         "published": (plots.GRAY, "o", 0.24),
-        "published, sign turned": (drawing.ORANGE, "^", 0.0),
-        "here": (drawing.BLUE, "s", -0.24),
+        "published, sign turned": (colors.ORANGE, "^", 0.0),
+        "here": (colors.BLUE, "s", -0.24),
     }
     for who, rows in lines.groupby("who", sort=False):
         color, marker, shift = looks[str(who)]

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_qsmthal.core import colors
 from bids_qsmthal.core.labels import THALAMUS, region, without_side
-from bids_qsmthal.report import drawing, panels, words
+from bids_qsmthal.report import panels, words
 from bids_qsmthal.report.mosaic import Heat, Overlay, Strip, Window
 from bids_qsmthal.report.slices import cut
 
@@ -31,7 +31,9 @@ def thalamus_on_t1w(anatomy: AnatomyMaps) -> Figure | None:
         return None
     overlays = []
     if anatomy.tissue is not None:
-        overlays.append(Overlay(anatomy.tissue, "gray matter", drawing.SKY, value=1, filled=True))
+        overlays.append(
+            Overlay(anatomy.tissue, "gray matter", colors.TISSUES[1], value=1, filled=True)
+        )
     overlays += panels.sides(anatomy.deep_gray, *THALAMUS)
     thalami = anatomy.deep_gray.like(
         np.where(np.isin(anatomy.deep_gray.data, THALAMUS), anatomy.deep_gray.data, 0)
@@ -202,7 +204,7 @@ def user_atlas(anatomy: AnatomyMaps, atlas: AtlasMaps) -> Figure | None:
     strip = Strip(
         cut(anatomy.t1w, show=atlas.labels, through=atlas.labels, count=8),
         panels.bright(anatomy.t1w, anatomy.brain, "T1w signal"),
-        [Overlay(shown, "inside a region", drawing.SKY, filled=True)],
+        [Overlay(shown, "inside a region", colors.SKY, filled=True)],
         columns=4,
     )
     caption = f"The {len(present)} regions, with a gap between any two; the table names them."

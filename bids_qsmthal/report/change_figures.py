@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from scipy import ndimage
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.affine import apply
 from bids_qsmthal.core.image import reoriented
 from bids_qsmthal.report import drawing, lesion_figures, numbers, panels, scan_figures
@@ -138,12 +139,10 @@ def courses(report: ChangeReport) -> Figure | None:
 
 def _draw_course(axes: Axes, places: NDArray[np.float64], one: Course) -> None:
     axes.axhline(0.0, color="#888888", linewidth=1.0, linestyle="--")
-    axes.plot(places, one.change, "o-", color=drawing.BLUE, markersize=5, linewidth=1.4)
+    axes.plot(places, one.change, "o-", color=colors.BLUE, markersize=5, linewidth=1.4)
     for place, change, half in zip(places[1:], one.change[1:], one.half_width[1:], strict=True):
         if np.isfinite(half):
-            axes.plot(
-                [place] * 2, [change - half, change + half], color=drawing.BLUE, linewidth=1.4
-            )
+            axes.plot([place] * 2, [change - half, change + half], color=colors.BLUE, linewidth=1.4)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.report import drawing, numbers
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LINES = (
-    (drawing.BLUE, "-"),
+    (colors.BLUE, "-"),
     ("#D55E00", "--"),
     ("#444444", ":"),
-    (drawing.PURPLE, "-."),
+    (colors.PURPLE, "-."),
     ("#007A5E", (0, (5, 1, 1, 1))),
 )
 """Colour and dash of each line: told apart without colour too."""
@@ -77,7 +78,7 @@ def _interval_chart(
     rows = np.arange(len(names))[::-1]
     axes.axvline(float(values[0]), color="#888888", linewidth=1.0)
     for row, value, half, first in zip(rows, values, half_widths, rows == rows[0], strict=True):
-        color = drawing.BLUE if first else "#444444"
+        color = colors.BLUE if first else "#444444"
         # NaN where a row has no interval of its own.
         if np.isfinite(half):
             axes.plot([value - half, value + half], [row, row], color=color, linewidth=1.6)

@@ -20,15 +20,10 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from bids_qsmthal.core import colors
 from bids_qsmthal.report.recording import Recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
-
-ORANGE, SKY, GREEN, YELLOW = colors.ORANGE, colors.SKY, colors.GREEN, colors.YELLOW
-BLUE, VERMILION, PURPLE, WHITE = colors.BLUE, colors.VERMILION, colors.PURPLE, colors.WHITE
-LIME = colors.LIME
 
 # What the palette of a PNG holds.
 MOST_COLORS = 256

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.core import colors
+from bids_qsmthal.report import panels
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.numbers import fixed
 from bids_qsmthal.report.slices import Cut, cut
@@ -73,9 +74,9 @@ def masks(gre: GreMaps) -> Figure | None:
     if gre.magnitude is None or gre.brain is None:
         return None
     _, image = _echoes(gre.magnitude)[0]
-    overlays = [Overlay(gre.brain, "brain", drawing.ORANGE)]
+    overlays = [Overlay(gre.brain, "brain", colors.BRAIN)]
     if gre.qsm_mask is not None:
-        overlays.append(Overlay(gre.qsm_mask, "inverted", drawing.SKY, line="--"))
+        overlays.append(Overlay(gre.qsm_mask, "inverted", colors.SKY, line="--"))
     strip = Strip(
         cut(image, show=gre.brain, through=None),
         panels.bright(image, gre.brain, "signal"),
@@ -258,16 +259,16 @@ def _region_overlays(regions: RegionMasks) -> list[Overlay]:
     overlays = []
     if regions.thalamus_label is not None:
         overlays.append(
-            Overlay(regions.thalamus_label, "label before cleaning", drawing.WHITE, line=":")
+            Overlay(regions.thalamus_label, "label before cleaning", colors.WHITE, line=":")
         )
     if regions.thalamus is not None:
         overlays += panels.sides(regions.thalamus, 1, 2)
     if regions.veins is not None:
-        overlays.append(Overlay(regions.veins, "veins", drawing.VERMILION, filled=True))
+        overlays.append(Overlay(regions.veins, "veins", colors.VEINS, filled=True))
     if regions.csf_reference is not None:
-        overlays.append(Overlay(regions.csf_reference, "CSF reference", drawing.SKY))
+        overlays.append(Overlay(regions.csf_reference, "CSF reference", colors.CSF_REFERENCE))
     if regions.lesions is not None:
-        overlays.append(Overlay(regions.lesions, "lesions", drawing.GREEN, line="--"))
+        overlays.append(Overlay(regions.lesions, "lesions", colors.LESIONS, line="--"))
     return overlays
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from scipy import ndimage
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.crop import between
 from bids_qsmthal.core.image import Image, reoriented
 from bids_qsmthal.report import drawing, numbers, panels
@@ -52,10 +53,10 @@ def susceptibility_of_lesions(maps: LesionMaps, iron: LesionIronMaps) -> Figure 
     values = np.zeros(int(labels.data.max()) + 1, np.float32)
     values[list(known)] = list(known.values())
     inside = labels.like(np.isin(labels.data, list(known)).astype(np.uint8))
-    overlays = [Overlay(labels, "lesion", drawing.YELLOW)]
+    overlays = [Overlay(labels, "lesion", colors.LESIONS)]
     rims = labels.like(np.isin(labels.data, list(iron.rims)).astype(np.uint8))
     if rims.data.any():
-        overlays.append(Overlay(rims, "lesion with a rim", drawing.GREEN))
+        overlays.append(Overlay(rims, "lesion with a rim", colors.RIMS))
     strip = Strip(
         cut(ground, show=labels, through=labels, count=12),
         panels.bright(ground, None, "signal"),
@@ -157,7 +158,7 @@ def draw(
     axes.imshow(picture, origin="lower", extent=extent, interpolation="none", aspect="equal")
     if outline is not None and outline.max() > 0.5:
         x, y = (np.arange(columns) + 0.5) * width_mm, (np.arange(rows) + 0.5) * height_mm
-        axes.contour(x, y, outline, [0.5], colors=[drawing.YELLOW], linewidths=0.9)
+        axes.contour(x, y, outline, [0.5], colors=[colors.LESIONS], linewidths=0.9)
     axes.set_axis_off()
     axes.set_facecolor("black")
     style: dict[str, Any] = {"color": "white", "fontsize": 6.5, "transform": axes.transAxes}

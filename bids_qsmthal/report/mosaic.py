@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -130,62 +130,82 @@ class Strip:
         return self.where.tiles(self.other, world=self.other_world)
 
 
+class _Mask(NamedTuple):
+    """An overlay, and its share of each voxel of a strip's picture."""
+
+    overlay: Overlay
+    share: NDArray[np.float32]
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Where the picture shows it."""
+        return self.share > 0.5
+
+
 def draw(strips: Sequence[Strip]) -> bytes:
     """Draw blocks of slices under each other; return the SVG file."""
+    masks = [_masks(strip) for strip in strips]
+    # The legend names what can be seen: no lesions where there are none in these slices.
+    drawn = [mask.overlay for own in masks for mask in own]
     inner = WIDTH_INCH - BAR_INCH
     heights = [inner * _aspect(strip) + (0.28 if strip.title else 0.0) for strip in strips]
-    height = sum(heights) + _foot(strips)
+    height = sum(heights) + _foot(drawn)
     canvas = Canvas(figsize=(WIDTH_INCH, height), facecolor="black")
     top = height
     for number, (strip, block) in enumerate(zip(strips, heights, strict=True)):
         top -= block
         picture = inner * _aspect(strip)
         axes = canvas.add_axes((0, top / height, inner / WIDTH_INCH, picture / height))
-        _draw_strip(axes, strip, number)
+        _draw_strip(axes, strip, masks[number], number)
         if strip.title:
             y = (top + picture + 0.07) / height
             canvas.text(0.01, y, strip.title, color="white", fontsize=11, va="bottom")
     for window, place in _bars(strips, heights, height):
         _draw_bar(canvas, window, place, height)
-    _draw_legend(canvas, strips)
+    _draw_legend(canvas, drawn)
     return drawing.to_svg(canvas)
 
 
-def _draw_strip(axes: Axes, strip: Strip, number: int) -> None:
+def _masks(strip: Strip) -> list[_Mask]:
+    """Return the masks of the overlays that are in at least one of the slices."""
+    sheets = (
+        _Mask(overlay, _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0))
+        for overlay in strip.overlays
+    )
+    return [mask for mask in sheets if mask.inside.any()]
+
+
+def _draw_strip(axes: Axes, strip: Strip, masks: Sequence[_Mask], number: int) -> None:
     if SIDES[strip.where.axis] == ("L", "R"):
         # The page mirrors each column of these by itself, for readers who want the right side on
         # the left: their number and width in hundredths of a point are all it needs to know.
         width = round(100 * POINTS_PER_INCH * (WIDTH_INCH - BAR_INCH) / strip.layout[1])
         axes.set_gid(f"mirror-{strip.layout[1]}-{width}-{number}")
-    picture = _picture(strip)
+    picture = _picture(strip, masks)
     rows, columns = picture.shape[:2]
     width_mm, height_mm = strip.where.pixel_mm
     extent = (0.0, columns * width_mm, 0.0, rows * height_mm)
     # No interpolation: what a reader judges are the voxels.
     axes.imshow(picture, origin="lower", extent=extent, interpolation="none", aspect="auto")
     x, y = (np.arange(columns) + 0.5) * width_mm, (np.arange(rows) + 0.5) * height_mm
-    for overlay in strip.overlays:
-        mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
-        # Matplotlib warns where a contour is nowhere in the picture.
-        if not overlay.filled and mask.max() > 0.5:
-            axes.contour(
-                x, y, mask, [0.5], colors=[overlay.color], linewidths=1.3, linestyles=[overlay.line]
-            )
+    for overlay, share in masks:
+        if not overlay.filled:
+            style: dict[str, Any] = {"colors": [overlay.color], "linestyles": [overlay.line]}
+            axes.contour(x, y, share, [0.5], linewidths=1.3, **style)
     axes.set_axis_off()
     _write_labels(axes, strip, extent, number)
 
 
-def _picture(strip: Strip) -> NDArray[np.uint8]:
+def _picture(strip: Strip, masks: Sequence[_Mask]) -> NDArray[np.uint8]:
     """Return the slices side by side in colour, with all that is painted on them."""
     picture = strip.window.colored(_sheet(strip.values(), strip.layout, fill=strip.window.low))
     if strip.heat is not None:
         picture = strip.heat.painted(picture, strip.where, strip.layout)
-    for overlay in strip.overlays:
+    for mask in masks:
+        overlay, inside = mask.overlay, mask.inside
         if overlay.filled:
-            mask = _sheet(overlay.tiles(strip.where), strip.layout, fill=0.0)
             # Half colour, half image: the anatomy stays visible below.
             tint = np.array(to_rgb(overlay.color)) * 255
-            inside = mask > 0.5
             share = TINT * inside[..., None]
             if overlay.edged:
                 share[inside & ~ndimage.binary_erosion(inside)] = 1.0
@@ -245,10 +265,10 @@ def _bars(
     return bars
 
 
-def _draw_legend(canvas: Canvas, strips: Sequence[Strip]) -> None:
+def _draw_legend(canvas: Canvas, drawn: Sequence[Overlay]) -> None:
     # By name: an outline that is in several strips has one entry in the legend.
     handles: dict[str, Artist] = {}
-    for overlay in (overlay for strip in strips for overlay in strip.overlays):
+    for overlay in drawn:
         if overlay.filled:
             handles[overlay.name] = _swatch(overlay)
         else:
@@ -276,9 +296,9 @@ def _swatch(overlay: Overlay) -> Patch:
     return Patch(facecolor=tuple(face), edgecolor=edge, linewidth=1.6, label=overlay.name)
 
 
-def _foot(strips: Sequence[Strip]) -> float:
+def _foot(drawn: Sequence[Overlay]) -> float:
     """Return the height in inches that the legend needs."""
-    names = {overlay.name for strip in strips for overlay in strip.overlays}
+    names = {overlay.name for overlay in drawn}
     return 0.05 + LEGEND_ROW_INCH * -(-len(names) // _legend_columns(names))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_qsmthal.anatomy import RigidRegistration
-from bids_qsmthal.report import drawing, panels
+from bids_qsmthal.core import colors
+from bids_qsmthal.report import panels
 from bids_qsmthal.report.mosaic import Overlay, Strip, Window
 from bids_qsmthal.report.page import Flicker
 from bids_qsmthal.report.slices import Axis, Cut, cut, profile
@@ -38,7 +39,7 @@ def lesions(maps: LesionMaps, brain: Image | None) -> Figure | None:
     through = _numbered(maps.lesions) if maps.lesions is not None and has_lesions else None
     overlays = []
     if maps.lesions is not None:
-        overlays.append(Overlay(maps.lesions, "lesion", drawing.VERMILION))
+        overlays.append(Overlay(maps.lesions, "lesion", colors.LESIONS))
     where = cut(maps.flair, show=brain, through=through, count=12)
     window = panels.bright(maps.flair, brain, "FLAIR signal")
     strips = []
@@ -78,7 +79,7 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     through = _numbered(through) if through is not None and np.any(through.data) else None
     overlays = []
     if maps.enhancing is not None:
-        overlays.append(Overlay(maps.enhancing, "enhancing", drawing.VERMILION))
+        overlays.append(Overlay(maps.enhancing, "enhancing", colors.ENHANCING))
     where = cut(maps.t1w, show=brain, through=through, count=6)
     # A window for each: the gain of the receiver may differ between the two scans.
     before, after = (
@@ -182,7 +183,7 @@ def _both(pair: Registration) -> tuple[Figure, Figure]:
     return drawn[0], drawn[1]
 
 
-OUTLINES = (drawing.ORANGE, drawing.SKY, drawing.YELLOW, drawing.GREEN)
+OUTLINES = (colors.ORANGE, colors.SKY, colors.YELLOW, colors.GREEN)
 
 WHOLE = Window(0.0, 1.0, "signal")
 """Of strips whose window is found from what they show."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_qsmthal.core import nifti
+from bids_qsmthal.core import colors, nifti
 from bids_qsmthal.core.crop import Crop
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.report import drawing, gre_figures, page, slices
+from bids_qsmthal.report import gre_figures, page, slices
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -67,15 +67,16 @@ def layers(gre: GreMaps, regions: RegionMasks) -> list[Layer]:
     if gre.r2star_per_s is not None:
         shown.append(_map("R2*", gre.r2star_per_s, gre_figures.R2STAR_WINDOW, "1/s"))
     if regions.thalamus is not None:
-        for side, name, color in ((1, "left", drawing.YELLOW), (2, "right", drawing.PURPLE)):
+        for side, name, color in ((1, "left", colors.THALAMI[1]), (2, "right", colors.THALAMI[2])):
             inside = regions.thalamus.like(regions.thalamus.data == side)
             shown.append(_mask(f"{name} thalamus", inside, color))
     for name, image, color in (
-        ("CSF reference", regions.csf_reference, drawing.SKY),
-        ("veins", regions.veins, drawing.VERMILION),
-        ("lesions", regions.lesions, drawing.GREEN),
+        ("CSF reference", regions.csf_reference, colors.CSF_REFERENCE),
+        ("veins", regions.veins, colors.VEINS),
+        ("lesions", regions.lesions, colors.LESIONS),
     ):
-        if image is not None:
+        # A switch for what is not there would seem to be broken.
+        if image is not None and image.data.any():
             shown.append(_mask(name, image, color))
     return [_cropped(layer, box) for layer in shown]
 

@@ -11,9 +11,10 @@ import numpy as np
 from bids_qsmthal.bids.external import EDITS
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.bids.reader_versions import FILE, VERSIONS
+from bids_qsmthal.core import colors
 from bids_qsmthal.core.errors import DataError, MissingInputError
 from bids_qsmthal.core.image import Image, resample
-from bids_qsmthal.report import drawing, gre_figures
+from bids_qsmthal.report import gre_figures
 from bids_qsmthal.view import raw, shown, voxels
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Label:
     pieces: bool = False
     among: str = ""
 
+    @property
+    def shades(self) -> tuple[str, ...]:
+        """The colour of each of its values."""
+        return (self.color, colors.PURPLE, colors.SKY, colors.ORANGE)[: len(self.values)]
+
 
 _CHI, _R2STAR = gre_figures.CHI_WINDOW, gre_figures.R2STAR_WINDOW
 
@@ -72,15 +78,15 @@ MAPS: Final = (
 )
 
 LABELS: Final = (
-    Label("thalamus", "thalamus", drawing.YELLOW, ("left", "right")),
-    Label("csf_reference", "CSF reference", drawing.SKY),
-    Label("vein", "veins", drawing.VERMILION, may_be_empty=True),
-    Label("brain_gre", "brain (gradient echo)", drawing.PURPLE),
-    Label("lesion", "T2 lesions", drawing.GREEN, may_be_empty=True, pieces=True),
-    Label("enhancing", "enhancing lesions", drawing.ORANGE, may_be_empty=True, pieces=True),
-    Label("brain", "brain (T1w)", drawing.PURPLE),
+    Label("thalamus", "thalamus", colors.THALAMI[1], ("left", "right")),
+    Label("csf_reference", "CSF reference", colors.CSF_REFERENCE),
+    Label("vein", "veins", colors.VEINS, may_be_empty=True),
+    Label("brain_gre", "brain (gradient echo)", colors.PURPLE),
+    Label("lesion", "T2 lesions", colors.LESIONS, may_be_empty=True, pieces=True),
+    Label("enhancing", "enhancing lesions", colors.ENHANCING, may_be_empty=True, pieces=True),
+    Label("brain", "brain (T1w)", colors.PURPLE),
     Label(
-        *("rim", "lesions with a rim", drawing.BLUE),
+        *("rim", "lesions with a rim", colors.RIMS),
         may_be_empty=True,
         pieces=True,
         among="lesion_labels_gre",
@@ -89,7 +95,7 @@ LABELS: Final = (
         *(
             "lesion_change",
             "lesion changes",
-            drawing.LIME,
+            colors.LIME,
             ("new", "enlarged", "shrunk", "vanished"),
         ),
         may_be_empty=True,
@@ -212,6 +218,7 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
             "title": one.title,
             "color": one.color,
             "values": one.values,
+            "shades": one.shades,
             "space": PRODUCTS[one.key].space,
             "edited": scan.edit(one.key).is_file(),
             "pieces": one.pieces,
@@ -232,12 +239,11 @@ def overview(scan: ScanMaps) -> dict[str, Any]:
     described += [
         {"key": one.key, "title": one.title, "unit": "", "space": one.space} for one in scan.raw()
     ]
-    colors = [{"color": one.color, "title": one.title} for one in LABELS]
     return {
         "maps": described,
         "labels": labels,
         "backgrounds": BACKGROUNDS,
-        "colors": colors,
+        "colors": [{"color": one.color, "title": one.title} for one in LABELS],
     }
 
 

@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 
+from bids_qsmthal.core import colors
 from bids_qsmthal.group import change_figure, figures, pictures, plots, study_figure
 from bids_qsmthal.group.figures import Association
 from bids_qsmthal.report import drawing
@@ -120,7 +121,7 @@ def test_a_specification_curve_climbs_and_marks_the_row_of_the_table(
     for marks in (c for c in axes.collections if isinstance(c, PathCollection)):
         for x, height in np.asarray(marks.get_offsets()):
             found[height] = (x, to_hex(marks.get_facecolor()[0]))
-    blue, black = drawing.BLUE.lower(), "#000000"
+    blue, black = colors.BLUE.lower(), "#000000"
     assert found == {0.0: (-0.1, black), 1.0: (0.2, blue), 2.0: (0.5, black)}
     names = [label.get_text().replace("\xa0", " ") for label in axes.get_yticklabels()]
     assert names == ["head size (n = 95)", f"{sensitivity.MAIN} (n = 94)", "robust errors (n = 90)"]
@@ -228,8 +229,8 @@ def test_courses_since_the_first_visit_have_their_points_colours_and_the_mean_ch
     (lines,) = [one for one in first.collections if isinstance(one, LineCollection)]
     for segment, points in zip(lines.get_segments(), courses.values(), strict=True):
         np.testing.assert_array_equal(segment, points)
-    colors = [to_hex(one).upper() for one in lines.get_colors()]
-    assert colors == [drawing.VERMILION, drawing.BLUE, plots.GRAY]
+    drawn = [to_hex(one).upper() for one in lines.get_colors()]
+    assert drawn == [colors.VERMILION, colors.BLUE, plots.GRAY]
     (mean,) = [line for line in first.lines if line.get_linewidth() == 2]
     np.testing.assert_array_equal(mean.get_xydata(), [[0, 0], [3, 4.5]])
     assert first.get_xlim()[1] > 3

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from bids_qsmthal.report import drawing
+from bids_qsmthal.core import colors
 
 # Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1, linear RGB.
 VISION = {
@@ -34,8 +34,13 @@ VISION = {
     ),
 }
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-OVERLAYS = ("YELLOW", "PURPLE", "VERMILION", "SKY", "GREEN")
-"""Of one picture: left and right thalamus, veins, CSF reference, lesions."""
+PICTURES = (
+    (*colors.THALAMI.values(), colors.VEINS, colors.CSF_REFERENCE, colors.LESIONS),
+    (colors.LESIONS, colors.RIMS),
+    (colors.LESIONS, colors.ENHANCING),
+    tuple(colors.TISSUES.values()),
+)
+"""The colours that are in one picture together."""
 
 
 def seen(color: str, vision: str) -> np.ndarray:
@@ -49,13 +54,13 @@ def seen(color: str, vision: str) -> np.ndarray:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_overlays_of_one_picture_differ(vision: str) -> None:
-    for one, other in itertools.combinations(OVERLAYS, 2):
-        colors = [seen(getattr(drawing, name), vision) for name in (one, other)]
-        assert np.linalg.norm(colors[0] - colors[1]) > 10, (one, other)
+    for picture in PICTURES:
+        for one, other in itertools.combinations(picture, 2):
+            assert np.linalg.norm(seen(one, vision) - seen(other, vision)) > 10, (one, other)
 
 
 @pytest.mark.parametrize("name", ["gray", "viridis"])
 def test_the_maps_grow_lighter_from_end_to_end(name: str) -> None:
-    colors = mpl.colormaps[name](np.linspace(0, 1, 32))
-    lightness = [seen(mpl.colors.to_hex(color), "usual")[0] for color in colors]
+    shades = mpl.colormaps[name](np.linspace(0, 1, 32))
+    lightness = [seen(mpl.colors.to_hex(color), "usual")[0] for color in shades]
     assert (np.diff(lightness) > 0).all()

@@ -79,6 +79,25 @@ def test_the_border_of_an_edged_tint_has_the_colour_of_the_legend(ramp) -> None:
         assert not true[10, 5]
 
 
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_legend_names_what_is_in_the_slices_alone(ramp, *, filled: bool) -> None:
+    place = np.indices(ramp.shape)
+    # All is in the image, but only one of them in the slice that is shown.
+    where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)
+    shown = np.isin(place[where.axis], where.indices)
+    inside = place[(where.axis + 1) % 3] < 5
+    overlays = [
+        Overlay(ramp.like(mask.astype(np.uint8)), name, "#FFFFFF", filled=filled)
+        for name, mask in (
+            ("seen", inside & shown),
+            ("lesions", inside & ~shown),
+            ("none", np.zeros_like(shown)),
+        )
+    ]
+    svg = mosaic.draw([Strip(where, WINDOW, overlays)]).decode()
+    assert ("seen" in svg, "lesions" in svg, "none</" in svg) == (True, False, False)
+
+
 def test_an_outline_of_one_label_leaves_the_others_out(ramp) -> None:
     labels = ramp.like(np.where(np.indices(ramp.shape)[0] < 10, 10, 49).astype(np.int16))
     where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)

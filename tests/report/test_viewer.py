@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import re
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -41,6 +42,16 @@ def test_masks_are_whole_after_cropping_and_sides_are_apart(layers, head) -> Non
     assert sizes["left thalamus"] == (head["thalamus"].data == 1).sum()
     assert sizes["right thalamus"] == (head["thalamus"].data == 2).sum()
     assert sizes["CSF reference"] == head["csf"].data.sum()
+
+
+def test_a_mask_without_a_voxel_has_no_switch(full_report) -> None:
+    regions = full_report.regions
+    lesions = regions.veins.like(np.zeros_like(regions.veins.data))
+    names = [
+        layer.name for layer in viewer.layers(full_report.gre, replace(regions, lesions=lesions))
+    ]
+    assert "veins" in names
+    assert "lesions" not in names
 
 
 def test_without_a_map_there_is_no_viewer() -> None:

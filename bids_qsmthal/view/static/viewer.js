@@ -10,9 +10,8 @@ import {
 
 const element = (id) => document.getElementById(id);
 
-// Sides that are told apart: the label's colour, and for the second one that of the brain's outline,
-// which is never near.
-export const colors = (label) => [label.color, "#CC79A7", "#56B4E9", "#E69F00"].slice(0, label.values.length);
+// One colour for each value of a label: its sides, or its kinds of change.
+export const colors = (label) => label.shades;
 
 // A table of colours for the numbers from 1; 0 is seen through.
 const table = (given) => {
