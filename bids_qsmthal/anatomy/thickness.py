@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from bids_qsmthal.core import crop
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bids_qsmthal.core.image import Image
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -140,6 +144,39 @@ def mean_thickness_mm(thickness: Float, gm: Float, where: Mask) -> float:
         return float("nan")
     area = gm[chosen] / thickness[chosen]
     return float((thickness[chosen] * area).sum() / area.sum())
+
+
+FRINGE_MM = 4.0
+"""How far from a deep structure the ribbon is more often its fringe than cortex.
+
+Hypothalamus, mammillary bodies, septum, basal forebrain and what is left of an amygdala beside its
+label are gray matter between white matter and fluid as well: by tissue alone they look like
+cortex. Measured in four real heads with nine published atlases (CIT168, Melbourne, AICHA,
+Brainnetome, SUIT, AAL, AAL3, Desikan-Killiany, HCPex): of 124 deep regions with half of their gray
+matter in the ribbon, at least .59 of that ribbon lies within 4 mm (within 3 mm .33). Of 590
+cortical regions in each head 6 to 16 are more than half within 4 mm themselves (olfactory cortex,
+parahippocampal area 2, presubiculum).
+"""
+
+
+def apart_from_deep_gray(ribbon: Image, structures: Image) -> Image:
+    """Return where the ribbon lies more than ``FRINGE_MM`` from every deep structure.
+
+    Parameters
+    ----------
+    ribbon
+        Mask or thickness map, shape (x, y, z); above zero in the ribbon.
+    structures
+        Labels of what is not cortex, on the same grid; zero elsewhere.
+    """
+    inside = ribbon.data > 0
+    size_mm = ribbon.grid.voxel_size_mm
+    # Beyond this box nothing is ribbon, and nothing outside it is near enough to matter.
+    box = crop.around(inside, margin=crop.margin_voxels(FRINGE_MM, size_mm))
+    if box is None or not structures.data.any():
+        return ribbon.like(inside)
+    near = ndimage.distance_transform_edt(box.cut(structures.data) == 0, size_mm) <= FRINGE_MM
+    return ribbon.like(inside & ~box.paste(near))
 
 
 def _surface(level: Float, size: NDArray[np.float64]) -> _Surface:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_qsmthal import anatomy
-from bids_qsmthal.anatomy.thickness import mean_thickness_mm
+from bids_qsmthal.anatomy.thickness import apart_from_deep_gray, mean_thickness_mm
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.participant.pipeline import ATLASES
 
@@ -28,8 +28,10 @@ MINIMUM_VOXELS = 10
 """As for susceptibility elsewhere (``roi.measured_regions``)."""
 
 CORTICAL = 0.5
-"""Share of a region that is cortex where its thickness is told: a nucleus or a tract that touches
-the cortex with its rim has no thickness."""
+"""A region is cortical where more than this share of its gray matter is ribbon of the cortex,
+and more than this share of that ribbon is apart from deep gray matter: a nucleus or a tract that
+touches the cortex with its rim has no thickness. The white matter of a region does not count;
+gyri of AAL are to two thirds white."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,7 @@ def _of_t1w(own: CarriedAtlas, structural: Structural) -> Iterator[RegionNumber]
     """Yield volume, lesions and thickness, each where it is known."""
     voxel_mm3 = own.labels.voxel_volume_mm3
     mask = structural.lesion_mask
+    ribbon = _ribbon(structural)
     lesions = None if mask is None else mask.data.ravel() > 0
     for region, voxels in zip(own.numbers, own.on_t1w, strict=True):
         count = voxels.size
@@ -147,24 +150,46 @@ def _of_t1w(own: CarriedAtlas, structural: Structural) -> Iterator[RegionNumber]
                 ("lesion_share", share),
             ):
                 yield RegionNumber(measure=measure, region=region, value=value, n_voxels=count)
-        yield from _thickness(region, voxels, structural)
+        if ribbon is not None:
+            yield from ribbon.thickness(region, voxels)
 
 
-def _thickness(region: int, voxels: Voxels, structural: Structural) -> Iterator[RegionNumber]:
-    """Yield the thickness of a region that is mostly cortex."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ribbon:
+    """The cortex of a participant, as flat arrays: thickness, gray matter, away from deep gray."""
+
+    thickness_mm: NDArray[np.float32]
+    gray: NDArray[np.float32]
+    apart: NDArray[np.bool_]
+
+    def thickness(self, region: int, voxels: Voxels) -> Iterator[RegionNumber]:
+        """Yield the mean thickness of a region that is cortical."""
+        thickness_mm, gray = self.thickness_mm[voxels], self.gray[voxels]
+        inside = thickness_mm > 0
+        count = int(inside.sum())
+        # The ribbon is made of voxels that are mostly gray.
+        of_gray = int((inside | (gray > 0.5)).sum())
+        apart = int(self.apart[voxels].sum())
+        if count < MINIMUM_VOXELS or count <= CORTICAL * of_gray or apart <= CORTICAL * count:
+            return
+        yield RegionNumber(
+            measure="thickness_mean",
+            region=region,
+            value=mean_thickness_mm(thickness_mm, gray, inside),
+            n_voxels=count,
+            n_lost=voxels.size - count,
+        )
+
+
+def _ribbon(structural: Structural) -> _Ribbon | None:
+    """Return the cortex; ``None`` where its thickness was not measured."""
     if structural.thickness_mm is None or structural.anatomy is None:
-        return
-    thickness_mm = structural.thickness_mm.data.ravel()[voxels]
-    cortical = thickness_mm > 0
-    if cortical.sum() < max(MINIMUM_VOXELS, CORTICAL * voxels.size):
-        return
-    gray = structural.anatomy.gm.data.ravel()[voxels]
-    yield RegionNumber(
-        measure="thickness_mean",
-        region=region,
-        value=mean_thickness_mm(thickness_mm, gray, cortical),
-        n_voxels=int(cortical.sum()),
-        n_lost=int((~cortical).sum()),
+        return None
+    apart = apart_from_deep_gray(structural.thickness_mm, structural.anatomy.deepgray)
+    return _Ribbon(
+        structural.thickness_mm.data.ravel(),
+        structural.anatomy.gm.data.ravel(),
+        apart.data.ravel(),
     )
 
 

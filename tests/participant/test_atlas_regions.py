@@ -142,7 +142,9 @@ def participant():
         prepared=SimpleNamespace(to_template=warp(), brain=t1w),
         lesion_mask=t1w.like(lesion),
         thickness_mm=t1w.like(np.where(right, 2.5, np.where(rim, 1.5, 0)).astype("f4")),
-        anatomy=SimpleNamespace(gm=t1w.like(np.ones(t1w.shape, "f4"))),
+        anatomy=SimpleNamespace(
+            gm=t1w.like(np.ones(t1w.shape, "f4")), deepgray=t1w.like(np.zeros(t1w.shape, "u1"))
+        ),
     )
     maps = SimpleNamespace(
         chi_ppm=chi, r2star_hz=np.full(gre.shape, 20, "f4"), mask=np.ones(gre.shape, "?")
@@ -186,6 +188,29 @@ def test_the_numbers_of_a_region_are_those_of_the_truth() -> None:
     assert written == set(measures.UNITS_OF_REGIONS)
     assert written <= set(measures.DICTIONARY["measure"]["Levels"])
     assert set(table["source"]) == {"own"}
+
+
+def test_a_gyrus_that_is_mostly_white_matter_has_the_thickness_of_its_cortex() -> None:
+    structural, scan = participant()
+    gray = (structural.thickness_mm.data > 0).astype("f4")
+    structural.anatomy.gm = structural.anatomy.gm.like(gray)
+    table = rows_of(structural, scan)
+    assert table.loc[("thickness_mean", "own:left"), "value"] == pytest.approx(1.5)
+    assert table.loc[("thickness_mean", "own:left"), "n_lost"] > 0
+
+
+@pytest.mark.parametrize(("start", "cortical"), [(-5, False), (1, True)])
+def test_gray_matter_along_a_deep_structure_has_no_thickness(start: int, *, cortical: bool) -> None:
+    structural, scan = participant()
+    ribbon = structural.thickness_mm.data == 2.5
+    # The third ventricle: along most of the region, or at its end alone.
+    end = int(np.flatnonzero(ribbon.any(axis=(1, 2)))[-1])
+    deep = np.zeros(ribbon.shape, "u1")
+    deep[end + start :] = 14
+    deep[ribbon] = 0
+    structural.anatomy.deepgray = structural.anatomy.deepgray.like(deep)
+    table = rows_of(structural, scan)
+    assert (("thickness_mean", "own:right") in table.index) is cortical
 
 
 def test_after_a_registration_that_failed_nothing_of_the_gradient_echo_is_measured() -> None:
