@@ -32,7 +32,10 @@ from bids_qsmthal.simulate.rims import LesionBlock, LesionKind, draw_block
 VOXELS = {"1": (1.0, 1.0, 1.0), "1.5x1.5x2": (1.5, 1.5, 2.0), ".75x.75x3": (0.75, 0.75, 3.0)}
 NOISE_PPB = (1.0, 3.0)
 RULE = RimRule()
-ASKED = ("rim_surrounded_ppb", "rim_closed", "rim_evidence", "rim_probability")
+ASKED = (
+    *("rim_surrounded_ppb", "rim_closed", "rim_evidence"),
+    *("rim_visible_ppb", "rim_probability"),
+)
 """Columns of the table of lesions."""
 
 
@@ -114,6 +117,20 @@ def summary(table: pd.DataFrame) -> None:
         wrong = (called & ~rim).sum() / group["seed"].nunique()
         print(f"{key}: {len(group)} lesions, {rim.sum()} rims, ROC {roc:.3f}, PR {precision:.3f},")
         print(f"  found {(called & rim).sum() / rim.sum():.2f}, false a block {wrong:.2f}")
+        shown = np.isfinite(group["rim_visible_ppb"].to_numpy())
+        print("  " + by_visibility(rim, called, shown))
+
+
+def by_visibility(
+    rim: NDArray[np.bool_], called: NDArray[np.bool_], shown: NDArray[np.bool_]
+) -> str:
+    """Return how many rims are found in lesions that would show one, and in those that would not."""
+    parts = []
+    for name, chosen in (("would show one", shown), ("would not", ~shown)):
+        found = f"{(called & rim & chosen).sum()} of {(rim & chosen).sum()} found"
+        parts.append(f"{name}: {found}, {(called & ~rim & chosen).sum()} false of")
+        parts[-1] += f" {(~rim & chosen).sum()}"
+    return "; ".join(parts)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How well rims are told in whole heads, in the lesions that the app found itself.
 
-``python benchmarks/rims_in_heads.py FOLDER OUT.tsv [--seed S]``
+``python benchmarks/rims_in_heads.py FOLDER OUT.tsv [--seed S] [--least-edges N]``
 
 FOLDER is one of ``benchmarks/cohort.py``: simulated people, their truth, and what the app made of
 them. Susceptibility is added to the true lesions (a third get a rim of 20 to 80 ppb and one to two
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rims import areas
+from rims import ASKED, areas, by_visibility
 from scipy import ndimage
 
 from bids_qsmthal.anatomy.ants_bridge import read_itk_affine_text
@@ -90,7 +90,7 @@ class Head:
 
 
 def added_ppb(
-    lesions: Image, edge_mm: float, generator: np.random.Generator
+    lesions: Image, edge_mm: float, least_edges: float, generator: np.random.Generator
 ) -> tuple[Image, dict[int, LesionKind]]:
     """Return sources on T1w, and what each true lesion that is large enough became."""
     size_mm = lesions.grid.voxel_size_mm
@@ -100,7 +100,7 @@ def added_ppb(
         mask = lesions.data == number
         depth_mm = signed_depth_mm(mask, size_mm)
         deepest_mm = float(depth_mm.max())
-        if deepest_mm < LEAST_EDGES * edge_mm:
+        if deepest_mm < least_edges * edge_mm:
             continue
         kind = LesionKind(int(generator.integers(3)))
         kinds[number] = kind
@@ -128,14 +128,14 @@ def field_of(chi: Image, onto: Image, world: Affine) -> Array:
     return means
 
 
-def rows(head: Head, generator: np.random.Generator) -> list[dict[str, object]]:
+def rows(head: Head, least_edges: float, generator: np.random.Generator) -> list[dict[str, object]]:
     """Return a row a lesion that was asked, by true and by own masks."""
     magnitude, scan = head.magnitude()
     truth, world = head.true_lesions, head.gre_to_t1w
     mask = head.image("space-MEGRE_desc-qsm_mask").data > 0
     reference = head.image("space-MEGRE_label-CSF_desc-reference_mask")
     edge_mm = min(magnitude.grid.voxel_size_mm[:2])
-    sources, kinds = added_ppb(truth, edge_mm, generator)
+    sources, kinds = added_ppb(truth, edge_mm, least_edges, generator)
     per_hz = np.float32(1e6 / scan.centre_frequency_hz)
     noise_hz = head.image("desc-noise_fieldmap").data
     noise_ppm = np.where(noise_hz > 0, noise_hz * per_hz, np.inf).astype(np.float32)
@@ -167,7 +167,7 @@ def rows(head: Head, generator: np.random.Generator) -> list[dict[str, object]]:
                 made.append(
                     {"head": head.stem, "mask": name, "rim": kinds[number] is LesionKind.RIM}
                     | {"true_lesion": number, "kind": int(kinds[number])}
-                    | {key: row[key] for key in ("id", "rim_evidence", "rim_probability")}
+                    | {key: row[key] for key in ("id", *ASKED)}
                 )
     return made
 
@@ -186,24 +186,29 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--least-edges", type=float, default=LEAST_EDGES)
     asked = parser.parse_args()
     made: list[dict[str, object]] = []
     for place in sorted((asked.folder / "derivatives").glob("sub-*/anat")):
         stem = place.parent.name
         head = Head(place, stem, asked.folder / "truth" / stem, asked.folder / "bids" / stem)
-        made += rows(head, np.random.default_rng([asked.seed, int(stem.removeprefix("sub-"))]))
+        generator = np.random.default_rng([asked.seed, int(stem.removeprefix("sub-"))])
+        made += rows(head, asked.least_edges, generator)
         print(stem, len(made), flush=True)
     table = pd.DataFrame(made)
     table.to_csv(asked.out, sep="\t", index=False)
     # The app takes confluent lesions apart: a true lesion has a rim if a part of it has one.
     keys = ["mask", "head", "true_lesion", "rim"]
-    for name, group in table.groupby(keys, as_index=False)["rim_probability"].max().groupby("mask"):
+    table["shown"] = np.isfinite(table["rim_visible_ppb"])
+    parts = table.groupby(keys, as_index=False)[["rim_probability", "shown"]].max()
+    for name, group in parts.groupby("mask"):
         rim, p = group["rim"].to_numpy(bool), group["rim_probability"].to_numpy()
         roc, precision = areas(rim, p)
         called = p >= RimRule().threshold
         false = (called & ~rim).sum() / group["head"].nunique()
         print(f"{name}: {rim.size} lesions, {rim.sum()} rims, ROC {roc:.3f}, PR {precision:.3f},")
         print(f"  found {(called & rim).sum() / rim.sum():.2f}, false a head {false:.2f}")
+        print("  " + by_visibility(rim, called, group["shown"].to_numpy(bool)))
 
 
 if __name__ == "__main__":

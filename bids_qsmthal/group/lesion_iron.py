@@ -25,7 +25,7 @@ COLUMNS_OF_LESIONS = [
     *("chi_relative_nawm_ppb", "chi_relative_nawm_ppb_se"),
     *("chi_relative_csf_ppb", "chi_relative_csf_ppb_se", "chi_sd_ppb", "r2star_hz"),
     *("rim_minus_core_ppb", "rim_surrounded_ppb", "rim_closed", "rim_evidence"),
-    *("rim_probability", "rim"),
+    *("rim_visible_ppb", "rim_probability", "rim"),
 ]
 """Those of the table of a participant."""
 

@@ -119,15 +119,20 @@ def _rims(
     drawn: NDArray[np.bool_] | None,
     settings: Settings,
 ) -> NDArray[np.object_]:
-    """Return what is said of the rim of each lesion; a reader's mask wins over the score."""
+    """Return what is said of the rim of each lesion; a reader's mask wins over the score.
+
+    A rim that is found is one, however small the lesion. That a lesion has none is said only where
+    one would have been seen.
+    """
     score = table["rim_probability"].to_numpy(float)
+    would_show = np.isfinite(table["rim_visible_ppb"].to_numpy(float))
     present = (
         score >= settings.rims.threshold
         if drawn is None
         else np.isin(table["id"], roi.marked(labels, drawn))
     )
-    # What a reader did not mark and the score did not see is no lesion without a rim.
-    unseen = np.isnan(score) & ~present
+    # What a reader did not mark and the scan could not show is no lesion without a rim.
+    unseen = ~(np.isfinite(score) & would_show) & ~present
     said = np.where(unseen, Rim.NOT_ASSESSED, np.where(present, Rim.PRESENT, Rim.ABSENT))
     return np.asarray(said, dtype=object)
 
@@ -217,6 +222,11 @@ DICTIONARY: Mapping[str, Any] = {
         "rim than without; from 5 on it is strong.",
         "Units": "1",
     },
+    "rim_visible_ppb": {
+        "Description": "Susceptibility from which a rim would be seen in a lesion of this shape "
+        "and noise, by its local field; n/a where no rim of up to 150 ppb would be.",
+        "Units": "ppb",
+    },
     "rim_probability": {
         "Description": "Probability that it has a paramagnetic rim, from a model of simulated "
         "lesions (docs/lesion-iron.md).",
@@ -227,8 +237,11 @@ DICTIONARY: Mapping[str, Any] = {
         "mask of a reader.",
         "Levels": {
             Rim.PRESENT.value: "has one",
-            Rim.ABSENT.value: "has none",
-            Rim.NOT_ASSESSED.value: "too small, too few voxels, or too little of it in the map",
+            Rim.ABSENT.value: "none is seen, and one would be (rim_visible_ppb)",
+            Rim.NOT_ASSESSED.value: (
+                "none is seen, but none would be: too small, too thin, or too little of it in the "
+                "map"
+            ),
         },
     },
 }

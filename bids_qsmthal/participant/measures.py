@@ -76,7 +76,7 @@ DICTIONARY: dict[str, Any] = {
             "chi_relative_csf_largest": "the same of the largest lesion",
             "rim_count": "number of distinct lesions with a paramagnetic rim",
             "rim_present": "1 if any lesion has a paramagnetic rim, 0 if none",
-            "rim_assessed": "number of distinct lesions in which a rim was looked for",
+            "rim_assessed": "number of distinct lesions that have a rim or would show one",
             "enhancing_count": "number of gadolinium-enhancing lesions",
             "enhancing_present": "1 if any lesion enhances, 0 if none",
             **{key: text for key, text in words.MEASURES.items() if key.startswith("qsm_")},

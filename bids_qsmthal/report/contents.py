@@ -153,9 +153,9 @@ class LesionIronMaps:
     candidates
         Those to look at, most likely first.
     assessed
-        In how many lesions a rim was looked for.
+        How many lesions have a rim or would show one.
     least_mm, shown_from
-        Diameter from which it was, and probability from which a lesion is a candidate.
+        Diameter from which a rim is looked for, and probability from which a lesion is a candidate.
     table
         One row per lesion.
     """

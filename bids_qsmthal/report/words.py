@@ -73,7 +73,7 @@ MEASURES: Final[Mapping[str, str]] = {
     "chi_relative_csf_largest": "largest lesion minus CSF reference",
     "rim_count": "lesions with a paramagnetic rim",
     "rim_present": "any paramagnetic rim (1: yes)",
-    "rim_assessed": "lesions in which a rim was looked for",
+    "rim_assessed": "lesions that have a rim or would show one",
     "enhancing_count": "number of enhancing lesions",
     "enhancing_present": "any enhancing lesion (1: yes)",
     "qsm_converged": "inversion converged (1: yes)",

@@ -14,7 +14,7 @@ from bids_qsmthal.core.distance import distance_mm
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.roi import transfer
-from bids_qsmthal.roi.rim_field import LesionBox, rim_evidence, unexplained_ppb
+from bids_qsmthal.roi.rim_field import UNKNOWN, LesionBox, rim_evidence, unexplained_ppb
 from bids_qsmthal.roi.rims import RimRule, rim_probability, rim_shape, shells_of
 from bids_qsmthal.roi.uncertainty import Mean, mean, plain
 
@@ -200,7 +200,7 @@ def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
     veins in it; ``chi_sd_ppb``; ``chi_relative_nawm_ppb`` and ``chi_relative_csf_ppb`` with
     ``_se``; ``r2star_hz``; ``rim_minus_core_ppb``; ``rim_surrounded_ppb``, ``rim_closed`` and
     ``rim_evidence``, from which ``rim_probability`` is made (missing in lesions too small for a
-    rim). Standard errors hold noise and unevenness inside the lesion and
+    rim); ``rim_visible_ppb``, the strength from which the field would show one. Standard errors hold noise and unevenness inside the lesion and
     in what it is compared with; what the chain itself errs is not in them. A number that cannot be
     known is missing.
     """
@@ -234,7 +234,7 @@ COLUMNS = [
     *("chi_relative_nawm_ppb", "chi_relative_nawm_ppb_se"),
     *("chi_relative_csf_ppb", "chi_relative_csf_ppb_se"),
     *("r2star_hz", "rim_minus_core_ppb"),
-    *("rim_surrounded_ppb", "rim_closed", "rim_evidence", "rim_probability"),
+    *("rim_surrounded_ppb", "rim_closed", "rim_evidence", "rim_visible_ppb", "rim_probability"),
 ]
 
 
@@ -279,13 +279,14 @@ def _rim(images: LesionImages, rule: RimRule) -> dict[str, float]:
         images.labels > 0, images.chi_ppb, clear, images.white, images.voxel_size_mm, rule=rule
     )
     shape = None if shells is None else rim_shape(shells, rule=rule)
-    evidence = np.nan if shape is None else rim_evidence(_field_box(images), rule=rule.field)
+    field = UNKNOWN if shape is None else rim_evidence(_field_box(images), rule=rule.field)
     return {
         "rim_minus_core_ppb": np.nan if shape is None else shape.above_core_ppb,
         "rim_surrounded_ppb": np.nan if shape is None else shape.surrounded_ppb,
         "rim_closed": np.nan if shape is None else shape.closed,
-        "rim_evidence": evidence,
-        "rim_probability": rim_probability(shape, evidence, rule=rule),
+        "rim_evidence": field.log_ratio,
+        "rim_visible_ppb": field.visible_ppb,
+        "rim_probability": rim_probability(shape, field.log_ratio, rule=rule),
     }
 
 

@@ -5,7 +5,9 @@ encloses. The field is not. Each lesion is explained in two ways, alike througho
 both with the border a little further in or out and with or without a vein through it. Every
 explanation is linear in its susceptibilities, which have Gaussian priors, and the noise is
 Gaussian, so its evidence, averaged over these susceptibilities, has a closed form (MacKay 1992,
-doi:10.1162/neco.1992.4.3.415). The ratio of the evidences is the sign of a rim.
+doi:10.1162/neco.1992.4.3.415). The ratio of the evidences is the sign of a rim. The same ratio,
+computed for the field of a rim that is assumed, says how strong a rim must be to be seen in this
+lesion at all.
 """
 
 from __future__ import annotations
@@ -55,6 +57,12 @@ class FieldRule:
         Field of a tissue that is not as even as the explanations; added to the noise.
     anew_mm, used_mm
         How far around a lesion susceptibility is explained again, and the field is used.
+    strong
+        Logarithm of the evidence from which a rim counts as seen; 150 to 1.
+    strongest_ppb
+        Of the rims that are assumed when asking whether a lesion would show one; twice the
+        strongest of the simulation. Beyond some 170 ppb the model takes any bright lesion to
+        have a rim, by its strength alone.
     """
 
     borders_mm: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -66,6 +74,8 @@ class FieldRule:
     model_ppb: float = 1.0
     anew_mm: float = 2.0
     used_mm: float = 5.0
+    strong: float = 5.0
+    strongest_ppb: float = 150.0
 
     @property
     def margin_mm(self) -> float:
@@ -142,8 +152,27 @@ class LesionBox(NamedTuple):
     grid: Grid
 
 
-def rim_evidence(box: LesionBox, *, rule: FieldRule) -> float:
-    """Return the natural logarithm of the evidence for a rim over that for none.
+class RimEvidence(NamedTuple):
+    """What the field of a lesion says, and what it could say.
+
+    Attributes
+    ----------
+    log_ratio
+        Natural logarithm of the evidence for a rim over that for none.
+    visible_ppb
+        Susceptibility from which a rim would be seen in a lesion of this shape and noise, of the
+        width that is hardest to see among those that are looked for; NaN where none would be.
+    """
+
+    log_ratio: float
+    visible_ppb: float
+
+
+UNKNOWN = RimEvidence(float("nan"), float("nan"))
+
+
+def rim_evidence(box: LesionBox, *, rule: FieldRule) -> RimEvidence:
+    """Return what the field says of a rim.
 
     NaN where too little of the field of the lesion or of its surroundings is known.
     """
@@ -151,7 +180,7 @@ def rim_evidence(box: LesionBox, *, rule: FieldRule) -> float:
     known = box.usable & np.isfinite(box.noise_ppb)
     around = box.tissue & box.usable & (depth_mm <= -rule.anew_mm) & (depth_mm >= -rule.used_mm)
     if around.sum() < LEAST_VOXELS or known[box.lesion].mean() < LEAST_SHARE:
-        return float("nan")
+        return UNKNOWN
     dipole = _Dipole(box.lesion.shape, box.grid)
     anew = (box.lesion | box.tissue) & box.usable & (depth_mm >= -rule.anew_mm)
     above_ppb = box.chi_ppb - np.median(box.chi_ppb[around])
@@ -171,15 +200,16 @@ def rim_evidence(box: LesionBox, *, rule: FieldRule) -> float:
     best = max(_fits([*even, *rims], veins, seen, lines.count), key=lambda fit: fit.evidence)
     # What no explanation reaches is noise as well, else the less wrong of two would look certain.
     seen = seen.noisier(max(noise_ppb, best.left_ppb))
+    visible_ppb = _visible_ppb(even, rims, seen)
     without = _fits(even, veins, seen, lines.count)
     with_rim = _fits(rims, veins, seen, lines.count)
     # A rim is brighter than the inside.
     brighter = [fit.evidence for fit in with_rim if fit.values[1] > 0]
     if not brighter:
-        return LEAST_EVIDENCE
+        return RimEvidence(LEAST_EVIDENCE, visible_ppb)
     ratio = logsumexp(brighter) - np.log(len(with_rim))
     ratio -= logsumexp([fit.evidence for fit in without]) - np.log(len(without))
-    return max(float(ratio), LEAST_EVIDENCE)
+    return RimEvidence(max(float(ratio), LEAST_EVIDENCE), visible_ppb)
 
 
 class _Explanation(NamedTuple):
@@ -230,14 +260,26 @@ class _Field:
     def fit(self, one: _Explanation) -> _FieldFit:
         """Explain the field."""
         fields, expected = self._with_drift(one)
-        scaled = fields * (expected / self._noise_ppb)
-        # Posterior of sources in units of what is expected: precision 1 + X'X.
-        lower = np.linalg.cholesky(scaled.T @ scaled + np.eye(expected.size))
-        half = np.linalg.solve(lower, scaled.T @ self._seen_ppb / self._noise_ppb)
+        lower, half = self._solved(fields, expected, self._seen_ppb)
         evidence = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
         values = np.linalg.solve(lower.T, half) * expected
         left_ppb = float(np.sqrt(np.mean((self._seen_ppb - fields @ values) ** 2)))
         return _FieldFit(evidence, values, left_ppb)
+
+    def expected(self, one: _Explanation, field: Vector) -> tuple[float, float]:
+        """Return the log evidence of an explanation if the field were another one.
+
+        It is ``a * s**2 + b`` for ``s`` times ``field``, without noise; returned are a and b.
+        """
+        lower, half = self._solved(*self._with_drift(one), field)
+        return 0.5 * float(half @ half), -float(np.log(np.diag(lower)).sum())
+
+    def _solved(self, fields: Vector, expected: Vector, seen: Vector) -> tuple[Vector, Vector]:
+        """Return the root of the posterior precision, and the projection of a field with it."""
+        scaled = fields * (expected / self._noise_ppb)
+        # Posterior of sources in units of what is expected: precision 1 + X'X.
+        lower = np.linalg.cholesky(scaled.T @ scaled + np.eye(expected.size))
+        return lower, np.linalg.solve(lower, scaled.T @ seen / self._noise_ppb)
 
     def left(self, one: _Explanation) -> Array:
         """Return the field that an explanation leaves, zero where it is not used."""
@@ -275,6 +317,43 @@ def _explanations(
                 _Explanation(np.column_stack([lesion, rim]), (rule.lesion_ppb, rule.rim_ppb))
             )
     return even, rims
+
+
+FAINTEST_PPB = 5.0
+"""Of the rims that are assumed: far below those that are looked for."""
+STRENGTHS = 70
+"""Of a rim that are tried: a twentieth apart."""
+
+
+def _visible_ppb(
+    even: Sequence[_Explanation], rims: Sequence[_Explanation], field: _Field
+) -> float:
+    """Return the strength from which rims of every width would be strong evidence.
+
+    Veins are not asked: they may hide a rim, but where they lie is no matter of the lesion's shape.
+    """
+    rule = field.rule
+    at_mask = int(np.abs(rule.borders_mm).argmin()) * len(rule.widths_mm)
+    strengths = [
+        _strength_ppb(even, rims, field, rims[at_mask + order].fields[:, 1])
+        for order in range(len(rule.widths_mm))
+    ]
+    # NaN, one width that would not be seen, is the answer.
+    return float(np.max(strengths))
+
+
+def _strength_ppb(
+    even: Sequence[_Explanation], rims: Sequence[_Explanation], field: _Field, rim: Vector
+) -> float:
+    """Return the strength from which a rim, whose field of 1 ppb is given, is strong evidence."""
+    asked_ppb = np.geomspace(FAINTEST_PPB, field.rule.strongest_ppb, STRENGTHS)
+    for_rim, for_none = (
+        logsumexp(asked_ppb[:, None] ** 2 * growth + level, axis=1) - np.log(len(kind))
+        for kind in (rims, even)
+        for growth, level in [np.array([field.expected(one, rim) for one in kind]).T]
+    )
+    seen = for_rim - for_none >= field.rule.strong
+    return float(asked_ppb[seen.argmax()]) if seen.any() else float("nan")
 
 
 TRIED = 6

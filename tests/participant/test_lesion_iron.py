@@ -167,6 +167,22 @@ def test_the_mask_of_a_reader_rejects_and_confirms(structural: Any) -> None:
     assert rows["lesion_count_distinct", "lesion"]["source"] == "bids_qsmthal"
 
 
+def test_a_lesion_that_would_show_no_rim_is_not_called_one_without() -> None:
+    asked = pd.DataFrame(
+        {
+            "id": [1, 2, 3, 4],
+            "rim_probability": [0.1, 0.1, 0.9, np.nan],
+            "rim_visible_ppb": [40.0, np.nan, np.nan, np.nan],
+        }
+    )
+    settings: Any = SimpleNamespace(rims=roi.RimRule())
+    labels = np.array([1, 2, 3, 4], np.int32)
+    by_score = lesion_iron._rims(asked, labels, None, settings)
+    assert list(by_score) == [Rim.ABSENT, Rim.NOT_ASSESSED, Rim.PRESENT, Rim.NOT_ASSESSED]
+    by_reader = lesion_iron._rims(asked, labels, labels == 2, settings)
+    assert list(by_reader) == [Rim.ABSENT, Rim.PRESENT, Rim.NOT_ASSESSED, Rim.NOT_ASSESSED]
+
+
 def test_without_the_stage_there_are_no_lesions(structural: Any) -> None:
     assert measured(structural, {}, runs=False) is None
 
