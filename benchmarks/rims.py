@@ -124,7 +124,7 @@ def summary(table: pd.DataFrame) -> None:
 def by_visibility(
     rim: NDArray[np.bool_], called: NDArray[np.bool_], shown: NDArray[np.bool_]
 ) -> str:
-    """Return how many rims are found in lesions that would show one, and in those that would not."""
+    """Return how many rims are found, among lesions that would show one and among others."""
     parts = []
     for name, chosen in (("would show one", shown), ("would not", ~shown)):
         found = f"{(called & rim & chosen).sum()} of {(rim & chosen).sum()} found"

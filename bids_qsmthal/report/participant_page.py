@@ -338,8 +338,9 @@ RIMS = (
     "Confluent lesions are separated here, so there are more of them ({count}) than connected "
     "lesions. {assessed} of them have a paramagnetic rim or would show one: lesions of "
     "{least_mm:.1f} mm and more that are thick enough for an inside beside the rim, where the map "
-    "is good enough. Lesions with a rim: {present}. {shown}To change this, correct the mask of rims (Files to correct): erase a lesion that has no rim, or paint "
-    "one that has. The next run takes the rims from your mask."
+    "is good enough. Lesions with a rim: {present}. {shown}To change this, correct the mask of "
+    "rims (Files to correct): erase a lesion that has no rim, or paint one that has. The next run "
+    "takes the rims from your mask."
 )
 
 

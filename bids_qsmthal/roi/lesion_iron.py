@@ -200,9 +200,9 @@ def lesion_iron(images: LesionImages, *, rule: RimRule) -> pd.DataFrame:
     veins in it; ``chi_sd_ppb``; ``chi_relative_nawm_ppb`` and ``chi_relative_csf_ppb`` with
     ``_se``; ``r2star_hz``; ``rim_minus_core_ppb``; ``rim_surrounded_ppb``, ``rim_closed`` and
     ``rim_evidence``, from which ``rim_probability`` is made (missing in lesions too small for a
-    rim); ``rim_visible_ppb``, the strength from which the field would show one. Standard errors hold noise and unevenness inside the lesion and
-    in what it is compared with; what the chain itself errs is not in them. A number that cannot be
-    known is missing.
+    rim); ``rim_visible_ppb``, the strength from which the field would show one. Standard errors
+    hold noise and unevenness inside the lesion and in what it is compared with; what the chain
+    itself errs is not in them. A number that cannot be known is missing.
     """
     compared = images.normal_white
     normal = plain(images.chi_ppb, compared)

@@ -11,6 +11,8 @@ from bids_qsmthal.roi.rim_field import (
     LEAST_EVIDENCE,
     FieldRule,
     LesionBox,
+    _Explanation,
+    _Field,
     rim_evidence,
     unexplained_ppb,
 )
@@ -166,3 +168,15 @@ def test_a_rim_as_strong_as_is_said_is_seen_and_one_of_a_third_is_not():
         for share in (1.5, 1 / 3)
     )
     assert strong > RULE.strong > weak
+
+
+def test_the_evidence_of_an_assumed_field_is_that_of_the_same_field_when_it_is_seen():
+    generator = np.random.default_rng(5)
+    used = np.ones((6, 5, 4), bool)
+    seen = generator.normal(0, 3, used.shape).astype(np.float32)
+    sources = _Explanation(generator.normal(0, 1, (used.sum(), 2)), (40.0, 50.0))
+    one, threefold = (_Field(share * seen, used, 2.0, Grid(used.shape), RULE) for share in (1, 3))
+    growth, level = one.expected(sources, one.at_voxels(seen))
+    assert growth + level == pytest.approx(one.evidence(sources), rel=1e-5)
+    assert 9 * growth + level == pytest.approx(threefold.evidence(sources), rel=1e-5)
+    assert level < 0
