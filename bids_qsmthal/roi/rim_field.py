@@ -278,7 +278,8 @@ class _Field:
         """Return the root of the posterior precision, and the projection of a field with it."""
         scaled = fields * (expected / self._noise_ppb)
         # Posterior of sources in units of what is expected: precision 1 + X'X.
-        lower = np.linalg.cholesky(scaled.T @ scaled + np.eye(expected.size))
+        precision = scaled.T @ scaled + np.eye(expected.size)
+        lower = np.asarray(np.linalg.cholesky(precision), np.float64)
         return lower, np.linalg.solve(lower, scaled.T @ seen / self._noise_ppb)
 
     def left(self, one: _Explanation) -> Array:
