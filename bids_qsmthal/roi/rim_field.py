@@ -280,7 +280,8 @@ class _Field:
         # Posterior of sources in units of what is expected: precision 1 + X'X.
         precision = scaled.T @ scaled + np.eye(expected.size)
         lower = np.asarray(np.linalg.cholesky(precision), np.float64)
-        return lower, np.linalg.solve(lower, scaled.T @ seen / self._noise_ppb)
+        half = np.linalg.solve(lower, scaled.T @ seen / self._noise_ppb)
+        return lower, np.asarray(half, np.float64)
 
     def left(self, one: _Explanation) -> Array:
         """Return the field that an explanation leaves, zero where it is not used."""
