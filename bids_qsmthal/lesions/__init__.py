@@ -5,8 +5,15 @@ from bids_qsmthal.lesions.context import Context
 from bids_qsmthal.lesions.enhancing import Enhancement, find_enhancing
 from bids_qsmthal.lesions.external_masks import enhancement_of, lesions_of_mask
 from bids_qsmthal.lesions.flair import Lesions, segment_flair
+from bids_qsmthal.lesions.flair_change import VisitFlair
 from bids_qsmthal.lesions.growth import edited_mask, grow, seeds_at
-from bids_qsmthal.lesions.new_lesions import LesionChange, VisitLesions, lesion_changes, new_lesions
+from bids_qsmthal.lesions.new_lesions import (
+    LesionChange,
+    LesionsChanged,
+    VisitLesions,
+    lesion_changes,
+    new_lesions,
+)
 from bids_qsmthal.lesions.settings import EnhancingLesions, FlairLesions
 from bids_qsmthal.lesions.table import LOCATIONS, distinct_table, lesion_table
 
@@ -19,6 +26,8 @@ __all__ = [
     "FlairLesions",
     "LesionChange",
     "Lesions",
+    "LesionsChanged",
+    "VisitFlair",
     "VisitLesions",
     "distinct_table",
     "edited_mask",

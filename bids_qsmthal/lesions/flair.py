@@ -25,7 +25,13 @@ from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.core.scan_warnings import FlairCoversPart, ScanWarning
 from bids_qsmthal.lesions.context import BrainBox, Context, Mask, Volume, box_around
 from bids_qsmthal.lesions.evidence import Evidence, flair_alone, flair_and_t1w
-from bids_qsmthal.lesions.growth import HEIGHT_QUANTILE, components, grow_to_half_height, peaks
+from bids_qsmthal.lesions.growth import (
+    HEIGHT_QUANTILE,
+    components,
+    grow_to_half_height,
+    large_enough,
+    peaks,
+)
 from bids_qsmthal.lesions.settings import FlairLesions
 from bids_qsmthal.lesions.small_lesions import small_lesions
 from bids_qsmthal.lesions.table import lesion_table
@@ -276,21 +282,14 @@ def _sound(mask: Mask, evidence: Evidence, box: BrainBox, settings: FlairLesions
     """Return the parts of a mask that are large enough, and mostly outside of fluid."""
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
-    volume_mm3 = float(np.prod(box.voxel_size_mm))
-    # Half of a ball: partial voxels at the border may miss the half of their height.
-    smallest_mm3 = np.pi / 6 * settings.minimum_extent_mm**3 / 2
     for number, crop in around_each(labels, margin=(1, 1, 1)):
         near = crop.slices
         lesion = labels[near] == number
-        extent = max(
-            (np.ptp(axis) + 1) * size
-            for axis, size in zip(np.nonzero(lesion), box.voxel_size_mm, strict=True)
-        )
         # ``around_each`` with a margin of one voxel: the shell is never cut off inside the image.
         wet = float(evidence.fluid[near][_shell(lesion)].mean())
-        large = lesion.sum() * volume_mm3 >= smallest_mm3
+        large = large_enough(lesion, box.voxel_size_mm, settings.minimum_extent_mm)
         outside = evidence.ventricle[near][lesion].mean() < 0.75
-        kept[number] = extent >= settings.minimum_extent_mm and large and wet < 0.5 and outside
+        kept[number] = large and wet < 0.5 and outside
     result: Mask = kept[labels]
     return result
 

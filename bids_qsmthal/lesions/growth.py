@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,6 +16,9 @@ from bids_qsmthal.core.errors import UsageError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.lesions.context import BrainBox, Mask, Volume
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 TOUCHING = np.ones((3, 3, 3), bool)
 """Voxels that share a corner touch."""
 
@@ -23,6 +28,18 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     labels = np.zeros(mask.shape, np.int32)
     count = ndimage.label(mask, TOUCHING, output=labels)
     return labels, int(count)
+
+
+def large_enough(part: Mask, voxel_size_mm: Sequence[float], minimum_extent_mm: float) -> bool:
+    """Return whether a part is as large as a lesion: its longest axis, and its volume."""
+    extent_mm = max(
+        (np.ptp(axis) + 1) * size
+        for axis, size in zip(np.nonzero(part), voxel_size_mm, strict=True)
+    )
+    # Half of a ball: partial voxels at the border may miss the half of their height.
+    smallest_mm3 = np.pi / 6 * minimum_extent_mm**3 / 2
+    volume_mm3 = float(np.count_nonzero(part) * np.prod(voxel_size_mm))
+    return bool(extent_mm >= minimum_extent_mm and volume_mm3 >= smallest_mm3)
 
 
 def peaks(labels: NDArray[np.int32], count: int, values: Volume, quantile: float) -> Volume:

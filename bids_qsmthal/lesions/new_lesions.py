@@ -1,4 +1,7 @@
-"""Lesions that only one of two visits shows: a proposal, which a reader confirms or rejects."""
+"""Lesions that changed between two visits: a proposal, which a reader confirms or rejects.
+
+By the difference of both FLAIR where the masks were found in them, else by the two masks alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bids_qsmthal.core.crop import around_each
 from bids_qsmthal.core.image import Affine, Image, resample
+from bids_qsmthal.lesions.flair_change import VisitFlair, changed, flair_difference
+from bids_qsmthal.lesions.growth import TOUCHING, components, large_enough
+from bids_qsmthal.lesions.settings import FlairLesions
 
 
 class LesionChange(IntEnum):
@@ -20,9 +27,6 @@ class LesionChange(IntEnum):
     SHRUNK = 3
     VANISHED = 4
 
-
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
-"""Voxels touch with a side, an edge or a corner, as in the tables of lesions."""
 
 SEEN = 0.5
 """So much of a lesion has to lie in the brain of the earlier visit; else nobody saw it absent."""
@@ -38,28 +42,57 @@ class VisitLesions:
         The lesions, each with a number.
     mask, brain
         Everything that is lesion, and the brain.
+    scan
+        FLAIR and tissue; ``None`` where the mask was not found in this FLAIR, but brought or
+        corrected by somebody.
     """
 
     numbered: Image
     mask: Image
     brain: Image
+    scan: VisitFlair | None = None
 
 
-def lesion_changes(earlier: VisitLesions, later: VisitLesions, to_earlier: Affine) -> Image:
-    """Return the lesions that are new at the later visit, and the earlier ones that vanished.
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionsChanged:
+    """What became of the lesions.
 
-    Which ones are larger or smaller only a reader says: two segmentations of one scan differ at
-    every border.
+    Attributes
+    ----------
+    changes
+        ``LesionChange`` on the grid of the later visit's T1w, uint8; what vanished lies where it
+        was.
+    by_flair
+        Whether the FLAIR of both visits were compared; else the masks alone, which do not say what
+        is larger or smaller.
+    """
+
+    changes: Image
+    by_flair: bool
+
+
+def lesion_changes(
+    earlier: VisitLesions, later: VisitLesions, to_earlier: Affine
+) -> LesionsChanged:
+    """Return the lesions that changed between two visits.
 
     Parameters
     ----------
     to_earlier
         4x4, a point of the later visit's world in the world of the earlier one.
+    """
+    masks = _by_masks(earlier, later, to_earlier)
+    by_flair = _by_flair(earlier, later, to_earlier, masks)
+    if by_flair is None:
+        return LesionsChanged(masks, by_flair=False)
+    return LesionsChanged(by_flair, by_flair=True)
 
-    Returns
-    -------
-    Image
-        ``LesionChange`` on the grid of the later visit, uint8; what vanished lies where it was.
+
+def _by_masks(earlier: VisitLesions, later: VisitLesions, to_earlier: Affine) -> Image:
+    """Return the lesions that are new at the later visit, and the earlier ones that vanished.
+
+    Which ones are larger or smaller two masks do not say: segmentations of one scan differ at
+    every border.
     """
     to_later: Affine = np.linalg.inv(to_earlier).astype(np.float64)
     new = new_lesions(later.numbered, earlier.mask, earlier.brain, to_earlier)
@@ -68,6 +101,68 @@ def lesion_changes(earlier: VisitLesions, later: VisitLesions, to_earlier: Affin
     # A voxel of a lesion that is still there stays that lesion's, whatever the grids are.
     vanished = (there.data > 0) & (later.mask.data == 0)
     return new.like(np.where(vanished, LesionChange.VANISHED, new.data).astype(np.uint8))
+
+
+def _by_flair(
+    earlier: VisitLesions, later: VisitLesions, to_earlier: Affine, masks: Image
+) -> Image | None:
+    """Return what the difference of both FLAIR shows; ``None`` where it cannot be looked at.
+
+    What changed and touches a lesion of the other visit is a part of it: the lesion is larger, or
+    smaller. A lesion that the masks call new or vanished is drawn as a whole where the difference
+    shows it.
+    """
+    if earlier.scan is None or later.scan is None:
+        return None
+    before = resample(
+        earlier.mask.like((earlier.mask.data > 0).astype(np.uint8)),
+        later.mask,
+        world=to_earlier,
+        order=0,
+    )
+    lesions = {1: before.data > 0, -1: later.mask.data > 0}
+    known = before.like((lesions[1] | lesions[-1]).astype(np.uint8))
+    found = flair_difference(earlier.scan, later.scan, later.brain, to_earlier, known=known)
+    if found is None:
+        return None
+    made = np.zeros(later.mask.shape, np.uint8)
+    # What is new is drawn last: it is there to be seen.
+    for sign, alone, part_of in (
+        (-1, LesionChange.VANISHED, LesionChange.SHRUNK),
+        (1, LesionChange.NEW, LesionChange.ENLARGED),
+    ):
+        # Where the other visit has lesions: the earlier one for what became more.
+        others = lesions[sign]
+        parts, count = components(found.box.crop.paste(changed(found, sign)))
+        near = np.unique(parts[ndimage.binary_dilation(others, TOUCHING)])
+        touches = np.isin(np.arange(count + 1), near)
+        touches[0] = False
+        # Within the old lesion nothing grew: it became brighter.
+        grown = _large(touches[parts] & ~others, later.mask)
+        apart = _large((parts > 0) & ~touches[parts], later.mask)
+        made[grown] = part_of
+        made[_whole(apart, masks.data == alone)] = alone
+    return later.mask.like(made)
+
+
+def _large(mask: NDArray[np.bool_], grid: Image) -> NDArray[np.bool_]:
+    """Return the parts that are as large as a lesion."""
+    labels, count = components(mask)
+    kept = np.zeros(count + 1, bool)
+    smallest_mm = FlairLesions().minimum_extent_mm
+    for number, crop in around_each(labels):
+        part = labels[crop.slices] == number
+        kept[number] = large_enough(part, grid.grid.voxel_size_mm, smallest_mm)
+    large: NDArray[np.bool_] = kept[labels]
+    return large
+
+
+def _whole(parts: NDArray[np.bool_], lesions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return parts and all of the lesions that they meet."""
+    labels, _ = components(lesions)
+    met = np.unique(labels[parts])
+    whole: NDArray[np.bool_] = parts | np.isin(labels, met[met > 0])
+    return whole
 
 
 def new_lesions(lesions: Image, earlier: Image, earlier_brain: Image, to_earlier: Affine) -> Image:

@@ -283,9 +283,9 @@ def _mean(images: Sequence[Image], frame: VisitFrame) -> Image:
 
 
 def _of_lesions(pair: VisitPair, found: LesionChanges) -> list[dict[str, object]]:
-    """Return the rows of lesions; only a reader says which ones are larger or smaller."""
+    """Return the rows of lesions; two masks do not say which ones are larger or smaller."""
     counts = {one: float(found.count(one)) for one in LesionChange}
-    if found.source == OURS:
+    if found.source == OURS and not found.by_flair:
         counts |= dict.fromkeys((LesionChange.ENLARGED, LesionChange.SHRUNK), float("nan"))
     return lesion_rows(
         pair,

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_qsmthal import __version__, report
-from bids_qsmthal.anatomy import read_itk_affine_text
 from bids_qsmthal.bids import visits
 from bids_qsmthal.bids.derivatives import package_versions
 from bids_qsmthal.bids.products import PRODUCTS
-from bids_qsmthal.bids.sidecars import read_json
-from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import at
-from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import OURS
 from bids_qsmthal.lesions import LesionChange
 from bids_qsmthal.participant.change_measures import image
+from bids_qsmthal.participant.lesion_changes import flair_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
@@ -31,13 +25,11 @@ if TYPE_CHECKING:
     from bids_qsmthal.bids.dataset import Session
     from bids_qsmthal.bids.derivatives import Derivatives
     from bids_qsmthal.bids.visits import FinishedVisit
+    from bids_qsmthal.core.image import Image
     from bids_qsmthal.participant.lesion_changes import LesionChanges
     from bids_qsmthal.settings import Settings
 
 BRAIN = "space-T1w_desc-brain_mask"
-FLAIR_TO_T1W = "from-T1w_to-FLAIR_mode-image_xfm.txt"
-"""Resamples T1w onto FLAIR: it takes points of FLAIR to T1w."""
-LESIONS_ON_FLAIR = f"{PRODUCTS['lesion_flair'].ending}.json"
 
 
 def contents(  # noqa: PLR0913 - what came of each part of the comparison
@@ -105,7 +97,7 @@ def _step(
 ) -> report.LesionStep:
     """Return the lesion changes between two visits, on FLAIR where both still have it."""
     first, second = pair
-    flairs = [_flair(person.root, one) for one in pair]
+    flairs = [flair_of(person.root, one) for one in pair]
     if flairs[0] is not None and flairs[1] is not None:
         scan, shown = "FLAIR", [flairs[0], flairs[1]]
     else:
@@ -126,26 +118,6 @@ def _step(
         to_earlier=ways[0] @ np.linalg.inv(ways[1]),
         scan=scan,
         source=str(lesions.source),
+        by_flair=lesions.by_flair,
         edit=f"OUTPUT_DIR/edits/{folder}/anat/{name}",
     )
-
-
-def _flair(root: Path, visit: FinishedVisit) -> Image | None:
-    """Return the FLAIR of a visit in the world of its T1w; ``None`` where it is not there.
-
-    No voxel is resampled: its header moves.
-    """
-    if FLAIR_TO_T1W not in visit.files or LESIONS_ON_FLAIR not in visit.files:
-        return None
-    address = str(read_json(visit.files[LESIONS_ON_FLAIR]).get("SpatialReference", ""))
-    inside = PurePosixPath(address.removeprefix("bids:raw:"))
-    # The address comes from a file of the output folder: it leads into the dataset or nowhere.
-    if not address.startswith("bids:raw:") or inside.is_absolute() or ".." in inside.parts:
-        return None
-    path = root / inside
-    if not path.is_file():
-        return None
-    with at(visit.files[FLAIR_TO_T1W]):
-        to_t1w = read_itk_affine_text(visit.files[FLAIR_TO_T1W].read_text(encoding="utf-8"))
-    scan = nifti.load(path)
-    return Image(scan.data, to_t1w @ scan.affine)

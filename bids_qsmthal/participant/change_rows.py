@@ -33,8 +33,8 @@ DICTIONARY: Mapping[str, Any] = {
             "thickness_mean": "mean thickness of the cortex, where both visits have cortex",
             "new_count": "number of lesions that are new at the later visit",
             "new_volume": "their volume at the later visit",
-            "enlarged_count": "number of lesions that a reader called larger than at the earlier "
-            "visit; n/a where no reader rated the lesions",
+            "enlarged_count": "number of lesions that are larger than at the earlier visit; n/a "
+            "where the FLAIR of both visits could not be compared and no reader rated the lesions",
             "shrunk_count": "number of lesions that a reader called smaller, likewise",
             "vanished_count": "number of lesions of the earlier visit that the later one does not "
             "show",

@@ -40,7 +40,7 @@ CLASSES: Mapping[str, type] = {
         *(anatomy.Prepared, anatomy.Anatomy, anatomy.Rigid, anatomy.Warp),
         *(anatomy.CarriedAtlas, anatomy.CarriedAtlases),
         *(VisitFrame, HalfWay, VolumeChange),
-        *(lesions.Lesions, lesions.Enhancement),
+        *(lesions.Lesions, lesions.Enhancement, lesions.LesionsChanged),
         *(qsm.Maps, qsm.Variants, Sources),
         *(roi.RegionResults, roi.Check, roi.Limit, roi.ReferenceLevel, roi.ReferenceRegion),
         *(roi.LesionIron, roi.Mean),

@@ -5,37 +5,44 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_qsmthal.anatomy import read_itk_affine_text
 from bids_qsmthal.bids import external
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.bids.products import PRODUCTS
 from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core import nifti
-from bids_qsmthal.core.errors import DataError
+from bids_qsmthal.core.errors import DataError, at
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import OURS, Source
-from bids_qsmthal.lesions import LesionChange, VisitLesions, lesion_changes
+from bids_qsmthal.lesions import LesionChange, VisitFlair, VisitLesions, lesion_changes
 from bids_qsmthal.lesions.growth import components
 from bids_qsmthal.participant import external_labels, label_tables
 from bids_qsmthal.participant.pipeline import LESION_CHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bids_qsmthal.anatomy.visits import VisitFrame
     from bids_qsmthal.bids.visits import FinishedVisit
-    from bids_qsmthal.core.image import Image
+    from bids_qsmthal.lesions import LesionsChanged
     from bids_qsmthal.participant.runner import Runner
 
 log = logging.getLogger(__name__)
 
 KEY = "lesion_change"
-NUMBERED, LESIONS, BRAIN = (
-    f"{PRODUCTS[key].ending}.nii.gz" for key in ("lesion_labels", "lesion", "brain")
+NUMBERED, LESIONS, BRAIN, GRAY, WHITE = (
+    f"{PRODUCTS[key].ending}.nii.gz" for key in ("lesion_labels", "lesion", "brain", "gm", "wm")
 )
+FLAIR_TO_T1W = "from-T1w_to-FLAIR_mode-image_xfm.txt"
+"""Resamples T1w onto FLAIR: it takes points of FLAIR to T1w."""
+LESIONS_ON_FLAIR = f"{PRODUCTS['lesion_flair'].ending}.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +57,15 @@ class LesionChanges:
         The numbered lesions of that visit.
     source
         Who decided.
+    by_flair
+        Whether the FLAIR of both visits were compared; else what is larger or smaller is not known
+        but by a reader.
     """
 
     changes: Image
     lesions: Image
     source: Source
+    by_flair: bool
 
     def count(self, change: LesionChange) -> int:
         """Return how many lesions changed so: numbered ones, and what a reader drew elsewhere."""
@@ -98,7 +109,7 @@ def save(
             log.info("%s: no lesion changes.", lacking[0])
             continue
         ways = [frame.to_visits[number] for number in pair]
-        earlier, later = _shown(first), _shown(second)
+        earlier, later = (_shown(one, person.root) for one in (first, second))
         way = ways[0] @ np.linalg.inv(ways[1])
         proposed = runner.run(LESION_CHANGE, lesion_changes, earlier, later, way)
         made[pair] = _read(person, second.session, proposed, later.numbered, out)
@@ -106,9 +117,46 @@ def save(
     return made
 
 
-def _shown(visit: FinishedVisit) -> VisitLesions:
+def _shown(visit: FinishedVisit, root: Path) -> VisitLesions:
     mask, brain = (nifti.load(visit.files[name], dtype=np.uint8) for name in (LESIONS, BRAIN))
-    return VisitLesions(_numbered(visit), mask, brain)
+    return VisitLesions(_numbered(visit), mask, brain, _scan(visit, root))
+
+
+def _scan(visit: FinishedVisit, root: Path) -> VisitFlair | None:
+    """Return FLAIR and tissue where the mask was found in them; ``None`` where somebody drew it."""
+    lesions = visit.files[LESIONS]
+    sidecar = read_json(lesions.with_name(lesions.name.replace(".nii.gz", ".json")))
+    method = sidecar.get("Method")
+    # The method of the app stands there only where the app has found the mask.
+    if not isinstance(method, dict) or "Lesions" not in method:
+        return None
+    if GRAY not in visit.files or WHITE not in visit.files:
+        return None
+    flair = flair_of(root, visit)
+    if flair is None:
+        return None
+    return VisitFlair(flair, nifti.load(visit.files[WHITE]), nifti.load(visit.files[GRAY]))
+
+
+def flair_of(root: Path, visit: FinishedVisit) -> Image | None:
+    """Return the FLAIR of a visit in the world of its T1w; ``None`` where it is not there.
+
+    No voxel is resampled: its header moves.
+    """
+    if FLAIR_TO_T1W not in visit.files or LESIONS_ON_FLAIR not in visit.files:
+        return None
+    address = str(read_json(visit.files[LESIONS_ON_FLAIR]).get("SpatialReference", ""))
+    inside = PurePosixPath(address.removeprefix("bids:raw:"))
+    # The address comes from a file of the output folder: it leads into the dataset or nowhere.
+    if not address.startswith("bids:raw:") or inside.is_absolute() or ".." in inside.parts:
+        return None
+    path = root / inside
+    if not path.is_file():
+        return None
+    with at(visit.files[FLAIR_TO_T1W]):
+        to_t1w = read_itk_affine_text(visit.files[FLAIR_TO_T1W].read_text(encoding="utf-8"))
+    scan = nifti.load(path)
+    return Image(scan.data, to_t1w @ scan.affine)
 
 
 def _numbered(visit: FinishedVisit) -> Image:
@@ -123,13 +171,13 @@ def _numbered(visit: FinishedVisit) -> Image:
 
 
 def _read(
-    person: Session, session: str, proposed: Image, lesions: Image, out: Derivatives
+    person: Session, session: str, proposed: LesionsChanged, lesions: Image, out: Derivatives
 ) -> LesionChanges:
     """Return a reader's edit where there is one, else what is proposed."""
     visit = Session(root=person.root, subject=person.subject, session=session)
     edit = external.edit_of(KEY, visit, out.output_dir)
     if edit is None:
-        return LesionChanges(proposed, lesions, OURS)
+        return LesionChanges(proposed.changes, lesions, OURS, proposed.by_flair)
     read = external.read(KEY, edit, visit)
     drawn = external_labels.on(KEY, {KEY: read}, lesions)
     if drawn is None or drawn.data.max() > max(LesionChange):
@@ -137,7 +185,8 @@ def _read(
             f"{edit.path}: values above {max(LesionChange)}, expected 0, 1 (new), 2 (enlarged), 3 "
             "(shrunk) and 4 (vanished); correct or remove the file."
         )
-    return LesionChanges(drawn.like(drawn.data.astype(np.uint8)), lesions, read.source)
+    labels = drawn.like(drawn.data.astype(np.uint8))
+    return LesionChanges(labels, lesions, read.source, proposed.by_flair)
 
 
 def _write(

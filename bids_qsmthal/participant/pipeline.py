@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bids_qsmthal.anatomy import Anatomy, CarriedAtlases, Prepared, Rigid
 from bids_qsmthal.anatomy.visits import VisitFrame
 from bids_qsmthal.core.image import Image
-from bids_qsmthal.lesions import Enhancement, Lesions
+from bids_qsmthal.lesions import Enhancement, Lesions, LesionsChanged
 from bids_qsmthal.qsm import Maps, Variants
 from bids_qsmthal.qsm.separation import Sources
 from bids_qsmthal.roi import LesionIron, RegionResults
@@ -281,7 +281,7 @@ VOLUME_CHANGE = Stage(
 LESION_CHANGE = Stage(
     title="new and vanished lesions",
     share=0.01,
-    gives=(Image,),
+    gives=(LesionsChanged,),
     makes=("lesion_change",),
 )
 VISIT_STAGES = (VISIT_FRAME, LESION_CHANGE, VOLUME_CHANGE)

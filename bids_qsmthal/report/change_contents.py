@@ -61,6 +61,8 @@ class LesionStep:
         Which scan that is: FLAIR, or T1w where there is no FLAIR.
     source
         Who decided.
+    by_flair
+        Whether the FLAIR of both visits were compared, and not two masks alone.
     edit
         Where a corrected image goes.
     """
@@ -74,6 +76,7 @@ class LesionStep:
     to_earlier: Affine
     scan: str
     source: str
+    by_flair: bool
     edit: str
 
 

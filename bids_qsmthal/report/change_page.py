@@ -54,8 +54,8 @@ CORRECT = (
     "else as it is."
 )
 
-PROPOSED = ("new", "vanished")
-"""Which changes are proposed where no reader has looked."""
+BY_MASKS = ("new", "vanished")
+"""Which changes are proposed where two masks were compared and no reader has looked."""
 
 LABEL = "\N{LEFT DOUBLE QUOTATION MARK}lesion changes\N{RIGHT DOUBLE QUOTATION MARK}"
 
@@ -188,15 +188,16 @@ def _lesions(report: ChangeReport) -> Iterator[Block]:
 
 def _said(step: LesionStep, report: ChangeReport) -> str:
     proposed = step.source == report.proposed_by
-    # Only a reader says which ones are larger or smaller.
-    shown = [word for word in step.counts if not proposed or word in PROPOSED]
+    # Two masks do not say which ones are larger or smaller.
+    shown = [word for word in step.counts if step.by_flair or not proposed or word in BY_MASKS]
     found = "Lesions: " + ", ".join(f"{step.counts[word]} {word}" for word in shown)
-    by = "proposed by the comparison of two masks" if proposed else f"by {step.source}"
+    compared = "the FLAIR of both visits" if step.by_flair else "two masks"
+    by = f"proposed by the comparison of {compared}" if proposed else f"by {step.source}"
     said = FOUND.format(
         found=found, session_from=step.session_from, session_to=step.session_to, by=by
     )
     # Nothing proposed: there is nothing to confirm.
-    if proposed and not any(step.counts[word] for word in PROPOSED):
+    if proposed and not any(step.counts[word] for word in shown):
         return said
     named = ", ".join(f"{number} {word}" for number, word in CHANGE_WORDS.items())
     return said + CORRECT.format(label=LABEL, numbers=named, edit=step.edit)

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy import ndimage
 
+from bids_qsmthal.simulate.compositions import compositions
 from bids_qsmthal.simulate.tissues import ROW
 from bids_qsmthal.simulate.warps import more_atrophy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from bids_qsmthal.core.image import Image
@@ -56,6 +60,50 @@ def progressed(head: Head, progression: Progression) -> Head:
         chi_ppb=chi_ppb,
         lesions=_with_balls(head.lesions, progression.lesions),
     )
+
+
+APART_MM: Final = 3.0
+"""Least tissue between a new lesion and any other: what lies nearer is one lesion that grew."""
+
+INFRATENTORIAL_MM: Final = -15.0
+"""Height in the head below which no lesion is drawn, as in ``lesions``."""
+
+
+def new_lesions(
+    head: Head, radii_mm: Sequence[float], generator: np.random.Generator
+) -> tuple[Ball, ...]:
+    """Draw balls in the white matter, apart from all lesions and from each other.
+
+    Parameters
+    ----------
+    head
+        As it is before.
+    radii_mm
+        Of the balls; the largest are placed first, and one for which there is no place is left out.
+    generator
+        Source of randomness.
+    """
+    level = head.lesions
+    white = np.zeros(level.shape, np.float32)
+    for chunk in compositions(head, level.affine, level.shape, brain_only=True):
+        white.reshape(-1)[chunk.flat] = chunk.fraction("white")
+    step_mm = float(level.affine[0, 0])
+    depth_mm = ndimage.distance_transform_edt(white > 0.9, step_mm)
+    height_mm = np.arange(level.shape[2]) * step_mm + level.affine[2, 3]
+    depth_mm[..., height_mm < INFRATENTORIAL_MM] = 0
+    free_mm = np.minimum(level.data, head.enhancing.data)
+    balls: list[Ball] = []
+    for radius_mm in sorted(radii_mm, reverse=True):
+        # Half a step: the distance is to the centre of the first voxel that is no white matter.
+        fits = (depth_mm - step_mm / 2 >= radius_mm) & (free_mm >= radius_mm + APART_MM)
+        places = np.argwhere(fits)
+        if not len(places):
+            continue
+        place = places[generator.integers(len(places))]
+        x, y, z = (level.affine[:3, 3] + step_mm * place).tolist()
+        balls.append((x, y, z, radius_mm))
+        free_mm = _with_balls(level.like(free_mm), (balls[-1],)).data
+    return tuple(balls)
 
 
 def _with_balls(level: Image, balls: tuple[Ball, ...]) -> Image:

@@ -79,11 +79,11 @@ def visit(*lesions: np.ndarray, brain: Image = BRAIN, affine: np.ndarray = AFFIN
 
 
 def test_what_only_one_visit_shows_is_new_or_vanished() -> None:
-    made = lesion_changes(visit(OLD, NEAR), visit(NEW, NEAR), np.eye(4))
+    made = lesion_changes(visit(OLD, NEAR), visit(NEW, NEAR), np.eye(4)).changes
     expected = LesionChange.NEW * NEW
     # The old one touches what is there still.
     np.testing.assert_array_equal(made.data, expected)
-    made = lesion_changes(visit(OLD), visit(NEW), np.eye(4))
+    made = lesion_changes(visit(OLD), visit(NEW), np.eye(4)).changes
     np.testing.assert_array_equal(made.data, expected + LesionChange.VANISHED * OLD)
 
 
@@ -92,7 +92,7 @@ def test_what_vanished_lies_where_it_was_whatever_the_pose() -> None:
     turn[:2, :2] = [[0, -1], [1, 0]]
     turn[:3, 3] = [40.0, -3.0, 6.0]
     later = visit(NEW, affine=np.linalg.inv(turn) @ AFFINE)
-    made = lesion_changes(visit(OLD, NEW), later, turn)
+    made = lesion_changes(visit(OLD, NEW), later, turn).changes
     np.testing.assert_array_equal(made.data, LesionChange.VANISHED * OLD)
 
 
@@ -101,7 +101,7 @@ def test_where_the_later_visit_shows_no_brain_nothing_vanished() -> None:
     brain[:7] = 0
     # A third of the lesion lies in the later brain.
     later = visit(brain=Image(brain, AFFINE))
-    assert not lesion_changes(visit(OLD), later, np.eye(4)).data.any()
+    assert not lesion_changes(visit(OLD), later, np.eye(4)).changes.data.any()
     brain[6] = 1
     later = visit(brain=Image(brain, AFFINE))
-    assert (lesion_changes(visit(OLD), later, np.eye(4)).data == 4 * OLD).all()
+    assert (lesion_changes(visit(OLD), later, np.eye(4)).changes.data == 4 * OLD).all()

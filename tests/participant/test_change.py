@@ -39,7 +39,7 @@ LESION = {number: _ball((24, 30 - 8 * number, 20), 2.5) > 0.5 for number in (1, 
 """Two lesions in white matter, 8 mm apart."""
 
 
-def write_lesions(out, session, *numbers):
+def write_lesions(out, session, *numbers, by_app=False):
     """Add lesions to the outputs of a session that were written before."""
     name = f"sub-01_ses-{session}"
     begin = out / "sub-01" / f"ses-{session}" / "anat" / f"{name}_space-T1w"
@@ -49,7 +49,9 @@ def write_lesions(out, session, *numbers):
     for path, data in zip(made, images.values(), strict=True):
         nifti.save(_image(data), path)
     sidecar = begin.with_name(f"{begin.name}_label-lesion_mask.json")
-    sidecar.write_text(json.dumps({"SpatialReference": f"bids:raw:{name}_T1w.nii.gz"}))
+    method = {"Method": {"Lesions": {"Name": "outliers"}}} if by_app else {}
+    said = {"SpatialReference": f"bids:raw:{name}_T1w.nii.gz", **method}
+    sidecar.write_text(json.dumps(said))
     before = [out / one.path for one in manifest.read_of(out, name)]
     manifest.finish(out, name, name, [*before, *made, sidecar])
 
@@ -361,12 +363,12 @@ def test_the_page_of_change_links_the_pages_of_the_visits_and_shows_flair_of_the
     assert {PAGE, *(f"sub-01/figures/{name}" for name in figures)} <= listed
 
 
-def write_flair(settings, session, address=""):
+def write_flair(settings, session, address="", signal=None):
     """Write the FLAIR of a session into the dataset, and what the outputs say of it."""
     name = f"sub-01_ses-{session}"
     raw = settings.bids_dir / "sub-01" / f"ses-{session}" / "anat" / f"{name}_FLAIR.nii.gz"
     raw.parent.mkdir(parents=True, exist_ok=True)
-    nifti.save(_image(np.ones(SHAPE)), raw)
+    nifti.save(_image(np.ones(SHAPE) if signal is None else signal), raw)
     folder = settings.output_dir / "sub-01" / f"ses-{session}" / "anat"
     sidecar = folder / f"{name}_space-FLAIR_label-lesion_mask.json"
     own = f"bids:raw:{raw.relative_to(settings.bids_dir).as_posix()}"
@@ -386,6 +388,28 @@ def test_an_address_that_leads_out_of_the_dataset_is_not_followed(changed, addre
     _changes(changed)
     figures = {path.name for path in (changed.output_dir / "sub-01" / "figures").iterdir()}
     assert "sub-01_desc-lesionchangebtoc_T1w.svg" in figures
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_lesions_that_the_app_found_are_compared_on_flair(changed, shown):
+    """Both masks differ by lesion 2; whether it is new is what FLAIR shows."""
+    out = changed.output_dir
+    brain = _ball((24, 24, 20), 18.0)
+    for seed, (session, *numbers) in enumerate((("b", 1), ("c", 1, 2), ("a", 1, 2))):
+        write_lesions(out, session, *numbers, by_app=True)
+        on_flair = numbers if shown else (1, 2)
+        bright = sum((0.9 * LESION[number] for number in on_flair), np.zeros(SHAPE))
+        noise = np.random.default_rng(seed).normal(0, 0.03, SHAPE)
+        write_flair(changed, session, signal=100 * (brain * (1 + bright) + noise))
+    found = _lesion_changes(_changes(changed))
+    nothing = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    mm3 = float(np.count_nonzero(LESION[2]))
+    # What is larger or smaller is known here, and nothing is.
+    assert found[STEPS[0]] == ((1.0, mm3, *nothing[2:]) if shown else nothing)
+    assert found[STEPS[1]] == nothing
+    page = (out / PAGE).read_text()
+    assert f"{int(shown)} new, 0 larger, 0 smaller, 0 vanished" in page
+    assert "proposed by the comparison of the FLAIR of both visits" in page
 
 
 def test_without_a_gradient_echo_the_parts_of_the_mask_are_the_lesions(changed):
