@@ -92,7 +92,7 @@ LESION[10:13, 20:23, 15:18] = 1
 LESION[28:30, 12:14, 20:22] = 1
 
 
-def _step(source="bids_qsmthal", changes=LESION, **counts):
+def _step(source="bids_qsmthal", changes=LESION, *, by_flair=False, **counts):
     bright = _image(np.where(changes > 0, 300.0, 100.0).astype(np.float32))
     return LesionStep(
         session_from="ses-a",
@@ -104,6 +104,7 @@ def _step(source="bids_qsmthal", changes=LESION, **counts):
         to_earlier=np.eye(4),
         scan="FLAIR",
         source=source,
+        by_flair=by_flair,
         edit="OUTPUT_DIR/edits/sub-01/ses-b/anat/x.nii.gz",
     )
 
