@@ -76,7 +76,7 @@ def masks(gre: GreMaps) -> Figure | None:
     _, image = _echoes(gre.magnitude)[0]
     overlays = [Overlay(gre.brain, "brain", colors.BRAIN)]
     if gre.qsm_mask is not None:
-        overlays.append(Overlay(gre.qsm_mask, "inverted", colors.SKY, line="--"))
+        overlays.append(Overlay(gre.qsm_mask, "in the susceptibility map", colors.SKY, line="--"))
     strip = Strip(
         cut(image, show=gre.brain, through=None),
         panels.bright(image, gre.brain, "signal"),

@@ -99,7 +99,7 @@ def rim_gallery(maps: LesionMaps, iron: LesionIronMaps) -> Figure | None:
         f"Cut through the middle of each lesion, {2 * AROUND_MM:.0f} mm wide. A rim is a bright "
         "border, closed or nearly so, around a darker inside, in more than one plane; a vein is a "
         "line that goes on beyond the lesion. "
-        f"Shown: {low} to {high}, {CLOSE_WINDOW.label}{flair}.",
+        f"Window: {low} to {high}, {CLOSE_WINDOW.label}{flair}.",
         f"{len(iron.candidates)} lesions in three planes.",
         drawing.to_svg(canvas),
         "svg",

@@ -26,7 +26,7 @@ def figure(strips: Sequence[Strip], title: str, name: str, caption: str) -> Figu
     alt = f"{title}: {slices} slices" + (f" with {', '.join(marks)} marked" if marks else "")
     tilt = max(tilt_degrees(strip.where.base) for strip in strips)
     tilted = f" Slices are tilted by {tilt:.0f}\N{DEGREE SIGN}." if tilt > TILT_DEGREES else ""
-    full = f"{caption} Shown: {stated}.{tilted}"
+    full = f"{caption} Window: {stated}.{tilted}"
     return Figure(title, full.strip(), alt + ".", mosaic.draw(strips), "svg", name)
 
 

@@ -241,7 +241,7 @@ def _histogram(report: ParticipantReport) -> Figure | None:
         "Susceptibility in the regions",
         "Distribution over the voxels of each region, as the map has them (not yet relative to "
         "CSF); lines mark the means. Voxels of both signs count. "
-        "Shown: \N{MINUS SIGN}100 to 100 ppb.",
+        "Window: \N{MINUS SIGN}100 to 100 ppb.",
         f"Histograms of susceptibility in {', '.join(samples)}.",
         content,
         "svg",
@@ -335,10 +335,10 @@ def _lesions(report: ParticipantReport) -> Section:
 
 
 RIMS = (
-    "Confluent lesions are separated here, so there are more of them ({count}) than connected "
-    "lesions. {assessed} of them have a paramagnetic rim or would show one: lesions of "
-    "{least_mm:.1f} mm and more that are thick enough for an inside beside the rim, where the map "
-    "is good enough. Lesions with a rim: {present}. {shown}To change this, correct the mask of "
+    "Lesions that have grown together are counted one by one here: {count} in all. A paramagnetic "
+    "rim was found, or would have been seen, in {assessed} of them: those of {least_mm:.1f} mm and "
+    "more that are thick enough for an inside beside the rim, where the map is good enough. "
+    "Lesions with a rim: {present}. {shown}To change this, correct the mask of "
     "rims (Files to correct): erase a lesion that has no rim, or paint one that has. The next run "
     "takes the rims from your mask."
 )

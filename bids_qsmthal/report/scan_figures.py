@@ -77,9 +77,6 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     through = maps.enhancing if some else maps.lesions
     # Slices cannot pass through an empty mask: then the whole brain is shown.
     through = _numbered(through) if through is not None and np.any(through.data) else None
-    overlays = []
-    if maps.enhancing is not None:
-        overlays.append(Overlay(maps.enhancing, "enhancing", colors.ENHANCING))
     where = cut(maps.t1w, show=brain, through=through, count=6)
     # A window for each: the gain of the receiver may differ between the two scans.
     before, after = (
@@ -89,8 +86,11 @@ def enhancement(maps: LesionMaps, brain: Image | None) -> Figure | None:
     strips = [
         Strip(where, before, (), "before contrast agent"),
         Strip(where, after, (), "after", other=maps.ce_t1w),
-        Strip(where, after, overlays, "after, enhancing lesions outlined", other=maps.ce_t1w),
     ]
+    if maps.enhancing is not None and some:
+        outlines = [Overlay(maps.enhancing, "enhancing", colors.ENHANCING)]
+        title = "after, enhancing lesions outlined"
+        strips.append(Strip(where, after, outlines, title, other=maps.ce_t1w))
     remark = "" if some else " No enhancing lesion was found."
     return panels.figure(
         strips,
@@ -179,7 +179,7 @@ def _both(pair: Registration) -> tuple[Figure, Figure]:
         window = _window_of_brain(shown, show)
         strips = [replace(strip, window=window) for strip in shown]
         plain = re.sub("[^a-z0-9]", "", pair.name.lower())
-        drawn.append(panels.figure(strips, f"{pair.name}: {role}", f"desc-{plain}{suffix}_reg", ""))
+        drawn.append(panels.figure(strips, role, f"desc-{plain}{suffix}_reg", ""))
     return drawn[0], drawn[1]
 
 

@@ -375,9 +375,10 @@ WARNINGS: Mapping[type[ScanWarning], Wording] = {
         THALAMUS,
     ),
     of.NucleiUnresolved: Wording(
-        "Not measured, with fewer than {voxels} voxels of the gradient echo wholly inside: "
+        "Too small to be measured, with fewer than {voxels} whole voxels of the gradient echo: "
         "{which}.",
-        "Smaller voxels of the gradient echo would resolve them; nothing else depends on it.",
+        "Nothing is wrong with the scan, and nothing else is affected. Smaller voxels of the "
+        "gradient echo would resolve them.",
     ),
     of.ExternalMask: Wording("The {region} mask was supplied by the user."),
     of.ThalamusUnknown: Wording(

@@ -116,7 +116,7 @@ LIMITS: tuple[Limit, ...] = (
         unit="mm3",
         check=(6720, 24000),
         exclude=(4200, 40000),
-        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), +-20 %; excluded below "
+        source="8.4-20.0 mL in Chiang et al. 2018 (doi 10.3174/ajnr.A5537), ±20 %; excluded below "
         "half of the smallest and above twice the largest",
     ),
     Limit(
@@ -170,7 +170,7 @@ LIMITS: tuple[Limit, ...] = (
         name="chi_relative_csf_ppb",
         unit="ppb",
         check=(-75.5, 44.0),
-        source="-61.5..6.4 ppb in Chiang et al. 2018 and up to 30 ppb in the healthy, +-14 ppb, "
+        source="-61.5 to 6.4 ppb in Chiang et al. 2018 and up to 30 ppb in the healthy, ±14 ppb, "
         "the limits of agreement of ventricular CSF (Dimov 2022, doi 10.1111/jon.12923)",
     ),
     Limit(

@@ -29,7 +29,7 @@ def test_susceptibility_is_shown_in_parts_per_billion(chi_ppm: float, gray: int)
 def test_the_field_window_is_symmetric_and_holds_the_field() -> None:
     field_hz = constant(-7.0)
     figure = gre_figures.local_field(GreMaps(local_field_hz=field_hz, brain=constant(1)))
-    assert "Shown: \u221210 to 10, field (Hz)." in figure.caption
+    assert "Window: \u221210 to 10, field (Hz)." in figure.caption
     assert abs(int(embedded(figure.content)[5, 5, 0]) - round(255 * 0.15)) <= 1
 
 
@@ -59,7 +59,7 @@ def test_figures_of_a_registration_are_said_in_words(head) -> None:
     )
     shown = scan_figures.registration(pair)
     titles = (shown.first.title, shown.second.title)
-    assert titles == ("a to b: a", "a to b: b, registered to it")
+    assert titles == ("a", "b, registered to it")
     assert shown.caption.endswith(
         " The scan was moved by 2.1 mm to fit. Brain masks agree to 98 %; expected: 85 % and more."
     )
@@ -77,7 +77,7 @@ def test_fat_of_the_scalp_darkens_no_brain_of_a_registration(head) -> None:
     )
     least = np.percentile(bright.data[brain.data > 0], 90)
     for figure in (both := scan_figures.registration(pair)).first, both.second:
-        top = float(re.search(r"Shown: 0 to ([\d,.]+), signal", figure.caption).group(1))
+        top = float(re.search(r"Window: 0 to ([\d,.]+), signal", figure.caption).group(1))
         assert least < top <= 1.01 * bright.data.max()
 
 

@@ -35,8 +35,8 @@ SENTENCES = [
     "20% of the brain mask was lost in background removal.",
     "the thalami of fs and of the registered atlas overlap by 13 %, expected at least 50 %: one of "
     "them is not where the thalami of this T1w are",
-    "Not measured, with fewer than 10 voxels of the gradient echo wholly inside: left subthalamic "
-    "nucleus, right pallidum, internal part.",
+    "Too small to be measured, with fewer than 10 whole voxels of the gradient echo: left "
+    "subthalamic nucleus, right pallidum, internal part.",
     "Enhancing lesions: the table of the dataset says present, the images show none. The table "
     "counts at group level.",
 ]

@@ -132,7 +132,7 @@ def test_a_colour_bar_has_its_unit_and_its_ends(study: Study, name: str) -> None
     assert bar.brightness[-1].mean() < 5
     page = html.unescape((study.out / f"{NAME}.html").read_text())
     shown = " to ".join(f"{end:g}" for end in (low, high)).replace("-", MINUS)
-    assert f"Shown: {shown}, {label}." in page
+    assert f"Window: {shown}, {label}." in page
 
 
 @pytest.mark.parametrize("name", ["desc-total_fieldmap", "desc-local_fieldmap"])
