@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -276,10 +276,12 @@ def _draw_legend(canvas: Canvas, drawn: Sequence[Overlay]) -> None:
                 [], [], color=overlay.color, linestyle=overlay.line, label=overlay.name
             )
     if handles:
+        columns, entries = _legend_columns(handles), list(handles.values())
+        # Matplotlib fills column after column; entries are read row by row.
         canvas.legend(
-            handles=list(handles.values()),
+            handles=[one for first in range(columns) for one in entries[first::columns]],
             loc="lower left",
-            ncols=_legend_columns(handles),
+            ncols=columns,
             fontsize=9,
             frameon=False,
             labelcolor="white",
@@ -302,11 +304,13 @@ def _foot(drawn: Sequence[Overlay]) -> float:
     return 0.05 + LEGEND_ROW_INCH * -(-len(names) // _legend_columns(names))
 
 
-def _legend_columns(names: Iterable[str]) -> int:
-    """Return how many columns of the longest name have room side by side."""
+def _legend_columns(names: Collection[str]) -> int:
+    """Return in how many columns of the longest name the fewest rows are about equally long."""
     longest = max((len(name) for name in names), default=0)
     room = WIDTH_INCH / (LEGEND_SIGN_INCH + LEGEND_LETTER_INCH * longest)
-    return int(min(LEGEND_COLUMNS, max(room, 1)))
+    most = int(min(LEGEND_COLUMNS, max(room, 1)))
+    rows = max(-(-len(names) // most), 1)
+    return max(-(-len(names) // rows), 1)
 
 
 def _aspect(strip: Strip) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -223,9 +224,17 @@ def _units(table: pd.DataFrame) -> pd.DataFrame:
     return table.replace({"unit": {"1": ""}})
 
 
+def _bound(found: re.Match[str]) -> str:
+    """Return the sign of a limit, and the minus of its number as elsewhere on the page."""
+    minus = "\N{MINUS SIGN}" if found[0].endswith("-") else ""
+    return f"\N{NO-BREAK SPACE}{found[1]}\N{NO-BREAK SPACE}{minus}"
+
+
 def checks_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of checks as readers read it; the file keeps its keys."""
-    shown = _units(table.assign(name=table["name"].map(check)))
+    # A limit is not broken between its sign and its number.
+    limits = table["threshold"].str.replace(r" ([<>]) -?", _bound, regex=True)
+    shown = _units(table.assign(name=table["name"].map(check), threshold=limits))
     return shown.rename(columns={"name": "check", "threshold": "limit", "source": "why this limit"})
 
 

@@ -98,6 +98,29 @@ def test_the_legend_names_what_is_in_the_slices_alone(ramp, *, filled: bool) -> 
     assert ("seen" in svg, "lesions" in svg, "none</" in svg) == (True, False, False)
 
 
+def test_a_legend_is_read_row_by_row(ramp, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)
+    everywhere = ramp.like(np.ones(ramp.shape, np.uint8))
+    names = [
+        f"the {place} entry of a legend" for place in ("1st", "2nd", "3rd", "4th", "5th", "6th")
+    ]
+    overlays = [Overlay(everywhere, name, "#FFFFFF", filled=True) for name in names]
+    placed: list[tuple[float, float, str]] = []
+    monkeypatch.setattr(
+        mosaic.drawing, "to_svg", lambda canvas: placed.extend(texts(canvas)) or b""
+    )
+    mosaic.draw([Strip(where, WINDOW, overlays)])
+    assert [name for _, _, name in sorted(placed)] == names
+    assert len({row for row, _, _ in placed}) == 2
+
+
+def texts(canvas) -> list[tuple[float, float, str]]:
+    """Return the entries of the legend with their rows from the top and their places in it."""
+    canvas.draw_without_rendering()
+    boxes = ((text.get_window_extent(), text.get_text()) for text in canvas.legends[0].get_texts())
+    return [(-round(box.y0 / 5), box.x0, name) for box, name in boxes]
+
+
 def test_an_outline_of_one_label_leaves_the_others_out(ramp) -> None:
     labels = ramp.like(np.where(np.indices(ramp.shape)[0] < 10, 10, 49).astype(np.int16))
     where = cut(ramp.like(ramp.data * 0 + 1), show=None, through=None, count=1)

@@ -50,3 +50,16 @@ def test_the_page_asks_of_a_lesion_what_fits_on_paper_and_the_file_keeps_all() -
     assert shown.to_dict("records") == [{"lesion": 1, "R2* (1/s)": 20.0, "rim": "absent"}]
     assert list(table) == ["id", "x_mm", "rim", "r2star_hz"]
     assert len(words.LESION_COLUMNS) <= 10
+
+
+def test_a_limit_is_not_broken_and_has_the_minus_of_its_value() -> None:
+    table = pd.DataFrame(
+        {
+            "name": ["thalamus_asymmetry"],
+            "unit": ["fraction"],
+            "threshold": ["check < -0.2; check > 0.2"],
+        }
+    )
+    shown = words.checks_table(table)["limit"].item()
+    assert shown == "check\xa0<\xa0\u22120.2; check\xa0>\xa00.2"
+    assert shown.split(" ") == ["check\xa0<\xa0\u22120.2;", "check\xa0>\xa00.2"]
