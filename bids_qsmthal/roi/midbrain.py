@@ -96,7 +96,7 @@ def settled(
     how = how or Settling()
     data = np.asarray(labels.data)
     moving = sorted({i for group in groups for i in group if (data == i).any()})
-    fit = _Fit.of(labels, moving, chi_ppm, tissue, world, how) if moving else None
+    fit = _MapFit.of(labels, moving, chi_ppm, tissue, world, how) if moving else None
     if fit is None:
         return labels
     shifts = dict.fromkeys(moving, STILL)
@@ -108,7 +108,7 @@ def settled(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fit:
+class _MapFit:
     """Voxels near the nuclei, and how well background and nuclei at some places explain them.
 
     Attributes
@@ -141,7 +141,7 @@ class _Fit:
         tissue: Mask,
         world: Affine,
         how: Settling,
-    ) -> _Fit | None:
+    ) -> _MapFit | None:
         """Return the voxels of the map near the labels; None if there are too few."""
         size_mm = np.array(labels.grid.voxel_size_mm)
         # The spread of a voxel of the map, in voxels of the labels.
@@ -195,7 +195,7 @@ class _Fit:
         return bool((self.solved(shifts)[1][1:] > 0).all())
 
 
-def _descended(fit: _Fit, shifts: dict[int, Shift], group: Sequence[int]) -> dict[int, Shift]:
+def _descended(fit: _MapFit, shifts: dict[int, Shift], group: Sequence[int]) -> dict[int, Shift]:
     """Move some nuclei together as long as that explains the map better."""
     best, cost = shifts, fit.cost(shifts)
     for step in (2, 1):
