@@ -483,21 +483,26 @@ class Remembered:
     result: Any = None
     spent_s: float = 0.0
 
-    def __call__(self, *args: Any) -> Any:  # noqa: ANN401 - any step
+    def __call__(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - any step
         """Run the step or return what it said."""
         if self.result is None:
             start = cpu_s()
-            self.result = self.step(*args)
+            self.result = self.step(*args, **more)
             self.spent_s = cpu_s() - start
         return self.result
 
 
+REMEMBERED = ("fitting", "fluid", "csf", "background")
+"""Steps that depend on nothing but the scan and the steps before. R2* is fitted anew: the step of
+fluid fits it to averaged echoes, too, with the same method."""
+
+
 def _scored(case: Case, settings: qsm.Reconstruction, known: dict[str, Remembered]) -> Score:
     """Run a chain whose first steps may be ``known`` from another; all their costs count."""
-    steps = {name: getattr(settings, name) for name in STEPS}
-    for name in STEPS[:-1]:
-        steps[name] = known.setdefault(repr(steps[name]), Remembered(steps[name]))
-    steps["inversion"] = Remembered(settings.inversion)
+    steps = {"inversion": Remembered(settings.inversion)}
+    for name in REMEMBERED:
+        step = getattr(settings, name)
+        steps[name] = known.setdefault(repr(step), Remembered(step))
     maps = qsm.reconstruct(*case.scan, settings=replace(settings, **steps))
     return score(case, maps, sum(step.spent_s for step in steps.values()))
 

@@ -138,6 +138,9 @@ class Session:
         The gradient echo, where it is one of them: outputs and logs keep the names it gives.
     leaving_out
         Roles of scans that were not looked for, because the user wants none.
+    wrong_name
+        What is wrong with the name of a file of this session; empty where nothing is. Then it has
+        no scans: they may be another person's.
     """
 
     root: Path
@@ -152,6 +155,7 @@ class Session:
     unusable: tuple[UnusableScan, ...] = ()
     unusable_gre: GreFiles | None = None
     leaving_out: frozenset[str] = frozenset()
+    wrong_name: str = ""
 
     def without(self, scan: UnusableScan) -> Session:
         """Return the session as if a scan were not there, which it remembers."""
@@ -257,10 +261,9 @@ def find_sessions(
     if "gre" not in selection.leaving_out:
         _warn_of_swi(bids_dir, subjects)
         _warn_of_other_names(bids_dir, subjects - {subject for subject, _ in found["gre"]})
-    # pybids leaves its SQLite database open.
-    layout.connection_manager.session.close()
-    layout.connection_manager.engine.dispose()
-    found = _without_ignored(bids_dir, found, subjects)
+    _close(layout)
+    listed = _without_ignored(bids_dir, found, subjects)
+    found = _without_second_names(bids_dir, listed, subjects)
     result: list[Session] = []
     for key in sorted({key for scans in found.values() for key in scans}):
         subject, session = key
@@ -406,6 +409,12 @@ def _index(bids_dir: Path, database: Path | None, subjects: Sequence[str]) -> BI
     )
 
 
+def _close(layout: BIDSLayout) -> None:
+    """Close the database of an index, which pybids leaves open."""
+    layout.connection_manager.session.close()
+    layout.connection_manager.engine.dispose()
+
+
 def _by_session(
     layout: BIDSLayout, role: str, filters: Mapping[str, Mapping[str, Any]]
 ) -> dict[tuple[str, str], list[Path]]:
@@ -466,6 +475,62 @@ def _without_ignored(
     return kept
 
 
+def _without_second_names(
+    root: Path, found: dict[str, dict[tuple[str, str], list[Path]]], subjects: Collection[str]
+) -> dict[str, dict[tuple[str, str], list[Path]]]:
+    """Return the scans without those in folders that are links to others of the dataset.
+
+    Such a folder has the scans of the other one, under the other's names. It is no other person.
+    """
+    second = _second_names(root)
+    if not second:
+        return found
+    for link, folder in sorted(second.items()):
+        if link.relative_to(root).parts[0].removeprefix("sub-") in subjects:
+            log.warning(
+                "%s is a link to %s: the same scans, which are used once, as %s.",
+                *(link.relative_to(root), folder.relative_to(root), folder.relative_to(root)),
+            )
+    return {
+        role: {
+            key: rest
+            for key, paths in scans.items()
+            if (rest := [path for path in paths if second.keys().isdisjoint(path.parents)])
+        }
+        for role, scans in found.items()
+    }
+
+
+def _second_names(root: Path) -> dict[Path, Path]:
+    """Return links to folders of scans that the dataset has as such, with these folders."""
+    levels = ("sub-*", "sub-*/anat", "sub-*/ses-*", "sub-*/ses-*/anat")
+    folders = sorted(path for level in levels for path in root.glob(level))
+    links = [path for path in folders if path.is_symlink() and path.is_dir()]
+    if not links:
+        return {}
+    # The way down to a folder may hold links, too: below those nothing is the first.
+    whole = root.resolve()
+    first = {
+        whole / path.relative_to(root): path
+        for path in folders
+        if not any((root / part).is_symlink() for part in _on_the_way(path.relative_to(root)))
+    }
+    second: dict[Path, Path] = {}
+    for link in links:
+        target = link.resolve()
+        if target in first:
+            second[link] = first[target]
+        else:
+            # Outside the dataset, or in a folder that is not looked at: the first link counts.
+            first[target] = link
+    return second
+
+
+def _on_the_way(path: Path) -> list[Path]:
+    """Return a path and the folders that lead to it."""
+    return [path, *path.parents]
+
+
 def _unlisted(
     rules: tuple[ignored.Rule, ...], role: str, key: tuple[str, str], paths: Iterable[Path]
 ) -> list[Path]:
@@ -490,11 +555,11 @@ def _each_once(paths: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _check_name(path: Path, subject: str, session: str | None) -> None:
-    """Raise unless the name is made of entities and agrees with its folders."""
+def _wrong_name(path: Path, subject: str, session: str | None) -> str:
+    """Return what is wrong with a name: no entities, or not those of its folders; empty if well."""
     entities, _ = entities_of(path)
     if wrong := [f"{key}-{value}" for key, value in entities if not VALUE.fullmatch(value)]:
-        raise InvalidBidsError(
+        return (
             f"{path}: {', '.join(wrong)} in its name, expected letters and digits after each "
             "hyphen; rename it."
         )
@@ -502,18 +567,24 @@ def _check_name(path: Path, subject: str, session: str | None) -> None:
     # A file that was moved by hand would be measured as another person.
     if (named.get("sub"), named.get("ses")) != (subject, session):
         folder = f"sub-{subject}" + (f"/ses-{session}" if session else "")
-        raise InvalidBidsError(
+        return (
             f"{path}: its name does not match the participant and session of its folder, expected "
             f"{folder.replace('/', '_')}; rename or move it."
         )
+    return ""
 
 
 def _sessions(
     root: Path, subject: str, session: str | None, scans: Mapping[str, Sequence[Path]]
 ) -> list[Session]:
     """Make one ``Session`` for each gradient-echo scan, or one without."""
-    for path in (path for paths in scans.values() for path in paths):
-        _check_name(path, subject, session)
+    files = (path for paths in scans.values() for path in paths)
+    wrong = next((told for path in files if (told := _wrong_name(path, subject, session))), "")
+    if wrong:
+        if not all(LABEL.fullmatch(label) for label in (subject, session or "0")):
+            # Outputs, logs and pages are named by these.
+            raise InvalidBidsError(wrong)
+        return [Session(root, subject, session, wrong_name=wrong)]
     skipped: list[Skipped] = []
     series: list[GreFiles | None] = [*_gre_scans(scans["gre"], skipped)]
     chosen: dict[str, Path | None] = {}
@@ -633,12 +704,14 @@ def _with_t1w_of(
         )
     chosen: list[Session] = []
     for session in sessions:
-        if session.t1w is not None or session.subject not in subjects:
+        if session.t1w is not None or session.subject not in subjects or session.wrong_name:
             chosen.append(session)
             continue
         key = (session.subject, label)
-        for path in found["t1w"][key]:
-            _check_name(path, *key)
+        wrong = next((told for path in found["t1w"][key] if (told := _wrong_name(path, *key))), "")
+        if wrong:
+            chosen.append(Session(root, session.subject, session.session, wrong_name=wrong))
+            continue
         skipped: list[Skipped] = []
         best = _usable(t1w.by_contrast(found["t1w"][key], [], root)[0], skipped)
         first = best[0] if best else None

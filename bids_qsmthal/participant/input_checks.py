@@ -143,9 +143,13 @@ def check_enough(session: Session) -> None:
 
     Raises
     ------
+    InvalidBidsError
+        A name is of another participant or session than its folder.
     MissingInputError
         There is a post-contrast T1w alone.
     """
+    if session.wrong_name:
+        raise InvalidBidsError(session.wrong_name)
     if not session.any_scan:
         raise MissingInputError(
             f"{session.name}: a post-contrast T1w alone gives nothing; add T1w, FLAIR, or a "

@@ -181,12 +181,20 @@ def steadiness(magnitude: Array) -> Array:
     head would be a voxel larger than where its phase is smooth, and a slab that tapers would fit
     better elsewhere.
     """
+    return cast("Array", 1 / np.sqrt(inverse_squares(magnitude)))
+
+
+def inverse_squares(magnitude: Array) -> Array:
+    """Return the variance of the phase's second differences, added up over the axes.
+
+    For noise of 1 in the signal; the magnitude of one echo, shape (x, y, z).
+    """
     floor = np.float32(1e-3 * magnitude.max() + 1e-30)
     inverse = 1 / np.maximum(magnitude, floor) ** 2
     total = np.zeros(magnitude.shape, np.float32)
     for axis in range(3):
         total += ndimage.convolve1d(inverse, (1.0, 4.0, 1.0), axis=axis, mode="nearest")
-    return cast("Array", 1 / np.sqrt(total))
+    return total
 
 
 def expected_smoothness(magnitude: Array, smooth: Array, known: Mask) -> Array:
@@ -212,7 +220,7 @@ class DisplacementFit(NamedTuple):
     sums
         Of the voxels of each block, for each displacement; shape (displacements, blocks, 6).
     places
-        In which third along each axis every block lies; shape (blocks, 3).
+        In which part along each axis every block lies; shape (blocks, 3).
     """
 
     sums: Sums
@@ -220,7 +228,7 @@ class DisplacementFit(NamedTuple):
 
     def whole(self) -> Offset | None:
         """Return the displacement of the whole; None where too little is seen."""
-        return _jackknife(self.sums)
+        return jackknife(self.sums)
 
     def most_of_a_part(self) -> float:
         """Return the largest displacement of an outer third that is believed; 0 without one."""
@@ -229,18 +237,31 @@ class DisplacementFit(NamedTuple):
             part = self.sums[:, self.places[:, axis] == third]
             total = part.sum(axis=1)
             # The error takes more time than the displacement.
-            if part.shape[1] < FEWEST_BLOCKS or abs(_peak(total)) <= max(abs(most), LEAST_OF_PART):
+            least = max(abs(most), LEAST_OF_PART)
+            if part.shape[1] < FEWEST_BLOCKS or abs(float(_peaks(total))) <= least:
                 continue
-            found = _jackknife(part)
-            if found is None or _correlations(total).max() < LEAST_FIT_OF_PART:
+            found = jackknife(part)
+            if found is None or correlations(total).max() < LEAST_FIT_OF_PART:
                 continue
             if abs(found.voxels) > CERTAINLY_OF_PART * found.error:
                 most = found.voxels
         return most
 
 
-def fit_along(expected: Array, smooth: Array, known: Mask, axis: int) -> DisplacementFit | None:
-    """Return the fit at each displacement along an axis; None where nothing tells."""
+def fit_along(
+    expected: Array, smooth: Array, known: Mask, axis: int, parts: int = BLOCKS
+) -> DisplacementFit | None:
+    """Return the fit at each displacement along an axis; None where nothing tells.
+
+    Parameters
+    ----------
+    expected, smooth, known
+        From the magnitude, from the phase, and where both are known; shape (x, y, z).
+    axis
+        Of the array.
+    parts
+        Blocks along each axis.
+    """
     expected, smooth = (np.moveaxis(part, axis, 0) for part in (expected, smooth))
     known = np.moveaxis(known, axis, 0)
     if known.shape[0] <= 2 * REACH + 2:
@@ -252,16 +273,18 @@ def fit_along(expected: Array, smooth: Array, known: Mask, axis: int) -> Displac
         return None
     stride = max(1, int(np.sqrt(steady.size / MOST_VOXELS)))
     thin = np.s_[:, ::stride, ::stride]
-    blocks = _Blocks.of(steady[thin])
+    blocks = _Blocks.of(steady[thin], parts)
     phase = blocks.values(smooth[REACH:-REACH][thin])
     magnitudes = [
         blocks.values(expected[REACH + s : expected.shape[0] - REACH + s][thin])
         for s in range(-REACH, REACH + 1)
     ]
-    return DisplacementFit(blocks.sums(magnitudes, phase), blocks.places)
+    # The displaced axis was moved to the front.
+    order = np.argsort([axis, *(a for a in range(3) if a != axis)])
+    return DisplacementFit(blocks.sums(magnitudes, phase), blocks.places[:, order])
 
 
-def _jackknife(sums: Sums) -> Offset | None:
+def jackknife(sums: Sums) -> Offset | None:
     """Return where the fit is best, with the error by leaving out one block at a time.
 
     Neighbours err together, blocks hardly.
@@ -269,9 +292,10 @@ def _jackknife(sums: Sums) -> Offset | None:
     count = sums.shape[1]
     if count < FEWEST_BLOCKS:
         return None
-    without = np.array([_peak(np.delete(sums, b, axis=1).sum(axis=1)) for b in range(count)])
+    total = sums.sum(axis=1)
+    without = _peaks(total[:, None] - sums)
     error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    return Offset(_peak(sums.sum(axis=1)), float(error))
+    return Offset(float(_peaks(total)), float(error))
 
 
 class _Blocks(NamedTuple):
@@ -292,15 +316,15 @@ class _Blocks(NamedTuple):
     places: NDArray[np.intp]
 
     @classmethod
-    def of(cls, used: Mask) -> _Blocks:
-        """Part what is used into ``BLOCKS`` parts along each axis."""
-        cuts = [(np.arange(n) * BLOCKS // n).astype(np.uint8) for n in used.shape]
+    def of(cls, used: Mask, parts: int) -> _Blocks:
+        """Part what is used into so many parts along each axis."""
+        cuts = [(np.arange(n) * parts // n).astype(np.int16) for n in used.shape]
         x, y, z = np.ix_(*cuts)
-        block = ((x * BLOCKS + y) * BLOCKS + z)[used]
+        block = ((x * parts + y) * parts + z)[used]
         order = np.argsort(block, kind="stable")
-        starts = np.flatnonzero(np.diff(block[order].astype(np.int16), prepend=-1))
+        starts = np.flatnonzero(np.diff(block[order], prepend=-1))
         number = block[order][starts].astype(np.intp)
-        places = np.stack(np.unravel_index(number, (BLOCKS, BLOCKS, BLOCKS)), axis=-1)
+        places = np.stack(np.unravel_index(number, (parts, parts, parts)), axis=-1)
         return cls(np.flatnonzero(used)[order], starts, places)
 
     def values(self, image: Array) -> NDArray[np.float64]:
@@ -319,21 +343,25 @@ class _Blocks(NamedTuple):
         return np.stack([np.stack(row, axis=-1) for row in rows])
 
 
-def _correlations(sums: Sums) -> NDArray[np.float64]:
+def correlations(sums: Sums) -> NDArray[np.float64]:
+    """Return the correlation of each displacement, from sums as in ``DisplacementFit``."""
     n, a, b, aa, bb, ab = np.moveaxis(sums, -1, 0)
     variances = (n * aa - a * a) * (n * bb - b * b)
     result: NDArray[np.float64] = (n * ab - a * b) / np.sqrt(np.maximum(variances, 1e-12))
     return result
 
 
-def _peak(sums: Sums) -> float:
-    """Return the displacement with the largest correlation, between voxels by a parabola."""
-    height = _correlations(sums)
-    best = int(height.argmax())
-    if best in (0, height.size - 1):
-        return float(best - REACH)
-    low, top, high = height[best - 1 : best + 2]
-    return best - REACH + float((high - low) / 2 / max(2 * top - low - high, 1e-12))
+def _peaks(sums: Sums) -> NDArray[np.float64]:
+    """Return the displacement with the largest correlation, between voxels by a parabola.
+
+    Sums of shape (displacements, ..., 6) give shape (...).
+    """
+    height = correlations(sums)
+    best = height.argmax(axis=0)
+    inner = np.clip(best, 1, len(height) - 2)
+    low, top, high = (np.take_along_axis(height, (inner + s)[None], 0)[0] for s in (-1, 0, 1))
+    between = (high - low) / 2 / np.maximum(2 * top - low - high, 1e-12)
+    return cast("NDArray[np.float64]", best - REACH + np.where(best == inner, between, 0))
 
 
 def mirrored(expected: Array, smooth: Array, known: Mask) -> tuple[tuple[int, ...], float]:

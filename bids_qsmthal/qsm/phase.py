@@ -26,6 +26,7 @@ from bids_qsmthal.qsm import (
     displacement,
     echo_constants,
     filtered,
+    local_displacement,
     slices,
     storage,
 )
@@ -338,7 +339,6 @@ def corrected(
         phase_rad = unchop(phase_rad)
     even = slices.corrected(magnitude, phase_rad, inside, acquisition)
     phase_rad = even.phase_rad
-    apart = displacement.check_aligned(magnitude[..., 0], phase_rad[..., 0])
     # Before anything is taken out: the offset of the coils is a part of the evidence.
     label_doubt = filtered.check_not_filtered(
         *(magnitude, phase_rad, inside, grid, acquisition, conventions.labels),
@@ -346,6 +346,7 @@ def corrected(
     )
     echoes = _one_line(magnitude, phase_rad, inside, grid, acquisition, conventions)
     phase_rad = echoes.phase_rad
+    apart = _apart(magnitude, phase_rad, acquisition, inside)
     sign, evidence, sign_doubt = conventions.sign, 0.0, None
     source: SignSource = "user"
     if sign == "auto":
@@ -440,6 +441,20 @@ def _one_line(
     if left_rad is not None and left_rad > MOST_ALTERNATION_RAD:
         warning = AlternationLeft(2 * left_rad)
     return _Echoes(phase_rad, bipolar_rad, left_rad, constant_rad, warning)
+
+
+def _apart(
+    magnitude: Array, phase_rad: Array, acquisition: Acquisition, mask: Mask
+) -> ScanWarning | None:
+    """Return a warning where magnitude and phase do not lie on each other, as a whole or in parts.
+
+    The echoes are to lie on one line: what alternates from echo to echo would be taken for noise.
+    """
+    whole = displacement.check_aligned(magnitude[..., 0], phase_rad[..., 0])
+    if whole is not None:
+        return whole
+    times_s = acquisition.echo_times_s
+    return local_displacement.check_parts(magnitude, phase_rad, times_s, mask)
 
 
 def _decide(

@@ -13,6 +13,7 @@ from bids_qsmthal.bids.dataset import Session, find_sessions
 from bids_qsmthal.bids.sidecars import read_json
 from bids_qsmthal.core.errors import DataError, InvalidBidsError, MissingInputError
 from bids_qsmthal.core.scan_warnings import T1wOfAnotherSession, UniformWithNoise
+from bids_qsmthal.participant.input_checks import check_enough
 from bids_qsmthal.settings import Selection
 from tests import tiny
 from tests.conftest import write_image, write_json
@@ -60,6 +61,77 @@ def test_a_loop_of_links_ends(bids_dir: Path, add_gre: AddGre, link: str, target
     add_gre()
     (bids_dir / link).symlink_to(target)
     assert len(described(bids_dir).paths) == 6
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("sub-02", "sub-01"),
+        ("sub-00", "sub-01"),  # sorts first, and is a second name all the same
+        ("sub-01/ses-2", "ses-1"),
+        ("sub-02", "../{folder}/sub-01"),  # by way of the folder above
+        ("sub-02/ses-1", "../sub-01/ses-1"),
+        ("sub-02/ses-1/anat", "../../sub-01/ses-1/anat"),
+    ],
+)
+def test_a_link_to_a_folder_of_the_dataset_is_a_second_name_of_it(
+    bids_dir: Path, add_gre: AddGre, caplog: pytest.LogCaptureFixture, link: str, target: str
+) -> None:
+    add_gre("sub-01_ses-1")
+    add_gre("sub-03_ses-1")
+    (bids_dir / link).parent.mkdir(parents=True, exist_ok=True)
+    (bids_dir / link).symlink_to(target.format(folder=bids_dir.name))
+    found = find_sessions(bids_dir)
+    assert [session.name for session in found] == ["sub-01_ses-1", "sub-03_ses-1"]
+    assert all(session.gre is not None and len(session.gre.paths) == 6 for session in found)
+    (line,) = [text for text in caplog.messages if "is a link to" in text]
+    assert line.startswith(f"{link} is a link to sub-01")
+    assert "used once" in line
+
+
+def test_two_links_to_one_folder_elsewhere_are_one_participant(
+    bids_dir: Path, add_gre: AddGre, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = add_gre("sub-01").parent
+    pool = bids_dir.parent / "pool"
+    shutil.move(folder, pool)
+    for name in ("sub-01", "sub-02"):
+        (bids_dir / name).symlink_to(pool)
+    assert only(bids_dir).name == "sub-01"
+    assert "sub-02 is a link to sub-01" in caplog.text
+
+
+def test_a_link_out_of_the_dataset_is_a_participant_as_any_other(
+    bids_dir: Path, add_gre: AddGre, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_gre("sub-01")
+    folder = add_gre("sub-02").parent
+    # A folder of the dataset that is not looked at is outside, too.
+    pool = bids_dir / "sourcedata" / "pool"
+    pool.parent.mkdir()
+    shutil.move(folder, pool)
+    (bids_dir / "sub-02").symlink_to(pool)
+    assert [session.name for session in find_sessions(bids_dir)] == ["sub-01", "sub-02"]
+    assert "is a link" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["another's files", "a link to another's folder elsewhere"])
+def test_files_of_another_participant_cost_this_one_alone(
+    bids_dir: Path, add_gre: AddGre, how: str
+) -> None:
+    add_gre("sub-01")
+    folder = add_gre("sub-77")
+    if how == "another's files":
+        folder.parent.rename(bids_dir / "sub-02")
+    else:
+        shutil.move(folder.parent, bids_dir.parent / "sub-77")
+        (bids_dir / "sub-02").symlink_to(bids_dir.parent / "sub-77")
+    well, wrong = find_sessions(bids_dir)
+    check_enough(well)
+    assert well.gre is not None
+    assert (wrong.name, wrong.any_scan) == ("sub-02", False)
+    with pytest.raises(InvalidBidsError, match=r"sub-77_.*its folder, expected sub-02; rename"):
+        check_enough(wrong)
 
 
 def test_files_of_the_mac_and_names_that_are_no_utf_8_are_not_seen(
