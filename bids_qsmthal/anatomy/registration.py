@@ -28,6 +28,14 @@ SEARCH = RegistrationStage(
     smooth_voxels=(1, 0.5),
     sampling=0.1,
 )
+SEARCH_AGAIN = replace(
+    SEARCH, iterations=(200, 200, 100), shrink=(4, 2, 1), smooth_voxels=(2, 1, 0.5), sampling=0.25
+)
+"""From 8 mm on and with more voxels, at four times the cost, where few led the search astray.
+
+In two T1w of a simulated head, turned by 7 degrees, a tenth of the voxels did with two seeds of
+three; this found the match with four seeds of four."""
+
 REFINE = RegistrationStage(
     transform="Rigid[0.1]", metric="MI", iterations=(10,), shrink=(1,), smooth_voxels=(0,)
 )
@@ -41,6 +49,8 @@ class RigidRegistration:
     ----------
     search, search_mm
         Finds the match in images of such voxels.
+    search_again
+        In place of ``search`` where its result shares less information than the start, or fails.
     refine, samples
         Makes it sharp in the images as they are; so many voxels of the frame are looked at, however
         small they are.
@@ -57,6 +67,7 @@ class RigidRegistration:
 
     search: RegistrationStage = SEARCH
     search_mm: float = 2.0
+    search_again: RegistrationStage = SEARCH_AGAIN
     refine: RegistrationStage = REFINE
     samples: int = 100_000
     probe_mm: float = 4.0
@@ -133,21 +144,37 @@ def rigid(
     if how.even:
         source = _even(source, source_mask)
     start = _start(target, source, target_mask, source_mask)
-    found = _matched(target, source, target_mask, start, how, seed)
+    masks = (target_mask, source_mask)
+    found = _judged(
+        target, source, masks, _matched(target, source, target_mask, start, how, seed), how
+    )
+    begun = _information(target, source, start, target_mask)
+    if found.failed or found.quality["information"] <= begun:
+        patient = replace(how, search=how.search_again)
+        way = _matched(target, source, target_mask, start, patient, seed)
+        other = _judged(target, source, masks, way, how)
+        found = max((found, other), key=lambda one: one.quality["information"])
+    logger.info(
+        "registered: normalised mutual information %(information).3f, overlap %(overlap).2f",
+        found.quality,
+    )
+    return found
+
+
+def _judged(
+    target: Image, source: Image, masks: tuple[Image, Image], found: Affine, how: RigidRegistration
+) -> Rigid:
+    """Return a match, fixed to moving, with the judgement of it."""
     # ANTs returns fixed to moving, as resampling needs it; ``Rigid`` says where the moving head's
     # points go.
     matrix: Affine = np.linalg.inv(found).astype(np.float64)
     quality = {
-        "information": _information(target, source, found, target_mask),
-        "information_start": _information(target, source, np.eye(4), target_mask),
-        "sharpness": _sharpness(target, source, found, target_mask, how.probe_mm),
-        "overlap": _overlap(target_mask, source_mask, found),
-        **_motion(matrix, source_mask),
+        "information": _information(target, source, found, masks[0]),
+        "information_start": _information(target, source, np.eye(4), masks[0]),
+        "sharpness": _sharpness(target, source, found, masks[0], how.probe_mm),
+        "overlap": _overlap(*masks, found),
+        **_motion(matrix, masks[1]),
     }
-    logger.info(
-        "registered: normalised mutual information %(information).3f, overlap %(overlap).2f",
-        quality,
-    )
     return Rigid(matrix, quality, _warnings(quality, how))
 
 

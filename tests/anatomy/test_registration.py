@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bids_qsmthal.anatomy import atlas, brain_mask, rigid
-from bids_qsmthal.anatomy.registration import UNEVEN, _motion
+from bids_qsmthal.anatomy.registration import SEARCH, UNEVEN, RigidRegistration, _motion
 from bids_qsmthal.anatomy.sampling import isotropic
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image, resample
@@ -63,6 +65,23 @@ def test_a_turn_about_the_moving_brain_does_not_shift_it():
     motion = _motion(turn, mask)
     assert motion["shift_mm"] == pytest.approx(0, abs=1e-9)
     assert motion["rotation_deg"] == pytest.approx(np.rad2deg(0.1))
+
+
+def test_a_search_that_went_astray_is_begun_again():
+    fixed = isotropic(atlas.probability("T1w"), 2.5)
+    true = _moved()
+    moving = resample(fixed, fixed, world=true)
+    masks = [image.like(image.data > 0.05) for image in (fixed, moving)]
+    # A search that does not move stays where it began, and so does the match without another.
+    still = replace(SEARCH, iterations=(0,), shrink=(1,), smooth_voxels=(0,))
+    how = RigidRegistration(search=still, refine=still, search_again=still)
+    corners = np.array([[x, y, z, 1] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
+    errors_mm = []
+    for settings in (how, replace(how, search_again=RigidRegistration().search_again)):
+        found = rigid(fixed, moving, fixed_mask=masks[0], moving_mask=masks[1], settings=settings)
+        errors_mm.append(np.linalg.norm((corners @ (found.matrix - true).T)[:, :3], axis=1).max())
+    assert errors_mm[0] > 4
+    assert errors_mm[1] < 0.5
 
 
 def test_a_scan_of_something_else_is_called_failed(rng):
