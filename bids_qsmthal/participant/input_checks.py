@@ -365,8 +365,9 @@ def _check_size(image: Image, path: Path, least_mm: float = SLAB_MM) -> None:
     if min(image.shape) < 2 or shortest < least_mm or middle < HEAD_MM[0] or longest > HEAD_MM[1]:
         size = " x ".join(f"{length:.3g}" for length in extent_mm)
         raise DataError(
-            f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head, "
-            f"{least_mm:.3g} mm thick or more; "
+            f"{path}: {image.shape} voxels over {size} mm, expected a volume of a head: "
+            f"{least_mm:.3g} mm thick or more, {HEAD_MM[0]:g} mm or more along two sides, "
+            f"none longer than {HEAD_MM[1]:g} mm; "
             "check the header's voxel size, or give a 3-D scan."
         )
 

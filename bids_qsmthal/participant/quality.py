@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bids_qsmthal.anatomy import Normalisation, RigidRegistration
@@ -146,7 +147,7 @@ def check_rows(
     """Return every check of a participant."""
     return (
         # The order of the table: what bears on the number stands first.
-        *(_of_limit(check) for check in _measured(susceptibility)),
+        *(_of_limit(check) for check in _measured(susceptibility, relaxation)),
         *(_of_unusable(scan) for scan in unusable),
         *_scan(susceptibility),
         *_without_phase(relaxation),
@@ -155,8 +156,12 @@ def check_rows(
     )
 
 
-def _measured(susceptibility: Susceptibility | None) -> tuple[Check, ...]:
-    """Return the measures with limits: with the thalamus, or of the reconstruction alone."""
+def _measured(
+    susceptibility: Susceptibility | None, relaxation: MagnitudeResults | None
+) -> tuple[Check, ...]:
+    """Return the measures with limits: of the thalamus, of the reconstruction, or of R2* alone."""
+    if relaxation is not None and np.isfinite(relaxation.snr):
+        return roi_quality.checks({"snr": relaxation.snr})
     if susceptibility is None:
         return ()
     if susceptibility.regions is not None:

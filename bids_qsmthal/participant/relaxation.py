@@ -36,6 +36,8 @@ class MagnitudeResults:
         R2* in 1/s, zero outside the brain.
     to_t1w
         ``None`` without T1w.
+    snr
+        Signal-to-noise ratio of the first echo; NaN with two echoes.
     """
 
     signal: MagnitudeSignal
@@ -43,6 +45,7 @@ class MagnitudeResults:
     brain: Image
     r2star_hz: Image
     to_t1w: Rigid | None
+    snr: float
 
 
 def relaxation_results(
@@ -69,8 +72,9 @@ def relaxation_results(
         signal.series.acquisition.echo_times_s,
         settings.reconstruction.relaxation,
     )
+    snr = qsm.decay_snr(signal.magnitude, brain, fitted, signal.series.acquisition.echo_times_s)
     if "r2star" in external:
         fitted = resample(external["r2star"].image, combined)
     return MagnitudeResults(
-        signal=signal, combined=combined, brain=brain, r2star_hz=fitted, to_t1w=to_t1w
+        signal=signal, combined=combined, brain=brain, r2star_hz=fitted, to_t1w=to_t1w, snr=snr
     )

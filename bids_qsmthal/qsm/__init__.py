@@ -9,7 +9,7 @@ from bids_qsmthal.qsm.device import Device
 from bids_qsmthal.qsm.inversion import INVERSIONS
 from bids_qsmthal.qsm.phase_mask import MASKS, MaskChoice, PhaseQuality, reliable_mask
 from bids_qsmthal.qsm.reconstruction import Maps, Reconstruction, reconstruct
-from bids_qsmthal.qsm.relaxation import RELAXATIONS, r2star_map
+from bids_qsmthal.qsm.relaxation import RELAXATIONS, decay_snr, r2star_map
 from bids_qsmthal.qsm.spherical import (
     IteratedSphericalMean,
     LaplacianBoundaryValues,
@@ -46,6 +46,7 @@ __all__ = [
     "PhaseQuality",
     "Reconstruction",
     "Variants",
+    "decay_snr",
     "ghost_to_signal",
     "r2star_map",
     "reconstruct",

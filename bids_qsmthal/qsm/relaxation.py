@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numba import njit
+from scipy.stats import chi2
 
 if TYPE_CHECKING:
     from bids_qsmthal.core.grid import Array, Mask
@@ -84,6 +85,30 @@ def r2star_map(
 ) -> Image:
     """Return R2* in 1/s of a magnitude of shape (x, y, z, echo); zero outside the brain."""
     return brain.like(method(magnitude.data, brain.data > 0, echo_times_s))
+
+
+def decay_snr(
+    magnitude: Image, brain: Image, r2star_hz: Image, echo_times_s: tuple[float, ...]
+) -> float:
+    """Return the signal-to-noise ratio of the first echo; NaN with fewer than three echoes.
+
+    The noise is what the decays leave: two parameters describe a voxel, so two echoes leave
+    nothing. Where the echoes hold no decay at all it is as large as the signal.
+    """
+    inside = brain.data > 0
+    freedom = len(echo_times_s) - 2
+    if freedom < 1 or not inside.any():
+        return float("nan")
+    rate = r2star_hz.data[inside].astype(np.float32)
+    decays = [np.exp(-rate * time) for time in echo_times_s]
+    signals = [magnitude.data[..., echo][inside] for echo in range(len(echo_times_s))]
+    power = sum(decay**2 for decay in decays)
+    start = sum(map(np.multiply, signals, decays)) / power
+    left = sum((signal - start * decay) ** 2 for signal, decay in zip(signals, decays, strict=True))
+    # The median, because vessels and the sinuses do not decay exponentially.
+    variance = float(np.median(left)) / float(chi2.median(freedom))
+    first = float(np.median(start * decays[0]))
+    return first / variance**0.5 if variance > 0 else float("inf")
 
 
 RELAXATIONS: dict[str, type[Relaxation]] = {"exponential": WeightedExponential, "arlo": Arlo}

@@ -142,6 +142,9 @@ def test_a_run_makes_r2star_and_says_why_there_is_no_susceptibility(root: Path) 
     of_brain = table[(table["measure"] == "r2star_mean") & (table["region"] == "brain")]
     assert of_brain["value"].item() == pytest.approx(r2star_hz[head.mask].mean(), rel=1e-4)
     assert set(table["qc"]) == {"check"}
+    checks = pd.read_csv(anat / "sub-01_desc-qsmthal_quality.tsv", sep="\t", index_col="name")
+    assert checks.loc["snr", "value"] > 20
+    assert checks.loc["snr", "verdict"] == "include"
     assert not table["measure"].str.startswith("chi").any()
     page = (root / "out" / "sub-01.html").read_text()
     assert "Susceptibility needs the phase" in page

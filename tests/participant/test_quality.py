@@ -77,3 +77,11 @@ def test_a_gradient_echo_that_lies_elsewhere_than_t1w_is_left_out(warning, decis
     assert by_name["registration_MEGRE"] is decision
     # Lesions of FLAIR can be looked at: only the numbers of the gradient echo are lost.
     assert by_name["registration_FLAIR"] is not Decision.EXCLUDE
+
+
+@pytest.mark.parametrize(
+    ("snr", "expected"), [(1.7, Decision.EXCLUDE), (12.0, Decision.CHECK), (60.0, Decision.INCLUDE)]
+)
+def test_r2star_of_magnitude_alone_is_judged_by_its_noise(snr: float, expected: Decision) -> None:
+    relaxation = SimpleNamespace(signal=SimpleNamespace(warnings=()), to_t1w=None, snr=snr)
+    assert quality.decision(NOBODY, None, relaxation=relaxation) is expected

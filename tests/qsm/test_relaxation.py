@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from bids_qsmthal.qsm import RELAXATIONS
+from bids_qsmthal.core.image import Image
+from bids_qsmthal.qsm import RELAXATIONS, decay_snr, r2star_map
+from bids_qsmthal.roi import LIMITS
 
 EVEN = tuple(np.arange(1, 9) * 0.004)
 RATES_HZ = np.array([2.0, 10.0, 20.0, 50.0, 120.0])
@@ -34,3 +36,27 @@ def test_zeros_and_one_echo_give_zero_not_nan(name: str) -> None:
     dark = np.zeros((2, 1, 1, len(EVEN)), np.float32)
     assert not RELAXATIONS[name]()(dark, mask, EVEN).any()
     assert not RELAXATIONS[name]()(dark[..., :1] + 1, mask, EVEN[:1]).any()
+
+
+def snr_of(signal: np.ndarray, times: tuple[float, ...] = EVEN) -> float:
+    """Return what is measured in voxels in a row, with the rates that are fitted to them."""
+    magnitude = Image(signal.astype(np.float32), np.eye(4))
+    brain = magnitude.like(np.ones(magnitude.shape, bool))
+    rates = r2star_map(magnitude, brain, times, RELAXATIONS["exponential"]())
+    return decay_snr(magnitude, brain, rates, times)
+
+
+def test_the_noise_of_a_decay_gives_its_signal_to_noise_ratio(rng) -> None:
+    clean = np.repeat(decay(EVEN)[2:3], 4000, axis=0)
+    noisy = clean + rng.standard_normal(clean.shape) * 10
+    assert snr_of(noisy) == pytest.approx(clean[0, 0, 0, 0] / 10, rel=0.03)
+
+
+def test_noise_without_a_decay_is_below_the_limit_of_exclusion(rng) -> None:
+    noise = rng.uniform(0, 100, (4000, 1, 1, len(EVEN)))
+    (limit,) = (one for one in LIMITS if one.name == "snr")
+    assert snr_of(noise) < limit.exclude[0] / 2
+
+
+def test_two_echoes_leave_no_noise_to_measure() -> None:
+    assert np.isnan(snr_of(decay(EVEN[:2]), EVEN[:2]))
