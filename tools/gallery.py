@@ -2,7 +2,7 @@
 
 python tools/gallery.py OUTPUT_DIR PARTICIPANT docs/gallery
 
-OUTPUT_DIR of the demo is demo/derivatives; its participants are simulated, so no face is shown.
+OUTPUT_DIR holds simulated participants, those of the demo or of a benchmark, so no face is shown.
 """
 
 import argparse
@@ -30,7 +30,7 @@ OVERVIEW_HEIGHT = 820
 QUALITY = 74
 MOST_BYTES = 170_000
 
-REPORT_QUALITY = 40
+REPORT_QUALITY = 36
 REPORT_WIDTH = 800
 MOST_BYTES_OF_REPORT = 1_500_000
 
