@@ -6,7 +6,7 @@ import gzip
 import io
 import struct
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -388,9 +388,23 @@ def _refusing(path: Path) -> Iterator[None]:
         *(mghformat.MGHError, KeyError, TypeError),
     ) as error:
         raise_if_disk_fails(error, path)
+        if _called_compressed(path):
+            raise DataError(
+                f"{path}: not compressed, though its name ends in .gz; name it .nii or compress it."
+            ) from error
         raise DataError(
             f"{path}: not a readable NIfTI image ({_words(error)}); export it again."
         ) from error
+
+
+def _called_compressed(path: Path) -> bool:
+    """Whether a NIfTI image that is not compressed has the name of a compressed one."""
+    if path.suffix != ".gz":
+        return False
+    with suppress(OSError), path.open("rb") as raw:
+        begin = raw.read(4)
+        return min(int.from_bytes(begin, order) for order in ("little", "big")) in FORMATS
+    return False
 
 
 def _check_there(path: Path) -> None:

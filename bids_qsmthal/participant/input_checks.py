@@ -224,8 +224,10 @@ def showing_a_brain(
     """
     path = series.paths[0]
     shape, affine = nifti.shape_and_affine(path)
-    grid = Image(np.broadcast_to(np.int8(0), shape), affine)
-    extent_mm = np.array(shape) * grid.grid.voxel_size_mm
+    # All echoes may be volumes of one file.
+    space = shape[:3]
+    grid = Image(np.broadcast_to(np.int8(0), space), affine)
+    extent_mm = np.array(space) * grid.grid.voxel_size_mm
     sought = session.t1w is not None or "brain_gre" not in external_files
     if sought and extent_mm.min() < anatomy.LEAST_EXTENT_MM:
         raise DataError(

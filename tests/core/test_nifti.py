@@ -189,3 +189,12 @@ def test_a_link_to_content_that_is_elsewhere_says_how_to_get_it(
     path.symlink_to(target)
     with pytest.raises(MissingInputError, match=says):
         nifti.load(path)
+
+
+def test_an_image_that_is_not_compressed_but_called_so_is_said_to_be_that(tmp_path):
+    path = tmp_path / "x.nii.gz"
+    plain = tmp_path / "x.nii"
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), plain)
+    plain.rename(path)
+    with pytest.raises(DataError, match=r"not compressed, though its name ends in \.gz; name it"):
+        nifti.load(path)

@@ -18,9 +18,11 @@ from bids_qsmthal.bids import manifest
 from bids_qsmthal.bids.dataset import GreFiles, Session, UnusableScan, find_sessions
 from bids_qsmthal.bids.external import ExternalFile
 from bids_qsmthal.core.errors import DataError, ExitCode, MissingInputError
+from bids_qsmthal.core.image import Image
 from bids_qsmthal.execution import Outcome, exit_code, keep_failures
 from bids_qsmthal.execution.outcome import Cause
 from bids_qsmthal.participant import input_checks, page, pipeline
+from bids_qsmthal.participant.gre_signal import SignalOnDisk
 from bids_qsmthal.report import sentences
 from bids_qsmthal.settings import Resources, Settings
 from tests import tiny
@@ -99,6 +101,42 @@ def test_check_says_what_a_run_would_go_without(root: Path, role: str) -> None:
     ]
     assert reasons
     assert pipeline.LeftOutReason.UNUSABLE in {one.reason for one in reasons}
+
+
+def in_one_file(root: Path) -> None:
+    """Store the echoes of each part as volumes of one file."""
+    session = session_of(root)
+    assert session.gre is not None
+    for part in ("mag", "phase"):
+        paths = [path for path in session.gre.paths if f"_part-{part}_" in path.name]
+        images = [nib.load(path) for path in paths]
+        volumes = np.stack([np.asanyarray(image.dataobj) for image in images], axis=-1)
+        sidecars = [path.with_name(path.name.replace(".nii.gz", ".json")) for path in paths]
+        told = [json.loads(path.read_text()) for path in sidecars]
+        merged = told[0] | {"EchoTime": [one["EchoTime"] for one in told]}
+        merged.pop("EchoNumber", None)
+        header = images[0].header.copy()
+        header.set_data_shape(volumes.shape)
+        name = paths[0].name.replace("_echo-1", "")
+        nib.save(nib.Nifti1Image(volumes, images[0].affine, header), paths[0].with_name(name))
+        target = paths[0].with_name(name.replace(".nii.gz", ".json"))
+        for path in (*paths, *sidecars):
+            path.unlink()
+        target.write_text(json.dumps(merged))
+
+
+def test_echoes_in_one_file_are_read_as_those_in_files_of_their_own(root: Path) -> None:
+    def as_read() -> dict[str, Image]:
+        signal = input_checks.read(session_of(root), settings_of(root), {}).signal
+        assert signal is not None
+        return signal.loaded.images if isinstance(signal, SignalOnDisk) else signal.images
+
+    apart = as_read()
+    in_one_file(root)
+    together = as_read()
+    assert together.keys() == apart.keys()
+    assert all(np.array_equal(together[name].data, apart[name].data) for name in apart)
+    assert examine(session_of(root), settings_of(root), voxels=False).state == "ready"
 
 
 def thin(root: Path) -> None:
