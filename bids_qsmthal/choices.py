@@ -191,11 +191,18 @@ def output_spaces(words: Sequence[str]) -> tuple[OutputSpace, ...]:
     """
     template = anatomy.atlas.SPACE
     known = {"T1w": OutputSpace("T1w"), template: OutputSpace(template, 1)}
-    known |= {f"{template}:res-{mm}": OutputSpace(template, mm) for mm in RESOLUTIONS}
+    known["anat"] = known["T1w"]
+    # fMRIPrep's examples have res-2, file names of TemplateFlow res-02.
+    known |= {
+        f"{template}:res-{mm:0{digits}}": OutputSpace(template, mm)
+        for mm in RESOLUTIONS
+        for digits in (1, 2)
+    }
     if unknown := [word for word in words if word not in known]:
         raise UsageError(
-            f"--output-spaces {unknown[0]}: expected {', '.join(known)}; no other template is in "
-            "the package."
+            f"--output-spaces {unknown[0]}: expected T1w (or anat), {template}, or "
+            f"{template}:res-{RESOLUTIONS[0]} to :res-{RESOLUTIONS[-1]} (mm); no other template "
+            "is in the package."
         )
     return tuple(dict.fromkeys(known[word] for word in words))
 

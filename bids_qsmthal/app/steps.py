@@ -40,6 +40,9 @@ Direction = tuple[float, float, float]
 MOST_SPAN_RAD = 2 * np.pi * 1.01
 """Wrapped phase spans one turn; 1 % is what rounding and resampling add."""
 
+MOST_BELOW = 0.1
+"""Sum of the negative values of a magnitude, as a share of the positive ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -188,7 +191,7 @@ def r2star(
     DataError
         The images do not belong together, or there is one echo.
     """
-    echoes = _stacked(magnitude)
+    echoes = _magnitude(magnitude)
     _check_echoes(echoes, echo_times_s)
     if len(echo_times_s) < 2:
         raise DataError("R2* needs two or more echoes, but one echo time was given.")
@@ -219,7 +222,7 @@ def total_field(
     DataError
         The images do not belong together, or the phase is not in rad.
     """
-    angles, sizes = _stacked(phase, b0_direction), _stacked(magnitude, b0_direction)
+    angles, sizes = _stacked(phase, b0_direction), _magnitude(magnitude, b0_direction)
     _check_same(angles, sizes, magnitude[0])
     _check_echoes(angles, acquisition.echo_times_s)
     span = float(np.ptp(angles.data[np.isfinite(angles.data)]))
@@ -313,7 +316,7 @@ def susceptibility(
         raise UsageError("--inversion medi takes its edges from the magnitude; give --magnitude.")
     seen = _measurement(local, _mask(mask, local), unit.ppm, noise=beside.noise)
     if beside.magnitude:
-        echoes = _stacked(beside.magnitude)
+        echoes = _magnitude(beside.magnitude)
         _check_same(local, echoes, beside.magnitude[0])
         seen = seen._replace(magnitude=np.sqrt(np.einsum("xyze,xyze->xyz", *2 * [echoes.data])))
     if beside.csf:
@@ -376,6 +379,28 @@ def _stacked(paths: Sequence[Path], b0_direction: Direction | None = None) -> Im
     stacked = np.concatenate([np.atleast_3d(one.data).reshape(*one.shape, -1) for one in images], 3)
     whole = images[0].like(np.ascontiguousarray(stacked, np.float32))
     return whole if b0_direction is None else _towards(whole, b0_direction)
+
+
+def _magnitude(paths: Sequence[Path], b0_direction: Direction | None = None) -> Image:
+    """Return the echoes of a magnitude; raise where they cannot be one."""
+    echoes = _stacked(paths, b0_direction)
+    if not _with_signal(echoes).any():
+        raise DataError(
+            f"{paths[0]}: no voxel is above 0 in every echo, expected a magnitude; export it again."
+        )
+    # Interpolation leaves small negative values; a phase is negative in about half of its range.
+    below, above = (np.abs(part).sum(dtype=np.float64) for part in _signs(echoes.data))
+    if below > MOST_BELOW * above:
+        raise DataError(
+            f"{paths[0]}: values down to {np.nanmin(echoes.data):.4g}, expected a magnitude, which "
+            "is never negative; is this the phase?"
+        )
+    return echoes
+
+
+def _signs(values: Array) -> tuple[Array, Array]:
+    """Return the negative and the positive part of values; what is no number is in neither."""
+    return np.where(values < 0, values, 0), np.where(values > 0, values, 0)
 
 
 def _towards(image: Image, b0_direction: Direction) -> Image:

@@ -70,11 +70,11 @@ def test_labels_keep_their_numbers_and_masks_their_halves():
 
 
 def test_spaces_are_named_as_other_apps_name_them():
-    words = ["T1w", TEMPLATE, f"{TEMPLATE}:res-2", "T1w"]
+    words = ["T1w", TEMPLATE, f"{TEMPLATE}:res-2", "T1w", "anat", f"{TEMPLATE}:res-02"]
     found = choices.output_spaces(words)
     assert [one.entities for one in found] == [
         *("space-T1w", f"space-{TEMPLATE}_res-1", f"space-{TEMPLATE}_res-2")
     ]
-    for wrong in ("MNI152Lin", f"{TEMPLATE}:res-5", "t1w"):
+    for wrong in ("MNI152Lin", f"{TEMPLATE}:res-5", f"{TEMPLATE}:res-0", "t1w"):
         with pytest.raises(UsageError, match="--output-spaces"):
             choices.output_spaces([wrong])

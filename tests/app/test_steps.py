@@ -126,6 +126,8 @@ AT_3_T = ("--field-strength", "3")
     [
         (("r2star", ALL, "--echo-times", "0.005"), 65, "4 echoes and 1 echo times"),
         (("r2star", "{}/none.nii.gz", "--echo-times", "0.005"), 66, "no such file"),
+        (("r2star", "{}/degrees.nii.gz", "--echo-times", *TIMES), 65, "is this the phase?"),
+        (("r2star", "{}/nothing.nii.gz", "--echo-times", *TIMES), 65, "expected a magnitude"),
         (("invert", MAP, *MASK, *AT_3_T), 64, "--magnitude"),
         (("invert", MAP, *MASK, "--field-strength", "3000"), 64, "expected tesla"),
         (("background", ALL, *MASK, *AT_3_T), 65, "expected one volume"),
@@ -141,6 +143,7 @@ def test_what_cannot_be_has_one_line(
 ) -> None:
     out = files / "never.nii.gz"
     write(files / "degrees.nii.gz", np.linspace(-180, 180, 40 * 44 * 38 * 4).reshape(40, 44, 38, 4))
+    write(files / "nothing.nii.gz", np.full((40, 44, 38, 4), np.nan))
     told = [word.format(files) for word in words]
     assert main([*told, "--out", str(out)]) == code
     assert says in caplog.messages[-1]
