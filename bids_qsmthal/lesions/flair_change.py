@@ -17,6 +17,9 @@ import numpy as np
 from scipy import optimize
 
 from bids_qsmthal.core import robust
+from bids_qsmthal.core.affine import apply
+from bids_qsmthal.core.affine import between as between_grids
+from bids_qsmthal.core.crop import between
 from bids_qsmthal.core.image import Affine, Image, resample
 from bids_qsmthal.lesions.context import BrainBox, Mask, Volume, box_around
 from bids_qsmthal.lesions.flair import t1w_in_slices_of_flair
@@ -128,22 +131,15 @@ def flair_difference(
     how = settings or FlairLesions()
     box = box_around(brain)
     frame = box.crop.of(brain)
-    scans = [
-        _on_frame(earlier.flair, frame, to_earlier),
-        _on_frame(later.flair, frame, np.eye(4)),
-    ]
-    slices = _Slices((earlier.flair, later.flair), to_earlier, how.thick_mm)
+    ways: tuple[Affine, Affine] = (np.asarray(to_earlier, np.float64), np.eye(4))
+    flairs = (_near(earlier.flair, frame, ways[0]), _near(later.flair, frame, ways[1]))
+    scans = [_on_frame(one, frame, way) for one, way in zip(flairs, ways, strict=True)]
+    slices = _Slices(flairs, to_earlier, how.thick_mm)
     # Each as through the slices of the other: a border in thick slices that lie otherwise is no
     # change.
     scans = [slices.through(scan, 1 - number) for number, scan in enumerate(scans)]
     seen = (frame.data > 0) & (scans[0].data > 0) & (scans[1].data > 0)
-    whites, grays = (
-        (resample(one, frame, world=to_earlier).data, box.crop.cut(two.data))
-        for one, two in ((earlier.white, later.white), (earlier.gray, later.gray))
-    )
-    white, gray = np.minimum(*whites), np.minimum(*grays)
-    # A lesion that the segmentation of its visit missed may look gray there.
-    place = np.maximum(*whites)
+    white, gray, place = _shares(earlier, later, box, frame, ways[0])
     free = seen & ~box.dilate(box.crop.cut(known.data) > 0, how.smoothing_mm * 4)
     calm = free & (white > SURE)
     if not calm.any():
@@ -221,6 +217,32 @@ def _share_of(model: Volume, values: Volume, where: Mask) -> np.float32:
     large = np.abs(known) >= np.quantile(np.abs(known), 0.9)
     square = float((known[large] ** 2).sum())
     return np.float32(np.clip((known[large] * found[large]).sum() / max(square, 1e-12), 0, 1))
+
+
+def _shares(
+    earlier: VisitFlair, later: VisitFlair, box: BrainBox, frame: Image, to_earlier: Affine
+) -> tuple[Volume, Volume, Volume]:
+    """Return the shares of white and of gray matter at both visits, and of white at either."""
+    whites, grays = (
+        (resample(one, frame, world=to_earlier).data, box.crop.cut(two.data))
+        for one, two in ((earlier.white, later.white), (earlier.gray, later.gray))
+    )
+    # A lesion that the segmentation of its visit missed may look gray there.
+    return np.minimum(*whites), np.minimum(*grays), np.maximum(*whites)
+
+
+def _near(flair: Image, frame: Image, world: Affine) -> Image:
+    """Return the part of FLAIR that covers a grid: neck and air are not looked at."""
+    ends = np.array(list(np.ndindex(2, 2, 2))) * (np.array(frame.shape) - 1)
+    there = apply(between_grids(flair.affine, frame.affine, world), ends)
+    # Cubic interpolation reaches two voxels, and what lies beyond the part is mirrored once more.
+    margin = 4
+    low, high = np.floor(there.min(0)) - margin, np.ceil(there.max(0)) + margin + 1
+    low, high = (np.clip(end, 0, flair.shape).astype(int) for end in (low, high))
+    # A scan that lies elsewhere covers nothing of the grid, which is found out later.
+    if (low >= high).any():
+        return flair
+    return between(low.tolist(), high.tolist(), flair.shape).of(flair)
 
 
 def _on_frame(flair: Image, frame: Image, world: Affine) -> Image:

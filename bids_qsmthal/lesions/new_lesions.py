@@ -125,24 +125,29 @@ def _by_flair(
     found = flair_difference(earlier.scan, later.scan, later.brain, to_earlier, known=known)
     if found is None:
         return None
-    made = np.zeros(later.mask.shape, np.uint8)
+    box = found.box.crop
+    frame = found.frame
+    made = np.zeros(frame.shape, np.uint8)
+    drawn = box.cut(masks.data)
     # What is new is drawn last: it is there to be seen.
     for sign, alone, part_of in (
         (-1, LesionChange.VANISHED, LesionChange.SHRUNK),
         (1, LesionChange.NEW, LesionChange.ENLARGED),
     ):
         # Where the other visit has lesions: the earlier one for what became more.
-        others = lesions[sign]
-        parts, count = components(found.box.crop.paste(changed(found, sign)))
+        others = box.cut(lesions[sign])
+        parts, count = components(changed(found, sign))
+        if not count:
+            continue
         near = np.unique(parts[ndimage.binary_dilation(others, TOUCHING)])
         touches = np.isin(np.arange(count + 1), near)
         touches[0] = False
         # Within the old lesion nothing grew: it became brighter.
-        grown = _large(touches[parts] & ~others, later.mask)
-        apart = _large((parts > 0) & ~touches[parts], later.mask)
+        grown = _large(touches[parts] & ~others, frame)
+        apart = _large((parts > 0) & ~touches[parts], frame)
         made[grown] = part_of
-        made[_whole(apart, masks.data == alone)] = alone
-    return later.mask.like(made)
+        made[_whole(apart, drawn == alone)] = alone
+    return later.mask.like(box.paste(made))
 
 
 def _large(mask: NDArray[np.bool_], grid: Image) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from bids_qsmthal.bids import manifest, visits
 from bids_qsmthal.bids.dataset import Session
 from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.bids.products import OF_VISITS, PRODUCTS
+from bids_qsmthal.core import nifti
 from bids_qsmthal.core.affine import voxel_sizes_mm
 from bids_qsmthal.core.errors import DataError, ExitCode, UnusableScanError
 from bids_qsmthal.core.files import check_inside, sweep, write_json, write_tsv
@@ -237,7 +238,8 @@ def _table(  # noqa: PLR0913 - what the rows are made from
 
 def _edges_mm(found: Sequence[FinishedVisit]) -> list[NDArray[np.float64]]:
     """Return the edges of each visit's T1w voxels, sorted; say so where they differ."""
-    edges_mm = [np.sort(voxel_sizes_mm(image(one, "desc-preproc_T1w").affine)) for one in found]
+    affines = [nifti.shape_and_affine(one.files[visits.T1W])[1] for one in found]
+    edges_mm = [np.sort(voxel_sizes_mm(affine)) for affine in affines]
     if not all(_same(edges_mm[0], other) for other in edges_mm):
         named = [
             f"ses-{one.session} {' x '.join(f'{edge:.2f}' for edge in edges)} mm"

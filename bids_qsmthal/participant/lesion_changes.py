@@ -70,6 +70,8 @@ class LesionChanges:
     def count(self, change: LesionChange) -> int:
         """Return how many lesions changed so: numbered ones, and what a reader drew elsewhere."""
         inside = self.changes.data == change
+        if not inside.any():
+            return 0
         numbers = np.unique(self.lesions.data[inside])
         pieces, drawn = components(inside)
         known = np.unique(pieces[inside & (self.lesions.data > 0)])

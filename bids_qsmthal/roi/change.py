@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_qsmthal.core.crop import around
 from bids_qsmthal.core.image import Affine, Image, resample
 
 if TYPE_CHECKING:
@@ -166,8 +167,12 @@ def _shared(own: GreVisit, region: Image, others: Image, way: Affine) -> Mask:
     way
         4x4, a point of this visit's world in that of the other.
     """
+    mine = np.asarray(region.data, bool)
+    # Beyond the box of the region nothing is shared: a nucleus is a thousandth of the grid.
+    near = around(mine)
+    if near is None:
+        return mine
     share = others.like(others.data.astype(np.float32))
-    there = resample(share, own.chi_ppm, world=way.astype(np.float64))
+    there = resample(share, near.of(own.chi_ppm), world=way.astype(np.float64))
     # Half of a voxel: the other visit's grid lies otherwise.
-    shared: Mask = np.asarray(region.data, bool) & (there.data > 0.5)
-    return shared
+    return near.paste(near.cut(mine) & (there.data > 0.5))
