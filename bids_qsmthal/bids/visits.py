@@ -49,8 +49,8 @@ class FinishedVisit:
 def finished_visits(output_dir: Path, bids_dir: Path, subject: str) -> tuple[FinishedVisit, ...]:
     """Return the sessions of a person that have a finished T1w and are in the dataset still.
 
-    In the order of time where all have one (``acq_time`` in ``sessions.tsv`` or ``scans.tsv``),
-    else of their labels.
+    In the order of time (``acq_time`` in ``sessions.tsv`` or ``scans.tsv``); those without one by
+    their labels.
 
     Raises
     ------
@@ -91,12 +91,18 @@ def session_labels(bids_dir: Path, output_dir: Path, subject: str) -> list[str]:
 
 
 def in_order(visits: Iterable[FinishedVisit]) -> tuple[FinishedVisit, ...]:
-    """Return visits as they followed each other."""
+    """Return visits as they followed each other.
+
+    One without a date stays where its label is among the labels; those with a date are never in
+    another order than that of time.
+    """
     by_name = sorted(visits, key=lambda one: _natural(one.session))
-    if any(one.time is None for one in by_name):
-        return tuple(by_name)
-    # All or none: a visit without a date has no place among dated ones.
-    return tuple(sorted(by_name, key=lambda one: one.time or datetime.max.replace(tzinfo=UTC)))
+    dated = iter(sorted((one for one in by_name if one.time), key=_when))
+    return tuple(next(dated) if one.time else one for one in by_name)
+
+
+def _when(visit: FinishedVisit) -> datetime:
+    return visit.time or datetime.max.replace(tzinfo=UTC)
 
 
 def years_between(first: FinishedVisit, second: FinishedVisit) -> float:

@@ -157,8 +157,8 @@ def _check_number(person: Session, found: Sequence[FinishedVisit]) -> None:
     undated = [f"ses-{one.session}" for one in found if one.time is None]
     if undated:
         log.warning(
-            "no acq_time of %s: visits are in the order of their labels, and no change is given "
-            "per year; add acq_time to sessions.tsv or scans.tsv.",
+            "no acq_time of %s: placed among the visits by label, and changes from and to them are "
+            "not given per year; add acq_time to sessions.tsv or scans.tsv.",
             ", ".join(undated),
         )
 

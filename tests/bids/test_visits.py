@@ -37,10 +37,13 @@ def _finished(out, session, endings):
     manifest.finish(out, name, name, made)
 
 
-def test_dates_decide_where_all_have_one_and_labels_count_like_people():
+def test_dates_decide_and_without_them_labels_count_like_people():
     dated = in_order([_visit("10", 2020), _visit("2", 2022), _visit("b", 2021)])
     assert [one.session for one in dated] == ["10", "b", "2"]
-    undated = in_order([_visit("10", 2020), _visit("2"), _visit("b", 2019)])
+    some = in_order([_visit("10", 2020), _visit("2"), _visit("b", 2019)])
+    # What has no date stays where its label is.
+    assert [one.session for one in some] == ["2", "b", "10"]
+    undated = in_order([_visit("b"), _visit("10"), _visit("2")])
     assert [one.session for one in undated] == ["2", "10", "b"]
 
 

@@ -484,6 +484,20 @@ def test_without_dates_nothing_is_given_per_year(study, caplog):
     assert "no acq_time of ses-2, ses-10" in caplog.text
 
 
+def test_visits_with_a_date_are_in_the_order_of_time_where_another_has_none(study, caplog):
+    table = study.bids_dir / "sub-01" / "sub-01_sessions.tsv"
+    table.write_text(table.read_text().replace("ses-c\t2021-01-01T10:00:00", "ses-c\tn/a"))
+    for session, seed in (("a", 1), ("b", 2), ("c", 3)):
+        write_visit(study.output_dir, session, seed, with_gre=False)
+    table = _changes(study).drop_duplicates(["session_from", "session_to"])
+    years = table.set_index(["session_from", "session_to"])["years"]
+    # By labels a would be before b.
+    assert list(years.index) == [("ses-b", "ses-a"), ("ses-a", "ses-c"), ("ses-b", "ses-c")]
+    assert years.iloc[0] == pytest.approx(2.0, abs=0.01)
+    assert years.iloc[1:].isna().all()
+    assert "no acq_time of ses-c" in caplog.text
+
+
 def _strange(monkeypatch, *correlations):
     """Let the registration find these correlations, one tuple for each number of visits."""
     of = {len(one): one for one in correlations}
