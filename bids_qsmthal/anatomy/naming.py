@@ -60,7 +60,15 @@ def read_labels(path: Path) -> dict[int, NamedLabel]:
         # Spreadsheets put a byte-order mark first, which would become part of the name of the first
         # column.
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
+            reader = csv.DictReader(stream, delimiter="\t")
+            rows = list(reader)
+        if lacking := {"index", "name"} - {*(reader.fieldnames or ())}:
+            found = ", ".join(str(name)[:40] for name in (reader.fieldnames or ())[:8])
+            raise DataError(
+                f"{path}: not a label table: no column {' or '.join(sorted(lacking))} among its "
+                f"columns ({found or 'none'}); name the columns index (whole numbers) and name, "
+                "separated by tabs."
+            )
         labels = {
             int(row["index"]): NamedLabel(row["name"].strip(), (row.get("color") or "").strip())
             for row in rows

@@ -141,7 +141,7 @@ def test_what_would_fail_everybody_is_refused_before_the_first_participant(tmp_p
         atlases.parse(words, "", None)
     path.write_bytes(whole)
     table.write_text("number\tname\n3\tx\n")
-    with pytest.raises(DataError, match="not a label table"):
+    with pytest.raises(DataError, match="not a label table: no column index"):
         atlases.parse(words, "", None)
 
 

@@ -473,7 +473,7 @@ def test_nuclei_take_the_names_of_their_table(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("number\tname\n1\tLeft-Thalamus\n", "not a label table .*index"),
+        ("number\tname\n1\tLeft-Thalamus\n", "not a label table: no column index"),
         ("index\tname\none\tLeft-Thalamus\n", "not a label table"),
         ("index\tname\n1\tLeft-Thalamus\n1\tRight-Thalamus\n", "1 of 2 rows repeat an index"),
         ("index\tname\n1\tclaustrum\n2\tinsula\n", "none of its names is known .claustrum, ins"),
