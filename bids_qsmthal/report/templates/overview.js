@@ -31,7 +31,8 @@ const rows = strips.map((strip) => {
   const range = document.createElement("p");
   const half = (values.length - 1) / 2;
   const middle = (values[Math.floor(half)] + values[Math.ceil(half)]) / 2;
-  range.textContent = shortest(low) + " to " + shortest(high) + ", median " + shortest(middle) + ", n = " + values.length
+  const spread = low === high ? shortest(low) : shortest(low) + " to " + shortest(high) + ", median " + shortest(middle);
+  range.textContent = spread + ", n = " + values.length
     + (strip.limit && strip.limit !== "n/a" ? "; limit: " + strip.limit : "");
   const here = document.createElement("p");
   here.className = "here";
