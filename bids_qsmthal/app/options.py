@@ -498,9 +498,8 @@ def _output_spaces(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         default=[],
         metavar="SPACE",
-        help="further spaces in which maps and masks are written: T1w, "
-        "MNI152NLin2009cAsym (1 mm), MNI152NLin2009cAsym:res-2 (2 mm; to res-4); each is "
-        "interpolated once",
+        help="also write maps and masks in these spaces: T1w (or anat), MNI152NLin2009cAsym "
+        "(1 mm), MNI152NLin2009cAsym:res-2 to :res-4 (2 to 4 mm); each is interpolated once",
     )
 
 
@@ -512,13 +511,14 @@ def _resources(parser: Parser) -> None:
         "--work_dir",
         type=Path,
         metavar="DIR",
-        help="restartable intermediate results (default: OUTPUT_DIR/../work)",
+        help="folder of intermediate results, from which a stopped run continues (default: "
+        "OUTPUT_DIR/../work)",
     )
     _option(
         group,
         "--clean-workdir",
         action="store_true",
-        help="empty it when a participant is finished",
+        help="delete a participant's work folder when the participant is finished",
     )
     _option(
         group,
@@ -578,8 +578,9 @@ def _methods(parser: Parser) -> None:
         group,
         "--preset",
         choices=tuple(PRESETS),
-        help="follow a study where it differs from the default; other options override it, and "
-        "the number by the default rules is reported as well (default: none)",
+        help="use the methods of this published study where they differ from the defaults; other "
+        "options override them, and the number by the default methods is reported as well "
+        "(default: none)",
     )
     group.add_argument(
         "--list-methods", "--list_methods", action="store_true", help="list, with citations"
