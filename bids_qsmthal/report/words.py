@@ -232,9 +232,10 @@ def _bound(found: re.Match[str]) -> str:
 
 def checks_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of checks as readers read it; the file keeps its keys."""
-    # A limit is not broken between its sign and its number.
-    limits = table["threshold"].str.replace(r" ([<>]) -?", _bound, regex=True)
-    shown = _units(table.assign(name=table["name"].map(check), threshold=limits))
+    shown = _units(table.assign(name=table["name"].map(check)))
+    if "threshold" in shown:
+        # A limit is not broken between its sign and its number.
+        shown["threshold"] = shown["threshold"].str.replace(r" ([<>]) -?", _bound, regex=True)
     return shown.rename(columns={"name": "check", "threshold": "limit", "source": "why this limit"})
 
 
