@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize
+from scipy import ndimage, optimize
 
 from bids_qsmthal.core import robust
 from bids_qsmthal.core.affine import apply
@@ -134,11 +134,11 @@ def flair_difference(
     ways: tuple[Affine, Affine] = (np.asarray(to_earlier, np.float64), np.eye(4))
     flairs = (_near(earlier.flair, frame, ways[0]), _near(later.flair, frame, ways[1]))
     scans = [_on_frame(one, frame, way) for one, way in zip(flairs, ways, strict=True)]
+    seen = (frame.data > 0) & _covered(flairs, ways, frame, box)
     slices = _Slices(flairs, to_earlier, how.thick_mm)
     # Each as through the slices of the other: a border in thick slices that lie otherwise is no
     # change.
     scans = [slices.through(scan, 1 - number) for number, scan in enumerate(scans)]
-    seen = (frame.data > 0) & (scans[0].data > 0) & (scans[1].data > 0)
     white, gray, place = _shares(earlier, later, box, frame, ways[0])
     free = seen & ~box.dilate(box.crop.cut(known.data) > 0, how.smoothing_mm * 4)
     calm = free & (white > SURE)
@@ -247,8 +247,25 @@ def _near(flair: Image, frame: Image, world: Affine) -> Image:
 
 def _on_frame(flair: Image, frame: Image, world: Affine) -> Image:
     made = resample(flair, frame, world=world, order=3)
-    inside = resample(flair.like(np.ones(flair.shape, np.float32)), frame, world=world).data > 0.5
-    return made.like(np.where(inside, np.maximum(made.data, 0), 0).astype(np.float32))
+    return made.like(np.maximum(made.data, 0))
+
+
+def _covered(
+    flairs: tuple[Image, Image], ways: tuple[Affine, Affine], frame: Image, box: BrainBox
+) -> Mask:
+    """Return where both scans are, without the slice in which either ends.
+
+    At the end of a scan interpolation takes in what is not there. What is zero, as a stripped
+    skull is, is not there either.
+    """
+    covered = np.ones(frame.shape, bool)
+    for flair, way in zip(flairs, ways, strict=True):
+        there = flair.like((flair.data > 0).astype(np.float32))
+        inside = resample(there, frame, world=way).data > 0.5
+        # Holes are fluid that is dark: only what reaches the outside is no scan.
+        inside = ndimage.binary_fill_holes(inside)
+        covered &= ~box.dilate(~inside, max(flair.grid.voxel_size_mm))
+    return covered
 
 
 def _usual(values: Volume, where: Mask) -> Mask:

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from bids_qsmthal.core.affine import lattice
+from bids_qsmthal.core.crop import between
 from bids_qsmthal.core.image import Image, resample
 from bids_qsmthal.lesions import LesionChange, VisitFlair, VisitLesions, lesion_changes
 from bids_qsmthal.lesions.flair_change import flair_difference
@@ -47,6 +48,7 @@ def visit(  # noqa: PLR0913 - what a visit may have of its own
     gain: float = 0.0,
     noise: float = NOISE,
     height: float = LESION,
+    cut: int = 0,
 ) -> VisitLesions:
     """Return a visit with lesions of some places and radii; the mask holds those that are known."""
     white, gray = _tissue()
@@ -73,6 +75,8 @@ def visit(  # noqa: PLR0913 - what a visit may have of its own
     data = resample(offset, scan).data + rng.normal(0, noise, scan.shape)
     z = np.arange(scan.shape[2]) / scan.shape[2]
     flair = scan.like((np.maximum(data, 0.0) * (1 + gain * z) * 100).astype(np.float32))
+
+    flair = between((0, 0, cut), flair.shape, flair.shape).of(flair)
 
     def on_t1w(data: np.ndarray) -> Image:
         parts = data.astype(np.float32).reshape(SHAPE[0], 2, SHAPE[1], 2, SHAPE[2], 2)
@@ -130,6 +134,19 @@ def test_a_new_lesion_is_found_whether_or_not_the_mask_has_it(thick, radius_mm) 
 def test_a_lesion_that_only_one_mask_has_is_not_new() -> None:
     earlier, later = visit(1, *OLD, known=(0,)), visit(2, *OLD, known=KNOWN)
     assert found(earlier, later) == {}
+
+
+@pytest.mark.parametrize("thick", [1, 3])
+def test_where_a_scan_ends_nothing_changed(thick: int) -> None:
+    # The first slices that one scan has lie within the brain, those of the other beyond it.
+    earlier = visit(1, *OLD, known=KNOWN, thick=thick, cut=18 // thick)
+    later = visit(2, *OLD, known=KNOWN, thick=thick, shift_mm=thick / 2)
+    assert found(earlier, later) == {}
+    assert found(later, earlier) == {}
+    made = flair_difference(earlier.scan, later.scan, later.brain, np.eye(4), known=later.mask)
+    low_mm = (made.frame.affine @ [0, 0, np.argwhere(made.white)[:, 2].min(), 1])[2]
+    # The last slice and what is sampled beside it hold a part of what is not there.
+    assert low_mm >= earlier.scan.flair.affine[2, 3] + thick
 
 
 def test_an_old_lesion_that_is_a_little_brighter_is_not_new() -> None:
