@@ -93,10 +93,10 @@ def test_a_picture_is_enlarged_and_put_back_with_the_keyboard(browser, report_fi
 def test_registration_is_switched_with_the_keyboard(browser, report_file) -> None:
     browser.open(report_file, 1280)
     shown = "document.querySelector('.layer.shown .layer-name').textContent"
-    assert browser.value(shown) == "T1w to template: T1w of the participant"
+    assert browser.value(shown) == "T1w of the participant"
     browser.value("document.querySelector('.switch').focus()")
     browser.press(" ")
-    assert browser.value(shown) == "T1w to template: template, deformed to fit"
+    assert browser.value(shown) == "template, deformed to fit"
     heights = browser.value(
         "[...document.querySelectorAll('.layer')].map(l => l.getBoundingClientRect().top)"
     )
