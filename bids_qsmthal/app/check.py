@@ -119,9 +119,11 @@ class Found:
         """What will not be measured, and for want of what."""
         if self.series is None or len(self.series.first) > 1:
             return self.plan.costs
+        apart = pipeline.SEPARATION in self.plan.stages
         return (
             *self.plan.costs,
             "one echo: no R2*, and veins are recognised by susceptibility alone",
+            *(["one echo: no paramagnetic and diamagnetic sources"] if apart else []),
         )
 
     @property

@@ -107,7 +107,10 @@ def _parsed(paths: Sequence[Path], ending: str, columns: list[str]) -> pd.DataFr
         body = body.rstrip("\n")
         # Columns are compared as a whole: a table of another version would be read into wrong ones.
         if first.rstrip("\t ") != header:
-            raise DataError(f"{path}: the columns are '{first}'; expected '{header}'.")
+            raise DataError(
+                f"{path}: the columns are '{first}'; expected '{header}'. Another version of this "
+                "program wrote it: run the participant level again with this one."
+            )
         rows = body.count("\n") + 1 if body else 0
         # Tabs of the whole body and not of each row: there may be ten thousand files, which are our
         # own.

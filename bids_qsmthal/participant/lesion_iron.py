@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_qsmthal import lesions, roi
+from bids_qsmthal.core.scan_warnings import OneEcho
 from bids_qsmthal.core.sources import OURS, Source
 from bids_qsmthal.participant import external_labels
 from bids_qsmthal.participant.pipeline import LESION_IRON
@@ -93,7 +94,7 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
         gre_to_t1w=gre_to_t1w,
         chi_ppm=like(maps.chi_ppm),
         field_ppm=like(maps.local_field_ppm(acquisition)),
-        noise_ppm=like(maps.noise_ppm),
+        noise_ppm=like(_noise_ppm(maps)),
         usable=like(maps.mask),
         veins=regions.masks["veins"],
         reference=regions.csf_reference,
@@ -111,6 +112,16 @@ def measured_lesions(  # noqa: PLR0913 - lesions, maps, regions, and the way bet
     return MeasuredLesions(
         distinct=distinct, iron=iron, table=table[[*DICTIONARY]], rim_source=source
     )
+
+
+def _noise_ppm(maps: qsm.Maps) -> qsm.Array:
+    """Return the noise of the field; infinite, as where it is not believed, with a single echo.
+
+    The phase offset is then in the field, and can look like a rim or hide one.
+    """
+    if any(isinstance(warning, OneEcho) for warning in maps.warnings):
+        return np.full_like(maps.noise_ppm, np.inf)
+    return maps.noise_ppm
 
 
 def _rims(
@@ -239,8 +250,8 @@ DICTIONARY: Mapping[str, Any] = {
             Rim.PRESENT.value: "has one",
             Rim.ABSENT.value: "none is seen, and one would be (rim_visible_ppb)",
             Rim.NOT_ASSESSED.value: (
-                "none is seen, but none would be: too small, too thin, or too little of it in the "
-                "map"
+                "none is seen, but none would be: too small, too thin, too little of it in the "
+                "map, or a single echo"
             ),
         },
     },

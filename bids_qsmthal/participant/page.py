@@ -18,8 +18,9 @@ from bids_qsmthal.core.decision import Decision
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import LATERAL_VENTRICLE, THALAMUS
 from bids_qsmthal.core.scan_warnings import NoGradientEcho, ScanWarning, ThalamusUnknown
-from bids_qsmthal.participant import measures, methods, quality, radiology
+from bids_qsmthal.participant import measures, methods, quality, radiology, separated
 from bids_qsmthal.participant.lesion_iron import Rim
+from bids_qsmthal.participant.pipeline import SEPARATION
 from bids_qsmthal.report import sentences
 
 if TYPE_CHECKING:
@@ -87,13 +88,25 @@ def contents(  # noqa: PLR0913 - what came of each kind of scan
         ),
         versions={"bids_qsmthal": __version__, **package_versions()},
         sources={key: str(source) for key, source in structural.sources.items()},
-        stages=plan.outcomes,
+        stages=_outcomes(plan, susceptibility),
         command=settings.shown_command,
         scanned_on=visits.scanned_on(session),
         inputs=session.inputs,
         links=(("Group", "group/group.html"),) if "group" in settings.levels else (),
         among=f"group/quality.html#{session.name}",
     )
+
+
+def _outcomes(plan: Plan, susceptibility: Susceptibility | None) -> tuple[tuple[str, str], ...]:
+    """Return title of every stage, and ``done`` or why it was left out.
+
+    A plan is made from the names of files. What the maps lack for a separation shows in them alone.
+    """
+    planned = SEPARATION in plan.stages
+    if susceptibility is None or susceptibility.separated is not None or not planned:
+        return plan.outcomes
+    lack = separated.lacking(susceptibility.maps, susceptibility.regions)
+    return tuple((dict(plan.outcomes) | {SEPARATION.title: f"left out, {lack}"}).items())
 
 
 def with_atlases(

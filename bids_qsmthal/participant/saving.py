@@ -112,7 +112,9 @@ def save_gradient_echo(
             methods |= {key: methods[key] | how for key in ("paramagnetic", "diamagnetic")}
         save_susceptibility(session, gre, methods, out)
         rules = image_methods.with_makers(image_methods.regions(settings), makers)
-        _save_regions(gre, rules, _uris(session, gre.signal.series.paths), out)
+        # Without a mask of lesions that on the scan is empty, which would look like a finding.
+        unknown = frozenset() if structural.lesion_mask is not None else frozenset({"lesions"})
+        _save_regions(gre, rules, _uris(session, gre.signal.series.paths), out, unknown=unknown)
         if gre.lesions is not None:
             _save_lesions(session, gre.lesions, rules, out)
 
@@ -285,12 +287,18 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _save_regions(
-    susceptibility: Susceptibility, methods: Methods, sources: Sequence[str], out: Derivatives
+    susceptibility: Susceptibility,
+    methods: Methods,
+    sources: Sequence[str],
+    out: Derivatives,
+    *,
+    unknown: frozenset[str],
 ) -> None:
+    """Save the masks on the scan but for those whose content nobody knows."""
     regions = susceptibility.regions
     if regions is None:
         return
-    masks = regions.masks
+    masks = {name: mask for name, mask in regions.masks.items() if name not in unknown}
     contents: list[Content] = [
         ("deepgray_gre", masks.get("deepgray"), np.int16),
         ("thalamus", masks["thalamus"], np.uint8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -79,6 +80,25 @@ class Separated:
     r2: Source | None = None
 
 
+class Lack(StrEnum):
+    """Why sources cannot be separated, which only the maps show; the value is how it is told."""
+
+    R2STAR = "R2* needs two or more echoes"
+    CSF = "no CSF was found, so their zero is not known"
+
+
+def lacking(maps: qsm.Maps, regions: roi.RegionResults | None) -> Lack | None:
+    """Return what the maps of a scan lack for a separation; ``None`` where they have all."""
+    if not maps.r2star_hz.any():
+        return Lack.R2STAR
+    return None if _fluid(maps, regions).any() else Lack.CSF
+
+
+def _fluid(maps: qsm.Maps, regions: roi.RegionResults | None) -> Mask:
+    """Return the CSF whose susceptibility is the zero of both sources."""
+    return maps.csf_mask if regions is None else regions.csf_reference.data > 0
+
+
 def separate(
     maps: qsm.Maps,
     regions: roi.RegionResults | None,
@@ -90,13 +110,11 @@ def separate(
     """Return the sources; ``None`` where nobody asked, or R2* or the place of CSF is not known."""
     if settings.separation is None:
         return None
-    if not maps.r2star_hz.any():
-        log.warning("Sources are not separated: R2* needs two or more echoes.")
+    lack = lacking(maps, regions)
+    if lack is not None:
+        log.warning("Sources are not separated: %s.", lack)
         return None
-    fluid = maps.csf_mask if regions is None else regions.csf_reference.data > 0
-    if not fluid.any():
-        log.warning("Sources are not separated: no CSF was found, so their zero is not known.")
-        return None
+    fluid = _fluid(maps, regions)
     decay = separation.Decay(
         r2star_hz=maps.r2star_hz,
         total_field_hz=maps.total_field_hz,

@@ -243,13 +243,13 @@ LESION_COLUMNS = {
     "id": "lesion",
     "location": "location",
     "volume_mm3": "volume (mm3)",
-    "diameter_mm": "diameter (mm)",
     "chi_relative_nawm_ppb": "relative to NAWM (ppb)",
     "chi_relative_nawm_ppb_se": "standard error (ppb)",
     "chi_relative_csf_ppb": "relative to CSF (ppb)",
     "r2star_hz": "R2* (1/s)",
     "rim": "rim",
     "rim_probability": "probability of a rim",
+    "rim_visible_ppb": "a rim would be seen from (ppb)",
 }
 """What a reader of the page asks about a lesion, by the columns of the file. All of them would
 not fit on a printed page."""

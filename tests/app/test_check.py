@@ -255,6 +255,20 @@ def test_a_dry_run_names_stages_and_files_and_writes_nothing(
 
 
 @pytest.mark.slow
+def test_a_dry_run_does_not_promise_sources_of_one_echo(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("2", "3", "4"):
+        for path in (study / "sub-01" / "anat").glob(f"*echo-{name}_*"):
+            path.unlink()
+    run = [str(study), str(tmp_path / "out"), "participant", "--dry-run"]
+    lack = "one echo: no paramagnetic and diamagnetic sources"
+    for asked, told in (([], 0), (["--separation", "r2star"], 1)):
+        assert main([*run, *asked]) == 0
+        assert capsys.readouterr().out.count(lack) == told
+
+
+@pytest.mark.slow
 def test_what_is_brought_takes_the_place_of_its_stage(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

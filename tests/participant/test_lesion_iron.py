@@ -16,6 +16,7 @@ from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile
 from bids_qsmthal.core.grid import Grid
 from bids_qsmthal.core.image import Image
+from bids_qsmthal.core.scan_warnings import OneEcho, ScanWarning
 from bids_qsmthal.core.sources import EDITED, OURS
 from bids_qsmthal.participant import lesion_iron
 from bids_qsmthal.participant.kept_results import KeptResults
@@ -65,7 +66,7 @@ def structural() -> Any:
     )
 
 
-def maps() -> Any:
+def maps(warnings: tuple[ScanWarning, ...] = ()) -> Any:
     """A rim of 60 ppb in the first, 40 ppb throughout the second, the third plain."""
     chi = np.random.default_rng(5).normal(-20, 2, SHAPE)
     chi[ball(1, 6) & ~ball(1, 4.2)] += 60
@@ -84,7 +85,7 @@ def maps() -> Any:
         csf_mask=np.zeros(SHAPE, bool),
         quality={},
         converged=True,
-        warnings=(),
+        warnings=warnings,
         offset="",
         noise_ppm=np.full(SHAPE, 0.002, np.float32),
         sound=np.ones(SHAPE, bool),
@@ -92,7 +93,11 @@ def maps() -> Any:
 
 
 def measured(
-    structural: Any, external: dict[str, External], *, runs: bool = True
+    structural: Any,
+    external: dict[str, External],
+    *,
+    runs: bool = True,
+    warnings: tuple[ScanWarning, ...] = (),
 ) -> MeasuredLesions | None:
     def run(_: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
@@ -102,7 +107,7 @@ def measured(
     reference[60:] = True
     regions = SimpleNamespace(masks={"veins": image(nothing)}, csf_reference=image(reference))
     return lesion_iron.measured_lesions(
-        *(structural, maps(), regions, AFFINE),
+        *(structural, maps(warnings), regions, AFFINE),
         acquisition=SCAN,
         settings=SimpleNamespace(rims=roi.RimRule()),
         runner=SimpleNamespace(runs=lambda _: runs, run=run),
@@ -165,6 +170,26 @@ def test_the_mask_of_a_reader_rejects_and_confirms(structural: Any) -> None:
     rows = {(one["measure"], one["region"]): one for one in lesion_iron_rows(found, OURS)}
     assert rows["rim_count", "lesion"]["source"] == "manual edit"
     assert rows["lesion_count_distinct", "lesion"]["source"] == "bids_qsmthal"
+
+
+def test_a_single_echo_shows_no_rim_but_susceptibility_and_what_a_reader_marks(
+    structural: Any,
+) -> None:
+    found = measured(structural, {}, warnings=(OneEcho(),))
+    assert found is not None
+    assert set(found.table["rim"]) == {Rim.NOT_ASSESSED}
+    assert found.table["chi_relative_nawm_ppb"].notna().all()
+    assert values(found)["rim_count", "lesion"] is None
+    drawn = image((ball(3, 6) & ~ball(3, 5)).astype(np.uint8))
+    external = {"rim": External(ExternalFile(Path("rim.nii.gz"), EDITED), drawn)}
+    marked = measured(structural, external, warnings=(OneEcho(),))
+    assert marked is not None
+    assert by_place(marked)["rim"].to_dict() == {
+        1: Rim.NOT_ASSESSED,
+        2: Rim.NOT_ASSESSED,
+        3: Rim.PRESENT,
+        4: Rim.NOT_ASSESSED,
+    }
 
 
 def test_a_lesion_that_would_show_no_rim_is_not_called_one_without() -> None:

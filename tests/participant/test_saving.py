@@ -7,6 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 from bids_qsmthal import participant
 from bids_qsmthal.bids.dataset import Session
@@ -14,6 +15,7 @@ from bids_qsmthal.bids.derivatives import Derivatives
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.labels import FOUND
 from bids_qsmthal.participant import label_tables, saving
+from bids_qsmthal.settings import Resources, Settings
 
 
 def test_outputs_stay_in_the_world_of_their_scan(tmp_path: Path) -> None:
@@ -60,3 +62,36 @@ def test_no_cell_of_a_table_is_empty(tmp_path: Path) -> None:
     saving.save_tables(checks, checks, run, out)
     lines = (out.folder / "sub-01_desc-qsmthal_quality.tsv").read_text().splitlines()
     assert lines[1].split("\t") == ["snr", "30.0", "n/a", "n/a"]
+
+
+@pytest.mark.parametrize("sought", [True, False])
+def test_lesions_that_nobody_sought_are_no_empty_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sought: bool
+) -> None:
+    monkeypatch.setattr(saving, "save_susceptibility", lambda *_: None)
+    scan = tmp_path / "sub-01_echo-1_MEGRE.nii.gz"
+    nothing = Image(np.zeros((4, 4, 4), np.uint8), np.eye(4))
+    regions = SimpleNamespace(
+        masks=dict.fromkeys(("thalamus", "reference", "veins", "lesions"), nothing),
+        sensitivity=pd.DataFrame(),
+    )
+    series = SimpleNamespace(paths=(scan,))
+    gre: Any = SimpleNamespace(
+        regions=regions, separated=None, lesions=None, signal=SimpleNamespace(series=series)
+    )
+    structural: Any = SimpleNamespace(sources={}, lesion_mask=nothing if sought else None)
+    settings = Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path / "out",
+        work_dir=tmp_path / "work",
+        resources=Resources(cores=1, threads=1, memory_bytes=2**30),
+    )
+    out = Derivatives(
+        output_dir=tmp_path / "out",
+        entities=(("sub", "01"),),
+        gre_entities=(),
+        references={"MEGRE": "bids:raw:sub-01_echo-1_MEGRE.nii.gz"},
+    )
+    saving.save_gradient_echo(Session(tmp_path, "01"), gre, structural, settings, out)
+    assert (out.folder / "sub-01_space-MEGRE_label-vein_mask.nii.gz").exists()
+    assert (out.folder / "sub-01_space-MEGRE_label-lesion_mask.nii.gz").exists() == sought

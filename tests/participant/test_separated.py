@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_qsmthal.bids.dataset import Session
+from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile, files, read
 from bids_qsmthal.core import nifti
 from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import OURS, dataset
+from bids_qsmthal.participant import page
 from bids_qsmthal.participant.measures import source_rows
 from bids_qsmthal.participant.pipeline import SEPARATION, plan, requested
 from bids_qsmthal.participant.separated import (
@@ -231,6 +232,22 @@ def test_one_echo_and_no_wish_give_no_sources(caplog: pytest.LogCaptureFixture) 
     assert not caplog.messages
     assert separate(maps_of(0.0), None, scan_of({}), settings=asked, runner=RUNNER) is None
     assert "R2* needs two or more echoes" in caplog.text
+
+
+def test_the_page_calls_no_stage_done_whose_maps_are_missing(tmp_path: Path) -> None:
+    session = Session(root=tmp_path, subject="01", gre=GreFiles((), (tmp_path / "sub-01_part-phase_MEGRE.nii",)))
+    planned = plan(session, {}, requested(settings_of(R2StarSeparation())))
+    assert dict(planned.outcomes)[SEPARATION.title] == "done"
+
+    def told(maps: Any, found: Any = None) -> tuple[str, str]:
+        scan: Any = SimpleNamespace(maps=maps, regions=None, separated=found)
+        return page._outcomes(planned, scan)[-1]
+
+    one_echo, no_fluid = maps_of(0.0), maps_of(20.0)
+    no_fluid.csf_mask[:] = False
+    assert told(one_echo) == (SEPARATION.title, "left out, R2* needs two or more echoes")
+    assert told(no_fluid)[1].startswith("left out, no CSF was found")
+    assert told(maps_of(20.0), "sources") == planned.outcomes[-1]
 
 
 def test_a_rim_of_deep_gray_is_left_out() -> None:

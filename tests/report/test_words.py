@@ -1,6 +1,7 @@
 import pandas as pd
 
 from bids_qsmthal.participant import measures
+from bids_qsmthal.participant.lesion_iron import DICTIONARY
 from bids_qsmthal.report import words
 from bids_qsmthal.roi import LIMITS
 
@@ -50,6 +51,9 @@ def test_the_page_asks_of_a_lesion_what_fits_on_paper_and_the_file_keeps_all() -
     assert shown.to_dict("records") == [{"lesion": 1, "R2* (1/s)": 20.0, "rim": "absent"}]
     assert list(table) == ["id", "x_mm", "rim", "r2star_hz"]
     assert len(words.LESION_COLUMNS) <= 10
+    # What is not assessed is told by it.
+    assert "rim_visible_ppb" in words.LESION_COLUMNS
+    assert set(words.LESION_COLUMNS) <= set(DICTIONARY)
 
 
 def test_a_limit_is_not_broken_and_has_the_minus_of_its_value() -> None:
