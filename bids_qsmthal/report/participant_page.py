@@ -364,8 +364,8 @@ def _lesion_iron(report: ParticipantReport, iron: LesionIronMaps) -> list[Block 
             "Lesions one by one",
             iron.table,
             "Susceptibility is relative to normal-appearing white matter (NAWM) and to the CSF "
-            "reference. A rim would be seen from: its least susceptibility; n/a where none of up to 150 "
-            "ppb would be seen. The saved file has more columns.",
+            "reference. A rim would be seen from: its least susceptibility; n/a where none of up "
+            "to 150 ppb would be seen. The saved file has more columns.",
             f"{report.stem}_desc-qsmthal_lesions",
             folded=True,
             shown=words.lesion_table(iron.table),

@@ -124,7 +124,8 @@ def test_one_kind_alone_makes_no_section(tmp_path: Path) -> None:
 def test_a_table_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / f"sub-a{finished.LESIONS}"
     path.write_text("id\tgroup\n1\t1\n")
-    with pytest.raises(DataError, match=r"sub-a_desc-qsmthal_lesions\.tsv: the columns are.*level again"):
+    told = r"sub-a_desc-qsmthal_lesions\.tsv: the columns are.*run the participant level again"
+    with pytest.raises(DataError, match=told):
         lesion_iron.of_participants([path], scans(a="sub-a"))
 
 

@@ -235,7 +235,8 @@ def test_one_echo_and_no_wish_give_no_sources(caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_page_calls_no_stage_done_whose_maps_are_missing(tmp_path: Path) -> None:
-    session = Session(root=tmp_path, subject="01", gre=GreFiles((), (tmp_path / "sub-01_part-phase_MEGRE.nii",)))
+    echoes = GreFiles((), (tmp_path / "sub-01_part-phase_MEGRE.nii",))
+    session = Session(root=tmp_path, subject="01", gre=echoes)
     planned = plan(session, {}, requested(settings_of(R2StarSeparation())))
     assert dict(planned.outcomes)[SEPARATION.title] == "done"
 
