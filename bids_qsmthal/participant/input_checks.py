@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-MAY_BE_EMPTY = frozenset({"lesion", "lesion_add", "lesion_remove", "enhancing", "vein"})
+MAY_BE_EMPTY = frozenset({"lesion", "lesion_add", "lesion_remove", "enhancing", "vein", "rim"})
 """What a healthy participant has none of."""
 
 HEAD_MM = (80.0, 1000.0)

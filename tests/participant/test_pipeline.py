@@ -22,6 +22,7 @@ from bids_qsmthal.bids.dataset import GreFiles, Session
 from bids_qsmthal.bids.external import External, ExternalFile
 from bids_qsmthal.bids.products import PRODUCTS, REPLACEABLE
 from bids_qsmthal.core import nifti
+from bids_qsmthal.core.errors import DataError
 from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.sources import EDITED, Source, dataset
 from bids_qsmthal.participant import input_checks, pipeline
@@ -399,3 +400,25 @@ def test_scans_that_nobody_asked_for_are_no_loss(
     assert made.costs == ()
     reasons = {one.reason for one in made.left_out} - {LeftOutReason.CARRIED_OVER}
     assert reasons == {LeftOutReason.UNWANTED}
+
+
+@pytest.mark.parametrize(("ending", "sound"), [("label-rim_mask", True), ("dseg", False)])
+def test_a_reader_may_reject_the_only_rim(
+    tmp_path: Path, settings: Settings, ending: str, *, sound: bool
+) -> None:
+    """An empty mask of rims says that there is none; empty labels of the thalamus say nothing."""
+    tiny.write_dataset(tmp_path, "sub-01")
+    anat = tmp_path / "bids" / "sub-01" / "anat"
+    gre = GreFiles((), tuple(sorted(anat.glob("*MEGRE.nii.gz"))))
+    session = Session(tmp_path / "bids", "01", gre=gre)
+    first = nifti.load(gre.paths[0])
+    name = f"sub-01_space-MEGRE_{'desc-thalamus_' if not sound else ''}{ending}.nii.gz"
+    edit = tmp_path / "out" / "edits" / "sub-01" / "anat" / name
+    phantom.write(edit, first.like(np.zeros(first.shape, np.uint8)))
+    files = external.files(session, {}, tmp_path / "out")
+    assert len(files) == 1
+    if sound:
+        assert "rim" in input_checks.read(session, settings, files).external
+    else:
+        with pytest.raises(DataError, match="no label lies within"):
+            input_checks.read(session, settings, files)
