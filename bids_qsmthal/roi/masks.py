@@ -57,6 +57,9 @@ class RegionSettings:
     calibrated_background
         The background removal of that chain. Where another was chosen, how far it moves the number
         counts as error, too.
+    nucleus_share
+        Error of a nucleus (other than the thalamus) as a share of how far it stands out from the
+        brain. NUCSHARE_DOC
     """
 
     reference: ReferenceRule = field(default_factory=ReferenceRule)
@@ -66,6 +69,7 @@ class RegionSettings:
     confidence: float = 0.95
     method_sd_ppb: ChainError = field(default_factory=ChainError)
     calibrated_background: str = "joint"
+    nucleus_share: float = 0.06
 
 
 class MaskSource(StrEnum):

@@ -70,14 +70,23 @@ def measures(
     for key, measured in by_region.items():
         numbers = _absolute(measured, by_region["brain", "n/a"].chi_ppb.value)
         if key[0] not in REFERENCES:
-            error = standard_error(key, by_region, method_sd_ppb=method_sd_ppb)
+            error = standard_error(
+                key,
+                by_region,
+                method_sd_ppb=method_sd_ppb,
+                nucleus_share=settings.nucleus_share,
+            )
             numbers += _relative(key, by_region, error, settings.confidence)
         rows += [_row(measured, *number) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def standard_error(
-    key: tuple[str, str], by_region: ByRegion, *, method_sd_ppb: tuple[float, float]
+    key: tuple[str, str],
+    by_region: ByRegion,
+    *,
+    method_sd_ppb: tuple[float, float],
+    nucleus_share: float,
 ) -> float:
     """Return the standard error (ppb) of a region against the CSF reference.
 
@@ -90,7 +99,10 @@ def standard_error(
       which is what a slow error of the background field looks like;
     - what no image of one scan shows (``method_sd_ppb``: one side, both together);
     - if another background removal was chosen than that for which the last is known, how far the
-      choice moves the number.
+      choice moves the number;
+    - for other regions than the thalamus, a share (``nucleus_share``) of how far they stand out
+      from the brain: of their contrast an outline beside the true one, and a map that smooths, lose
+      a part.
 
     The thalamus is averaged as a whole, so that its unevenness and a difference of its sides are
     no error. Smaller regions are parts whose borders are uncertain: both count as error there.
@@ -111,6 +123,9 @@ def standard_error(
     # Without split echoes the unevenness of the region stands in for its noise, on the safe side.
     if name != "thalamus" or own.noise_ppb is None:
         parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, by_region)]
+    if name != "thalamus":
+        contrast_ppb = own.chi_ppb.value - by_region["brain", "n/a"].chi_ppb.value
+        parts.append(nucleus_share * contrast_ppb)
     # A part that cannot be estimated, such as the standard error of a single voxel, is NaN and adds
     # nothing; the error of the method is always there.
     return float(np.sqrt(np.nansum(np.square(parts))))

@@ -43,11 +43,13 @@ def values(chi_ppb: float, error: float, noise: float) -> RegionValues:
 
 REFERENCE_SD, NOISE_OWN, NOISE_REFERENCE = 0.8, 0.3, 0.4
 METHOD_SD_PPB = (1.7, 1.1)
+PARTS = {"method_sd_ppb": METHOD_SD_PPB, "nucleus_share": 0.1}
+BRAIN_PPB = -3.0
 
 
 @pytest.fixture
 def found():
-    made = {}
+    made = {("brain", "n/a"): values(BRAIN_PPB, 0.0, 0.0)}
     for side, own, zero in (("L", -20.0, 4.0), ("R", -26.0, 7.0), ("LR", -23.0, 5.5)):
         made["thalamus", side] = made["caudate", side] = values(own, 2.0, NOISE_OWN)
         made["csf_reference", side] = values(zero, REFERENCE_SD, NOISE_REFERENCE)
@@ -60,16 +62,19 @@ def test_the_error_of_a_thalamus_is_the_root_of_the_sum_of_its_parts(
 ) -> None:
     """The reference is one for all: half of how far its sides (4 and 7 ppb) disagree."""
     parts = [REFERENCE_SD, (7.0 - 4.0) / 2, method_sd, np.hypot(NOISE_OWN, NOISE_REFERENCE)]
-    error = standard_error(("thalamus", side), found, method_sd_ppb=METHOD_SD_PPB)
+    error = standard_error(("thalamus", side), found, **PARTS)
     assert error == pytest.approx(np.sqrt(np.sum(np.square(parts))))
 
 
-@pytest.mark.parametrize(("side", "factor"), [("L", 2**0.5), ("R", 2**0.5), ("LR", 2.0)])
-def test_sides_that_disagree_by_d_err_by_d_over_root_two_each_and_d_over_two_together(
-    found, side: str, factor: float
+@pytest.mark.parametrize(
+    ("side", "factor", "value"), [("L", 2**0.5, -20.0), ("R", 2**0.5, -26.0), ("LR", 2.0, -23.0)]
+)
+def test_a_nucleus_errs_with_its_sides_and_with_what_it_stands_out_from_the_brain(
+    found, side: str, factor: float, value: float
 ) -> None:
-    """Independent errors s of each side: d has s root 2, the mean of both s over root 2."""
-    whole = standard_error(("thalamus", side), found, method_sd_ppb=METHOD_SD_PPB)
-    part = standard_error(("caudate", side), found, method_sd_ppb=METHOD_SD_PPB)
+    """Sides with independent errors s differ by d, s root 2; the mean of both errs by d / 2."""
+    whole = standard_error(("thalamus", side), found, **PARTS)
+    part = standard_error(("caudate", side), found, **PARTS)
     own = part**2 - whole**2
-    assert own == pytest.approx(2.0**2 + (6.0 / factor) ** 2)
+    contrast = 0.1 * (value - BRAIN_PPB)
+    assert own == pytest.approx(2.0**2 + (6.0 / factor) ** 2 + contrast**2)

@@ -66,6 +66,9 @@ def test_one_voxel_has_a_mean_and_no_error():
     assert np.isnan(found.standard_error)
 
 
+NO_METHOD = {"method_sd_ppb": (0, 0), "nucleus_share": 0.0}
+
+
 def _place(name, side):
     return MeasuredRegion(
         name, side, np.empty((0, 0, 0), dtype=bool), 0, "QSM", MaskSource.SEGMENTATION
@@ -88,19 +91,21 @@ def _found(noise=(0.3, 0.4), means=(0.0, 0.0), *, uneven=3.0):
 
 @pytest.mark.parametrize(("side", "method"), [("L", 1.5), ("LR", 1.2)])
 def test_noise_reference_and_method_add_up_and_anatomy_is_no_error(side, method):
-    found = standard_error(("thalamus", side), _found(), method_sd_ppb=(1.5, 1.2))
+    found = standard_error(
+        ("thalamus", side), _found(), method_sd_ppb=(1.5, 1.2), nucleus_share=0.0
+    )
 
     assert found == pytest.approx(np.sqrt(0.3**2 + 0.4**2 + 0.2**2 + method**2))
 
 
 def test_noise_over_the_whole_head_shows_in_the_difference_of_the_means():
-    found = standard_error(("thalamus", "LR"), _found(means=(1.0, -3.0)), method_sd_ppb=(0, 0))
+    found = standard_error(("thalamus", "LR"), _found(means=(1.0, -3.0)), **NO_METHOD)
 
     assert found == pytest.approx(np.hypot(4.0, 0.2))
 
 
 def test_without_split_echoes_what_varies_in_the_thalamus_counts_as_error():
-    found = standard_error(("thalamus", "LR"), _found(noise=None), method_sd_ppb=(0, 0))
+    found = standard_error(("thalamus", "LR"), _found(noise=None), **NO_METHOD)
 
     assert found == pytest.approx(np.hypot(3.0, 0.2))
 
@@ -110,7 +115,7 @@ def test_what_another_background_removal_moves_counts_as_error():
     for name, value in (("thalamus", -17.0), ("csf_reference", -21.0)):
         found[name, "LR"] = replace(found[name, "LR"], calibrated_ppb=value)
 
-    error = standard_error(("thalamus", "LR"), found, method_sd_ppb=(0, 0))
+    error = standard_error(("thalamus", "LR"), found, **NO_METHOD)
 
     # Thalamus less reference is 0 as chosen, 4 with the removal whose error is known.
     assert error == pytest.approx(np.sqrt(0.3**2 + 0.4**2 + 0.2**2 + 4.0**2))
