@@ -50,7 +50,8 @@ DICTIONARY: dict[str, Any] = {
             "chi_median": "its median over voxels",
             "chi_relative_csf": "mean chi(region) - mean chi(CSF reference); larger = more iron",
             "chi_relative_csf_se": "standard error of chi_relative_csf: noise of this scan, its "
-            "CSF reference, and the error of the method by voxel size and noise; it does not "
+            "CSF reference, and the error of the method by voxel size and noise, in other regions "
+            "than the thalamus also by how far they stand out from the brain; it does not "
             "include what changes when a person is scanned again (limits of agreement of two "
             "scans are about 7 ppb to either side: Dimov 2022, doi 10.1111/jon.12923)",
             "chi_relative_csf_ci_low": "lower end of the 95 % interval of that error",
