@@ -59,7 +59,8 @@ class RegionSettings:
         counts as error, too.
     nucleus_share
         Error of a nucleus (other than the thalamus) as a share of how far it stands out from the
-        brain. NUCSHARE_DOC
+        brain, on top of the other parts: the maximum likelihood of five label heads (.058), which
+        held in others (docs/anatomy.md).
     """
 
     reference: ReferenceRule = field(default_factory=ReferenceRule)
