@@ -23,18 +23,19 @@ if TYPE_CHECKING:
     from bids_qsmthal.roi.regions import Regions
     from bids_qsmthal.roi.transfer import Transfer
 
-CORE_DEPTHS_MM = (0.5, 0.25, 0.0)
-"""How deep a voxel must lie in a nucleus to be measured; less where too few would remain.
+MINIMUM_VOXELS = 10
+"""A small nucleus keeps its rim if fewer voxels than this would remain."""
+
+CORES_MM = ((0.75, 30), (0.5, MINIMUM_VOXELS), (0.25, MINIMUM_VOXELS), (0.0, MINIMUM_VOXELS))
+"""How deep (mm) a voxel must lie in a nucleus to be measured, where so many voxels lie as deep.
 
 An outline in voxels of 1 mm is half a millimetre uncertain, and what is beside a nucleus rich in
-iron differs from it by 100 ppb.
+iron differs from it by 100 ppb. Settled on five label heads and held against five others
+(docs/anatomy.md); only large nuclei have enough voxels for the deepest.
 """
 
 CORE_SHARE = 0.9
 """Share of a voxel that a nucleus must fill where too few lie inside as a whole."""
-
-MINIMUM_VOXELS = 10
-"""A small nucleus keeps its rim if fewer voxels than this would remain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +111,9 @@ def _core(inner: Mask, index: int, carried: Transfer, source: Image, gre_to_t1w:
     """
     label = source.like(np.asarray(source.data) == index)
     depth_mm = least_depth_mm(label, carried.labels, world=gre_to_t1w)
-    for depth in CORE_DEPTHS_MM:
+    for depth, enough in CORES_MM:
         core = inner & (depth_mm >= depth)
-        if core.sum() >= MINIMUM_VOXELS:
+        if core.sum() >= enough:
             return np.asarray(core)
     return np.asarray(inner & (carried.fraction(index) >= CORE_SHARE))
 
@@ -120,7 +121,7 @@ def _core(inner: Mask, index: int, carried: Transfer, source: Image, gre_to_t1w:
 def small_cores(regions: Regions, known: Segmentation) -> Iterator[tuple[str, str, Mask, Mask]]:
     """Yield name, side, label and core of each small nucleus that no label of FreeSurfer shows.
 
-    The core is what lies inside (``CORE_DEPTHS_MM``), outside of lesions. These nuclei are thinner
+    The core is what lies inside (``CORES_MM``), outside of lesions. These nuclei are thinner
     than two voxels of a coarse scan, and their neighbours differ by 100 ppb: a rim would be
     measured, not the nucleus.
     """

@@ -6,7 +6,7 @@ from bids_qsmthal.core.image import Image
 from bids_qsmthal.core.scan_warnings import NucleiUnresolved
 from bids_qsmthal.report import sentences
 from bids_qsmthal.roi import Segmentation, transfer
-from bids_qsmthal.roi.measured_regions import MINIMUM_VOXELS, _small, unresolved
+from bids_qsmthal.roi.measured_regions import MINIMUM_VOXELS, _core, _small, unresolved
 from bids_qsmthal.roi.regions import Regions
 
 NAMES = {6: "Left-Red-Nucleus", 8: "Left-Subthalamic-Nucleus", 26: "Right-Red-Nucleus"}
@@ -93,3 +93,30 @@ def test_labels_of_another_program_go_before_the_atlas():
     found = {one.name for one in _small(regions, known({201: "Left-Red-Nucleus"}), "m")}
 
     assert found == {"subthalamic_nucleus"}
+
+
+def depths_of_cube(edge_mm: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels measured in a cube, and how deep each voxel of 1.2 mm lies in it."""
+    fine = np.eye(4)
+    cube = np.zeros((30, 30, 30), np.uint8)
+    cube[8 : 8 + edge_mm, 8 : 8 + edge_mm, 8 : 8 + edge_mm] = 6
+    chi = Image(np.zeros((25, 25, 25), np.float32), np.diag([1.2, 1.2, 1.2, 1.0]))
+    label = Image(cube, fine)
+    carried = transfer.labels(label, chi, world=fine)
+    core = _core(np.ones(chi.shape, bool), 6, carried, label, fine)
+    return core, transfer.least_depth_mm(label.like(cube == 6), chi, world=fine)
+
+
+def test_a_large_nucleus_is_measured_three_quarters_of_a_millimetre_inside():
+    core, depth_mm = depths_of_cube(8)
+
+    assert ((depth_mm >= 0.5) & (depth_mm < 0.75)).any()
+    np.testing.assert_array_equal(core, depth_mm >= 0.75)
+
+
+def test_a_nucleus_with_fewer_than_thirty_voxels_there_is_measured_half_a_millimetre_inside():
+    core, depth_mm = depths_of_cube(6)
+
+    assert MINIMUM_VOXELS <= (depth_mm >= 0.5).sum()
+    assert MINIMUM_VOXELS <= (depth_mm >= 0.75).sum() < min(30, (depth_mm >= 0.5).sum())
+    np.testing.assert_array_equal(core, depth_mm >= 0.5)
