@@ -117,6 +117,6 @@ def test_a_large_nucleus_is_measured_three_quarters_of_a_millimetre_inside():
 def test_a_nucleus_with_fewer_than_thirty_voxels_there_is_measured_half_a_millimetre_inside():
     core, depth_mm = depths_of_cube(6)
 
-    assert MINIMUM_VOXELS <= (depth_mm >= 0.5).sum()
+    assert (depth_mm >= 0.5).sum() >= MINIMUM_VOXELS
     assert MINIMUM_VOXELS <= (depth_mm >= 0.75).sum() < min(30, (depth_mm >= 0.5).sum())
     np.testing.assert_array_equal(core, depth_mm >= 0.5)
