@@ -1,7 +1,7 @@
 """Lesions that changed between two visits, from the difference of their FLAIR and its noise.
 
 Two segmentations differ at every border, and a small lesion is above the threshold of one and below
-that of the other. Here both FLAIR are brought to one grid and one intensity, and their difference
+that of the other. Here both FLAIR are put on one grid and one intensity, and their difference
 is compared with its own noise (statistical detection of change: Bosc et al. 2003, NeuroImage
 20:643-656): the noise of the two scans and, at borders, what a small misregistration and the place
 of thick slices make of them. All are learnt from the difference itself, in tissue of which most did

@@ -43,7 +43,7 @@ class VisitLesions:
     mask, brain
         Everything that is lesion, and the brain.
     scan
-        FLAIR and tissue; ``None`` where the mask was not found in this FLAIR, but brought or
+        FLAIR and tissue; ``None`` where the mask was not found in this FLAIR, but supplied or
         corrected by somebody.
     """
 
@@ -150,14 +150,14 @@ def _by_flair(
     return later.mask.like(box.paste(made))
 
 
-def _large(mask: NDArray[np.bool_], grid: Image) -> NDArray[np.bool_]:
+def _large(mask: NDArray[np.bool_], frame: Image) -> NDArray[np.bool_]:
     """Return the parts that are as large as a lesion."""
     labels, count = components(mask)
     kept = np.zeros(count + 1, bool)
     smallest_mm = FlairLesions().minimum_extent_mm
     for number, crop in around_each(labels):
         part = labels[crop.slices] == number
-        kept[number] = large_enough(part, grid.grid.voxel_size_mm, smallest_mm)
+        kept[number] = large_enough(part, frame.grid.voxel_size_mm, smallest_mm)
     large: NDArray[np.bool_] = kept[labels]
     return large
 

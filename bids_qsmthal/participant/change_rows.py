@@ -35,7 +35,7 @@ DICTIONARY: Mapping[str, Any] = {
             "new_volume": "their volume at the later visit",
             "enlarged_count": "number of lesions that are larger than at the earlier visit; n/a "
             "where the FLAIR of both visits could not be compared and no reader rated the lesions",
-            "shrunk_count": "number of lesions that a reader called smaller, likewise",
+            "shrunk_count": "number of lesions that are smaller; n/a in the same cases",
             "vanished_count": "number of lesions of the earlier visit that the later one does not "
             "show",
             "vanished_volume": "their volume at the earlier visit",
@@ -74,8 +74,8 @@ DICTIONARY: Mapping[str, Any] = {
     "reliable": {
         "Description": "Whether the 95 % interval of the change does not include zero.",
         "Levels": {
-            "yes": "it does",
-            "no": "it does not",
+            "yes": "the interval does not include zero",
+            "no": "the interval includes zero",
             "n/a": "not known: no standard error, or T1w of different voxel sizes",
         },
     },

@@ -57,10 +57,10 @@ class RegionSettings:
     calibrated_background
         The background removal of that chain. Where another was chosen, how far it moves the number
         counts as error, too.
-    nucleus_share
-        Error of a nucleus (other than the thalamus) as a share of how far it stands out from the
-        brain, on top of the other parts: the maximum likelihood of five label heads (.058), which
-        held in others (docs/anatomy.md).
+    contrast_error
+        Error of a region other than the thalamus as a share of its contrast with the brain, on top
+        of the other parts: the maximum likelihood of deep nuclei in five heads simulated from label
+        maps is .058, in five others .056 (docs/anatomy.md).
     """
 
     reference: ReferenceRule = field(default_factory=ReferenceRule)
@@ -70,7 +70,7 @@ class RegionSettings:
     confidence: float = 0.95
     method_sd_ppb: ChainError = field(default_factory=ChainError)
     calibrated_background: str = "joint"
-    nucleus_share: float = 0.06
+    contrast_error: float = 0.06
 
 
 class MaskSource(StrEnum):

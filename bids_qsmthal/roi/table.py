@@ -74,7 +74,7 @@ def measures(
                 key,
                 by_region,
                 method_sd_ppb=method_sd_ppb,
-                nucleus_share=settings.nucleus_share,
+                contrast_error=settings.contrast_error,
             )
             numbers += _relative(key, by_region, error, settings.confidence)
         rows += [_row(measured, *number) for number in numbers]
@@ -86,7 +86,7 @@ def standard_error(
     by_region: ByRegion,
     *,
     method_sd_ppb: tuple[float, float],
-    nucleus_share: float,
+    contrast_error: float,
 ) -> float:
     """Return the standard error (ppb) of a region against the CSF reference.
 
@@ -100,9 +100,8 @@ def standard_error(
     - what no image of one scan shows (``method_sd_ppb``: one side, both together);
     - if another background removal was chosen than that for which the last is known, how far the
       choice moves the number;
-    - for other regions than the thalamus, a share (``nucleus_share``) of how far they stand out
-      from the brain: of their contrast an outline beside the true one, and a map that smooths, lose
-      a part.
+    - for other regions than the thalamus, a share (``contrast_error``) of their contrast with the
+      brain, of which an outline beside the true one and a map that smooths lose a part.
 
     The thalamus is averaged as a whole, so that its unevenness and a difference of its sides are
     no error. Smaller regions are parts whose borders are uncertain: both count as error there.
@@ -125,7 +124,7 @@ def standard_error(
         parts += [own.chi_ppb.standard_error, _disagreement(name, hemisphere, by_region)]
     if name != "thalamus":
         contrast_ppb = own.chi_ppb.value - by_region["brain", "n/a"].chi_ppb.value
-        parts.append(nucleus_share * contrast_ppb)
+        parts.append(contrast_error * contrast_ppb)
     # A part that cannot be estimated, such as the standard error of a single voxel, is NaN and adds
     # nothing; the error of the method is always there.
     return float(np.sqrt(np.nansum(np.square(parts))))

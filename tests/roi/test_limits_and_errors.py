@@ -43,7 +43,7 @@ def values(chi_ppb: float, error: float, noise: float) -> RegionValues:
 
 REFERENCE_SD, NOISE_OWN, NOISE_REFERENCE = 0.8, 0.3, 0.4
 METHOD_SD_PPB = (1.7, 1.1)
-PARTS = {"method_sd_ppb": METHOD_SD_PPB, "nucleus_share": 0.1}
+PARTS = {"method_sd_ppb": METHOD_SD_PPB, "contrast_error": 0.1}
 BRAIN_PPB = -3.0
 
 

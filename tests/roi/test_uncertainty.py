@@ -66,7 +66,7 @@ def test_one_voxel_has_a_mean_and_no_error():
     assert np.isnan(found.standard_error)
 
 
-NO_METHOD = {"method_sd_ppb": (0, 0), "nucleus_share": 0.0}
+NO_METHOD = {"method_sd_ppb": (0, 0), "contrast_error": 0.0}
 
 
 def _place(name, side):
@@ -92,7 +92,7 @@ def _found(noise=(0.3, 0.4), means=(0.0, 0.0), *, uneven=3.0):
 @pytest.mark.parametrize(("side", "method"), [("L", 1.5), ("LR", 1.2)])
 def test_noise_reference_and_method_add_up_and_anatomy_is_no_error(side, method):
     found = standard_error(
-        ("thalamus", side), _found(), method_sd_ppb=(1.5, 1.2), nucleus_share=0.0
+        ("thalamus", side), _found(), method_sd_ppb=(1.5, 1.2), contrast_error=0.0
     )
 
     assert found == pytest.approx(np.sqrt(0.3**2 + 0.4**2 + 0.2**2 + method**2))
